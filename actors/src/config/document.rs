@@ -1,0 +1,140 @@
+//! A user's OpenClaw configuration document and the typed view the runtime works from.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use claw_entities::Scope;
+use serde_json::Value;
+
+use super::ConfigService;
+use crate::error::Result;
+
+/// The stored document.
+#[derive(Clone, Debug)]
+pub struct Document {
+    pub doc: Value,
+    pub revision: i64,
+    /// What `config.get` shows as `hash`: writers compare it.
+    pub hash: String,
+}
+
+/// What the runtime reads from a document, parsed once and cached.
+#[derive(Clone, Debug, Default)]
+pub struct UserSettings {
+    pub agents: Vec<AgentSettings>,
+    pub default_agent: String,
+    pub bindings: Vec<Binding>,
+    pub session: SessionSettings,
+    pub queue: QueueSettings,
+    /// `agents.defaults.maxConcurrent`.
+    pub max_concurrent: Option<usize>,
+    /// `agents.defaults.timeoutSeconds`; `Some(None)` means none.
+    pub run_timeout: Option<Option<Duration>>,
+    /// `agents.defaults.userTimezone`.
+    pub time_zone: Option<String>,
+    /// `messages.responsePrefix`.
+    pub response_prefix: Option<String>,
+    /// `messages.groupChat.historyLimit`.
+    pub group_history: usize,
+    /// `messages.inbound.debounceMs` and `byChannel`.
+    pub inbound_debounce: Duration,
+    pub tools_deny: Vec<String>,
+    pub tools_allow: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct AgentSettings {
+    pub id: String,
+    pub name: Option<String>,
+    /// `model` or `model.primary`.
+    pub model: Option<String>,
+    pub mention_patterns: Vec<String>,
+    pub identity: Value,
+}
+
+/// `{agentId, match{channel, accountId?, peer?, teamId?}}`.
+#[derive(Clone, Debug, Default)]
+pub struct Binding {
+    pub agent_id: String,
+    pub channel: String,
+    /// `None` = the default account only; `*` = any.
+    pub account_id: Option<String>,
+    pub peer: Option<(String, String)>,
+    pub team_id: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DmScope {
+    Main,
+    PerPeer,
+    #[default]
+    PerChannelPeer,
+    PerAccountChannelPeer,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct SessionSettings {
+    pub dm_scope: DmScope,
+    /// Lower-cased peer id or `channel:peer` → canonical name.
+    pub identity_links: HashMap<String, String>,
+    /// `session.reset`: daily hour, idle minutes. `None` = never by itself.
+    pub reset_at_hour: Option<u32>,
+    pub reset_idle: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueueMode {
+    #[default]
+    Collect,
+    Followup,
+    Steer,
+    SteerBacklog,
+    Interrupt,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DropPolicy {
+    Old,
+    New,
+    #[default]
+    Summarize,
+}
+
+/// `messages.queue`, with the defaults of `agent-runtime` §5.3.
+#[derive(Clone, Debug)]
+pub struct QueueSettings {
+    pub mode: QueueMode,
+    pub by_channel: HashMap<String, QueueMode>,
+    pub debounce: Duration,
+    pub cap: usize,
+    pub drop: DropPolicy,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            mode: QueueMode::Collect,
+            by_channel: HashMap::new(),
+            debounce: Duration::from_secs(1),
+            cap: 20,
+            drop: DropPolicy::Summarize,
+        }
+    }
+}
+
+impl ConfigService {
+    pub async fn document(&self, _scope: &Scope) -> Result<Document> {
+        unimplemented!("config")
+    }
+    /// Replaces the document if `base_hash` is still its hash (`None`: only when there is none yet).
+    pub async fn put_document(&self, _scope: &Scope, _doc: Value, _base_hash: Option<&str>) -> Result<Document> {
+        unimplemented!("config")
+    }
+    /// The typed view (cached).
+    pub async fn settings(&self, _scope: &Scope) -> Result<Arc<UserSettings>> {
+        unimplemented!("config")
+    }
+}

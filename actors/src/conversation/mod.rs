@@ -1,0 +1,19 @@
+//! Conversation service: transcripts as entry trees, history reads, repair. It never calls a model.
+
+pub mod history;
+pub mod repair;
+pub mod transcript;
+
+use crate::db::Db;
+
+/// The Conversation service. Cheap to clone.
+#[derive(Clone)]
+pub struct ConversationService {
+    pub(crate) db: Db,
+}
+
+impl ConversationService {
+    pub fn new(db: Db) -> Self {
+        Self { db }
+    }
+}

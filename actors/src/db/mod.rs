@@ -1,0 +1,157 @@
+//! The database as the runtime sees it: pools, scoped transactions, the database's clock.
+//!
+//! Every transaction starts from a scope. On PostgreSQL that also names the tenant to row-level security; the few
+//! duties that cross tenants use [`Db::system_read`] and [`Db::system_write`].
+
+mod pool;
+pub mod writer;
+
+use std::ops::Deref;
+
+use claw_entities::{Scope, TenantScope};
+use sea_orm::{
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
+};
+
+pub use pool::{DbSettings, OpenError};
+
+/// Handles on the pools. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Db {
+    backend: DbBackend,
+    /// As `claw_app` (PostgreSQL) or query-only (SQLite).
+    read: DatabaseConnection,
+    /// As `claw_app` (PostgreSQL) or the single writer (SQLite).
+    write: DatabaseConnection,
+    /// As `claw_system` (PostgreSQL); the pools above on SQLite.
+    system_read: DatabaseConnection,
+    system_write: DatabaseConnection,
+}
+
+/// A scope that a transaction can start from.
+pub trait Scoped {
+    fn tenant_scope(&self) -> &TenantScope;
+}
+
+impl Scoped for Scope {
+    fn tenant_scope(&self) -> &TenantScope {
+        self.tenant_scope()
+    }
+}
+
+impl Scoped for TenantScope {
+    fn tenant_scope(&self) -> &TenantScope {
+        self
+    }
+}
+
+/// A transaction within one tenant. Dropped without [`Tx::commit`] it rolls back.
+#[derive(Debug)]
+pub struct Tx(DatabaseTransaction);
+
+impl Tx {
+    /// Makes the writes durable.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        self.0.commit().await
+    }
+}
+
+impl Deref for Tx {
+    type Target = DatabaseTransaction;
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.0
+    }
+}
+
+impl Db {
+    pub fn backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    /// A consistent view of one tenant's rows. Nothing can be written through it on SQLite.
+    pub async fn read(&self, scope: &impl Scoped) -> Result<Tx, DbErr> {
+        let tx = self.read.begin().await?;
+        set_tenant(&tx, scope.tenant_scope()).await?;
+        Ok(Tx(tx))
+    }
+
+    /// A write transaction within one tenant. On SQLite it takes the write lock at once: keep it short, and make no
+    /// network call inside.
+    pub async fn write(&self, scope: &impl Scoped) -> Result<Tx, DbErr> {
+        let tx = begin_immediate(&self.write).await?;
+        set_tenant(&tx, scope.tenant_scope()).await?;
+        Ok(Tx(tx))
+    }
+
+    /// A view across tenants, for the listed duties only (a tidy test lists the callers).
+    pub async fn system_read(&self) -> Result<Tx, DbErr> {
+        self.system_read.begin().await.map(Tx)
+    }
+
+    /// A write transaction across tenants, for the listed duties only (a tidy test lists the callers).
+    pub async fn system_write(&self) -> Result<Tx, DbErr> {
+        begin_immediate(&self.system_write).await.map(Tx)
+    }
+
+    /// Answers when the database does.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.system_read.ping().await
+    }
+
+    /// Closes the pools. Called after the arbiters are gone.
+    pub async fn close(self) {
+        for pool in [self.read, self.write, self.system_read, self.system_write] {
+            // Two names may be one pool; closing it twice is harmless.
+            let _ = pool.close().await;
+        }
+    }
+}
+
+async fn begin_immediate(pool: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    match pool.get_database_backend() {
+        DbBackend::Sqlite => {
+            pool.begin_with_options(TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+                ..TransactionOptions::default()
+            })
+            .await
+        }
+        DbBackend::Postgres | DbBackend::MySql => pool.begin_with_config(None, Some(AccessMode::ReadWrite)).await,
+        _ => pool.begin().await,
+    }
+}
+
+/// Names the tenant to row-level security until the transaction ends. Nothing on SQLite.
+pub async fn set_tenant(tx: &impl ConnectionTrait, scope: &TenantScope) -> Result<(), DbErr> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        tx.execute_raw(Statement::from_sql_and_values(
+            DbBackend::Postgres,
+            "SELECT set_config('claw.tenant', $1, true)",
+            [scope.tenant().as_str().into()],
+        ))
+        .await?;
+    }
+    Ok(())
+}
+
+/// The database's clock, epoch milliseconds: what leases are judged by.
+pub async fn clock(tx: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let backend = tx.get_database_backend();
+    let row = tx
+        .query_one_raw(Statement::from_string(
+            backend,
+            format!("SELECT {} AS now", clock_sql(backend)),
+        ))
+        .await?
+        .ok_or_else(|| DbErr::RecordNotFound("the clock".to_owned()))?;
+    row.try_get("", "now")
+}
+
+/// SQL of the database's clock in epoch milliseconds.
+pub fn clock_sql(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
+        _ => "CAST((julianday('now') - 2440587.5) * 86400000 AS integer)",
+    }
+}

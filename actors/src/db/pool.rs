@@ -1,0 +1,158 @@
+//! Opening the database: two pools on SQLite, an app and a system pool on PostgreSQL.
+
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
+
+use super::Db;
+use crate::crypto::Secret;
+
+/// Where the database is and how many connections it gets.
+#[derive(Clone, Debug)]
+pub struct DbSettings {
+    /// `sqlite://<path>[?mode=rwc]` or `postgres://…`.
+    pub url: Secret,
+    /// Readers (SQLite) or connections as `claw_app` (PostgreSQL).
+    pub max_connections: u32,
+    /// Longest wait for a connection.
+    pub acquire_timeout: Duration,
+}
+
+/// Why the database did not open; the message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("no database at {path}: start it once with `clawcentral serve` or create it with `clawcentral migrate`")]
+    Missing { path: String },
+    #[error("database.url must start with sqlite:// or postgres://")]
+    UnknownKind,
+    #[error(
+        "row-level security can be bypassed: role {role} must be neither superuser nor BYPASSRLS, \
+         and the connection must run as it"
+    )]
+    Bypass { role: &'static str },
+    #[error("cannot open the database")]
+    Open(#[source] DbErr),
+}
+
+impl Db {
+    /// One connection as the owner of the schema, for migrations. Creates a SQLite file when `create` is set.
+    pub async fn open_owner(settings: &DbSettings, create: bool) -> Result<DatabaseConnection, OpenError> {
+        let url = settings.url.expose();
+        if is_sqlite(url)? {
+            let mut options = sqlite(settings, create)?;
+            options.max_connections(1).min_connections(1);
+            return Database::connect(options).await.map_err(OpenError::Open);
+        }
+        let mut options = base(settings);
+        options.max_connections(1);
+        Database::connect(options).await.map_err(OpenError::Open)
+    }
+
+    /// Opens the pools of a migrated database. Refuses a PostgreSQL role that could bypass row-level security.
+    pub async fn open(settings: &DbSettings) -> Result<Self, OpenError> {
+        if is_sqlite(settings.url.expose())? {
+            return Self::open_sqlite(settings).await;
+        }
+        let app = Self::open_role(settings, "claw_app", settings.max_connections).await?;
+        let system = Self::open_role(settings, "claw_system", 4).await?;
+        Ok(Self {
+            backend: DbBackend::Postgres,
+            read: app.clone(),
+            write: app,
+            system_read: system.clone(),
+            system_write: system,
+        })
+    }
+
+    async fn open_sqlite(settings: &DbSettings) -> Result<Self, OpenError> {
+        let mut options = sqlite(settings, false)?;
+        options.max_connections(1).min_connections(1);
+        let write = Database::connect(options).await.map_err(OpenError::Open)?;
+        let mut options = sqlite(settings, false)?;
+        options
+            .max_connections(settings.max_connections.clamp(1, 8))
+            .min_connections(1)
+            .map_sqlx_sqlite_opts(|options| sqlite_pragmas(options).pragma("query_only", "on"));
+        let read = Database::connect(options).await.map_err(OpenError::Open)?;
+        Ok(Self {
+            backend: DbBackend::Sqlite,
+            read: read.clone(),
+            write: write.clone(),
+            system_read: read,
+            system_write: write,
+        })
+    }
+
+    /// A pool whose every connection runs as `role`.
+    async fn open_role(
+        settings: &DbSettings,
+        role: &'static str,
+        connections: u32,
+    ) -> Result<DatabaseConnection, OpenError> {
+        let mut options = base(settings);
+        options
+            .max_connections(connections)
+            .min_connections(1)
+            .map_sqlx_postgres_opts(move |options| options.options([("role", role)]));
+        let pool = Database::connect(options).await.map_err(OpenError::Open)?;
+        let row = pool
+            .query_one_raw(Statement::from_string(
+                DbBackend::Postgres,
+                "SELECT current_user::text AS role, rolsuper OR rolbypassrls AS bypass \
+                 FROM pg_roles WHERE rolname = current_user",
+            ))
+            .await
+            .map_err(OpenError::Open)?;
+        let safe = row.is_some_and(|row| {
+            row.try_get::<String>("", "role").is_ok_and(|name| name == role)
+                && row.try_get::<bool>("", "bypass").is_ok_and(|bypass| !bypass)
+        });
+        if safe {
+            Ok(pool)
+        } else {
+            Err(OpenError::Bypass { role })
+        }
+    }
+}
+
+fn is_sqlite(url: &str) -> Result<bool, OpenError> {
+    if url.starts_with("sqlite:") {
+        Ok(true)
+    } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        Ok(false)
+    } else {
+        Err(OpenError::UnknownKind)
+    }
+}
+
+fn base(settings: &DbSettings) -> ConnectOptions {
+    let mut options = ConnectOptions::new(settings.url.expose().to_owned());
+    options.acquire_timeout(settings.acquire_timeout).sqlx_logging(false);
+    options
+}
+
+fn sqlite(settings: &DbSettings, create: bool) -> Result<ConnectOptions, OpenError> {
+    let url = settings.url.expose();
+    let path = url.trim_start_matches("sqlite://").trim_start_matches("sqlite:");
+    let (file, query) = path.split_once('?').unwrap_or((path, ""));
+    let memory = file.is_empty() || file == ":memory:" || query.contains("mode=memory");
+    if !create && !memory && !std::path::Path::new(file).exists() {
+        return Err(OpenError::Missing { path: file.to_owned() });
+    }
+    let mut options = base(settings);
+    options.map_sqlx_sqlite_opts(move |options| sqlite_pragmas(options).create_if_missing(create));
+    Ok(options)
+}
+
+fn sqlite_pragmas(options: sea_orm::sqlx::sqlite::SqliteConnectOptions) -> sea_orm::sqlx::sqlite::SqliteConnectOptions {
+    options
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .busy_timeout(Duration::from_secs(10))
+        .foreign_keys(true)
+        .pragma("wal_autocheckpoint", "4000")
+        .pragma("cache_size", "-4096")
+        .statement_cache_capacity(256)
+}

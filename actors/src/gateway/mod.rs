@@ -1,0 +1,3 @@
+//! Gateway service: connections of OpenClaw clients, their handshake, RPC methods and events. No sockets here.
+
+pub mod messages;

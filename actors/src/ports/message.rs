@@ -1,0 +1,171 @@
+//! Transcript messages, as stored, exported (OpenClaw JSONL v3) and sent to model adapters.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One message of a conversation. `timestamp` is epoch milliseconds everywhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Message {
+    /// What a person (or another agent) said.
+    User { content: Vec<Part>, timestamp: i64 },
+    /// What the model said.
+    Assistant(AssistantMessage),
+    /// What a tool answered to one call.
+    ToolResult {
+        tool_call_id: String,
+        tool_name: String,
+        content: Vec<Part>,
+        /// Kept for the UI, never sent to a model.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        details: Option<Value>,
+        #[serde(default)]
+        is_error: bool,
+        timestamp: i64,
+    },
+}
+
+impl Message {
+    /// A user message of plain text.
+    pub fn user(text: impl Into<String>, timestamp: i64) -> Self {
+        Self::User {
+            content: vec![Part::Text { text: text.into() }],
+            timestamp,
+        }
+    }
+
+    /// When the message was made, epoch milliseconds.
+    pub fn timestamp(&self) -> i64 {
+        match self {
+            Self::User { timestamp, .. } | Self::ToolResult { timestamp, .. } => *timestamp,
+            Self::Assistant(message) => message.timestamp,
+        }
+    }
+}
+
+/// One piece of a user message or a tool result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Part {
+    /// Plain text.
+    Text { text: String },
+    /// An image: inline base64 (`data`) towards a model, a stored blob (`blob`) in the database.
+    Image {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data: Option<String>,
+        #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+        blob: Option<String>,
+        mime_type: String,
+    },
+}
+
+/// A model's message. `content` keeps the order in which the model produced it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AssistantMessage {
+    pub content: Vec<AssistantPart>,
+    /// Wire family, e.g. `anthropic-messages`.
+    pub api: String,
+    pub provider: String,
+    pub model: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_id: Option<String>,
+    pub usage: Usage,
+    pub stop_reason: StopReason,
+    /// Safe for users; set with [`StopReason::Error`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    pub timestamp: i64,
+}
+
+impl AssistantMessage {
+    /// All text parts joined.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for part in &self.content {
+            if let AssistantPart::Text { text: piece } = part {
+                text.push_str(piece);
+            }
+        }
+        text
+    }
+
+    /// The tool calls in the order the model made them.
+    pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.content.iter().filter_map(|part| match part {
+            AssistantPart::ToolCall(call) => Some(call),
+            AssistantPart::Text { .. } | AssistantPart::Thinking { .. } => None,
+        })
+    }
+}
+
+/// One piece of a model's message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum AssistantPart {
+    /// Text for the person.
+    Text { text: String },
+    /// Reasoning. A signature must be replayed unchanged to the same model.
+    Thinking {
+        thinking: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thinking_signature: Option<String>,
+        #[serde(default)]
+        redacted: bool,
+    },
+    /// A request to run a tool.
+    ToolCall(ToolCall),
+}
+
+/// A request to run a tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolCall {
+    pub id: String,
+    pub name: String,
+    /// Parsed arguments; `{}` when the model sent none. A [`Value::String`] holds what did not parse as JSON:
+    /// the loop answers such a call with an error result.
+    pub arguments: Value,
+}
+
+/// Tokens and cost of one model call. `input` excludes cached tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Usage {
+    pub input: u64,
+    pub output: u64,
+    pub cache_read: u64,
+    pub cache_write: u64,
+    pub total_tokens: u64,
+    pub cost: Cost,
+}
+
+impl Usage {
+    /// Size of the prompt of this call: what fills the context window.
+    pub fn prompt_tokens(&self) -> u64 {
+        self.input + self.cache_read + self.cache_write
+    }
+}
+
+/// USD, by price column.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Cost {
+    pub input: f64,
+    pub output: f64,
+    pub cache_read: f64,
+    pub cache_write: f64,
+    pub total: f64,
+}
+
+/// Why the model stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StopReason {
+    #[default]
+    Stop,
+    Length,
+    ToolUse,
+    Error,
+    Aborted,
+}

@@ -1,0 +1,160 @@
+//! The model port: a request in, a stream of events out.
+
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use super::message::{AssistantMessage, Message};
+use super::tool::ToolSpec;
+use crate::crypto::Secret;
+
+/// One wire family (Anthropic Messages, OpenAI Chat Completions, …). Retries and failover are not its business.
+pub trait ModelProvider: Send + Sync {
+    /// Name of the family as OpenClaw configuration spells it, e.g. `anthropic-messages`.
+    fn api(&self) -> &'static str;
+
+    /// Starts one call. Never fails: a failure, connecting included, is the [`ModelEvent::Error`] that ends the
+    /// stream. Dropping the stream cancels the call. Exactly one `Done` or `Error` is yielded, last.
+    fn stream(&self, request: ModelRequest) -> BoxStream<'static, ModelEvent>;
+}
+
+/// Everything one call needs. Built by the session, secrets included, as late as possible.
+#[derive(Clone, Debug)]
+pub struct ModelRequest {
+    pub endpoint: Endpoint,
+    /// Provider id as configured (`anthropic`, `openrouter`, …), copied into the answer.
+    pub provider: String,
+    /// Model id as the provider knows it.
+    pub model: String,
+    /// System prompt, stable parts first. The adapter puts a cache breakpoint after the last block that asks for one.
+    pub system: Vec<SystemBlock>,
+    /// History, oldest first, already repaired for strict providers, images inline.
+    pub messages: Vec<Message>,
+    pub tools: Vec<ToolSpec>,
+    pub max_tokens: u32,
+    pub temperature: Option<f32>,
+    /// Stable per session, for provider-side prompt caches.
+    pub cache_key: String,
+    pub limits: StreamLimits,
+}
+
+/// A block of the system prompt.
+#[derive(Clone, Debug)]
+pub struct SystemBlock {
+    pub text: String,
+    pub cache: bool,
+}
+
+/// Where the call goes.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub base_url: String,
+    pub api_key: Option<Secret>,
+    /// Extra headers a tenant configured.
+    pub headers: Vec<(String, Secret)>,
+}
+
+/// How long a stream may be silent. Any byte counts as life, keep-alive comments included.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamLimits {
+    pub first_byte: Duration,
+    pub idle: Duration,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(120),
+            idle: Duration::from_secs(90),
+        }
+    }
+}
+
+/// What a model call yields.
+#[derive(Clone, Debug)]
+pub enum ModelEvent {
+    /// The provider accepted the request (response headers arrived).
+    Start,
+    TextDelta(String),
+    ThinkingDelta(String),
+    /// A tool call became visible; its arguments are complete only in `Done`.
+    ToolCallStart {
+        id: String,
+        name: String,
+    },
+    Done(AssistantMessage),
+    Error(ModelError),
+}
+
+/// Why a call failed, and what had arrived until then.
+#[derive(Clone, Debug)]
+pub struct ModelError {
+    pub class: ErrorClass,
+    /// One sentence that is safe and useful for the person who asked.
+    pub message: String,
+    /// Provider's own words, redacted and cut to 1,000 characters, for the operator's log.
+    pub detail: String,
+    pub status: Option<u16>,
+    pub retry_after: Option<Duration>,
+    pub partial: AssistantMessage,
+}
+
+/// Failure classes of `agent-runtime` §11.2 (names are visible in logs, metrics and run records).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorClass {
+    RateLimit,
+    Overloaded,
+    Billing,
+    Auth,
+    AuthPermanent,
+    Timeout,
+    /// Connection refused, cut or ended without the terminal marker.
+    Network,
+    Format,
+    ModelNotFound,
+    SessionExpired,
+    /// The prompt does not fit: goes to compaction, never to failover.
+    ContextOverflow,
+    /// The provider refused on policy grounds.
+    Refusal,
+    Unknown,
+}
+
+impl ErrorClass {
+    /// The name used on the wire and in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RateLimit => "rate_limit",
+            Self::Overloaded => "overloaded",
+            Self::Billing => "billing",
+            Self::Auth => "auth",
+            Self::AuthPermanent => "auth_permanent",
+            Self::Timeout => "timeout",
+            Self::Network => "network",
+            Self::Format => "format",
+            Self::ModelNotFound => "model_not_found",
+            Self::SessionExpired => "session_expired",
+            Self::ContextOverflow => "context_overflow",
+            Self::Refusal => "refusal",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// May the same call be tried again by itself when nothing was shown to the person yet.
+    pub const fn transient(self) -> bool {
+        match self {
+            Self::RateLimit | Self::Overloaded | Self::Timeout | Self::Network => true,
+            Self::Billing
+            | Self::Auth
+            | Self::AuthPermanent
+            | Self::Format
+            | Self::ModelNotFound
+            | Self::SessionExpired
+            | Self::ContextOverflow
+            | Self::Refusal
+            | Self::Unknown => false,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The tool port: a name, a schema, one async call.
+
+use std::time::Duration;
+
+use claw_entities::{Scope, SessionKey};
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::message::Part;
+
+/// One tool. Whether it may be called is decided by `session/toolbox.rs`, never here.
+pub trait Tool: Send + Sync {
+    fn spec(&self) -> &ToolSpec;
+
+    /// Runs the tool with arguments that already match the schema. Cancellation is by dropping the future or by
+    /// [`ToolContext::cancel`]. A failure is a result with `is_error`, never a run failure.
+    fn call<'a>(&'a self, context: &'a ToolContext, arguments: Value) -> BoxFuture<'a, ToolOutput>;
+}
+
+/// What the model and the policy know about a tool.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolSpec {
+    pub name: String,
+    /// For the model.
+    pub description: String,
+    /// One line for the system prompt.
+    pub summary: String,
+    /// JSON schema of the arguments: a flat object, string enums, no `$ref`, no combinators.
+    pub parameters: Value,
+    pub effect: Effect,
+    pub owner_only: bool,
+    #[serde(skip, default = "default_timeout")]
+    pub timeout: Duration,
+}
+
+const fn default_timeout() -> Duration {
+    Duration::from_secs(60)
+}
+
+/// What happens outside when the tool runs, and so what recovery may do (shared decisions §3.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Safe to repeat.
+    ReadOnly,
+    /// Repeating gives the same end state.
+    Idempotent,
+    /// Writes an intent row before it acts; a crashed run that had one is closed, not repeated.
+    External,
+}
+
+/// Who is calling, and from where.
+#[derive(Clone, Debug)]
+pub struct ToolContext {
+    pub scope: Scope,
+    pub session_key: SessionKey,
+    pub run_id: String,
+    pub agent_id: String,
+    /// False for guests: a tool must not reveal what belongs to the owner.
+    pub owner: bool,
+    /// IANA zone of the user.
+    pub time_zone: String,
+    /// What `session_status` shows; a snapshot taken when the batch started.
+    pub status: SessionSnapshot,
+    pub cancel: CancellationToken,
+}
+
+/// The facts `session_status` and `/status` show.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionSnapshot {
+    pub session_key: String,
+    pub session_id: String,
+    pub model: String,
+    pub context_tokens: Option<u64>,
+    pub context_window: u64,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub cost_usd: f64,
+    pub queue_mode: String,
+    pub queued: usize,
+    pub compactions: u32,
+}
+
+/// What a call gave.
+#[derive(Clone, Debug, Default)]
+pub struct ToolOutput {
+    pub content: Vec<Part>,
+    /// For the UI, never sent to a model.
+    pub details: Option<Value>,
+    pub is_error: bool,
+}
+
+impl ToolOutput {
+    /// A text result.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self {
+            content: vec![Part::Text { text: text.into() }],
+            details: None,
+            is_error: false,
+        }
+    }
+
+    /// A failure the model is told about.
+    pub fn error(text: impl Into<String>) -> Self {
+        Self {
+            is_error: true,
+            ..Self::text(text)
+        }
+    }
+}

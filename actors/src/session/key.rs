@@ -1,0 +1,1 @@
+//! The session-key grammar of `agent-runtime` §6.1.

@@ -1,0 +1,36 @@
+//! The user's exec approvals file, as `exec.approvals.get` shows it.
+
+use sea_orm::entity::prelude::*;
+
+use crate::ids::{TenantId, UserId};
+use crate::scope::{TenantOwned, UserOwned};
+
+/// One row of `exec_approvals`.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "exec_approvals")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant_id: TenantId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: UserId,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub file: Json,
+    pub updated_at: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl TenantOwned for Entity {
+    fn tenant_column() -> Column {
+        Column::TenantId
+    }
+}
+
+impl UserOwned for Entity {
+    fn user_column() -> Column {
+        Column::UserId
+    }
+}

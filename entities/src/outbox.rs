@@ -1,0 +1,60 @@
+//! One piece of a reply on its way to a platform.
+
+use sea_orm::entity::prelude::*;
+
+use crate::ids::{SessionKey, TenantId, UserId};
+use crate::scope::{PlatformTable, TenantOwned, UserOwned};
+
+/// One row of `outbox`.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "outbox")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant_id: TenantId,
+    /// UUID v7: sorts by the order of sending.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub user_id: UserId,
+    /// Delivery lane: rows of one lane go out in order.
+    pub conversation: String,
+    pub session_key: Option<SessionKey>,
+    pub run_id: Option<String>,
+    /// `final`, `block`, `preview` or `notice`.
+    pub kind: String,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub destination: Json,
+    /// In the platform's dialect.
+    pub text: String,
+    /// Sent instead when the formatting is refused.
+    pub plain: String,
+    /// Outbox id of the preview this piece takes the place of.
+    pub replaces: Option<String>,
+    /// `pending`, `sending`, `sent`, `unknown` or `failed`.
+    pub state: String,
+    /// The platform's id once sent.
+    pub message_id: Option<String>,
+    pub attempts: i32,
+    pub next_attempt_at: i64,
+    pub error: Option<String>,
+    pub created_at: i64,
+    pub updated_at: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl PlatformTable for Entity {}
+
+impl TenantOwned for Entity {
+    fn tenant_column() -> Column {
+        Column::TenantId
+    }
+}
+
+impl UserOwned for Entity {
+    fn user_column() -> Column {
+        Column::UserId
+    }
+}

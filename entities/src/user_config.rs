@@ -1,0 +1,37 @@
+//! A user's OpenClaw configuration document: agents, bindings, session, messages, tools.
+
+use sea_orm::entity::prelude::*;
+
+use crate::ids::{TenantId, UserId};
+use crate::scope::{TenantOwned, UserOwned};
+
+/// One row of `user_config`.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "user_config")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant_id: TenantId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: UserId,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub doc: Json,
+    pub revision: i64,
+    pub updated_at: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl TenantOwned for Entity {
+    fn tenant_column() -> Column {
+        Column::TenantId
+    }
+}
+
+impl UserOwned for Entity {
+    fn user_column() -> Column {
+        Column::UserId
+    }
+}

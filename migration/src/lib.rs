@@ -1,0 +1,25 @@
+//! The schema's history, one file per step. It knows nothing of today's entities: history must not change when they do.
+
+pub use sea_orm_migration::prelude::*;
+
+mod m20261124_000001_platform;
+mod m20261124_000002_config;
+mod m20261124_000003_session;
+mod m20261124_000004_gateway;
+mod m20261124_000005_row_level_security;
+
+/// Runs the steps in order.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261124_000001_platform::Migration),
+            Box::new(m20261124_000002_config::Migration),
+            Box::new(m20261124_000003_session::Migration),
+            Box::new(m20261124_000004_gateway::Migration),
+            Box::new(m20261124_000005_row_level_security::Migration),
+        ]
+    }
+}
