@@ -123,9 +123,8 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-impl<E: Into<Error>> From<E> for ApiError {
-    fn from(error: E) -> Self {
-        let error = error.into();
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
         let hidden = matches!(error.code(), Code::Internal | Code::Upstream | Code::Unavailable);
         Self {
             error_id: hidden.then(|| uuid::Uuid::new_v4().simple().to_string()),

@@ -16,6 +16,8 @@ use serde::Deserialize;
 pub use layers::{Source, known_keys};
 pub use urls::Urls;
 
+pub(crate) use check::label as is_label;
+
 /// Everything an operator may set. Sections are handed down, never the whole.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
