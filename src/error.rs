@@ -3,7 +3,7 @@
 use std::fmt;
 
 use actix_web::body::BoxBody;
-use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError};
+use actix_web::error::{PathError, PayloadError, QueryPayloadError};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
@@ -133,6 +133,12 @@ impl From<Error> for ApiError {
     }
 }
 
+impl From<sea_orm::DbErr> for ApiError {
+    fn from(error: sea_orm::DbErr) -> Self {
+        Error::from(error).into()
+    }
+}
+
 impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.message())
@@ -173,19 +179,6 @@ pub(crate) fn payload_error(error: &PayloadError) -> ApiError {
         | PayloadError::UnknownLength
         | PayloadError::Http2Payload(_)
         | PayloadError::Io(_) => Error::invalid("the body did not arrive whole").into(),
-        other => Error::invalid(format!("the body cannot be read: {other}")).into(),
-    }
-}
-
-/// What actix found wrong with a JSON body.
-pub(crate) fn json_error(error: &JsonPayloadError) -> ApiError {
-    match error {
-        JsonPayloadError::OverflowKnownLength { limit, .. } | JsonPayloadError::Overflow { limit } => {
-            Error::TooLarge(format!("the body is larger than {limit} bytes")).into()
-        }
-        JsonPayloadError::ContentType => Error::invalid("the content type must be application/json").into(),
-        JsonPayloadError::Deserialize(error) => Error::invalid(format!("the body is not as documented: {error}")).into(),
-        JsonPayloadError::Payload(error) => payload_error(error),
         other => Error::invalid(format!("the body cannot be read: {other}")).into(),
     }
 }
