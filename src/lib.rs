@@ -1,1 +1,13 @@
-pub fn x() {}
+//! The edge: everything that opens a socket, and the command line.
+
+pub mod cli;
+pub mod settings;
+
+/// (a stand-in until the real one is merged)
+pub mod boot {
+    use crate::settings::Settings;
+
+    pub fn serve(_settings: Settings) -> anyhow::Result<()> {
+        anyhow::bail!("not merged yet")
+    }
+}
