@@ -72,11 +72,8 @@ impl Target {
         if location.starts_with("//") {
             return check(&format!("{}:{location}", self.url.scheme()));
         }
-        if location.find("://").is_some_and(|colon| {
-            location[..colon]
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-        }) {
+        let first = location.split(['/', '?', '#']).next().unwrap_or_default();
+        if first.contains(':') {
             return check(location);
         }
         check_form(location)?;
@@ -324,9 +321,7 @@ mod tests {
             "http:/x",
             "\\\\x",
         ] {
-            let joined = base.join(location);
-            let stayed = matches!(&joined, Ok(target) if target.same_origin(&base));
-            assert!(joined.is_err() || stayed, "{location}: {joined:?}");
+            assert!(base.join(location).is_err(), "{location}");
         }
     }
 }
