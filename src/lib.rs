@@ -1,6 +1,7 @@
-//! The edge: everything that opens a socket, and the command line.
+//! The edge of ClawCentral: everything that opens a socket, and the command line.
 
 pub mod cli;
+pub mod egress;
 pub mod settings;
 
 /// (a stand-in until the real one is merged)
