@@ -1,14 +1,16 @@
 //! A user's OpenClaw configuration document and the typed view the runtime works from.
 
+mod parse;
+mod secrets;
+mod store;
+
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use claw_entities::Scope;
 use serde_json::Value;
 
-use super::ConfigService;
-use crate::error::Result;
+pub use secrets::{REDACTED, is_secret_key, redact};
+pub use store::{MAX_BYTES, hash, merge_patch};
 
 /// The stored document.
 #[derive(Clone, Debug)]
@@ -24,6 +26,12 @@ pub struct Document {
 pub struct UserSettings {
     pub agents: Vec<AgentSettings>,
     pub default_agent: String,
+    /// `agents.defaults.model`: what an agent without one of its own uses.
+    pub default_model: Option<String>,
+    /// Lower-cased alias → `provider/model`, from `agents.defaults.models`.
+    pub model_aliases: HashMap<String, String>,
+    /// Refs of `agents.defaults.models`: when there are any, nothing else may be picked.
+    pub allowed_models: Vec<String>,
     pub bindings: Vec<Binding>,
     pub session: SessionSettings,
     pub queue: QueueSettings,
@@ -39,6 +47,7 @@ pub struct UserSettings {
     pub group_history: usize,
     /// `messages.inbound.debounceMs` and `byChannel`.
     pub inbound_debounce: Duration,
+    pub inbound_debounce_by_channel: HashMap<String, Duration>,
     pub tools_deny: Vec<String>,
     pub tools_allow: Option<Vec<String>>,
 }
@@ -47,8 +56,9 @@ pub struct UserSettings {
 pub struct AgentSettings {
     pub id: String,
     pub name: Option<String>,
-    /// `model` or `model.primary`.
+    /// `model` or `model.primary`, else the defaults'.
     pub model: Option<String>,
+    /// Regular expressions without case: the configured ones, else made from the agent's name and emoji.
     pub mention_patterns: Vec<String>,
     pub identity: Value,
 }
@@ -81,6 +91,19 @@ pub struct SessionSettings {
     /// `session.reset`: daily hour, idle minutes. `None` = never by itself.
     pub reset_at_hour: Option<u32>,
     pub reset_idle: Option<Duration>,
+    /// `session.resetByType`: `direct`, `group`, `thread`.
+    pub reset_by_type: HashMap<String, ResetRule>,
+    /// `session.resetByChannel`; overrides the rest completely.
+    pub reset_by_channel: HashMap<String, ResetRule>,
+    /// `session.resetTriggers`, beside `/new` and `/reset`.
+    pub reset_triggers: Vec<String>,
+}
+
+/// When a session goes stale; neither = never by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResetRule {
+    pub at_hour: Option<u32>,
+    pub idle: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -109,6 +132,7 @@ pub struct QueueSettings {
     pub mode: QueueMode,
     pub by_channel: HashMap<String, QueueMode>,
     pub debounce: Duration,
+    pub debounce_by_channel: HashMap<String, Duration>,
     pub cap: usize,
     pub drop: DropPolicy,
 }
@@ -119,22 +143,9 @@ impl Default for QueueSettings {
             mode: QueueMode::Collect,
             by_channel: HashMap::new(),
             debounce: Duration::from_secs(1),
+            debounce_by_channel: HashMap::new(),
             cap: 20,
             drop: DropPolicy::Summarize,
         }
-    }
-}
-
-impl ConfigService {
-    pub async fn document(&self, _scope: &Scope) -> Result<Document> {
-        unimplemented!("config")
-    }
-    /// Replaces the document if `base_hash` is still its hash (`None`: only when there is none yet).
-    pub async fn put_document(&self, _scope: &Scope, _doc: Value, _base_hash: Option<&str>) -> Result<Document> {
-        unimplemented!("config")
-    }
-    /// The typed view (cached).
-    pub async fn settings(&self, _scope: &Scope) -> Result<Arc<UserSettings>> {
-        unimplemented!("config")
     }
 }

@@ -1,15 +1,29 @@
 //! Channel accounts: one bot of one platform, its settings, who may talk to it, and who is who.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+mod crud;
+mod links;
+mod pairing;
+mod policy;
+mod resolve;
 
-use claw_entities::{Scope, TenantId, TenantScope, UserId};
+use std::collections::{HashMap, HashSet};
+
+use claw_entities::UserId;
 use serde_json::Value;
 
-use super::ConfigService;
 use crate::crypto::Secret;
-use crate::error::Result;
 use crate::ports::channel::Account;
+
+pub use links::{ChannelLink, looks_like_link_code};
+
+/// Where a channel account's secret is kept among the tenant's secrets.
+pub fn account_secret_name(channel: &str, account_id: &str, secret: &str) -> String {
+    format!("{}{secret}", secrets_prefix(channel, account_id))
+}
+
+fn secrets_prefix(channel: &str, account_id: &str) -> String {
+    format!("channel/{channel}/{account_id}/")
+}
 
 /// An account ready for the hot path: secrets opened, links and approvals loaded. Cached.
 #[derive(Clone, Debug)]
@@ -26,7 +40,7 @@ pub struct ResolvedAccount {
     pub status: String,
 }
 
-/// `dmPolicy`, `groupPolicy` and their lists, parsed once. A missing block fails closed.
+/// `dmPolicy`, `groupPolicy` and their lists, parsed once. A missing or unreadable block fails closed.
 #[derive(Clone, Debug, Default)]
 pub struct AccessPolicy {
     pub dm: DmPolicy,
@@ -109,74 +123,4 @@ pub enum PairingAsked {
     Waiting,
     /// Three are open on this account already: say nothing.
     Full,
-}
-
-impl ConfigService {
-    /// The account, ready to use (cached; absence is not).
-    pub async fn account(
-        &self,
-        _tenant: &TenantId,
-        _channel: &str,
-        _account_id: &str,
-    ) -> Result<Option<Arc<ResolvedAccount>>> {
-        unimplemented!("config")
-    }
-    pub async fn list_accounts(&self, _tenant: &TenantScope) -> Result<Vec<AccountView>> {
-        unimplemented!("config")
-    }
-    /// Saves settings and secrets. Connecting to the platform is the caller's business.
-    pub async fn put_account(&self, _tenant: &TenantScope, _draft: AccountDraft) -> Result<()> {
-        unimplemented!("config")
-    }
-    pub async fn set_account_status(
-        &self,
-        _tenant: &TenantScope,
-        _channel: &str,
-        _account_id: &str,
-        _status: &str,
-        _detail: Option<&str>,
-        _identity: Option<Value>,
-    ) -> Result<()> {
-        unimplemented!("config")
-    }
-    pub async fn delete_account(&self, _tenant: &TenantScope, _channel: &str, _account_id: &str) -> Result<()> {
-        unimplemented!("config")
-    }
-
-    /// Records that an unknown sender asked. `scope` is the account's owner.
-    pub async fn ask_pairing(
-        &self,
-        _scope: &Scope,
-        _channel: &str,
-        _account_id: &str,
-        _sender_id: &str,
-        _sender_name: &str,
-    ) -> Result<PairingAsked> {
-        unimplemented!("config")
-    }
-    pub async fn list_pairing(&self, _scope: &Scope) -> Result<Vec<PairingRequest>> {
-        unimplemented!("config")
-    }
-    /// Lets the sender in (direct messages of that account only). Gives the request that was answered.
-    pub async fn approve_pairing(&self, _scope: &Scope, _id: &str) -> Result<PairingRequest> {
-        unimplemented!("config")
-    }
-    pub async fn dismiss_pairing(&self, _scope: &Scope, _id: &str) -> Result<()> {
-        unimplemented!("config")
-    }
-    /// A one-time code (10 minutes) the user sends to the bot in a direct chat to tie that chat identity to themselves.
-    pub async fn create_link_code(&self, _scope: &Scope) -> Result<Secret> {
-        unimplemented!("config")
-    }
-    /// Redeems a link code sent by `sender_id`. `None` when it is not a valid code of this tenant.
-    pub async fn redeem_link_code(
-        &self,
-        _tenant: &TenantScope,
-        _channel: &str,
-        _account_id: &str,
-        _sender_id: &str,
-        _code: &Secret,
-    ) -> Result<Option<UserId>> {
-        unimplemented!("config")
-    }
 }

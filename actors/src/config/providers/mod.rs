@@ -1,12 +1,15 @@
 //! AI providers a tenant brought, and which model a run uses.
 
-use claw_entities::{Scope, TenantScope};
+mod crud;
+mod models;
+mod resolve;
+
 use serde_json::Value;
 
-use super::ConfigService;
 use crate::crypto::Secret;
-use crate::error::Result;
 use crate::ports::model::Endpoint;
+
+pub(crate) use crud::StoredProvider;
 
 /// A model a run can call: everything but the conversation.
 #[derive(Clone, Debug)]
@@ -28,6 +31,9 @@ pub struct ResolvedModel {
 
 /// The built-in provider that answers when a tenant has configured none.
 pub const DEMO_API: &str = "demo-echo";
+/// Its provider and model, `demo/echo`.
+pub const DEMO_PROVIDER: &str = "demo";
+pub const DEMO_MODEL: &str = "echo";
 
 /// A provider as the Admin UI lists it.
 #[derive(Clone, Debug)]
@@ -63,25 +69,4 @@ pub struct ModelView {
     pub reasoning: bool,
     pub takes_images: bool,
     pub default: bool,
-}
-
-impl ConfigService {
-    pub async fn list_providers(&self, _tenant: &TenantScope) -> Result<Vec<ProviderView>> {
-        unimplemented!("config")
-    }
-    pub async fn put_provider(&self, _tenant: &TenantScope, _draft: ProviderDraft) -> Result<()> {
-        unimplemented!("config")
-    }
-    pub async fn delete_provider(&self, _tenant: &TenantScope, _id: &str) -> Result<()> {
-        unimplemented!("config")
-    }
-    /// All models the user may pick; `demo/echo` when there is no provider.
-    pub async fn list_models(&self, _scope: &Scope) -> Result<Vec<ModelView>> {
-        unimplemented!("config")
-    }
-    /// The model for a run: `wanted` (a session override, `provider/model` or an alias), else the agent's, else the
-    /// tenant's first, else `demo/echo`. Keys are opened here, as late as possible; do not keep the answer.
-    pub async fn resolve_model(&self, _scope: &Scope, _agent_id: &str, _wanted: Option<&str>) -> Result<ResolvedModel> {
-        unimplemented!("config")
-    }
 }
