@@ -155,12 +155,16 @@ pub async fn delete(request: HttpRequest, caller: Caller, state: Data<AppState>)
 #[utoipa::path(put, path = "/api/session/password", operation_id = "setPassword", tag = "session",
     request_body = PasswordIn, responses((status = 204)))]
 pub async fn set_password(
+    request: HttpRequest,
     FullCaller(caller): FullCaller,
     state: Data<AppState>,
     body: JsonIn<PasswordIn>,
 ) -> ApiResult<HttpResponse> {
     let PasswordIn { password } = body.read().await?;
-    state.services.config.set_password(caller.scope(), &password).await?;
+    let config = &state.services.config;
+    config.set_password(caller.scope(), &password).await?;
+    let keep = cookie::value(&request, state.client(&request).secure).unwrap_or_default();
+    config.end_other_web_sessions(caller.scope(), &keep).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
