@@ -1,1 +1,4 @@
-pub fn x() {}
+//! The edge.
+
+pub mod channels;
+pub mod egress;
