@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use claw_actors::crypto::token;
 use claw_actors::ports::channel::{
     Account, HttpReply, Inbound, Malformed, Mention, Peer, PeerKind, RawWebhook, Sender, WebhookOutcome,
 };
@@ -26,14 +27,14 @@ pub(super) fn parse(hook: &RawWebhook, account: &Account, bot: &Bot<'_>) -> Resu
         }));
     }
     if fields.contains_key("command") {
-        return Ok(command(&fields, account, hook.now));
+        return Ok(command(&fields, account, hook));
     }
     Err(Malformed {
         reason: "neither a command nor a payload".into(),
     })
 }
 
-fn command(fields: &HashMap<String, String>, account: &Account, now: i64) -> WebhookOutcome {
+fn command(fields: &HashMap<String, String>, account: &Account, hook: &RawWebhook) -> WebhookOutcome {
     let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
     let (user, channel, team) = (field("user_id"), field("channel_id"), field("team_id"));
     let name = field("command").trim();
@@ -55,7 +56,11 @@ fn command(fields: &HashMap<String, String>, account: &Account, now: i64) -> Web
     };
     // A command can be given in a chat between two people, where we may not write: the person's own id reaches them.
     let id = if kind == PeerKind::Direct { user } else { channel };
-    let trigger = field("trigger_id");
+    let trigger = match field("trigger_id") {
+        // Always there by the documentation; two commands must not be taken for one if it ever is not.
+        "" => token::hash(&format!("{} {}", hook.now, String::from_utf8_lossy(&hook.body))),
+        trigger => trigger.to_owned(),
+    };
     messages(Inbound {
         event_key: format!("command:{trigger}"),
         message_key: None,
@@ -74,14 +79,14 @@ fn command(fields: &HashMap<String, String>, account: &Account, now: i64) -> Web
             is_bot: false,
         },
         text,
-        message_id: trigger.to_owned(),
+        message_id: trigger,
         mention: Mention {
             native: true,
             reply_to_bot: false,
         },
         reply_to: None,
         attachments: Vec::new(),
-        sent_at: now.saturating_mul(1000),
+        sent_at: hook.now.saturating_mul(1000),
         edited: false,
         command: true,
     })
@@ -121,12 +126,16 @@ fn press(interaction: Interaction, bot: &Bot<'_>, now: i64) -> WebhookOutcome {
         .or_else(|| (bot.threads && kind == PeerKind::Channel).then(|| message_ts.clone()))
         .filter(|thread| kind != PeerKind::Direct && !thread.is_empty());
     let sent_at = if action.action_ts.is_empty() { now.saturating_mul(1000) } else { millis(&action.action_ts) };
+    let message_key = format!(
+        "action:{channel}:{message_ts}:{}:{}",
+        interaction.user.id, action.action_ts
+    );
     messages(Inbound {
-        event_key: format!("action:{}", interaction.trigger_id),
-        message_key: Some(format!(
-            "action:{channel}:{message_ts}:{}:{}",
-            interaction.user.id, action.action_ts
-        )),
+        event_key: match interaction.trigger_id.as_str() {
+            "" => message_key.clone(),
+            trigger => format!("action:{trigger}"),
+        },
+        message_key: Some(message_key),
         peer: Peer {
             kind,
             id: channel,
