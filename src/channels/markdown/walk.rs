@@ -14,7 +14,7 @@ pub(super) enum Step<'a> {
 pub(super) fn walk<'a>(document: &'a Document, slice: &Slice, mut visit: impl FnMut(Step<'a>)) {
     let mut at = slice.range.start;
     let mut stack: Vec<&Span> = Vec::new();
-    let mut text_to = |to: usize, at: &mut usize, visit: &mut dyn FnMut(Step<'a>)| {
+    let text_to = |to: usize, at: &mut usize, visit: &mut dyn FnMut(Step<'a>)| {
         let to = to.min(slice.range.end);
         if to > *at {
             visit(Step::Text(&document.text[*at..to]));

@@ -112,7 +112,7 @@ mod tests {
         check("1 &lt; 2 &amp;&amp; 3 &gt; 2 &quot;", "1 < 2 && 3 > 2 &quot;", false);
         check("&amp;lt;", "&lt;", false);
         check("broken <@U0CLAW001 and < b", "broken <@U0CLAW001 and < b", false);
-        check("<> <|> <@>", "  @", false);
+        check("<> <|> <@>", "@", false);
         check("", "", false);
     }
 
