@@ -1,5 +1,6 @@
 //! The edge of ClawCentral: everything that opens a socket, and the command line.
 
+pub mod channels;
 pub mod cli;
 pub mod egress;
 pub mod settings;
