@@ -140,6 +140,7 @@ export const en = {
     inbox: 'Messages that were not processed',
     outbox: 'Replies with problems',
     retry: 'Retry',
+    refresh: 'Refresh',
     retried: 'Queued again',
     attempts: (n: number) => (n === 1 ? '1 attempt' : `${n} attempts`),
     states: {
@@ -290,7 +291,7 @@ export const en = {
     createdTitle: 'Copy your token now',
     createdText: 'It is shown only this once. Store it like a password.',
     done: 'Done',
-    token: 'Token',
+    copyToken: 'Copy token',
     created: 'Created',
     lastUsed: 'Last used',
     scopes: 'Scopes',
