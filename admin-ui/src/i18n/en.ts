@@ -156,7 +156,8 @@ export const en = {
     intro: 'Bots of messaging platforms through which people reach an assistant.',
     add: 'Connect a channel',
     addTitle: 'Connect a channel',
-    choose: 'Choose a platform',
+    choose: 'Choose…',
+    platform: 'Platform',
     editTitle: (label: string) => `${label} settings`,
     connectTitle: (label: string) => `Connect ${label}`,
     empty: 'No channels yet',
@@ -204,8 +205,8 @@ export const en = {
     linkIntro:
       'Messages you send from a linked account reach your own conversations. Send the code to the bot in a direct chat.',
     linkCreate: 'Create a code',
-    linkCode: 'Your link code',
-    linkExpires: (when: string) => `Works once, ${when}.`,
+    copyCode: 'Copy link code',
+    linkExpires: (when: string) => `Works once. Expires ${when}.`,
   },
   devices: {
     title: 'Devices',

@@ -129,7 +129,7 @@ export class ClawPageProviders extends LitElement {
           ${provider.enabled
             ? html`<claw-pill tone="ok">${t.providers.active}</claw-pill>`
             : html`<claw-pill>${t.providers.disabled}</claw-pill>`}
-          ${provider.keySet ? nothing : html`<claw-pill tone="warn">${t.providers.keyMissing}</claw-pill>`}
+          ${provider.keySet ? nothing : html`<claw-pill>${t.providers.keyMissing}</claw-pill>`}
         </div>
         <div class="muted small-text wrap-anywhere">
           ${provider.api} · ${provider.baseUrl} · ${t.providers.modelCount(provider.models.length)}

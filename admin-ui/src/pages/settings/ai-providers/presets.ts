@@ -17,7 +17,7 @@ export const presets: readonly Preset[] = [
   {
     id: 'openai',
     label: 'OpenAI',
-    api: 'openai-responses',
+    api: 'openai-completions',
     baseUrl: 'https://api.openai.com/v1',
     models: [],
   },
@@ -31,8 +31,8 @@ export const presets: readonly Preset[] = [
   {
     id: 'google',
     label: 'Google Gemini',
-    api: 'google-generative-ai',
-    baseUrl: 'https://generativelanguage.googleapis.com/v1beta',
+    api: 'openai-completions',
+    baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai',
     models: [],
   },
   {
@@ -45,8 +45,8 @@ export const presets: readonly Preset[] = [
   {
     id: 'ollama',
     label: 'Ollama',
-    api: 'ollama',
-    baseUrl: 'http://127.0.0.1:11434',
+    api: 'openai-completions',
+    baseUrl: 'http://127.0.0.1:11434/v1',
     models: [],
   },
 ];
