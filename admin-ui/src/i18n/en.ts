@@ -217,6 +217,7 @@ export const en = {
     surfaces: 'Nodes that ask for permissions',
     surfacesText: 'Until you approve, the assistant cannot run anything on these nodes.',
     nodes: 'Nodes',
+    copyCommand: 'Copy command',
     nodesEmpty: 'No nodes yet',
     nodesEmptyText: 'A node lets the assistant act on a computer of yours. Start one with a personal API token:',
     paired: 'Paired devices',

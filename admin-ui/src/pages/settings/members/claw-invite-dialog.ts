@@ -47,7 +47,7 @@ export class ClawInviteDialog extends LitElement {
   /** Only an owner may make owners. */
   @property({ type: Boolean }) owner = false;
 
-  @state() private role: Role = 'member';
+  @state() private chosenRole: Role = 'member';
   @state() private busy = false;
   @state() private error: unknown;
   @state() private invited: Invited | undefined;
@@ -59,7 +59,7 @@ export class ClawInviteDialog extends LitElement {
     this.busy = true;
     this.error = undefined;
     try {
-      this.invited = await inviteUser(this.email.value.trim(), this.role);
+      this.invited = await inviteUser(this.email.value.trim(), this.chosenRole);
     } catch (error) {
       this.error = error;
     } finally {
@@ -100,8 +100,8 @@ export class ClawInviteDialog extends LitElement {
                 type="radio"
                 name="role"
                 value=${role}
-                ?checked=${role === this.role}
-                @change=${() => (this.role = role)}
+                ?checked=${role === this.chosenRole}
+                @change=${() => (this.chosenRole = role)}
               />
               <span>${t.members.roles[role]}<br /><span class="muted small-text">${t.members.roleHelp[role]}</span></span>
             </label>`,
