@@ -1,3 +1,4 @@
 //! The edge of ClawCentral: everything that opens a socket.
 
 pub mod egress;
+pub mod providers;
