@@ -2,3 +2,4 @@
 
 pub mod egress;
 pub mod providers;
+pub mod tools;
