@@ -1,3 +1,13 @@
-//! The edge of ClawCentral: everything that opens a socket.
+//! The edge of ClawCentral: everything that opens a socket, wired to the runtime in `boot`.
+
+pub mod settings;
+
+pub mod telemetry;
+
+pub mod boot;
+
+pub mod http;
+
+pub mod error;
 
 pub mod egress;

@@ -80,7 +80,7 @@ async fn accept(
 ) -> ApiResult<HttpResponse> {
     let stored = tokio::time::timeout(
         Duration::from_secs(state.limits.accept_timeout_secs),
-        accept_inbound(&state.services, &state.directory, account, messages),
+        accept_inbound(&state.directory, account, messages),
     );
     match stored.await {
         Ok(Ok(_)) => {
