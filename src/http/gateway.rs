@@ -15,7 +15,7 @@ use super::tenant;
 use crate::error::{ApiError, ApiResult};
 
 /// An upgrade on `/` (old clients drop the path) or on `/gateway/ws`. Without an upgrade: 426.
-pub async fn socket(
+pub(crate) async fn socket(
     request: HttpRequest,
     payload: Payload,
     state: Data<AppState>,
@@ -38,7 +38,7 @@ pub async fn socket(
 }
 
 /// A one-paste join payload. There is none yet, so every code is spent.
-pub async fn join() -> HttpResponse {
+pub(crate) async fn join() -> HttpResponse {
     HttpResponse::NotFound().json(json!({"error": "not_found"}))
 }
 
@@ -68,7 +68,7 @@ async fn identity(
 }
 
 /// For the route of `/`.
-pub fn wants_upgrade(ctx: &GuardContext<'_>) -> bool {
+pub(crate) fn wants_upgrade(ctx: &GuardContext<'_>) -> bool {
     is_upgrade(&ctx.head().headers)
 }
 

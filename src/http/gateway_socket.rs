@@ -9,18 +9,18 @@ use claw_actors::Services;
 use claw_actors::config::identity::{Identity, Tenant};
 use claw_actors::supervisor::directory::Directory;
 
-pub struct GatewayState {
+pub(crate) struct GatewayState {
     pub services: Services,
     pub directory: Directory,
 }
 
-pub struct ClientFacts {
+pub(crate) struct ClientFacts {
     pub address: IpAddr,
     pub local: bool,
 }
 
 #[expect(clippy::unused_async, reason = "a stand-in")]
-pub async fn upgrade(
+pub(crate) async fn upgrade(
     _request: &HttpRequest,
     _payload: Payload,
     _state: &GatewayState,

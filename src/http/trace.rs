@@ -8,7 +8,7 @@ use tracing::Instrument;
 use tracing::field::Empty;
 
 /// Runs the request inside `http.request`.
-pub async fn request<B: MessageBody>(
+pub(crate) async fn request<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
