@@ -1,6 +1,5 @@
 //! Session service: what is accepted, the queue, the run loop, context, delivery.
 
-pub mod activity;
 pub mod intake;
 pub mod key;
 
