@@ -1,1 +1,3 @@
-pub fn x() {}
+//! The edge of ClawCentral: everything that opens a socket.
+
+pub mod egress;

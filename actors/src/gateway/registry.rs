@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::events;
 use super::messages::{ConnectionInfo, Event, StateVersion, ToConnection};
+use crate::supervisor::directory::Attached;
 
 /// Connections of one user on this process, with the recipient kept for each.
 #[derive(Default)]
@@ -22,12 +23,15 @@ struct Member {
     to: Recipient<ToConnection>,
 }
 
-/// What [`Connections::fan_out`] did.
+/// Entries in a `presence` event and in hello.
+const PRESENCE_SHOWN: usize = 50;
+
+/// What a fan-out did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FanOut {
-    pub sent: usize,
+struct FanOut {
+    sent: usize,
     /// Connections that were gone or too slow and were forgotten.
-    pub dropped: usize,
+    dropped: usize,
 }
 
 impl Connections {
@@ -39,8 +43,8 @@ impl Connections {
         self.live.len()
     }
 
-    /// Adds a connection and closes an older one of the same device and role. Presence has changed afterwards.
-    pub fn attach(&mut self, info: Arc<ConnectionInfo>, to: Recipient<ToConnection>) {
+    /// Adds a connection, closes an older one of the same device and role, and tells the others.
+    pub fn attach(&mut self, info: Arc<ConnectionInfo>, to: Recipient<ToConnection>) -> Attached {
         let replaced: Vec<String> = self
             .live
             .values()
@@ -56,19 +60,32 @@ impl Connections {
         for conn_id in replaced {
             self.close(&conn_id, 1008, "replaced by a newer connection of this device");
         }
-        self.live.insert(info.conn_id.clone(), Member { info, to });
         self.version.presence += 1;
+        self.announce();
+        let node = info.node;
+        self.live.insert(info.conn_id.clone(), Member { info, to });
+        Attached {
+            presence: if node { Vec::new() } else { self.newest(PRESENCE_SHOWN) },
+            state_version: self.version,
+        }
     }
 
-    /// Forgets a connection. Gives its description if it was known; presence has changed then.
+    /// Forgets a connection. Gives its description if it was known; the others are told then.
     pub fn detach(&mut self, conn_id: &str) -> Option<Arc<ConnectionInfo>> {
         let member = self.live.remove(conn_id)?;
         self.version.presence += 1;
+        self.announce();
         Some(member.info)
     }
 
     /// Sends an event to every connection that may see it. One that is gone or cannot keep up is forgotten.
-    pub fn fan_out(&mut self, event: &Arc<Event>) -> FanOut {
+    pub fn fan_out(&mut self, event: &Event) {
+        if !self.live.is_empty() {
+            self.deliver(&Arc::new(event.clone()));
+        }
+    }
+
+    fn deliver(&mut self, event: &Arc<Event>) -> FanOut {
         let mut done = FanOut::default();
         let mut lost = Vec::new();
         for (conn_id, member) in &self.live {
@@ -86,7 +103,8 @@ impl Connections {
             match reason {
                 Some(reason) => self.close(&conn_id, 1008, reason),
                 None => {
-                    self.detach(&conn_id);
+                    self.live.remove(&conn_id);
+                    self.version.presence += 1;
                 }
             }
         }
@@ -103,11 +121,21 @@ impl Connections {
         self.version
     }
 
-    /// The `presence` event as things stand.
-    pub fn presence_event(&self) -> Event {
-        let mut event = Event::new("presence", &json!({"presence": self.presence()})).droppable();
+    /// Tells the connections who is there. Crowds are not told: they can ask with `system-presence`.
+    fn announce(&mut self) {
+        if self.live.is_empty() || self.live.len() > PRESENCE_SHOWN {
+            return;
+        }
+        let mut event = Event::new("presence", &json!({"presence": self.newest(PRESENCE_SHOWN)})).droppable();
         event.state_version = Some(self.version);
-        event
+        self.deliver(&Arc::new(event));
+    }
+
+    fn newest(&self, most: usize) -> Vec<Value> {
+        let mut entries = self.presence();
+        let surplus = entries.len().saturating_sub(most);
+        entries.drain(..surplus);
+        entries
     }
 
     /// Presence entries, oldest connection first.
@@ -127,19 +155,11 @@ impl Connections {
     }
 
     /// The connection of a node, to call it.
-    pub fn node(&self, node_id: &str) -> Option<(&Arc<ConnectionInfo>, &Recipient<ToConnection>)> {
+    pub fn node(&self, node_id: &str) -> Option<&Recipient<ToConnection>> {
         self.live
             .values()
             .find(|member| member.info.node && member.info.device_id.as_deref() == Some(node_id))
-            .map(|member| (&member.info, &member.to))
-    }
-
-    /// Ids of devices with a live connection.
-    pub fn devices(&self) -> Vec<String> {
-        self.live
-            .values()
-            .filter_map(|member| member.info.device_id.clone())
-            .collect()
+            .map(|member| &member.to)
     }
 
     /// Closes the sockets of a device, in one role or in both. Gives how many.

@@ -1,1 +1,5 @@
-//! The session-key grammar of `agent-runtime` §6.1.
+//! stub
+use claw_entities::SessionKey;
+use crate::error::Result;
+pub fn resolve(key: &str, default_agent: &str) -> Result<SessionKey> { let _ = default_agent; Ok(SessionKey(key.to_owned())) }
+pub fn agent_id(key: &SessionKey) -> &str { key.as_str().split(':').nth(1).unwrap_or("main") }

@@ -36,9 +36,10 @@ async fn events_reach_those_who_may_see_them() {
     let mut connections = Connections::default();
     let mut reader = join(&mut connections, testing::operator(&["operator.read"]), "reader");
     let mut node = join(&mut connections, testing::node("n1"), "node");
-    let done = connections.fan_out(&Arc::new(Event::new("chat", &json!({}))));
+    assert_eq!(reader.recv().await.as_deref(), Some("presence"));
+    let done = connections.deliver(&Arc::new(Event::new("chat", &json!({}))));
     assert_eq!(done, FanOut { sent: 1, dropped: 0 });
-    let done = connections.fan_out(&Arc::new(Event::new("shutdown", &json!({}))));
+    let done = connections.deliver(&Arc::new(Event::new("shutdown", &json!({}))));
     assert_eq!(done, FanOut { sent: 2, dropped: 0 });
     assert_eq!(reader.recv().await.as_deref(), Some("chat"));
     assert_eq!(reader.recv().await.as_deref(), Some("shutdown"));
@@ -56,7 +57,9 @@ async fn a_newer_connection_of_a_node_closes_the_older() {
         Some("1008 replaced by a newer connection of this device")
     );
     assert_eq!(connections.len(), 2);
-    assert_eq!(connections.node("n1").expect("connected").0.conn_id, "new");
+    let node = connections.nodes().into_iter().find(|node| node.device_id.as_deref() == Some("n1"));
+    assert_eq!(node.expect("connected").conn_id, "new");
+    assert!(connections.node("n1").is_some() && connections.node("n3").is_none());
     // The old socket's own goodbye comes late and changes nothing.
     assert!(connections.detach("old").is_none());
 }
@@ -70,7 +73,7 @@ async fn a_dead_connection_is_forgotten_and_a_slow_one_closed() {
     let mut dropped = 0;
     // The recorder cannot run while this task does not wait, so its mailbox (16) fills up.
     for _ in 0..40 {
-        dropped += connections.fan_out(&event).dropped;
+        dropped += connections.deliver(&event).dropped;
     }
     assert_eq!(dropped, 1);
     assert!(connections.is_empty());

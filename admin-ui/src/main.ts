@@ -1,0 +1,6 @@
+/** Starts the application. */
+import './styles/base.css';
+import { applyStoredTheme } from './app/theme.ts';
+import './app/claw-app.ts';
+
+applyStoredTheme();
