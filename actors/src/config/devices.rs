@@ -6,7 +6,7 @@ pub mod exec_approvals;
 pub mod surface;
 pub mod tokens;
 
-use claw_entities::scope::UserOwned;
+use claw_entities::UserOwned;
 use claw_entities::{Scope, device, device_request, device_token};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
@@ -323,7 +323,7 @@ impl ConfigService {
     }
 
     pub(super) async fn audit_device(&self, scope: &Scope, action: &str, device_id: &str, detail: Value) -> Result<()> {
-        self.audit(scope.tenant_scope(), scope.user().as_str(), action, device_id, detail).await
+        self.audit(scope.tenant_scope(), self.actor_or(scope), action, device_id, detail).await
     }
 }
 

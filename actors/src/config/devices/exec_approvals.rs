@@ -1,6 +1,6 @@
 //! The user's exec approvals file: read and replaced as a whole, guarded by a hash.
 
-use claw_entities::scope::UserOwned;
+use claw_entities::UserOwned;
 use claw_entities::{Scope, exec_approvals};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! The surface of a node: what it declares, what was approved, what waits for approval.
 
-use claw_entities::scope::UserOwned;
+use claw_entities::UserOwned;
 use claw_entities::{Scope, device, node_surface};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claw_entities::scope::{TenantOwned, UserOwned};
+use claw_entities::{TenantOwned, UserOwned};
 use claw_entities::{Scope, TenantScope, device_token};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::json;
