@@ -74,8 +74,8 @@ impl ConfigService {
     /// Checks a proved device against what was approved; records a request when that is not enough.
     pub async fn check_pairing(&self, scope: &Scope, claim: &DeviceClaim) -> Result<Pairing> {
         let tx = self.db.read(scope).await?;
-        let device = find_device(&tx, scope, &claim.device_id).await?;
-        let token = tokens::find(&tx, scope, &claim.device_id, &claim.role).await?;
+        let device = find_device(&*tx, scope, &claim.device_id).await?;
+        let token = tokens::find(&*tx, scope, &claim.device_id, &claim.role).await?;
         tx.commit().await?;
         let reason = match (&device, token) {
             (Some(device), Some(token)) if token.revoked_at.is_none() => {
@@ -184,8 +184,8 @@ impl ConfigService {
     pub async fn approve_device(&self, scope: &Scope, request_id: &str, approver_scopes: &[String]) -> Result<Value> {
         let key = self.device_token_key(scope).await?;
         let now = now_ms();
-        let tx = self.db.write(scope).await?;
-        let request = find_request(&tx, scope, request_id).await?;
+        let tx = self.change(scope).await?;
+        let request = find_request(&*tx, scope, request_id).await?;
         let roles = strings(&request.row["roles"]);
         let wanted = strings(&request.scopes);
         let needs_admin = roles.iter().any(|role| role == "node") || wanted.iter().any(|scope| scope == scopes::ADMIN);
@@ -194,7 +194,7 @@ impl ConfigService {
         {
             return Err(Error::invalid("device pairing approval denied"));
         }
-        let known = find_device(&tx, scope, &request.device_id).await?;
+        let known = find_device(&*tx, scope, &request.device_id).await?;
         let (old_roles, old_scopes) = known
             .as_ref()
             .map(|device| (strings(&device.roles), strings(&device.scopes)))
@@ -219,20 +219,20 @@ impl ConfigService {
             last_seen_at: known.as_ref().and_then(|device| device.last_seen_at),
             last_seen_reason: known.and_then(|device| device.last_seen_reason),
         };
-        delete_device(&tx, scope, &device.id).await?;
+        delete_device(&*tx, scope, &device.id).await?;
         device::Entity::insert(device::ActiveModel::from(device.clone()))
             .exec_without_returning(&*tx)
             .await?;
         for role in &roles {
             let granted: &[String] = if role == "operator" { &wanted } else { &[] };
-            tokens::grant(&tx, scope, &key, &device.id, role, granted, now).await?;
+            tokens::grant(&*tx, scope, &key, &device.id, role, granted, now).await?;
         }
         device_request::Entity::delete_owned(scope)
             .filter(device_request::Column::DeviceId.eq(&device.id))
             .exec(&*tx)
             .await?;
-        let tokens = tokens::of_device(&tx, scope, &device.id).await?;
-        tx.commit().await?;
+        let tokens = tokens::of_device(&*tx, scope, &device.id).await?;
+        self.changed(tx).await?;
         self.audit_device(scope, "device.approve", &device.id, json!({"roles": roles, "scopes": wanted}))
             .await?;
         Ok(json!({"requestId": request_id, "device": device_view(&device, &tokens)}))
@@ -241,7 +241,7 @@ impl ConfigService {
     /// Turns a request down. Gives the device's id.
     pub async fn reject_device(&self, scope: &Scope, request_id: &str) -> Result<String> {
         let tx = self.db.write(scope).await?;
-        let request = find_request(&tx, scope, request_id).await?;
+        let request = find_request(&*tx, scope, request_id).await?;
         device_request::Entity::delete_owned(scope)
             .filter(device_request::Column::RequestId.eq(request_id))
             .exec(&*tx)
@@ -253,18 +253,18 @@ impl ConfigService {
 
     /// Forgets a device with everything it was granted. `false`: there is none.
     pub async fn remove_device(&self, scope: &Scope, device_id: &str) -> Result<bool> {
-        let tx = self.db.write(scope).await?;
-        let found = find_device(&tx, scope, device_id).await?.is_some();
+        let tx = self.change(scope).await?;
+        let found = find_device(&*tx, scope, device_id).await?.is_some();
         if found {
-            delete_device(&tx, scope, device_id).await?;
-            tokens::delete(&tx, scope, device_id).await?;
-            surface::delete(&tx, scope, device_id).await?;
+            delete_device(&*tx, scope, device_id).await?;
+            tokens::delete(&*tx, scope, device_id).await?;
+            surface::delete(&*tx, scope, device_id).await?;
             device_request::Entity::delete_owned(scope)
                 .filter(device_request::Column::DeviceId.eq(device_id))
                 .exec(&*tx)
                 .await?;
         }
-        tx.commit().await?;
+        self.changed(tx).await?;
         if found {
             self.audit_device(scope, "device.remove", device_id, Value::Null).await?;
         }
@@ -305,7 +305,7 @@ impl ConfigService {
             .all(&*tx)
             .await?;
         let all_tokens = device_token::Entity::owned_by(scope).all(&*tx).await?;
-        let surfaces = surface::all(&tx, scope).await?;
+        let surfaces = surface::all(&*tx, scope).await?;
         tx.commit().await?;
         let paired: Vec<Value> = devices
             .iter()

@@ -102,7 +102,7 @@ impl ConfigService {
         caps.sort();
         caps.dedup();
         let tx = self.db.write(scope).await?;
-        let known = find(&tx, scope, &claim.node_id).await?;
+        let known = find(&*tx, scope, &claim.node_id).await?;
         let covered = known.as_ref().is_some_and(|known| {
             known.approved_at.is_some()
                 && contains_all(&strings(&known.commands), &commands)
@@ -148,7 +148,7 @@ impl ConfigService {
             last_connected_at: Some(now),
             last_disconnected_at: known.and_then(|known| known.last_disconnected_at),
         };
-        replace(&tx, scope, row).await?;
+        replace(&*tx, scope, row).await?;
         tx.commit().await?;
         Ok(fresh.then_some(pending))
     }
@@ -156,7 +156,7 @@ impl ConfigService {
     /// Is everything the node declares approved as it stands, so that connecting needs no write.
     pub async fn surface_is_current(&self, scope: &Scope, claim: &SurfaceClaim) -> Result<bool> {
         let tx = self.db.read(scope).await?;
-        let known = find(&tx, scope, &claim.node_id).await?;
+        let known = find(&*tx, scope, &claim.node_id).await?;
         tx.commit().await?;
         Ok(known.is_some_and(|known| {
             let declared: Vec<String> = claim.commands.iter().filter(|name| !withheld(name)).cloned().collect();
@@ -175,7 +175,7 @@ impl ConfigService {
             .order_by_desc(device::Column::ApprovedAt)
             .all(&*tx)
             .await?;
-        let mut surfaces = all(&tx, scope).await?;
+        let mut surfaces = all(&*tx, scope).await?;
         tx.commit().await?;
         Ok(devices
             .into_iter()
@@ -191,8 +191,8 @@ impl ConfigService {
     /// One paired node. `Invalid("unknown nodeId")` when there is none.
     pub async fn node(&self, scope: &Scope, node_id: &str) -> Result<Node> {
         let tx = self.db.read(scope).await?;
-        let device = find_device(&tx, scope, node_id).await?;
-        let surface = find(&tx, scope, node_id).await?;
+        let device = find_device(&*tx, scope, node_id).await?;
+        let surface = find(&*tx, scope, node_id).await?;
         tx.commit().await?;
         device
             .filter(|device| strings(&device.roles).iter().any(|role| role == "node"))
@@ -204,7 +204,7 @@ impl ConfigService {
     pub async fn approve_surface(&self, scope: &Scope, request_id: &str, approver_scopes: &[String]) -> Result<String> {
         let now = now_ms();
         let tx = self.db.write(scope).await?;
-        let mut row = pending(&tx, scope, request_id).await?;
+        let mut row = pending(&*tx, scope, request_id).await?;
         let commands = strings(&row.pending["commands"]);
         if let Some(missing) = required_scopes(&commands)
             .into_iter()
@@ -218,7 +218,7 @@ impl ConfigService {
         row.request_id = None;
         row.pending = Value::Null;
         let node_id = row.node_id.clone();
-        replace(&tx, scope, row).await?;
+        replace(&*tx, scope, row).await?;
         tx.commit().await?;
         self.audit_device(scope, "node.approve", &node_id, json!({"commands": commands})).await?;
         Ok(node_id)
@@ -227,11 +227,11 @@ impl ConfigService {
     /// Turns a declaration down; what was approved before stays. Gives the node's id.
     pub async fn reject_surface(&self, scope: &Scope, request_id: &str) -> Result<String> {
         let tx = self.db.write(scope).await?;
-        let mut row = pending(&tx, scope, request_id).await?;
+        let mut row = pending(&*tx, scope, request_id).await?;
         row.request_id = None;
         row.pending = Value::Null;
         let node_id = row.node_id.clone();
-        replace(&tx, scope, row).await?;
+        replace(&*tx, scope, row).await?;
         tx.commit().await?;
         self.audit_device(scope, "node.reject", &node_id, Value::Null).await?;
         Ok(node_id)
@@ -239,17 +239,17 @@ impl ConfigService {
 
     /// Takes the node role from a device, with its token and surface; a device without another role is forgotten.
     pub async fn remove_node(&self, scope: &Scope, node_id: &str) -> Result<()> {
-        let tx = self.db.write(scope).await?;
-        let device = find_device(&tx, scope, node_id).await?.ok_or_else(unknown_node)?;
+        let tx = self.change(scope).await?;
+        let device = find_device(&*tx, scope, node_id).await?.ok_or_else(unknown_node)?;
         let roles = strings(&device.roles);
         if !roles.iter().any(|role| role == "node") {
             return Err(unknown_node());
         }
         let others: Vec<String> = roles.into_iter().filter(|role| role != "node").collect();
-        delete(&tx, scope, node_id).await?;
+        delete(&*tx, scope, node_id).await?;
         if others.is_empty() {
-            delete_device(&tx, scope, node_id).await?;
-            super::tokens::delete(&tx, scope, node_id).await?;
+            delete_device(&*tx, scope, node_id).await?;
+            super::tokens::delete(&*tx, scope, node_id).await?;
         } else {
             device::Entity::update_owned(scope)
                 .filter(device::Column::Id.eq(node_id))
@@ -262,7 +262,7 @@ impl ConfigService {
                 .exec(&*tx)
                 .await?;
         }
-        tx.commit().await?;
+        self.changed(tx).await?;
         self.audit_device(scope, "node.remove", node_id, Value::Null).await
     }
 

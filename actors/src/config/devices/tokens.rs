@@ -72,8 +72,8 @@ impl ConfigService {
     ) -> Result<Rotated> {
         let key = self.device_token_key(scope).await?;
         let now = now_ms();
-        let tx = self.db.write(scope).await?;
-        let row = live(&tx, scope, device_id, role).await?;
+        let tx = self.change(scope).await?;
+        let row = live(&*tx, scope, device_id, role).await?;
         let held = strings(&row.scopes);
         let granted = match narrowed {
             Some(narrowed) if !scopes::holds_all(&held, narrowed) => {
@@ -93,7 +93,7 @@ impl ConfigService {
             .col_expr(device_token::Column::RotatedAt, now.into())
             .exec(&*tx)
             .await?;
-        tx.commit().await?;
+        self.changed(tx).await?;
         self.audit_device(scope, "device.token.rotate", device_id, json!({"role": role})).await?;
         Ok(Rotated {
             token,
@@ -105,15 +105,15 @@ impl ConfigService {
     /// Makes the token of a role worthless; the device has to be approved again for it. Gives the time.
     pub async fn revoke_device_token(&self, scope: &Scope, device_id: &str, role: &str) -> Result<i64> {
         let now = now_ms();
-        let tx = self.db.write(scope).await?;
-        live(&tx, scope, device_id, role).await?;
+        let tx = self.change(scope).await?;
+        live(&*tx, scope, device_id, role).await?;
         device_token::Entity::update_owned(scope)
             .filter(device_token::Column::DeviceId.eq(device_id))
             .filter(device_token::Column::Role.eq(role))
             .col_expr(device_token::Column::RevokedAt, now.into())
             .exec(&*tx)
             .await?;
-        tx.commit().await?;
+        self.changed(tx).await?;
         self.audit_device(scope, "device.token.revoke", device_id, json!({"role": role})).await?;
         Ok(now)
     }
