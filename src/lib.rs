@@ -3,6 +3,7 @@
 pub mod channels;
 pub mod cli;
 pub mod egress;
+pub mod providers;
 pub mod settings;
 
 /// (a stand-in until the real one is merged)
