@@ -1,5 +1,6 @@
 //! Session service: what is accepted, the queue, the run loop, context, delivery.
 
+pub mod activity;
 pub mod intake;
 pub mod key;
 
