@@ -37,7 +37,7 @@ bench: ## Release build, then ours and the floor side by side as one table (ARGS
 chaos: ## The kill test with 100 rounds, on SQLite and on PostgreSQL
 	bash tests/peers/install.sh packages tools
 	CLAW_CHAOS_ROUNDS=100 cargo nextest run --workspace -E 'binary(it) & test(/^chaos/)'
-	CLAW_CHAOS_ROUNDS=100 CLAW_TEST_DATABASE=postgres cargo nextest run --workspace -E 'binary(it) & test(/^chaos/)'
+	CLAW_CHAOS_ROUNDS=100 bash tests/ci/with-postgres.sh cargo nextest run --workspace -E 'binary(it) & test(/^chaos/)'
 
 e2e: ## The real OpenClaw client and a real browser against a real server
 	bash tests/peers/install.sh packages tools openclaw

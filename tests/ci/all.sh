@@ -33,7 +33,7 @@ bench_tools() {
 on_sqlite() { cargo nextest run --workspace --no-fail-fast --status-level fail; }
 on_postgres() {
     # What touches the database; the rest would only run twice.
-    CLAW_TEST_DATABASE=postgres cargo nextest run --workspace --no-fail-fast --status-level fail \
+    bash tests/ci/with-postgres.sh cargo nextest run --workspace --no-fail-fast --status-level fail \
         -E '(binary(it) - test(/^(tidy|signature_vectors)/)) | package(claw-actors) | package(claw-migration) | package(claw-entities)'
 }
 signature_vectors() { cargo nextest run --workspace --no-capture -E 'test(signature_vectors)'; }
