@@ -44,6 +44,21 @@ impl Urls {
         url
     }
 
+    /// Where a platform sends the events of an account. The default account has the bare path.
+    pub fn webhook(&self, slug: &str, path: &str, account_id: &str) -> String {
+        let mut url = format!("{}/webhooks/{path}", self.tenant(slug));
+        if account_id != "default" {
+            url.push('/');
+            url.push_str(account_id);
+        }
+        url
+    }
+
+    /// A link that signs a person in once. The code stands in the fragment: it reaches no server log.
+    pub fn sign_in(&self, slug: &str, code: &str) -> String {
+        format!("{}/#sign-in={code}", self.tenant(slug))
+    }
+
     /// The gateway socket's address of a tenant: `wss://acme.example.com/gateway/ws`.
     pub fn gateway(&self, slug: &str) -> String {
         format!("{}/gateway/ws", self.tenant(slug).replacen("http", "ws", 1))

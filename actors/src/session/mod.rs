@@ -22,7 +22,6 @@ mod queue;
 pub(crate) mod reply;
 mod routing;
 
-pub mod attention;
 pub mod blobs;
 pub mod delivery;
 pub(crate) mod record;
