@@ -68,7 +68,9 @@ fn message(hook: &RawWebhook, config: Value) -> Inbound {
             mut messages,
             reply: None,
         } if messages.len() == 1 => messages.remove(0),
-        other => panic!("not one message: {other:?}"),
+        other @ (WebhookOutcome::Messages { .. } | WebhookOutcome::Reply(_) | WebhookOutcome::Ignore(_)) => {
+            panic!("not one message: {other:?}")
+        }
     }
 }
 
@@ -86,7 +88,7 @@ fn event(event: Value) -> RawWebhook {
 fn ignored(inner: Value) -> &'static str {
     match outcome(&event(inner), json!({})) {
         WebhookOutcome::Ignore(reason) => reason,
-        other => panic!("not ignored: {other:?}"),
+        other @ (WebhookOutcome::Messages { .. } | WebhookOutcome::Reply(_)) => panic!("not ignored: {other:?}"),
     }
 }
 
@@ -142,10 +144,10 @@ fn the_signature_must_be_exact_fresh_and_single() {
 #[test]
 fn the_challenge_is_answered() {
     let hook = json_hook(r#"{"token":"x","challenge":"3eZbrw1a","type":"url_verification"}"#);
-    match outcome(&hook, json!({})) {
-        WebhookOutcome::Reply(reply) => assert_eq!((reply.status, reply.body.as_str()), (200, "3eZbrw1a")),
-        other => panic!("{other:?}"),
-    }
+    let WebhookOutcome::Reply(reply) = outcome(&hook, json!({})) else {
+        panic!("a challenge is answered");
+    };
+    assert_eq!((reply.status, reply.body.as_str()), (200, "3eZbrw1a"));
 }
 
 #[test]
@@ -334,12 +336,10 @@ fn before_connecting_the_bot_is_known_from_the_authorization() {
     let mut account = account(json!({}));
     account.identity = Value::Null;
     let hook = json_hook(include_str!("fixtures/message_channel.json"));
-    match slack().parse(&hook, &account).expect("an event") {
-        WebhookOutcome::Messages { messages, .. } => {
-            assert!(messages[0].mention.native && messages[0].text == "status?")
-        }
-        other => panic!("{other:?}"),
-    }
+    let WebhookOutcome::Messages { messages, .. } = slack().parse(&hook, &account).expect("an event") else {
+        panic!("a mention is a message");
+    };
+    assert!(messages[0].mention.native && messages[0].text == "status?");
 }
 
 // ── forms ──
@@ -588,10 +588,10 @@ async fn errors_by_what_can_be_done() {
         Reply::Full(429, limited(), body),
         Reply::Full(429, limited(), Vec::new()),
     ] {
-        match class(reply).await {
-            DeliverError::Retry { after, .. } => assert_eq!(after, Some(Duration::from_secs(30))),
-            other => panic!("{other:?}"),
-        }
+        let DeliverError::Retry { after, .. } = class(reply).await else {
+            panic!("a rate limit is a reason to wait");
+        };
+        assert_eq!(after, Some(Duration::from_secs(30)));
     }
     assert!(matches!(
         class(Reply::text(503, "later")).await,

@@ -55,14 +55,16 @@ fn message(body: &str) -> Inbound {
             mut messages,
             reply: None,
         } if messages.len() == 1 => messages.remove(0),
-        other => panic!("not one message: {other:?}"),
+        other @ (WebhookOutcome::Messages { .. } | WebhookOutcome::Reply(_) | WebhookOutcome::Ignore(_)) => {
+            panic!("not one message: {other:?}")
+        }
     }
 }
 
 fn ignored(body: &str) -> &'static str {
     match outcome(body) {
         WebhookOutcome::Ignore(reason) => reason,
-        other => panic!("not ignored: {other:?}"),
+        other @ (WebhookOutcome::Messages { .. } | WebhookOutcome::Reply(_)) => panic!("not ignored: {other:?}"),
     }
 }
 
@@ -542,10 +544,10 @@ async fn refusals_by_what_can_be_done() {
     };
     let body = |code: u16, description: &str| refusal(code, description).1;
     let wait = json!({"ok": false, "error_code": 429, "description": "Too Many Requests: retry after 7", "parameters": {"retry_after": 7}});
-    match class(429, wait).await {
-        DeliverError::Retry { after, .. } => assert_eq!(after, Some(std::time::Duration::from_secs(7))),
-        other => panic!("{other:?}"),
-    }
+    let DeliverError::Retry { after, .. } = class(429, wait).await else {
+        panic!("a rate limit is a reason to wait");
+    };
+    assert_eq!(after, Some(std::time::Duration::from_secs(7)));
     let blocked = class(403, body(403, "Forbidden: bot was blocked by the user")).await;
     assert!(
         matches!(&blocked, DeliverError::Rejected { message } if message.contains("blocked")),
