@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{account, telegram};
 
 const HEADER: &str = "x-telegram-bot-api-secret-token";
+
 fn hook(body: &str) -> RawWebhook {
     RawWebhook {
         method: "POST".into(),
