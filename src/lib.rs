@@ -5,6 +5,7 @@ pub mod cli;
 pub mod egress;
 pub mod providers;
 pub mod settings;
+pub mod tools;
 
 /// (a stand-in until the real one is merged)
 pub mod boot {
