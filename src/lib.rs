@@ -1,17 +1,20 @@
-//! The edge of ClawCentral: everything that opens a socket, and the command line.
+//! The edge of ClawCentral: everything that opens a socket, wired to the runtime in `boot`; and the command line.
 
-pub mod channels;
-pub mod cli;
-pub mod egress;
-pub mod providers;
 pub mod settings;
 pub mod tools;
 
-/// (a stand-in until the real one is merged)
-pub mod boot {
-    use crate::settings::Settings;
+pub mod telemetry;
 
-    pub fn serve(_settings: Settings) -> anyhow::Result<()> {
-        anyhow::bail!("not merged yet")
-    }
-}
+pub mod boot;
+
+pub mod http;
+
+pub mod channels;
+pub mod providers;
+pub mod tools;
+
+pub mod egress;
+
+pub mod cli;
+
+pub mod error;

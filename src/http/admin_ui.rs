@@ -23,13 +23,13 @@ const NOT_PAGES: [&str; 9] = [
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
 /// `GET /`: the shell, to anyone, never a redirect.
-pub async fn root(request: HttpRequest, state: Data<AppState>) -> ApiResult<HttpResponse> {
+pub(crate) async fn root(request: HttpRequest, state: Data<AppState>) -> ApiResult<HttpResponse> {
     tenant::of(&request, &state).await?;
     shell(&request, &state)
 }
 
 /// Everything that no route takes: a file of the UI, a page of the UI, or nothing.
-pub async fn other(request: HttpRequest, state: Data<AppState>) -> ApiResult<HttpResponse> {
+pub(crate) async fn other(request: HttpRequest, state: Data<AppState>) -> ApiResult<HttpResponse> {
     let path = request.path().trim_start_matches('/');
     let first = path.split('/').next().unwrap_or_default();
     let readable = request.method() == Method::GET || request.method() == Method::HEAD;

@@ -16,14 +16,14 @@ use crate::telemetry;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The process lives.
-pub async fn live() -> HttpResponse {
+pub(crate) async fn live() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(json!({"ok": true, "status": "live"}))
 }
 
 /// The process takes work: it has started, is not draining, and reaches its database.
-pub async fn ready(state: Data<AppState>) -> HttpResponse {
+pub(crate) async fn ready(state: Data<AppState>) -> HttpResponse {
     let database = async { tokio::time::timeout(PATIENCE, state.services.db.ping()).await };
     let ready = state.ready.get() && matches!(database.await, Ok(Ok(())));
     let mut answer = if ready {
@@ -37,7 +37,7 @@ pub async fn ready(state: Data<AppState>) -> HttpResponse {
 }
 
 /// Metrics for whoever holds the token. Without a token set, they are not here.
-pub async fn metrics(request: HttpRequest, state: Data<AppState>) -> ApiResult<HttpResponse> {
+pub(crate) async fn metrics(request: HttpRequest, state: Data<AppState>) -> ApiResult<HttpResponse> {
     if state.metrics_token.is_empty() {
         return Err(ApiError::not_found(""));
     }
@@ -53,7 +53,7 @@ pub async fn metrics(request: HttpRequest, state: Data<AppState>) -> ApiResult<H
 }
 
 /// Metrics on their own listener.
-pub async fn open_metrics() -> HttpResponse {
+pub(crate) async fn open_metrics() -> HttpResponse {
     exposition()
 }
 

@@ -13,7 +13,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::settings::{Http, is_label};
 
 /// The tenant the request is for. Unknown hosts and tenants are *not found* and nothing else.
-pub async fn of(request: &HttpRequest, state: &AppState) -> ApiResult<Arc<Tenant>> {
+pub(crate) async fn of(request: &HttpRequest, state: &AppState) -> ApiResult<Arc<Tenant>> {
     let slug = authority(request).and_then(|authority| slug(authority, &state.http));
     let Some(slug) = slug else {
         return Err(ApiError::not_found(""));
@@ -29,7 +29,7 @@ pub async fn of(request: &HttpRequest, state: &AppState) -> ApiResult<Arc<Tenant
 
 /// Host and port as the client wrote them: `:authority` of HTTP/2 or the one `Host` header. Forwarding headers never
 /// name the host.
-pub fn authority(request: &HttpRequest) -> Option<&str> {
+pub(crate) fn authority(request: &HttpRequest) -> Option<&str> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.as_str());
     }
@@ -39,7 +39,7 @@ pub fn authority(request: &HttpRequest) -> Option<&str> {
 }
 
 /// Is this `localhost` or a loopback address.
-pub fn is_loopback(authority: &str) -> bool {
+pub(crate) fn is_loopback(authority: &str) -> bool {
     match host(authority) {
         Host::Localhost => true,
         Host::V4(address) => address.is_loopback(),

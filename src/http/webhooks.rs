@@ -28,7 +28,7 @@ const ACCEPTED: HeaderName = HeaderName::from_static("x-openclaw-delivery-accept
 const DURABLE: HeaderValue = HeaderValue::from_static("durable");
 
 /// `GET` and `POST` of `/webhooks/{path}`, `/webhooks/{path}/{account}` and the adapters' own paths.
-pub async fn receive(request: HttpRequest, payload: Payload, state: Data<AppState>) -> ApiResult<HttpResponse> {
+pub(crate) async fn receive(request: HttpRequest, payload: Payload, state: Data<AppState>) -> ApiResult<HttpResponse> {
     let tenant = tenant::of(&request, &state).await?;
     let Some(channel) = channel(&request, &state) else {
         return Err(ApiError::not_found(""));
@@ -80,7 +80,7 @@ async fn accept(
 ) -> ApiResult<HttpResponse> {
     let stored = tokio::time::timeout(
         Duration::from_secs(state.limits.accept_timeout_secs),
-        accept_inbound(&state.services, &state.directory, account, messages),
+        accept_inbound(&state.directory, account, messages),
     );
     match stored.await {
         Ok(Ok(_)) => {

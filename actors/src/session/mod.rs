@@ -1,6 +1,5 @@
 //! Session service: what is accepted, the queue, the run loop, context, delivery.
 
-pub mod activity;
 pub mod intake;
 pub mod key;
 
@@ -23,7 +22,6 @@ mod queue;
 pub(crate) mod reply;
 mod routing;
 
-pub mod attention;
 pub mod blobs;
 pub mod delivery;
 pub(crate) mod record;

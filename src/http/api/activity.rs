@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data, Path, ServiceConfig};
-use claw_actors::session::activity;
+use claw_actors::session::attention;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -30,7 +30,8 @@ pub struct InboxOut {
     pub id: String,
     pub source: String,
     pub session_key: String,
-    pub state: String,
+    /// `dead`.
+    pub state: &'static str,
     pub reason: Option<String>,
     pub attempts: i32,
     /// Epoch milliseconds.
@@ -52,23 +53,21 @@ pub struct OutboxOut {
 #[utoipa::path(get, path = "/api/activity", operation_id = "listActivity", tag = "activity",
     responses((status = 200, body = ActivityOut)))]
 pub async fn list(caller: Caller, state: Data<AppState>) -> ApiResult<HttpResponse> {
-    let found = activity::list(&state.services.db, caller.scope()).await?;
+    let (dead, undelivered) = attention::list(&state.directory, caller.scope()).await?;
     Ok(HttpResponse::Ok().json(ActivityOut {
-        inbox: found
-            .inbox
+        inbox: dead
             .into_iter()
             .map(|row| InboxOut {
                 id: row.id,
                 source: row.source,
                 session_key: row.session_key.0,
-                state: row.state,
+                state: "dead",
                 reason: row.reason,
                 attempts: row.attempts,
                 received_at: row.received_at,
             })
             .collect(),
-        outbox: found
-            .outbox
+        outbox: undelivered
             .into_iter()
             .map(|row| OutboxOut {
                 id: row.id,
@@ -84,13 +83,13 @@ pub async fn list(caller: Caller, state: Data<AppState>) -> ApiResult<HttpRespon
 #[utoipa::path(post, path = "/api/activity/inbox/{id}/retry", operation_id = "retryInbox", tag = "activity",
     params(("id" = String, Path)), responses((status = 204)))]
 pub async fn retry_inbox(caller: Caller, state: Data<AppState>, id: Path<String>) -> ApiResult<HttpResponse> {
-    activity::retry_inbox(&state.services.db, &state.directory, caller.scope(), &id).await?;
+    attention::retry_inbox(&state.directory, caller.scope(), &id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 #[utoipa::path(post, path = "/api/activity/outbox/{id}/retry", operation_id = "retryOutbox", tag = "activity",
     params(("id" = String, Path)), responses((status = 204)))]
 pub async fn retry_outbox(caller: Caller, state: Data<AppState>, id: Path<String>) -> ApiResult<HttpResponse> {
-    activity::retry_outbox(&state.services.db, &state.directory, caller.scope(), &id).await?;
+    attention::retry_outbox(&state.directory, caller.scope(), &id).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -147,7 +147,6 @@ pub async fn put(
             .await?;
         Vec::new()
     };
-    state.directory.config_changed(tenant.tenant());
     let saved = find(&config, tenant, &channel_id, &account_id).await?;
     let saved = saved.ok_or(Error::NotFound { what: "channel account" })?;
     Ok(HttpResponse::Ok().json(SavedOut {
@@ -168,7 +167,6 @@ pub async fn delete(
     let config = state.services.config.acting_as(caller.actor());
     disconnect(&state, &config, &caller, &channel, &account_id).await?;
     config.delete_account(caller.tenant_scope(), &channel_id, &account_id).await?;
-    state.directory.config_changed(caller.tenant_scope().tenant());
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -80,7 +80,6 @@ pub async fn list(caller: Caller, state: Data<AppState>) -> ApiResult<HttpRespon
     params(("id" = String, Path)), responses((status = 204)))]
 pub async fn approve(caller: Caller, state: Data<AppState>, id: Path<String>) -> ApiResult<HttpResponse> {
     state.services.config.approve_pairing(caller.scope(), &id).await?;
-    state.directory.config_changed(caller.scope().tenant());
     Ok(HttpResponse::NoContent().finish())
 }
 

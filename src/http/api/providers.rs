@@ -143,7 +143,6 @@ pub async fn put(
             },
         )
         .await?;
-    state.directory.config_changed(tenant.tenant());
     let saved = config.list_providers(tenant).await?.into_iter().find(|view| view.id == id);
     let saved = saved.ok_or(Error::NotFound { what: "provider" })?;
     Ok(HttpResponse::Ok().json(ProviderOut::from(saved)))
@@ -158,7 +157,6 @@ pub async fn delete(
 ) -> ApiResult<HttpResponse> {
     let config = state.services.config.acting_as(caller.actor());
     config.delete_provider(caller.tenant_scope(), &id).await?;
-    state.directory.config_changed(caller.tenant_scope().tenant());
     Ok(HttpResponse::NoContent().finish())
 }
 

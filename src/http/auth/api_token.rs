@@ -5,7 +5,7 @@ use actix_web::http::header::AUTHORIZATION;
 use claw_actors::crypto::Secret;
 
 /// The bearer token, if there is one. A doubled header is no proof, but it is an attempt: the token is then empty.
-pub fn bearer(request: &HttpRequest) -> Option<Secret> {
+pub(crate) fn bearer(request: &HttpRequest) -> Option<Secret> {
     let mut lines = request.headers().get_all(AUTHORIZATION);
     let line = lines.next()?;
     if lines.next().is_some() {

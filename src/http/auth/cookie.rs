@@ -15,7 +15,7 @@ const PLAIN: &str = "claw_session";
 const MAX_AGE: Duration = Duration::days(30);
 
 /// The value of the session cookie this request may use.
-pub fn value(request: &HttpRequest, secure: bool) -> Option<Secret> {
+pub(crate) fn value(request: &HttpRequest, secure: bool) -> Option<Secret> {
     let cookie = request.cookie(SECURE).or_else(|| {
         if plain_allowed(request, secure) {
             request.cookie(PLAIN)
@@ -27,12 +27,12 @@ pub fn value(request: &HttpRequest, secure: bool) -> Option<Secret> {
 }
 
 /// The cookie that opens a session.
-pub fn open(request: &HttpRequest, state: &AppState, value: &Secret) -> Cookie<'static> {
+pub(crate) fn open(request: &HttpRequest, state: &AppState, value: &Secret) -> Cookie<'static> {
     build(request, state, value.expose().to_owned(), MAX_AGE)
 }
 
 /// The cookie that makes the browser forget the session.
-pub fn close(request: &HttpRequest, state: &AppState) -> Cookie<'static> {
+pub(crate) fn close(request: &HttpRequest, state: &AppState) -> Cookie<'static> {
     build(request, state, String::new(), Duration::ZERO)
 }
 

@@ -10,7 +10,7 @@ use crate::http::state::AppState;
 use crate::http::tenant;
 
 /// Refuses unless `Origin` is there, once, and is the tenant's own.
-pub fn check(request: &HttpRequest, state: &AppState, tenant: &Tenant, client: &Client) -> ApiResult<()> {
+pub(crate) fn check(request: &HttpRequest, state: &AppState, tenant: &Tenant, client: &Client) -> ApiResult<()> {
     match origin(request) {
         Some(origin) if is_own(origin, request, state, tenant, client) => Ok(()),
         Some(_) | None => Err(ApiError::forbidden("the request does not come from this site")),
@@ -18,14 +18,14 @@ pub fn check(request: &HttpRequest, state: &AppState, tenant: &Tenant, client: &
 }
 
 /// The `Origin` header. `None` when it is missing, doubled or not text.
-pub fn origin(request: &HttpRequest) -> Option<&str> {
+pub(crate) fn origin(request: &HttpRequest) -> Option<&str> {
     let mut lines = request.headers().get_all(ORIGIN);
     let line = lines.next()?.to_str().ok()?;
     if lines.next().is_some() { None } else { Some(line) }
 }
 
 /// Is this the tenant's own origin: the host the client asked for, or the tenant's public address.
-pub fn is_own(origin: &str, request: &HttpRequest, state: &AppState, tenant: &Tenant, client: &Client) -> bool {
+pub(crate) fn is_own(origin: &str, request: &HttpRequest, state: &AppState, tenant: &Tenant, client: &Client) -> bool {
     if origin == state.urls.tenant(&tenant.slug) {
         return true;
     }

@@ -1,8 +1,8 @@
 //! Who is asking. [`Caller`] exists only for a proven identity within the tenant of the host.
 
 mod api_token;
-pub mod cookie;
-pub mod csrf;
+pub(crate) mod cookie;
+pub(crate) mod csrf;
 
 use std::sync::Arc;
 
