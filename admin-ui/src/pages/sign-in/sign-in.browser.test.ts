@@ -2,6 +2,7 @@ import { afterEach, expect, it, vi } from 'vitest';
 import { page } from 'vitest/browser';
 import { ApiError } from '../../api/http.ts';
 import { expectAccessible, fakeServer, mount, session } from '../../testing/mount.ts';
+import type { Session } from '../../api/session.ts';
 import type { ClawPageSignIn } from './claw-page-sign-in.ts';
 import './claw-page-sign-in.ts';
 
@@ -17,7 +18,7 @@ it('signs in with e-mail and password', async () => {
   const server = fakeServer({ 'POST /api/session': () => ({ body: session }) });
   const { element } = await mount<ClawPageSignIn>('claw-page-sign-in');
   const signedIn = vi.fn();
-  element.addEventListener('claw-signed-in', (event) => signedIn((event as CustomEvent).detail));
+  element.addEventListener('claw-signed-in', (event) => void signedIn((event as CustomEvent<Session>).detail));
   await expectAccessible();
   await submit(' ada@acme.test ', 'secret');
   await vi.waitFor(() => expect(signedIn).toHaveBeenCalledExactlyOnceWith(session));
