@@ -15,6 +15,8 @@ pub mod crypto;
 pub mod db;
 pub mod error;
 pub mod services;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Code, Error, Result};
 pub use services::Services;

@@ -8,21 +8,91 @@ pub mod audit;
 pub mod devices;
 pub mod document;
 pub mod identity;
+pub mod master;
 pub mod providers;
 pub mod secrets;
 pub mod workspace;
 
 mod cache;
+mod link_limit;
+mod revision;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
-use crate::crypto::seal;
-use crate::db::Db;
+use claw_entities::Scope;
+use tokio::sync::Semaphore;
+
+use crate::db::{Db, Scoped, Tx};
+use crate::error::Result;
+
+pub use master::{MasterKey, NewMasterKey};
+
+/// Password hashes computed at the same time: each takes 19 MiB and a core.
+const PASSWORD_HASHES_AT_ONCE: usize = 4;
 
 /// The Config service. Cheap to clone.
 #[derive(Clone)]
 pub struct ConfigService {
     pub(crate) db: Db,
-    pub(crate) master: Arc<seal::Key>,
+    pub(crate) master: Arc<master::Holder>,
     pub(crate) cache: Arc<cache::Cache>,
+    /// Who the audit log names when a call carries no user of its own.
+    actor: Option<Arc<str>>,
+    hashing: Arc<Semaphore>,
+    link_failures: Arc<link_limit::LinkLimit>,
+}
+
+impl ConfigService {
+    pub fn new(db: Db, master_key: MasterKey) -> Self {
+        Self {
+            db,
+            master: Arc::new(master::Holder::new(master_key)),
+            cache: Arc::new(cache::Cache::default()),
+            actor: None,
+            hashing: Arc::new(Semaphore::new(PASSWORD_HASHES_AT_ONCE)),
+            link_failures: Arc::new(link_limit::LinkLimit::default()),
+        }
+    }
+
+    /// A service over a fixed master key, for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn for_test(db: Db) -> Self {
+        Self::new(db, MasterKey::from_bytes(&[7; 32]))
+    }
+
+    /// The same service, with changes put down to `actor` (a user id, `system` or `cli`) in the audit log.
+    #[must_use]
+    pub fn acting_as(&self, actor: &str) -> Self {
+        Self {
+            actor: Some(Arc::from(actor)),
+            ..self.clone()
+        }
+    }
+
+    /// Who a change of the tenant is put down to.
+    pub(crate) fn actor(&self) -> &str {
+        self.actor.as_deref().unwrap_or("system")
+    }
+
+    /// Who a change by this user is put down to.
+    pub(crate) fn actor_or<'a>(&'a self, scope: &'a Scope) -> &'a str {
+        self.actor.as_deref().unwrap_or(scope.user().as_str())
+    }
+
+    /// Starts a write that cached answers depend on: the revision is raised in the same transaction. On PostgreSQL
+    /// that row is the first lock such a transaction takes, so two of them cannot lock each other out.
+    pub(crate) async fn change(&self, scope: &impl Scoped) -> Result<Tx> {
+        let tx = self.db.write(scope).await?;
+        revision::raise(&*tx).await?;
+        Ok(tx)
+    }
+
+    /// Ends what [`Self::change`] started: durable first, then forgotten here at once.
+    pub(crate) async fn changed(&self, tx: Tx) -> Result<()> {
+        tx.commit().await?;
+        self.cache.forget();
+        Ok(())
+    }
 }

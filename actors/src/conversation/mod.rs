@@ -1,8 +1,18 @@
 //! Conversation service: transcripts as entry trees, history reads, repair. It never calls a model.
 
-pub mod history;
-pub mod repair;
+pub mod entry;
 pub mod transcript;
+
+pub mod branch;
+pub mod history;
+
+pub mod display;
+pub mod repair;
+pub mod tokens;
+pub mod tool_result;
+
+#[cfg(test)]
+mod tests;
 
 use crate::db::Db;
 

@@ -84,6 +84,11 @@ impl Db {
         Ok(Tx(tx))
     }
 
+    /// A write transaction that names its tenants itself, one after the other: the group commit's.
+    async fn begin_write(&self) -> Result<Tx, DbErr> {
+        begin_immediate(&self.write).await.map(Tx)
+    }
+
     /// A view across tenants, for the listed duties only (a tidy test lists the callers).
     pub async fn system_read(&self) -> Result<Tx, DbErr> {
         self.system_read.begin().await.map(Tx)

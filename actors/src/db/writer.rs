@@ -1,33 +1,295 @@
 //! Group commit: durable writes of many tenants share one transaction.
+//!
+//! Single commits fall with the disk's mood, groups do not. Whatever waits when the previous commit returns (up to
+//! [`GROUP`] jobs) goes into the next one. When anything in a group fails, the group is rolled back and its jobs run
+//! again one by one, so one bad row hurts nobody else.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use claw_entities::{SessionKey, TenantId, TenantScope, UserId};
 use futures::future::BoxFuture;
-use sea_orm::DatabaseTransaction;
-use tokio::sync::{mpsc, oneshot};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::Db;
-use crate::error::Result;
+use super::{Db, Scoped, Tx, set_tenant};
+use crate::clock::now_ms;
+use crate::error::{Error, Result};
 
-/// Hands writes to the one task that commits them in groups. Cheap to clone.
+/// Most jobs in one transaction.
+const GROUP: usize = 256;
+/// Jobs that may wait; a full queue answers `Busy`.
+const QUEUE: usize = 16_384;
+/// Committing tasks on PostgreSQL, which has its own group commit. SQLite has one writer.
+const POSTGRES_WORKERS: usize = 6;
+
+/// A row to be accepted. See `inbox`.
+#[derive(Clone, Debug)]
+pub struct NewInbox {
+    pub id: String,
+    pub tenant: TenantId,
+    pub user: UserId,
+    pub source: String,
+    pub account_id: String,
+    pub event_key: String,
+    pub message_key: Option<String>,
+    pub session_key: SessionKey,
+    pub payload: String,
+}
+
+type Work = Box<dyn for<'a> Fn(&'a DatabaseTransaction) -> BoxFuture<'a, Result<()>> + Send + Sync>;
+
+enum Job {
+    /// Rows of any tenant, inserted together.
+    Inbox {
+        rows: Vec<NewInbox>,
+        fresh: oneshot::Sender<Result<HashSet<String>>>,
+    },
+    /// Anything else, within one tenant. `work` keeps its result until `done` says that it is committed.
+    Work {
+        scope: TenantScope,
+        work: Work,
+        done: oneshot::Sender<Result<()>>,
+    },
+}
+
+/// Hands writes to the tasks that commit them in groups. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    _jobs: mpsc::Sender<()>,
+    inbox: mpsc::Sender<Job>,
+    work: mpsc::Sender<Job>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Inbox { .. } => "Inbox",
+            Self::Work { .. } => "Work",
+        })
+    }
 }
 
 impl Writer {
-    /// Starts the committing task on the current tokio runtime.
-    pub fn start(_db: Db) -> Self {
-        unimplemented!("session core")
+    /// Starts the committing tasks on the current tokio runtime. They end when the last `Writer` is dropped.
+    pub fn start(db: Db) -> Self {
+        let (work, jobs) = mpsc::channel(QUEUE);
+        if db.backend() == DbBackend::Sqlite {
+            tokio::spawn(commit_loop(db, Arc::new(Mutex::new(jobs)), GROUP, false));
+            return Self {
+                inbox: work.clone(),
+                work,
+            };
+        }
+        let jobs = Arc::new(Mutex::new(jobs));
+        for _ in 0..POSTGRES_WORKERS {
+            tokio::spawn(commit_loop(db.clone(), jobs.clone(), 32, false));
+        }
+        // Rows of several tenants in one statement are the system role's duty. Two tasks: one gathers while the
+        // other waits for the disk.
+        let (inbox, jobs) = mpsc::channel(QUEUE);
+        let jobs = Arc::new(Mutex::new(jobs));
+        for _ in 0..2 {
+            tokio::spawn(commit_loop(db.clone(), jobs.clone(), GROUP, true));
+        }
+        Self { inbox, work }
+    }
+
+    /// Inserts rows under their unique keys and resolves after the commit with the ids that were new. A repeat of a
+    /// known key is no error: its first copy is committed by then.
+    pub async fn accept(&self, rows: Vec<NewInbox>) -> Result<HashSet<String>> {
+        let (fresh, answer) = oneshot::channel();
+        self.inbox.try_send(Job::Inbox { rows, fresh }).map_err(|_| full())?;
+        answer.await.map_err(|_| stopping())?
     }
 
     /// Runs `work` inside a group's transaction and resolves after the commit. An error of `work` undoes only its own
-    /// writes. `work` must do nothing but database calls, and may be called again when the group has to be retried
-    /// row by row.
-    pub async fn run<T, F>(&self, _scope: &impl super::Scoped, _work: F) -> Result<T>
+    /// writes. `work` must do nothing but database calls, and is called again when the group has to be retried.
+    pub async fn run<T, F>(&self, scope: &impl Scoped, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'a> Fn(&'a DatabaseTransaction) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
     {
-        let (_tx, rx) = oneshot::channel::<T>();
-        rx.await.map_err(crate::Error::internal)
+        let slot = Arc::new(std::sync::Mutex::new(None));
+        let kept = slot.clone();
+        let work = Arc::new(work);
+        let boxed: Work = Box::new(move |tx| {
+            let (work, kept) = (work.clone(), kept.clone());
+            Box::pin(async move {
+                let value = work(tx).await?;
+                *kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(value);
+                Ok(())
+            })
+        });
+        let (done, answer) = oneshot::channel();
+        let job = Job::Work {
+            scope: scope.tenant_scope().clone(),
+            work: boxed,
+            done,
+        };
+        self.work.try_send(job).map_err(|_| full())?;
+        answer.await.map_err(|_| stopping())??;
+        let value = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        value.ok_or_else(stopping)
     }
+}
+
+fn full() -> Error {
+    Error::Busy {
+        message: "too many writes are waiting for the database".to_owned(),
+        retry_after: std::time::Duration::from_secs(1),
+    }
+}
+
+fn stopping() -> Error {
+    Error::Busy {
+        message: "the service is restarting".to_owned(),
+        retry_after: std::time::Duration::from_secs(1),
+    }
+}
+
+async fn commit_loop(db: Db, jobs: Arc<Mutex<mpsc::Receiver<Job>>>, most: usize, system: bool) {
+    let mut group = Vec::new();
+    loop {
+        {
+            let mut jobs = jobs.lock().await;
+            if jobs.recv_many(&mut group, most).await == 0 {
+                return;
+            }
+        }
+        commit(&db, std::mem::take(&mut group), system).await;
+    }
+}
+
+/// Commits the jobs together; when that fails, each by itself.
+async fn commit(db: &Db, jobs: Vec<Job>, system: bool) {
+    metrics::histogram!("claw_commit_group").record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+    match together(db, &jobs, system).await {
+        Ok(fresh) => answer(jobs, &fresh),
+        Err(error) if jobs.len() == 1 => fail(jobs, error),
+        Err(_) => {
+            for job in jobs {
+                let one = [job];
+                let outcome = together(db, &one, system).await;
+                match outcome {
+                    Ok(fresh) => answer(one.into(), &fresh),
+                    Err(error) => fail(one.into(), error),
+                }
+            }
+        }
+    }
+}
+
+fn answer(jobs: Vec<Job>, fresh: &HashSet<String>) {
+    for job in jobs {
+        match job {
+            Job::Inbox { rows, fresh: reply } => {
+                let mine = rows
+                    .into_iter()
+                    .map(|row| row.id)
+                    .filter(|id| fresh.contains(id))
+                    .collect();
+                let _ = reply.send(Ok(mine));
+            }
+            Job::Work { done, .. } => {
+                let _ = done.send(Ok(()));
+            }
+        }
+    }
+}
+
+/// Only ever called with one job.
+fn fail(jobs: Vec<Job>, error: Error) {
+    if let Some(job) = jobs.into_iter().next() {
+        match job {
+            Job::Inbox { fresh, .. } => {
+                let _ = fresh.send(Err(error));
+            }
+            Job::Work { done, .. } => {
+                let _ = done.send(Err(error));
+            }
+        }
+    }
+}
+
+/// One transaction. Gives the inbox ids that were new.
+async fn together(db: &Db, jobs: &[Job], system: bool) -> Result<HashSet<String>> {
+    let tx = if system {
+        db.system_write().await?
+    } else {
+        db.begin_write().await?
+    };
+    let mut fresh = HashSet::new();
+    let rows: Vec<&NewInbox> = jobs
+        .iter()
+        .flat_map(|job| match job {
+            Job::Inbox { rows, .. } => rows.as_slice(),
+            Job::Work { .. } => &[],
+        })
+        .collect();
+    let mut rest = rows.as_slice();
+    while !rest.is_empty() {
+        // Powers of two keep the number of different statements, and so of prepared ones, small.
+        let count = 1 << rest.len().ilog2().min(6);
+        let (now, later) = rest.split_at(count);
+        insert_inbox(&tx, now, &mut fresh).await?;
+        rest = later;
+    }
+    for job in jobs {
+        if let Job::Work { scope, work, .. } = job {
+            set_tenant(&*tx, scope).await?;
+            work(&tx).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(fresh)
+}
+
+const COLUMNS: usize = 10;
+
+async fn insert_inbox(tx: &Tx, rows: &[&NewInbox], fresh: &mut HashSet<String>) -> Result<()> {
+    let backend = tx.get_database_backend();
+    let mut values: Vec<Value> = Vec::with_capacity(rows.len() * COLUMNS);
+    let now = now_ms();
+    for row in rows {
+        values.push(row.tenant.as_str().into());
+        values.push(row.id.as_str().into());
+        values.push(row.user.as_str().into());
+        values.push(row.source.as_str().into());
+        values.push(row.account_id.as_str().into());
+        values.push(row.event_key.as_str().into());
+        values.push(row.message_key.as_deref().into());
+        values.push(row.session_key.as_str().into());
+        values.push(row.payload.as_str().into());
+        values.push(now.into());
+    }
+    let statement = Statement::from_sql_and_values(backend, insert_sql(backend, rows.len()), values);
+    for row in tx.query_all_raw(statement).await? {
+        fresh.insert(row.try_get_by_index::<String>(0)?);
+    }
+    Ok(())
+}
+
+fn insert_sql(backend: DbBackend, rows: usize) -> String {
+    use std::fmt::Write as _;
+    let mut sql = String::with_capacity(160 + rows * 64);
+    sql.push_str(
+        "INSERT INTO inbox (tenant_id, id, user_id, source, account_id, event_key, message_key, session_key, \
+         payload, received_at, updated_at, state, attempts) VALUES ",
+    );
+    for row in 0..rows {
+        if row > 0 {
+            sql.push(',');
+        }
+        sql.push('(');
+        for column in 1..=COLUMNS {
+            let at = row * COLUMNS + column;
+            let mark = if backend == DbBackend::Postgres { '$' } else { '?' };
+            let _ = write!(sql, "{mark}{at},");
+        }
+        let at = row * COLUMNS + COLUMNS;
+        let mark = if backend == DbBackend::Postgres { '$' } else { '?' };
+        let _ = write!(sql, "{mark}{at},'pending',0)");
+    }
+    sql.push_str(" ON CONFLICT DO NOTHING RETURNING id");
+    sql
 }

@@ -1,17 +1,26 @@
 //! Accepting: a message becomes an inbox row, durably and once, before anybody is told that it was accepted.
 
-use claw_entities::{Scope, SessionKey};
+use std::collections::HashSet;
+
+use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, run};
+use sea_orm::{ColumnTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 
-use crate::Services;
+use super::{key, routing};
 use crate::config::accounts::ResolvedAccount;
-use crate::error::Result;
-use crate::ports::channel::Inbound;
+use crate::db::writer::NewInbox;
+use crate::error::{Error, Result};
+use crate::ports::channel::{Inbound, PeerKind};
 use crate::ports::message::Part;
 use crate::supervisor::directory::Directory;
 
+/// Longest message text we take from a client, bytes.
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
+/// Longest idempotency key.
+const MAX_KEY_BYTES: usize = 256;
+
 /// A message from a gateway client (`chat.send`, `agent`). Stored as the inbox row's payload.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientMessage {
     /// `chat` or `agent`.
@@ -57,23 +66,125 @@ pub enum Accepted {
 
 /// Stores a client's message and wakes its session. `key` may be short (`main`); the answer holds the full one.
 pub async fn accept_client(
-    _services: &Services,
-    _directory: &Directory,
-    _scope: &Scope,
-    _key: &str,
-    _idempotency_key: &str,
-    _message: ClientMessage,
+    directory: &Directory,
+    scope: &Scope,
+    key: &str,
+    idempotency_key: &str,
+    message: ClientMessage,
 ) -> Result<Accepted> {
-    unimplemented!("session core")
+    if directory.draining() {
+        return Err(Error::Busy {
+            message: "the service is restarting".to_owned(),
+            retry_after: std::time::Duration::from_secs(1),
+        });
+    }
+    if idempotency_key.is_empty() || idempotency_key.len() > MAX_KEY_BYTES {
+        return Err(Error::invalid("idempotencyKey must have 1 to 256 bytes"));
+    }
+    if message.message.len() > MAX_MESSAGE_BYTES {
+        return Err(Error::TooLarge("message is longer than 1 MiB".to_owned()));
+    }
+    if message.message.trim().is_empty() && message.attachments.is_empty() {
+        return Err(Error::invalid("message must not be empty"));
+    }
+    let services = directory.services();
+    let settings = services.config.settings(scope).await?;
+    let session_key = key::resolve(key, &settings.default_agent)?;
+    let source = message.source.clone();
+    let row = NewInbox {
+        id: new_id(),
+        tenant: scope.tenant().clone(),
+        user: scope.user().clone(),
+        source: source.clone(),
+        account_id: scope.user().as_str().to_owned(),
+        event_key: idempotency_key.to_owned(),
+        message_key: None,
+        session_key: session_key.clone(),
+        payload: serde_json::to_string(&message).map_err(Error::internal)?,
+    };
+    let fresh = services.writer.accept(vec![row]).await?;
+    let run_id = idempotency_key.to_owned();
+    if !fresh.is_empty() {
+        directory.wake(scope, &session_key);
+        return Ok(Accepted::Started { run_id, session_key });
+    }
+    repeated(directory, scope, &source, run_id).await
+}
+
+/// What became of the first message under this key.
+async fn repeated(directory: &Directory, scope: &Scope, source: &str, run_id: String) -> Result<Accepted> {
+    let tx = directory.services().db.read(scope).await?;
+    let row = inbox::Entity::owned_by(scope)
+        .filter(inbox::Column::Source.eq(source))
+        .filter(inbox::Column::AccountId.eq(scope.user().as_str()))
+        .filter(inbox::Column::EventKey.eq(run_id.as_str()))
+        .one(&*tx)
+        .await?
+        .ok_or(Error::NotFound { what: "run" })?;
+    if matches!(row.state.as_str(), "pending" | "running") {
+        directory.wake(scope, &row.session_key);
+        return Ok(Accepted::InFlight {
+            run_id,
+            session_key: row.session_key,
+        });
+    }
+    let ran = row.run_id.unwrap_or_else(|| run_id.clone());
+    let run = run::Entity::owned_by(scope)
+        .filter(run::Column::Id.eq(ran))
+        .one(&*tx)
+        .await?;
+    let status = run.map_or_else(|| "ok".to_owned(), |run| run.status);
+    Ok(Accepted::Ended {
+        run_id,
+        session_key: row.session_key,
+        status,
+    })
 }
 
 /// Stores verified webhook messages and wakes their sessions. Resolves after the commit; a repeat is no error.
 /// Gives how many were new.
-pub async fn accept_inbound(
-    _services: &Services,
-    _directory: &Directory,
-    _account: &ResolvedAccount,
-    _messages: Vec<Inbound>,
-) -> Result<usize> {
-    unimplemented!("session core")
+pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, messages: Vec<Inbound>) -> Result<usize> {
+    if messages.is_empty() {
+        return Ok(0);
+    }
+    let services = directory.services();
+    let tenant = &account.account.tenant;
+    let mut rows = Vec::with_capacity(messages.len());
+    let mut wakes = Vec::with_capacity(messages.len());
+    for inbound in messages {
+        // A linked person's direct messages go to their own sessions; groups belong to the account's owner.
+        let user = match inbound.peer.kind {
+            PeerKind::Direct => account.links.get(&inbound.sender.id).unwrap_or(&account.owner),
+            PeerKind::Group | PeerKind::Channel => &account.owner,
+        };
+        let scope = Scope::vouch(tenant.clone(), user.clone());
+        let settings = services.config.settings(&scope).await?;
+        let routed = routing::route(
+            &settings,
+            &account.account.channel,
+            &account.account.account_id,
+            &inbound,
+        );
+        rows.push(NewInbox {
+            id: new_id(),
+            tenant: tenant.clone(),
+            user: user.clone(),
+            source: account.account.channel.clone(),
+            account_id: account.account.account_id.clone(),
+            event_key: inbound.event_key.clone(),
+            message_key: inbound.message_key.clone(),
+            session_key: routed.session_key.clone(),
+            payload: serde_json::to_string(&inbound).map_err(Error::internal)?,
+        });
+        wakes.push((scope, routed.session_key));
+    }
+    let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+    let fresh = services.writer.accept(rows).await?;
+    let mut woken = HashSet::new();
+    for (id, (scope, key)) in ids.iter().zip(&wakes) {
+        if fresh.contains(id) && woken.insert(key) {
+            directory.wake(scope, key);
+        }
+    }
+    Ok(fresh.len())
 }

@@ -1,20 +1,48 @@
 //! The only door into the tree, for HTTP, sockets, webhooks and recovery.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix::Recipient;
+use actix::{Addr, Recipient};
 use claw_entities::{Scope, SessionKey, TenantId};
+use dashmap::DashMap;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
-use crate::error::Result;
+use super::lanes::Lanes;
+use super::lease::Leases;
+use super::messages::{ToAll, ToSession, ToTenant, ToUser};
+use super::placement::Placement;
+use super::tenant::TenantActor;
+use crate::Services;
+use crate::error::{Error, Result};
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
 use crate::ports::tool::SessionSnapshot;
+use crate::session::delivery::Delivery;
 
 /// Handle on the tree. Cheap to clone.
 #[derive(Clone)]
-pub struct Directory {}
+pub struct Directory(Arc<Inner>);
+
+struct Inner {
+    services: Services,
+    placement: Placement,
+    lanes: Lanes,
+    leases: Leases,
+    delivery: Delivery,
+    tenants: DashMap<TenantId, Entry>,
+    /// Cancelled when running turns must stop because the process does.
+    shutdown: CancellationToken,
+    draining: AtomicBool,
+}
+
+struct Entry {
+    addr: Addr<TenantActor>,
+    forwarded: u64,
+}
 
 /// What a connection gets when it joins its user.
 #[derive(Clone, Debug)]
@@ -78,67 +106,268 @@ pub struct InvokeNode {
     pub idempotency_key: String,
 }
 
+/// How long a question to the tree may take.
+const ANSWER: Duration = Duration::from_secs(10);
+
 impl Directory {
-    /// Tells the session that inbox rows wait for it. A hint: what is lost here, recovery finds.
-    pub fn wake(&self, _scope: &Scope, _key: &SessionKey) {
-        unimplemented!("session core")
+    /// The tree of this process. Nothing runs yet: see [`crate::session::recovery`].
+    pub fn new(services: Services, placement: Placement, leases: Leases) -> Self {
+        let lanes = Lanes::new(services.limits.clone());
+        let delivery = Delivery::new(services.clone(), leases.clone());
+        Self(Arc::new(Inner {
+            services,
+            placement,
+            lanes,
+            leases,
+            delivery,
+            tenants: DashMap::new(),
+            shutdown: CancellationToken::new(),
+            draining: AtomicBool::new(false),
+        }))
     }
+
+    pub fn services(&self) -> &Services {
+        &self.0.services
+    }
+    pub fn delivery(&self) -> &Delivery {
+        &self.0.delivery
+    }
+    pub fn leases(&self) -> &Leases {
+        &self.0.leases
+    }
+    pub(crate) fn placement(&self) -> &Placement {
+        &self.0.placement
+    }
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.0.lanes
+    }
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.0.shutdown
+    }
+    /// True from the moment the process stops taking work.
+    pub fn draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
+    }
+
+    /// Tells the session that inbox rows wait for it. A hint: what is lost here, recovery finds.
+    pub fn wake(&self, scope: &Scope, key: &SessionKey) {
+        self.session(scope, key, ToSession::Wake);
+    }
+
     /// Joins a live connection to its user. An older connection of the same device and role is closed.
     pub async fn attach(
         &self,
-        _scope: &Scope,
-        _info: Arc<ConnectionInfo>,
-        _to: Recipient<ToConnection>,
+        scope: &Scope,
+        info: Arc<ConnectionInfo>,
+        to: Recipient<ToConnection>,
     ) -> Result<Attached> {
-        unimplemented!("session core")
+        if self.draining() {
+            return Err(busy());
+        }
+        self.ask(scope, |reply| ToUser::Attach { info, to, reply }).await
     }
+
     /// The connection went away.
-    pub fn detach(&self, _scope: &Scope, _conn_id: &str) {
-        unimplemented!("session core")
+    pub fn detach(&self, scope: &Scope, conn_id: &str) {
+        self.user(
+            scope,
+            ToUser::Detach {
+                conn_id: conn_id.to_owned(),
+            },
+        );
     }
+
     /// Sends an event to the user's connections that may see it.
-    pub fn publish(&self, _scope: &Scope, _event: Event) {
-        unimplemented!("session core")
+    pub fn publish(&self, scope: &Scope, event: Event) {
+        self.user(scope, ToUser::Publish(event));
     }
+
     /// Presence entries of the user's connections.
-    pub async fn presence(&self, _scope: &Scope) -> Result<Vec<Value>> {
-        unimplemented!("session core")
+    pub async fn presence(&self, scope: &Scope) -> Result<Vec<Value>> {
+        self.ask(scope, |reply| ToUser::Presence { reply }).await
     }
-    /// The connections of the user's nodes, by device id.
-    pub async fn connected_nodes(&self, _scope: &Scope) -> Result<Vec<Arc<ConnectionInfo>>> {
-        unimplemented!("session core")
+
+    /// The connections of the user's nodes.
+    pub async fn connected_nodes(&self, scope: &Scope) -> Result<Vec<Arc<ConnectionInfo>>> {
+        self.ask(scope, |reply| ToUser::Nodes { reply }).await
     }
+
     /// Closes the live sockets of a device (`role: None` = both roles).
     pub async fn close_device(
         &self,
-        _scope: &Scope,
-        _device_id: &str,
-        _role: Option<&str>,
-        _code: u16,
-        _reason: &str,
+        scope: &Scope,
+        device_id: &str,
+        role: Option<&str>,
+        code: u16,
+        reason: &str,
     ) -> Result<()> {
-        unimplemented!("session core")
+        let (device_id, role, reason) = (device_id.to_owned(), role.map(str::to_owned), reason.to_owned());
+        self.ask(scope, |reply| ToUser::CloseDevice {
+            device_id,
+            role,
+            code,
+            reason,
+            reply,
+        })
+        .await
     }
-    pub async fn abort(&self, _scope: &Scope, _request: AbortRequest) -> Result<Aborted> {
-        unimplemented!("session core")
+
+    /// Aborts runs of a session. A sleeping session has none.
+    pub async fn abort(&self, scope: &Scope, request: AbortRequest) -> Result<Aborted> {
+        let key = request.session_key.clone();
+        self.ask(scope, |reply| ToUser::Session {
+            key,
+            message: ToSession::Abort { request, reply },
+        })
+        .await
     }
-    pub async fn observe_session(&self, _scope: &Scope, _key: &SessionKey) -> Result<SessionObservation> {
-        unimplemented!("session core")
+
+    /// What the session does right now; the default when it sleeps.
+    pub async fn observe_session(&self, scope: &Scope, key: &SessionKey) -> Result<SessionObservation> {
+        let key = key.clone();
+        self.ask(scope, |reply| ToUser::Session {
+            key,
+            message: ToSession::Observe { reply },
+        })
+        .await
     }
+
     /// Facts of a session for `/status`, `session_status` and `sessions.list`.
-    pub async fn snapshot(&self, _scope: &Scope, _key: &SessionKey) -> Result<SessionSnapshot> {
-        unimplemented!("session core")
+    pub async fn snapshot(&self, scope: &Scope, key: &SessionKey) -> Result<SessionSnapshot> {
+        let key = key.clone();
+        self.ask(scope, |reply| ToUser::Session {
+            key,
+            message: ToSession::Snapshot { reply },
+        })
+        .await
     }
-    /// Waits until the run ends; `None` when the time is up first or no such run is known.
-    pub async fn wait_run(&self, _scope: &Scope, _run_id: &str, _timeout: Duration) -> Result<Option<RunEnded>> {
-        unimplemented!("session core")
+
+    /// Waits until the run ends; `None` when the time is up first (an unknown run may still start).
+    pub async fn wait_run(&self, scope: &Scope, run_id: &str, timeout: Duration) -> Result<Option<RunEnded>> {
+        let (reply, ended) = oneshot::channel();
+        self.user(
+            scope,
+            ToUser::Watch {
+                run_id: run_id.to_owned(),
+                reply,
+            },
+        );
+        // Looked up after the watch is on its way: an end in between reaches one of the two.
+        if let Some(ended) = crate::session::record::ended(self.services(), scope, run_id).await? {
+            return Ok(Some(ended));
+        }
+        match tokio::time::timeout(timeout, ended).await {
+            Ok(Ok(ended)) => Ok(Some(ended)),
+            // The user's actor went away: the record may have been written since.
+            Ok(Err(_)) => crate::session::record::ended(self.services(), scope, run_id).await,
+            Err(_) => Ok(None),
+        }
     }
+
     /// Calls a node. Approval of the surface is checked by the caller; offline nodes give `NotConnected`.
-    pub async fn invoke_node(&self, _scope: &Scope, _call: InvokeNode) -> Result<InvokeResult> {
-        unimplemented!("session core")
+    pub async fn invoke_node(&self, scope: &Scope, call: InvokeNode) -> Result<InvokeResult> {
+        let timeout = call.timeout + Duration::from_secs(5);
+        let (reply, answer) = oneshot::channel();
+        self.user(scope, ToUser::Invoke { call, reply });
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(busy()),
+            Err(_) => Err(Error::Timeout("the node did not answer in time".to_owned())),
+        }
     }
-    /// Settings or secrets of the tenant changed: cached values are dropped.
-    pub fn config_changed(&self, _tenant: &TenantId) {
-        unimplemented!("session core")
+
+    /// Stops taking work, gives running turns `grace`, then cancels what is left: it is recovered at the next start.
+    pub async fn drain(&self, grace: Duration) {
+        self.0.draining.store(true, Ordering::Relaxed);
+        for tenant in self.0.tenants.iter() {
+            let _ = tenant.addr.try_send(ToTenant::All(ToAll::Drain));
+        }
+        let finished = async {
+            self.lanes().idle().await;
+            self.delivery().idle().await;
+        };
+        if tokio::time::timeout(grace, finished).await.is_err() {
+            tracing::warn!(
+                running = self.lanes().running(),
+                "turns cut off by the stop; they are recovered at the next start"
+            );
+        }
+        self.shutdown().cancel();
+        if let Err(error) = self.leases().leave().await {
+            tracing::warn!(error = ?error, "heartbeat not given up");
+        }
+    }
+
+    /// Makes a session's actor panic.
+    #[cfg(test)]
+    pub(crate) fn crash_session(&self, scope: &Scope, key: &SessionKey) {
+        self.session(scope, key, ToSession::Crash);
+    }
+
+    /// Lets a tenant's actor go if nothing was sent since it had seen `seen` messages. Under the entry's lock, so
+    /// nothing can arrive in between.
+    pub(crate) fn release(&self, tenant: &TenantId, seen: u64) -> bool {
+        self.0
+            .tenants
+            .remove_if(tenant, |_, entry| entry.forwarded == seen)
+            .is_some()
+    }
+
+    fn session(&self, scope: &Scope, key: &SessionKey, message: ToSession) {
+        self.user(
+            scope,
+            ToUser::Session {
+                key: key.clone(),
+                message,
+            },
+        );
+    }
+
+    /// Sends towards a user. A full mailbox drops the message, and its reply channel with it.
+    fn user(&self, scope: &Scope, message: ToUser) {
+        let mut entry = self
+            .0
+            .tenants
+            .entry(scope.tenant().clone())
+            .or_insert_with(|| self.start(scope.tenant()));
+        if !entry.addr.connected() {
+            *entry = self.start(scope.tenant());
+        }
+        let message = ToTenant::User {
+            user: scope.user().clone(),
+            message,
+        };
+        if entry.addr.try_send(message).is_ok() {
+            entry.forwarded += 1;
+        } else {
+            metrics::counter!("claw_mailbox_full", "actor" => "tenant").increment(1);
+        }
+    }
+
+    fn start(&self, tenant: &TenantId) -> Entry {
+        let (directory, id) = (self.clone(), tenant.clone());
+        let mailbox = self.services().limits.mailbox;
+        let addr = self.placement().spawn(tenant, move |context| {
+            context.set_mailbox_capacity(mailbox);
+            TenantActor::new(directory, id)
+        });
+        Entry { addr, forwarded: 0 }
+    }
+
+    async fn ask<T>(&self, scope: &Scope, message: impl FnOnce(oneshot::Sender<T>) -> ToUser) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.user(scope, message(reply));
+        match tokio::time::timeout(ANSWER, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(busy()),
+            Err(_) => Err(Error::Timeout("the service did not answer in time".to_owned())),
+        }
+    }
+}
+
+fn busy() -> Error {
+    Error::Busy {
+        message: "too much is waiting for this user".to_owned(),
+        retry_after: Duration::from_secs(1),
     }
 }

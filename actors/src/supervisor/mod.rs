@@ -1,6 +1,16 @@
 //! The supervisor tree: Directory → TenantActor → UserActor → SessionActor and NodeConnection.
 //!
 //! A parent is the only holder of a child's address: that one rule gives safe sleep, honest back-pressure and crash
-//! recovery on demand.
+//! recovery on demand. `actix::Supervisor` does none of the three.
 
 pub mod directory;
+
+mod tenant;
+pub(crate) mod user;
+
+pub(crate) mod messages;
+
+mod children;
+pub mod lanes;
+pub mod lease;
+pub mod placement;

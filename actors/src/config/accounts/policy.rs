@@ -1,0 +1,206 @@
+//! Access policy: read leniently from an account's settings, checked strictly when they are saved.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::{AccessPolicy, DmPolicy, GroupPolicy, GroupRule};
+use crate::error::{Error, Result};
+
+impl AccessPolicy {
+    /// What `channels.<id>` says. Whatever is missing or unreadable closes: pairing for direct chats, an empty
+    /// allowlist for groups.
+    pub fn parse(channel: &str, config: &Value) -> Self {
+        let legacy = config.get("dm").unwrap_or(&Value::Null);
+        let allow_from = config
+            .get("allowFrom")
+            .or_else(|| legacy.get("allowFrom"))
+            .map(|list| senders(channel, list))
+            .unwrap_or_default();
+        let dm = match config
+            .get("dmPolicy")
+            .or_else(|| legacy.get("policy"))
+            .and_then(Value::as_str)
+        {
+            _ if legacy.get("enabled").and_then(Value::as_bool) == Some(false) => DmPolicy::Disabled,
+            None | Some("pairing") => DmPolicy::Pairing,
+            Some("open") if allow_from.iter().any(|entry| entry == "*") => DmPolicy::Open,
+            Some("disabled") => DmPolicy::Disabled,
+            // `open` without `*` opens nothing, and neither does a word we do not know.
+            Some(_) => DmPolicy::Allowlist,
+        };
+        let group = match config.get("groupPolicy").and_then(Value::as_str) {
+            Some("open") => GroupPolicy::Open,
+            Some("disabled") => GroupPolicy::Disabled,
+            None | Some(_) => GroupPolicy::Allowlist,
+        };
+        let mut groups = HashMap::new();
+        for key in ["groups", "channels"] {
+            if let Some(entries) = config.get(key).and_then(Value::as_object) {
+                groups.extend(
+                    entries
+                        .iter()
+                        .map(|(id, entry)| (id.clone(), rule(channel, config, entry))),
+                );
+            }
+        }
+        Self {
+            dm,
+            allow_from,
+            group,
+            groups,
+            group_allow_from: config.get("groupAllowFrom").map(|list| senders(channel, list)),
+            allow_bots: config.get("allowBots").and_then(Value::as_bool).unwrap_or(false),
+        }
+    }
+}
+
+fn rule(channel: &str, config: &Value, entry: &Value) -> GroupRule {
+    GroupRule {
+        require_mention: entry
+            .get("requireMention")
+            .or_else(|| config.get("requireMention"))
+            .and_then(Value::as_bool)
+            .unwrap_or(true),
+        enabled: ["enabled", "allow"]
+            .iter()
+            .all(|key| entry.get(key).and_then(Value::as_bool).unwrap_or(true)),
+        // Slack spells the senders of a channel `users`.
+        allow_from: ["allowFrom", "users"]
+            .iter()
+            .find_map(|key| entry.get(key))
+            .map(|list| senders(channel, list)),
+    }
+}
+
+/// A list of sender ids: texts or numbers, with or without the channel's name in front.
+fn senders(channel: &str, list: &Value) -> Vec<String> {
+    let Some(items) = list.as_array() else {
+        return Vec::new();
+    };
+    let short = if channel == "telegram" { "tg" } else { channel };
+    items
+        .iter()
+        .filter_map(|item| match item {
+            Value::String(text) => Some(text.trim().to_owned()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        })
+        .map(|id| {
+            [channel, short]
+                .iter()
+                .find_map(|prefix| id.strip_prefix(prefix)?.strip_prefix(':').map(str::to_owned))
+                .unwrap_or(id)
+        })
+        .filter(|id| !id.is_empty())
+        .collect()
+}
+
+/// Refuses settings whose policy would not mean what it says.
+pub(super) fn check(config: &Value) -> Result<()> {
+    if !config.is_object() {
+        return Err(Error::invalid("the settings of a channel are an object"));
+    }
+    let word = |key: &str, allowed: &[&str]| match config.get(key) {
+        None => Ok(()),
+        Some(Value::String(text)) if allowed.contains(&text.as_str()) => Ok(()),
+        Some(_) => Err(Error::Invalid(format!("{key} is one of {}", allowed.join(", ")))),
+    };
+    word("dmPolicy", &["pairing", "allowlist", "open", "disabled"])?;
+    word("groupPolicy", &["allowlist", "open", "disabled"])?;
+    for key in ["allowFrom", "groupAllowFrom"] {
+        if config.get(key).is_some_and(|list| !list.is_array()) {
+            return Err(Error::Invalid(format!("{key} is a list of sender ids")));
+        }
+    }
+    for key in ["groups", "channels"] {
+        if config.get(key).is_some_and(|groups| !groups.is_object()) {
+            return Err(Error::Invalid(format!("{key} is an object by id")));
+        }
+    }
+    let listed = |wanted: Option<&str>| {
+        config.get("allowFrom").and_then(Value::as_array).is_some_and(|list| {
+            wanted.map_or(!list.is_empty(), |wanted| {
+                list.iter().any(|item| item.as_str() == Some(wanted))
+            })
+        })
+    };
+    match config.get("dmPolicy").and_then(Value::as_str) {
+        Some("open") if !listed(Some("*")) => Err(Error::invalid("dmPolicy open needs allowFrom [\"*\"]")),
+        Some("allowlist") if !listed(None) => Err(Error::invalid(
+            "dmPolicy allowlist needs at least one entry in allowFrom",
+        )),
+        None | Some(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn direct_chats_close_by_default() {
+        let check =
+            |config: Value, expected| assert_eq!(AccessPolicy::parse("telegram", &config).dm, expected, "{config}");
+        check(json!({}), DmPolicy::Pairing);
+        check(json!(null), DmPolicy::Pairing);
+        check(json!({"dmPolicy": "open"}), DmPolicy::Allowlist);
+        check(json!({"dmPolicy": "open", "allowFrom": ["*"]}), DmPolicy::Open);
+        check(json!({"dmPolicy": "allowlist", "allowFrom": [1]}), DmPolicy::Allowlist);
+        check(json!({"dmPolicy": "everyone"}), DmPolicy::Allowlist);
+        check(json!({"dmPolicy": 3}), DmPolicy::Pairing);
+        check(json!({"dm": {"policy": "disabled"}}), DmPolicy::Disabled);
+        check(
+            json!({"dm": {"enabled": false}, "dmPolicy": "pairing"}),
+            DmPolicy::Disabled,
+        );
+    }
+
+    #[test]
+    fn groups_and_senders_are_read_in_both_spellings() {
+        let policy = AccessPolicy::parse(
+            "telegram",
+            &json!({
+                "allowFrom": ["tg:42", "telegram:43", 44, " 45 ", "", null],
+                "groupPolicy": "open",
+                "groupAllowFrom": [],
+                "groups": {"*": {"requireMention": false}, "-100": {"enabled": false, "allowFrom": ["1"]}},
+            }),
+        );
+        assert_eq!(policy.allow_from, ["42", "43", "44", "45"]);
+        assert_eq!(policy.group, GroupPolicy::Open);
+        assert_eq!(policy.group_allow_from, Some(vec![]));
+        assert!(!policy.groups["*"].require_mention && policy.groups["*"].enabled);
+        let closed = &policy.groups["-100"];
+        assert!(closed.require_mention && !closed.enabled && closed.allow_from == Some(vec!["1".to_owned()]));
+
+        let slack = AccessPolicy::parse("slack", &json!({"channels": {"C1": {"allow": true, "users": ["U1"]}}}));
+        assert_eq!(slack.group, GroupPolicy::Allowlist);
+        assert_eq!(slack.groups["C1"].allow_from, Some(vec!["U1".to_owned()]));
+        assert!(!slack.allow_bots && slack.group_allow_from.is_none());
+    }
+
+    #[test]
+    fn saving_is_strict() {
+        for good in [
+            json!({}),
+            json!({"dmPolicy": "open", "allowFrom": ["*"]}),
+            json!({"groups": {"*": {}}}),
+        ] {
+            assert!(check(&good).is_ok(), "{good}");
+        }
+        for bad in [
+            json!([]),
+            json!({"dmPolicy": "open"}),
+            json!({"dmPolicy": "allowlist", "allowFrom": []}),
+            json!({"dmPolicy": "all"}),
+            json!({"groupPolicy": true}),
+            json!({"allowFrom": "*"}),
+            json!({"groups": ["-1"]}),
+        ] {
+            assert!(check(&bad).is_err(), "{bad}");
+        }
+    }
+}

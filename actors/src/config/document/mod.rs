@@ -1,0 +1,151 @@
+//! A user's OpenClaw configuration document and the typed view the runtime works from.
+
+mod parse;
+mod secrets;
+mod store;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub use secrets::{REDACTED, is_secret_key, redact};
+pub use store::{MAX_BYTES, hash, merge_patch};
+
+/// The stored document.
+#[derive(Clone, Debug)]
+pub struct Document {
+    pub doc: Value,
+    pub revision: i64,
+    /// What `config.get` shows as `hash`: writers compare it.
+    pub hash: String,
+}
+
+/// What the runtime reads from a document, parsed once and cached.
+#[derive(Clone, Debug, Default)]
+pub struct UserSettings {
+    pub agents: Vec<AgentSettings>,
+    pub default_agent: String,
+    /// `agents.defaults.model`: what an agent without one of its own uses.
+    pub default_model: Option<String>,
+    /// Lower-cased alias → `provider/model`, from `agents.defaults.models`.
+    pub model_aliases: HashMap<String, String>,
+    /// Refs of `agents.defaults.models`: when there are any, nothing else may be picked.
+    pub allowed_models: Vec<String>,
+    pub bindings: Vec<Binding>,
+    pub session: SessionSettings,
+    pub queue: QueueSettings,
+    /// `agents.defaults.maxConcurrent`.
+    pub max_concurrent: Option<usize>,
+    /// `agents.defaults.timeoutSeconds`; `Some(None)` means none.
+    pub run_timeout: Option<Option<Duration>>,
+    /// `agents.defaults.userTimezone`.
+    pub time_zone: Option<String>,
+    /// `messages.responsePrefix`.
+    pub response_prefix: Option<String>,
+    /// `messages.groupChat.historyLimit`.
+    pub group_history: usize,
+    /// `messages.inbound.debounceMs` and `byChannel`.
+    pub inbound_debounce: Duration,
+    pub inbound_debounce_by_channel: HashMap<String, Duration>,
+    pub tools_deny: Vec<String>,
+    pub tools_allow: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct AgentSettings {
+    pub id: String,
+    pub name: Option<String>,
+    /// `model` or `model.primary`, else the defaults'.
+    pub model: Option<String>,
+    /// Regular expressions without case: the configured ones, else made from the agent's name and emoji.
+    pub mention_patterns: Vec<String>,
+    pub identity: Value,
+}
+
+/// `{agentId, match{channel, accountId?, peer?, teamId?}}`.
+#[derive(Clone, Debug, Default)]
+pub struct Binding {
+    pub agent_id: String,
+    pub channel: String,
+    /// `None` = the default account only; `*` = any.
+    pub account_id: Option<String>,
+    pub peer: Option<(String, String)>,
+    pub team_id: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DmScope {
+    Main,
+    PerPeer,
+    #[default]
+    PerChannelPeer,
+    PerAccountChannelPeer,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct SessionSettings {
+    pub dm_scope: DmScope,
+    /// Lower-cased peer id or `channel:peer` → canonical name.
+    pub identity_links: HashMap<String, String>,
+    /// `session.reset`: daily hour, idle minutes. `None` = never by itself.
+    pub reset_at_hour: Option<u32>,
+    pub reset_idle: Option<Duration>,
+    /// `session.resetByType`: `direct`, `group`, `thread`.
+    pub reset_by_type: HashMap<String, ResetRule>,
+    /// `session.resetByChannel`; overrides the rest completely.
+    pub reset_by_channel: HashMap<String, ResetRule>,
+    /// `session.resetTriggers`, beside `/new` and `/reset`.
+    pub reset_triggers: Vec<String>,
+}
+
+/// When a session goes stale; neither = never by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResetRule {
+    pub at_hour: Option<u32>,
+    pub idle: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueueMode {
+    #[default]
+    Collect,
+    Followup,
+    Steer,
+    SteerBacklog,
+    Interrupt,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DropPolicy {
+    Old,
+    New,
+    #[default]
+    Summarize,
+}
+
+/// `messages.queue`, with the defaults of `agent-runtime` §5.3.
+#[derive(Clone, Debug)]
+pub struct QueueSettings {
+    pub mode: QueueMode,
+    pub by_channel: HashMap<String, QueueMode>,
+    pub debounce: Duration,
+    pub debounce_by_channel: HashMap<String, Duration>,
+    pub cap: usize,
+    pub drop: DropPolicy,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            mode: QueueMode::Collect,
+            by_channel: HashMap::new(),
+            debounce: Duration::from_secs(1),
+            debounce_by_channel: HashMap::new(),
+            cap: 20,
+            drop: DropPolicy::Summarize,
+        }
+    }
+}

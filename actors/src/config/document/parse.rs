@@ -1,0 +1,410 @@
+//! The typed view of a document. Lenient: a value that cannot be read is its default, never an error.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{
+    AgentSettings, Binding, DmScope, DropPolicy, QueueMode, QueueSettings, ResetRule, SessionSettings, UserSettings,
+};
+
+const DEFAULT_AGENT: &str = "main";
+const RESET_HOUR: u32 = 4;
+const IDLE_MINUTES: u64 = 60;
+const GROUP_HISTORY: usize = 50;
+
+impl UserSettings {
+    /// What this document means.
+    pub fn parse(doc: &Value) -> Self {
+        let defaults = at(doc, "/agents/defaults");
+        let messages = at(doc, "/messages");
+        let default_model = model(at(defaults, "/model"));
+        let mut agents = agents(doc, default_model.as_deref());
+        let default_agent = default_agent(doc, &agents);
+        if agents.is_empty() {
+            agents.push(AgentSettings {
+                id: default_agent.clone(),
+                model: default_model.clone(),
+                mention_patterns: texts(at(messages, "/groupChat/mentionPatterns")).unwrap_or_default(),
+                ..AgentSettings::default()
+            });
+        }
+        let models = at(defaults, "/models").as_object();
+        Self {
+            agents,
+            default_agent,
+            default_model,
+            model_aliases: models
+                .into_iter()
+                .flatten()
+                .filter_map(|(name, entry)| Some((text(at(entry, "/alias"))?.to_lowercase(), name.clone())))
+                .collect(),
+            allowed_models: models.into_iter().flatten().map(|(name, _)| name.clone()).collect(),
+            bindings: bindings(doc),
+            session: session(at(doc, "/session")),
+            queue: queue(at(messages, "/queue")),
+            max_concurrent: number(at(defaults, "/maxConcurrent"))
+                .and_then(|count| usize::try_from(count).ok())
+                .filter(|count| *count > 0),
+            run_timeout: number(at(defaults, "/timeoutSeconds"))
+                .map(|seconds| (seconds > 0).then(|| Duration::from_secs(seconds))),
+            time_zone: text(at(defaults, "/userTimezone")).filter(|zone| zone.parse::<chrono_tz::Tz>().is_ok()),
+            response_prefix: text(at(messages, "/responsePrefix")),
+            group_history: number(at(messages, "/groupChat/historyLimit"))
+                .and_then(|count| usize::try_from(count).ok())
+                .unwrap_or(GROUP_HISTORY),
+            inbound_debounce: millis(at(messages, "/inbound/debounceMs")).unwrap_or_default(),
+            inbound_debounce_by_channel: by_name(at(messages, "/inbound/byChannel"), millis),
+            tools_deny: texts(at(doc, "/tools/deny")).unwrap_or_default(),
+            tools_allow: texts(at(doc, "/tools/allow")),
+        }
+    }
+
+    /// The agent of this id, if it is configured.
+    pub fn agent(&self, id: &str) -> Option<&AgentSettings> {
+        self.agents.iter().find(|agent| agent.id == id)
+    }
+}
+
+/// `agents.list[]`, or `agents.entries.<id>` as newer files spell it.
+fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
+    let shared = texts(at(doc, "/messages/groupChat/mentionPatterns"));
+    let mut agents: Vec<AgentSettings> = Vec::new();
+    for (id, entry) in agent_entries(doc) {
+        if agents.iter().any(|agent| agent.id == id) {
+            continue;
+        }
+        let name = text(at(entry, "/name"));
+        let identity = at(entry, "/identity").clone();
+        agents.push(AgentSettings {
+            model: model(at(entry, "/model")).or_else(|| default_model.map(str::to_owned)),
+            mention_patterns: texts(at(entry, "/groupChat/mentionPatterns"))
+                .or_else(|| shared.clone())
+                .unwrap_or_else(|| derived_patterns(name.as_deref(), &identity)),
+            id,
+            name,
+            identity,
+        });
+    }
+    agents
+}
+
+fn agent_entries(doc: &Value) -> Vec<(String, &Value)> {
+    let listed = at(doc, "/agents/list").as_array();
+    let named = at(doc, "/agents/entries").as_object();
+    listed
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some((agent_id(&text(at(entry, "/id"))?), entry)))
+        .chain(named.into_iter().flatten().map(|(id, entry)| (agent_id(id), entry)))
+        .collect()
+}
+
+/// `default: true`, else the first, else `main`.
+fn default_agent(doc: &Value, agents: &[AgentSettings]) -> String {
+    agent_entries(doc)
+        .into_iter()
+        .find(|(_, entry)| at(entry, "/default").as_bool() == Some(true))
+        .map(|(id, _)| id)
+        .or_else(|| agents.first().map(|agent| agent.id.clone()))
+        .unwrap_or_else(|| DEFAULT_AGENT.to_owned())
+}
+
+/// Lower-cased, other characters as `-`, at most 64; `main` when nothing is left.
+fn agent_id(id: &str) -> String {
+    let id: String = id
+        .trim()
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
+        .take(64)
+        .collect();
+    let id = id.trim_start_matches(['-', '_']);
+    if id.is_empty() {
+        DEFAULT_AGENT.to_owned()
+    } else {
+        id.to_owned()
+    }
+}
+
+fn derived_patterns(name: Option<&str>, identity: &Value) -> Vec<String> {
+    let name = text(at(identity, "/name")).or_else(|| name.map(str::to_owned));
+    let word = name.map(|name| format!(r"\b@?{}\b", regex::escape(&name)));
+    let emoji = text(at(identity, "/emoji")).map(|emoji| regex::escape(&emoji));
+    word.into_iter().chain(emoji).collect()
+}
+
+fn bindings(doc: &Value) -> Vec<Binding> {
+    let items = at(doc, "/bindings").as_array();
+    items
+        .into_iter()
+        .flatten()
+        .filter_map(|item| {
+            let wanted = at(item, "/match");
+            let peer = at(wanted, "/peer");
+            Some(Binding {
+                agent_id: agent_id(&text(at(item, "/agentId"))?),
+                channel: text(at(wanted, "/channel"))?.to_lowercase(),
+                account_id: text(at(wanted, "/accountId")),
+                peer: text(at(peer, "/id")).map(|id| {
+                    let kind = text(at(peer, "/kind")).unwrap_or_else(|| "direct".to_owned());
+                    (if kind == "dm" { "direct".to_owned() } else { kind }, id)
+                }),
+                team_id: text(at(wanted, "/teamId")),
+            })
+        })
+        .collect()
+}
+
+fn session(session: &Value) -> SessionSettings {
+    let mut identity_links = HashMap::new();
+    for (canonical, ids) in at(session, "/identityLinks").as_object().into_iter().flatten() {
+        for id in texts(ids).unwrap_or_default() {
+            identity_links.insert(id.to_lowercase(), canonical.clone());
+        }
+    }
+    let rule = match (at(session, "/reset"), number(at(session, "/idleMinutes"))) {
+        // Only the legacy key: pure idle mode.
+        (Value::Null, Some(minutes)) => ResetRule {
+            at_hour: None,
+            idle: Some(minutes_of(minutes)),
+        },
+        (reset, _) => reset_rule(reset),
+    };
+    SessionSettings {
+        dm_scope: match text(at(session, "/dmScope")).as_deref() {
+            Some("main") => DmScope::Main,
+            Some("per-peer") => DmScope::PerPeer,
+            Some("per-account-channel-peer") => DmScope::PerAccountChannelPeer,
+            _ => DmScope::PerChannelPeer,
+        },
+        identity_links,
+        reset_at_hour: rule.at_hour,
+        reset_idle: rule.idle,
+        reset_by_type: by_name(at(session, "/resetByType"), |rule| Some(reset_rule(rule))),
+        reset_by_channel: by_name(at(session, "/resetByChannel"), |rule| Some(reset_rule(rule))),
+        reset_triggers: texts(at(session, "/resetTriggers")).unwrap_or_default(),
+    }
+}
+
+fn reset_rule(rule: &Value) -> ResetRule {
+    let hour = number(at(rule, "/atHour")).map_or(RESET_HOUR, |hour| u32::try_from(hour).unwrap_or(23).min(23));
+    let idle = number(at(rule, "/idleMinutes"));
+    match text(at(rule, "/mode")).as_deref() {
+        Some("idle") => ResetRule {
+            at_hour: None,
+            idle: Some(minutes_of(idle.unwrap_or(IDLE_MINUTES))),
+        },
+        Some("off" | "never" | "none") => ResetRule::default(),
+        _ => ResetRule {
+            at_hour: Some(hour),
+            idle: idle.map(minutes_of),
+        },
+    }
+}
+
+fn minutes_of(minutes: u64) -> Duration {
+    Duration::from_secs(minutes.clamp(1, 60 * 24 * 365) * 60)
+}
+
+fn queue(queue: &Value) -> QueueSettings {
+    let defaults = QueueSettings::default();
+    QueueSettings {
+        mode: text(at(queue, "/mode"))
+            .and_then(|mode| QueueMode::parse(&mode))
+            .unwrap_or(defaults.mode),
+        by_channel: by_name(at(queue, "/byChannel"), |mode| QueueMode::parse(&text(mode)?)),
+        debounce: millis(at(queue, "/debounceMs")).unwrap_or(defaults.debounce),
+        debounce_by_channel: by_name(at(queue, "/debounceMsByChannel"), millis),
+        cap: number(at(queue, "/cap"))
+            .and_then(|cap| usize::try_from(cap).ok())
+            .filter(|cap| *cap > 0)
+            .map_or(defaults.cap, |cap| cap.min(1000)),
+        drop: text(at(queue, "/drop"))
+            .and_then(|drop| DropPolicy::parse(&drop))
+            .unwrap_or(defaults.drop),
+    }
+}
+
+impl QueueMode {
+    /// The mode of this name; the aliases of `agent-runtime` §5.2 count.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name.trim().to_lowercase().as_str() {
+            "collect" | "coalesce" => Self::Collect,
+            "followup" | "followups" | "follow-up" | "follow-ups" => Self::Followup,
+            "steer" | "steering" | "queue" | "queued" => Self::Steer,
+            "steer-backlog" | "steer+backlog" | "steer_backlog" => Self::SteerBacklog,
+            "interrupt" | "interrupts" | "abort" => Self::Interrupt,
+            _ => return None,
+        })
+    }
+}
+
+impl DropPolicy {
+    /// The policy of this name; the aliases of `agent-runtime` §5.3 count.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name.trim().to_lowercase().as_str() {
+            "old" | "oldest" => Self::Old,
+            "new" | "newest" => Self::New,
+            "summarize" | "summary" => Self::Summarize,
+            _ => return None,
+        })
+    }
+}
+
+/// A missing value reads as null.
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
+}
+
+/// A text or number, trimmed; blank is nothing.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    value.as_array().map(|items| items.iter().filter_map(text).collect())
+}
+
+/// A whole number, also as a text.
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn millis(value: &Value) -> Option<Duration> {
+    // A minute is the longest wait that still feels like an answer.
+    number(value).map(|ms| Duration::from_millis(ms.min(60_000)))
+}
+
+fn model(value: &Value) -> Option<String> {
+    text(value).or_else(|| text(at(value, "/primary")))
+}
+
+fn by_name<T>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> HashMap<String, T> {
+    let entries = value.as_object();
+    entries
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, entry)| Some((name.clone(), read(entry)?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_document_has_the_defaults() {
+        for doc in [
+            json!({}),
+            json!(null),
+            json!({"agents": 3, "session": [], "messages": "x", "bindings": {}}),
+        ] {
+            let settings = UserSettings::parse(&doc);
+            assert_eq!(settings.default_agent, "main");
+            assert_eq!(settings.agents.len(), 1);
+            assert_eq!(settings.session.dm_scope, DmScope::PerChannelPeer);
+            assert_eq!(
+                (settings.session.reset_at_hour, settings.session.reset_idle),
+                (Some(4), None)
+            );
+            assert_eq!(settings.queue.mode, QueueMode::Collect);
+            assert_eq!(
+                (settings.queue.cap, settings.queue.debounce),
+                (20, Duration::from_secs(1))
+            );
+            assert_eq!(settings.group_history, 50);
+            assert!(settings.run_timeout.is_none() && settings.inbound_debounce.is_zero());
+        }
+    }
+
+    #[test]
+    fn agents_in_both_spellings() {
+        let settings = UserSettings::parse(&json!({
+            "agents": {
+                "defaults": {
+                    "model": {"primary": "anthropic/claude"},
+                    "models": {"anthropic/claude": {"alias": "Opus"}, "x/y": {}},
+                    "maxConcurrent": "3", "timeoutSeconds": 0, "userTimezone": "Europe/Paris",
+                },
+                "list": [
+                    {"id": "Work Bot", "identity": {"name": "Clawd (x)", "emoji": "🦞"}},
+                    {"id": "home", "default": true, "model": "x/y", "groupChat": {"mentionPatterns": ["home"]}},
+                    {"name": "no id"},
+                ],
+                "entries": {"third": {"name": "Third"}, "home": {"model": "ignored/twin"}},
+            },
+        }));
+        let ids: Vec<_> = settings.agents.iter().map(|agent| agent.id.as_str()).collect();
+        assert_eq!(ids, ["work-bot", "home", "third"]);
+        assert_eq!(settings.default_agent, "home");
+        assert_eq!(settings.agents[0].model.as_deref(), Some("anthropic/claude"));
+        assert_eq!(settings.agents[1].model.as_deref(), Some("x/y"));
+        assert_eq!(settings.agents[0].mention_patterns, [r"\b@?Clawd \(x\)\b", "🦞"]);
+        assert_eq!(settings.agents[1].mention_patterns, ["home"]);
+        assert_eq!(settings.model_aliases["opus"], "anthropic/claude");
+        assert_eq!(settings.allowed_models.len(), 2);
+        assert_eq!((settings.max_concurrent, settings.run_timeout), (Some(3), Some(None)));
+        assert_eq!(settings.time_zone.as_deref(), Some("Europe/Paris"));
+    }
+
+    #[test]
+    fn resets() {
+        let check = |session: Value, hour, idle_minutes: Option<u64>| {
+            let settings = UserSettings::parse(&json!({ "session": session })).session;
+            let idle = idle_minutes.map(|minutes| Duration::from_secs(minutes * 60));
+            assert_eq!((settings.reset_at_hour, settings.reset_idle), (hour, idle), "{session}");
+        };
+        check(json!({"idleMinutes": 30}), None, Some(30));
+        check(json!({"reset": {"mode": "daily", "atHour": 99}}), Some(23), None);
+        check(json!({"reset": {"mode": "idle"}}), None, Some(60));
+        check(json!({"reset": {"mode": "idle", "idleMinutes": 0}}), None, Some(1));
+        check(json!({"reset": {"atHour": 6, "idleMinutes": 120}}), Some(6), Some(120));
+        check(json!({"reset": {"mode": "off"}}), None, None);
+        let by_type = UserSettings::parse(&json!({"session": {"resetByType": {"group": {"mode": "idle"}}}}));
+        assert_eq!(by_type.session.reset_by_type["group"].at_hour, None);
+    }
+
+    #[test]
+    fn queue_bindings_and_links() {
+        let settings = UserSettings::parse(&json!({
+            "messages": {
+                "queue": {"mode": "queued", "byChannel": {"slack": "abort", "x": "?"}, "cap": 0, "drop": "newest"},
+                "responsePrefix": " ", "groupChat": {"historyLimit": 0},
+                "inbound": {"debounceMs": 300, "byChannel": {"slack": "50"}},
+            },
+            "bindings": [
+                {"agentId": "work", "match": {"channel": "Telegram", "accountId": "*", "peer": {"kind": "dm", "id": 7}}},
+                {"agentId": "work"},
+            ],
+            "session": {"dmScope": "per-peer", "identityLinks": {"ada": ["telegram:7", "U1"]}},
+            "tools": {"deny": ["web_fetch"], "allow": ["read"]},
+        }));
+        assert_eq!(settings.queue.mode, QueueMode::Steer);
+        assert_eq!(settings.queue.by_channel.len(), 1);
+        assert_eq!((settings.queue.cap, settings.queue.drop), (20, DropPolicy::New));
+        assert_eq!((settings.group_history, settings.response_prefix), (0, None));
+        assert_eq!(settings.inbound_debounce_by_channel["slack"], Duration::from_millis(50));
+        assert_eq!(settings.bindings.len(), 1);
+        let binding = &settings.bindings[0];
+        assert_eq!(
+            (binding.channel.as_str(), binding.account_id.as_deref()),
+            ("telegram", Some("*"))
+        );
+        assert_eq!(binding.peer, Some(("direct".to_owned(), "7".to_owned())));
+        assert_eq!(settings.session.dm_scope, DmScope::PerPeer);
+        assert_eq!(settings.session.identity_links["u1"], "ada");
+        assert_eq!(settings.tools_allow, Some(vec!["read".to_owned()]));
+    }
+}

@@ -1,0 +1,76 @@
+//! Tenants, users, and how they prove who they are: API tokens, web sessions, sign-in links, passwords.
+
+pub(in crate::config) mod codes;
+mod passwords;
+mod roles;
+mod tenants;
+mod tokens;
+mod users;
+mod validity;
+mod web_sessions;
+
+use std::sync::Arc;
+
+use claw_entities::{Scope, TenantId};
+
+pub use roles::{ADMIN_SCOPE, effective_scopes, role_scopes};
+pub use web_sessions::WEB_SESSION_MS;
+
+/// A tenant as the rest of the runtime sees it.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    pub id: TenantId,
+    pub slug: String,
+    pub name: String,
+    pub suspended: bool,
+}
+
+/// What a user may do within the tenant. Ordered: an owner may do all an admin may, and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Member,
+    Admin,
+    Owner,
+}
+
+/// A user as the rest of the runtime sees it.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub scope: Scope,
+    pub email: String,
+    pub name: String,
+    pub role: Role,
+    pub time_zone: String,
+    pub disabled: bool,
+}
+
+/// A proven identity and what it may do. Made only by this module, from server records.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub user: Arc<User>,
+    /// Operator scopes of the credential: the token's, or all of the role's for a web session.
+    pub scopes: Vec<String>,
+    /// Which credential it was: closing it closes the sockets it opened.
+    pub credential: Credential,
+}
+
+/// The record behind an [`Identity`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    ApiToken { id: String },
+    WebSession { hash: String },
+    Device { id: String },
+}
+
+/// A token as the owner sees it in lists.
+#[derive(Clone, Debug)]
+pub struct ApiToken {
+    pub id: String,
+    pub name: String,
+    /// `None`: all of the role's.
+    pub scopes: Option<Vec<String>>,
+    /// Epoch milliseconds.
+    pub created_at: i64,
+    pub last_used_at: Option<i64>,
+}

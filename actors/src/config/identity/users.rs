@@ -1,0 +1,298 @@
+//! Users of a tenant.
+
+use std::sync::Arc;
+
+use claw_entities::{Scope, TenantOwned, TenantScope, UserId, UserOwned, user, web_session};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Set};
+use serde_json::json;
+
+use super::super::{ConfigService, audit};
+use super::{Role, User};
+use crate::clock::now_ms;
+use crate::crypto::Secret;
+use crate::error::{Error, Result};
+
+impl ConfigService {
+    /// A new user. `name` is the part of the address before the `@` until they choose one.
+    pub async fn create_user(
+        &self,
+        tenant: &TenantScope,
+        email: &str,
+        role: Role,
+        password: Option<&Secret>,
+    ) -> Result<User> {
+        let email = normal_email(email)?;
+        let password_hash = match password {
+            Some(password) => Some(self.hash_password(password).await?),
+            None => None,
+        };
+        let name = email.split('@').next().unwrap_or_default().to_owned();
+        let row = user::Model {
+            tenant_id: tenant.tenant().clone(),
+            id: UserId::generate(),
+            email,
+            name,
+            role: role.name().to_owned(),
+            status: "active".to_owned(),
+            password_hash,
+            oidc_subject: None,
+            time_zone: "UTC".to_owned(),
+            created_at: now_ms(),
+        };
+        let tx = self.change(tenant).await?;
+        user::Entity::insert(user::ActiveModel {
+            tenant_id: Set(row.tenant_id.clone()),
+            id: Set(row.id.clone()),
+            email: Set(row.email.clone()),
+            name: Set(row.name.clone()),
+            role: Set(row.role.clone()),
+            status: Set(row.status.clone()),
+            password_hash: Set(row.password_hash.clone()),
+            oidc_subject: Set(None),
+            time_zone: Set(row.time_zone.clone()),
+            created_at: Set(row.created_at),
+        })
+        .exec_without_returning(&*tx)
+        .await
+        .map_err(|error| match Error::from(error) {
+            Error::Conflict(_) => Error::Conflict("a user with this e-mail address exists already".to_owned()),
+            other => other,
+        })?;
+        let detail = json!({ "role": role.name() });
+        audit::append(&*tx, tenant, self.actor(), "user.create", row.id.as_str(), detail).await?;
+        self.changed(tx).await?;
+        Ok(User::from(row))
+    }
+
+    pub async fn user_by_email(&self, tenant: &TenantScope, email: &str) -> Result<Option<User>> {
+        Ok(self.user_row_by_email(tenant, email).await?.map(User::from))
+    }
+
+    pub(super) async fn user_row_by_email(&self, tenant: &TenantScope, email: &str) -> Result<Option<user::Model>> {
+        let tx = self.db.read(tenant).await?;
+        Ok(user::Entity::of_tenant(tenant)
+            .filter(user::Column::Email.eq(email.trim().to_lowercase()))
+            .one(&*tx)
+            .await?)
+    }
+
+    /// The user itself (cached).
+    pub async fn user(&self, tenant: &TenantScope, user: &UserId) -> Result<Arc<User>> {
+        let scope = Scope::vouch(tenant.tenant().clone(), user.clone());
+        if let Some(user) = self.cache.users.get(&scope) {
+            return Ok(user);
+        }
+        let seen = self.cache.generation();
+        let tx = self.db.read(tenant).await?;
+        let row = user::Entity::owned_by(&scope)
+            .one(&*tx)
+            .await?
+            .ok_or(Error::NotFound { what: "user" })?;
+        drop(tx);
+        let user = Arc::new(User::from(row));
+        self.cache.keep(&self.cache.users, seen, scope, Arc::clone(&user));
+        Ok(user)
+    }
+
+    /// All users by e-mail address.
+    pub async fn list_users(&self, tenant: &TenantScope) -> Result<Vec<User>> {
+        let tx = self.db.read(tenant).await?;
+        let rows = user::Entity::of_tenant(tenant)
+            .order_by_asc(user::Column::Email)
+            .all(&*tx)
+            .await?;
+        Ok(rows.into_iter().map(User::from).collect())
+    }
+
+    /// Changes name and time zone (IANA).
+    pub async fn set_profile(&self, scope: &Scope, name: &str, time_zone: &str) -> Result<()> {
+        let name = name.trim();
+        if name.is_empty() || name.chars().count() > 100 {
+            return Err(Error::invalid("a name has 1 to 100 characters"));
+        }
+        if time_zone.parse::<chrono_tz::Tz>().is_err() {
+            return Err(Error::invalid("the time zone is not an IANA name like Europe/Paris"));
+        }
+        let tx = self.change(scope).await?;
+        let updated = user::Entity::update_owned(scope)
+            .col_expr(user::Column::Name, Expr::value(name))
+            .col_expr(user::Column::TimeZone, Expr::value(time_zone))
+            .exec(&*tx)
+            .await?;
+        if updated.rows_affected == 0 {
+            return Err(Error::NotFound { what: "user" });
+        }
+        self.changed(tx).await
+    }
+
+    /// Gives a user another role. The last active owner stays one.
+    pub async fn set_role(&self, tenant: &TenantScope, user: &UserId, role: Role) -> Result<()> {
+        self.change_user(tenant, user, user::Column::Role, role.name(), role != Role::Owner)
+            .await
+    }
+
+    /// Locks a user out (their sockets close within seconds) or lets them in again. The last active owner stays.
+    pub async fn set_disabled(&self, tenant: &TenantScope, user: &UserId, disabled: bool) -> Result<()> {
+        let status = if disabled { "disabled" } else { "active" };
+        self.change_user(tenant, user, user::Column::Status, status, disabled)
+            .await
+    }
+
+    async fn change_user(
+        &self,
+        tenant: &TenantScope,
+        user: &UserId,
+        column: user::Column,
+        value: &str,
+        takes_power: bool,
+    ) -> Result<()> {
+        let scope = Scope::vouch(tenant.tenant().clone(), user.clone());
+        let tx = self.change(tenant).await?;
+        let row = user::Entity::owned_by(&scope)
+            .one(&*tx)
+            .await?
+            .ok_or(Error::NotFound { what: "user" })?;
+        if takes_power && row.role == Role::Owner.name() && row.status == "active" {
+            let owners = user::Entity::of_tenant(tenant)
+                .filter(user::Column::Role.eq(Role::Owner.name()))
+                .filter(user::Column::Status.eq("active"))
+                .count(&*tx)
+                .await?;
+            if owners < 2 {
+                return Err(Error::Conflict("the last owner cannot be changed".to_owned()));
+            }
+        }
+        user::Entity::update_owned(&scope)
+            .col_expr(column, Expr::value(value))
+            .exec(&*tx)
+            .await?;
+        if value == "disabled" {
+            web_session::Entity::delete_owned(&scope).exec(&*tx).await?;
+        }
+        let detail = json!({ "value": value });
+        audit::append(&*tx, tenant, self.actor(), "user.update", user.as_str(), detail).await?;
+        self.changed(tx).await
+    }
+}
+
+impl From<user::Model> for User {
+    fn from(row: user::Model) -> Self {
+        Self {
+            scope: Scope::vouch(row.tenant_id, row.id),
+            email: row.email,
+            name: row.name,
+            // An unknown role gives the least.
+            role: Role::parse(&row.role).unwrap_or(Role::Member),
+            time_zone: row.time_zone,
+            disabled: row.status != "active",
+        }
+    }
+}
+
+/// Lower-cased and plausible: one `@` with something on both sides, no spaces.
+fn normal_email(email: &str) -> Result<String> {
+    let email = email.trim().to_lowercase();
+    let plausible = email.len() <= 254
+        && !email.chars().any(|c| c.is_whitespace() || c.is_control())
+        && email
+            .split_once('@')
+            .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+    if plausible {
+        Ok(email)
+    } else {
+        Err(Error::invalid("this is not an e-mail address"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_user_belongs_to_one_tenant() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let acme = testing::tenant(config, "acme").await;
+        let beta = testing::tenant(config, "beta").await;
+        let ada = testing::user(config, &acme, " Ada@Acme.Test ", Role::Member).await;
+        let found = config
+            .user_by_email(&acme, "ADA@acme.test")
+            .await
+            .expect("reads")
+            .expect("is there");
+        assert_eq!(
+            (found.email.as_str(), found.name.as_str(), found.role),
+            ("ada@acme.test", "ada", Role::Member)
+        );
+        assert!(
+            config
+                .user_by_email(&beta, "ada@acme.test")
+                .await
+                .expect("reads")
+                .is_none()
+        );
+        assert!(matches!(
+            config.user(&beta, ada.user()).await,
+            Err(Error::NotFound { what: "user" })
+        ));
+        let twice = config.create_user(&acme, "ada@acme.test", Role::Owner, None).await;
+        assert!(matches!(twice, Err(Error::Conflict(_))));
+        assert!(matches!(
+            config.create_user(&acme, "nobody", Role::Owner, None).await,
+            Err(Error::Invalid(_))
+        ));
+    }
+
+    #[tokio::test]
+    async fn the_last_owner_stays() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let owner = testing::owner(config).await;
+        let tenant = owner.tenant_scope();
+        assert!(matches!(
+            config.set_disabled(tenant, owner.user(), true).await,
+            Err(Error::Conflict(_))
+        ));
+        assert!(matches!(
+            config.set_role(tenant, owner.user(), Role::Member).await,
+            Err(Error::Conflict(_))
+        ));
+        let second = testing::user(config, tenant, "second@acme.test", Role::Owner).await;
+        config
+            .set_role(tenant, owner.user(), Role::Member)
+            .await
+            .expect("changes");
+        assert_eq!(
+            config.user(tenant, owner.user()).await.expect("reads").role,
+            Role::Member
+        );
+        assert!(matches!(
+            config.set_disabled(tenant, second.user(), true).await,
+            Err(Error::Conflict(_))
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_cached_user_changes_with_the_row() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let owner = testing::owner(config).await;
+        assert_eq!(
+            config
+                .user(owner.tenant_scope(), owner.user())
+                .await
+                .expect("reads")
+                .time_zone,
+            "UTC"
+        );
+        config
+            .set_profile(&owner, "Ada", "Europe/Paris")
+            .await
+            .expect("changes");
+        let user = config.user(owner.tenant_scope(), owner.user()).await.expect("reads");
+        assert_eq!((user.name.as_str(), user.time_zone.as_str()), ("Ada", "Europe/Paris"));
+        assert!(config.set_profile(&owner, "Ada", "Mars/North").await.is_err());
+    }
+}

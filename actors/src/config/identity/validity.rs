@@ -1,0 +1,121 @@
+//! Is the credential behind a live socket still good.
+
+use claw_entities::{UserOwned, api_token, device, device_token, web_session};
+use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter};
+
+use super::super::ConfigService;
+use super::super::cache::triple;
+use super::{Credential, Identity};
+use crate::clock::now_ms;
+use crate::error::{Error, Result};
+
+impl ConfigService {
+    /// Is the credential behind a live socket still good. Called about once a second per socket; it asks the
+    /// database only after configuration changed. A user whose role changed has to connect again.
+    pub async fn still_valid(&self, identity: &Identity) -> Result<bool> {
+        let scope = &identity.user.scope;
+        let name = match &identity.credential {
+            Credential::ApiToken { id } => format!("t{id}"),
+            Credential::WebSession { hash } => format!("w{hash}"),
+            Credential::Device { id } => format!("d{id}"),
+        };
+        let key = triple(scope.tenant(), scope.user().as_str(), &name);
+        let now = now_ms();
+        if let Some(until) = self.cache.valid.get(&key) {
+            return Ok(until > now);
+        }
+        let seen = self.cache.generation();
+        let user = match self.user(scope.tenant_scope(), scope.user()).await {
+            Ok(user) => user,
+            Err(Error::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if user.disabled || user.role != identity.user.role || self.tenant(scope.tenant_scope()).await?.suspended {
+            return Ok(false);
+        }
+        let Some(until) = self.good_until(identity, now).await? else {
+            return Ok(false);
+        };
+        self.cache.keep(&self.cache.valid, seen, key, until);
+        Ok(true)
+    }
+
+    /// Until when (epoch milliseconds) the credential's record is good.
+    async fn good_until(&self, identity: &Identity, now: i64) -> Result<Option<i64>> {
+        let scope = &identity.user.scope;
+        let tx = self.db.read(scope).await?;
+        match &identity.credential {
+            Credential::ApiToken { id } => {
+                let live = api_token::Entity::owned_by(scope)
+                    .filter(api_token::Column::Id.eq(id))
+                    .filter(api_token::Column::RevokedAt.is_null())
+                    .count(&*tx)
+                    .await?;
+                Ok((live > 0).then_some(i64::MAX))
+            }
+            Credential::WebSession { hash } => {
+                let row = web_session::Entity::owned_by(scope)
+                    .filter(web_session::Column::Hash.eq(hash))
+                    .one(&*tx)
+                    .await?;
+                Ok(row.map(|row| row.expires_at).filter(|until| *until > now))
+            }
+            Credential::Device { id } => {
+                let paired = device::Entity::owned_by(scope)
+                    .filter(device::Column::Id.eq(id))
+                    .count(&*tx)
+                    .await?;
+                let tokens = device_token::Entity::owned_by(scope)
+                    .filter(device_token::Column::DeviceId.eq(id))
+                    .filter(device_token::Column::RevokedAt.is_null())
+                    .count(&*tx)
+                    .await?;
+                Ok((paired > 0 && tokens > 0).then_some(i64::MAX))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing;
+    use super::super::{Credential, Identity, Role};
+
+    #[tokio::test]
+    async fn a_socket_outlives_neither_its_token_nor_its_users_role() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let owner = testing::owner(config).await;
+        let tenant = owner.tenant_scope();
+        let admin = testing::user(config, tenant, "admin@acme.test", Role::Admin).await;
+        let connect = async || {
+            let (made, plain) = config.create_api_token(&admin, "t", None).await.expect("makes one");
+            let identity = config
+                .authenticate_token(tenant.tenant(), &plain)
+                .await
+                .expect("reads")
+                .expect("known");
+            (made.id, identity)
+        };
+        let (id, first) = connect().await;
+        let (_, second) = connect().await;
+        assert!(config.still_valid(&first).await.expect("reads"));
+        config.revoke_api_token(&admin, &id).await.expect("revokes");
+        assert!(!config.still_valid(&first).await.expect("reads"));
+        assert!(config.still_valid(&second).await.expect("reads"));
+        config
+            .set_role(tenant, admin.user(), Role::Member)
+            .await
+            .expect("demotes");
+        assert!(!config.still_valid(&second).await.expect("reads"));
+        let (_, third) = connect().await;
+        config.suspend_tenant(tenant, true).await.expect("suspends");
+        assert!(!config.still_valid(&third).await.expect("reads"));
+        config.suspend_tenant(tenant, false).await.expect("restarts");
+        let unknown = Identity {
+            credential: Credential::Device { id: "none".to_owned() },
+            ..third
+        };
+        assert!(!config.still_valid(&unknown).await.expect("reads"));
+    }
+}

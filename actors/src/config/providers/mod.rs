@@ -1,0 +1,72 @@
+//! AI providers a tenant brought, and which model a run uses.
+
+mod crud;
+mod models;
+mod resolve;
+
+use serde_json::Value;
+
+use crate::crypto::Secret;
+use crate::ports::model::Endpoint;
+
+pub(crate) use crud::StoredProvider;
+
+/// A model a run can call: everything but the conversation.
+#[derive(Clone, Debug)]
+pub struct ResolvedModel {
+    /// Wire family: names the adapter.
+    pub api: String,
+    pub provider: String,
+    pub model: String,
+    /// Name for people.
+    pub name: String,
+    pub endpoint: Endpoint,
+    pub context_window: u64,
+    pub max_tokens: u32,
+    pub takes_images: bool,
+    pub reasoning: bool,
+    /// USD per million tokens: input, output, cache read, cache write.
+    pub prices: [f64; 4],
+}
+
+/// The built-in provider that answers when a tenant has configured none.
+pub const DEMO_API: &str = "demo-echo";
+/// Its provider and model, `demo/echo`.
+pub const DEMO_PROVIDER: &str = "demo";
+pub const DEMO_MODEL: &str = "echo";
+
+/// A provider as the Admin UI lists it.
+#[derive(Clone, Debug)]
+pub struct ProviderView {
+    pub id: String,
+    pub api: String,
+    pub base_url: String,
+    pub config: Value,
+    pub enabled: bool,
+    pub key_set: bool,
+}
+
+/// What a person saves; an absent key keeps the stored one.
+#[derive(Clone, Debug)]
+pub struct ProviderDraft {
+    pub id: String,
+    pub api: String,
+    pub base_url: String,
+    pub config: Value,
+    pub enabled: bool,
+    pub api_key: Option<Secret>,
+}
+
+/// A model as `models.list` shows it.
+#[derive(Clone, Debug)]
+pub struct ModelView {
+    pub provider: String,
+    pub id: String,
+    pub name: String,
+    pub api: String,
+    pub context_window: u64,
+    pub max_tokens: u32,
+    pub reasoning: bool,
+    pub takes_images: bool,
+    pub default: bool,
+}

@@ -1,0 +1,76 @@
+//! A Config service on a real, migrated SQLite file for the tests of this module.
+
+use std::time::Duration;
+
+use claw_entities::{Scope, TenantScope};
+use claw_migration::{Migrator, MigratorTrait};
+use sea_orm::ConnectionTrait;
+use tempfile::TempDir;
+
+use super::ConfigService;
+use super::identity::Role;
+use crate::crypto::Secret;
+use crate::db::{Db, DbSettings};
+
+pub(crate) struct Server {
+    pub(crate) config: ConfigService,
+    pub(crate) db: Db,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// The same database through a cache of its own, as a command beside the server has it.
+    pub(crate) fn another_process(&self) -> ConfigService {
+        ConfigService::for_test(self.db.clone())
+    }
+}
+
+/// On SQLite; with `CLAW_TEST_POSTGRES=postgres://user@host` on a fresh database of that server instead.
+pub(crate) async fn start() -> Server {
+    let folder = tempfile::tempdir().expect("a temp folder");
+    let url = match std::env::var("CLAW_TEST_POSTGRES") {
+        Ok(server) => fresh_postgres(&server).await,
+        Err(_) => format!("sqlite://{}/claw.db?mode=rwc", folder.path().display()),
+    };
+    let settings = DbSettings {
+        url: Secret::new(url),
+        max_connections: 2,
+        acquire_timeout: Duration::from_secs(10),
+    };
+    let owner = Db::open_owner(&settings, true).await.expect("creates the database");
+    Migrator::up(&owner, None).await.expect("migrates");
+    owner.close().await.expect("closes");
+    let db = Db::open(&settings).await.expect("opens");
+    Server {
+        config: ConfigService::for_test(db.clone()),
+        db,
+        _folder: folder,
+    }
+}
+
+async fn fresh_postgres(server: &str) -> String {
+    let name = format!("claw_{}", claw_entities::new_id());
+    let admin = sea_orm::Database::connect(format!("{server}/postgres")).await.expect("connects");
+    let create = format!("CREATE DATABASE {name}");
+    admin.execute_unprepared(&create).await.expect("creates a database");
+    admin.close().await.expect("closes");
+    format!("{server}/{name}")
+}
+
+pub(crate) async fn tenant(config: &ConfigService, slug: &str) -> TenantScope {
+    TenantScope::vouch(config.create_tenant(slug, slug).await.expect("creates the tenant").id)
+}
+
+pub(crate) async fn user(config: &ConfigService, tenant: &TenantScope, email: &str, role: Role) -> Scope {
+    config
+        .create_user(tenant, email, role, None)
+        .await
+        .expect("creates the user")
+        .scope
+}
+
+/// A tenant `acme` with an owner.
+pub(crate) async fn owner(config: &ConfigService) -> Scope {
+    let tenant = tenant(config, "acme").await;
+    user(config, &tenant, "owner@acme.test", Role::Owner).await
+}

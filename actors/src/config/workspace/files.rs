@@ -1,0 +1,330 @@
+//! Files of a workspace: read, written against the version the writer saw, listed.
+
+use std::collections::HashMap;
+
+use claw_entities::{Scope, UserOwned, workspace_file};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set,
+};
+
+use super::super::ConfigService;
+use super::{WorkspaceFile, paths, templates};
+use crate::clock::now_ms;
+use crate::error::{Error, Result};
+
+const MAX_BYTES: usize = 256 * 1024;
+const MAX_FILES: u64 = 2_000;
+
+impl ConfigService {
+    /// Bootstrap files in the order of `agent-runtime` §8.2, present ones only. A new agent starts with our templates,
+    /// which cost no row until they are edited. `MEMORY.md` comes last: it is not for guests and groups.
+    pub async fn bootstrap_files(&self, scope: &Scope, agent_id: &str) -> Result<Vec<WorkspaceFile>> {
+        let tx = self.db.read(scope).await?;
+        let rows = workspace_file::Entity::owned_by(scope)
+            .filter(workspace_file::Column::AgentId.eq(agent_id))
+            .filter(workspace_file::Column::Path.is_in(templates::names()))
+            .all(&*tx)
+            .await?;
+        let mut stored: HashMap<String, workspace_file::Model> =
+            rows.into_iter().map(|row| (row.path.clone(), row)).collect();
+        if stored.contains_key("MEMORY.md") {
+            stored.remove("memory.md");
+        }
+        Ok(templates::names()
+            .filter_map(|name| {
+                stored
+                    .remove(name)
+                    .map(WorkspaceFile::from)
+                    .or_else(|| templates::template(name))
+            })
+            .collect())
+    }
+
+    /// A file; a bootstrap file that nobody edited is our template.
+    pub async fn workspace_file(&self, scope: &Scope, agent_id: &str, path: &str) -> Result<Option<WorkspaceFile>> {
+        let tx = self.db.read(scope).await?;
+        let row = find(&*tx, scope, agent_id, path).await?;
+        Ok(row.map(WorkspaceFile::from).or_else(|| templates::template(path)))
+    }
+
+    /// Writes a file; `expected` is the version the writer saw (0 = it must not exist, `None` = whatever is there).
+    pub async fn put_workspace_file(
+        &self,
+        scope: &Scope,
+        agent_id: &str,
+        path: &str,
+        content: &str,
+        expected: Option<i64>,
+    ) -> Result<WorkspaceFile> {
+        paths::check(path)?;
+        if content.len() > MAX_BYTES {
+            return Err(Error::TooLarge("a workspace file has at most 256 KiB".to_owned()));
+        }
+        if content.contains('\0') {
+            return Err(Error::invalid("a workspace file is text"));
+        }
+        let tx = self.db.write(scope).await?;
+        let before = find(&*tx, scope, agent_id, path).await?;
+        let version = before.as_ref().map_or(0, |row| row.version);
+        if expected.is_some_and(|expected| expected != version) {
+            return Err(Error::Conflict(format!("{path} was changed meanwhile; read it again")));
+        }
+        if before.is_none() {
+            let files = workspace_file::Entity::owned_by(scope)
+                .filter(workspace_file::Column::AgentId.eq(agent_id))
+                .count(&*tx)
+                .await?;
+            if files >= MAX_FILES {
+                return Err(Error::TooLarge(format!("a workspace has at most {MAX_FILES} files")));
+            }
+        }
+        let row = workspace_file::Model {
+            tenant_id: scope.tenant().clone(),
+            user_id: scope.user().clone(),
+            agent_id: agent_id.to_owned(),
+            path: path.to_owned(),
+            content: content.to_owned(),
+            version: version + 1,
+            updated_at: now_ms(),
+        };
+        workspace_file::Entity::insert(workspace_file::ActiveModel {
+            tenant_id: Set(row.tenant_id.clone()),
+            user_id: Set(row.user_id.clone()),
+            agent_id: Set(row.agent_id.clone()),
+            path: Set(row.path.clone()),
+            content: Set(row.content.clone()),
+            version: Set(row.version),
+            updated_at: Set(row.updated_at),
+        })
+        .on_conflict(
+            OnConflict::columns([
+                workspace_file::Column::TenantId,
+                workspace_file::Column::UserId,
+                workspace_file::Column::AgentId,
+                workspace_file::Column::Path,
+            ])
+            .update_columns([
+                workspace_file::Column::Content,
+                workspace_file::Column::Version,
+                workspace_file::Column::UpdatedAt,
+            ])
+            .to_owned(),
+        )
+        .exec_without_returning(&*tx)
+        .await?;
+        tx.commit().await?;
+        Ok(row.into())
+    }
+
+    /// Removes a file. A removed bootstrap file stays as a blank one: our template does not come back.
+    pub async fn delete_workspace_file(&self, scope: &Scope, agent_id: &str, path: &str) -> Result<()> {
+        if templates::template(path).is_some() {
+            self.put_workspace_file(scope, agent_id, path, "", None).await?;
+            return Ok(());
+        }
+        let tx = self.db.write(scope).await?;
+        let deleted = workspace_file::Entity::delete_owned(scope)
+            .filter(workspace_file::Column::AgentId.eq(agent_id))
+            .filter(workspace_file::Column::Path.eq(path))
+            .exec(&*tx)
+            .await?;
+        if deleted.rows_affected == 0 {
+            return Err(Error::NotFound { what: "file" });
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// All files of an agent by path, templates included, without their content.
+    pub async fn list_workspace(&self, scope: &Scope, agent_id: &str) -> Result<Vec<WorkspaceFile>> {
+        let bytes = match self.db.backend() {
+            DbBackend::Postgres => {
+                Expr::expr(Func::cust("octet_length").arg(Expr::col(workspace_file::Column::Content))).cast_as("bigint")
+            }
+            _ => Func::char_length(Expr::col(workspace_file::Column::Content).cast_as("blob")).into(),
+        };
+        let tx = self.db.read(scope).await?;
+        let rows = workspace_file::Entity::owned_by(scope)
+            .filter(workspace_file::Column::AgentId.eq(agent_id))
+            .select_only()
+            .column(workspace_file::Column::Path)
+            .column(workspace_file::Column::Version)
+            .column(workspace_file::Column::UpdatedAt)
+            .expr_as(bytes, "size")
+            .order_by_asc(workspace_file::Column::Path)
+            .into_model::<Listed>()
+            .all(&*tx)
+            .await?;
+        drop(tx);
+        let mut files: Vec<_> = rows
+            .into_iter()
+            .map(|row| WorkspaceFile {
+                path: row.path,
+                content: String::new(),
+                size: u64::try_from(row.size).unwrap_or(0),
+                version: row.version,
+                updated_at: row.updated_at,
+            })
+            .collect();
+        for template in templates::names().filter_map(templates::template) {
+            if !files.iter().any(|file| file.path == template.path) {
+                files.push(WorkspaceFile {
+                    content: String::new(),
+                    ..template
+                });
+            }
+        }
+        files.sort_by(|left, right| left.path.cmp(&right.path));
+        Ok(files)
+    }
+}
+
+#[derive(FromQueryResult)]
+struct Listed {
+    path: String,
+    version: i64,
+    updated_at: i64,
+    size: i64,
+}
+
+async fn find(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    agent_id: &str,
+    path: &str,
+) -> Result<Option<workspace_file::Model>> {
+    Ok(workspace_file::Entity::owned_by(scope)
+        .filter(workspace_file::Column::AgentId.eq(agent_id))
+        .filter(workspace_file::Column::Path.eq(path))
+        .one(tx)
+        .await?)
+}
+
+impl From<workspace_file::Model> for WorkspaceFile {
+    fn from(row: workspace_file::Model) -> Self {
+        Self {
+            size: u64::try_from(row.content.len()).unwrap_or(u64::MAX),
+            path: row.path,
+            content: row.content,
+            version: row.version,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing;
+    use super::*;
+    use crate::config::identity::Role;
+
+    #[tokio::test]
+    async fn a_new_agent_has_templates_without_rows() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let owner = testing::owner(config).await;
+        let names = async || -> Vec<String> {
+            let files = config.bootstrap_files(&owner, "main").await.expect("reads");
+            files.into_iter().map(|file| file.path).collect()
+        };
+        let fresh = [
+            "AGENTS.md",
+            "SOUL.md",
+            "TOOLS.md",
+            "IDENTITY.md",
+            "USER.md",
+            "HEARTBEAT.md",
+        ];
+        assert_eq!(names().await, fresh);
+        let tx = server.db.read(&owner).await.expect("begins");
+        assert_eq!(
+            workspace_file::Entity::owned_by(&owner)
+                .count(&*tx)
+                .await
+                .expect("counts"),
+            0
+        );
+        drop(tx);
+
+        config
+            .put_workspace_file(&owner, "main", "memory.md", "m", Some(0))
+            .await
+            .expect("writes");
+        assert_eq!(names().await.last().map(String::as_str), Some("memory.md"));
+        config
+            .put_workspace_file(&owner, "main", "MEMORY.md", "M", Some(0))
+            .await
+            .expect("writes");
+        assert_eq!(names().await.last().map(String::as_str), Some("MEMORY.md"));
+        let soul = config
+            .put_workspace_file(&owner, "main", "SOUL.md", "mine", Some(0))
+            .await
+            .expect("writes");
+        assert_eq!(soul.version, 1);
+        let files = config.bootstrap_files(&owner, "main").await.expect("reads");
+        assert_eq!((files[1].path.as_str(), files[1].content.as_str()), ("SOUL.md", "mine"));
+        config
+            .delete_workspace_file(&owner, "main", "SOUL.md")
+            .await
+            .expect("blanks");
+        let blank = config
+            .workspace_file(&owner, "main", "SOUL.md")
+            .await
+            .expect("reads")
+            .expect("stays");
+        assert_eq!((blank.content.as_str(), blank.version), ("", 2));
+    }
+
+    #[tokio::test]
+    async fn writers_compare_versions_and_users_are_apart() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let owner = testing::owner(config).await;
+        let other = testing::user(config, owner.tenant_scope(), "b@acme.test", Role::Owner).await;
+        let put = async |text: &str, expected| {
+            config
+                .put_workspace_file(&owner, "main", "notes/a.md", text, expected)
+                .await
+                .map(|file| file.version)
+        };
+        assert_eq!(put("1", Some(0)).await.expect("writes"), 1);
+        assert!(matches!(put("2", Some(0)).await, Err(Error::Conflict(_))));
+        assert_eq!(put("äö", Some(1)).await.expect("writes"), 2);
+        assert_eq!(put("äöü", None).await.expect("writes"), 3);
+        let listed = config.list_workspace(&owner, "main").await.expect("lists");
+        let file = listed.iter().find(|file| file.path == "notes/a.md").expect("is listed");
+        assert_eq!((file.size, file.version, file.content.as_str()), (6, 3, ""));
+        assert_eq!(listed.len(), 7);
+        assert!(
+            config
+                .workspace_file(&other, "main", "notes/a.md")
+                .await
+                .expect("reads")
+                .is_none()
+        );
+        assert!(
+            config
+                .workspace_file(&owner, "work", "notes/a.md")
+                .await
+                .expect("reads")
+                .is_none()
+        );
+        let large = config
+            .put_workspace_file(&owner, "main", "big", &"x".repeat(MAX_BYTES + 1), None)
+            .await;
+        assert!(matches!(large, Err(Error::TooLarge(_))));
+        config
+            .delete_workspace_file(&owner, "main", "notes/a.md")
+            .await
+            .expect("removes");
+        assert!(
+            config
+                .workspace_file(&owner, "main", "notes/a.md")
+                .await
+                .expect("reads")
+                .is_none()
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! The virtual workspace: text files per agent, in the database.
+
+mod files;
+mod paths;
+mod templates;
+
+/// A text file of an agent.
+#[derive(Clone, Debug)]
+pub struct WorkspaceFile {
+    pub path: String,
+    /// Empty in listings.
+    pub content: String,
+    /// Bytes of the content.
+    pub size: u64,
+    /// Raised by every write; 0 for a template that nobody has edited yet.
+    pub version: i64,
+    /// Epoch milliseconds; 0 for a template.
+    pub updated_at: i64,
+}

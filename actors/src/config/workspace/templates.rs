@@ -1,0 +1,34 @@
+//! What a new agent's workspace says until the user edits it.
+
+use super::WorkspaceFile;
+
+/// Bootstrap files in the order a prompt has them, with our text where there is one.
+const BOOTSTRAP: [(&str, Option<&str>); 9] = [
+    ("AGENTS.md", Some(include_str!("../templates/AGENTS.md"))),
+    ("SOUL.md", Some(include_str!("../templates/SOUL.md"))),
+    ("TOOLS.md", Some(include_str!("../templates/TOOLS.md"))),
+    ("IDENTITY.md", Some(include_str!("../templates/IDENTITY.md"))),
+    ("USER.md", Some(include_str!("../templates/USER.md"))),
+    ("HEARTBEAT.md", Some(include_str!("../templates/HEARTBEAT.md"))),
+    ("BOOTSTRAP.md", None),
+    ("MEMORY.md", None),
+    ("memory.md", None),
+];
+
+/// Names of the bootstrap files, in order.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    BOOTSTRAP.iter().map(|(name, _)| *name)
+}
+
+/// Our text for a file that nobody has edited.
+pub(super) fn template(path: &str) -> Option<WorkspaceFile> {
+    let (name, text) = BOOTSTRAP.iter().find(|(name, _)| *name == path)?;
+    let text = (*text)?;
+    Some(WorkspaceFile {
+        path: (*name).to_owned(),
+        content: text.to_owned(),
+        size: u64::try_from(text.len()).unwrap_or(u64::MAX),
+        version: 0,
+        updated_at: 0,
+    })
+}

@@ -1,0 +1,162 @@
+//! Reading the branch in use, newest first, and no more of it than is asked for: a turn reads only what it sends.
+
+use std::ops::ControlFlow;
+
+use claw_entities::{Scope, UserOwned, transcript_entry};
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::Value;
+
+use super::entry::{Body, Entry};
+use super::transcript::SessionHead;
+use super::{ConversationService, tokens};
+use crate::error::Result;
+
+/// Rows of the first page; each further one is twice as long, up to [`LARGEST_PAGE`].
+const FIRST_PAGE: u64 = 32;
+const LARGEST_PAGE: u64 = 256;
+
+/// The newest part of a branch.
+#[derive(Clone, Debug, Default)]
+pub struct Branch {
+    /// Oldest first. A compaction stands where it was written, or first when what lies between was left out.
+    pub entries: Vec<Entry>,
+    /// Rows that could not be read and were passed over.
+    pub skipped: usize,
+    /// Nothing of the context was left out for its size.
+    pub complete: bool,
+    /// Estimated tokens of `entries`.
+    pub tokens: u64,
+}
+
+impl ConversationService {
+    /// The newest part of the session's branch that fits `max_tokens` (estimated), back to the last compaction's
+    /// first kept entry at most. The newest entry is always in it.
+    pub async fn branch(&self, scope: &Scope, head: &SessionHead, max_tokens: u64) -> Result<Branch> {
+        let tx = self.db.read(scope).await?;
+        read(&*tx, scope, head, max_tokens).await
+    }
+}
+
+/// [`ConversationService::branch`] within a transaction.
+pub async fn read(tx: &impl ConnectionTrait, scope: &Scope, head: &SessionHead, max_tokens: u64) -> Result<Branch> {
+    let mut branch = Branch {
+        complete: true,
+        ..Branch::default()
+    };
+    let mut first_kept: Option<String> = None;
+    let mut oldest = head.next_seq;
+    branch.skipped = walk(tx, scope, head, |entry| {
+        let cost = tokens::entry(&entry);
+        if !branch.entries.is_empty() && branch.tokens + cost > max_tokens {
+            branch.complete = false;
+            return ControlFlow::Break(());
+        }
+        branch.tokens += cost;
+        oldest = entry.seq;
+        if first_kept.is_none()
+            && let Body::Compaction(compaction) = &entry.body
+        {
+            first_kept = Some(compaction.first_kept_entry_id.clone());
+        }
+        let last = first_kept.as_deref() == Some(entry.id.as_str());
+        branch.entries.push(entry);
+        if last {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })
+    .await?;
+    if !branch.complete
+        && first_kept.is_none()
+        && head.entry.get("compactionCount").and_then(Value::as_u64).unwrap_or(0) > 0
+        && let Some(summary) = last_compaction(tx, scope, &head.session_id, oldest).await?
+    {
+        branch.tokens += tokens::entry(&summary);
+        branch.entries.push(summary);
+    }
+    branch.entries.reverse();
+    Ok(branch)
+}
+
+/// Visits the branch from the leaf towards the root until `visit` breaks. Rows that cannot be read are passed over
+/// and counted; an entry whose parent is missing becomes the root.
+pub(crate) async fn walk(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    head: &SessionHead,
+    mut visit: impl FnMut(Entry) -> ControlFlow<()>,
+) -> Result<usize> {
+    let mut skipped = 0;
+    let mut below = head.next_seq;
+    let mut page = FIRST_PAGE;
+    let Some(mut wanted) = head.leaf_id.clone() else {
+        return Ok(skipped);
+    };
+    loop {
+        let rows = transcript_entry::Entity::owned_by(scope)
+            .filter(transcript_entry::Column::SessionId.eq(head.session_id.as_str()))
+            .filter(transcript_entry::Column::Seq.lt(below))
+            .order_by_desc(transcript_entry::Column::Seq)
+            .limit(page)
+            .all(tx)
+            .await?;
+        let mut found = false;
+        for row in rows {
+            if row.id != wanted {
+                continue; // another branch
+            }
+            found = true;
+            below = row.seq;
+            let parent = row.parent_id.clone();
+            match Entry::from_row(row) {
+                None => skipped += 1,
+                Some(entry) => {
+                    if visit(entry).is_break() {
+                        return Ok(skipped);
+                    }
+                }
+            }
+            match parent {
+                Some(parent) => wanted = parent,
+                None => return Ok(skipped),
+            }
+        }
+        page = (page * 2).min(LARGEST_PAGE);
+        if !found {
+            // A long abandoned branch lies between, or the parent is gone.
+            match seq_of(tx, scope, &head.session_id, &wanted).await? {
+                Some(seq) if seq < below => below = seq + 1,
+                Some(_) | None => return Ok(skipped),
+            }
+        }
+    }
+}
+
+async fn seq_of(tx: &impl ConnectionTrait, scope: &Scope, session_id: &str, id: &str) -> Result<Option<i64>> {
+    Ok(transcript_entry::Entity::owned_by(scope)
+        .select_only()
+        .column(transcript_entry::Column::Seq)
+        .filter(transcript_entry::Column::SessionId.eq(session_id))
+        .filter(transcript_entry::Column::Id.eq(id))
+        .into_tuple()
+        .one(tx)
+        .await?)
+}
+
+/// The newest compaction before `below`: its summary belongs to the context even when the budget ends later.
+async fn last_compaction(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    session_id: &str,
+    below: i64,
+) -> Result<Option<Entry>> {
+    let row = transcript_entry::Entity::owned_by(scope)
+        .filter(transcript_entry::Column::SessionId.eq(session_id))
+        .filter(transcript_entry::Column::Seq.lt(below))
+        .filter(transcript_entry::Column::Kind.eq("compaction"))
+        .order_by_desc(transcript_entry::Column::Seq)
+        .one(tx)
+        .await?;
+    Ok(row.and_then(Entry::from_row))
+}

@@ -1,0 +1,299 @@
+//! A transcript entry as people see it: the wire form of `chat.history` and `session.message`, within its limits.
+
+use std::io;
+
+use serde_json::{Value, json};
+
+use super::entry::{Body, Entry, MessageBody};
+use crate::ports::message::{AssistantPart, Message, Part};
+use crate::session::reply;
+
+/// Characters of one text, as the original.
+const MAX_TEXT: usize = 12_000;
+/// Bytes of one message.
+const MAX_MESSAGE: usize = 128 * 1024;
+
+const CUT: &str = "\n… (the rest is left out)";
+
+/// The entry as a wire message and its size in bytes. `None` for what people do not see.
+pub fn entry(entry: &Entry) -> Option<(Value, usize)> {
+    let mut shown = match &entry.body {
+        Body::Message(body) => message(body)?,
+        Body::Compaction(_) => notice("Earlier messages were summarised to make room.", entry.created_at),
+        Body::CustomMessage(body) if body.display => json!({
+            "role": "system",
+            "content": parts(&body.content),
+            "timestamp": entry.created_at,
+        }),
+        Body::CustomMessage(_)
+        | Body::BranchSummary(_)
+        | Body::Custom(_)
+        | Body::ModelChange(_)
+        | Body::ThinkingLevelChange(_)
+        | Body::Label(_)
+        | Body::SessionInfo(_) => return None,
+    };
+    mark(&mut shown, entry);
+    let mut size = length(&shown);
+    if size > MAX_MESSAGE {
+        shown = json!({
+            "role": shown["role"],
+            "content": [{"type": "text", "text": "[This message is too large to show here.]"}],
+            "timestamp": shown["timestamp"],
+        });
+        mark(&mut shown, entry);
+        size = length(&shown);
+    }
+    Some((shown, size))
+}
+
+fn mark(shown: &mut Value, entry: &Entry) {
+    let mut about = json!({
+        "id": entry.id,
+        "seq": entry.seq,
+        "recordTimestampMs": entry.created_at,
+    });
+    if let Some(run_id) = &entry.run_id {
+        about["runId"] = json!(run_id);
+    }
+    if let Body::Message(MessageBody {
+        idempotency_key: Some(key),
+        ..
+    }) = &entry.body
+    {
+        about["idempotencyKey"] = json!(key);
+        shown["idempotencyKey"] = json!(key);
+    }
+    shown["__openclaw"] = about;
+}
+
+fn message(body: &MessageBody) -> Option<Value> {
+    match &body.message {
+        Message::User { content, timestamp } => Some(json!({
+            "role": "user",
+            "content": user_content(body.display.as_deref(), content),
+            "timestamp": timestamp,
+        })),
+        Message::Assistant(message) => {
+            let content: Vec<Value> = message.content.iter().filter_map(assistant_part).collect();
+            if content.is_empty() && message.error_message.is_none() {
+                return None; // a silent reply
+            }
+            let mut shown = json!({
+                "role": "assistant",
+                "content": content,
+                "api": message.api,
+                "provider": message.provider,
+                "model": message.model,
+                "usage": message.usage,
+                "stopReason": message.stop_reason,
+                "timestamp": message.timestamp,
+            });
+            if let Some(error) = &message.error_message {
+                shown["errorMessage"] = json!(error);
+            }
+            if let Some(id) = &message.response_id {
+                shown["responseId"] = json!(id);
+            }
+            Some(shown)
+        }
+        Message::ToolResult {
+            tool_call_id,
+            tool_name,
+            content,
+            is_error,
+            timestamp,
+            details: _,
+        } => Some(json!({
+            "role": "toolResult",
+            "toolCallId": tool_call_id,
+            "toolName": tool_name,
+            "content": parts(content),
+            "isError": is_error,
+            "timestamp": timestamp,
+        })),
+    }
+}
+
+/// A string when there is only text, as the original; blocks otherwise.
+fn user_content(display: Option<&str>, content: &[Part]) -> Value {
+    let images = content.iter().any(|part| matches!(part, Part::Image { .. }));
+    match (display, content) {
+        (Some(text), _) if !images => json!(cut(text)),
+        (None, [Part::Text { text }]) => json!(cut(text)),
+        (Some(text), _) => {
+            let mut blocks = vec![json!({"type": "text", "text": cut(text)})];
+            blocks.extend(
+                content
+                    .iter()
+                    .filter(|part| matches!(part, Part::Image { .. }))
+                    .map(part),
+            );
+            Value::Array(blocks)
+        }
+        (None, _) => parts(content),
+    }
+}
+
+fn parts(content: &[Part]) -> Value {
+    content.iter().map(part).collect()
+}
+
+fn part(part: &Part) -> Value {
+    match part {
+        Part::Text { text } => json!({"type": "text", "text": cut(text)}),
+        Part::Image { blob, mime_type, .. } => json!({"type": "image", "ref": blob, "mimeType": mime_type}),
+    }
+}
+
+fn assistant_part(part: &AssistantPart) -> Option<Value> {
+    match part {
+        AssistantPart::Text { text } => {
+            let shown = reply::shape(text);
+            shown.text.map(|text| json!({"type": "text", "text": cut(&text)}))
+        }
+        AssistantPart::Thinking { redacted: true, .. } => None,
+        AssistantPart::Thinking { thinking, .. } if thinking.is_empty() => None,
+        AssistantPart::Thinking { thinking, .. } => Some(json!({"type": "thinking", "thinking": cut(thinking)})),
+        AssistantPart::ToolCall(call) => Some(json!({
+            "type": "toolCall",
+            "id": call.id,
+            "name": call.name,
+            "arguments": call.arguments,
+        })),
+    }
+}
+
+fn notice(text: &str, timestamp: i64) -> Value {
+    json!({"role": "system", "content": [{"type": "text", "text": text}], "timestamp": timestamp})
+}
+
+fn cut(text: &str) -> String {
+    if text.len() <= MAX_TEXT {
+        return text.to_owned();
+    }
+    match text.char_indices().nth(MAX_TEXT) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}{CUT}", &text[..end]),
+    }
+}
+
+/// Bytes of the JSON, without keeping it.
+fn length(value: &Value) -> usize {
+    struct Counter(usize);
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    match serde_json::to_writer(&mut counter, value) {
+        Ok(()) => counter.0,
+        Err(_) => usize::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::message::{AssistantMessage, ToolCall};
+
+    fn shown(body: impl Into<Body>) -> Option<Value> {
+        let written = Entry {
+            id: "e1".to_owned(),
+            parent_id: None,
+            seq: 7,
+            body: body.into(),
+            run_id: Some("r1".to_owned()),
+            created_at: 5,
+        };
+        entry(&written).map(|(value, _)| value)
+    }
+
+    fn assistant(content: Vec<AssistantPart>) -> Message {
+        Message::Assistant(AssistantMessage {
+            content,
+            ..AssistantMessage::default()
+        })
+    }
+
+    #[test]
+    fn people_see_what_was_typed_and_no_machinery() {
+        let user = Body::Message(MessageBody {
+            message: Message::user("[Telegram Ada 2026-01-01] hello", 3),
+            display: Some("hello".to_owned()),
+            idempotency_key: Some("k:user".to_owned()),
+        });
+        let value = shown(user).unwrap();
+        assert_eq!(value["content"], json!("hello"));
+        assert_eq!(value["idempotencyKey"], json!("k:user"));
+        assert_eq!(value["__openclaw"]["id"], json!("e1"));
+        assert_eq!(value["__openclaw"]["seq"], json!(7));
+        assert_eq!(value["__openclaw"]["runId"], json!("r1"));
+
+        let value = shown(assistant(vec![
+            AssistantPart::Thinking {
+                thinking: "hm".to_owned(),
+                thinking_signature: Some("secret".to_owned()),
+                redacted: false,
+            },
+            AssistantPart::Text {
+                text: "[[reply_to_current]] hi".to_owned(),
+            },
+            AssistantPart::ToolCall(ToolCall {
+                id: "c".to_owned(),
+                name: "t".to_owned(),
+                arguments: json!({"a": 1}),
+            }),
+        ]))
+        .unwrap();
+        assert_eq!(
+            value["content"],
+            json!([
+                {"type": "thinking", "thinking": "hm"},
+                {"type": "text", "text": "hi"},
+                {"type": "toolCall", "id": "c", "name": "t", "arguments": {"a": 1}},
+            ])
+        );
+
+        let value = shown(Message::ToolResult {
+            tool_call_id: "c".to_owned(),
+            tool_name: "t".to_owned(),
+            content: vec![Part::Text { text: "ok".to_owned() }],
+            details: Some(json!({"private": true})),
+            is_error: false,
+            timestamp: 1,
+        })
+        .unwrap();
+        assert!(value.get("details").is_none());
+        let silent = vec![AssistantPart::Text {
+            text: " NO_REPLY\n".to_owned(),
+        }];
+        assert!(shown(assistant(silent)).is_none());
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_huge_messages_replaced() {
+        let value = shown(Message::user("é".repeat(MAX_TEXT + 5), 0)).unwrap();
+        let text = value["content"].as_str().unwrap();
+        assert_eq!(text.chars().count(), MAX_TEXT + CUT.chars().count());
+
+        let many = (0..40)
+            .map(|_| Part::Text {
+                text: "x".repeat(MAX_TEXT),
+            })
+            .collect();
+        let value = shown(Message::User {
+            content: many,
+            timestamp: 9,
+        })
+        .unwrap();
+        assert_eq!(value["content"].as_array().unwrap().len(), 1);
+        assert_eq!(value["timestamp"], json!(9));
+        assert_eq!(value["__openclaw"]["id"], json!("e1"));
+    }
+}

@@ -1,0 +1,210 @@
+//! What a transcript is made of: entries of the kinds of OpenClaw's JSONL v3, and how one becomes a row.
+
+use claw_entities::transcript_entry;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ports::message::{Message, Part};
+
+/// One entry of the tree. Never changed once written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub id: String,
+    /// `None` at the root.
+    pub parent_id: Option<String>,
+    /// Position in the order of writing, from 1; a parent's is always smaller.
+    pub seq: i64,
+    pub body: Body,
+    pub run_id: Option<String>,
+    /// Epoch milliseconds.
+    pub created_at: i64,
+}
+
+/// An entry's own fields, by kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    Message(MessageBody),
+    Compaction(Compaction),
+    BranchSummary(BranchSummary),
+    CustomMessage(CustomMessage),
+    Custom(Custom),
+    ModelChange(ModelChange),
+    ThinkingLevelChange(ThinkingLevelChange),
+    Label(Label),
+    SessionInfo(SessionInfo),
+}
+
+/// A message as the model sees it, and what people see where that differs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageBody {
+    pub message: Message,
+    /// What the person typed, when the model's text also carries an envelope or pending group talk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display: Option<String>,
+    /// The client's key of the request that brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+}
+
+/// Stands for everything before `first_kept_entry_id`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Compaction {
+    pub summary: String,
+    pub first_kept_entry_id: String,
+    #[serde(default)]
+    pub tokens_before: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BranchSummary {
+    pub from_id: String,
+    pub summary: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+}
+
+/// Something the product, not a person, tells the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CustomMessage {
+    pub custom_type: String,
+    pub content: Vec<Part>,
+    /// Shown to people too.
+    #[serde(default)]
+    pub display: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+}
+
+/// State that rides along; the model never sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Custom {
+    pub custom_type: String,
+    #[serde(default)]
+    pub data: Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelChange {
+    pub provider: String,
+    pub model_id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThinkingLevelChange {
+    pub thinking_level: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Label {
+    pub target_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionInfo {
+    pub name: String,
+}
+
+impl From<Message> for Body {
+    fn from(message: Message) -> Self {
+        Self::Message(MessageBody {
+            message,
+            display: None,
+            idempotency_key: None,
+        })
+    }
+}
+
+impl Body {
+    /// The kind's wire name, as in JSONL and in the column `kind`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Message(_) => "message",
+            Self::Compaction(_) => "compaction",
+            Self::BranchSummary(_) => "branch_summary",
+            Self::CustomMessage(_) => "custom_message",
+            Self::Custom(_) => "custom",
+            Self::ModelChange(_) => "model_change",
+            Self::ThinkingLevelChange(_) => "thinking_level_change",
+            Self::Label(_) => "label",
+            Self::SessionInfo(_) => "session_info",
+        }
+    }
+
+    /// The text of the column `body`.
+    pub fn encode(&self) -> Result<String, serde_json::Error> {
+        match self {
+            Self::Message(body) => serde_json::to_string(body),
+            Self::Compaction(body) => serde_json::to_string(body),
+            Self::BranchSummary(body) => serde_json::to_string(body),
+            Self::CustomMessage(body) => serde_json::to_string(body),
+            Self::Custom(body) => serde_json::to_string(body),
+            Self::ModelChange(body) => serde_json::to_string(body),
+            Self::ThinkingLevelChange(body) => serde_json::to_string(body),
+            Self::Label(body) => serde_json::to_string(body),
+            Self::SessionInfo(body) => serde_json::to_string(body),
+        }
+    }
+
+    /// Reads the columns back. `None` for a kind or a body this version cannot read.
+    pub fn decode(kind: &str, body: &str) -> Option<Self> {
+        fn read<T: DeserializeOwned>(body: &str, wrap: fn(T) -> Body) -> Option<Body> {
+            serde_json::from_str(body).ok().map(wrap)
+        }
+        match kind {
+            "message" => read(body, Self::Message),
+            "compaction" => read(body, Self::Compaction),
+            "branch_summary" => read(body, Self::BranchSummary),
+            "custom_message" => read(body, Self::CustomMessage),
+            "custom" => read(body, Self::Custom),
+            "model_change" => read(body, Self::ModelChange),
+            "thinking_level_change" => read(body, Self::ThinkingLevelChange),
+            "label" => read(body, Self::Label),
+            "session_info" => read(body, Self::SessionInfo),
+            _ => None,
+        }
+    }
+
+    /// The message, where the entry is one.
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message(body) => Some(&body.message),
+            Self::Compaction(_)
+            | Self::BranchSummary(_)
+            | Self::CustomMessage(_)
+            | Self::Custom(_)
+            | Self::ModelChange(_)
+            | Self::ThinkingLevelChange(_)
+            | Self::Label(_)
+            | Self::SessionInfo(_) => None,
+        }
+    }
+}
+
+impl Entry {
+    /// `None` when the row cannot be read by this version.
+    pub fn from_row(row: transcript_entry::Model) -> Option<Self> {
+        let body = Body::decode(&row.kind, &row.body)?;
+        Some(Self {
+            id: row.id,
+            parent_id: row.parent_id,
+            seq: row.seq,
+            body,
+            run_id: row.run_id,
+            created_at: row.created_at,
+        })
+    }
+}

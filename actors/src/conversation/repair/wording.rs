@@ -1,0 +1,33 @@
+//! Text that would make a provider refuse everything from then on.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+/// Anthropic's documented test strings begin like this; a session that holds one is refused for good.
+const MAGIC: &str = "ANTHROPIC_MAGIC_STRING";
+const HARMLESS: &str = "ANTHROPIC MAGIC STRING";
+
+/// The text with provider test strings broken up.
+pub fn neutralise(text: &str) -> Cow<'_, str> {
+    if text.contains(MAGIC) {
+        Cow::Owned(text.replace(MAGIC, HARMLESS))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+pub(super) fn neutralise_in(text: &mut String) {
+    if text.contains(MAGIC) {
+        *text = text.replace(MAGIC, HARMLESS);
+    }
+}
+
+pub(super) fn neutralise_json(value: &mut Value) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => neutralise_in(text),
+        Value::Array(items) => items.iter_mut().for_each(neutralise_json),
+        Value::Object(fields) => fields.values_mut().for_each(neutralise_json),
+    }
+}

@@ -1,0 +1,816 @@
+//! `SessionActor`: one per active session key. A queue, and at most one run.
+//!
+//! Handlers return at once; the run is a task on the I/O runtime. Serialisation is `running: Option<_>` plus the
+//! queue, so that abort and status are heard while a model streams. Truth is in the inbox rows: what is in memory here
+//! can be lost at any time.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use claw_entities::{Scope, SessionKey};
+use tokio_util::sync::CancellationToken;
+
+use super::admission::{self, Admitted};
+use super::closing::{self, Why};
+use super::commands::Command;
+use super::events::Emitter;
+use super::item::Item;
+use super::key;
+use super::queue::{self, Next, Queue, Queued};
+use super::run::{self, Cancel, Outcome, RunContext};
+use super::turn::{self, Authority, Turn};
+use crate::clock::now_ms;
+use crate::config::document::{QueueMode, UserSettings};
+use crate::error::Result;
+use crate::ports::tool::SessionSnapshot;
+use crate::supervisor::directory::{AbortRequest, Aborted, Directory, SessionObservation};
+use crate::supervisor::lanes::UserLanes;
+use crate::supervisor::messages::{ToSession, ToUser};
+use crate::supervisor::user::UserActor;
+
+/// Rows looked after at a time.
+const MOST_KNOWN: usize = 128;
+
+/// Where a session lives and what it is given by its parent.
+pub(crate) struct Home {
+    pub(crate) directory: Directory,
+    pub(crate) scope: Scope,
+    pub(crate) key: SessionKey,
+    pub(crate) user: Addr<UserActor>,
+    pub(crate) lanes: UserLanes,
+    pub(crate) listeners: Arc<AtomicUsize>,
+    /// Cancelled when the parent is gone, and by this actor when it goes itself: a run must not outlive it.
+    pub(crate) life: CancellationToken,
+}
+
+/// The one thing that goes on.
+struct Running {
+    run_id: String,
+    /// Of every client message it answers.
+    run_ids: Vec<String>,
+    requesters: Vec<String>,
+    inbox_ids: Vec<String>,
+    cancel: Cancel,
+    item: Item,
+}
+
+/// What has its turn before the queue.
+enum Ahead {
+    Resume(Item),
+    Close(Item, Why),
+    Reset { item: Item, rest: String },
+}
+
+impl Ahead {
+    fn item(&self) -> &Item {
+        match self {
+            Self::Resume(item) | Self::Close(item, _) | Self::Reset { item, .. } => item,
+        }
+    }
+}
+
+pub(crate) struct SessionActor {
+    home: Home,
+    agent_id: String,
+    queue: Queue,
+    /// Queued messages by inbox id.
+    items: HashMap<String, Item>,
+    /// Inbox rows somebody here looks after.
+    known: HashSet<String>,
+    ahead: VecDeque<Ahead>,
+    running: Option<Running>,
+    settings: Arc<UserSettings>,
+    loading: bool,
+    load_again: bool,
+    /// The last page was full: there is more than what is known.
+    more: bool,
+    draining: bool,
+    timer: Option<SpawnHandle>,
+    /// Messages handled; what the parent compares before it lets go.
+    seen: u64,
+}
+
+impl SessionActor {
+    pub(crate) fn new(home: Home) -> Self {
+        let agent_id = key::agent_id(&home.key).to_owned();
+        Self {
+            home,
+            agent_id,
+            queue: Queue::default(),
+            items: HashMap::new(),
+            known: HashSet::new(),
+            ahead: VecDeque::new(),
+            running: None,
+            settings: Arc::default(),
+            loading: false,
+            load_again: false,
+            more: false,
+            draining: false,
+            timer: None,
+            seen: 0,
+        }
+    }
+
+    /// Reads rows that are not known yet.
+    fn load(&mut self, context: &mut Context<Self>) {
+        // Enough is known for now; the rest is read when that has been worked off.
+        if self.draining || self.known.len() >= MOST_KNOWN {
+            self.more = true;
+            return;
+        }
+        if self.loading {
+            self.load_again = true;
+            return;
+        }
+        self.loading = true;
+        let services = self.home.directory.services().clone();
+        let (scope, session, known) = (self.home.scope.clone(), self.home.key.clone(), self.known.clone());
+        let task = services.io.clone().spawn(async move {
+            let settings = services.config.settings(&scope).await?;
+            let (admitted, more) = admission::load(&services, &scope, &session, &known).await?;
+            Ok::<_, crate::Error>((settings, admitted, more))
+        });
+        context.spawn(task.into_actor(self).map(|loaded, this, context| {
+            this.loading = false;
+            match loaded {
+                Ok(Ok((settings, admitted, more))) => {
+                    this.settings = settings;
+                    this.more = more;
+                    for one in admitted {
+                        this.admit(context, one);
+                    }
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(error = ?error, "session waits for the database");
+                    this.load_later(context, Duration::from_secs(1));
+                }
+                Err(panic) => {
+                    tracing::error!(session.key = %this.home.key, panic = %panic, "reading the inbox panicked");
+                    this.load_later(context, Duration::from_secs(5));
+                }
+            }
+            if std::mem::take(&mut this.load_again) {
+                this.load(context);
+            }
+            this.pump(context);
+        }));
+    }
+
+    fn load_later(&mut self, context: &mut Context<Self>, wait: Duration) {
+        context.run_later(wait, |this, context| this.load(context));
+    }
+
+    fn admit(&mut self, context: &mut Context<Self>, admitted: Admitted) {
+        match admitted {
+            Admitted::Turn(item) => self.enqueue(context, item),
+            Admitted::Resume(item) => self.put_ahead(Ahead::Resume(item)),
+            Admitted::Interrupted(item) => self.put_ahead(Ahead::Close(item, Why::Interrupted)),
+            Admitted::Dead(item) => self.put_ahead(Ahead::Close(item, Why::Dead)),
+            Admitted::Command { item, command } => self.command(context, item, command),
+            Admitted::Settle {
+                inbox_id,
+                state,
+                reason,
+                notice,
+            } => {
+                if self.known.insert(inbox_id.clone()) {
+                    let directory = self.home.directory.clone();
+                    self.off_queue(context, vec![inbox_id.clone()], move |authority| async move {
+                        closing::settle(&directory, &authority, inbox_id, state, reason, notice).await
+                    });
+                }
+            }
+        }
+    }
+
+    fn put_ahead(&mut self, ahead: Ahead) {
+        let item = ahead.item();
+        if item.inbox_ids.iter().any(|id| self.known.contains(id)) {
+            return;
+        }
+        self.known.extend(item.inbox_ids.iter().cloned());
+        self.ahead.push_back(ahead);
+    }
+
+    fn enqueue(&mut self, context: &mut Context<Self>, item: Item) {
+        let Some(id) = item.inbox_ids.first().cloned() else {
+            return;
+        };
+        if !self.known.insert(id.clone()) {
+            return;
+        }
+        let mode = self.mode(&item);
+        if mode == QueueMode::Interrupt
+            && let Some(running) = &self.running
+        {
+            running.cancel.abort("interrupt");
+        }
+        let queued = Queued {
+            inbox_id: id.clone(),
+            text: item.prompt.clone(),
+            routing: item
+                .destination
+                .as_ref()
+                .map(|to| to.conversation())
+                .unwrap_or_default(),
+            mode,
+            received_at: item.received_at,
+        };
+        let busy = self.running.is_some() || !self.ahead.is_empty();
+        self.items.insert(id, item);
+        let dropped = self.queue.push(queued, &self.settings.queue, now_ms(), busy);
+        for id in dropped {
+            self.items.remove(&id);
+            let directory = self.home.directory.clone();
+            self.off_queue(context, vec![id.clone()], move |authority| async move {
+                let reason = "dropped: the queue was full".to_owned();
+                closing::settle(&directory, &authority, id, "skipped", reason, None).await
+            });
+        }
+    }
+
+    /// Inline directive of the client, else the channel's, else the user's.
+    fn mode(&self, item: &Item) -> QueueMode {
+        let asked = item.options.queue_mode.as_deref().and_then(queue::parse_mode);
+        let channel = item
+            .destination
+            .as_ref()
+            .and_then(|to| self.settings.queue.by_channel.get(&to.channel));
+        asked.or(channel.copied()).unwrap_or(self.settings.queue.mode)
+    }
+
+    /// Commands skip the queue.
+    fn command(&mut self, context: &mut Context<Self>, item: Item, command: Command) {
+        let ids = item.inbox_ids.clone();
+        if ids.iter().any(|id| self.known.contains(id)) {
+            return;
+        }
+        match command {
+            Command::Stop => {
+                self.known.extend(ids.iter().cloned());
+                let stopped = self.abort_all(context, "stop");
+                let text = if stopped == 0 {
+                    "Nothing was running."
+                } else {
+                    "Stopped."
+                };
+                self.answer(context, item, text.to_owned());
+            }
+            Command::New { rest } => {
+                self.abort_all(context, "reset");
+                self.put_ahead(Ahead::Reset { item, rest });
+            }
+            Command::Help | Command::Commands | Command::Whoami | Command::Status | Command::Queue(_) => {
+                self.known.extend(ids.iter().cloned());
+                let (directory, scope, session) = (
+                    self.home.directory.clone(),
+                    self.home.scope.clone(),
+                    self.home.key.clone(),
+                );
+                let (agent_id, live) = (self.agent_id.clone(), self.live_snapshot());
+                let emitter = self.emitter_for(&item);
+                self.off_queue(context, ids, move |authority| async move {
+                    let snapshot = full_snapshot(&directory, &scope, &session, &agent_id, live).await?;
+                    let text = closing::text_of(&command, &item, &snapshot).unwrap_or_default();
+                    finish_command(&directory, &authority, &item, &text, emitter).await
+                });
+            }
+        }
+    }
+
+    fn answer(&mut self, context: &mut Context<Self>, item: Item, text: String) {
+        let directory = self.home.directory.clone();
+        let emitter = self.emitter_for(&item);
+        self.off_queue(context, item.inbox_ids.clone(), move |authority| async move {
+            finish_command(&directory, &authority, &item, &text, emitter).await
+        });
+    }
+
+    /// An emitter for a gateway client's message.
+    fn emitter_for(&self, item: &Item) -> Option<(Emitter, Addr<UserActor>)> {
+        item.run_id
+            .as_ref()
+            .map(|run_id| (self.emitter(run_id), self.home.user.clone()))
+    }
+
+    fn emitter(&self, run_id: &str) -> Emitter {
+        let to = self.home.user.clone().recipient();
+        Emitter::new(to, self.home.listeners.clone(), run_id, &self.home.key, &self.agent_id)
+    }
+
+    /// Aborts what runs and drops what waits. Gives how many were stopped.
+    fn abort_all(&mut self, context: &mut Context<Self>, reason: &'static str) -> usize {
+        let mut stopped = 0;
+        if let Some(running) = &self.running {
+            running.cancel.abort(reason);
+            stopped += 1;
+        }
+        for id in self.queue.clear() {
+            stopped += 1;
+            let Some(item) = self.items.remove(&id) else { continue };
+            let emitter = self.emitter_for(&item);
+            let directory = self.home.directory.clone();
+            self.off_queue(context, vec![id.clone()], move |authority| async move {
+                closing::settle(
+                    &directory,
+                    &authority,
+                    id,
+                    "skipped",
+                    format!("aborted ({reason})"),
+                    None,
+                )
+                .await?;
+                if let Some((mut emitter, _)) = emitter {
+                    emitter.aborted(reason).await;
+                }
+                Ok(())
+            });
+        }
+        stopped
+    }
+
+    /// A write beside the queue. When it fails the rows are looked at again later.
+    fn off_queue<F>(
+        &mut self,
+        context: &mut Context<Self>,
+        ids: Vec<String>,
+        work: impl FnOnce(Authority) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let (directory, scope, session) = (
+            self.home.directory.clone(),
+            self.home.scope.clone(),
+            self.home.key.clone(),
+        );
+        let agent_id = self.agent_id.clone();
+        let task = directory.services().io.clone().spawn(async move {
+            let epoch = directory.leases().epoch(&scope).await?;
+            work(Authority {
+                scope,
+                key: session,
+                agent_id,
+                epoch,
+            })
+            .await
+        });
+        context.spawn(task.into_actor(self).map(move |done, this, context| {
+            for id in &ids {
+                this.known.remove(id);
+            }
+            match done {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    if matches!(error, crate::Error::Fenced) {
+                        this.home.directory.leases().lost(&this.home.scope);
+                    }
+                    tracing::warn!(error = ?error, "a message was not settled yet");
+                    this.load_later(context, Duration::from_secs(2));
+                }
+                Err(panic) => {
+                    tracing::error!(session.key = %this.home.key, panic = %panic, "settling a message panicked");
+                    this.load_later(context, Duration::from_secs(5));
+                }
+            }
+            this.rest(context);
+        }));
+    }
+
+    /// Starts the next turn if none is running.
+    fn pump(&mut self, context: &mut Context<Self>) {
+        if self.running.is_some() || self.draining {
+            return;
+        }
+        if let Some(ahead) = self.ahead.pop_front() {
+            return self.start_ahead(context, ahead);
+        }
+        match self.queue.next(now_ms(), &self.settings.queue) {
+            Next::Run(batch) => {
+                let items: Vec<Item> = batch.inbox_ids.iter().filter_map(|id| self.items.remove(id)).collect();
+                let Some(last) = items.last() else {
+                    return self.pump(context);
+                };
+                let run_id = last.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+                self.start(
+                    context,
+                    Turn {
+                        run_id,
+                        items,
+                        prompt: batch.prompt,
+                        overheard: Vec::new(),
+                    },
+                );
+            }
+            Next::WaitUntil(at) => {
+                let wait = Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0));
+                self.set_timer(context, wait, Self::pump);
+            }
+            Next::Empty => self.rest(context),
+        }
+    }
+
+    fn set_timer(&mut self, context: &mut Context<Self>, wait: Duration, then: fn(&mut Self, &mut Context<Self>)) {
+        if let Some(timer) = self.timer.take() {
+            context.cancel_future(timer);
+        }
+        self.timer = Some(context.run_later(wait, move |this, context| {
+            this.timer = None;
+            then(this, context);
+        }));
+    }
+
+    /// Nothing to do: asks to sleep after the idle time.
+    fn rest(&mut self, context: &mut Context<Self>) {
+        if self.is_quiet() {
+            let idle = self.home.directory.services().limits.session_idle;
+            self.set_timer(context, idle, |this, _| {
+                if this.is_quiet() {
+                    let idle = ToUser::SessionIdle {
+                        key: this.home.key.clone(),
+                        seen: this.seen,
+                    };
+                    let _ = this.home.user.try_send(idle);
+                }
+            });
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.running.is_none()
+            && !self.loading
+            && self.known.is_empty()
+            && self.ahead.is_empty()
+            && self.queue.is_empty()
+    }
+
+    fn start_ahead(&mut self, context: &mut Context<Self>, ahead: Ahead) {
+        match ahead {
+            Ahead::Resume(item) => {
+                let run_id = item.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+                let prompt = item.prompt.clone();
+                self.start(
+                    context,
+                    Turn {
+                        run_id,
+                        items: vec![item],
+                        prompt,
+                        overheard: Vec::new(),
+                    },
+                );
+            }
+            Ahead::Close(item, why) => {
+                let directory = self.home.directory.clone();
+                let again = item.clone();
+                self.occupy(context, again, move |authority| async move {
+                    closing::outcome(closing::close(&directory, &authority, item, why).await)
+                });
+            }
+            Ahead::Reset { mut item, rest } => {
+                let directory = self.home.directory.clone();
+                let emitter = self.emitter_for(&item);
+                let (again, bare) = (item.clone(), rest.trim().is_empty());
+                item.text.clone_from(&rest);
+                item.prompt = rest;
+                if !bare {
+                    self.ahead.push_front(Ahead::Resume(item.clone()));
+                }
+                self.occupy(context, again, move |authority| async move {
+                    let reset = async {
+                        turn::reset(directory.services(), &authority).await?;
+                        if bare {
+                            let text = "New session started. What shall we do?";
+                            finish_command(&directory, &authority, &item, text, emitter).await?;
+                        }
+                        Ok(())
+                    };
+                    match reset.await {
+                        Ok(()) => Outcome::Left { again: Duration::MAX },
+                        Err(error) => closing::outcome(Err(error)),
+                    }
+                });
+            }
+        }
+    }
+
+    /// Runs something that keeps the session busy but needs no model.
+    fn occupy<F>(&mut self, context: &mut Context<Self>, item: Item, work: impl FnOnce(Authority) -> F + Send + 'static)
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let (directory, scope, session) = (
+            self.home.directory.clone(),
+            self.home.scope.clone(),
+            self.home.key.clone(),
+        );
+        let agent_id = self.agent_id.clone();
+        self.running = Some(Running {
+            run_id: item.run_id.clone().unwrap_or_default(),
+            run_ids: Vec::new(),
+            requesters: Vec::new(),
+            inbox_ids: item.inbox_ids.clone(),
+            cancel: Cancel::default(),
+            item,
+        });
+        let task = directory.services().io.clone().spawn(async move {
+            match directory.leases().epoch(&scope).await {
+                Ok(epoch) => {
+                    work(Authority {
+                        scope,
+                        key: session,
+                        agent_id,
+                        epoch,
+                    })
+                    .await
+                }
+                Err(error) => closing::outcome(Err(error)),
+            }
+        });
+        self.follow(context, task);
+    }
+
+    fn start(&mut self, context: &mut Context<Self>, turn: Turn) {
+        let cancel = Cancel::default();
+        let mut item = turn.last().clone();
+        item.inbox_ids = turn.inbox_ids();
+        item.run_id = Some(turn.run_id.clone());
+        self.running = Some(Running {
+            run_id: turn.run_id.clone(),
+            run_ids: turn.items.iter().filter_map(|item| item.run_id.clone()).collect(),
+            requesters: turn
+                .items
+                .iter()
+                .filter_map(|item| item.options.requester.clone())
+                .collect(),
+            inbox_ids: turn.inbox_ids(),
+            cancel: cancel.clone(),
+            item,
+        });
+        let run = run::run(RunContext {
+            directory: self.home.directory.clone(),
+            scope: self.home.scope.clone(),
+            key: self.home.key.clone(),
+            agent_id: self.agent_id.clone(),
+            emitter: self.emitter(&turn.run_id),
+            turn,
+            lanes: self.home.lanes.clone(),
+            cancel,
+            queued: self.queue.len(),
+        });
+        let life = self.home.life.clone();
+        let task = self.home.directory.services().io.spawn(async move {
+            tokio::select! {
+                biased;
+                () = life.cancelled() => Outcome::Stopped,
+                outcome = run => outcome,
+            }
+        });
+        self.follow(context, task);
+    }
+
+    /// Hears how the running thing ended, and goes on.
+    fn follow(&mut self, context: &mut Context<Self>, task: tokio::task::JoinHandle<Outcome>) {
+        context.spawn(task.into_actor(self).map(|ended, this, context| {
+            let Some(running) = this.running.take() else { return };
+            for id in &running.inbox_ids {
+                this.known.remove(id);
+            }
+            // What still waits ahead (`/new` with a text) stays looked after.
+            this.known.extend(
+                this.ahead
+                    .iter()
+                    .flat_map(|ahead| ahead.item().inbox_ids.iter().cloned()),
+            );
+            match ended {
+                Ok(Outcome::Ended(ended)) => this.tell_ended(&running, ended),
+                Ok(Outcome::Left { again }) => {
+                    if again < Duration::MAX {
+                        this.load_later(context, again);
+                    }
+                }
+                Ok(Outcome::Stopped) => this.draining = true,
+                Err(panic) => {
+                    tracing::error!(
+                        tenant.id = %this.home.scope.tenant(), run.id = %running.run_id, panic = %panic,
+                        "run panicked"
+                    );
+                    metrics::counter!("claw_run_panics").increment(1);
+                    let mut item = running.item;
+                    // The user entry's id is its first inbox row's.
+                    item.entry_id = item.entry_id.or_else(|| item.inbox_ids.first().cloned());
+                    this.put_ahead(Ahead::Close(item, Why::Crashed));
+                }
+            }
+            if this.more && this.known.len() < MOST_KNOWN / 2 {
+                this.load(context);
+            }
+            this.pump(context);
+        }));
+    }
+
+    fn tell_ended(&self, running: &Running, ended: crate::supervisor::directory::RunEnded) {
+        for run_id in running.run_ids.iter().filter(|run_id| **run_id != ended.run_id) {
+            let merged = crate::supervisor::directory::RunEnded {
+                run_id: run_id.clone(),
+                ..ended.clone()
+            };
+            let _ = self.home.user.try_send(ToUser::RunEnded(merged));
+        }
+        let _ = self.home.user.try_send(ToUser::RunEnded(ended));
+    }
+
+    fn abort(&mut self, context: &mut Context<Self>, request: &AbortRequest) -> Aborted {
+        let mut run_ids = Vec::new();
+        if let Some(running) = &self.running {
+            let named = request
+                .run_id
+                .as_ref()
+                .is_none_or(|id| *id == running.run_id || running.run_ids.contains(id));
+            let own = request.admin
+                || request
+                    .requester
+                    .as_ref()
+                    .is_none_or(|requester| running.requesters.contains(requester));
+            if named && own {
+                running.cancel.abort(request.stop_reason);
+                run_ids.push(running.run_id.clone());
+            }
+        }
+        let waiting: Vec<String> = self
+            .items
+            .iter()
+            .filter(|(_, item)| {
+                let named = request
+                    .run_id
+                    .as_ref()
+                    .is_some_and(|id| item.run_id.as_ref() == Some(id));
+                let own = request.admin || request.requester.is_none() || item.options.requester == request.requester;
+                own && (named || request.clear_queue)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in waiting {
+            self.queue.remove(&id);
+            let Some(item) = self.items.remove(&id) else { continue };
+            run_ids.extend(item.run_id.clone());
+            let emitter = self.emitter_for(&item);
+            let (directory, reason) = (self.home.directory.clone(), request.stop_reason);
+            self.off_queue(context, vec![id.clone()], move |authority| async move {
+                closing::settle(
+                    &directory,
+                    &authority,
+                    id,
+                    "skipped",
+                    format!("aborted ({reason})"),
+                    None,
+                )
+                .await?;
+                if let Some((mut emitter, _)) = emitter {
+                    emitter.aborted(reason).await;
+                }
+                Ok(())
+            });
+        }
+        Aborted {
+            aborted: !run_ids.is_empty(),
+            run_ids,
+        }
+    }
+
+    fn live_snapshot(&self) -> SessionSnapshot {
+        SessionSnapshot {
+            queued: self.queue.len(),
+            queue_mode: queue::mode_name(self.settings.queue.mode).to_owned(),
+            ..SessionSnapshot::default()
+        }
+    }
+}
+
+/// Answers a command, settles it, and tells the client that asked.
+async fn finish_command(
+    directory: &Directory,
+    authority: &Authority,
+    item: &Item,
+    text: &str,
+    emitter: Option<(Emitter, Addr<UserActor>)>,
+) -> Result<()> {
+    let ended = closing::answer(directory, authority, item, text).await?;
+    if let Some((mut emitter, user)) = emitter {
+        emitter.answered(text).await;
+        if let Some(ended) = ended {
+            let _ = user.try_send(ToUser::RunEnded(ended));
+        }
+    }
+    Ok(())
+}
+
+/// The stored facts of the session with the live ones on top.
+async fn full_snapshot(
+    directory: &Directory,
+    scope: &Scope,
+    session: &SessionKey,
+    agent_id: &str,
+    live: SessionSnapshot,
+) -> Result<SessionSnapshot> {
+    let services = directory.services();
+    let head = services.conversation.head(scope, session).await?;
+    let stored = head.as_ref().map(run::snapshot).unwrap_or_default();
+    let wanted = head
+        .as_ref()
+        .and_then(|head| head.entry.get("modelOverride"))
+        .and_then(serde_json::Value::as_str)
+        .map(str::to_owned);
+    let model = services
+        .config
+        .resolve_model(scope, agent_id, wanted.as_deref())
+        .await
+        .ok();
+    Ok(SessionSnapshot {
+        session_key: session.as_str().to_owned(),
+        model: model
+            .as_ref()
+            .map(|model| format!("{}/{}", model.provider, model.model))
+            .unwrap_or_default(),
+        context_window: model.map_or(0, |model| model.context_window),
+        queued: live.queued,
+        queue_mode: live.queue_mode,
+        ..stored
+    })
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        // When the parent is gone, so is this: nobody could reach it, and its run may no longer write.
+        let life = self.home.life.clone();
+        context.spawn(
+            async move { life.cancelled().await }
+                .into_actor(self)
+                .map(|(), _, context| context.stop()),
+        );
+        self.rest(context);
+    }
+}
+
+impl Drop for SessionActor {
+    fn drop(&mut self) {
+        self.home.life.cancel();
+        let gone = ToUser::SessionGone {
+            key: self.home.key.clone(),
+            panicked: std::thread::panicking(),
+        };
+        let _ = self.home.user.try_send(gone);
+    }
+}
+
+impl Handler<ToSession> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, message: ToSession, context: &mut Self::Context) {
+        match message {
+            ToSession::Passivate => return context.stop(),
+            #[cfg(test)]
+            ToSession::Crash => panic!("a test asked for it"),
+            ToSession::Drain => {
+                self.draining = true;
+                return;
+            }
+            ToSession::Wake | ToSession::Abort { .. } | ToSession::Observe { .. } | ToSession::Snapshot { .. } => {
+                self.seen += 1;
+            }
+        }
+        match message {
+            ToSession::Wake => self.load(context),
+            ToSession::Abort { request, reply } => {
+                let aborted = self.abort(context, &request);
+                let _ = reply.send(aborted);
+            }
+            ToSession::Observe { reply } => {
+                let _ = reply.send(SessionObservation {
+                    running: self.running.as_ref().map(|running| running.run_id.clone()),
+                    queued: self.queue.len(),
+                });
+            }
+            ToSession::Snapshot { reply } => {
+                let (directory, scope, session) = (
+                    self.home.directory.clone(),
+                    self.home.scope.clone(),
+                    self.home.key.clone(),
+                );
+                let (agent_id, live) = (self.agent_id.clone(), self.live_snapshot());
+                self.home.directory.services().io.spawn(async move {
+                    if let Ok(snapshot) = full_snapshot(&directory, &scope, &session, &agent_id, live).await {
+                        let _ = reply.send(snapshot);
+                    }
+                });
+                self.rest(context);
+            }
+            ToSession::Passivate | ToSession::Drain => {}
+            #[cfg(test)]
+            ToSession::Crash => {}
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What one model call is sent: the system prompt, and as much history as fits.
+
+use claw_entities::Scope;
+
+use super::blobs;
+use super::preview::Outlet;
+use super::run::RunContext;
+use super::turn::{self, Turn};
+use crate::Services;
+use crate::clock::now_ms;
+use crate::config::document::UserSettings;
+use crate::config::providers::ResolvedModel;
+use crate::conversation::transcript::{NewEntry, SessionHead};
+use crate::error::Result;
+use crate::ports::channel::Attachment;
+use crate::ports::message::{Message, Part};
+use crate::ports::model::{ModelRequest, StreamLimits, SystemBlock};
+use crate::ports::tool::ToolSpec;
+
+/// Images of one message that are fetched, and their largest size (the original gateway's `maxImageBytes`).
+const MAX_IMAGES: usize = 8;
+const MAX_IMAGE_BYTES: usize = 6 * 1024 * 1024;
+
+/// The user entry of a turn; `None` when an earlier attempt stored it.
+pub(crate) async fn user_entry(
+    services: &Services,
+    scope: &Scope,
+    turn: &Turn,
+    outlet: Option<&Outlet>,
+) -> Result<Option<NewEntry>> {
+    if turn.entry_id().is_some() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    if !turn.overheard.is_empty() {
+        text.push_str(&super::context::overheard_block(
+            turn.overheard.iter().map(|(_, line)| line.as_str()),
+        ));
+    }
+    text.push_str(&turn.prompt);
+    let mut images = Vec::new();
+    for item in &turn.items {
+        images.extend(item.parts.iter().cloned());
+        for attachment in &item.attachments {
+            match fetch(services, scope, attachment, outlet, images.len()).await? {
+                Ok(image) => images.push(image),
+                Err(note) => {
+                    text.push('\n');
+                    text.push_str(&note);
+                }
+            }
+        }
+    }
+    let display: Vec<&str> = turn.items.iter().map(|item| item.text.as_str()).collect();
+    let display = display.join("\n\n");
+    let display = (display != text).then_some(display);
+    let mut content = vec![Part::Text { text }];
+    content.append(&mut images);
+    let inbox_id = turn
+        .items
+        .first()
+        .and_then(|item| item.inbox_ids.first())
+        .cloned()
+        .unwrap_or_default();
+    let message = Message::User {
+        content,
+        timestamp: now_ms(),
+    };
+    Ok(Some(turn::user_entry(&inbox_id, message, display, &turn.run_id)))
+}
+
+/// An image as a stored part, or a line that says what was attached.
+async fn fetch(
+    services: &Services,
+    scope: &Scope,
+    attachment: &Attachment,
+    outlet: Option<&Outlet>,
+    images: usize,
+) -> Result<std::result::Result<Part, String>> {
+    let name = attachment.name.as_deref().unwrap_or("without a name");
+    let note = |why: &str| Err(format!("[attached: {} {name}{why}]", attachment.kind));
+    if attachment.kind != "image" {
+        return Ok(note(""));
+    }
+    let Some(outlet) = outlet else { return Ok(note("")) };
+    if images >= MAX_IMAGES {
+        return Ok(note(", left out: too many images"));
+    }
+    let channel = services.ports.channel(&outlet.destination.channel).cloned();
+    let Some(media) = channel.as_ref().and_then(|channel| channel.media()) else {
+        return Ok(note(""));
+    };
+    match media.fetch(&outlet.account.account, attachment, MAX_IMAGE_BYTES).await {
+        Ok(file) => blobs::store_image(services, scope, &file.mime_type, file.bytes)
+            .await
+            .map(Ok),
+        Err(_) => Ok(note(", which could not be fetched")),
+    }
+}
+
+/// What stays the same over the calls of one run.
+pub(crate) struct Assembly {
+    system: Vec<SystemBlock>,
+    scope: Scope,
+    takes_images: bool,
+    api: String,
+    /// Tokens history may fill; `None` = the window is too small for anything.
+    budget: Option<u64>,
+}
+
+impl Assembly {
+    pub(crate) async fn new(
+        services: &Services,
+        context: &RunContext,
+        settings: &UserSettings,
+        model: &ResolvedModel,
+        tools: &[ToolSpec],
+    ) -> Result<Self> {
+        let files = services
+            .config
+            .bootstrap_files(&context.scope, &context.agent_id)
+            .await?;
+        let last = context.turn.last();
+        let system = super::prompt::build(&super::prompt::Facts {
+            agent_id: &context.agent_id,
+            settings,
+            model,
+            tools,
+            files: &files,
+            guest: !last.guest.is_empty(),
+            direct: last.direct,
+            channel: last.destination.as_ref().map(|to| to.channel.as_str()),
+            extra: last.options.extra_system_prompt.as_deref(),
+        });
+        let fixed: u64 = system
+            .iter()
+            .map(|block| crate::conversation::tokens::text(&block.text))
+            .sum();
+        let budget = super::context::history_budget(model.context_window, u64::from(model.max_tokens), fixed);
+        Ok(Self {
+            system,
+            scope: context.scope.clone(),
+            takes_images: model.takes_images,
+            api: model.api.clone(),
+            budget,
+        })
+    }
+
+    /// The history that fits, repaired for strict providers, images inline. The inner error is for the person.
+    pub(crate) async fn messages(
+        &self,
+        services: &Services,
+        head: &SessionHead,
+    ) -> Result<std::result::Result<Vec<Message>, String>> {
+        let Some(budget) = self.budget else {
+            return Ok(Err(
+                "This model's context window is too small for this conversation.".to_owned()
+            ));
+        };
+        let branch = services.conversation.branch(&self.scope, head, budget).await?;
+        let mut messages = super::context::assemble(branch.entries, &self.api);
+        blobs::hydrate(services, &self.scope, &mut messages, self.takes_images).await?;
+        Ok(Ok(messages))
+    }
+
+    pub(crate) fn request(
+        &self,
+        model: &ResolvedModel,
+        messages: Vec<Message>,
+        tools: Vec<ToolSpec>,
+        session_id: &str,
+    ) -> ModelRequest {
+        ModelRequest {
+            endpoint: model.endpoint.clone(),
+            provider: model.provider.clone(),
+            model: model.model.clone(),
+            system: self.system.clone(),
+            messages,
+            tools,
+            max_tokens: model.max_tokens,
+            temperature: None,
+            cache_key: session_id.to_owned(),
+            limits: StreamLimits::default(),
+        }
+    }
+}

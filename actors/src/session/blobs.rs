@@ -1,0 +1,84 @@
+//! Bytes of attachments, in the `blob` table, and images on their way to a model.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use claw_entities::{Scope, UserOwned, blob, new_id};
+use ring::digest;
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+
+use crate::Services;
+use crate::clock::now_ms;
+use crate::crypto::token::hex;
+use crate::error::Result;
+use crate::ports::message::{Message, Part};
+
+/// Stores bytes for the user and gives the part that refers to them.
+pub async fn store_image(services: &Services, scope: &Scope, mime_type: &str, bytes: Vec<u8>) -> Result<Part> {
+    let id = new_id();
+    let row = blob::ActiveModel {
+        tenant_id: Set(scope.tenant().clone()),
+        id: Set(id.clone()),
+        user_id: Set(scope.user().clone()),
+        mime_type: Set(mime_type.to_owned()),
+        sha256: Set(hex(digest::digest(&digest::SHA256, &bytes).as_ref())),
+        size: Set(i64::try_from(bytes.len()).unwrap_or(i64::MAX)),
+        bytes: Set(bytes),
+        created_at: Set(now_ms()),
+    };
+    let tx = services.db.write(scope).await?;
+    blob::Entity::insert(row).exec_without_returning(&*tx).await?;
+    tx.commit().await?;
+    Ok(Part::Image {
+        data: None,
+        blob: Some(id),
+        mime_type: mime_type.to_owned(),
+    })
+}
+
+/// Puts the bytes of stored images into the messages, or a note where the model takes none or the bytes are gone.
+pub(crate) async fn hydrate(
+    services: &Services,
+    scope: &Scope,
+    messages: &mut [Message],
+    takes_images: bool,
+) -> Result<()> {
+    for message in messages {
+        let parts = match message {
+            Message::User { content, .. } | Message::ToolResult { content, .. } => content,
+            Message::Assistant(_) => continue,
+        };
+        for part in parts {
+            let Part::Image { data, blob, mime_type } = part else {
+                continue;
+            };
+            if !takes_images {
+                *part = Part::Text {
+                    text: format!("[an image ({mime_type}) that this model cannot see]"),
+                };
+                continue;
+            }
+            if data.is_some() {
+                continue;
+            }
+            let id = blob.clone().unwrap_or_default();
+            match load(services, scope, &id).await? {
+                Some(bytes) => *data = Some(STANDARD.encode(bytes)),
+                None => {
+                    *part = Part::Text {
+                        text: "[an image that is no longer stored]".to_owned(),
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn load(services: &Services, scope: &Scope, id: &str) -> Result<Option<Vec<u8>>> {
+    let tx = services.db.read(scope).await?;
+    let row = blob::Entity::owned_by(scope)
+        .filter(blob::Column::Id.eq(id))
+        .one(&*tx)
+        .await?;
+    Ok(row.map(|row| row.bytes))
+}

@@ -1,0 +1,227 @@
+//! Turns that get no model: closed after a crash, dead-lettered, or answered by a command.
+
+use super::commands::{self, Command};
+use super::item::Item;
+use super::preview::Outlet;
+use super::run::{self, Outcome};
+use super::turn::{self, Authority, Ending, Piece, Turn};
+use crate::clock::now_ms;
+use crate::error::Result;
+use crate::ports::channel::Destination;
+use crate::ports::message::{AssistantMessage, AssistantPart, Message, StopReason, Usage};
+use crate::ports::tool::SessionSnapshot;
+use crate::supervisor::directory::{Directory, RunEnded};
+
+/// Why a turn is closed without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The process died after something outside had started.
+    Interrupted,
+    /// Its attempts are used up.
+    Dead,
+    /// Something inside the run panicked.
+    Crashed,
+}
+
+impl Why {
+    /// What the person is told.
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::Interrupted => {
+                "I was interrupted by a restart while working on your last message. Part of it may be done already, \
+                 so I did not start over. Please check, and ask again if needed."
+            }
+            Self::Dead => {
+                "I could not process your message: every attempt ended in a crash. It is kept under Activity, \
+                 where it can be retried."
+            }
+            Self::Crashed => "Something went wrong inside while answering. Please try again.",
+        }
+    }
+
+    const fn status(self) -> &'static str {
+        match self {
+            Self::Interrupted => "interrupted",
+            Self::Dead | Self::Crashed => "error",
+        }
+    }
+}
+
+/// Closes the turn on record and tells the person.
+pub(crate) async fn close(directory: &Directory, authority: &Authority, item: Item, why: Why) -> Result<RunEnded> {
+    let services = directory.services();
+    let run_id = item.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let has_entry = item.entry_id.is_some();
+    let outlet = outlet(directory, authority, item.destination.clone()).await?;
+    let sentence = why.sentence();
+    let turn = Turn {
+        run_id: run_id.clone(),
+        items: vec![item],
+        prompt: String::new(),
+        overheard: Vec::new(),
+    };
+    let entries = if has_entry {
+        let message = AssistantMessage {
+            content: vec![AssistantPart::Text {
+                text: sentence.to_owned(),
+            }],
+            stop_reason: StopReason::Error,
+            error_message: Some(sentence.to_owned()),
+            timestamp: now_ms(),
+            ..AssistantMessage::default()
+        };
+        vec![turn::entry(Message::Assistant(message), &run_id)]
+    } else {
+        Vec::new()
+    };
+    let ending = Ending {
+        status: why.status(),
+        stop_reason: "error".to_owned(),
+        error_class: Some(why.status()),
+        error_message: Some(sentence.to_owned()),
+        provider: String::new(),
+        model: String::new(),
+        usage: Usage::default(),
+        context_tokens: 0,
+        payloads: Vec::new(),
+        inbox_state: if why == Why::Dead { "dead" } else { "done" },
+        reason: Some(match why {
+            Why::Interrupted => "interrupted by a restart".to_owned(),
+            Why::Dead => "every attempt ended in a crash".to_owned(),
+            Why::Crashed => "the run failed inside".to_owned(),
+        }),
+    };
+    let pieces = run::pieces(directory, &authority.scope, outlet.as_ref(), Some(sentence), None);
+    turn::end(services, authority, &turn, None, entries, pieces, ending).await?;
+    tracing::warn!(
+        tenant.id = %authority.scope.tenant(), run.id = %run_id, outcome = why.status(), "turn closed without an answer"
+    );
+    kick(directory, authority, outlet.as_ref());
+    let now = now_ms();
+    Ok(RunEnded {
+        run_id,
+        status: why.status().to_owned(),
+        started_at: now,
+        ended_at: now,
+        error: Some(sentence.to_owned()),
+        stop_reason: Some("error".to_owned()),
+        result: serde_json::Value::Null,
+    })
+}
+
+/// Answers a command and settles its row. Gives the text, and the end of the run of a gateway client's command.
+pub(crate) async fn answer(
+    directory: &Directory,
+    authority: &Authority,
+    item: &Item,
+    text: &str,
+) -> Result<Option<RunEnded>> {
+    let outlet = outlet(directory, authority, item.destination.clone()).await?;
+    let pieces = notice(outlet.as_ref(), text);
+    let run = item.run_id.clone().map(|run_id| (run_id, text.to_owned()));
+    let services = directory.services();
+    turn::settle(services, authority, item.inbox_ids.clone(), "done", None, run, pieces).await?;
+    kick(directory, authority, outlet.as_ref());
+    match &item.run_id {
+        Some(run_id) => super::record::ended(services, &authority.scope, run_id).await,
+        None => Ok(None),
+    }
+}
+
+/// The text of a command that only shows something.
+pub(crate) fn text_of(command: &Command, item: &Item, snapshot: &SessionSnapshot) -> Option<String> {
+    match command {
+        Command::Help | Command::Commands => Some(commands::help_text()),
+        Command::Status => Some(commands::status_text(snapshot)),
+        Command::Whoami => Some(match &item.destination {
+            Some(destination) => format!(
+                "You are {} on {}.",
+                destination.recipient.as_deref().unwrap_or("unknown"),
+                destination.channel
+            ),
+            None => "You are signed in to ClawCentral.".to_owned(),
+        }),
+        Command::Queue(_) => Some(format!("Queue mode: {}.", snapshot.queue_mode)),
+        Command::Stop | Command::New { .. } => None,
+    }
+}
+
+/// Settles a row with a state and perhaps a notice.
+pub(crate) async fn settle(
+    directory: &Directory,
+    authority: &Authority,
+    inbox_id: String,
+    state: &'static str,
+    reason: String,
+    notice_to: Option<(Destination, String)>,
+) -> Result<()> {
+    let (outlet, pieces) = match notice_to {
+        Some((destination, text)) => {
+            let outlet = outlet(directory, authority, Some(destination)).await?;
+            let pieces = notice(outlet.as_ref(), &text);
+            (outlet, pieces)
+        }
+        None => (None, Vec::new()),
+    };
+    turn::settle(
+        directory.services(),
+        authority,
+        vec![inbox_id],
+        state,
+        Some(reason),
+        None,
+        pieces,
+    )
+    .await?;
+    kick(directory, authority, outlet.as_ref());
+    Ok(())
+}
+
+/// An outcome for the session, from a closing that may have to wait for the database.
+pub(crate) fn outcome(ended: Result<RunEnded>) -> Outcome {
+    match ended {
+        Ok(ended) => Outcome::Ended(ended),
+        Err(error) => {
+            tracing::warn!(error = ?error, "turn not closed yet");
+            Outcome::Left {
+                again: std::time::Duration::from_secs(2),
+            }
+        }
+    }
+}
+
+async fn outlet(
+    directory: &Directory,
+    authority: &Authority,
+    destination: Option<Destination>,
+) -> Result<Option<Outlet>> {
+    let Some(destination) = destination else {
+        return Ok(None);
+    };
+    let config = &directory.services().config;
+    let account = config
+        .account(authority.scope.tenant(), &destination.channel, &destination.account_id)
+        .await?;
+    Ok(account.map(|account| Outlet {
+        directory: directory.clone(),
+        account,
+        destination,
+    }))
+}
+
+fn notice(outlet: Option<&Outlet>, text: &str) -> Vec<Piece> {
+    let Some(outlet) = outlet else { return Vec::new() };
+    outlet
+        .render(text)
+        .into_iter()
+        .map(|rendered| Piece::new("notice", &outlet.destination, rendered))
+        .collect()
+}
+
+fn kick(directory: &Directory, authority: &Authority, outlet: Option<&Outlet>) {
+    if let Some(outlet) = outlet {
+        directory
+            .delivery()
+            .kick(&authority.scope, &outlet.destination.conversation());
+    }
+}

@@ -1,0 +1,376 @@
+//! Delivery: outbox rows go out, in order per conversation, one at a time.
+//!
+//! A row is claimed (`sending`) before the request leaves and settled after the answer, both durably. A row found
+//! `sending` with nobody sending it was cut off by a crash: it is sent again only where the platform has an
+//! idempotency key; else it becomes `unknown`, does not block later rows, and the next reply says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use claw_entities::{Scope, TenantId, TenantOwned, UserOwned, outbox};
+use dashmap::mapref::entry::Entry;
+use dashmap::{DashMap, DashSet};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+use tokio::sync::oneshot;
+
+use crate::Services;
+use crate::clock::now_ms;
+use crate::config::accounts::ResolvedAccount;
+use crate::error::{Error, Result};
+use crate::ports::channel::{Channel, DeliverError, Delivery as Outgoing, Destination, Rendered};
+use crate::supervisor::lease::{Leases, fence};
+
+/// Rows read at a time.
+const PAGE: u64 = 16;
+/// Sends of one row, the first included.
+const ATTEMPTS: i32 = 3;
+/// Waits between them, when the platform gives no hint.
+const FIRST_DELAY: Duration = Duration::from_millis(400);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+type Lane = (TenantId, String);
+
+/// Hands rows to the platforms. Cheap to clone.
+#[derive(Clone)]
+pub struct Delivery(Arc<Inner>);
+
+struct Inner {
+    services: Services,
+    leases: Leases,
+    /// Lanes with a task; the flag says "look again before you go".
+    active: DashMap<Lane, bool>,
+    /// Who waits for a row to be settled (streaming previews need the message id).
+    waiting: DashMap<String, oneshot::Sender<Option<String>>>,
+    /// Conversations with an unconfirmed row that the person has not been told about.
+    unconfirmed: DashSet<Lane>,
+    idle: tokio::sync::Notify,
+}
+
+impl Delivery {
+    pub(crate) fn new(services: Services, leases: Leases) -> Self {
+        Self(Arc::new(Inner {
+            services,
+            leases,
+            active: DashMap::new(),
+            waiting: DashMap::new(),
+            unconfirmed: DashSet::new(),
+            idle: tokio::sync::Notify::new(),
+        }))
+    }
+
+    /// Looks after the conversation's open rows. Cheap when somebody already does.
+    pub fn kick(&self, scope: &Scope, conversation: &str) {
+        let lane = (scope.tenant().clone(), conversation.to_owned());
+        match self.0.active.entry(lane.clone()) {
+            Entry::Occupied(mut busy) => {
+                busy.insert(true);
+                return;
+            }
+            Entry::Vacant(free) => {
+                free.insert(false);
+            }
+        }
+        let (this, scope) = (self.clone(), scope.clone());
+        self.0
+            .services
+            .io
+            .spawn(async move { this.run_lane(scope, lane).await });
+    }
+
+    /// The platform's message id of this row once it is sent; `None` when it was not. Ask before the row is kicked.
+    pub(crate) fn settled(&self, outbox_id: &str) -> oneshot::Receiver<Option<String>> {
+        let (tx, rx) = oneshot::channel();
+        self.0.waiting.insert(outbox_id.to_owned(), tx);
+        rx
+    }
+
+    /// True once for a conversation in which an earlier reply may be missing.
+    pub(crate) fn take_unconfirmed(&self, tenant: &TenantId, conversation: &str) -> bool {
+        self.0
+            .unconfirmed
+            .remove(&(tenant.clone(), conversation.to_owned()))
+            .is_some()
+    }
+
+    /// Resolves when no lane is at work.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let changed = self.0.idle.notified();
+            if self.0.active.is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// What became of a row.
+enum Settled {
+    Sent(String),
+    /// Not sent; try again at this time.
+    Again {
+        at: i64,
+        error: String,
+    },
+    Failed(String),
+    Unknown(String),
+}
+
+impl Delivery {
+    /// Works one conversation until nothing is open in it.
+    async fn run_lane(self, scope: Scope, lane: Lane) {
+        loop {
+            let wait = match self.work(&scope, &lane.1).await {
+                Ok(wait) => wait,
+                Err(Error::Fenced) => {
+                    // Another replica owns the user now; its rows are its business.
+                    self.0.leases.lost(&scope);
+                    None
+                }
+                Err(error) => {
+                    tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "delivery waits for the database");
+                    Some(Duration::from_secs(1))
+                }
+            };
+            if let Some(wait) = wait {
+                tokio::time::sleep(wait).await;
+                continue;
+            }
+            if self.0.active.remove_if(&lane, |_, again| !*again).is_some() {
+                self.0.idle.notify_waiters();
+                return;
+            }
+            self.0.active.insert(lane.clone(), false);
+        }
+    }
+
+    /// Sends what is open. `Some` = look again after this time.
+    async fn work(&self, scope: &Scope, conversation: &str) -> Result<Option<Duration>> {
+        loop {
+            let tx = self.0.services.db.read(scope).await?;
+            let rows = outbox::Entity::of_tenant(scope.tenant_scope())
+                .filter(outbox::Column::Conversation.eq(conversation))
+                .filter(outbox::Column::State.is_in(["pending", "sending"]))
+                .order_by_asc(outbox::Column::Id)
+                .limit(PAGE)
+                .all(&*tx)
+                .await?;
+            drop(tx);
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            for row in rows {
+                if let Some(wait) = self.one(row).await? {
+                    return Ok(Some(wait));
+                }
+            }
+        }
+    }
+
+    /// One row. `Some` = it has to wait, and so has everything behind it.
+    async fn one(&self, row: outbox::Model) -> Result<Option<Duration>> {
+        let scope = row_scope(&row);
+        let epoch = self.0.leases.epoch(&scope).await?;
+        let Ok(to) = serde_json::from_value::<Destination>(row.destination.clone()) else {
+            self.settle(
+                &scope,
+                epoch,
+                &row,
+                Settled::Failed("its destination cannot be read".to_owned()),
+            )
+            .await?;
+            return Ok(None);
+        };
+        let Some(channel) = self.0.services.ports.channel(&to.channel).cloned() else {
+            self.settle(
+                &scope,
+                epoch,
+                &row,
+                Settled::Failed("this platform is not available".to_owned()),
+            )
+            .await?;
+            return Ok(None);
+        };
+        if row.state == "sending" && !channel.manifest().idempotent_send {
+            let why = "the service stopped while this was being sent".to_owned();
+            self.settle(&scope, epoch, &row, Settled::Unknown(why)).await?;
+            return Ok(None);
+        }
+        let now = now_ms();
+        if row.next_attempt_at > now {
+            return Ok(Some(Duration::from_millis(
+                u64::try_from(row.next_attempt_at - now).unwrap_or(0),
+            )));
+        }
+        let account = self
+            .0
+            .services
+            .config
+            .account(scope.tenant(), &to.channel, &to.account_id)
+            .await?;
+        let Some(account) = account.filter(|account| account.enabled && account.status != "unauthorized") else {
+            let why = "the channel account is disabled, removed or refused by the platform".to_owned();
+            self.settle(&scope, epoch, &row, Settled::Failed(why)).await?;
+            return Ok(None);
+        };
+        self.claim(&scope, epoch, &row).await?;
+        let settled = self.send(&scope, &account, channel.as_ref(), &row, to).await?;
+        let wait = match &settled {
+            Settled::Again { at, .. } => Some(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))),
+            Settled::Sent(_) | Settled::Failed(_) | Settled::Unknown(_) => None,
+        };
+        self.settle(&scope, epoch, &row, settled).await?;
+        Ok(wait)
+    }
+
+    /// The request itself, and what its answer means.
+    async fn send(
+        &self,
+        scope: &Scope,
+        account: &ResolvedAccount,
+        channel: &dyn Channel,
+        row: &outbox::Model,
+        mut to: Destination,
+    ) -> Result<Settled> {
+        let replaces = match &row.replaces {
+            Some(preview) => self.message_id(scope, preview).await?,
+            None => None,
+        };
+        let piece = Rendered {
+            text: row.text.clone(),
+            plain: row.plain.clone(),
+        };
+        let mut moved = false;
+        loop {
+            let delivery = Outgoing {
+                outbox_id: row.id.clone(),
+                to: to.clone(),
+                piece: piece.clone(),
+                replaces: replaces.clone(),
+            };
+            match channel.deliver(&account.account, &delivery).await {
+                Ok(delivered) => return Ok(Settled::Sent(delivered.message_id)),
+                Err(DeliverError::Moved { to: target }) if !moved => {
+                    moved = true;
+                    to.peer.id = target;
+                }
+                Err(DeliverError::Moved { .. }) => {
+                    return Ok(Settled::Failed("the conversation keeps moving".to_owned()));
+                }
+                Err(DeliverError::Retry { message, after }) => {
+                    // A wait the platform asks for is not a failed attempt of ours.
+                    if row.attempts + 1 >= ATTEMPTS && after.is_none() {
+                        return Ok(Settled::Failed(message));
+                    }
+                    let wait = after.unwrap_or_else(|| backoff(row.attempts));
+                    let at = now_ms() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2);
+                    return Ok(Settled::Again { at, error: message });
+                }
+                Err(DeliverError::Unknown { message }) => return Ok(Settled::Unknown(message)),
+                Err(DeliverError::Rejected { message }) => return Ok(Settled::Failed(message)),
+                Err(DeliverError::Unauthorized { message }) => {
+                    self.0
+                        .services
+                        .config
+                        .set_account_status(
+                            scope.tenant_scope(),
+                            &account.account.channel,
+                            &account.account.account_id,
+                            "unauthorized",
+                            Some(&message),
+                            None,
+                        )
+                        .await?;
+                    return Ok(Settled::Failed(message));
+                }
+            }
+        }
+    }
+
+    async fn message_id(&self, scope: &Scope, outbox_id: &str) -> Result<Option<String>> {
+        let tx = self.0.services.db.read(scope).await?;
+        let row = outbox::Entity::owned_by(scope)
+            .filter(outbox::Column::Id.eq(outbox_id))
+            .one(&*tx)
+            .await?;
+        Ok(row.and_then(|row| row.message_id))
+    }
+
+    /// Marks the row as leaving. Fails when it is no longer open under this epoch.
+    async fn claim(&self, scope: &Scope, epoch: i64, row: &outbox::Model) -> Result<()> {
+        let (scope_in, id) = (scope.clone(), row.id.clone());
+        self.0
+            .services
+            .writer
+            .run(scope, move |tx| {
+                let (scope, id) = (scope_in.clone(), id.clone());
+                Box::pin(async move {
+                    fence(tx, &scope, epoch).await?;
+                    outbox::Entity::update_owned(&scope)
+                        .col_expr(outbox::Column::State, Expr::value("sending"))
+                        .col_expr(outbox::Column::Attempts, Expr::col(outbox::Column::Attempts).add(1))
+                        .col_expr(outbox::Column::UpdatedAt, Expr::value(now_ms()))
+                        .filter(outbox::Column::Id.eq(id))
+                        .exec(tx)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Writes what became of the row, and tells who waits for it.
+    async fn settle(&self, scope: &Scope, epoch: i64, row: &outbox::Model, settled: Settled) -> Result<()> {
+        let (state, message_id, at, error) = match settled {
+            Settled::Sent(message_id) => ("sent", Some(message_id), 0, None),
+            Settled::Again { at, error } => ("pending", None, at, Some(error)),
+            Settled::Failed(error) => ("failed", None, 0, Some(error)),
+            Settled::Unknown(error) => ("unknown", None, 0, Some(error)),
+        };
+        let (scope_in, id, kept) = (scope.clone(), row.id.clone(), message_id.clone());
+        self.0
+            .services
+            .writer
+            .run(scope, move |tx| {
+                let (scope, id, message_id, error) = (scope_in.clone(), id.clone(), kept.clone(), error.clone());
+                Box::pin(async move {
+                    fence(tx, &scope, epoch).await?;
+                    outbox::Entity::update_owned(&scope)
+                        .col_expr(outbox::Column::State, Expr::value(state))
+                        .col_expr(outbox::Column::MessageId, Expr::value(message_id))
+                        .col_expr(outbox::Column::NextAttemptAt, Expr::value(at))
+                        .col_expr(outbox::Column::Error, Expr::value(error))
+                        .col_expr(outbox::Column::UpdatedAt, Expr::value(now_ms()))
+                        .filter(outbox::Column::Id.eq(id))
+                        .exec(tx)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await?;
+        metrics::counter!("claw_deliveries", "state" => state).increment(1);
+        if state == "unknown" && row.kind != "preview" {
+            self.0
+                .unconfirmed
+                .insert((scope.tenant().clone(), row.conversation.clone()));
+        }
+        if state != "pending"
+            && let Some((_, waiter)) = self.0.waiting.remove(&row.id)
+        {
+            let _ = waiter.send(message_id);
+        }
+        Ok(())
+    }
+}
+
+fn row_scope(row: &outbox::Model) -> Scope {
+    Scope::vouch(row.tenant_id.clone(), row.user_id.clone())
+}
+
+/// 400 ms, doubling, at most 30 s, with 10 % of jitter so that many rows do not come back together.
+fn backoff(attempts: i32) -> Duration {
+    let doubled = FIRST_DELAY.saturating_mul(1 << attempts.clamp(0, 10));
+    let [random] = crate::crypto::token::random_bytes::<1>();
+    doubled.min(LONGEST_DELAY).mul_f64(1.0 + f64::from(random) / 2560.0)
+}

@@ -1,0 +1,106 @@
+//! One accepted message on its way to a turn.
+
+use crate::ports::channel::{Attachment, Destination, Inbound};
+use crate::ports::message::Part;
+
+use super::intake::ClientMessage;
+
+/// What a turn needs to know of a message. Made from its inbox row, never the other way round.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    /// Rows this stands for: one, or all rows of a turn that is resumed.
+    pub(crate) inbox_ids: Vec<String>,
+    /// The client's idempotency key, or the id of the run that is resumed.
+    pub(crate) run_id: Option<String>,
+    /// User entry that already carries it (a resumed turn).
+    pub(crate) entry_id: Option<String>,
+    /// Empty for the user themselves, else the guest's id on the platform: their lane.
+    pub(crate) guest: String,
+    /// What the person wrote.
+    pub(crate) text: String,
+    /// What the model sees: the envelope around `text`.
+    pub(crate) prompt: String,
+    /// Attachments of a client message, stored already.
+    pub(crate) parts: Vec<Part>,
+    /// Attachments on the platform, not downloaded yet.
+    pub(crate) attachments: Vec<Attachment>,
+    /// Where the reply goes; `None` for gateway clients.
+    pub(crate) destination: Option<Destination>,
+    pub(crate) direct: bool,
+    pub(crate) options: Options,
+    /// Epoch milliseconds.
+    pub(crate) received_at: i64,
+}
+
+/// What a gateway client asked for along with its message.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) model: Option<String>,
+    pub(crate) extra_system_prompt: Option<String>,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) queue_mode: Option<String>,
+    pub(crate) requester: Option<String>,
+}
+
+impl Item {
+    /// From a gateway client's message.
+    pub(crate) fn from_client(inbox_id: String, run_id: String, received_at: i64, message: ClientMessage) -> Self {
+        Self {
+            inbox_ids: vec![inbox_id],
+            run_id: Some(run_id),
+            entry_id: None,
+            guest: String::new(),
+            prompt: message.message.clone(),
+            text: message.message,
+            parts: message.attachments,
+            attachments: Vec::new(),
+            destination: None,
+            direct: true,
+            options: Options {
+                model: message.model,
+                extra_system_prompt: message.extra_system_prompt,
+                timeout_ms: message.timeout_ms,
+                queue_mode: message.queue_mode,
+                requester: message.requester,
+            },
+            received_at,
+        }
+    }
+
+    /// From a platform's message that passed the gate.
+    pub(crate) fn from_inbound(
+        inbox_id: String,
+        received_at: i64,
+        channel: &str,
+        account_id: &str,
+        guest: bool,
+        prompt: String,
+        inbound: Inbound,
+    ) -> Self {
+        let direct = inbound.peer.kind == crate::ports::channel::PeerKind::Direct;
+        Self {
+            inbox_ids: vec![inbox_id],
+            run_id: None,
+            entry_id: None,
+            guest: if guest {
+                inbound.sender.id.clone()
+            } else {
+                String::new()
+            },
+            text: inbound.text,
+            prompt,
+            parts: Vec::new(),
+            attachments: inbound.attachments,
+            destination: Some(Destination {
+                channel: channel.to_owned(),
+                account_id: account_id.to_owned(),
+                peer: inbound.peer,
+                recipient: Some(inbound.sender.id),
+                reply_to: (!direct).then_some(inbound.message_id),
+            }),
+            direct,
+            options: Options::default(),
+            received_at,
+        }
+    }
+}

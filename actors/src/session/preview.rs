@@ -1,0 +1,177 @@
+//! What a person on a platform sees while the run goes on: "… is typing", and one message that grows.
+//!
+//! The preview is an outbox row like any other; only its edits are not. The first piece of the final reply takes its
+//! place.
+
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::turn::{self, Authority, Piece};
+use crate::config::accounts::ResolvedAccount;
+use crate::ports::channel::{Destination, Rendered};
+use crate::supervisor::directory::Directory;
+
+/// A reply that is done sooner needs no typing indicator.
+const TYPING_AFTER: Duration = Duration::from_millis(400);
+/// A reply that is done sooner needs no preview, nor does one that has said less.
+const PREVIEW_AFTER: Duration = Duration::from_millis(1200);
+const PREVIEW_CHARS: usize = 24;
+
+/// Where a run's reply goes, opened once per run.
+#[derive(Clone)]
+pub(crate) struct Outlet {
+    pub(crate) directory: Directory,
+    pub(crate) account: std::sync::Arc<ResolvedAccount>,
+    pub(crate) destination: Destination,
+}
+
+impl Outlet {
+    fn channel(&self) -> Option<&std::sync::Arc<dyn crate::ports::channel::Channel>> {
+        self.directory.services().ports.channel(&self.destination.channel)
+    }
+
+    /// Shows "… is typing" until the guard is dropped.
+    pub(crate) fn typing(&self) -> Option<DropGuard> {
+        self.channel()?.typing()?;
+        let stop = CancellationToken::new();
+        let (this, stopped) = (self.clone(), stop.clone());
+        self.directory
+            .services()
+            .io
+            .spawn(async move { this.type_until(stopped).await });
+        Some(stop.drop_guard())
+    }
+
+    async fn type_until(&self, stopped: CancellationToken) {
+        let Some(channel) = self.channel().cloned() else { return };
+        let Some(typing) = channel.typing() else { return };
+        let mut wait = TYPING_AFTER;
+        let mut shown = false;
+        loop {
+            tokio::select! {
+                () = stopped.cancelled() => break,
+                () = tokio::time::sleep(wait) => {}
+            }
+            // Best effort: a refused indicator must not touch the run.
+            shown = typing.start(&self.account.account, &self.destination).await.is_ok() || shown;
+            wait = typing.refresh();
+        }
+        if shown {
+            let _ = typing.stop(&self.account.account, &self.destination).await;
+        }
+    }
+
+    /// The pieces of a reply in the platform's dialect.
+    pub(crate) fn render(&self, markdown: &str) -> Vec<Rendered> {
+        self.channel()
+            .map(|channel| channel.render(markdown))
+            .unwrap_or_default()
+    }
+
+    fn streams(&self) -> bool {
+        let mode = self
+            .account
+            .account
+            .config
+            .get("streaming")
+            .and_then(serde_json::Value::as_str);
+        mode != Some("off") && self.channel().is_some_and(|channel| channel.edits().is_some())
+    }
+}
+
+/// The growing message of one run.
+pub(crate) struct Preview {
+    started: Instant,
+    text: Option<watch::Sender<String>>,
+    task: Option<tokio::task::JoinHandle<Option<String>>>,
+    outlet: Outlet,
+    authority: Authority,
+    run_id: String,
+}
+
+impl Preview {
+    pub(crate) fn new(outlet: &Outlet, authority: &Authority, run_id: &str) -> Option<Self> {
+        outlet.streams().then(|| Self {
+            started: Instant::now(),
+            text: None,
+            task: None,
+            outlet: outlet.clone(),
+            authority: authority.clone(),
+            run_id: run_id.to_owned(),
+        })
+    }
+
+    /// The visible text so far.
+    pub(crate) fn update(&mut self, text: &str) {
+        if let Some(sender) = &self.text {
+            sender.send_replace(text.to_owned());
+            return;
+        }
+        if self.started.elapsed() < PREVIEW_AFTER || text.chars().count() < PREVIEW_CHARS {
+            return;
+        }
+        let (sender, receiver) = watch::channel(text.to_owned());
+        self.text = Some(sender);
+        let (outlet, authority, run_id) = (self.outlet.clone(), self.authority.clone(), self.run_id.clone());
+        self.task = Some(
+            self.outlet
+                .directory
+                .services()
+                .io
+                .spawn(async move { grow(outlet, authority, run_id, receiver).await }),
+        );
+    }
+
+    /// Ends the edits. Gives the preview's outbox id if it was sent, for the final reply to take its place.
+    pub(crate) async fn finish(mut self) -> Option<String> {
+        drop(self.text.take());
+        self.task.take()?.await.ok().flatten()
+    }
+}
+
+/// Sends the preview and edits it at the platform's pace until the sender is dropped.
+fn grow(
+    outlet: Outlet,
+    authority: Authority,
+    run_id: String,
+    mut text: watch::Receiver<String>,
+) -> BoxFuture<'static, Option<String>> {
+    Box::pin(async move {
+        let channel = outlet.channel()?.clone();
+        let edits = channel.edits()?;
+        let first = first_piece(&outlet, &text.borrow_and_update().clone())?;
+        let mut shown = first.text.clone();
+        let piece = Piece::new("preview", &outlet.destination, first);
+        let id = piece.id.clone();
+        let sent = outlet.directory.delivery().settled(&id);
+        turn::post(outlet.directory.services(), &authority, &run_id, piece)
+            .await
+            .ok()?;
+        outlet
+            .directory
+            .delivery()
+            .kick(&authority.scope, &outlet.destination.conversation());
+        let message_id = sent.await.ok().flatten()?;
+        while text.changed().await.is_ok() {
+            let latest = text.borrow_and_update().clone();
+            if let Some(piece) = first_piece(&outlet, &latest)
+                && piece.text != shown
+            {
+                shown.clone_from(&piece.text);
+                // A failed edit is made good by the next one, and at the latest by the final reply.
+                let _ = edits
+                    .edit(&outlet.account.account, &outlet.destination, &message_id, &piece)
+                    .await;
+                tokio::time::sleep(edits.pace()).await;
+            }
+        }
+        Some(id)
+    })
+}
+
+fn first_piece(outlet: &Outlet, text: &str) -> Option<Rendered> {
+    outlet.render(text).into_iter().next()
+}

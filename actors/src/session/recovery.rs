@@ -1,0 +1,96 @@
+//! Recovery: finds work by its state, at the start and every few seconds, and hands it back to the tree.
+//!
+//! Nothing here decides what becomes of a row; it only makes sure that somebody looks at it. Never by a highest id.
+
+use std::time::Duration;
+
+use claw_entities::{PlatformTable, Scope, SessionKey, TenantId, UserId, inbox, outbox};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::now_ms;
+use crate::error::Result;
+use crate::supervisor::directory::Directory;
+
+/// Keys are kept at least 8 days, so that a platform's longest redelivery is still recognised.
+const KEEP: Duration = Duration::from_secs(9 * 24 * 3600);
+/// How often finished rows older than that are deleted, and how many at a time.
+const PRUNE_EVERY: u32 = 720;
+
+/// Wakes every session with open inbox rows and every conversation with open outbox rows that nobody touched since
+/// `older_than_ms`. Returns how many were woken.
+pub async fn scan(directory: &Directory, older_than_ms: i64) -> Result<usize> {
+    let tx = directory.services().db.system_read().await?;
+    let sessions: Vec<(TenantId, UserId, SessionKey)> = inbox::Entity::platform()
+        .select_only()
+        .columns([
+            inbox::Column::TenantId,
+            inbox::Column::UserId,
+            inbox::Column::SessionKey,
+        ])
+        .filter(inbox::Column::State.is_in(["pending", "running"]))
+        .filter(inbox::Column::UpdatedAt.lt(older_than_ms))
+        .distinct()
+        .into_tuple()
+        .all(&*tx)
+        .await?;
+    let conversations: Vec<(TenantId, UserId, String)> = outbox::Entity::platform()
+        .select_only()
+        .columns([
+            outbox::Column::TenantId,
+            outbox::Column::UserId,
+            outbox::Column::Conversation,
+        ])
+        .filter(outbox::Column::State.is_in(["pending", "sending"]))
+        .filter(outbox::Column::UpdatedAt.lt(older_than_ms))
+        .distinct()
+        .into_tuple()
+        .all(&*tx)
+        .await?;
+    drop(tx);
+    let found = sessions.len() + conversations.len();
+    for (tenant, user, key) in sessions {
+        directory.wake(&Scope::vouch(tenant, user), &key);
+    }
+    for (tenant, user, conversation) in conversations {
+        directory.delivery().kick(&Scope::vouch(tenant, user), &conversation);
+    }
+    Ok(found)
+}
+
+/// Scans once for everything, then every `limits.sweep` for what was left behind, until `stop`.
+pub async fn sweep(directory: Directory, stop: CancellationToken) {
+    let every = directory.services().limits.sweep;
+    let mut older_than = i64::MAX;
+    let mut rounds = 0;
+    loop {
+        match scan(&directory, older_than).await {
+            Ok(0) => {}
+            Ok(found) => tracing::info!(found, "unfinished work handed back"),
+            Err(error) => tracing::warn!(error = ?error, "recovery scan failed, it is tried again"),
+        }
+        if rounds % PRUNE_EVERY == 0
+            && let Err(error) = prune(&directory).await
+        {
+            tracing::warn!(error = ?error, "old inbox rows were not pruned");
+        }
+        rounds += 1;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        older_than = now_ms() - i64::try_from(every.as_millis()).unwrap_or(0);
+    }
+}
+
+async fn prune(directory: &Directory) -> Result<()> {
+    let before = now_ms() - i64::try_from(KEEP.as_millis()).unwrap_or(0);
+    let tx = directory.services().db.system_write().await?;
+    inbox::Entity::platform_delete()
+        .filter(inbox::Column::ReceivedAt.lt(before))
+        .filter(inbox::Column::State.is_in(["done", "skipped"]))
+        .exec(&*tx)
+        .await?;
+    tx.commit().await?;
+    Ok(())
+}

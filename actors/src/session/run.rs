@@ -1,0 +1,704 @@
+//! The agent loop: one run, from admission to its durable end. Knows no actor: a plain future that is `Send`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use claw_entities::{Scope, SessionKey};
+use futures::StreamExt;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::events::Emitter;
+use super::preview::{Outlet, Preview};
+use super::toolbox::Toolbox;
+use super::turn::{self, Authority, Ending, Piece, Turn};
+use super::{assembly, reply};
+use crate::Services;
+use crate::clock::now_ms;
+use crate::config::document::UserSettings;
+use crate::config::providers::ResolvedModel;
+use crate::conversation::transcript::SessionHead;
+use crate::error::{Error, Result};
+use crate::ports::message::{AssistantMessage, Message, StopReason, Usage};
+use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest};
+use crate::ports::tool::{SessionSnapshot, ToolContext};
+use crate::supervisor::directory::{Directory, RunEnded};
+use crate::supervisor::lanes::UserLanes;
+
+/// Model calls of one run.
+const MAX_CALLS: usize = 32;
+/// Tries of one model call while nothing of its answer was shown.
+const TRIES: u32 = 3;
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// A provider that asks for a longer wait ends the turn at once.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How long the end of a run is tried again while the database is away.
+const END_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything a run is handed.
+pub(crate) struct RunContext {
+    pub(crate) directory: Directory,
+    pub(crate) scope: Scope,
+    pub(crate) key: SessionKey,
+    pub(crate) agent_id: String,
+    pub(crate) turn: Turn,
+    pub(crate) lanes: UserLanes,
+    pub(crate) emitter: Emitter,
+    pub(crate) cancel: Cancel,
+    pub(crate) queued: usize,
+}
+
+/// How a run is told to stop, and why.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cancel {
+    token: CancellationToken,
+    reason: Arc<std::sync::OnceLock<&'static str>>,
+}
+
+impl Cancel {
+    /// Stops the run as a user's decision: partial text is kept.
+    pub(crate) fn abort(&self, reason: &'static str) {
+        let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    fn reason(&self) -> &'static str {
+        self.reason.get().copied().unwrap_or("rpc")
+    }
+}
+
+/// What the session has to do next.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// On record. The watchers may be told.
+    Ended(RunEnded),
+    /// Not on record: the rows are still open. Look at them again after this time.
+    Left { again: Duration },
+    /// The process stops; the next one recovers the rows.
+    Stopped,
+}
+
+/// Why the loop ended.
+enum End {
+    Answer { silent: bool },
+    Aborted,
+    TimedOut(Duration),
+    Failed(ModelError),
+}
+
+/// Runs the turn. Never panics by itself; a panic in a provider ends this future only.
+pub(crate) async fn run(mut context: RunContext) -> Outcome {
+    let shutdown = context.directory.shutdown().clone();
+    let cancel = context.cancel.clone();
+    let settings = match context.directory.services().config.settings(&context.scope).await {
+        Ok(settings) => settings,
+        Err(error) => return left(&error),
+    };
+    let most = settings
+        .max_concurrent
+        .unwrap_or(context.directory.services().limits.user_runs);
+    let guest = context.turn.last().guest.clone();
+    let lanes = context.lanes.clone();
+    let permit = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => return Outcome::Stopped,
+        () = cancel.token.cancelled() => return unstarted(&mut context).await,
+        permit = lanes.acquire(&guest, most) => permit,
+    };
+    let outcome = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => Outcome::Stopped,
+        outcome = admitted(&mut context, settings) => outcome,
+    };
+    drop(permit);
+    outcome
+}
+
+fn left(error: &Error) -> Outcome {
+    let again = match error {
+        Error::Fenced => Duration::from_secs(1),
+        _other => Duration::from_secs(2),
+    };
+    tracing::warn!(error = ?error, "turn left for later");
+    Outcome::Left { again }
+}
+
+/// Aborted while it waited for its place: nothing was stored but the message itself.
+async fn unstarted(context: &mut RunContext) -> Outcome {
+    let services = context.directory.services().clone();
+    let authority = match authority(context).await {
+        Ok(authority) => authority,
+        Err(error) => return left(&error),
+    };
+    let reason = Some("aborted before it started".to_owned());
+    let ids = context.turn.inbox_ids();
+    if let Err(error) = turn::settle(&services, &authority, ids, "skipped", reason, None, Vec::new()).await {
+        return left(&error);
+    }
+    let stop_reason = context.cancel.reason();
+    context.emitter.aborted(stop_reason).await;
+    let now = now_ms();
+    Outcome::Ended(RunEnded {
+        run_id: context.turn.run_id.clone(),
+        status: "aborted".to_owned(),
+        started_at: now,
+        ended_at: now,
+        error: None,
+        stop_reason: Some(stop_reason.to_owned()),
+        result: serde_json::Value::Null,
+    })
+}
+
+async fn authority(context: &RunContext) -> Result<Authority> {
+    Ok(Authority {
+        scope: context.scope.clone(),
+        key: context.key.clone(),
+        agent_id: context.agent_id.clone(),
+        epoch: context.directory.leases().epoch(&context.scope).await?,
+    })
+}
+
+async fn admitted(context: &mut RunContext, settings: Arc<UserSettings>) -> Outcome {
+    match tried(context, settings).await {
+        Ok(ended) => Outcome::Ended(ended),
+        Err(error) => {
+            if matches!(error, Error::Fenced) {
+                context.directory.leases().lost(&context.scope);
+            }
+            left(&error)
+        }
+    }
+}
+
+/// The run itself. An error means that nothing final is on record.
+async fn tried(context: &mut RunContext, settings: Arc<UserSettings>) -> Result<RunEnded> {
+    let services = context.directory.services().clone();
+    let started_at = now_ms();
+    let authority = authority(context).await?;
+    let outlet = outlet(context, &services).await?;
+    let typing = outlet.as_ref().and_then(Outlet::typing);
+    if !context.turn.last().direct && context.turn.entry_id().is_none() {
+        let most = settings.group_history;
+        context.turn.overheard = super::admission::overheard(&services, &context.scope, &context.key, most).await?;
+    }
+    let user = assembly::user_entry(&services, &context.scope, &context.turn, outlet.as_ref()).await?;
+    let head = turn::begin(&services, &authority, &context.turn, user).await?;
+    context.emitter.set_session_id(&head.session_id);
+    context.emitter.start().await;
+    context.emitter.phase("preparing_context").await;
+    for item in &context.turn.items[..context.turn.items.len().saturating_sub(1)] {
+        if let Some(run_id) = item.run_id.as_ref().filter(|run_id| **run_id != context.turn.run_id) {
+            context.emitter.merged(run_id).await;
+        }
+    }
+    let mut work = Work {
+        preview: outlet
+            .as_ref()
+            .and_then(|outlet| Preview::new(outlet, &authority, &context.turn.run_id)),
+        authority,
+        services: services.clone(),
+        settings,
+        head,
+        usage: Usage::default(),
+        context_tokens: 0,
+        model: None,
+        last: None,
+        hold: reply::HoldBack::default(),
+    };
+    let end = work.converse(context).await?;
+    drop(typing);
+    let ended = work.finish(context, outlet.as_ref(), end, started_at).await?;
+    if let Some(outlet) = &outlet {
+        context
+            .directory
+            .delivery()
+            .kick(&context.scope, &outlet.destination.conversation());
+    }
+    context.emitter.session_changed("agent.input.settled").await;
+    Ok(ended)
+}
+
+async fn outlet(context: &RunContext, services: &Services) -> Result<Option<Outlet>> {
+    let Some(destination) = context.turn.last().destination.clone() else {
+        return Ok(None);
+    };
+    let account = services
+        .config
+        .account(context.scope.tenant(), &destination.channel, &destination.account_id)
+        .await?;
+    Ok(account.map(|account| Outlet {
+        directory: context.directory.clone(),
+        account,
+        destination,
+    }))
+}
+
+/// What the loop carries from call to call.
+struct Work {
+    authority: Authority,
+    services: Services,
+    settings: Arc<UserSettings>,
+    head: SessionHead,
+    usage: Usage,
+    context_tokens: u64,
+    model: Option<ResolvedModel>,
+    /// The message that ends the run, not stored yet.
+    last: Option<AssistantMessage>,
+    preview: Option<Preview>,
+    hold: reply::HoldBack,
+}
+
+impl Work {
+    /// Calls the model, runs its tools, and again, until there is an answer.
+    async fn converse(&mut self, context: &mut RunContext) -> Result<End> {
+        let options = context.turn.last().options.clone();
+        let limit = run_timeout(&options, &self.settings, &self.services);
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        let wanted = options.model.as_deref().or_else(|| override_of(&self.head));
+        let model = match self
+            .services
+            .config
+            .resolve_model(&context.scope, &context.agent_id, wanted)
+            .await
+        {
+            Ok(model) => model,
+            Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
+            Err(error) => return Ok(End::Failed(plain_failure(ErrorClass::ModelNotFound, error.to_string()))),
+        };
+        let owner = context.turn.last().guest.is_empty();
+        let toolbox = Toolbox::new(&self.services, self.settings.clone(), owner);
+        let specs = toolbox.specs();
+        let base = assembly::Assembly::new(&self.services, context, &self.settings, &model, &specs).await?;
+        let mut messages = match base.messages(&self.services, &self.head).await? {
+            Ok(messages) => messages,
+            Err(refusal) => return Ok(End::Failed(plain_failure(ErrorClass::ContextOverflow, refusal))),
+        };
+        context.emitter.phase("starting_model").await;
+        context.emitter.model(&model.provider, &model.model).await;
+        self.model = Some(model.clone());
+        for call in 0..MAX_CALLS {
+            if call > 0 {
+                self.hold = reply::HoldBack::default();
+            }
+            let request = base.request(&model, messages.clone(), specs.clone(), &self.head.session_id);
+            let message = match self.call(context, &model, request, deadline).await {
+                Ok(message) => message,
+                Err(End::TimedOut(_)) => return Ok(End::TimedOut(limit.unwrap_or_default())),
+                Err(end) => return Ok(end),
+            };
+            self.count(&message, &model);
+            let calls: Vec<_> = message.tool_calls().cloned().collect();
+            if calls.is_empty() {
+                let silent = reply::is_silent(&message.text());
+                self.last = Some(message);
+                return Ok(End::Answer { silent });
+            }
+            let tool_context = self.tool_context(context, &model, owner);
+            let stop = context.cancel.token.clone();
+            let results = toolbox
+                .batch(&self.authority, &tool_context, &calls, &mut context.emitter)
+                .await;
+            messages.push(Message::Assistant(message.clone()));
+            messages.extend(results.iter().cloned());
+            let mut entries = vec![turn::entry(Message::Assistant(message), &context.turn.run_id)];
+            entries.extend(
+                results
+                    .into_iter()
+                    .map(|result| turn::entry(result, &context.turn.run_id)),
+            );
+            self.head = turn::append(&self.services, &self.authority, &self.head, entries).await?;
+            if stop.is_cancelled() {
+                return Ok(End::Aborted);
+            }
+        }
+        Ok(End::Failed(plain_failure(
+            ErrorClass::Unknown,
+            format!("The agent called tools {MAX_CALLS} times without an answer, so I stopped it."),
+        )))
+    }
+
+    /// One model call, tried again while that can help and nothing was shown.
+    async fn call(
+        &mut self,
+        context: &mut RunContext,
+        model: &ResolvedModel,
+        request: ModelRequest,
+        deadline: Option<Instant>,
+    ) -> std::result::Result<AssistantMessage, End> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let error = match self.stream(context, model, request.clone(), deadline).await? {
+                Ok(message) => return Ok(message),
+                Err(error) => error,
+            };
+            tracing::warn!(
+                tenant.id = %context.scope.tenant(), run.id = %context.turn.run_id, model.provider = %model.provider,
+                model.name = %model.model, error.class = error.class.name(), status = error.status, attempt = tries,
+                "model call failed"
+            );
+            metrics::counter!("claw_model_failures", "class" => error.class.name()).increment(1);
+            let wait = error.retry_after.unwrap_or(FIRST_WAIT * 2_u32.pow(tries - 1));
+            let hopeless = !error.class.transient() || tries >= TRIES || wait > LONGEST_WAIT;
+            if hopeless || !context.emitter.text().is_empty() || !error.partial.content.is_empty() {
+                return Err(End::Failed(error));
+            }
+            let until = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = context.cancel.token.cancelled() => return Err(End::Aborted),
+                () = until => return Err(End::TimedOut(Duration::ZERO)),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// One stream, shown as it comes. The outer error ends the run, the inner one is the provider's.
+    async fn stream(
+        &mut self,
+        context: &mut RunContext,
+        model: &ResolvedModel,
+        request: ModelRequest,
+        deadline: Option<Instant>,
+    ) -> std::result::Result<std::result::Result<AssistantMessage, ModelError>, End> {
+        let Some(adapter) = self.services.ports.model(&model.api) else {
+            let message = format!(
+                "The provider {} speaks {}, which is not available.",
+                model.provider, model.api
+            );
+            return Ok(Err(plain_failure(ErrorClass::ModelNotFound, message)));
+        };
+        let mut events = adapter.stream(request);
+        let mut separate = !context.emitter.text().is_empty();
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = context.cancel.token.cancelled() => return Err(End::Aborted),
+                event = next(&mut events, deadline) => event,
+            };
+            match event {
+                Next::Event(ModelEvent::TextDelta(delta)) => {
+                    let mut visible = self.hold.feed(&delta);
+                    if visible.is_empty() {
+                        continue;
+                    }
+                    if std::mem::take(&mut separate) {
+                        visible.insert_str(0, "\n\n");
+                    }
+                    context.emitter.delta(&visible).await;
+                    if let Some(preview) = &mut self.preview {
+                        preview.update(context.emitter.text());
+                    }
+                }
+                Next::Event(ModelEvent::Start | ModelEvent::ThinkingDelta(_) | ModelEvent::ToolCallStart { .. }) => {}
+                Next::Event(ModelEvent::Done(message)) => {
+                    let rest = self.hold.finish();
+                    context.emitter.delta(&rest).await;
+                    return Ok(Ok(message));
+                }
+                Next::Event(ModelEvent::Error(error)) => return Ok(Err(error)),
+                Next::Ended => {
+                    let message = "The model's answer ended in the middle.".to_owned();
+                    return Ok(Err(plain_failure(ErrorClass::Network, message)));
+                }
+                Next::TimedOut => return Err(End::TimedOut(Duration::ZERO)),
+            }
+        }
+    }
+
+    fn count(&mut self, message: &AssistantMessage, model: &ResolvedModel) {
+        let usage = &message.usage;
+        self.context_tokens = usage.prompt_tokens();
+        self.usage.input += usage.input;
+        self.usage.output += usage.output;
+        self.usage.cache_read += usage.cache_read;
+        self.usage.cache_write += usage.cache_write;
+        self.usage.total_tokens = self.usage.prompt_tokens() + self.usage.output;
+        let [input, output, cache_read, cache_write] = model.prices;
+        #[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
+        let price = |tokens: u64, per_million: f64| tokens as f64 * per_million / 1e6;
+        self.usage.cost.input = price(self.usage.input, input);
+        self.usage.cost.output = price(self.usage.output, output);
+        self.usage.cost.cache_read = price(self.usage.cache_read, cache_read);
+        self.usage.cost.cache_write = price(self.usage.cache_write, cache_write);
+        let cost = &mut self.usage.cost;
+        cost.total = cost.input + cost.output + cost.cache_read + cost.cache_write;
+    }
+
+    fn tool_context(&self, context: &RunContext, model: &ResolvedModel, owner: bool) -> ToolContext {
+        ToolContext {
+            scope: context.scope.clone(),
+            session_key: context.key.clone(),
+            run_id: context.turn.run_id.clone(),
+            agent_id: context.agent_id.clone(),
+            owner,
+            time_zone: self.settings.time_zone.clone().unwrap_or_else(|| "UTC".to_owned()),
+            status: SessionSnapshot {
+                model: format!("{}/{}", model.provider, model.model),
+                context_window: model.context_window,
+                context_tokens: Some(self.context_tokens),
+                queued: context.queued,
+                ..snapshot(&self.head)
+            },
+            cancel: context.cancel.token.child_token(),
+        }
+    }
+
+    /// The durable end, and what the clients are told.
+    async fn finish(
+        mut self,
+        context: &mut RunContext,
+        outlet: Option<&Outlet>,
+        end: End,
+        started_at: i64,
+    ) -> Result<RunEnded> {
+        let replaces = match self.preview.take() {
+            Some(preview) => preview.finish().await,
+            None => None,
+        };
+        let shown = context.emitter.text().to_owned();
+        let model = self.model.take();
+        let (status, stop_reason, failure, text) = match &end {
+            End::Answer { silent: true } => ("ok", "stop".to_owned(), None, None),
+            End::Answer { silent: false } => {
+                let stop = self.last.as_ref().map_or(StopReason::Stop, |last| last.stop_reason);
+                let stop = if stop == StopReason::Length { "length" } else { "stop" };
+                ("ok", stop.to_owned(), None, reply::shape(&shown).text)
+            }
+            End::Aborted => {
+                let partial = (!shown.is_empty()).then(|| shown.clone());
+                ("aborted", context.cancel.reason().to_owned(), None, partial)
+            }
+            End::TimedOut(limit) => {
+                let message = format!("The answer took longer than {} s, so I stopped it.", limit.as_secs());
+                (
+                    "error",
+                    "timeout".to_owned(),
+                    Some((ErrorClass::Timeout, message)),
+                    None,
+                )
+            }
+            End::Failed(error) => (
+                "error",
+                "error".to_owned(),
+                Some((error.class, error.message.clone())),
+                None,
+            ),
+        };
+        let final_message = self.final_message(&end, &shown, model.as_ref(), failure.as_ref().map(|(_, text)| text));
+        let reply = match (&text, &failure) {
+            (Some(text), _) => Some(text.clone()),
+            (None, Some((_, message))) if shown.is_empty() => Some(message.clone()),
+            (None, Some((_, message))) => Some(format!("{shown}\n\n{message}")),
+            (None, None) => None,
+        };
+        let ending = Ending {
+            status,
+            stop_reason: stop_reason.clone(),
+            error_class: failure.as_ref().map(|(class, _)| class.name()),
+            error_message: failure.as_ref().map(|(_, message)| message.clone()),
+            provider: model.as_ref().map(|model| model.provider.clone()).unwrap_or_default(),
+            model: model.as_ref().map(|model| model.model.clone()).unwrap_or_default(),
+            usage: self.usage,
+            context_tokens: self.context_tokens,
+            payloads: text.iter().cloned().collect(),
+            inbox_state: "done",
+            reason: None,
+        };
+        let pieces = pieces(&context.directory, &context.scope, outlet, reply.as_deref(), replaces);
+        let entries = vec![turn::entry(Message::Assistant(final_message), &context.turn.run_id)];
+        self.end_until_stored(context, entries, pieces, ending).await?;
+        match (&end, &failure) {
+            (End::Aborted, _) => context.emitter.aborted(&stop_reason).await,
+            (_, Some((class, message))) => context.emitter.failed(message, class.name()).await,
+            (_, None) => {
+                context
+                    .emitter
+                    .finished(text.as_deref(), &stop_reason, &self.usage)
+                    .await
+            }
+        }
+        let record = super::record::ended(&self.services, &context.scope, &context.turn.run_id).await?;
+        Ok(record.unwrap_or_else(|| RunEnded {
+            run_id: context.turn.run_id.clone(),
+            status: status.to_owned(),
+            started_at,
+            ended_at: now_ms(),
+            error: failure.map(|(_, message)| message),
+            stop_reason: Some(stop_reason),
+            result: serde_json::Value::Null,
+        }))
+    }
+
+    /// The assistant entry that closes the turn in the transcript.
+    fn final_message(
+        &mut self,
+        end: &End,
+        shown: &str,
+        model: Option<&ResolvedModel>,
+        failure: Option<&String>,
+    ) -> AssistantMessage {
+        let mut message = match end {
+            End::Answer { .. } => self.last.take().unwrap_or_default(),
+            End::Failed(error) => error.partial.clone(),
+            End::Aborted | End::TimedOut(_) => AssistantMessage::default(),
+        };
+        // Calls that never ran must not stand without results.
+        message
+            .content
+            .retain(|part| !matches!(part, crate::ports::message::AssistantPart::ToolCall(_)));
+        match end {
+            End::Answer { .. } => {}
+            End::Aborted => {
+                message.content = text_parts(shown);
+                message.stop_reason = StopReason::Aborted;
+            }
+            End::TimedOut(_) | End::Failed(_) => {
+                message.content = text_parts(shown);
+                message.stop_reason = StopReason::Error;
+                message.error_message = failure.cloned();
+            }
+        }
+        if let Some(model) = model {
+            message.api.clone_from(&model.api);
+            message.provider.clone_from(&model.provider);
+            message.model.clone_from(&model.model);
+        }
+        message.timestamp = now_ms();
+        message
+    }
+
+    /// Tries the end again while the database is away: the answer is there, only its record is not.
+    async fn end_until_stored(
+        &self,
+        context: &RunContext,
+        entries: Vec<crate::conversation::transcript::NewEntry>,
+        pieces: Vec<Piece>,
+        ending: Ending,
+    ) -> Result<()> {
+        let give_up = Instant::now() + END_PATIENCE;
+        let mut wait = Duration::from_millis(100);
+        loop {
+            let stored = turn::end(
+                &self.services,
+                &self.authority,
+                &context.turn,
+                Some(&self.head),
+                entries.clone(),
+                pieces.clone(),
+                ending.clone(),
+            )
+            .await;
+            match stored {
+                Err(Error::Storage(_) | Error::Busy { .. }) if Instant::now() < give_up => {
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(5));
+                }
+                stored => return stored,
+            }
+        }
+    }
+}
+
+enum Next {
+    Event(ModelEvent),
+    Ended,
+    TimedOut,
+}
+
+async fn next(events: &mut futures::stream::BoxStream<'static, ModelEvent>, deadline: Option<Instant>) -> Next {
+    let event = match deadline {
+        Some(deadline) => match tokio::time::timeout_at(deadline, events.next()).await {
+            Ok(event) => event,
+            Err(_) => return Next::TimedOut,
+        },
+        None => events.next().await,
+    };
+    event.map_or(Next::Ended, Next::Event)
+}
+
+fn text_parts(text: &str) -> Vec<crate::ports::message::AssistantPart> {
+    if text.is_empty() {
+        return Vec::new();
+    }
+    vec![crate::ports::message::AssistantPart::Text { text: text.to_owned() }]
+}
+
+fn plain_failure(class: ErrorClass, message: String) -> ModelError {
+    ModelError {
+        class,
+        detail: String::new(),
+        message,
+        status: None,
+        retry_after: None,
+        partial: AssistantMessage::default(),
+    }
+}
+
+/// `timeoutMs` of the request, else the agent's, else the process's; `None` = no limit.
+fn run_timeout(options: &super::item::Options, settings: &UserSettings, services: &Services) -> Option<Duration> {
+    match (options.timeout_ms, settings.run_timeout) {
+        (Some(0), _) | (None, Some(None)) => None,
+        (Some(millis), _) => Some(Duration::from_millis(millis)),
+        (None, Some(Some(limit))) => Some(limit),
+        (None, None) => Some(services.limits.run_timeout),
+    }
+}
+
+fn override_of(head: &SessionHead) -> Option<&str> {
+    head.entry
+        .get("modelOverride")
+        .and_then(serde_json::Value::as_str)
+        .filter(|model| !model.is_empty())
+}
+
+/// The facts of a session that stand in its row.
+pub(crate) fn snapshot(head: &SessionHead) -> SessionSnapshot {
+    let count = |name: &str| head.entry.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    SessionSnapshot {
+        session_key: head.key.as_str().to_owned(),
+        session_id: head.session_id.clone(),
+        context_tokens: head.entry.get("totalTokens").and_then(serde_json::Value::as_u64),
+        input_tokens: count("inputTokens"),
+        output_tokens: count("outputTokens"),
+        cost_usd: head
+            .entry
+            .get("costUsd")
+            .and_then(serde_json::Value::as_f64)
+            .unwrap_or(0.0),
+        compactions: u32::try_from(count("compactionCount")).unwrap_or(u32::MAX),
+        ..SessionSnapshot::default()
+    }
+}
+
+/// Cuts a reply into outbox pieces. An earlier reply that may be missing is mentioned once.
+pub(crate) fn pieces(
+    directory: &Directory,
+    scope: &Scope,
+    outlet: Option<&Outlet>,
+    reply: Option<&str>,
+    replaces: Option<String>,
+) -> Vec<Piece> {
+    let (Some(outlet), Some(reply)) = (outlet, reply) else {
+        return Vec::new();
+    };
+    let conversation = outlet.destination.conversation();
+    let reply = if directory.delivery().take_unconfirmed(scope.tenant(), &conversation) {
+        format!("{reply}\n\n(An earlier reply of mine may not have arrived.)")
+    } else {
+        reply.to_owned()
+    };
+    let mut pieces: Vec<Piece> = outlet
+        .render(&reply)
+        .into_iter()
+        .map(|rendered| Piece::new("final", &outlet.destination, rendered))
+        .collect();
+    if let Some(first) = pieces.first_mut() {
+        first.replaces = replaces;
+    }
+    pieces
+}

@@ -1,0 +1,227 @@
+//! Tools of a run: which the model sees, which may be called, and the batch.
+//!
+//! The policy is asked at call time again: sessions live long, and policies change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::stream::{FuturesOrdered, StreamExt};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::events::Emitter;
+use super::turn::{self, Authority};
+use crate::Services;
+use crate::clock::now_ms;
+use crate::config::document::UserSettings;
+use crate::ports::message::{Message, Part, ToolCall};
+use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
+
+/// Tools that run at once in one batch.
+const PARALLEL: usize = 8;
+/// Longest text of a result, characters (30 % of a small window; the hard ceiling of `agent-runtime` §7.3 is higher).
+const RESULT_CHARS: usize = 100_000;
+
+/// The tools of one run.
+pub(crate) struct Toolbox {
+    services: Services,
+    settings: Arc<UserSettings>,
+    owner: bool,
+}
+
+impl Toolbox {
+    pub(crate) fn new(services: &Services, settings: Arc<UserSettings>, owner: bool) -> Self {
+        Self {
+            services: services.clone(),
+            settings,
+            owner,
+        }
+    }
+
+    /// What the model is offered.
+    pub(crate) fn specs(&self) -> Vec<ToolSpec> {
+        self.services
+            .ports
+            .tools()
+            .iter()
+            .map(|tool| tool.spec())
+            .filter(|spec| self.allowed(spec))
+            .cloned()
+            .collect()
+    }
+
+    /// Deny wins; an allow list that names nothing known is ignored, so that a typo does not take everything away.
+    fn allowed(&self, spec: &ToolSpec) -> bool {
+        if spec.owner_only && !self.owner {
+            return false;
+        }
+        if self
+            .settings
+            .tools_deny
+            .iter()
+            .any(|pattern| matches(pattern, &spec.name))
+        {
+            return false;
+        }
+        let Some(allow) = &self.settings.tools_allow else {
+            return true;
+        };
+        let known = |pattern: &String| {
+            self.services
+                .ports
+                .tools()
+                .iter()
+                .any(|tool| matches(pattern, &tool.spec().name))
+        };
+        !allow.iter().any(known) || allow.iter().any(|pattern| matches(pattern, &spec.name))
+    }
+
+    /// Runs the calls of one assistant message. Results come in the order the model made the calls.
+    pub(crate) async fn batch(
+        &self,
+        authority: &Authority,
+        context: &ToolContext,
+        calls: &[ToolCall],
+        emitter: &mut Emitter,
+    ) -> Vec<Message> {
+        let mut results = Vec::with_capacity(calls.len());
+        for group in calls.chunks(PARALLEL) {
+            let mut running = FuturesOrdered::new();
+            for call in group {
+                emitter.tool_start(&call.id, &call.name, &call.arguments).await;
+                running.push_back(self.one(authority, context, call));
+            }
+            let mut at = 0;
+            while let Some(output) = running.next().await {
+                let call = &group[at];
+                at += 1;
+                emitter.tool_result(&call.id, &call.name, output.is_error).await;
+                results.push(Message::ToolResult {
+                    tool_call_id: call.id.clone(),
+                    tool_name: call.name.clone(),
+                    content: bounded(output.content),
+                    details: output.details,
+                    is_error: output.is_error,
+                    timestamp: now_ms(),
+                });
+            }
+        }
+        results
+    }
+
+    async fn one(&self, authority: &Authority, context: &ToolContext, call: &ToolCall) -> ToolOutput {
+        let Some(tool) = self
+            .services
+            .ports
+            .tool(&call.name)
+            .filter(|tool| self.allowed(tool.spec()))
+            .cloned()
+        else {
+            return ToolOutput::error(format!("There is no tool named {}.", call.name));
+        };
+        if let Err(reason) = check(tool.spec(), &call.arguments) {
+            return ToolOutput::error(reason);
+        }
+        if tool.spec().effect == Effect::External {
+            let intended = turn::intend(&self.services, authority, &context.run_id, &call.id, &call.name).await;
+            if intended.is_err() {
+                return ToolOutput::error("The call was not made: it could not be recorded first.");
+            }
+        }
+        let timeout = tool.spec().timeout;
+        let started = std::time::Instant::now();
+        let output = guarded(tool, context, call.arguments.clone(), timeout, &context.cancel).await;
+        metrics::histogram!("claw_tool_seconds", "tool" => call.name.clone()).record(started.elapsed().as_secs_f64());
+        tracing::debug!(
+            tool.name = %call.name, outcome = if output.is_error { "error" } else { "ok" },
+            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "tool call"
+        );
+        output
+    }
+}
+
+/// Calls the tool with a time limit; a panic in it is a failed call.
+async fn guarded(
+    tool: Arc<dyn Tool>,
+    context: &ToolContext,
+    arguments: Value,
+    timeout: Duration,
+    cancel: &CancellationToken,
+) -> ToolOutput {
+    let name = tool.spec().name.clone();
+    let call = std::panic::AssertUnwindSafe(tool.call(context, arguments)).catch_unwind();
+    tokio::select! {
+        () = cancel.cancelled() => ToolOutput::error("The call was cancelled because the run was aborted."),
+        outcome = tokio::time::timeout(timeout, call) => match outcome {
+            Ok(Ok(output)) => output,
+            Ok(Err(_)) => {
+                tracing::error!(tool.name = %name, "tool panicked");
+                ToolOutput::error("The tool failed inside. Nothing more is known.")
+            }
+            Err(_) => ToolOutput::error(format!("The tool did not answer within {} s.", timeout.as_secs())),
+        }
+    }
+}
+
+/// Do the arguments match the schema.
+fn check(spec: &ToolSpec, arguments: &Value) -> Result<(), String> {
+    if !arguments.is_object() {
+        return Err("The arguments are not a JSON object.".to_owned());
+    }
+    let validator = jsonschema::validator_for(&spec.parameters)
+        .map_err(|_| format!("The tool {} has no usable schema.", spec.name))?;
+    match validator.validate(arguments) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(format!("The arguments do not match: {error}.")),
+    }
+}
+
+/// `*` at either end is a wildcard; case does not matter.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.to_ascii_lowercase(), name.to_ascii_lowercase());
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(""), _) => true,
+        (Some(end), _) => name.ends_with(end),
+        (None, Some(start)) => name.starts_with(start),
+        (None, None) => pattern == name,
+    }
+}
+
+/// Cuts an over-long text result and says so.
+fn bounded(mut content: Vec<Part>) -> Vec<Part> {
+    for part in &mut content {
+        if let Part::Text { text } = part
+            && let Some((at, _)) = text.char_indices().nth(RESULT_CHARS)
+        {
+            let removed = text[at..].chars().count();
+            text.truncate(at);
+            text.push_str(&format!("\n[{removed} characters were left out]"));
+        }
+    }
+    content
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        assert!(matches("*", "web_fetch"));
+        assert!(matches("web_*", "web_fetch"));
+        assert!(matches("*_fetch", "WEB_FETCH"));
+        assert!(!matches("web", "web_fetch"));
+    }
+
+    #[test]
+    fn long_results_say_what_is_missing() {
+        let content = bounded(vec![Part::Text {
+            text: "é".repeat(RESULT_CHARS + 7),
+        }]);
+        let Part::Text { text } = &content[0] else {
+            panic!("a text")
+        };
+        assert!(text.ends_with("[7 characters were left out]"));
+    }
+}

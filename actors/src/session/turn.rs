@@ -1,0 +1,521 @@
+//! The durable steps of a turn. Each is one transaction, fenced by the lease's epoch, committed with its group.
+//!
+//! Invariant: the final assistant entry, the outbox rows, the end of the run and inbox → done are one commit.
+
+use std::sync::Arc;
+
+use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, outbox, run, tool_intent};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use serde_json::{Value, json};
+
+use super::item::Item;
+use crate::Services;
+use crate::clock::now_ms;
+use crate::conversation::entry::{Body, MessageBody};
+use crate::conversation::transcript::{self, HeadChanges, NewEntry, SessionHead};
+use crate::error::{Error, Result};
+use crate::ports::channel::{Destination, Rendered};
+use crate::ports::message::{Message, Usage};
+use crate::supervisor::lease::fence;
+
+/// One turn: what it answers, under which run.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    pub(crate) run_id: String,
+    /// In order; settings come from the last.
+    pub(crate) items: Vec<Item>,
+    /// The joined prompt. Unused when the user entry is stored already.
+    pub(crate) prompt: String,
+    /// Unaddressed group talk that goes in front of the prompt: rows and their lines.
+    pub(crate) overheard: Vec<(String, String)>,
+}
+
+impl Turn {
+    /// The item whose settings rule the turn.
+    pub(crate) fn last(&self) -> &Item {
+        self.items.last().expect("a turn answers at least one message")
+    }
+
+    /// User entry of an earlier attempt.
+    pub(crate) fn entry_id(&self) -> Option<&str> {
+        self.items.iter().find_map(|item| item.entry_id.as_deref())
+    }
+
+    pub(crate) fn inbox_ids(&self) -> Vec<String> {
+        self.items
+            .iter()
+            .flat_map(|item| item.inbox_ids.iter().cloned())
+            .collect()
+    }
+}
+
+/// Whose turn it is, and the right to write.
+#[derive(Clone, Debug)]
+pub(crate) struct Authority {
+    pub(crate) scope: Scope,
+    pub(crate) key: SessionKey,
+    pub(crate) agent_id: String,
+    pub(crate) epoch: i64,
+}
+
+/// How a turn ends, for the record.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    /// `ok`, `error`, `aborted` or `interrupted`.
+    pub(crate) status: &'static str,
+    pub(crate) stop_reason: String,
+    pub(crate) error_class: Option<&'static str>,
+    pub(crate) error_message: Option<String>,
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    /// Summed over the run's model calls.
+    pub(crate) usage: Usage,
+    /// Size of the last prompt.
+    pub(crate) context_tokens: u64,
+    /// Texts of the answer, for `agent`'s second response.
+    pub(crate) payloads: Vec<String>,
+    /// What the inbox rows become: `done`, or `dead` with the reason.
+    pub(crate) inbox_state: &'static str,
+    pub(crate) reason: Option<String>,
+}
+
+/// A piece for the outbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) id: String,
+    pub(crate) kind: &'static str,
+    pub(crate) destination: Destination,
+    pub(crate) rendered: Rendered,
+    /// Outbox id of the preview this takes the place of.
+    pub(crate) replaces: Option<String>,
+}
+
+impl Piece {
+    pub(crate) fn new(kind: &'static str, destination: &Destination, rendered: Rendered) -> Self {
+        Self {
+            id: new_id(),
+            kind,
+            destination: destination.clone(),
+            rendered,
+            replaces: None,
+        }
+    }
+}
+
+/// The entry of a model's or tool's message.
+pub(crate) fn entry(message: Message, run_id: &str) -> NewEntry {
+    NewEntry {
+        id: None,
+        created_at: message.timestamp(),
+        body: message.into(),
+        run_id: Some(run_id.to_owned()),
+    }
+}
+
+/// The entry of what a person said. Its id is the inbox row's, so that it cannot be written twice.
+pub(crate) fn user_entry(inbox_id: &str, message: Message, display: Option<String>, run_id: &str) -> NewEntry {
+    NewEntry {
+        id: Some(inbox_id.to_owned()),
+        created_at: message.timestamp(),
+        body: Body::Message(MessageBody {
+            message,
+            display,
+            idempotency_key: Some(run_id.to_owned()),
+        }),
+        run_id: Some(run_id.to_owned()),
+    }
+}
+
+/// Counts the attempt, opens the run, and stores the user entry unless an earlier attempt did.
+pub(crate) async fn begin(
+    services: &Services,
+    authority: &Authority,
+    turn: &Turn,
+    user: Option<NewEntry>,
+) -> Result<SessionHead> {
+    let (authority_in, turn_in) = (authority.clone(), Arc::new(turn.clone()));
+    services
+        .writer
+        .run(&authority.scope, move |tx| {
+            let (authority, turn, user) = (authority_in.clone(), turn_in.clone(), user.clone());
+            Box::pin(async move {
+                let scope = &authority.scope;
+                fence(tx, scope, authority.epoch).await?;
+                let now = now_ms();
+                let mut head = transcript::open(tx, scope, &authority.key, &authority.agent_id, now).await?;
+                let entry_id = match (turn.entry_id(), user) {
+                    (Some(stored), _) => stored.to_owned(),
+                    (None, Some(entry)) => {
+                        let ids = transcript::append(tx, scope, &mut head, vec![entry]).await?;
+                        ids.into_iter().next().unwrap_or_default()
+                    }
+                    (None, None) => String::new(),
+                };
+                let claimed = inbox::Entity::update_owned(scope)
+                    .col_expr(inbox::Column::State, Expr::value("running"))
+                    .col_expr(inbox::Column::Attempts, Expr::col(inbox::Column::Attempts).add(1))
+                    .col_expr(inbox::Column::RunId, Expr::value(turn.run_id.as_str()))
+                    .col_expr(
+                        inbox::Column::EntryId,
+                        Expr::value((!entry_id.is_empty()).then_some(entry_id)),
+                    )
+                    .col_expr(inbox::Column::UpdatedAt, Expr::value(now))
+                    .filter(inbox::Column::Id.is_in(turn.inbox_ids()))
+                    .filter(inbox::Column::State.is_in(["pending", "running"]))
+                    .exec(tx)
+                    .await?;
+                if claimed.rows_affected == 0 {
+                    return Err(Error::Conflict("the message was answered already".to_owned()));
+                }
+                if !turn.overheard.is_empty() {
+                    let ids = turn.overheard.iter().map(|(id, _)| id.clone());
+                    finish_inbox(tx, scope, ids.collect(), "done", &turn.run_id, None).await?;
+                }
+                open_run(tx, &authority, &turn.run_id, &head.session_id, now).await?;
+                let changes = HeadChanges {
+                    touched_at: Some(now),
+                    ..HeadChanges::default()
+                };
+                transcript::save_head(tx, scope, &mut head, changes).await?;
+                Ok(head)
+            })
+        })
+        .await
+}
+
+/// Stores what a model call and its tools gave, in the middle of a run.
+pub(crate) async fn append(
+    services: &Services,
+    authority: &Authority,
+    head: &SessionHead,
+    entries: Vec<NewEntry>,
+) -> Result<SessionHead> {
+    let (authority_in, head_in) = (authority.clone(), head.clone());
+    services
+        .writer
+        .run(&authority.scope, move |tx| {
+            let (authority, mut head, entries) = (authority_in.clone(), head_in.clone(), entries.clone());
+            Box::pin(async move {
+                fence(tx, &authority.scope, authority.epoch).await?;
+                transcript::append(tx, &authority.scope, &mut head, entries).await?;
+                transcript::save_head(tx, &authority.scope, &mut head, HeadChanges::default()).await?;
+                Ok(head)
+            })
+        })
+        .await
+}
+
+/// Ends the run: final entry, outbox rows, run record, inbox rows, counters. Without a `head` (closing what a crash
+/// cut off) the session's row is read in the same transaction.
+pub(crate) async fn end(
+    services: &Services,
+    authority: &Authority,
+    turn: &Turn,
+    head: Option<&SessionHead>,
+    entries: Vec<NewEntry>,
+    pieces: Vec<Piece>,
+    ending: Ending,
+) -> Result<()> {
+    let (authority_in, head_in, turn_in) = (authority.clone(), head.cloned(), Arc::new(turn.clone()));
+    let (entries, pieces, ending) = (Arc::new(entries), Arc::new(pieces), Arc::new(ending));
+    services
+        .writer
+        .run(&authority.scope, move |tx| {
+            let (authority, head, turn) = (authority_in.clone(), head_in.clone(), turn_in.clone());
+            let (entries, pieces, ending) = (entries.clone(), pieces.clone(), ending.clone());
+            Box::pin(async move {
+                let scope = &authority.scope;
+                fence(tx, scope, authority.epoch).await?;
+                let mut head = match head {
+                    Some(head) => head,
+                    None => transcript::open(tx, scope, &authority.key, &authority.agent_id, now_ms()).await?,
+                };
+                if !entries.is_empty() {
+                    transcript::append(tx, scope, &mut head, entries.to_vec()).await?;
+                }
+                insert_pieces(tx, &authority, Some(&turn.run_id), &pieces).await?;
+                close_run(tx, scope, &turn.run_id, &ending).await?;
+                finish_inbox(
+                    tx,
+                    scope,
+                    turn.inbox_ids(),
+                    ending.inbox_state,
+                    &turn.run_id,
+                    ending.reason.as_deref(),
+                )
+                .await?;
+                let destination = turn.last().destination.as_ref();
+                let changes = HeadChanges {
+                    touched_at: None,
+                    entry: Some(counted(&head.entry, &ending.usage, ending.context_tokens)),
+                    destination: destination
+                        .map(serde_json::to_value)
+                        .transpose()
+                        .map_err(Error::internal)?,
+                };
+                transcript::save_head(tx, scope, &mut head, changes).await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// The session's counters after one more run. `totalTokens` is the size of the last prompt, not a sum.
+fn counted(entry: &Value, usage: &Usage, context_tokens: u64) -> Value {
+    let mut entry = if entry.is_object() { entry.clone() } else { json!({}) };
+    let add = |entry: &mut Value, name: &str, more: u64| {
+        let before = entry.get(name).and_then(Value::as_u64).unwrap_or(0);
+        entry[name] = json!(before + more);
+    };
+    add(&mut entry, "inputTokens", usage.input);
+    add(&mut entry, "outputTokens", usage.output);
+    add(&mut entry, "cacheRead", usage.cache_read);
+    add(&mut entry, "cacheWrite", usage.cache_write);
+    let cost = entry.get("costUsd").and_then(Value::as_f64).unwrap_or(0.0);
+    entry["costUsd"] = json!(cost + usage.cost.total);
+    if context_tokens > 0 {
+        entry["totalTokens"] = json!(context_tokens);
+        entry["totalTokensFresh"] = json!(true);
+    }
+    entry
+}
+
+/// Settles a row that needs no turn (a command, a refused or overheard message), with notices for the outbox.
+pub(crate) async fn settle(
+    services: &Services,
+    authority: &Authority,
+    inbox_ids: Vec<String>,
+    state: &'static str,
+    reason: Option<String>,
+    run: Option<(String, String)>,
+    pieces: Vec<Piece>,
+) -> Result<()> {
+    let authority_in = authority.clone();
+    services
+        .writer
+        .run(&authority.scope, move |tx| {
+            let (authority, inbox_ids, reason) = (authority_in.clone(), inbox_ids.clone(), reason.clone());
+            let (run, pieces) = (run.clone(), pieces.clone());
+            Box::pin(async move {
+                let scope = &authority.scope;
+                fence(tx, scope, authority.epoch).await?;
+                let mut run_id = String::new();
+                if let Some((id, text)) = run {
+                    open_run(tx, &authority, &id, "", now_ms()).await?;
+                    let ending = Ending {
+                        status: "ok",
+                        stop_reason: "command".to_owned(),
+                        error_class: None,
+                        error_message: None,
+                        provider: String::new(),
+                        model: String::new(),
+                        usage: Usage::default(),
+                        context_tokens: 0,
+                        payloads: vec![text],
+                        inbox_state: state,
+                        reason: None,
+                    };
+                    close_run(tx, scope, &id, &ending).await?;
+                    run_id = id;
+                }
+                insert_pieces(tx, &authority, None, &pieces).await?;
+                finish_inbox(tx, scope, inbox_ids, state, &run_id, reason.as_deref()).await
+            })
+        })
+        .await
+}
+
+/// Gives the session a new transcript under the same key.
+pub(crate) async fn reset(services: &Services, authority: &Authority) -> Result<()> {
+    let authority_in = authority.clone();
+    services
+        .writer
+        .run(&authority.scope, move |tx| {
+            let authority = authority_in.clone();
+            Box::pin(async move {
+                fence(tx, &authority.scope, authority.epoch).await?;
+                let now = now_ms();
+                transcript::open(tx, &authority.scope, &authority.key, &authority.agent_id, now).await?;
+                transcript::reset(tx, &authority.scope, &authority.key, now).await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Stores one outbox row ahead of the end (a streaming preview).
+pub(crate) async fn post(services: &Services, authority: &Authority, run_id: &str, piece: Piece) -> Result<()> {
+    let (authority_in, run_id) = (authority.clone(), run_id.to_owned());
+    services
+        .writer
+        .run(&authority.scope, move |tx| {
+            let (authority, run_id, piece) = (authority_in.clone(), run_id.clone(), piece.clone());
+            Box::pin(async move {
+                fence(tx, &authority.scope, authority.epoch).await?;
+                insert_pieces(tx, &authority, Some(&run_id), &[piece]).await
+            })
+        })
+        .await
+}
+
+/// Writes that an external tool is about to act.
+pub(crate) async fn intend(
+    services: &Services,
+    authority: &Authority,
+    run_id: &str,
+    call_id: &str,
+    tool: &str,
+) -> Result<()> {
+    let authority_in = authority.clone();
+    let (run_id, call_id, tool) = (run_id.to_owned(), call_id.to_owned(), tool.to_owned());
+    services
+        .writer
+        .run(&authority.scope, move |tx| {
+            let (authority, run_id, call_id, tool) =
+                (authority_in.clone(), run_id.clone(), call_id.clone(), tool.clone());
+            Box::pin(async move {
+                fence(tx, &authority.scope, authority.epoch).await?;
+                let now = now_ms();
+                let row = tool_intent::ActiveModel {
+                    tenant_id: Set(authority.scope.tenant().clone()),
+                    user_id: Set(authority.scope.user().clone()),
+                    run_id: Set(run_id),
+                    call_id: Set(call_id),
+                    tool: Set(tool),
+                    state: Set("started".to_owned()),
+                    created_at: Set(now),
+                    updated_at: Set(now),
+                };
+                tool_intent::Entity::insert(row).exec_without_returning(tx).await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+async fn open_run(
+    tx: &DatabaseTransaction,
+    authority: &Authority,
+    run_id: &str,
+    session_id: &str,
+    now: i64,
+) -> Result<()> {
+    let row = run::ActiveModel {
+        tenant_id: Set(authority.scope.tenant().clone()),
+        user_id: Set(authority.scope.user().clone()),
+        id: Set(run_id.to_owned()),
+        session_key: Set(authority.key.clone()),
+        session_id: Set(session_id.to_owned()),
+        status: Set("running".to_owned()),
+        epoch: Set(authority.epoch),
+        started_at: Set(now),
+        ended_at: Set(None),
+        stop_reason: Set(None),
+        error_class: Set(None),
+        error_message: Set(None),
+        provider: Set(None),
+        model: Set(None),
+        usage: Set(Value::Null),
+        result: Set(Value::Null),
+    };
+    run::Entity::insert(row)
+        .on_conflict(
+            OnConflict::columns([run::Column::TenantId, run::Column::UserId, run::Column::Id])
+                .update_columns([run::Column::Status, run::Column::Epoch, run::Column::SessionId])
+                .to_owned(),
+        )
+        .exec_without_returning(tx)
+        .await?;
+    Ok(())
+}
+
+async fn close_run(tx: &DatabaseTransaction, scope: &Scope, run_id: &str, ending: &Ending) -> Result<()> {
+    let payloads: Vec<Value> = ending
+        .payloads
+        .iter()
+        .map(|text| json!({"text": text, "mediaUrl": Value::Null}))
+        .collect();
+    let result = json!({
+        "payloads": payloads,
+        "meta": {"agentMeta": {"provider": ending.provider, "model": ending.model, "usage": ending.usage},
+                 "stopReason": ending.stop_reason, "aborted": ending.status == "aborted"},
+    });
+    run::Entity::update_owned(scope)
+        .col_expr(run::Column::Status, Expr::value(ending.status))
+        .col_expr(run::Column::EndedAt, Expr::value(now_ms()))
+        .col_expr(run::Column::StopReason, Expr::value(ending.stop_reason.as_str()))
+        .col_expr(
+            run::Column::ErrorClass,
+            Expr::value(ending.error_class.map(str::to_owned)),
+        )
+        .col_expr(run::Column::ErrorMessage, Expr::value(ending.error_message.clone()))
+        .col_expr(run::Column::Provider, Expr::value(ending.provider.as_str()))
+        .col_expr(run::Column::Model, Expr::value(ending.model.as_str()))
+        .col_expr(run::Column::Usage, Expr::value(json!(ending.usage)))
+        .col_expr(run::Column::Result, Expr::value(result))
+        .filter(run::Column::Id.eq(run_id))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+async fn finish_inbox(
+    tx: &DatabaseTransaction,
+    scope: &Scope,
+    ids: Vec<String>,
+    state: &'static str,
+    run_id: &str,
+    reason: Option<&str>,
+) -> Result<()> {
+    let mut update = inbox::Entity::update_owned(scope)
+        .col_expr(inbox::Column::State, Expr::value(state))
+        .col_expr(inbox::Column::Reason, Expr::value(reason.map(str::to_owned)))
+        .col_expr(inbox::Column::UpdatedAt, Expr::value(now_ms()));
+    if !run_id.is_empty() {
+        update = update.col_expr(inbox::Column::RunId, Expr::value(run_id));
+    }
+    update
+        .filter(inbox::Column::Id.is_in(ids))
+        .filter(inbox::Column::State.is_in(["pending", "running", "context"]))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+async fn insert_pieces(
+    tx: &DatabaseTransaction,
+    authority: &Authority,
+    run_id: Option<&str>,
+    pieces: &[Piece],
+) -> Result<()> {
+    if pieces.is_empty() {
+        return Ok(());
+    }
+    let now = now_ms();
+    let mut rows = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        rows.push(outbox::ActiveModel {
+            tenant_id: Set(authority.scope.tenant().clone()),
+            id: Set(piece.id.clone()),
+            user_id: Set(authority.scope.user().clone()),
+            conversation: Set(piece.destination.conversation()),
+            session_key: Set(Some(authority.key.clone())),
+            run_id: Set(run_id.map(str::to_owned)),
+            kind: Set(piece.kind.to_owned()),
+            destination: Set(serde_json::to_value(&piece.destination).map_err(Error::internal)?),
+            text: Set(piece.rendered.text.clone()),
+            plain: Set(piece.rendered.plain.clone()),
+            replaces: Set(piece.replaces.clone()),
+            state: Set("pending".to_owned()),
+            message_id: Set(None),
+            attempts: Set(0),
+            next_attempt_at: Set(0),
+            error: Set(None),
+            created_at: Set(now),
+            updated_at: Set(now),
+        });
+    }
+    outbox::Entity::insert_many(rows).exec_without_returning(tx).await?;
+    Ok(())
+}

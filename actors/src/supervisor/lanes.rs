@@ -1,0 +1,125 @@
+//! Run permits: how many runs go on at once, per sender, per tenant, in the process.
+//!
+//! Taken in that order, the widest last, so that a waiting run never holds what others need. A sender's own lane is
+//! what makes four hung model calls stop that sender only.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use claw_entities::TenantId;
+use dashmap::DashMap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::services::Limits;
+
+/// Permits of the whole process. Cheap to clone.
+#[derive(Clone)]
+pub struct Lanes {
+    limits: Arc<Limits>,
+    process: Arc<Semaphore>,
+    tenants: Arc<DashMap<TenantId, Weak<Semaphore>>>,
+}
+
+/// Permits of one user's senders; held by the user actor.
+#[derive(Clone)]
+pub struct UserLanes {
+    lanes: Lanes,
+    tenant: Arc<Semaphore>,
+    senders: Arc<Mutex<HashMap<String, Weak<Semaphore>>>>,
+}
+
+/// The right to run; dropped when the run ends.
+pub struct Permit {
+    _sender: OwnedSemaphorePermit,
+    _tenant: OwnedSemaphorePermit,
+    _process: OwnedSemaphorePermit,
+}
+
+impl Lanes {
+    pub fn new(limits: Arc<Limits>) -> Self {
+        let process = Arc::new(Semaphore::new(limits.process_runs));
+        Self {
+            limits,
+            process,
+            tenants: Arc::new(DashMap::new()),
+        }
+    }
+
+    /// The lanes of one user of this tenant.
+    pub fn user(&self, tenant: &TenantId) -> UserLanes {
+        let mut entry = self.tenants.entry(tenant.clone()).or_default();
+        let semaphore = entry.value().upgrade().unwrap_or_else(|| {
+            let semaphore = Arc::new(Semaphore::new(self.limits.tenant_runs));
+            *entry.value_mut() = Arc::downgrade(&semaphore);
+            semaphore
+        });
+        UserLanes {
+            lanes: self.clone(),
+            tenant: semaphore,
+            senders: Arc::default(),
+        }
+    }
+
+    /// Runs that go on now.
+    pub fn running(&self) -> usize {
+        self.limits.process_runs - self.process.available_permits()
+    }
+
+    /// Resolves when no run goes on any more.
+    pub async fn idle(&self) {
+        let all = u32::try_from(self.limits.process_runs).unwrap_or(u32::MAX);
+        let _ = self.process.acquire_many(all).await;
+    }
+}
+
+impl UserLanes {
+    /// Waits for a place. `sender` is empty for the user, else the guest's id; `most` is how many runs one sender
+    /// may have at once.
+    pub async fn acquire(&self, sender: &str, most: usize) -> Option<Permit> {
+        let lane = {
+            let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+            if senders.len() > 64 {
+                senders.retain(|_, lane| lane.strong_count() > 0);
+            }
+            let slot = senders.entry(sender.to_owned()).or_default();
+            slot.upgrade().unwrap_or_else(|| {
+                let lane = Arc::new(Semaphore::new(most.max(1)));
+                *slot = Arc::downgrade(&lane);
+                lane
+            })
+        };
+        // None of the three is ever closed; `ok()` keeps that from being a panic all the same.
+        Some(Permit {
+            _sender: lane.acquire_owned().await.ok()?,
+            _tenant: self.tenant.clone().acquire_owned().await.ok()?,
+            _process: self.lanes.process.clone().acquire_owned().await.ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_sender_does_not_hold_the_others() {
+        let lanes = Lanes::new(Arc::new(Limits {
+            tenant_runs: 8,
+            process_runs: 8,
+            ..Limits::default()
+        }));
+        let user = lanes.user(&TenantId::from("acme"));
+        let mut hung = Vec::new();
+        for _ in 0..4 {
+            hung.push(user.acquire("guest-1", 4).await);
+        }
+        let fifth = user.acquire("guest-1", 4);
+        tokio::pin!(fifth);
+        assert!(futures::poll!(&mut fifth).is_pending());
+        let other = user.acquire("guest-2", 4);
+        tokio::pin!(other);
+        assert!(futures::poll!(&mut other).is_ready(), "another sender runs at once");
+        hung.clear();
+        assert!(futures::poll!(&mut fifth).is_ready());
+    }
+}

@@ -1,0 +1,258 @@
+//! Leases: which replica runs a user, and the epoch that fences its writes.
+//!
+//! The database decides, by its own clock. One heartbeat row per replica renews all its leases; a lease of a replica
+//! whose heartbeat is old may be taken. Every claim raises the epoch, also by the same replica: whatever ran under an
+//! older epoch can no longer commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use claw_entities::{PlatformTable, Scope, TenantId, UserId, replica, user_lease};
+use dashmap::DashMap;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, QueryFilter, Statement};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::db::{Db, clock, clock_sql};
+use crate::error::{Error, Result};
+use crate::services::Replica;
+
+type Slot = Arc<Mutex<Option<i64>>>;
+
+/// The leases this process holds. Cheap to clone.
+#[derive(Clone)]
+pub struct Leases {
+    db: Db,
+    replica: Arc<Replica>,
+    lease: Duration,
+    held: Arc<DashMap<(TenantId, UserId), Slot>>,
+}
+
+/// Why the process may not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(
+        "another process ({id}) is using this database: stop it first, or wait {seconds} s after it died. \
+         Several replicas need NATS, which this version does not have yet"
+    )]
+    InUse { id: String, seconds: u64 },
+    #[error(transparent)]
+    Storage(#[from] Error),
+}
+
+impl Leases {
+    pub fn new(db: Db, replica: Arc<Replica>, lease: Duration) -> Self {
+        Self {
+            db,
+            replica,
+            lease,
+            held: Arc::new(DashMap::new()),
+        }
+    }
+
+    /// Announces this process. Refuses while another one's heartbeat is fresh; a process of the same replica id on
+    /// the same host that is gone does not count.
+    pub async fn announce(&self) -> std::result::Result<(), StartError> {
+        let lease_ms = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
+        let tx = self.db.system_write().await.map_err(Error::from)?;
+        let now = clock(&*tx).await.map_err(Error::from)?;
+        let others = replica::Entity::platform()
+            .filter(replica::Column::HeartbeatAt.gt(now - lease_ms))
+            .all(&*tx)
+            .await
+            .map_err(Error::from)?;
+        for other in others {
+            if other.id != self.replica.id || (other.boot_id != self.replica.boot_id && is_running(&other.boot_id)) {
+                return Err(StartError::InUse {
+                    id: other.id,
+                    seconds: self.lease.as_secs(),
+                });
+            }
+        }
+        let backend = tx.get_database_backend();
+        tx.execute_raw(statement(
+            backend,
+            "INSERT INTO replica (id, boot_id, started_at, heartbeat_at) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (id) DO UPDATE SET boot_id = excluded.boot_id, started_at = excluded.started_at, \
+             heartbeat_at = excluded.heartbeat_at",
+            vec![
+                self.replica.id.as_str().into(),
+                self.replica.boot_id.as_str().into(),
+                now.into(),
+                now.into(),
+            ],
+        ))
+        .await
+        .map_err(Error::from)?;
+        tx.commit().await.map_err(Error::from)?;
+        Ok(())
+    }
+
+    /// Renews the heartbeat three times per lease until `stop`. Losing the row (another boot of the same id took
+    /// over) drops every held lease.
+    pub async fn beat(self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.lease / 3);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            match self.beat_once().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::error!(replica.id = %self.replica.id, "another process took this replica's leases over");
+                    self.held.clear();
+                }
+                Err(error) => tracing::warn!(error = ?error, "heartbeat failed"),
+            }
+        }
+    }
+
+    async fn beat_once(&self) -> Result<bool> {
+        let tx = self.db.system_write().await?;
+        let backend = tx.get_database_backend();
+        let done = tx
+            .execute_raw(statement(
+                backend,
+                &format!(
+                    "UPDATE replica SET heartbeat_at = {} WHERE id = ? AND boot_id = ?",
+                    clock_sql(backend)
+                ),
+                vec![self.replica.id.as_str().into(), self.replica.boot_id.as_str().into()],
+            ))
+            .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Gives the heartbeat up, so that a successor need not wait.
+    pub async fn leave(&self) -> Result<()> {
+        let tx = self.db.system_write().await?;
+        replica::Entity::platform_delete()
+            .filter(replica::Column::Id.eq(self.replica.id.clone()))
+            .filter(replica::Column::BootId.eq(self.replica.boot_id.clone()))
+            .exec(&*tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The epoch under which this process may write for the user; claims the lease when it is not held.
+    /// [`Error::Fenced`] while another live replica holds it.
+    pub async fn epoch(&self, scope: &Scope) -> Result<i64> {
+        let slot = self.slot(scope);
+        let mut held = slot.lock().await;
+        if let Some(epoch) = *held {
+            return Ok(epoch);
+        }
+        let epoch = self.claim(scope).await?;
+        *held = Some(epoch);
+        Ok(epoch)
+    }
+
+    /// Forgets the held epoch: the next use claims a fresh one, which fences all that ran under the old.
+    pub fn lost(&self, scope: &Scope) {
+        self.held.remove(&(scope.tenant().clone(), scope.user().clone()));
+    }
+
+    fn slot(&self, scope: &Scope) -> Slot {
+        self.held
+            .entry((scope.tenant().clone(), scope.user().clone()))
+            .or_default()
+            .clone()
+    }
+
+    async fn claim(&self, scope: &Scope) -> Result<i64> {
+        let lease_ms = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
+        let tx = self.db.system_write().await?;
+        let backend = tx.get_database_backend();
+        let now = clock_sql(backend);
+        let row = tx
+            .query_one_raw(statement(
+                backend,
+                &format!(
+                    "INSERT INTO user_lease (tenant_id, user_id, owner, epoch, claimed_at) \
+                     VALUES (?, ?, ?, 1, {now}) ON CONFLICT (tenant_id, user_id) DO UPDATE SET \
+                     owner = excluded.owner, epoch = user_lease.epoch + 1, claimed_at = excluded.claimed_at \
+                     WHERE user_lease.owner = excluded.owner OR NOT EXISTS (SELECT 1 FROM replica \
+                     WHERE replica.id = user_lease.owner AND replica.heartbeat_at > {now} - {lease_ms}) \
+                     RETURNING epoch"
+                ),
+                vec![
+                    scope.tenant().as_str().into(),
+                    scope.user().as_str().into(),
+                    self.replica.id.as_str().into(),
+                ],
+            ))
+            .await?;
+        let Some(row) = row else { return Err(Error::Fenced) };
+        let epoch = row.try_get_by_index(0)?;
+        tx.commit().await?;
+        Ok(epoch)
+    }
+}
+
+/// Fails with [`Error::Fenced`] unless `epoch` is still the user's. Inside the transaction it guards, before its
+/// writes; on PostgreSQL the row stays locked against a takeover until the commit.
+pub async fn fence(tx: &DatabaseTransaction, scope: &Scope, epoch: i64) -> Result<()> {
+    use claw_entities::UserOwned;
+    use sea_orm::QuerySelect;
+    let mut query = user_lease::Entity::owned_by(scope).filter(user_lease::Column::Epoch.eq(epoch));
+    if tx.get_database_backend() == DbBackend::Postgres {
+        query = query.lock_shared();
+    }
+    let held: Option<i64> = query
+        .select_only()
+        .column(user_lease::Column::Epoch)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    if held.is_some() { Ok(()) } else { Err(Error::Fenced) }
+}
+
+/// A statement written with `?`, numbered for the backend.
+pub(crate) fn statement(backend: DbBackend, sql: &str, values: Vec<sea_orm::Value>) -> Statement {
+    if backend != DbBackend::Postgres {
+        return Statement::from_sql_and_values(backend, sql, values);
+    }
+    let mut numbered = String::with_capacity(sql.len() + values.len());
+    let mut number = 0;
+    for character in sql.chars() {
+        if character == '?' {
+            number += 1;
+            numbered.push('$');
+            numbered.push_str(&number.to_string());
+        } else {
+            numbered.push(character);
+        }
+    }
+    Statement::from_sql_and_values(backend, numbered, values)
+}
+
+/// This process, as `<host>:<pid>:<random>`: names the boot, and lets a successor on the same host see that it died.
+pub fn boot_id() -> String {
+    format!("{}:{}:{}", host(), std::process::id(), uuid::Uuid::new_v4())
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+/// Is the process that made this boot id still there. Processes of other hosts are taken to be.
+fn is_running(boot_id: &str) -> bool {
+    let mut parts = boot_id.split(':');
+    let (Some(its_host), Some(pid)) = (parts.next(), parts.next()) else {
+        return true;
+    };
+    if its_host != host() || its_host.is_empty() {
+        return true;
+    }
+    if pid == std::process::id().to_string() {
+        return false;
+    }
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "clawcentral")
+}

@@ -1,0 +1,111 @@
+//! Messages that travel down the tree. Answers come back through a `oneshot` inside the message, so that a forwarded
+//! message can never be cancelled half-way.
+
+use std::sync::Arc;
+
+use actix::{Message, Recipient};
+use claw_entities::{SessionKey, UserId};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::directory::{AbortRequest, Aborted, Attached, InvokeNode, RunEnded, SessionObservation};
+use crate::error::Result;
+use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
+use crate::ports::tool::SessionSnapshot;
+
+/// Directory → TenantActor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum ToTenant {
+    /// For one of its users.
+    User { user: UserId, message: ToUser },
+    /// For every user that is awake.
+    All(ToAll),
+    /// A user reports that nothing happens in it.
+    UserIdle { user: UserId, seen: u64 },
+    /// A user's actor is gone.
+    UserGone { user: UserId, panicked: bool },
+}
+
+/// What every actor below hears.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ToAll {
+    /// Start no more runs; tell sockets that the service restarts.
+    Drain,
+}
+
+/// TenantActor → UserActor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum ToUser {
+    Session {
+        key: SessionKey,
+        message: ToSession,
+    },
+    Attach {
+        info: Arc<ConnectionInfo>,
+        to: Recipient<ToConnection>,
+        reply: oneshot::Sender<Attached>,
+    },
+    Detach {
+        conn_id: String,
+    },
+    Publish(Event),
+    Presence {
+        reply: oneshot::Sender<Vec<Value>>,
+    },
+    Nodes {
+        reply: oneshot::Sender<Vec<Arc<ConnectionInfo>>>,
+    },
+    CloseDevice {
+        device_id: String,
+        role: Option<String>,
+        code: u16,
+        reason: String,
+        reply: oneshot::Sender<()>,
+    },
+    Invoke {
+        call: InvokeNode,
+        reply: oneshot::Sender<Result<InvokeResult>>,
+    },
+    /// Wants to hear how this run ends.
+    Watch {
+        run_id: String,
+        reply: oneshot::Sender<RunEnded>,
+    },
+    /// A run ended; those who wait for it are told.
+    RunEnded(RunEnded),
+    SessionIdle {
+        key: SessionKey,
+        seen: u64,
+    },
+    SessionGone {
+        key: SessionKey,
+        panicked: bool,
+    },
+    All(ToAll),
+    Passivate,
+}
+
+/// UserActor → SessionActor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum ToSession {
+    /// Inbox rows wait. A hint: the rows are the truth.
+    Wake,
+    Abort {
+        request: AbortRequest,
+        reply: oneshot::Sender<Aborted>,
+    },
+    Observe {
+        reply: oneshot::Sender<SessionObservation>,
+    },
+    Snapshot {
+        reply: oneshot::Sender<SessionSnapshot>,
+    },
+    Drain,
+    Passivate,
+    /// Panics, for the tests of what happens then.
+    #[cfg(test)]
+    Crash,
+}

@@ -1,0 +1,312 @@
+//! `UserActor`: one per active user. Owns the sessions, the connections and their fan-out, and the run lanes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use claw_entities::{Scope, SessionKey};
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::children::Children;
+use super::directory::{Directory, InvokeNode, RunEnded};
+use super::lanes::UserLanes;
+use super::messages::{ToAll, ToSession, ToTenant, ToUser};
+use super::tenant::TenantActor;
+use crate::error::{Error, Result};
+use crate::gateway::messages::{Event, Invoke, InvokeAnswer, InvokeResult, ToConnection};
+use crate::gateway::registry::Connections;
+use crate::session::actor::{Home, SessionActor};
+
+pub(crate) struct UserActor {
+    directory: Directory,
+    scope: Scope,
+    parent: Addr<TenantActor>,
+    sessions: Children<SessionKey, SessionActor>,
+    connections: Connections,
+    lanes: UserLanes,
+    /// How many connections there are: runs say nothing while nobody listens.
+    listeners: Arc<AtomicUsize>,
+    watchers: HashMap<String, Vec<oneshot::Sender<RunEnded>>>,
+    /// Cancelled when this actor is gone for whatever reason: its sessions stop with it.
+    life: CancellationToken,
+    draining: bool,
+    seen: u64,
+    seen_at_check: u64,
+}
+
+impl UserActor {
+    pub(crate) fn new(directory: Directory, scope: Scope, parent: Addr<TenantActor>) -> Self {
+        let lanes = directory.lanes().user(scope.tenant());
+        Self {
+            directory,
+            scope,
+            parent,
+            sessions: Children::default(),
+            connections: Connections::default(),
+            lanes,
+            listeners: Arc::default(),
+            watchers: HashMap::new(),
+            life: CancellationToken::new(),
+            draining: false,
+            seen: 0,
+            seen_at_check: 0,
+        }
+    }
+
+    fn forward(&mut self, context: &mut Context<Self>, key: SessionKey, message: ToSession) {
+        if self.sessions.died(&key) {
+            // Its run was cancelled with it, but a write of it may be on its way: the next epoch fences that.
+            self.directory.leases().lost(&self.scope);
+        }
+        let start = || {
+            let home = Home {
+                directory: self.directory.clone(),
+                scope: self.scope.clone(),
+                key: key.clone(),
+                user: context.address(),
+                lanes: self.lanes.clone(),
+                listeners: self.listeners.clone(),
+                life: self.life.child_token(),
+            };
+            let mailbox = self.directory.services().limits.mailbox;
+            SessionActor::create(move |context| {
+                context.set_mailbox_capacity(mailbox);
+                SessionActor::new(home)
+            })
+        };
+        if self.sessions.forward(&key, start, message).is_err() {
+            metrics::counter!("claw_mailbox_full", "actor" => "session").increment(1);
+        }
+    }
+
+    /// Messages only an awake session needs; a sleeping one has nothing running, and the default answers.
+    fn tell_session(&mut self, key: &SessionKey, message: ToSession) {
+        match self.sessions.tell(key, message) {
+            Ok(()) => {}
+            Err(ToSession::Abort { reply, .. }) => {
+                let _ = reply.send(super::directory::Aborted::default());
+            }
+            Err(ToSession::Observe { reply }) => {
+                let _ = reply.send(super::directory::SessionObservation::default());
+            }
+            Err(ToSession::Wake | ToSession::Snapshot { .. } | ToSession::Drain | ToSession::Passivate) => {}
+            #[cfg(test)]
+            Err(ToSession::Crash) => {}
+        }
+    }
+
+    fn invoke(&mut self, context: &mut Context<Self>, call: InvokeNode, reply: oneshot::Sender<Result<InvokeResult>>) {
+        let Some(node) = self.connections.node(&call.node_id) else {
+            let _ = reply.send(Err(Error::NotConnected("node is not connected".to_owned())));
+            return;
+        };
+        let (answer, waits) = oneshot::channel();
+        let request = Invoke {
+            id: uuid::Uuid::new_v4().to_string(),
+            node_id: call.node_id.clone(),
+            command: call.command.clone(),
+            params_json: (!call.params.is_null()).then(|| call.params.to_string()),
+            timeout: call.timeout,
+            idempotency_key: call.idempotency_key,
+            reply: answer,
+        };
+        if node.try_send(ToConnection::Invoke(request)).is_err() {
+            let _ = reply.send(Err(Error::NotConnected("node is not connected".to_owned())));
+            return;
+        }
+        let (node_id, command) = (call.node_id, call.command);
+        context.spawn(
+            async move {
+                let _ = reply.send(answered(node_id, command, waits.await));
+            }
+            .into_actor(self)
+            .map(|(), _, _| ()),
+        );
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        for session in self.sessions.addresses() {
+            let _ = session.try_send(ToSession::Drain);
+        }
+        self.connections.fan_out(&Event::new(
+            "shutdown",
+            &serde_json::json!({"reason": "service restart"}),
+        ));
+        self.connections.close_all(1012, "service restart");
+    }
+}
+
+/// What a node's answer means to the one who called it.
+fn answered(
+    node_id: String,
+    command: String,
+    answer: std::result::Result<InvokeAnswer, oneshot::error::RecvError>,
+) -> Result<InvokeResult> {
+    match answer {
+        Ok(InvokeAnswer::Ok { payload_json }) => {
+            let payload = payload_json.as_deref().map_or(Value::Null, |text| {
+                serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+            });
+            Ok(InvokeResult {
+                ok: true,
+                node_id,
+                command,
+                payload,
+                payload_json,
+            })
+        }
+        Ok(InvokeAnswer::Failed { code, message }) => Err(Error::Upstream(
+            code.map_or_else(|| message.clone(), |code| format!("{code}: {message}")),
+        )),
+        Ok(InvokeAnswer::TimedOut) => Err(Error::Timeout("the node did not answer in time".to_owned())),
+        Ok(InvokeAnswer::Disconnected) | Err(_) => Err(Error::NotConnected("node disconnected".to_owned())),
+    }
+}
+
+impl Actor for UserActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        // The next claim raises the epoch: whatever an earlier incarnation of this actor still runs is fenced.
+        self.directory.leases().lost(&self.scope);
+        context.run_interval(self.directory.services().limits.user_idle, |this, _| {
+            let quiet = this.sessions.len() == 0 && this.connections.is_empty() && this.watchers.is_empty();
+            if quiet && this.seen == this.seen_at_check {
+                let idle = ToTenant::UserIdle {
+                    user: this.scope.user().clone(),
+                    seen: this.seen,
+                };
+                let _ = this.parent.try_send(idle);
+            }
+            this.seen_at_check = this.seen;
+        });
+    }
+}
+
+impl Drop for UserActor {
+    fn drop(&mut self) {
+        self.life.cancel();
+        let gone = ToTenant::UserGone {
+            user: self.scope.user().clone(),
+            panicked: std::thread::panicking(),
+        };
+        let _ = self.parent.try_send(gone);
+    }
+}
+
+impl Handler<ToUser> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, message: ToUser, context: &mut Self::Context) {
+        match message {
+            ToUser::SessionIdle { key, seen } => {
+                if let Some(address) = self.sessions.release(&key, seen) {
+                    let _ = address.try_send(ToSession::Passivate);
+                }
+                return;
+            }
+            ToUser::SessionGone { key, panicked } => {
+                if panicked {
+                    tracing::error!(tenant.id = %self.scope.tenant(), session.key = %key, "session actor panicked");
+                    metrics::counter!("claw_actor_crashes", "actor" => "session").increment(1);
+                }
+                if panicked {
+                    self.directory.leases().lost(&self.scope);
+                }
+                self.sessions.forget_dead(&key);
+                return;
+            }
+            // Sent by the runs below, not forwarded by the parent: they do not count.
+            ToUser::RunEnded(ended) => {
+                for watcher in self.watchers.remove(&ended.run_id).unwrap_or_default() {
+                    let _ = watcher.send(ended.clone());
+                }
+                return;
+            }
+            ToUser::All(ToAll::Drain) => return self.drain(),
+            ToUser::Passivate => return context.stop(),
+            ToUser::Session { .. }
+            | ToUser::Attach { .. }
+            | ToUser::Detach { .. }
+            | ToUser::Publish(_)
+            | ToUser::Presence { .. }
+            | ToUser::Nodes { .. }
+            | ToUser::CloseDevice { .. }
+            | ToUser::Invoke { .. }
+            | ToUser::Watch { .. } => {}
+        }
+        self.seen += 1;
+        match message {
+            ToUser::Session { key, message } => match message {
+                ToSession::Wake => {
+                    if !self.draining {
+                        self.forward(context, key, message);
+                    }
+                }
+                ToSession::Snapshot { .. } => self.forward(context, key, message),
+                ToSession::Abort { .. } | ToSession::Observe { .. } | ToSession::Drain | ToSession::Passivate => {
+                    self.tell_session(&key, message);
+                }
+                #[cfg(test)]
+                ToSession::Crash => self.tell_session(&key, message),
+            },
+            ToUser::Attach { info, to, reply } => {
+                let attached = self.connections.attach(info, to);
+                self.listeners.store(self.connections.len(), Ordering::Relaxed);
+                let _ = reply.send(attached);
+            }
+            ToUser::Detach { conn_id } => {
+                self.connections.detach(&conn_id);
+                self.listeners.store(self.connections.len(), Ordering::Relaxed);
+            }
+            ToUser::Publish(event) => self.connections.fan_out(&event),
+            ToUser::Presence { reply } => {
+                let _ = reply.send(self.connections.presence());
+            }
+            ToUser::Nodes { reply } => {
+                let _ = reply.send(self.connections.nodes());
+            }
+            ToUser::CloseDevice {
+                device_id,
+                role,
+                code,
+                reason,
+                reply,
+            } => {
+                self.connections
+                    .close_device(&device_id, role.as_deref(), code, &reason);
+                let _ = reply.send(());
+            }
+            ToUser::Invoke { call, reply } => self.invoke(context, call, reply),
+            ToUser::Watch { run_id, reply } => {
+                self.watchers.retain(|_, waiting| {
+                    waiting.retain(|watcher| !watcher.is_closed());
+                    !waiting.is_empty()
+                });
+                self.watchers.entry(run_id).or_default().push(reply);
+            }
+            ToUser::RunEnded(_)
+            | ToUser::SessionIdle { .. }
+            | ToUser::SessionGone { .. }
+            | ToUser::All(_)
+            | ToUser::Passivate => {}
+        }
+    }
+}
+
+/// An event from a run. Answered, so that a slow user slows its own run instead of filling memory.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct FromRun(pub(crate) Arc<Event>);
+
+impl Handler<FromRun> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, FromRun(event): FromRun, _: &mut Self::Context) {
+        self.connections.fan_out(&event);
+    }
+}

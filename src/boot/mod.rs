@@ -1,0 +1,203 @@
+//! The start and the stop: every part is wired here once, and nowhere else.
+
+mod listen;
+mod tls;
+mod wire;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::{Arbiter, System};
+use actix_web::dev::ServerHandle;
+use actix_web::web::Data;
+use anyhow::Context as _;
+use claw_actors::Services;
+use claw_actors::supervisor::directory::Directory;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::http::state::{AppState, Readiness};
+use crate::settings::{Profile, Settings, Urls};
+use crate::telemetry;
+
+/// Threads of the runtime that outbound I/O and background duties run on.
+const IO_THREADS: usize = 2;
+/// How long open requests may take once the tree is drained.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// A server that runs in this process.
+pub struct Running {
+    /// Where plain HTTP is served; the port is real even if the setting says 0.
+    pub addr: SocketAddr,
+    pub tls_addr: Option<SocketAddr>,
+    pub metrics_addr: Option<SocketAddr>,
+    pub services: Services,
+    pub directory: Directory,
+    pub urls: Urls,
+    ready: Readiness,
+    servers: Vec<ServerHandle>,
+    /// Ends the background duties.
+    stop: CancellationToken,
+    drain_grace: Duration,
+}
+
+/// Serves until SIGTERM or SIGINT, then drains. Blocks the thread.
+pub fn serve(settings: Settings) -> anyhow::Result<()> {
+    telemetry::init(&settings.telemetry, settings.profile)?;
+    let system = system(IO_THREADS)?;
+    system.block_on(async move {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let running = start(settings.clone()).await?;
+        welcome(&running, &settings).await?;
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+        }
+        running.stop().await;
+        Ok(())
+    })
+}
+
+/// An actix system on a multi-thread runtime: actors start on it, and spawned tasks run beside them.
+fn system(threads: usize) -> anyhow::Result<actix::SystemRunner> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("io")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    Ok(System::with_tokio_rt(move || runtime))
+}
+
+/// Starts everything and gives what runs. Needs an actix system on a multi-thread runtime, as [`serve`] makes one;
+/// tests use [`spawn`].
+pub async fn start(settings: Settings) -> anyhow::Result<Running> {
+    let listeners = listen::bind(&settings)?;
+    let bound = listeners.addr;
+    let wire::Wired {
+        services,
+        directory,
+        stop,
+    } = wire::wire(&settings).await?;
+    let urls = Urls::new(&settings.http, bound);
+    let ready = Readiness::default();
+    let state = AppState::new(services.clone(), directory.clone(), &settings, urls.clone(), ready.clone());
+    let (tls_addr, metrics_addr) = (listeners.tls_addr, listeners.metrics_addr);
+    let servers = listen::serve(listeners, &settings, Data::new(state), &stop)?;
+    ready.set(true);
+    tracing::info!(addr = %bound, "ready");
+    Ok(Running {
+        addr: bound,
+        tls_addr,
+        metrics_addr,
+        services,
+        directory,
+        urls,
+        ready,
+        servers,
+        stop,
+        drain_grace: Duration::from_secs(settings.limits.drain_grace_secs),
+    })
+}
+
+impl Running {
+    /// Drains and stops: readiness first, so that nobody sends more; then the tree, which tells its sockets and lets
+    /// runs end; then the listeners; then the database.
+    pub async fn stop(self) {
+        self.ready.set(false);
+        self.directory.drain(self.drain_grace).await;
+        self.stop.cancel();
+        let graceful = async {
+            for server in &self.servers {
+                server.stop(true).await;
+            }
+        };
+        if tokio::time::timeout(LAST_ANSWERS, graceful).await.is_err() {
+            for server in &self.servers {
+                server.stop(false).await;
+            }
+        }
+        self.services.db.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// What a person sees after the start.
+async fn welcome(running: &Running, settings: &Settings) -> anyhow::Result<()> {
+    let _ = (running, settings.profile == Profile::Development);
+    Ok(())
+}
+
+/// A server on threads of its own, for tests.
+pub struct Spawned {
+    pub addr: SocketAddr,
+    pub tls_addr: Option<SocketAddr>,
+    pub metrics_addr: Option<SocketAddr>,
+    pub services: Services,
+    pub directory: Directory,
+    pub urls: Urls,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// Starts a server on threads of its own and waits until it is ready.
+pub fn spawn(settings: Settings) -> anyhow::Result<Spawned> {
+    let (started, start_result) = std::sync::mpsc::channel();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let thread = std::thread::Builder::new()
+        .name("server".to_owned())
+        .spawn(move || {
+            let run = || -> anyhow::Result<()> {
+                let system = system(IO_THREADS)?;
+                system.block_on(async {
+                    let running = start(settings).await?;
+                    let seen = Spawned {
+                        addr: running.addr,
+                        tls_addr: running.tls_addr,
+                        metrics_addr: running.metrics_addr,
+                        services: running.services.clone(),
+                        directory: running.directory.clone(),
+                        urls: running.urls.clone(),
+                        stop: None,
+                        thread: None,
+                    };
+                    let _ = started.send(Ok(seen));
+                    // A dropped sender is a stop too.
+                    let _ = stopped.await;
+                    running.stop().await;
+                    Arbiter::current().stop();
+                    Ok(())
+                })
+            };
+            if let Err(error) = run() {
+                let _ = started.send(Err(error));
+            }
+        })
+        .context("cannot start the server's thread")?;
+    let mut spawned = start_result.recv().context("the server's thread ended")??;
+    spawned.stop = Some(stop);
+    spawned.thread = Some(thread);
+    Ok(spawned)
+}
+
+impl Spawned {
+    /// Drains, stops and waits for the end. Blocks.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the server has been reported by the hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,38 @@
+//! REST for the Admin UI and for scripts, one file per resource.
+
+pub mod activity;
+pub mod audit;
+pub mod channels;
+pub mod models;
+pub mod openapi;
+pub mod pairing;
+pub mod providers;
+pub mod session;
+pub mod tokens;
+pub mod users;
+
+use claw_actors::Error;
+
+use crate::error::ApiResult;
+
+/// Refuses a name that is empty, padded, too long, or holds control characters.
+fn check_name(what: &str, name: &str, longest: usize) -> ApiResult<()> {
+    let length = name.chars().count();
+    if (1..=longest).contains(&length) && name.trim() == name && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{what} must have 1 to {longest} characters on one line")).into())
+}
+
+/// Refuses an id that could not stand in a path or a reference.
+fn check_id(what: &str, id: &str) -> ApiResult<()> {
+    let fits = (1..=64).contains(&id.len())
+        && id.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if fits {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{what} must have 1 to 64 letters, digits, -, _ or .")).into())
+}

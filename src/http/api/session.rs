@@ -1,0 +1,182 @@
+//! The browser's session: who am I, sign in, sign out, set a password.
+
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use claw_actors::Error;
+use claw_actors::config::identity::{Credential, Identity, Role, Tenant, User, role_scopes};
+use claw_actors::config::providers::DEMO_API;
+use claw_actors::crypto::Secret;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::error::{ApiError, ApiResult};
+use crate::http::auth::{Caller, FullCaller, cookie, csrf};
+use crate::http::body::JsonIn;
+use crate::http::state::AppState;
+use crate::http::tenant;
+
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/session")
+                .route(web::get().to(get))
+                .route(web::post().to(create))
+                .route(web::delete().to(delete)),
+        )
+        .service(web::resource("/session/password").route(web::put().to(set_password)));
+}
+
+/// Who is signed in.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionOut {
+    pub tenant: TenantOut,
+    pub user: UserOut,
+    /// What the credential may do.
+    pub scopes: Vec<String>,
+    /// True while no AI provider is set up and the built-in one answers.
+    pub zero_key: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct TenantOut {
+    pub slug: String,
+    pub name: String,
+}
+
+/// A person of the tenant.
+#[derive(Serialize, ToSchema)]
+pub struct UserOut {
+    pub id: String,
+    pub email: String,
+    pub name: String,
+    #[schema(value_type = RoleName)]
+    pub role: Role,
+}
+
+/// The roles, for the document.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "stands for the runtime's Role in the OpenAPI document")]
+pub enum RoleName {
+    Member,
+    Admin,
+    Owner,
+}
+
+impl From<&User> for UserOut {
+    fn from(user: &User) -> Self {
+        Self {
+            id: user.scope.user().as_str().to_owned(),
+            email: user.email.clone(),
+            name: user.name.clone(),
+            role: user.role,
+        }
+    }
+}
+
+/// A one-time code, or e-mail and password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    #[schema(value_type = Option<String>)]
+    code: Option<Secret>,
+    email: Option<String>,
+    #[schema(value_type = Option<String>)]
+    password: Option<Secret>,
+}
+
+/// A new password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordIn {
+    #[schema(value_type = String)]
+    password: Secret,
+}
+
+#[utoipa::path(get, path = "/api/session", operation_id = "getSession", tag = "session",
+    responses((status = 200, body = SessionOut)))]
+pub async fn get(caller: Caller, state: Data<AppState>) -> ApiResult<HttpResponse> {
+    let out = describe(&state, &caller.tenant, &caller.identity).await?;
+    Ok(HttpResponse::Ok().json(out))
+}
+
+#[utoipa::path(post, path = "/api/session", operation_id = "signIn", tag = "session",
+    request_body = SignIn, security(()), responses((status = 200, body = SessionOut)))]
+pub async fn create(request: HttpRequest, state: Data<AppState>, body: JsonIn<SignIn>) -> ApiResult<HttpResponse> {
+    let tenant = tenant::of(&request, &state).await?;
+    let client = state.client(&request);
+    csrf::check(&request, &state, &tenant, &client)?;
+    // Before the guess is looked at: a password check costs much, and guessing is what the limit is for.
+    state.may_guess(&tenant.id, &client)?;
+    let config = &state.services.config;
+    let user = match body.read().await? {
+        SignIn {
+            code: Some(code),
+            email: None,
+            password: None,
+        } => config.redeem_sign_in_code(&tenant.id, &code).await?,
+        SignIn {
+            code: None,
+            email: Some(email),
+            password: Some(password),
+        } => {
+            if !state.password_sign_in {
+                return Err(ApiError::forbidden("sign-in with a password is switched off"));
+            }
+            config.check_password(&tenant.id, &email, &password).await?
+        }
+        SignIn { .. } => return Err(Error::invalid("send either code, or email and password").into()),
+    };
+    let Some(user) = user else {
+        return Err(state.wrong_proof(&tenant.id, &client, "the code or password is not right"));
+    };
+    let value = config.create_web_session(&user.scope).await?;
+    let identity = Identity {
+        scopes: role_scopes(user.role),
+        user,
+        credential: Credential::WebSession { hash: String::new() },
+    };
+    let out = describe(&state, &tenant, &identity).await?;
+    Ok(HttpResponse::Ok()
+        .cookie(cookie::open(&request, &state, &value))
+        .json(out))
+}
+
+#[utoipa::path(delete, path = "/api/session", operation_id = "signOut", tag = "session",
+    responses((status = 204)))]
+pub async fn delete(request: HttpRequest, caller: Caller, state: Data<AppState>) -> ApiResult<HttpResponse> {
+    if let Some(value) = cookie::value(&request, state.client(&request).secure) {
+        state.services.config.end_web_session(&caller.tenant.id, &value).await?;
+    }
+    Ok(HttpResponse::NoContent().cookie(cookie::close(&request, &state)).finish())
+}
+
+#[utoipa::path(put, path = "/api/session/password", operation_id = "setPassword", tag = "session",
+    request_body = PasswordIn, responses((status = 204)))]
+pub async fn set_password(
+    request: HttpRequest,
+    FullCaller(caller): FullCaller,
+    state: Data<AppState>,
+    body: JsonIn<PasswordIn>,
+) -> ApiResult<HttpResponse> {
+    let PasswordIn { password } = body.read().await?;
+    let config = &state.services.config;
+    config.set_password(caller.scope(), &password).await?;
+    let keep = cookie::value(&request, state.client(&request).secure).unwrap_or_default();
+    config.end_other_web_sessions(caller.scope(), &keep).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn describe(state: &AppState, tenant: &Tenant, identity: &Identity) -> ApiResult<SessionOut> {
+    let models = state.services.config.list_models(&identity.user.scope).await?;
+    Ok(SessionOut {
+        tenant: TenantOut {
+            slug: tenant.slug.clone(),
+            name: tenant.name.clone(),
+        },
+        user: UserOut::from(identity.user.as_ref()),
+        scopes: identity.scopes.clone(),
+        zero_key: models.iter().all(|model| model.api == DEMO_API),
+    })
+}

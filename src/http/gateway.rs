@@ -1,0 +1,80 @@
+//! The way to the gateway socket: which upgrades are let through, and as whom.
+
+use actix_web::guard::GuardContext;
+use actix_web::http::header::{HeaderMap, UPGRADE};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use claw_actors::config::identity::{Identity, Tenant};
+use serde_json::json;
+
+use super::auth::{cookie, csrf};
+use super::client::Client;
+use super::gateway_socket::{self, ClientFacts, GatewayState};
+use super::state::AppState;
+use super::tenant;
+use crate::error::{ApiError, ApiResult};
+
+/// An upgrade on `/` (old clients drop the path) or on `/gateway/ws`. Without an upgrade: 426.
+pub(crate) async fn socket(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<AppState>,
+    gateway: Data<GatewayState>,
+) -> Result<HttpResponse, actix_web::Error> {
+    if !is_upgrade(request.headers()) {
+        return Ok(HttpResponse::UpgradeRequired()
+            .insert_header((UPGRADE, "websocket"))
+            .json(json!({"error": {"code": "upgrade_required", "message": "open a WebSocket here"}})));
+    }
+    let tenant = tenant::of(&request, &state).await?;
+    let client = state.client(&request);
+    let identity = identity(&request, &state, &tenant, &client).await?;
+    let loopback_host = tenant::authority(&request).is_some_and(tenant::is_loopback);
+    let facts = ClientFacts {
+        address: client.network(),
+        local: client.loopback_peer && loopback_host && !client.forwarded,
+    };
+    gateway_socket::upgrade(&request, payload, &gateway, tenant, facts, identity).await
+}
+
+/// A one-paste join payload. There is none yet, so every code is spent.
+pub(crate) async fn join() -> HttpResponse {
+    HttpResponse::NotFound().json(json!({"error": "not_found"}))
+}
+
+/// The user of a page of our own. Pages of others need an entry in `gateway.allowed_origins`, and prove themselves in
+/// the handshake; programs send no origin and prove themselves there too.
+async fn identity(
+    request: &HttpRequest,
+    state: &AppState,
+    tenant: &Tenant,
+    client: &Client,
+) -> ApiResult<Option<Identity>> {
+    if !request.headers().contains_key("origin") {
+        return Ok(None);
+    }
+    let origin = csrf::origin(request).unwrap_or_default();
+    if csrf::is_own(origin, request, state, tenant, client) {
+        let Some(cookie) = cookie::value(request, client.secure) else {
+            return Ok(None);
+        };
+        // A spent cookie is no reason to refuse: the page may hold a token.
+        return Ok(state.services.config.authenticate_web_session(&tenant.id, &cookie).await?);
+    }
+    if state.allowed_origins.iter().any(|allowed| allowed == origin) {
+        return Ok(None);
+    }
+    Err(ApiError::forbidden("origin not allowed"))
+}
+
+/// For the route of `/`.
+pub(crate) fn wants_upgrade(ctx: &GuardContext<'_>) -> bool {
+    is_upgrade(&ctx.head().headers)
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers
+        .get(UPGRADE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+}

@@ -1,0 +1,111 @@
+//! Everything that answers HTTP. The route table is this file.
+
+pub mod state;
+
+mod client;
+mod rate;
+mod tenant;
+
+mod auth;
+mod body;
+
+mod admin_ui;
+pub mod api;
+mod gateway;
+pub(crate) mod gateway_socket;
+pub(crate) mod health;
+mod webhooks;
+
+mod trace;
+
+use actix_web::middleware::{Compress, DefaultHeaders, from_fn};
+use actix_web::web::{self, Data, PathConfig, QueryConfig, ServiceConfig};
+use actix_web::{guard, http::header};
+
+use crate::error::{ApiError, path_error, query_error};
+use state::AppState;
+
+/// Every route of the process.
+pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
+    config
+        .app_data(state.clone())
+        .app_data(PathConfig::default().error_handler(|error, _| path_error(&error).into()))
+        .app_data(QueryConfig::default().error_handler(|error, _| query_error(&error).into()))
+        // Any host.
+        .route("/health", readable().to(health::live))
+        .route("/healthz", readable().to(health::live))
+        .route("/ready", readable().to(health::ready))
+        .route("/readyz", readable().to(health::ready))
+        .route("/metrics", web::get().to(health::metrics))
+        // OpenClaw clients.
+        .service(
+            web::resource("/gateway/ws")
+                .route(web::get().to(gateway::socket)),
+        )
+        .route("/gateway/ws/j/{code}", web::get().to(gateway::join))
+        .route("/j/{code}", web::get().to(gateway::join))
+        .route("/", web::get().guard(guard::fn_guard(gateway::wants_upgrade)).to(gateway::socket))
+        // Messaging platforms.
+        .service(webhook("/webhooks/{path}"))
+        .service(webhook("/webhooks/{path}/{account}"));
+    for path in extra_paths(state) {
+        config.service(webhook(path));
+    }
+    config
+        // The Admin UI and scripts.
+        .service(
+            web::scope("/api")
+                .wrap(from_fn(trace::request))
+                .wrap(Compress::default())
+                .wrap(DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store")))
+                .configure(api::session::routes)
+                .configure(api::tokens::routes)
+                .configure(api::providers::routes)
+                .configure(api::models::routes)
+                .configure(api::channels::routes)
+                .configure(api::pairing::routes)
+                .configure(api::activity::routes)
+                .configure(api::audit::routes)
+                .configure(api::users::routes)
+                .configure(api::openapi::routes)
+                .default_service(web::to(nothing)),
+        )
+        // Pages.
+        .service(
+            web::scope("")
+                .wrap(Compress::default())
+                .route("/", readable().to(admin_ui::root))
+                .default_service(web::to(admin_ui::other)),
+        );
+}
+
+/// Headers of every answer.
+pub fn headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .add((header::X_FRAME_OPTIONS, "DENY"))
+        // Not `no-referrer`: that would make browsers hide the Origin of our own requests.
+        .add((header::REFERRER_POLICY, "same-origin"))
+        .add(("cross-origin-opener-policy", "same-origin"))
+        .add(("cross-origin-resource-policy", "same-origin"))
+}
+
+fn readable() -> actix_web::Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+fn webhook(path: &str) -> actix_web::Resource {
+    web::resource(path)
+        .route(web::get().to(webhooks::receive))
+        .route(web::post().to(webhooks::receive))
+}
+
+/// Paths that adapters have beside `/webhooks/…`.
+fn extra_paths(state: &AppState) -> impl Iterator<Item = &'static str> {
+    let channels = state.services.ports.channels();
+    channels.iter().flat_map(|channel| channel.manifest().extra_paths.iter().copied())
+}
+
+async fn nothing() -> Result<actix_web::HttpResponse, ApiError> {
+    Err(ApiError::not_found(""))
+}

@@ -1,0 +1,126 @@
+//! What handlers share: services, the door into the tree, and the sections of the settings they need.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::web::Data;
+use claw_actors::crypto::Secret;
+use claw_actors::supervisor::directory::Directory;
+use claw_actors::{Error, Services};
+use claw_entities::TenantId;
+
+use super::client::Client;
+use super::rate::Rate;
+use crate::error::{ApiError, ApiResult};
+use crate::settings::{Http, Limits, Settings, Urls};
+
+/// One per process, shared by all workers.
+pub struct AppState {
+    pub services: Services,
+    pub directory: Directory,
+    pub http: Http,
+    pub limits: Limits,
+    pub urls: Urls,
+    /// Origins other than the tenant's own that may open the gateway socket.
+    pub allowed_origins: Vec<String>,
+    /// Sign-in with e-mail and password.
+    pub password_sign_in: bool,
+    /// Empty: `/metrics` is not on this listener.
+    pub metrics_token: Secret,
+    pub ready: Readiness,
+    /// Wrong proofs, by tenant and network.
+    pub failed_proofs: Rate<(TenantId, IpAddr)>,
+    /// Requests without a proof, by tenant and network.
+    pub anonymous: Rate<(TenantId, IpAddr)>,
+    /// Verified webhooks, by tenant.
+    pub webhooks: Rate<TenantId>,
+    /// Webhooks being handled right now.
+    pub webhooks_in_flight: AtomicUsize,
+}
+
+/// Does this process take work: true between the end of the start and the begin of the drain.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl AppState {
+    pub fn new(services: Services, directory: Directory, settings: &Settings, urls: Urls, ready: Readiness) -> Self {
+        let limits = settings.limits.clone();
+        let minute = Duration::from_secs(60);
+        Self {
+            services,
+            directory,
+            http: settings.http.clone(),
+            urls,
+            allowed_origins: settings.gateway.allowed_origins.clone(),
+            password_sign_in: settings.auth.local.enabled,
+            metrics_token: settings.telemetry.metrics_token.clone(),
+            ready,
+            failed_proofs: Rate::new(limits.failed_proofs_per_minute, minute, limits.tracked_addresses),
+            anonymous: Rate::new(limits.anonymous_per_minute, minute, limits.tracked_addresses),
+            webhooks: Rate::with_burst(
+                limits.tenant_webhooks_per_second,
+                Duration::from_secs(1),
+                limits.tenant_webhooks_per_second.saturating_mul(2),
+                limits.tracked_addresses,
+            ),
+            webhooks_in_flight: AtomicUsize::new(0),
+            limits,
+        }
+    }
+
+    /// The state of the server that got this request.
+    pub fn of(request: &HttpRequest) -> ApiResult<&Data<Self>> {
+        request
+            .app_data::<Data<Self>>()
+            .ok_or_else(|| Error::internal("the server has no state").into())
+    }
+
+    pub fn client(&self, request: &HttpRequest) -> Client {
+        Client::of(request, &self.http.trusted_proxies)
+    }
+
+    /// Counts a wrong proof. The answer is `unauthenticated` until the limit, then `busy`.
+    pub fn wrong_proof(&self, tenant: &TenantId, client: &Client, message: &str) -> ApiError {
+        match self.failed_proofs.spend(&(tenant.clone(), client.network())) {
+            Ok(()) => ApiError::unauthenticated(message),
+            Err(wait) => too_many(wait).into(),
+        }
+    }
+
+    /// Counts a request without a proof.
+    pub fn no_proof(&self, tenant: &TenantId, client: &Client) -> ApiError {
+        match self.anonymous.spend(&(tenant.clone(), client.network())) {
+            Ok(()) => ApiError::unauthenticated("sign in first"),
+            Err(wait) => too_many(wait).into(),
+        }
+    }
+
+    /// Refuses before a guess is even looked at: for proofs that can be guessed (passwords, codes).
+    pub fn may_guess(&self, tenant: &TenantId, client: &Client) -> ApiResult<()> {
+        match self.failed_proofs.wait(&(tenant.clone(), client.network())) {
+            Some(wait) => Err(too_many(wait).into()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn too_many(wait: Duration) -> Error {
+    Error::Busy {
+        message: "too many attempts; wait a little".to_owned(),
+        // Whole seconds, rounded up: what `Retry-After` can say.
+        retry_after: Duration::from_secs(wait.as_secs() + 1),
+    }
+}
