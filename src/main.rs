@@ -1,1 +1,7 @@
-fn main() {}
+//! The `clawcentral` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    clawcentral::cli::run()
+}

@@ -49,7 +49,11 @@ pub(crate) struct ScriptedModel {
 
 impl ScriptedModel {
     pub(crate) fn new(script: impl Fn(&str) -> Step + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { script: Box::new(script), calls: AtomicUsize::new(0), chunks: Arc::default() })
+        Arc::new(Self {
+            script: Box::new(script),
+            calls: AtomicUsize::new(0),
+            chunks: Arc::default(),
+        })
     }
 }
 
@@ -123,7 +127,11 @@ pub(crate) async fn start(model: Arc<ScriptedModel>, limits: Limits, threads: us
         max_connections: 4,
         acquire_timeout: Duration::from_secs(30),
     };
-    let io = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let io = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let handle = io.handle().clone();
     let opened: BoxFuture<'static, Db> = Box::pin(async move {
         let owner = Db::open_owner(&settings, true).await.expect("creates the database");
@@ -133,7 +141,11 @@ pub(crate) async fn start(model: Arc<ScriptedModel>, limits: Limits, threads: us
     });
     let db = handle.spawn(opened).await.expect("opens");
     let limits = Arc::new(limits);
-    let replica = Arc::new(Replica { id: "test".to_owned(), boot_id: boot_id(), version: "0.0.0".to_owned() });
+    let replica = Arc::new(Replica {
+        id: "test".to_owned(),
+        boot_id: boot_id(),
+        version: "0.0.0".to_owned(),
+    });
     let writer = {
         let _inside = handle.enter();
         Writer::start(db.clone())
@@ -151,13 +163,23 @@ pub(crate) async fn start(model: Arc<ScriptedModel>, limits: Limits, threads: us
     let leases = Leases::new(db, replica, limits.lease);
     leases.announce().await.expect("nobody else uses a fresh database");
     let directory = Directory::new(services.clone(), Placement::start(threads), leases);
-    Runtime { directory, services, io: Some(io), _folder: folder }
+    Runtime {
+        directory,
+        services,
+        io: Some(io),
+        _folder: folder,
+    }
 }
 
 impl Runtime {
     /// A tenant with an owner.
     pub(crate) async fn owner(&self, slug: &str) -> Scope {
-        let tenant = self.services.config.create_tenant(slug, slug).await.expect("creates the tenant");
+        let tenant = self
+            .services
+            .config
+            .create_tenant(slug, slug)
+            .await
+            .expect("creates the tenant");
         let tenant = TenantScope::vouch(tenant.id);
         self.services
             .config

@@ -42,7 +42,7 @@ impl Response {
 pub struct StreamingResponse {
     pub status: u16,
     pub headers: HeaderMap,
-    /// Pieces as they come; ends after the first error.
+    /// Pieces as they come; ends after the first error. May be polled again after its end.
     pub body: BoxStream<'static, Result<Bytes, EgressError>>,
 }
 
@@ -120,6 +120,6 @@ pub(super) fn stream(mut answer: reqwest::Response, max_body: usize) -> Streamin
     StreamingResponse {
         status,
         headers,
-        body: body.boxed(),
+        body: body.fuse().boxed(),
     }
 }

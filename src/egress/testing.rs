@@ -77,6 +77,7 @@ pub struct FakeServer {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<Mutex<usize>>,
+    closed: tokio::sync::watch::Receiver<usize>,
 }
 
 impl FakeServer {
@@ -89,18 +90,30 @@ impl FakeServer {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(Mutex::new(0));
         let answer: Answer = Arc::new(answer);
+        let (ended, closed) = tokio::sync::watch::channel(0);
         let (log, count) = (Arc::clone(&seen), Arc::clone(&connections));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 *count.lock().expect("no panic while counting") += 1;
-                tokio::spawn(serve(socket, Arc::clone(&log), Arc::clone(&answer)));
+                let (log, answer, ended) = (Arc::clone(&log), Arc::clone(&answer), ended.clone());
+                tokio::spawn(async move {
+                    serve(socket, log, answer).await;
+                    ended.send_modify(|count| *count += 1);
+                });
             }
         });
         Self {
             address,
             seen,
             connections,
+            closed,
         }
+    }
+
+    /// Waits until `count` connections have ended.
+    pub async fn closed(&self, count: usize) {
+        let mut closed = self.closed.clone();
+        let _ = closed.wait_for(|ended| *ended >= count).await;
     }
 
     /// `http://127.0.0.1:<port>` plus `path`.

@@ -236,5 +236,8 @@ fn private_endpoint(entry: &str) -> Checked {
     if valid {
         return Ok(());
     }
-    refuse("egress.allow_private", "must hold entries such as 10.0.0.0/8:443 or 127.0.0.0/8:*")
+    refuse(
+        "egress.allow_private",
+        "must hold entries such as 10.0.0.0/8:443 or 127.0.0.0/8:*",
+    )
 }

@@ -12,9 +12,7 @@ fn load(env: &[(&str, &str)], local: Option<&str>) -> Result<Settings, SettingsE
 
 /// Loads with one variable and gives the refusal.
 fn refused(name: &str, value: &str) -> String {
-    load(&[(name, value)], None)
-        .expect_err("must be refused")
-        .to_string()
+    load(&[(name, value)], None).expect_err("must be refused").to_string()
 }
 
 #[test]
@@ -71,15 +69,27 @@ fn nonsense_is_refused_by_name() {
         ("CLAWCENTRAL__HTTP__BASE_DOMAIN", "example.com", "http.base_domain"),
         ("CLAWCENTRAL__HTTP__PUBLIC_URL", "https://x.y/path", "http.public_url"),
         ("CLAWCENTRAL__HTTP__PUBLIC_URL", "ftp://x.y", "http.public_url"),
-        ("CLAWCENTRAL__HTTP__TRUSTED_PROXIES", "10.0.0.0/64", "http.trusted_proxies"),
+        (
+            "CLAWCENTRAL__HTTP__TRUSTED_PROXIES",
+            "10.0.0.0/64",
+            "http.trusted_proxies",
+        ),
         ("CLAWCENTRAL__CLUSTER__NATS_URL", "nats://x", "cluster.nats_url"),
         ("CLAWCENTRAL__BLOBS__URL", "s3://x", "blobs.url"),
         ("CLAWCENTRAL__AUTH__OIDC__ISSUER", "https://x", "auth.oidc.issuer"),
         ("CLAWCENTRAL__AUTH__LOCAL__ENABLED", "yes", "auth.local.enabled"),
         ("CLAWCENTRAL__SECRETS__MASTER_KEY", "c2hvcnQ=", "secrets.master_key"),
         ("CLAWCENTRAL__DATABASE__URL", "mysql://x", "database.url"),
-        ("CLAWCENTRAL__EGRESS__ALLOW_PRIVATE", "10.0.0.0/8", "egress.allow_private"),
-        ("CLAWCENTRAL__GATEWAY__ALLOWED_ORIGINS", "https://a/b", "gateway.allowed_origins"),
+        (
+            "CLAWCENTRAL__EGRESS__ALLOW_PRIVATE",
+            "10.0.0.0/8",
+            "egress.allow_private",
+        ),
+        (
+            "CLAWCENTRAL__GATEWAY__ALLOWED_ORIGINS",
+            "https://a/b",
+            "gateway.allowed_origins",
+        ),
         ("CLAWCENTRAL__TELEMETRY__FORMAT", "xml", "telemetry.format"),
     ] {
         let message = refused(name, value);
@@ -93,7 +103,11 @@ fn production_needs_what_it_needs() {
     let mut env = vec![("CLAWCENTRAL_PROFILE", "production")];
     for (key, name, value) in [
         ("http.base_domain", "CLAWCENTRAL__HTTP__BASE_DOMAIN", "example.com"),
-        ("http.public_url", "CLAWCENTRAL__HTTP__PUBLIC_URL", "https://example.com"),
+        (
+            "http.public_url",
+            "CLAWCENTRAL__HTTP__PUBLIC_URL",
+            "https://example.com",
+        ),
         (
             "secrets.master_key",
             "CLAWCENTRAL__SECRETS__MASTER_KEY",
@@ -141,9 +155,21 @@ fn a_tenant_has_the_scheme_and_port_of_the_public_url() {
     assert_eq!(Urls::new(&http, bound).tenant("acme"), "http://acme.localhost:8081");
     http.base_domain = "example.com".to_owned();
     for (public, tenant, gateway) in [
-        ("https://example.com", "https://a.example.com", "wss://a.example.com/gateway/ws"),
-        ("https://x.org:8443", "https://a.example.com:8443", "wss://a.example.com:8443/gateway/ws"),
-        ("http://127.0.0.1:80", "http://a.example.com", "ws://a.example.com/gateway/ws"),
+        (
+            "https://example.com",
+            "https://a.example.com",
+            "wss://a.example.com/gateway/ws",
+        ),
+        (
+            "https://x.org:8443",
+            "https://a.example.com:8443",
+            "wss://a.example.com:8443/gateway/ws",
+        ),
+        (
+            "http://127.0.0.1:80",
+            "http://a.example.com",
+            "ws://a.example.com/gateway/ws",
+        ),
     ] {
         http.public_url = Some(public.to_owned());
         assert_eq!(Urls::new(&http, bound).tenant("a"), tenant);

@@ -60,7 +60,11 @@ pub async fn read(tx: &impl ConnectionTrait, scope: &Scope, head: &SessionHead, 
         }
         let last = first_kept.as_deref() == Some(entry.id.as_str());
         branch.entries.push(entry);
-        if last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if last {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     })
     .await?;
     if !branch.complete

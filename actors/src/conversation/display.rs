@@ -123,7 +123,12 @@ fn user_content(display: Option<&str>, content: &[Part]) -> Value {
         (None, [Part::Text { text }]) => json!(cut(text)),
         (Some(text), _) => {
             let mut blocks = vec![json!({"type": "text", "text": cut(text)})];
-            blocks.extend(content.iter().filter(|part| matches!(part, Part::Image { .. })).map(part));
+            blocks.extend(
+                content
+                    .iter()
+                    .filter(|part| matches!(part, Part::Image { .. }))
+                    .map(part),
+            );
             Value::Array(blocks)
         }
         (None, _) => parts(content),

@@ -53,7 +53,10 @@ pub fn repair(messages: Vec<Message>, target: Target<'_>) -> Vec<Message> {
             paired = merge_turns(paired);
             if let Some(Message::Assistant(first)) = paired.first() {
                 let timestamp = first.timestamp;
-                paired.insert(0, Message::user("(The beginning of this conversation is left out.)", timestamp));
+                paired.insert(
+                    0,
+                    Message::user("(The beginning of this conversation is left out.)", timestamp),
+                );
             }
             paired
         }
@@ -151,7 +154,9 @@ fn merge_turns(messages: Vec<Message>) -> Vec<Message> {
                 earlier.content.append(&mut later.content);
                 if !same {
                     // Thinking may only be replayed inside the message it came with.
-                    earlier.content.retain(|part| !matches!(part, AssistantPart::Thinking { .. }));
+                    earlier
+                        .content
+                        .retain(|part| !matches!(part, AssistantPart::Thinking { .. }));
                 }
                 earlier.timestamp = later.timestamp;
             }

@@ -37,7 +37,11 @@ pub fn entry(entry: &Entry) -> u64 {
         Body::Compaction(body) => OVERHEAD + text(&body.summary),
         Body::BranchSummary(body) => OVERHEAD + text(&body.summary),
         Body::CustomMessage(body) => OVERHEAD + body.content.iter().map(part).sum::<u64>(),
-        Body::Custom(_) | Body::ModelChange(_) | Body::ThinkingLevelChange(_) | Body::Label(_) | Body::SessionInfo(_) => 0,
+        Body::Custom(_)
+        | Body::ModelChange(_)
+        | Body::ThinkingLevelChange(_)
+        | Body::Label(_)
+        | Body::SessionInfo(_) => 0,
     }
 }
 
@@ -72,7 +76,12 @@ fn json(value: &serde_json::Value) -> u64 {
         Value::Null | Value::Bool(_) | Value::Number(_) => 2,
         Value::String(piece) => 1 + text(piece),
         Value::Array(items) => 1 + items.iter().map(json).sum::<u64>(),
-        Value::Object(fields) => 1 + fields.iter().map(|(name, value)| 1 + text(name) + json(value)).sum::<u64>(),
+        Value::Object(fields) => {
+            1 + fields
+                .iter()
+                .map(|(name, value)| 1 + text(name) + json(value))
+                .sum::<u64>()
+        }
     }
 }
 
@@ -96,7 +105,9 @@ mod tests {
         }
         let picture = Message::User {
             content: vec![
-                Part::Text { text: "abcd".to_owned() },
+                Part::Text {
+                    text: "abcd".to_owned(),
+                },
                 Part::Image {
                     data: None,
                     blob: Some("b".to_owned()),

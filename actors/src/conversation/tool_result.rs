@@ -9,7 +9,16 @@ const FLOOR: usize = 2_000;
 const MAX_TAIL: usize = 4_000;
 
 /// Words near the end that make it worth keeping.
-const TELLING: [&str; 8] = ["error", "failed", "exception", "panic", "warning", "total", "summary", "result"];
+const TELLING: [&str; 8] = [
+    "error",
+    "failed",
+    "exception",
+    "panic",
+    "warning",
+    "total",
+    "summary",
+    "result",
+];
 
 /// Cuts the texts of a tool result so that together they take at most 30 % of a window of `window` tokens (two
 /// characters a token). The head stays, and the end too when it looks like it matters. Says how much went.
@@ -95,7 +104,11 @@ mod tests {
 
         let dull = "some line of output\n".repeat(2_000);
         let cut = guarded(&dull, 20_000); // 12,000 characters
-        assert!(cut.len() < 12_200 && cut.contains("characters left out"), "{}", cut.len());
+        assert!(
+            cut.len() < 12_200 && cut.contains("characters left out"),
+            "{}",
+            cut.len()
+        );
         assert!(cut.starts_with("some line of output\n"));
 
         let telling = format!("{dull}error: it broke\n");

@@ -245,9 +245,7 @@ pub async fn save_head(
 /// # Errors
 /// `NotFound` when there is no such session.
 pub async fn reset(tx: &impl ConnectionTrait, scope: &Scope, key: &SessionKey, now: i64) -> Result<SessionHead> {
-    let mut head = head(tx, scope, key)
-        .await?
-        .ok_or(Error::NotFound { what: "session" })?;
+    let mut head = head(tx, scope, key).await?.ok_or(Error::NotFound { what: "session" })?;
     let old = std::mem::replace(&mut head.session_id, new_session_id());
     head.entry = carry_over(&head.entry);
     head.leaf_id = None;
@@ -297,13 +295,22 @@ mod tests {
             "compactionCount": 3, "skillsSnapshot": {"a": 1}, "abortedLastRun": true,
         });
         let after = carry_over(&before);
-        for kept in ["thinkingLevel", "sendPolicy", "groupActivation", "modelOverride", "lastTo"] {
+        for kept in [
+            "thinkingLevel",
+            "sendPolicy",
+            "groupActivation",
+            "modelOverride",
+            "lastTo",
+        ] {
             assert_eq!(after[kept], before[kept], "{kept}");
         }
         for lost in ["queueMode", "elevatedLevel", "skillsSnapshot", "abortedLastRun"] {
             assert!(after.get(lost).is_none(), "{lost}");
         }
-        assert_eq!((&after["inputTokens"], &after["compactionCount"]), (&json!(0), &json!(0)));
+        assert_eq!(
+            (&after["inputTokens"], &after["compactionCount"]),
+            (&json!(0), &json!(0))
+        );
         assert_eq!(after["totalTokensFresh"], json!(true));
     }
 }

@@ -41,9 +41,16 @@ type Work = Box<dyn for<'a> Fn(&'a DatabaseTransaction) -> BoxFuture<'a, Result<
 
 enum Job {
     /// Rows of any tenant, inserted together.
-    Inbox { rows: Vec<NewInbox>, fresh: oneshot::Sender<Result<HashSet<String>>> },
+    Inbox {
+        rows: Vec<NewInbox>,
+        fresh: oneshot::Sender<Result<HashSet<String>>>,
+    },
     /// Anything else, within one tenant. `work` keeps its result until `done` says that it is committed.
-    Work { scope: TenantScope, work: Work, done: oneshot::Sender<Result<()>> },
+    Work {
+        scope: TenantScope,
+        work: Work,
+        done: oneshot::Sender<Result<()>>,
+    },
 }
 
 /// Hands writes to the tasks that commit them in groups. Cheap to clone.
@@ -68,7 +75,10 @@ impl Writer {
         let (work, jobs) = mpsc::channel(QUEUE);
         if db.backend() == DbBackend::Sqlite {
             tokio::spawn(commit_loop(db, Arc::new(Mutex::new(jobs)), GROUP, false));
-            return Self { inbox: work.clone(), work };
+            return Self {
+                inbox: work.clone(),
+                work,
+            };
         }
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..POSTGRES_WORKERS {
@@ -111,7 +121,11 @@ impl Writer {
             })
         });
         let (done, answer) = oneshot::channel();
-        let job = Job::Work { scope: scope.tenant_scope().clone(), work: boxed, done };
+        let job = Job::Work {
+            scope: scope.tenant_scope().clone(),
+            work: boxed,
+            done,
+        };
         self.work.try_send(job).map_err(|_| full())?;
         answer.await.map_err(|_| stopping())??;
         let value = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -127,7 +141,10 @@ fn full() -> Error {
 }
 
 fn stopping() -> Error {
-    Error::Busy { message: "the service is restarting".to_owned(), retry_after: std::time::Duration::from_secs(1) }
+    Error::Busy {
+        message: "the service is restarting".to_owned(),
+        retry_after: std::time::Duration::from_secs(1),
+    }
 }
 
 async fn commit_loop(db: Db, jobs: Arc<Mutex<mpsc::Receiver<Job>>>, most: usize, system: bool) {
@@ -166,7 +183,11 @@ fn answer(jobs: Vec<Job>, fresh: &HashSet<String>) {
     for job in jobs {
         match job {
             Job::Inbox { rows, fresh: reply } => {
-                let mine = rows.into_iter().map(|row| row.id).filter(|id| fresh.contains(id)).collect();
+                let mine = rows
+                    .into_iter()
+                    .map(|row| row.id)
+                    .filter(|id| fresh.contains(id))
+                    .collect();
                 let _ = reply.send(Ok(mine));
             }
             Job::Work { done, .. } => {
@@ -192,7 +213,11 @@ fn fail(jobs: Vec<Job>, error: Error) {
 
 /// One transaction. Gives the inbox ids that were new.
 async fn together(db: &Db, jobs: &[Job], system: bool) -> Result<HashSet<String>> {
-    let tx = if system { db.system_write().await? } else { db.begin_write().await? };
+    let tx = if system {
+        db.system_write().await?
+    } else {
+        db.begin_write().await?
+    };
     let mut fresh = HashSet::new();
     let rows: Vec<&NewInbox> = jobs
         .iter()

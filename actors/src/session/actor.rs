@@ -18,10 +18,10 @@ use super::closing::{self, Why};
 use super::commands::Command;
 use super::events::Emitter;
 use super::item::Item;
+use super::key;
 use super::queue::{self, Next, Queue, Queued};
 use super::run::{self, Cancel, Outcome, RunContext};
 use super::turn::{self, Authority, Turn};
-use super::key;
 use crate::clock::now_ms;
 use crate::config::document::{QueueMode, UserSettings};
 use crate::error::Result;
@@ -30,6 +30,9 @@ use crate::supervisor::directory::{AbortRequest, Aborted, Directory, SessionObse
 use crate::supervisor::lanes::UserLanes;
 use crate::supervisor::messages::{ToSession, ToUser};
 use crate::supervisor::user::UserActor;
+
+/// Rows looked after at a time.
+const MOST_KNOWN: usize = 128;
 
 /// Where a session lives and what it is given by its parent.
 pub(crate) struct Home {
@@ -82,6 +85,8 @@ pub(crate) struct SessionActor {
     settings: Arc<UserSettings>,
     loading: bool,
     load_again: bool,
+    /// The last page was full: there is more than what is known.
+    more: bool,
     draining: bool,
     timer: Option<SpawnHandle>,
     /// Messages handled; what the parent compares before it lets go.
@@ -102,6 +107,7 @@ impl SessionActor {
             settings: Arc::default(),
             loading: false,
             load_again: false,
+            more: false,
             draining: false,
             timer: None,
             seen: 0,
@@ -110,7 +116,9 @@ impl SessionActor {
 
     /// Reads rows that are not known yet.
     fn load(&mut self, context: &mut Context<Self>) {
-        if self.draining {
+        // Enough is known for now; the rest is read when that has been worked off.
+        if self.draining || self.known.len() >= MOST_KNOWN {
+            self.more = true;
             return;
         }
         if self.loading {
@@ -122,14 +130,15 @@ impl SessionActor {
         let (scope, session, known) = (self.home.scope.clone(), self.home.key.clone(), self.known.clone());
         let task = services.io.clone().spawn(async move {
             let settings = services.config.settings(&scope).await?;
-            let admitted = admission::load(&services, &scope, &session, &known).await?;
-            Ok::<_, crate::Error>((settings, admitted))
+            let (admitted, more) = admission::load(&services, &scope, &session, &known).await?;
+            Ok::<_, crate::Error>((settings, admitted, more))
         });
         context.spawn(task.into_actor(self).map(|loaded, this, context| {
             this.loading = false;
             match loaded {
-                Ok(Ok((settings, admitted))) => {
+                Ok(Ok((settings, admitted, more))) => {
                     this.settings = settings;
+                    this.more = more;
                     for one in admitted {
                         this.admit(context, one);
                     }
@@ -161,7 +170,12 @@ impl SessionActor {
             Admitted::Interrupted(item) => self.put_ahead(Ahead::Close(item, Why::Interrupted)),
             Admitted::Dead(item) => self.put_ahead(Ahead::Close(item, Why::Dead)),
             Admitted::Command { item, command } => self.command(context, item, command),
-            Admitted::Settle { inbox_id, state, reason, notice } => {
+            Admitted::Settle {
+                inbox_id,
+                state,
+                reason,
+                notice,
+            } => {
                 if self.known.insert(inbox_id.clone()) {
                     let directory = self.home.directory.clone();
                     self.off_queue(context, vec![inbox_id.clone()], move |authority| async move {
@@ -182,7 +196,9 @@ impl SessionActor {
     }
 
     fn enqueue(&mut self, context: &mut Context<Self>, item: Item) {
-        let Some(id) = item.inbox_ids.first().cloned() else { return };
+        let Some(id) = item.inbox_ids.first().cloned() else {
+            return;
+        };
         if !self.known.insert(id.clone()) {
             return;
         }
@@ -195,7 +211,11 @@ impl SessionActor {
         let queued = Queued {
             inbox_id: id.clone(),
             text: item.prompt.clone(),
-            routing: item.destination.as_ref().map(|to| to.conversation()).unwrap_or_default(),
+            routing: item
+                .destination
+                .as_ref()
+                .map(|to| to.conversation())
+                .unwrap_or_default(),
             mode,
             received_at: item.received_at,
         };
@@ -215,7 +235,10 @@ impl SessionActor {
     /// Inline directive of the client, else the channel's, else the user's.
     fn mode(&self, item: &Item) -> QueueMode {
         let asked = item.options.queue_mode.as_deref().and_then(queue::parse_mode);
-        let channel = item.destination.as_ref().and_then(|to| self.settings.queue.by_channel.get(&to.channel));
+        let channel = item
+            .destination
+            .as_ref()
+            .and_then(|to| self.settings.queue.by_channel.get(&to.channel));
         asked.or(channel.copied()).unwrap_or(self.settings.queue.mode)
     }
 
@@ -229,7 +252,11 @@ impl SessionActor {
             Command::Stop => {
                 self.known.extend(ids.iter().cloned());
                 let stopped = self.abort_all(context, "stop");
-                let text = if stopped == 0 { "Nothing was running." } else { "Stopped." };
+                let text = if stopped == 0 {
+                    "Nothing was running."
+                } else {
+                    "Stopped."
+                };
                 self.answer(context, item, text.to_owned());
             }
             Command::New { rest } => {
@@ -238,8 +265,11 @@ impl SessionActor {
             }
             Command::Help | Command::Commands | Command::Whoami | Command::Status | Command::Queue(_) => {
                 self.known.extend(ids.iter().cloned());
-                let (directory, scope, session) =
-                    (self.home.directory.clone(), self.home.scope.clone(), self.home.key.clone());
+                let (directory, scope, session) = (
+                    self.home.directory.clone(),
+                    self.home.scope.clone(),
+                    self.home.key.clone(),
+                );
                 let (agent_id, live) = (self.agent_id.clone(), self.live_snapshot());
                 let emitter = self.emitter_for(&item);
                 self.off_queue(context, ids, move |authority| async move {
@@ -261,7 +291,9 @@ impl SessionActor {
 
     /// An emitter for a gateway client's message.
     fn emitter_for(&self, item: &Item) -> Option<(Emitter, Addr<UserActor>)> {
-        item.run_id.as_ref().map(|run_id| (self.emitter(run_id), self.home.user.clone()))
+        item.run_id
+            .as_ref()
+            .map(|run_id| (self.emitter(run_id), self.home.user.clone()))
     }
 
     fn emitter(&self, run_id: &str) -> Emitter {
@@ -282,7 +314,15 @@ impl SessionActor {
             let emitter = self.emitter_for(&item);
             let directory = self.home.directory.clone();
             self.off_queue(context, vec![id.clone()], move |authority| async move {
-                closing::settle(&directory, &authority, id, "skipped", format!("aborted ({reason})"), None).await?;
+                closing::settle(
+                    &directory,
+                    &authority,
+                    id,
+                    "skipped",
+                    format!("aborted ({reason})"),
+                    None,
+                )
+                .await?;
                 if let Some((mut emitter, _)) = emitter {
                     emitter.aborted(reason).await;
                 }
@@ -301,11 +341,21 @@ impl SessionActor {
     ) where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let (directory, scope, session) = (self.home.directory.clone(), self.home.scope.clone(), self.home.key.clone());
+        let (directory, scope, session) = (
+            self.home.directory.clone(),
+            self.home.scope.clone(),
+            self.home.key.clone(),
+        );
         let agent_id = self.agent_id.clone();
         let task = directory.services().io.clone().spawn(async move {
             let epoch = directory.leases().epoch(&scope).await?;
-            work(Authority { scope, key: session, agent_id, epoch }).await
+            work(Authority {
+                scope,
+                key: session,
+                agent_id,
+                epoch,
+            })
+            .await
         });
         context.spawn(task.into_actor(self).map(move |done, this, context| {
             for id in &ids {
@@ -340,9 +390,19 @@ impl SessionActor {
         match self.queue.next(now_ms(), &self.settings.queue) {
             Next::Run(batch) => {
                 let items: Vec<Item> = batch.inbox_ids.iter().filter_map(|id| self.items.remove(id)).collect();
-                let Some(last) = items.last() else { return self.pump(context) };
+                let Some(last) = items.last() else {
+                    return self.pump(context);
+                };
                 let run_id = last.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-                self.start(context, Turn { run_id, items, prompt: batch.prompt, overheard: Vec::new() });
+                self.start(
+                    context,
+                    Turn {
+                        run_id,
+                        items,
+                        prompt: batch.prompt,
+                        overheard: Vec::new(),
+                    },
+                );
             }
             Next::WaitUntil(at) => {
                 let wait = Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0));
@@ -368,7 +428,10 @@ impl SessionActor {
             let idle = self.home.directory.services().limits.session_idle;
             self.set_timer(context, idle, |this, _| {
                 if this.is_quiet() {
-                    let idle = ToUser::SessionIdle { key: this.home.key.clone(), seen: this.seen };
+                    let idle = ToUser::SessionIdle {
+                        key: this.home.key.clone(),
+                        seen: this.seen,
+                    };
                     let _ = this.home.user.try_send(idle);
                 }
             });
@@ -376,7 +439,11 @@ impl SessionActor {
     }
 
     fn is_quiet(&self) -> bool {
-        self.running.is_none() && !self.loading && self.known.is_empty() && self.ahead.is_empty() && self.queue.is_empty()
+        self.running.is_none()
+            && !self.loading
+            && self.known.is_empty()
+            && self.ahead.is_empty()
+            && self.queue.is_empty()
     }
 
     fn start_ahead(&mut self, context: &mut Context<Self>, ahead: Ahead) {
@@ -384,7 +451,15 @@ impl SessionActor {
             Ahead::Resume(item) => {
                 let run_id = item.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
                 let prompt = item.prompt.clone();
-                self.start(context, Turn { run_id, items: vec![item], prompt, overheard: Vec::new() });
+                self.start(
+                    context,
+                    Turn {
+                        run_id,
+                        items: vec![item],
+                        prompt,
+                        overheard: Vec::new(),
+                    },
+                );
             }
             Ahead::Close(item, why) => {
                 let directory = self.home.directory.clone();
@@ -425,7 +500,11 @@ impl SessionActor {
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let (directory, scope, session) = (self.home.directory.clone(), self.home.scope.clone(), self.home.key.clone());
+        let (directory, scope, session) = (
+            self.home.directory.clone(),
+            self.home.scope.clone(),
+            self.home.key.clone(),
+        );
         let agent_id = self.agent_id.clone();
         self.running = Some(Running {
             run_id: item.run_id.clone().unwrap_or_default(),
@@ -437,7 +516,15 @@ impl SessionActor {
         });
         let task = directory.services().io.clone().spawn(async move {
             match directory.leases().epoch(&scope).await {
-                Ok(epoch) => work(Authority { scope, key: session, agent_id, epoch }).await,
+                Ok(epoch) => {
+                    work(Authority {
+                        scope,
+                        key: session,
+                        agent_id,
+                        epoch,
+                    })
+                    .await
+                }
                 Err(error) => closing::outcome(Err(error)),
             }
         });
@@ -452,7 +539,11 @@ impl SessionActor {
         self.running = Some(Running {
             run_id: turn.run_id.clone(),
             run_ids: turn.items.iter().filter_map(|item| item.run_id.clone()).collect(),
-            requesters: turn.items.iter().filter_map(|item| item.options.requester.clone()).collect(),
+            requesters: turn
+                .items
+                .iter()
+                .filter_map(|item| item.options.requester.clone())
+                .collect(),
             inbox_ids: turn.inbox_ids(),
             cancel: cancel.clone(),
             item,
@@ -487,7 +578,11 @@ impl SessionActor {
                 this.known.remove(id);
             }
             // What still waits ahead (`/new` with a text) stays looked after.
-            this.known.extend(this.ahead.iter().flat_map(|ahead| ahead.item().inbox_ids.iter().cloned()));
+            this.known.extend(
+                this.ahead
+                    .iter()
+                    .flat_map(|ahead| ahead.item().inbox_ids.iter().cloned()),
+            );
             match ended {
                 Ok(Outcome::Ended(ended)) => this.tell_ended(&running, ended),
                 Ok(Outcome::Left { again }) => {
@@ -508,15 +603,19 @@ impl SessionActor {
                     this.put_ahead(Ahead::Close(item, Why::Crashed));
                 }
             }
-            // A mailbox that was full in the meantime lost hints; the rows did not get lost.
-            this.load(context);
+            if this.more && this.known.len() < MOST_KNOWN / 2 {
+                this.load(context);
+            }
             this.pump(context);
         }));
     }
 
     fn tell_ended(&self, running: &Running, ended: crate::supervisor::directory::RunEnded) {
         for run_id in running.run_ids.iter().filter(|run_id| **run_id != ended.run_id) {
-            let merged = crate::supervisor::directory::RunEnded { run_id: run_id.clone(), ..ended.clone() };
+            let merged = crate::supervisor::directory::RunEnded {
+                run_id: run_id.clone(),
+                ..ended.clone()
+            };
             let _ = self.home.user.try_send(ToUser::RunEnded(merged));
         }
         let _ = self.home.user.try_send(ToUser::RunEnded(ended));
@@ -525,9 +624,15 @@ impl SessionActor {
     fn abort(&mut self, context: &mut Context<Self>, request: &AbortRequest) -> Aborted {
         let mut run_ids = Vec::new();
         if let Some(running) = &self.running {
-            let named = request.run_id.as_ref().is_none_or(|id| *id == running.run_id || running.run_ids.contains(id));
+            let named = request
+                .run_id
+                .as_ref()
+                .is_none_or(|id| *id == running.run_id || running.run_ids.contains(id));
             let own = request.admin
-                || request.requester.as_ref().is_none_or(|requester| running.requesters.contains(requester));
+                || request
+                    .requester
+                    .as_ref()
+                    .is_none_or(|requester| running.requesters.contains(requester));
             if named && own {
                 running.cancel.abort(request.stop_reason);
                 run_ids.push(running.run_id.clone());
@@ -537,10 +642,11 @@ impl SessionActor {
             .items
             .iter()
             .filter(|(_, item)| {
-                let named = request.run_id.as_ref().is_some_and(|id| item.run_id.as_ref() == Some(id));
-                let own = request.admin
-                    || request.requester.is_none()
-                    || item.options.requester == request.requester;
+                let named = request
+                    .run_id
+                    .as_ref()
+                    .is_some_and(|id| item.run_id.as_ref() == Some(id));
+                let own = request.admin || request.requester.is_none() || item.options.requester == request.requester;
                 own && (named || request.clear_queue)
             })
             .map(|(id, _)| id.clone())
@@ -552,14 +658,25 @@ impl SessionActor {
             let emitter = self.emitter_for(&item);
             let (directory, reason) = (self.home.directory.clone(), request.stop_reason);
             self.off_queue(context, vec![id.clone()], move |authority| async move {
-                closing::settle(&directory, &authority, id, "skipped", format!("aborted ({reason})"), None).await?;
+                closing::settle(
+                    &directory,
+                    &authority,
+                    id,
+                    "skipped",
+                    format!("aborted ({reason})"),
+                    None,
+                )
+                .await?;
                 if let Some((mut emitter, _)) = emitter {
                     emitter.aborted(reason).await;
                 }
                 Ok(())
             });
         }
-        Aborted { aborted: !run_ids.is_empty(), run_ids }
+        Aborted {
+            aborted: !run_ids.is_empty(),
+            run_ids,
+        }
     }
 
     fn live_snapshot(&self) -> SessionSnapshot {
@@ -605,10 +722,17 @@ async fn full_snapshot(
         .and_then(|head| head.entry.get("modelOverride"))
         .and_then(serde_json::Value::as_str)
         .map(str::to_owned);
-    let model = services.config.resolve_model(scope, agent_id, wanted.as_deref()).await.ok();
+    let model = services
+        .config
+        .resolve_model(scope, agent_id, wanted.as_deref())
+        .await
+        .ok();
     Ok(SessionSnapshot {
         session_key: session.as_str().to_owned(),
-        model: model.as_ref().map(|model| format!("{}/{}", model.provider, model.model)).unwrap_or_default(),
+        model: model
+            .as_ref()
+            .map(|model| format!("{}/{}", model.provider, model.model))
+            .unwrap_or_default(),
         context_window: model.map_or(0, |model| model.context_window),
         queued: live.queued,
         queue_mode: live.queue_mode,
@@ -623,7 +747,9 @@ impl Actor for SessionActor {
         // When the parent is gone, so is this: nobody could reach it, and its run may no longer write.
         let life = self.home.life.clone();
         context.spawn(
-            async move { life.cancelled().await }.into_actor(self).map(|(), _, context| context.stop()),
+            async move { life.cancelled().await }
+                .into_actor(self)
+                .map(|(), _, context| context.stop()),
         );
         self.rest(context);
     }
@@ -632,7 +758,10 @@ impl Actor for SessionActor {
 impl Drop for SessionActor {
     fn drop(&mut self) {
         self.home.life.cancel();
-        let gone = ToUser::SessionGone { key: self.home.key.clone(), panicked: std::thread::panicking() };
+        let gone = ToUser::SessionGone {
+            key: self.home.key.clone(),
+            panicked: std::thread::panicking(),
+        };
         let _ = self.home.user.try_send(gone);
     }
 }
@@ -666,8 +795,11 @@ impl Handler<ToSession> for SessionActor {
                 });
             }
             ToSession::Snapshot { reply } => {
-                let (directory, scope, session) =
-                    (self.home.directory.clone(), self.home.scope.clone(), self.home.key.clone());
+                let (directory, scope, session) = (
+                    self.home.directory.clone(),
+                    self.home.scope.clone(),
+                    self.home.key.clone(),
+                );
                 let (agent_id, live) = (self.agent_id.clone(), self.live_snapshot());
                 self.home.directory.services().io.spawn(async move {
                     if let Ok(snapshot) = full_snapshot(&directory, &scope, &session, &agent_id, live).await {

@@ -35,32 +35,36 @@ pub(crate) enum Admitted {
     /// Answered without a model, out of band.
     Command { item: Item, command: Command },
     /// Settled with this state, reason, and perhaps a notice to the sender.
-    Settle { inbox_id: String, state: &'static str, reason: String, notice: Option<(Destination, String)> },
+    Settle {
+        inbox_id: String,
+        state: &'static str,
+        reason: String,
+        notice: Option<(Destination, String)>,
+    },
 }
 
-/// Reads the session's open rows that are not `known` yet, and decides.
+/// Reads the session's open rows that are not `known` yet, and decides. Says whether there are more.
 pub(crate) async fn load(
     services: &Services,
     scope: &Scope,
     session: &SessionKey,
     known: &HashSet<String>,
-) -> Result<Vec<Admitted>> {
+) -> Result<(Vec<Admitted>, bool)> {
     let tx = services.db.read(scope).await?;
     let rows = inbox::Entity::owned_by(scope)
         .filter(inbox::Column::SessionKey.eq(session.as_str()))
         .filter(inbox::Column::State.is_in(["pending", "running"]))
+        .filter(inbox::Column::Id.is_not_in(known.iter().map(String::as_str)))
         .order_by_asc(inbox::Column::Id)
-        .limit(PAGE + known.len() as u64)
+        .limit(PAGE)
         .all(&*tx)
         .await?;
     drop(tx);
     let settings = services.config.settings(scope).await?;
     let mut admitted = Vec::new();
     let mut orphans: BTreeMap<String, Vec<inbox::Model>> = BTreeMap::new();
+    let more = rows.len() as u64 == PAGE;
     for row in rows {
-        if known.contains(&row.id) {
-            continue;
-        }
         match (row.state.as_str(), &row.run_id) {
             ("running", Some(run_id)) => orphans.entry(run_id.clone()).or_default().push(row),
             _ => admitted.push(fresh(services, scope, session, &settings, row).await?),
@@ -72,7 +76,7 @@ pub(crate) async fn load(
     }
     // What was cut off was first.
     resumed.append(&mut admitted);
-    Ok(resumed)
+    Ok((resumed, more))
 }
 
 /// A row nobody has worked on.
@@ -102,7 +106,10 @@ async fn fresh(
     let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {
         return Ok(skip(row.id, "dead", "it cannot be read"));
     };
-    let account = services.config.account(scope.tenant(), &row.source, &row.account_id).await?;
+    let account = services
+        .config
+        .account(scope.tenant(), &row.source, &row.account_id)
+        .await?;
     let Some(account) = account.filter(|account| account.enabled) else {
         return Ok(skip(row.id, "skipped", "the channel account is disabled or removed"));
     };
@@ -140,7 +147,13 @@ async fn gate(
         Verdict::AskPairing => {
             let asked = services
                 .config
-                .ask_pairing(scope, &row.source, &row.account_id, &inbound.sender.id, &inbound.sender.name)
+                .ask_pairing(
+                    scope,
+                    &row.source,
+                    &row.account_id,
+                    &inbound.sender.id,
+                    &inbound.sender.name,
+                )
                 .await?;
             let notice = match asked {
                 PairingAsked::New(request) => Some((
@@ -171,14 +184,25 @@ async fn link(
     row: &inbox::Model,
     inbound: &Inbound,
 ) -> Result<Option<Admitted>> {
-    let proves = services.ports.channel(&row.source).is_some_and(|channel| channel.manifest().proves_sender);
-    let Some(code) = policy::link_code(&inbound.text) else { return Ok(None) };
+    let proves = services
+        .ports
+        .channel(&row.source)
+        .is_some_and(|channel| channel.manifest().proves_sender);
+    let Some(code) = policy::link_code(&inbound.text) else {
+        return Ok(None);
+    };
     if !proves || inbound.peer.kind != PeerKind::Direct || account.links.contains_key(&inbound.sender.id) {
         return Ok(None);
     }
     let user = services
         .config
-        .redeem_link_code(scope.tenant_scope(), &row.source, &row.account_id, &inbound.sender.id, &Secret::from(code))
+        .redeem_link_code(
+            scope.tenant_scope(),
+            &row.source,
+            &row.account_id,
+            &inbound.sender.id,
+            &Secret::from(code),
+        )
         .await?;
     Ok(user.map(|_| Admitted::Settle {
         inbox_id: row.id.clone(),
@@ -203,7 +227,9 @@ async fn orphan(
     let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let attempts = rows.iter().map(|row| row.attempts).max().unwrap_or(0);
     let entry_id = rows.iter().find_map(|row| row.entry_id.clone());
-    let Some(last) = rows.last() else { return Ok(skip(String::new(), "dead", "it cannot be read")) };
+    let Some(last) = rows.last() else {
+        return Ok(skip(String::new(), "dead", "it cannot be read"));
+    };
     let Some(mut item) = item(services, scope, session, settings, last).await? else {
         return Ok(skip(last.id.clone(), "dead", "it cannot be read"));
     };
@@ -214,13 +240,20 @@ async fn orphan(
     if touched {
         return Ok(Admitted::Interrupted(item));
     }
-    Ok(if attempts >= services.limits.attempts { Admitted::Dead(item) } else { Admitted::Resume(item) })
+    Ok(if attempts >= services.limits.attempts {
+        Admitted::Dead(item)
+    } else {
+        Admitted::Resume(item)
+    })
 }
 
 /// Had anything outside started: an external tool, or a piece of the reply on its way.
 async fn touched(services: &Services, scope: &Scope, run_id: &str) -> Result<bool> {
     let tx = services.db.read(scope).await?;
-    let intents = tool_intent::Entity::owned_by(scope).filter(tool_intent::Column::RunId.eq(run_id)).count(&*tx).await?;
+    let intents = tool_intent::Entity::owned_by(scope)
+        .filter(tool_intent::Column::RunId.eq(run_id))
+        .count(&*tx)
+        .await?;
     let sent = outbox::Entity::owned_by(scope)
         .filter(outbox::Column::RunId.eq(run_id))
         .filter(outbox::Column::State.is_in(["sending", "sent", "unknown"]))
@@ -239,11 +272,17 @@ async fn item(
 ) -> Result<Option<Item>> {
     if services.ports.channel(&row.source).is_none() {
         let message = serde_json::from_str::<ClientMessage>(&row.payload).ok();
-        return Ok(message
-            .map(|message| Item::from_client(row.id.clone(), row.event_key.clone(), row.received_at, message)));
+        return Ok(
+            message.map(|message| Item::from_client(row.id.clone(), row.event_key.clone(), row.received_at, message))
+        );
     }
-    let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else { return Ok(None) };
-    let account = services.config.account(scope.tenant(), &row.source, &row.account_id).await?;
+    let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {
+        return Ok(None);
+    };
+    let account = services
+        .config
+        .account(scope.tenant(), &row.source, &row.account_id)
+        .await?;
     // A guest, unless a link says otherwise: the narrower reading.
     let guest = account.is_none_or(|account| !policy::is_user(&account, &inbound));
     Ok(Some(to_item(settings, row, guest, inbound)))
@@ -251,7 +290,15 @@ async fn item(
 
 fn to_item(settings: &UserSettings, row: &inbox::Model, guest: bool, inbound: Inbound) -> Item {
     let prompt = context::envelope(&row.source, &inbound, settings.time_zone.as_deref(), row.received_at);
-    Item::from_inbound(row.id.clone(), row.received_at, &row.source, &row.account_id, guest, prompt, inbound)
+    Item::from_inbound(
+        row.id.clone(),
+        row.received_at,
+        &row.source,
+        &row.account_id,
+        guest,
+        prompt,
+        inbound,
+    )
 }
 
 fn destination(row: &inbox::Model, inbound: &Inbound) -> Destination {
@@ -265,7 +312,12 @@ fn destination(row: &inbox::Model, inbound: &Inbound) -> Destination {
 }
 
 fn skip(inbox_id: String, state: &'static str, reason: &str) -> Admitted {
-    Admitted::Settle { inbox_id, state, reason: reason.to_owned(), notice: None }
+    Admitted::Settle {
+        inbox_id,
+        state,
+        reason: reason.to_owned(),
+        notice: None,
+    }
 }
 
 /// Group talk that was kept as context: ids and lines, oldest first.

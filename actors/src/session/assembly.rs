@@ -33,7 +33,9 @@ pub(crate) async fn user_entry(
     }
     let mut text = String::new();
     if !turn.overheard.is_empty() {
-        text.push_str(&super::context::overheard_block(turn.overheard.iter().map(|(_, line)| line.as_str())));
+        text.push_str(&super::context::overheard_block(
+            turn.overheard.iter().map(|(_, line)| line.as_str()),
+        ));
     }
     text.push_str(&turn.prompt);
     let mut images = Vec::new();
@@ -54,8 +56,16 @@ pub(crate) async fn user_entry(
     let display = (display != text).then_some(display);
     let mut content = vec![Part::Text { text }];
     content.append(&mut images);
-    let inbox_id = turn.items.first().and_then(|item| item.inbox_ids.first()).cloned().unwrap_or_default();
-    let message = Message::User { content, timestamp: now_ms() };
+    let inbox_id = turn
+        .items
+        .first()
+        .and_then(|item| item.inbox_ids.first())
+        .cloned()
+        .unwrap_or_default();
+    let message = Message::User {
+        content,
+        timestamp: now_ms(),
+    };
     Ok(Some(turn::user_entry(&inbox_id, message, display, &turn.run_id)))
 }
 
@@ -77,9 +87,13 @@ async fn fetch(
         return Ok(note(", left out: too many images"));
     }
     let channel = services.ports.channel(&outlet.destination.channel).cloned();
-    let Some(media) = channel.as_ref().and_then(|channel| channel.media()) else { return Ok(note("")) };
+    let Some(media) = channel.as_ref().and_then(|channel| channel.media()) else {
+        return Ok(note(""));
+    };
     match media.fetch(&outlet.account.account, attachment, MAX_IMAGE_BYTES).await {
-        Ok(file) => blobs::store_image(services, scope, &file.mime_type, file.bytes).await.map(Ok),
+        Ok(file) => blobs::store_image(services, scope, &file.mime_type, file.bytes)
+            .await
+            .map(Ok),
         Err(_) => Ok(note(", which could not be fetched")),
     }
 }
@@ -102,7 +116,10 @@ impl Assembly {
         model: &ResolvedModel,
         tools: &[ToolSpec],
     ) -> Result<Self> {
-        let files = services.config.bootstrap_files(&context.scope, &context.agent_id).await?;
+        let files = services
+            .config
+            .bootstrap_files(&context.scope, &context.agent_id)
+            .await?;
         let last = context.turn.last();
         let system = super::prompt::build(&super::prompt::Facts {
             agent_id: &context.agent_id,
@@ -115,7 +132,10 @@ impl Assembly {
             channel: last.destination.as_ref().map(|to| to.channel.as_str()),
             extra: last.options.extra_system_prompt.as_deref(),
         });
-        let fixed: u64 = system.iter().map(|block| crate::conversation::tokens::text(&block.text)).sum();
+        let fixed: u64 = system
+            .iter()
+            .map(|block| crate::conversation::tokens::text(&block.text))
+            .sum();
         let budget = super::context::history_budget(model.context_window, u64::from(model.max_tokens), fixed);
         Ok(Self {
             system,
@@ -133,7 +153,9 @@ impl Assembly {
         head: &SessionHead,
     ) -> Result<std::result::Result<Vec<Message>, String>> {
         let Some(budget) = self.budget else {
-            return Ok(Err("This model's context window is too small for this conversation.".to_owned()));
+            return Ok(Err(
+                "This model's context window is too small for this conversation.".to_owned()
+            ));
         };
         let branch = services.conversation.branch(&self.scope, head, budget).await?;
         let mut messages = super::context::assemble(branch.entries, &self.api);

@@ -28,7 +28,11 @@ pub async fn store_image(services: &Services, scope: &Scope, mime_type: &str, by
     let tx = services.db.write(scope).await?;
     blob::Entity::insert(row).exec_without_returning(&*tx).await?;
     tx.commit().await?;
-    Ok(Part::Image { data: None, blob: Some(id), mime_type: mime_type.to_owned() })
+    Ok(Part::Image {
+        data: None,
+        blob: Some(id),
+        mime_type: mime_type.to_owned(),
+    })
 }
 
 /// Puts the bytes of stored images into the messages, or a note where the model takes none or the bytes are gone.
@@ -44,9 +48,13 @@ pub(crate) async fn hydrate(
             Message::Assistant(_) => continue,
         };
         for part in parts {
-            let Part::Image { data, blob, mime_type } = part else { continue };
+            let Part::Image { data, blob, mime_type } = part else {
+                continue;
+            };
             if !takes_images {
-                *part = Part::Text { text: format!("[an image ({mime_type}) that this model cannot see]") };
+                *part = Part::Text {
+                    text: format!("[an image ({mime_type}) that this model cannot see]"),
+                };
                 continue;
             }
             if data.is_some() {
@@ -55,7 +63,11 @@ pub(crate) async fn hydrate(
             let id = blob.clone().unwrap_or_default();
             match load(services, scope, &id).await? {
                 Some(bytes) => *data = Some(STANDARD.encode(bytes)),
-                None => *part = Part::Text { text: "[an image that is no longer stored]".to_owned() },
+                None => {
+                    *part = Part::Text {
+                        text: "[an image that is no longer stored]".to_owned(),
+                    }
+                }
             }
         }
     }
@@ -64,6 +76,9 @@ pub(crate) async fn hydrate(
 
 async fn load(services: &Services, scope: &Scope, id: &str) -> Result<Option<Vec<u8>>> {
     let tx = services.db.read(scope).await?;
-    let row = blob::Entity::owned_by(scope).filter(blob::Column::Id.eq(id)).one(&*tx).await?;
+    let row = blob::Entity::owned_by(scope)
+        .filter(blob::Column::Id.eq(id))
+        .one(&*tx)
+        .await?;
     Ok(row.map(|row| row.bytes))
 }

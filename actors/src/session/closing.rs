@@ -54,10 +54,17 @@ pub(crate) async fn close(directory: &Directory, authority: &Authority, item: It
     let has_entry = item.entry_id.is_some();
     let outlet = outlet(directory, authority, item.destination.clone()).await?;
     let sentence = why.sentence();
-    let turn = Turn { run_id: run_id.clone(), items: vec![item], prompt: String::new(), overheard: Vec::new() };
+    let turn = Turn {
+        run_id: run_id.clone(),
+        items: vec![item],
+        prompt: String::new(),
+        overheard: Vec::new(),
+    };
     let entries = if has_entry {
         let message = AssistantMessage {
-            content: vec![AssistantPart::Text { text: sentence.to_owned() }],
+            content: vec![AssistantPart::Text {
+                text: sentence.to_owned(),
+            }],
             stop_reason: StopReason::Error,
             error_message: Some(sentence.to_owned()),
             timestamp: now_ms(),
@@ -156,7 +163,16 @@ pub(crate) async fn settle(
         }
         None => (None, Vec::new()),
     };
-    turn::settle(directory.services(), authority, vec![inbox_id], state, Some(reason), None, pieces).await?;
+    turn::settle(
+        directory.services(),
+        authority,
+        vec![inbox_id],
+        state,
+        Some(reason),
+        None,
+        pieces,
+    )
+    .await?;
     kick(directory, authority, outlet.as_ref());
     Ok(())
 }
@@ -167,7 +183,9 @@ pub(crate) fn outcome(ended: Result<RunEnded>) -> Outcome {
         Ok(ended) => Outcome::Ended(ended),
         Err(error) => {
             tracing::warn!(error = ?error, "turn not closed yet");
-            Outcome::Left { again: std::time::Duration::from_secs(2) }
+            Outcome::Left {
+                again: std::time::Duration::from_secs(2),
+            }
         }
     }
 }
@@ -177,19 +195,33 @@ async fn outlet(
     authority: &Authority,
     destination: Option<Destination>,
 ) -> Result<Option<Outlet>> {
-    let Some(destination) = destination else { return Ok(None) };
+    let Some(destination) = destination else {
+        return Ok(None);
+    };
     let config = &directory.services().config;
-    let account = config.account(authority.scope.tenant(), &destination.channel, &destination.account_id).await?;
-    Ok(account.map(|account| Outlet { directory: directory.clone(), account, destination }))
+    let account = config
+        .account(authority.scope.tenant(), &destination.channel, &destination.account_id)
+        .await?;
+    Ok(account.map(|account| Outlet {
+        directory: directory.clone(),
+        account,
+        destination,
+    }))
 }
 
 fn notice(outlet: Option<&Outlet>, text: &str) -> Vec<Piece> {
     let Some(outlet) = outlet else { return Vec::new() };
-    outlet.render(text).into_iter().map(|rendered| Piece::new("notice", &outlet.destination, rendered)).collect()
+    outlet
+        .render(text)
+        .into_iter()
+        .map(|rendered| Piece::new("notice", &outlet.destination, rendered))
+        .collect()
 }
 
 fn kick(directory: &Directory, authority: &Authority, outlet: Option<&Outlet>) {
     if let Some(outlet) = outlet {
-        directory.delivery().kick(&authority.scope, &outlet.destination.conversation());
+        directory
+            .delivery()
+            .kick(&authority.scope, &outlet.destination.conversation());
     }
 }

@@ -72,7 +72,10 @@ impl Delivery {
             }
         }
         let (this, scope) = (self.clone(), scope.clone());
-        self.0.services.io.spawn(async move { this.run_lane(scope, lane).await });
+        self.0
+            .services
+            .io
+            .spawn(async move { this.run_lane(scope, lane).await });
     }
 
     /// The platform's message id of this row once it is sent; `None` when it was not. Ask before the row is kicked.
@@ -84,7 +87,10 @@ impl Delivery {
 
     /// True once for a conversation in which an earlier reply may be missing.
     pub(crate) fn take_unconfirmed(&self, tenant: &TenantId, conversation: &str) -> bool {
-        self.0.unconfirmed.remove(&(tenant.clone(), conversation.to_owned())).is_some()
+        self.0
+            .unconfirmed
+            .remove(&(tenant.clone(), conversation.to_owned()))
+            .is_some()
     }
 
     /// Resolves when no lane is at work.
@@ -103,7 +109,10 @@ impl Delivery {
 enum Settled {
     Sent(String),
     /// Not sent; try again at this time.
-    Again { at: i64, error: String },
+    Again {
+        at: i64,
+        error: String,
+    },
     Failed(String),
     Unknown(String),
 }
@@ -164,11 +173,23 @@ impl Delivery {
         let scope = row_scope(&row);
         let epoch = self.0.leases.epoch(&scope).await?;
         let Ok(to) = serde_json::from_value::<Destination>(row.destination.clone()) else {
-            self.settle(&scope, epoch, &row, Settled::Failed("its destination cannot be read".to_owned())).await?;
+            self.settle(
+                &scope,
+                epoch,
+                &row,
+                Settled::Failed("its destination cannot be read".to_owned()),
+            )
+            .await?;
             return Ok(None);
         };
         let Some(channel) = self.0.services.ports.channel(&to.channel).cloned() else {
-            self.settle(&scope, epoch, &row, Settled::Failed("this platform is not available".to_owned())).await?;
+            self.settle(
+                &scope,
+                epoch,
+                &row,
+                Settled::Failed("this platform is not available".to_owned()),
+            )
+            .await?;
             return Ok(None);
         };
         if row.state == "sending" && !channel.manifest().idempotent_send {
@@ -178,9 +199,16 @@ impl Delivery {
         }
         let now = now_ms();
         if row.next_attempt_at > now {
-            return Ok(Some(Duration::from_millis(u64::try_from(row.next_attempt_at - now).unwrap_or(0))));
+            return Ok(Some(Duration::from_millis(
+                u64::try_from(row.next_attempt_at - now).unwrap_or(0),
+            )));
         }
-        let account = self.0.services.config.account(scope.tenant(), &to.channel, &to.account_id).await?;
+        let account = self
+            .0
+            .services
+            .config
+            .account(scope.tenant(), &to.channel, &to.account_id)
+            .await?;
         let Some(account) = account.filter(|account| account.enabled && account.status != "unauthorized") else {
             let why = "the channel account is disabled, removed or refused by the platform".to_owned();
             self.settle(&scope, epoch, &row, Settled::Failed(why)).await?;
@@ -209,11 +237,18 @@ impl Delivery {
             Some(preview) => self.message_id(scope, preview).await?,
             None => None,
         };
-        let piece = Rendered { text: row.text.clone(), plain: row.plain.clone() };
+        let piece = Rendered {
+            text: row.text.clone(),
+            plain: row.plain.clone(),
+        };
         let mut moved = false;
         loop {
-            let delivery =
-                Outgoing { outbox_id: row.id.clone(), to: to.clone(), piece: piece.clone(), replaces: replaces.clone() };
+            let delivery = Outgoing {
+                outbox_id: row.id.clone(),
+                to: to.clone(),
+                piece: piece.clone(),
+                replaces: replaces.clone(),
+            };
             match channel.deliver(&account.account, &delivery).await {
                 Ok(delivered) => return Ok(Settled::Sent(delivered.message_id)),
                 Err(DeliverError::Moved { to: target }) if !moved => {
@@ -255,7 +290,10 @@ impl Delivery {
 
     async fn message_id(&self, scope: &Scope, outbox_id: &str) -> Result<Option<String>> {
         let tx = self.0.services.db.read(scope).await?;
-        let row = outbox::Entity::owned_by(scope).filter(outbox::Column::Id.eq(outbox_id)).one(&*tx).await?;
+        let row = outbox::Entity::owned_by(scope)
+            .filter(outbox::Column::Id.eq(outbox_id))
+            .one(&*tx)
+            .await?;
         Ok(row.and_then(|row| row.message_id))
     }
 
@@ -313,7 +351,9 @@ impl Delivery {
             .await?;
         metrics::counter!("claw_deliveries", "state" => state).increment(1);
         if state == "unknown" && row.kind != "preview" {
-            self.0.unconfirmed.insert((scope.tenant().clone(), row.conversation.clone()));
+            self.0
+                .unconfirmed
+                .insert((scope.tenant().clone(), row.conversation.clone()));
         }
         if state != "pending"
             && let Some((_, waiter)) = self.0.waiting.remove(&row.id)

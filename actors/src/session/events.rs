@@ -110,7 +110,8 @@ impl Emitter {
 
     /// The run was admitted.
     pub(crate) async fn start(&mut self) {
-        self.agent("lifecycle", json!({"phase": "start", "startedAt": now_ms()})).await;
+        self.agent("lifecycle", json!({"phase": "start", "startedAt": now_ms()}))
+            .await;
     }
 
     /// What the run is busy with before the first word (`preparing_context`, `starting_model`).
@@ -120,7 +121,11 @@ impl Emitter {
     }
 
     pub(crate) async fn model(&mut self, provider: &str, model: &str) {
-        self.agent("lifecycle", json!({"phase": "model", "provider": provider, "model": model})).await;
+        self.agent(
+            "lifecycle",
+            json!({"phase": "model", "provider": provider, "model": model}),
+        )
+        .await;
     }
 
     /// More visible text of the current assistant message.
@@ -130,7 +135,8 @@ impl Emitter {
         }
         self.text.push_str(delta);
         if self.heard() {
-            self.agent("assistant", json!({"text": self.text, "delta": delta})).await;
+            self.agent("assistant", json!({"text": self.text, "delta": delta}))
+                .await;
         } else {
             self.seq += 1;
         }
@@ -147,24 +153,41 @@ impl Emitter {
         let added = self.text[self.shown..].to_owned();
         self.shown = self.text.len();
         self.last_chat = Some(Instant::now());
-        self.chat("delta", json!({"deltaText": added, "message": message(&self.text)}), true).await;
+        self.chat(
+            "delta",
+            json!({"deltaText": added, "message": message(&self.text)}),
+            true,
+        )
+        .await;
     }
 
     /// A tool starts. Text above it is complete by then.
     pub(crate) async fn tool_start(&mut self, call_id: &str, name: &str, arguments: &Value) {
         self.flush().await;
-        self.agent("tool", json!({"phase": "start", "name": name, "toolCallId": call_id, "args": arguments})).await;
+        self.agent(
+            "tool",
+            json!({"phase": "start", "name": name, "toolCallId": call_id, "args": arguments}),
+        )
+        .await;
     }
 
     /// A tool is done. Its result is left out: results are for the transcript.
     pub(crate) async fn tool_result(&mut self, call_id: &str, name: &str, is_error: bool) {
-        self.agent("tool", json!({"phase": "result", "name": name, "toolCallId": call_id, "isError": is_error})).await;
+        self.agent(
+            "tool",
+            json!({"phase": "result", "name": name, "toolCallId": call_id, "isError": is_error}),
+        )
+        .await;
     }
 
     /// The run ended with an answer; silent when `text` is `None`.
     pub(crate) async fn finished(&mut self, text: Option<&str>, stop_reason: &str, usage: &Usage) {
         self.flush().await;
-        self.agent("usage", json!({"inputTokens": usage.prompt_tokens(), "outputTokens": usage.output})).await;
+        self.agent(
+            "usage",
+            json!({"inputTokens": usage.prompt_tokens(), "outputTokens": usage.output}),
+        )
+        .await;
         self.agent(
             "lifecycle",
             json!({"phase": "end", "endedAt": now_ms(), "stopReason": stop_reason, "aborted": false}),
@@ -196,9 +219,14 @@ impl Emitter {
     /// The run failed. `error` is safe for the person.
     pub(crate) async fn failed(&mut self, error: &str, kind: &str) {
         self.flush().await;
-        self.agent("lifecycle", json!({"phase": "error", "error": error, "endedAt": now_ms()})).await;
+        self.agent(
+            "lifecycle",
+            json!({"phase": "error", "error": error, "endedAt": now_ms()}),
+        )
+        .await;
         self.seq += 1;
-        self.chat("error", json!({"errorMessage": error, "errorKind": kind}), false).await;
+        self.chat("error", json!({"errorMessage": error, "errorKind": kind}), false)
+            .await;
     }
 
     /// Another run's message is answered within this one: its own run ends empty.
@@ -208,7 +236,8 @@ impl Emitter {
                 "runId": run_id, "sessionKey": self.session_key, "agentId": self.agent_id, "seq": 1,
                 "state": "final", "stopReason": "merged",
             });
-            self.send(Event::new("chat", &payload).for_session(self.session_key.as_str())).await;
+            self.send(Event::new("chat", &payload).for_session(self.session_key.as_str()))
+                .await;
         }
     }
 

@@ -57,7 +57,11 @@ pub enum Accepted {
     /// The same key was accepted before and its run has not ended.
     InFlight { run_id: String, session_key: SessionKey },
     /// The same key was accepted before and its run has ended (`status` is the run's).
-    Ended { run_id: String, session_key: SessionKey, status: String },
+    Ended {
+        run_id: String,
+        session_key: SessionKey,
+        status: String,
+    },
 }
 
 /// Stores a client's message and wakes its session. `key` may be short (`main`); the answer holds the full one.
@@ -119,21 +123,27 @@ async fn repeated(directory: &Directory, scope: &Scope, source: &str, run_id: St
         .ok_or(Error::NotFound { what: "run" })?;
     if matches!(row.state.as_str(), "pending" | "running") {
         directory.wake(scope, &row.session_key);
-        return Ok(Accepted::InFlight { run_id, session_key: row.session_key });
+        return Ok(Accepted::InFlight {
+            run_id,
+            session_key: row.session_key,
+        });
     }
     let ran = row.run_id.unwrap_or_else(|| run_id.clone());
-    let run = run::Entity::owned_by(scope).filter(run::Column::Id.eq(ran)).one(&*tx).await?;
+    let run = run::Entity::owned_by(scope)
+        .filter(run::Column::Id.eq(ran))
+        .one(&*tx)
+        .await?;
     let status = run.map_or_else(|| "ok".to_owned(), |run| run.status);
-    Ok(Accepted::Ended { run_id, session_key: row.session_key, status })
+    Ok(Accepted::Ended {
+        run_id,
+        session_key: row.session_key,
+        status,
+    })
 }
 
 /// Stores verified webhook messages and wakes their sessions. Resolves after the commit; a repeat is no error.
 /// Gives how many were new.
-pub async fn accept_inbound(
-    directory: &Directory,
-    account: &ResolvedAccount,
-    messages: Vec<Inbound>,
-) -> Result<usize> {
+pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, messages: Vec<Inbound>) -> Result<usize> {
     if messages.is_empty() {
         return Ok(0);
     }
@@ -149,7 +159,12 @@ pub async fn accept_inbound(
         };
         let scope = Scope::vouch(tenant.clone(), user.clone());
         let settings = services.config.settings(&scope).await?;
-        let routed = routing::route(&settings, &account.account.channel, &account.account.account_id, &inbound);
+        let routed = routing::route(
+            &settings,
+            &account.account.channel,
+            &account.account.account_id,
+            &inbound,
+        );
         rows.push(NewInbox {
             id: new_id(),
             tenant: tenant.clone(),

@@ -82,7 +82,11 @@ impl Item {
             inbox_ids: vec![inbox_id],
             run_id: None,
             entry_id: None,
-            guest: if guest { inbound.sender.id.clone() } else { String::new() },
+            guest: if guest {
+                inbound.sender.id.clone()
+            } else {
+                String::new()
+            },
             text: inbound.text,
             prompt,
             parts: Vec::new(),

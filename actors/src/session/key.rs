@@ -1,5 +1,10 @@
 //! stub
-use claw_entities::SessionKey;
 use crate::error::Result;
-pub fn resolve(key: &str, default_agent: &str) -> Result<SessionKey> { let _ = default_agent; Ok(SessionKey(key.to_owned())) }
-pub fn agent_id(key: &SessionKey) -> &str { key.as_str().split(':').nth(1).unwrap_or("main") }
+use claw_entities::SessionKey;
+pub fn resolve(key: &str, default_agent: &str) -> Result<SessionKey> {
+    let _ = default_agent;
+    Ok(SessionKey(key.to_owned()))
+}
+pub fn agent_id(key: &SessionKey) -> &str {
+    key.as_str().split(':').nth(1).unwrap_or("main")
+}

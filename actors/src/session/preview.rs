@@ -38,7 +38,10 @@ impl Outlet {
         self.channel()?.typing()?;
         let stop = CancellationToken::new();
         let (this, stopped) = (self.clone(), stop.clone());
-        self.directory.services().io.spawn(async move { this.type_until(stopped).await });
+        self.directory
+            .services()
+            .io
+            .spawn(async move { this.type_until(stopped).await });
         Some(stop.drop_guard())
     }
 
@@ -63,11 +66,18 @@ impl Outlet {
 
     /// The pieces of a reply in the platform's dialect.
     pub(crate) fn render(&self, markdown: &str) -> Vec<Rendered> {
-        self.channel().map(|channel| channel.render(markdown)).unwrap_or_default()
+        self.channel()
+            .map(|channel| channel.render(markdown))
+            .unwrap_or_default()
     }
 
     fn streams(&self) -> bool {
-        let mode = self.account.account.config.get("streaming").and_then(serde_json::Value::as_str);
+        let mode = self
+            .account
+            .account
+            .config
+            .get("streaming")
+            .and_then(serde_json::Value::as_str);
         mode != Some("off") && self.channel().is_some_and(|channel| channel.edits().is_some())
     }
 }
@@ -107,7 +117,11 @@ impl Preview {
         self.text = Some(sender);
         let (outlet, authority, run_id) = (self.outlet.clone(), self.authority.clone(), self.run_id.clone());
         self.task = Some(
-            self.outlet.directory.services().io.spawn(async move { grow(outlet, authority, run_id, receiver).await }),
+            self.outlet
+                .directory
+                .services()
+                .io
+                .spawn(async move { grow(outlet, authority, run_id, receiver).await }),
         );
     }
 
@@ -133,8 +147,13 @@ fn grow(
         let piece = Piece::new("preview", &outlet.destination, first);
         let id = piece.id.clone();
         let sent = outlet.directory.delivery().settled(&id);
-        turn::post(outlet.directory.services(), &authority, &run_id, piece).await.ok()?;
-        outlet.directory.delivery().kick(&authority.scope, &outlet.destination.conversation());
+        turn::post(outlet.directory.services(), &authority, &run_id, piece)
+            .await
+            .ok()?;
+        outlet
+            .directory
+            .delivery()
+            .kick(&authority.scope, &outlet.destination.conversation());
         let message_id = sent.await.ok().flatten()?;
         while text.changed().await.is_ok() {
             let latest = text.borrow_and_update().clone();
@@ -143,7 +162,9 @@ fn grow(
             {
                 shown.clone_from(&piece.text);
                 // A failed edit is made good by the next one, and at the latest by the final reply.
-                let _ = edits.edit(&outlet.account.account, &outlet.destination, &message_id, &piece).await;
+                let _ = edits
+                    .edit(&outlet.account.account, &outlet.destination, &message_id, &piece)
+                    .await;
                 tokio::time::sleep(edits.pace()).await;
             }
         }

@@ -23,7 +23,11 @@ pub async fn scan(directory: &Directory, older_than_ms: i64) -> Result<usize> {
     let tx = directory.services().db.system_read().await?;
     let sessions: Vec<(TenantId, UserId, SessionKey)> = inbox::Entity::platform()
         .select_only()
-        .columns([inbox::Column::TenantId, inbox::Column::UserId, inbox::Column::SessionKey])
+        .columns([
+            inbox::Column::TenantId,
+            inbox::Column::UserId,
+            inbox::Column::SessionKey,
+        ])
         .filter(inbox::Column::State.is_in(["pending", "running"]))
         .filter(inbox::Column::UpdatedAt.lt(older_than_ms))
         .distinct()
@@ -32,7 +36,11 @@ pub async fn scan(directory: &Directory, older_than_ms: i64) -> Result<usize> {
         .await?;
     let conversations: Vec<(TenantId, UserId, String)> = outbox::Entity::platform()
         .select_only()
-        .columns([outbox::Column::TenantId, outbox::Column::UserId, outbox::Column::Conversation])
+        .columns([
+            outbox::Column::TenantId,
+            outbox::Column::UserId,
+            outbox::Column::Conversation,
+        ])
         .filter(outbox::Column::State.is_in(["pending", "sending"]))
         .filter(outbox::Column::UpdatedAt.lt(older_than_ms))
         .distinct()

@@ -94,7 +94,9 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
         Ok(settings) => settings,
         Err(error) => return left(&error),
     };
-    let most = settings.max_concurrent.unwrap_or(context.directory.services().limits.user_runs);
+    let most = settings
+        .max_concurrent
+        .unwrap_or(context.directory.services().limits.user_runs);
     let guest = context.turn.last().guest.clone();
     let lanes = context.lanes.clone();
     let permit = tokio::select! {
@@ -190,7 +192,9 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>) -> Result<
         }
     }
     let mut work = Work {
-        preview: outlet.as_ref().and_then(|outlet| Preview::new(outlet, &authority, &context.turn.run_id)),
+        preview: outlet
+            .as_ref()
+            .and_then(|outlet| Preview::new(outlet, &authority, &context.turn.run_id)),
         authority,
         services: services.clone(),
         settings,
@@ -205,17 +209,28 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>) -> Result<
     drop(typing);
     let ended = work.finish(context, outlet.as_ref(), end, started_at).await?;
     if let Some(outlet) = &outlet {
-        context.directory.delivery().kick(&context.scope, &outlet.destination.conversation());
+        context
+            .directory
+            .delivery()
+            .kick(&context.scope, &outlet.destination.conversation());
     }
     context.emitter.session_changed("agent.input.settled").await;
     Ok(ended)
 }
 
 async fn outlet(context: &RunContext, services: &Services) -> Result<Option<Outlet>> {
-    let Some(destination) = context.turn.last().destination.clone() else { return Ok(None) };
-    let account =
-        services.config.account(context.scope.tenant(), &destination.channel, &destination.account_id).await?;
-    Ok(account.map(|account| Outlet { directory: context.directory.clone(), account, destination }))
+    let Some(destination) = context.turn.last().destination.clone() else {
+        return Ok(None);
+    };
+    let account = services
+        .config
+        .account(context.scope.tenant(), &destination.channel, &destination.account_id)
+        .await?;
+    Ok(account.map(|account| Outlet {
+        directory: context.directory.clone(),
+        account,
+        destination,
+    }))
 }
 
 /// What the loop carries from call to call.
@@ -240,7 +255,12 @@ impl Work {
         let limit = run_timeout(&options, &self.settings, &self.services);
         let deadline = limit.map(|limit| Instant::now() + limit);
         let wanted = options.model.as_deref().or_else(|| override_of(&self.head));
-        let model = match self.services.config.resolve_model(&context.scope, &context.agent_id, wanted).await {
+        let model = match self
+            .services
+            .config
+            .resolve_model(&context.scope, &context.agent_id, wanted)
+            .await
+        {
             Ok(model) => model,
             Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
             Err(error) => return Ok(End::Failed(plain_failure(ErrorClass::ModelNotFound, error.to_string()))),
@@ -275,11 +295,17 @@ impl Work {
             }
             let tool_context = self.tool_context(context, &model, owner);
             let stop = context.cancel.token.clone();
-            let results = toolbox.batch(&self.authority, &tool_context, &calls, &mut context.emitter).await;
+            let results = toolbox
+                .batch(&self.authority, &tool_context, &calls, &mut context.emitter)
+                .await;
             messages.push(Message::Assistant(message.clone()));
             messages.extend(results.iter().cloned());
             let mut entries = vec![turn::entry(Message::Assistant(message), &context.turn.run_id)];
-            entries.extend(results.into_iter().map(|result| turn::entry(result, &context.turn.run_id)));
+            entries.extend(
+                results
+                    .into_iter()
+                    .map(|result| turn::entry(result, &context.turn.run_id)),
+            );
             self.head = turn::append(&self.services, &self.authority, &self.head, entries).await?;
             if stop.is_cancelled() {
                 return Ok(End::Aborted);
@@ -340,7 +366,10 @@ impl Work {
         deadline: Option<Instant>,
     ) -> std::result::Result<std::result::Result<AssistantMessage, ModelError>, End> {
         let Some(adapter) = self.services.ports.model(&model.api) else {
-            let message = format!("The provider {} speaks {}, which is not available.", model.provider, model.api);
+            let message = format!(
+                "The provider {} speaks {}, which is not available.",
+                model.provider, model.api
+            );
             return Ok(Err(plain_failure(ErrorClass::ModelNotFound, message)));
         };
         let mut events = adapter.stream(request);
@@ -446,9 +475,19 @@ impl Work {
             }
             End::TimedOut(limit) => {
                 let message = format!("The answer took longer than {} s, so I stopped it.", limit.as_secs());
-                ("error", "timeout".to_owned(), Some((ErrorClass::Timeout, message)), None)
+                (
+                    "error",
+                    "timeout".to_owned(),
+                    Some((ErrorClass::Timeout, message)),
+                    None,
+                )
             }
-            End::Failed(error) => ("error", "error".to_owned(), Some((error.class, error.message.clone())), None),
+            End::Failed(error) => (
+                "error",
+                "error".to_owned(),
+                Some((error.class, error.message.clone())),
+                None,
+            ),
         };
         let final_message = self.final_message(&end, &shown, model.as_ref(), failure.as_ref().map(|(_, text)| text));
         let reply = match (&text, &failure) {
@@ -476,7 +515,12 @@ impl Work {
         match (&end, &failure) {
             (End::Aborted, _) => context.emitter.aborted(&stop_reason).await,
             (_, Some((class, message))) => context.emitter.failed(message, class.name()).await,
-            (_, None) => context.emitter.finished(text.as_deref(), &stop_reason, &self.usage).await,
+            (_, None) => {
+                context
+                    .emitter
+                    .finished(text.as_deref(), &stop_reason, &self.usage)
+                    .await
+            }
         }
         let record = super::record::ended(&self.services, &context.scope, &context.turn.run_id).await?;
         Ok(record.unwrap_or_else(|| RunEnded {
@@ -504,7 +548,9 @@ impl Work {
             End::Aborted | End::TimedOut(_) => AssistantMessage::default(),
         };
         // Calls that never ran must not stand without results.
-        message.content.retain(|part| !matches!(part, crate::ports::message::AssistantPart::ToolCall(_)));
+        message
+            .content
+            .retain(|part| !matches!(part, crate::ports::message::AssistantPart::ToolCall(_)));
         match end {
             End::Answer { .. } => {}
             End::Aborted => {
@@ -604,7 +650,10 @@ fn run_timeout(options: &super::item::Options, settings: &UserSettings, services
 }
 
 fn override_of(head: &SessionHead) -> Option<&str> {
-    head.entry.get("modelOverride").and_then(serde_json::Value::as_str).filter(|model| !model.is_empty())
+    head.entry
+        .get("modelOverride")
+        .and_then(serde_json::Value::as_str)
+        .filter(|model| !model.is_empty())
 }
 
 /// The facts of a session that stand in its row.
@@ -616,7 +665,11 @@ pub(crate) fn snapshot(head: &SessionHead) -> SessionSnapshot {
         context_tokens: head.entry.get("totalTokens").and_then(serde_json::Value::as_u64),
         input_tokens: count("inputTokens"),
         output_tokens: count("outputTokens"),
-        cost_usd: head.entry.get("costUsd").and_then(serde_json::Value::as_f64).unwrap_or(0.0),
+        cost_usd: head
+            .entry
+            .get("costUsd")
+            .and_then(serde_json::Value::as_f64)
+            .unwrap_or(0.0),
         compactions: u32::try_from(count("compactionCount")).unwrap_or(u32::MAX),
         ..SessionSnapshot::default()
     }
@@ -630,7 +683,9 @@ pub(crate) fn pieces(
     reply: Option<&str>,
     replaces: Option<String>,
 ) -> Vec<Piece> {
-    let (Some(outlet), Some(reply)) = (outlet, reply) else { return Vec::new() };
+    let (Some(outlet), Some(reply)) = (outlet, reply) else {
+        return Vec::new();
+    };
     let conversation = outlet.destination.conversation();
     let reply = if directory.delivery().take_unconfirmed(scope.tenant(), &conversation) {
         format!("{reply}\n\n(An earlier reply of mine may not have arrived.)")

@@ -52,16 +52,28 @@ async fn settled(runtime: &Runtime, scope: &Scope) {
         if open.is_empty() {
             return;
         }
-        assert!(Instant::now() < until, "{} rows are still open, e.g. {:?}", open.len(), open.first());
+        assert!(
+            Instant::now() < until,
+            "{} rows are still open, e.g. {:?}",
+            open.len(),
+            open.first()
+        );
         // A lost hint is found by the sweeper; here it is called by hand.
-        super::recovery::scan(&runtime.directory, i64::MAX).await.expect("scans");
+        super::recovery::scan(&runtime.directory, i64::MAX)
+            .await
+            .expect("scans");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 /// User texts and assistant texts of a session, in order.
 async fn transcript(runtime: &Runtime, scope: &Scope, key: &str) -> Vec<(bool, String)> {
-    let head = runtime.services.conversation.head(scope, &SessionKey::from(key)).await.expect("reads");
+    let head = runtime
+        .services
+        .conversation
+        .head(scope, &SessionKey::from(key))
+        .await
+        .expect("reads");
     let Some(head) = head else { return Vec::new() };
     let tx = runtime.services.db.read(scope).await.expect("reads");
     let rows = transcript_entry::Entity::of_tenant(scope.tenant_scope())
@@ -71,7 +83,7 @@ async fn transcript(runtime: &Runtime, scope: &Scope, key: &str) -> Vec<(bool, S
         .await
         .expect("reads");
     rows.into_iter()
-        .filter_map(|row| match Entry::decode(row).ok()?.body {
+        .filter_map(|row| match Entry::from_row(row)?.body {
             Body::Message(body) => match body.message {
                 Message::User { content, .. } => content.into_iter().find_map(|part| match part {
                     Part::Text { text } => Some((true, text)),
@@ -112,7 +124,10 @@ async fn forty_thousand_turns_over_sleeping_and_crashing_sessions() {
             let key = format!("agent:main:s{session}");
             for turn in 0..TURNS {
                 let accepted = send(&runtime, &scope, &key, &format!("{session}/{turn}")).await;
-                assert!(matches!(accepted, Accepted::Started { .. }), "accepted twice: {accepted:?}");
+                assert!(
+                    matches!(accepted, Accepted::Started { .. }),
+                    "accepted twice: {accepted:?}"
+                );
                 if (session * 31 + turn * 17) % 211 == 0 {
                     runtime.directory.crash_session(&scope, &SessionKey::from(key.as_str()));
                 }
@@ -133,7 +148,12 @@ async fn forty_thousand_turns_over_sleeping_and_crashing_sessions() {
         let scope = &scopes[session % scopes.len()];
         let said = transcript(&runtime, scope, &format!("agent:main:s{session}")).await;
         let expected: Vec<(bool, String)> = (0..TURNS)
-            .flat_map(|turn| [(true, format!("{session}/{turn}")), (false, format!("re: {session}/{turn}"))])
+            .flat_map(|turn| {
+                [
+                    (true, format!("{session}/{turn}")),
+                    (false, format!("re: {session}/{turn}")),
+                ]
+            })
             .collect();
         assert_eq!(said, expected, "session {session}");
     }
@@ -150,7 +170,13 @@ async fn an_abort_is_heard_while_the_model_streams() {
     let key = SessionKey::from("agent:main:main");
     send(&runtime, &scope, key.as_str(), "talk").await;
     let until = Instant::now() + PATIENCE;
-    while runtime.directory.observe_session(&scope, &key).await.expect("answers").running.is_none()
+    while runtime
+        .directory
+        .observe_session(&scope, &key)
+        .await
+        .expect("answers")
+        .running
+        .is_none()
         || model.calls.load(std::sync::atomic::Ordering::Relaxed) == 0
     {
         assert!(Instant::now() < until, "the run did not start");
@@ -172,23 +198,49 @@ async fn an_abort_is_heard_while_the_model_streams() {
         .await
         .expect("answers");
     assert_eq!(aborted.run_ids, ["talk"]);
-    let ended = runtime.directory.wait_run(&scope, "talk", PATIENCE).await.expect("answers").expect("ended");
-    assert_eq!((ended.status.as_str(), ended.stop_reason.as_deref()), ("aborted", Some("rpc")));
-    assert_eq!(model.chunks.load(std::sync::atomic::Ordering::Relaxed), 0, "the model had said its next word");
+    let ended = runtime
+        .directory
+        .wait_run(&scope, "talk", PATIENCE)
+        .await
+        .expect("answers")
+        .expect("ended");
+    assert_eq!(
+        (ended.status.as_str(), ended.stop_reason.as_deref()),
+        ("aborted", Some("rpc"))
+    );
+    assert_eq!(
+        model.chunks.load(std::sync::atomic::Ordering::Relaxed),
+        0,
+        "the model had said its next word"
+    );
     settled(&runtime, &scope).await;
-    assert_eq!(transcript(&runtime, &scope, key.as_str()).await[0], (true, "talk".to_owned()));
+    assert_eq!(
+        transcript(&runtime, &scope, key.as_str()).await[0],
+        (true, "talk".to_owned())
+    );
     drop(go);
 }
 
 /// A panic in an adapter ends its turn only; the person is told, and the session goes on.
 #[actix::test]
 async fn a_panicking_provider_ends_only_its_turn() {
-    let model = ScriptedModel::new(|text| if text == "boom" { Step::Panic } else { Step::Say(format!("re: {text}")) });
+    let model = ScriptedModel::new(|text| {
+        if text == "boom" {
+            Step::Panic
+        } else {
+            Step::Say(format!("re: {text}"))
+        }
+    });
     let runtime = start(model, Limits::default(), 1).await;
     let scope = runtime.owner("acme").await;
     for text in ["first", "boom", "second"] {
         send(&runtime, &scope, "agent:main:main", text).await;
-        let ended = runtime.directory.wait_run(&scope, text, PATIENCE).await.expect("answers").expect("ended");
+        let ended = runtime
+            .directory
+            .wait_run(&scope, text, PATIENCE)
+            .await
+            .expect("answers")
+            .expect("ended");
         assert_eq!(ended.status, if text == "boom" { "error" } else { "ok" }, "{text}");
     }
     let said = transcript(&runtime, &scope, "agent:main:main").await;
@@ -200,20 +252,49 @@ async fn a_panicking_provider_ends_only_its_turn() {
 #[actix::test]
 async fn a_flooded_tenant_does_not_delay_another() {
     let model = ScriptedModel::new(|text| {
-        if text.starts_with("flood") { Step::Hang } else { Step::Say(format!("re: {text}")) }
+        if text.starts_with("flood") {
+            Step::Hang
+        } else {
+            Step::Say(format!("re: {text}"))
+        }
     });
-    let runtime = start(model, Limits { process_runs: 64, tenant_runs: 16, ..Limits::default() }, 2).await;
+    let runtime = start(
+        model,
+        Limits {
+            process_runs: 64,
+            tenant_runs: 16,
+            ..Limits::default()
+        },
+        2,
+    )
+    .await;
     let (noisy, quiet) = (runtime.owner("noisy").await, runtime.owner("quiet").await);
     let flood = (0..2000).map(|n| {
         let (runtime, noisy) = (&runtime, &noisy);
-        async move { send(runtime, noisy, &format!("agent:main:f{}", n % 100), &format!("flood {n}")).await }
+        async move {
+            send(
+                runtime,
+                noisy,
+                &format!("agent:main:f{}", n % 100),
+                &format!("flood {n}"),
+            )
+            .await
+        }
     });
     futures::future::join_all(flood).await;
     for turn in 0..20 {
         let text = format!("quiet {turn}");
         send(&runtime, &quiet, "agent:main:main", &text).await;
-        let ended = runtime.directory.wait_run(&quiet, &text, Duration::from_secs(30)).await.expect("answers");
-        assert_eq!(ended.map(|ended| ended.status), Some("ok".to_owned()), "turn {turn} waited for the flood");
+        let ended = runtime
+            .directory
+            .wait_run(&quiet, &text, Duration::from_secs(30))
+            .await
+            .expect("answers");
+        assert_eq!(
+            ended.map(|ended| ended.status),
+            Some("ok".to_owned()),
+            "turn {turn} waited for the flood"
+        );
     }
 }
 
@@ -236,7 +317,9 @@ async fn collect_joins_what_came_meanwhile() {
         let mut message = message(text);
         message.queue_mode = None;
         tags.insert(text, QueueMode::default());
-        intake::accept_client(&runtime.directory, &scope, "agent:main:main", text, message).await.expect("accepted");
+        intake::accept_client(&runtime.directory, &scope, "agent:main:main", text, message)
+            .await
+            .expect("accepted");
         if text == "slow" {
             let until = Instant::now() + PATIENCE;
             while model.calls.load(std::sync::atomic::Ordering::Relaxed) == 0 {
@@ -250,8 +333,15 @@ async fn collect_joins_what_came_meanwhile() {
     let said = transcript(&runtime, &scope, "agent:main:main").await;
     assert_eq!(said.len(), 4, "{said:?}");
     let joined = &said[2].1;
-    let places: Vec<_> = ["a", "b", "c"].iter().map(|text| joined.find(&format!("\n{text}")).or(joined.find(text))).collect();
+    let places: Vec<_> = ["a", "b", "c"]
+        .iter()
+        .map(|text| joined.find(&format!("\n{text}")).or(joined.find(text)))
+        .collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{joined:?}");
-    let ended = runtime.directory.wait_run(&scope, "a", PATIENCE).await.expect("answers");
+    let ended = runtime
+        .directory
+        .wait_run(&scope, "a", PATIENCE)
+        .await
+        .expect("answers");
     assert!(ended.is_some() || tags.len() == 4);
 }

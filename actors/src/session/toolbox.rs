@@ -32,12 +32,23 @@ pub(crate) struct Toolbox {
 
 impl Toolbox {
     pub(crate) fn new(services: &Services, settings: Arc<UserSettings>, owner: bool) -> Self {
-        Self { services: services.clone(), settings, owner }
+        Self {
+            services: services.clone(),
+            settings,
+            owner,
+        }
     }
 
     /// What the model is offered.
     pub(crate) fn specs(&self) -> Vec<ToolSpec> {
-        self.services.ports.tools().iter().map(|tool| tool.spec()).filter(|spec| self.allowed(spec)).cloned().collect()
+        self.services
+            .ports
+            .tools()
+            .iter()
+            .map(|tool| tool.spec())
+            .filter(|spec| self.allowed(spec))
+            .cloned()
+            .collect()
     }
 
     /// Deny wins; an allow list that names nothing known is ignored, so that a typo does not take everything away.
@@ -45,11 +56,24 @@ impl Toolbox {
         if spec.owner_only && !self.owner {
             return false;
         }
-        if self.settings.tools_deny.iter().any(|pattern| matches(pattern, &spec.name)) {
+        if self
+            .settings
+            .tools_deny
+            .iter()
+            .any(|pattern| matches(pattern, &spec.name))
+        {
             return false;
         }
-        let Some(allow) = &self.settings.tools_allow else { return true };
-        let known = |pattern: &String| self.services.ports.tools().iter().any(|tool| matches(pattern, &tool.spec().name));
+        let Some(allow) = &self.settings.tools_allow else {
+            return true;
+        };
+        let known = |pattern: &String| {
+            self.services
+                .ports
+                .tools()
+                .iter()
+                .any(|tool| matches(pattern, &tool.spec().name))
+        };
         !allow.iter().any(known) || allow.iter().any(|pattern| matches(pattern, &spec.name))
     }
 
@@ -87,15 +111,20 @@ impl Toolbox {
     }
 
     async fn one(&self, authority: &Authority, context: &ToolContext, call: &ToolCall) -> ToolOutput {
-        let Some(tool) = self.services.ports.tool(&call.name).filter(|tool| self.allowed(tool.spec())).cloned() else {
+        let Some(tool) = self
+            .services
+            .ports
+            .tool(&call.name)
+            .filter(|tool| self.allowed(tool.spec()))
+            .cloned()
+        else {
             return ToolOutput::error(format!("There is no tool named {}.", call.name));
         };
         if let Err(reason) = check(tool.spec(), &call.arguments) {
             return ToolOutput::error(reason);
         }
         if tool.spec().effect == Effect::External {
-            let intended =
-                turn::intend(&self.services, authority, &context.run_id, &call.id, &call.name).await;
+            let intended = turn::intend(&self.services, authority, &context.run_id, &call.id, &call.name).await;
             if intended.is_err() {
                 return ToolOutput::error("The call was not made: it could not be recorded first.");
             }
@@ -187,8 +216,12 @@ mod tests {
 
     #[test]
     fn long_results_say_what_is_missing() {
-        let content = bounded(vec![Part::Text { text: "é".repeat(RESULT_CHARS + 7) }]);
-        let Part::Text { text } = &content[0] else { panic!("a text") };
+        let content = bounded(vec![Part::Text {
+            text: "é".repeat(RESULT_CHARS + 7),
+        }]);
+        let Part::Text { text } = &content[0] else {
+            panic!("a text")
+        };
         assert!(text.ends_with("[7 characters were left out]"));
     }
 }

@@ -43,7 +43,10 @@ impl Turn {
     }
 
     pub(crate) fn inbox_ids(&self) -> Vec<String> {
-        self.items.iter().flat_map(|item| item.inbox_ids.iter().cloned()).collect()
+        self.items
+            .iter()
+            .flat_map(|item| item.inbox_ids.iter().cloned())
+            .collect()
     }
 }
 
@@ -90,13 +93,24 @@ pub(crate) struct Piece {
 
 impl Piece {
     pub(crate) fn new(kind: &'static str, destination: &Destination, rendered: Rendered) -> Self {
-        Self { id: new_id(), kind, destination: destination.clone(), rendered, replaces: None }
+        Self {
+            id: new_id(),
+            kind,
+            destination: destination.clone(),
+            rendered,
+            replaces: None,
+        }
     }
 }
 
 /// The entry of a model's or tool's message.
 pub(crate) fn entry(message: Message, run_id: &str) -> NewEntry {
-    NewEntry { id: None, created_at: message.timestamp(), body: message.into(), run_id: Some(run_id.to_owned()) }
+    NewEntry {
+        id: None,
+        created_at: message.timestamp(),
+        body: message.into(),
+        run_id: Some(run_id.to_owned()),
+    }
 }
 
 /// The entry of what a person said. Its id is the inbox row's, so that it cannot be written twice.
@@ -104,7 +118,11 @@ pub(crate) fn user_entry(inbox_id: &str, message: Message, display: Option<Strin
     NewEntry {
         id: Some(inbox_id.to_owned()),
         created_at: message.timestamp(),
-        body: Body::Message(MessageBody { message, display, idempotency_key: Some(run_id.to_owned()) }),
+        body: Body::Message(MessageBody {
+            message,
+            display,
+            idempotency_key: Some(run_id.to_owned()),
+        }),
         run_id: Some(run_id.to_owned()),
     }
 }
@@ -138,7 +156,10 @@ pub(crate) async fn begin(
                     .col_expr(inbox::Column::State, Expr::value("running"))
                     .col_expr(inbox::Column::Attempts, Expr::col(inbox::Column::Attempts).add(1))
                     .col_expr(inbox::Column::RunId, Expr::value(turn.run_id.as_str()))
-                    .col_expr(inbox::Column::EntryId, Expr::value((!entry_id.is_empty()).then_some(entry_id)))
+                    .col_expr(
+                        inbox::Column::EntryId,
+                        Expr::value((!entry_id.is_empty()).then_some(entry_id)),
+                    )
                     .col_expr(inbox::Column::UpdatedAt, Expr::value(now))
                     .filter(inbox::Column::Id.is_in(turn.inbox_ids()))
                     .filter(inbox::Column::State.is_in(["pending", "running"]))
@@ -152,7 +173,10 @@ pub(crate) async fn begin(
                     finish_inbox(tx, scope, ids.collect(), "done", &turn.run_id, None).await?;
                 }
                 open_run(tx, &authority, &turn.run_id, &head.session_id, now).await?;
-                let changes = HeadChanges { touched_at: Some(now), ..HeadChanges::default() };
+                let changes = HeadChanges {
+                    touched_at: Some(now),
+                    ..HeadChanges::default()
+                };
                 transcript::save_head(tx, scope, &mut head, changes).await?;
                 Ok(head)
             })
@@ -212,13 +236,23 @@ pub(crate) async fn end(
                 }
                 insert_pieces(tx, &authority, Some(&turn.run_id), &pieces).await?;
                 close_run(tx, scope, &turn.run_id, &ending).await?;
-                finish_inbox(tx, scope, turn.inbox_ids(), ending.inbox_state, &turn.run_id, ending.reason.as_deref())
-                    .await?;
+                finish_inbox(
+                    tx,
+                    scope,
+                    turn.inbox_ids(),
+                    ending.inbox_state,
+                    &turn.run_id,
+                    ending.reason.as_deref(),
+                )
+                .await?;
                 let destination = turn.last().destination.as_ref();
                 let changes = HeadChanges {
                     touched_at: None,
                     entry: Some(counted(&head.entry, &ending.usage, ending.context_tokens)),
-                    destination: destination.map(serde_json::to_value).transpose().map_err(Error::internal)?,
+                    destination: destination
+                        .map(serde_json::to_value)
+                        .transpose()
+                        .map_err(Error::internal)?,
                 };
                 transcript::save_head(tx, scope, &mut head, changes).await?;
                 Ok(())
@@ -397,8 +431,11 @@ async fn open_run(
 }
 
 async fn close_run(tx: &DatabaseTransaction, scope: &Scope, run_id: &str, ending: &Ending) -> Result<()> {
-    let payloads: Vec<Value> =
-        ending.payloads.iter().map(|text| json!({"text": text, "mediaUrl": Value::Null})).collect();
+    let payloads: Vec<Value> = ending
+        .payloads
+        .iter()
+        .map(|text| json!({"text": text, "mediaUrl": Value::Null}))
+        .collect();
     let result = json!({
         "payloads": payloads,
         "meta": {"agentMeta": {"provider": ending.provider, "model": ending.model, "usage": ending.usage},
@@ -408,7 +445,10 @@ async fn close_run(tx: &DatabaseTransaction, scope: &Scope, run_id: &str, ending
         .col_expr(run::Column::Status, Expr::value(ending.status))
         .col_expr(run::Column::EndedAt, Expr::value(now_ms()))
         .col_expr(run::Column::StopReason, Expr::value(ending.stop_reason.as_str()))
-        .col_expr(run::Column::ErrorClass, Expr::value(ending.error_class.map(str::to_owned)))
+        .col_expr(
+            run::Column::ErrorClass,
+            Expr::value(ending.error_class.map(str::to_owned)),
+        )
         .col_expr(run::Column::ErrorMessage, Expr::value(ending.error_message.clone()))
         .col_expr(run::Column::Provider, Expr::value(ending.provider.as_str()))
         .col_expr(run::Column::Model, Expr::value(ending.model.as_str()))

@@ -26,7 +26,12 @@ impl<K, A: Actor> Default for Children<K, A> {
 impl<K: Eq + Hash + Clone, A: Actor> Children<K, A> {
     /// Queues a message for the child, starting it first if it is absent or has died. A full mailbox gives the
     /// message back.
-    pub(crate) fn forward<M>(&mut self, key: &K, start: impl FnOnce() -> Addr<A>, message: M) -> Result<(), SendError<M>>
+    pub(crate) fn forward<M>(
+        &mut self,
+        key: &K,
+        start: impl FnOnce() -> Addr<A>,
+        message: M,
+    ) -> Result<(), SendError<M>>
     where
         M: Message + Send + 'static,
         M::Result: MessageResponse<A, M> + Send,
@@ -36,7 +41,10 @@ impl<K: Eq + Hash + Clone, A: Actor> Children<K, A> {
         if self.map.get(key).is_some_and(|child| !child.addr.connected()) {
             self.map.remove(key);
         }
-        let child = self.map.entry(key.clone()).or_insert_with(|| Child { addr: start(), forwarded: 0 });
+        let child = self.map.entry(key.clone()).or_insert_with(|| Child {
+            addr: start(),
+            forwarded: 0,
+        });
         child.addr.try_send(message)?;
         child.forwarded += 1;
         Ok(())
@@ -50,7 +58,9 @@ impl<K: Eq + Hash + Clone, A: Actor> Children<K, A> {
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
-        let Some(child) = self.map.get_mut(key).filter(|child| child.addr.connected()) else { return Err(message) };
+        let Some(child) = self.map.get_mut(key).filter(|child| child.addr.connected()) else {
+            return Err(message);
+        };
         match child.addr.try_send(message) {
             Ok(()) => {
                 child.forwarded += 1;

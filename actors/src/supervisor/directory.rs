@@ -169,7 +169,12 @@ impl Directory {
 
     /// The connection went away.
     pub fn detach(&self, scope: &Scope, conn_id: &str) {
-        self.user(scope, ToUser::Detach { conn_id: conn_id.to_owned() });
+        self.user(
+            scope,
+            ToUser::Detach {
+                conn_id: conn_id.to_owned(),
+            },
+        );
     }
 
     /// Sends an event to the user's connections that may see it.
@@ -197,31 +202,56 @@ impl Directory {
         reason: &str,
     ) -> Result<()> {
         let (device_id, role, reason) = (device_id.to_owned(), role.map(str::to_owned), reason.to_owned());
-        self.ask(scope, |reply| ToUser::CloseDevice { device_id, role, code, reason, reply }).await
+        self.ask(scope, |reply| ToUser::CloseDevice {
+            device_id,
+            role,
+            code,
+            reason,
+            reply,
+        })
+        .await
     }
 
     /// Aborts runs of a session. A sleeping session has none.
     pub async fn abort(&self, scope: &Scope, request: AbortRequest) -> Result<Aborted> {
         let key = request.session_key.clone();
-        self.ask(scope, |reply| ToUser::Session { key, message: ToSession::Abort { request, reply } }).await
+        self.ask(scope, |reply| ToUser::Session {
+            key,
+            message: ToSession::Abort { request, reply },
+        })
+        .await
     }
 
     /// What the session does right now; the default when it sleeps.
     pub async fn observe_session(&self, scope: &Scope, key: &SessionKey) -> Result<SessionObservation> {
         let key = key.clone();
-        self.ask(scope, |reply| ToUser::Session { key, message: ToSession::Observe { reply } }).await
+        self.ask(scope, |reply| ToUser::Session {
+            key,
+            message: ToSession::Observe { reply },
+        })
+        .await
     }
 
     /// Facts of a session for `/status`, `session_status` and `sessions.list`.
     pub async fn snapshot(&self, scope: &Scope, key: &SessionKey) -> Result<SessionSnapshot> {
         let key = key.clone();
-        self.ask(scope, |reply| ToUser::Session { key, message: ToSession::Snapshot { reply } }).await
+        self.ask(scope, |reply| ToUser::Session {
+            key,
+            message: ToSession::Snapshot { reply },
+        })
+        .await
     }
 
     /// Waits until the run ends; `None` when the time is up first (an unknown run may still start).
     pub async fn wait_run(&self, scope: &Scope, run_id: &str, timeout: Duration) -> Result<Option<RunEnded>> {
         let (reply, ended) = oneshot::channel();
-        self.user(scope, ToUser::Watch { run_id: run_id.to_owned(), reply });
+        self.user(
+            scope,
+            ToUser::Watch {
+                run_id: run_id.to_owned(),
+                reply,
+            },
+        );
         // Looked up after the watch is on its way: an end in between reaches one of the two.
         if let Some(ended) = crate::session::record::ended(self.services(), scope, run_id).await? {
             return Ok(Some(ended));
@@ -257,7 +287,10 @@ impl Directory {
             self.delivery().idle().await;
         };
         if tokio::time::timeout(grace, finished).await.is_err() {
-            tracing::warn!(running = self.lanes().running(), "turns cut off by the stop; they are recovered at the next start");
+            tracing::warn!(
+                running = self.lanes().running(),
+                "turns cut off by the stop; they are recovered at the next start"
+            );
         }
         self.shutdown().cancel();
         if let Err(error) = self.leases().leave().await {
@@ -274,20 +307,36 @@ impl Directory {
     /// Lets a tenant's actor go if nothing was sent since it had seen `seen` messages. Under the entry's lock, so
     /// nothing can arrive in between.
     pub(crate) fn release(&self, tenant: &TenantId, seen: u64) -> bool {
-        self.0.tenants.remove_if(tenant, |_, entry| entry.forwarded == seen).is_some()
+        self.0
+            .tenants
+            .remove_if(tenant, |_, entry| entry.forwarded == seen)
+            .is_some()
     }
 
     fn session(&self, scope: &Scope, key: &SessionKey, message: ToSession) {
-        self.user(scope, ToUser::Session { key: key.clone(), message });
+        self.user(
+            scope,
+            ToUser::Session {
+                key: key.clone(),
+                message,
+            },
+        );
     }
 
     /// Sends towards a user. A full mailbox drops the message, and its reply channel with it.
     fn user(&self, scope: &Scope, message: ToUser) {
-        let mut entry = self.0.tenants.entry(scope.tenant().clone()).or_insert_with(|| self.start(scope.tenant()));
+        let mut entry = self
+            .0
+            .tenants
+            .entry(scope.tenant().clone())
+            .or_insert_with(|| self.start(scope.tenant()));
         if !entry.addr.connected() {
             *entry = self.start(scope.tenant());
         }
-        let message = ToTenant::User { user: scope.user().clone(), message };
+        let message = ToTenant::User {
+            user: scope.user().clone(),
+            message,
+        };
         if entry.addr.try_send(message).is_ok() {
             entry.forwarded += 1;
         } else {
@@ -317,5 +366,8 @@ impl Directory {
 }
 
 fn busy() -> Error {
-    Error::Busy { message: "too much is waiting for this user".to_owned(), retry_after: Duration::from_secs(1) }
+    Error::Busy {
+        message: "too much is waiting for this user".to_owned(),
+        retry_after: Duration::from_secs(1),
+    }
 }

@@ -38,7 +38,11 @@ pub struct Permit {
 impl Lanes {
     pub fn new(limits: Arc<Limits>) -> Self {
         let process = Arc::new(Semaphore::new(limits.process_runs));
-        Self { limits, process, tenants: Arc::new(DashMap::new()) }
+        Self {
+            limits,
+            process,
+            tenants: Arc::new(DashMap::new()),
+        }
     }
 
     /// The lanes of one user of this tenant.
@@ -49,7 +53,11 @@ impl Lanes {
             *entry.value_mut() = Arc::downgrade(&semaphore);
             semaphore
         });
-        UserLanes { lanes: self.clone(), tenant: semaphore, senders: Arc::default() }
+        UserLanes {
+            lanes: self.clone(),
+            tenant: semaphore,
+            senders: Arc::default(),
+        }
     }
 
     /// Runs that go on now.
@@ -95,7 +103,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_sender_does_not_hold_the_others() {
-        let lanes = Lanes::new(Arc::new(Limits { tenant_runs: 8, process_runs: 8, ..Limits::default() }));
+        let lanes = Lanes::new(Arc::new(Limits {
+            tenant_runs: 8,
+            process_runs: 8,
+            ..Limits::default()
+        }));
         let user = lanes.user(&TenantId::from("acme"));
         let mut hung = Vec::new();
         for _ in 0..4 {

@@ -42,7 +42,12 @@ pub enum StartError {
 
 impl Leases {
     pub fn new(db: Db, replica: Arc<Replica>, lease: Duration) -> Self {
-        Self { db, replica, lease, held: Arc::new(DashMap::new()) }
+        Self {
+            db,
+            replica,
+            lease,
+            held: Arc::new(DashMap::new()),
+        }
     }
 
     /// Announces this process. Refuses while another one's heartbeat is fresh; a process of the same replica id on
@@ -58,7 +63,10 @@ impl Leases {
             .map_err(Error::from)?;
         for other in others {
             if other.id != self.replica.id || (other.boot_id != self.replica.boot_id && is_running(&other.boot_id)) {
-                return Err(StartError::InUse { id: other.id, seconds: self.lease.as_secs() });
+                return Err(StartError::InUse {
+                    id: other.id,
+                    seconds: self.lease.as_secs(),
+                });
             }
         }
         let backend = tx.get_database_backend();
@@ -107,7 +115,10 @@ impl Leases {
         let done = tx
             .execute_raw(statement(
                 backend,
-                &format!("UPDATE replica SET heartbeat_at = {} WHERE id = ? AND boot_id = ?", clock_sql(backend)),
+                &format!(
+                    "UPDATE replica SET heartbeat_at = {} WHERE id = ? AND boot_id = ?",
+                    clock_sql(backend)
+                ),
                 vec![self.replica.id.as_str().into(), self.replica.boot_id.as_str().into()],
             ))
             .await?;
@@ -146,7 +157,10 @@ impl Leases {
     }
 
     fn slot(&self, scope: &Scope) -> Slot {
-        self.held.entry((scope.tenant().clone(), scope.user().clone())).or_default().clone()
+        self.held
+            .entry((scope.tenant().clone(), scope.user().clone()))
+            .or_default()
+            .clone()
     }
 
     async fn claim(&self, scope: &Scope) -> Result<i64> {
@@ -165,7 +179,11 @@ impl Leases {
                      WHERE replica.id = user_lease.owner AND replica.heartbeat_at > {now} - {lease_ms}) \
                      RETURNING epoch"
                 ),
-                vec![scope.tenant().as_str().into(), scope.user().as_str().into(), self.replica.id.as_str().into()],
+                vec![
+                    scope.tenant().as_str().into(),
+                    scope.user().as_str().into(),
+                    self.replica.id.as_str().into(),
+                ],
             ))
             .await?;
         let Some(row) = row else { return Err(Error::Fenced) };
@@ -184,8 +202,12 @@ pub async fn fence(tx: &DatabaseTransaction, scope: &Scope, epoch: i64) -> Resul
     if tx.get_database_backend() == DbBackend::Postgres {
         query = query.lock_shared();
     }
-    let held: Option<i64> =
-        query.select_only().column(user_lease::Column::Epoch).into_tuple().one(tx).await?;
+    let held: Option<i64> = query
+        .select_only()
+        .column(user_lease::Column::Epoch)
+        .into_tuple()
+        .one(tx)
+        .await?;
     if held.is_some() { Ok(()) } else { Err(Error::Fenced) }
 }
 
@@ -214,13 +236,18 @@ pub fn boot_id() -> String {
 }
 
 fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// Is the process that made this boot id still there. Processes of other hosts are taken to be.
 fn is_running(boot_id: &str) -> bool {
     let mut parts = boot_id.split(':');
-    let (Some(its_host), Some(pid)) = (parts.next(), parts.next()) else { return true };
+    let (Some(its_host), Some(pid)) = (parts.next(), parts.next()) else {
+        return true;
+    };
     if its_host != host() || its_host.is_empty() {
         return true;
     }

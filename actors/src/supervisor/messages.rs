@@ -38,20 +38,51 @@ pub(crate) enum ToAll {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum ToUser {
-    Session { key: SessionKey, message: ToSession },
-    Attach { info: Arc<ConnectionInfo>, to: Recipient<ToConnection>, reply: oneshot::Sender<Attached> },
-    Detach { conn_id: String },
+    Session {
+        key: SessionKey,
+        message: ToSession,
+    },
+    Attach {
+        info: Arc<ConnectionInfo>,
+        to: Recipient<ToConnection>,
+        reply: oneshot::Sender<Attached>,
+    },
+    Detach {
+        conn_id: String,
+    },
     Publish(Event),
-    Presence { reply: oneshot::Sender<Vec<Value>> },
-    Nodes { reply: oneshot::Sender<Vec<Arc<ConnectionInfo>>> },
-    CloseDevice { device_id: String, role: Option<String>, code: u16, reason: String, reply: oneshot::Sender<()> },
-    Invoke { call: InvokeNode, reply: oneshot::Sender<Result<InvokeResult>> },
+    Presence {
+        reply: oneshot::Sender<Vec<Value>>,
+    },
+    Nodes {
+        reply: oneshot::Sender<Vec<Arc<ConnectionInfo>>>,
+    },
+    CloseDevice {
+        device_id: String,
+        role: Option<String>,
+        code: u16,
+        reason: String,
+        reply: oneshot::Sender<()>,
+    },
+    Invoke {
+        call: InvokeNode,
+        reply: oneshot::Sender<Result<InvokeResult>>,
+    },
     /// Wants to hear how this run ends.
-    Watch { run_id: String, reply: oneshot::Sender<RunEnded> },
+    Watch {
+        run_id: String,
+        reply: oneshot::Sender<RunEnded>,
+    },
     /// A run ended; those who wait for it are told.
     RunEnded(RunEnded),
-    SessionIdle { key: SessionKey, seen: u64 },
-    SessionGone { key: SessionKey, panicked: bool },
+    SessionIdle {
+        key: SessionKey,
+        seen: u64,
+    },
+    SessionGone {
+        key: SessionKey,
+        panicked: bool,
+    },
     All(ToAll),
     Passivate,
 }
@@ -62,9 +93,16 @@ pub(crate) enum ToUser {
 pub(crate) enum ToSession {
     /// Inbox rows wait. A hint: the rows are the truth.
     Wake,
-    Abort { request: AbortRequest, reply: oneshot::Sender<Aborted> },
-    Observe { reply: oneshot::Sender<SessionObservation> },
-    Snapshot { reply: oneshot::Sender<SessionSnapshot> },
+    Abort {
+        request: AbortRequest,
+        reply: oneshot::Sender<Aborted>,
+    },
+    Observe {
+        reply: oneshot::Sender<SessionObservation>,
+    },
+    Snapshot {
+        reply: oneshot::Sender<SessionSnapshot>,
+    },
     Drain,
     Passivate,
     /// Panics, for the tests of what happens then.

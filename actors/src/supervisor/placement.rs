@@ -15,12 +15,16 @@ impl Placement {
     /// `count` threads that live as long as the process.
     pub fn start(count: usize) -> Self {
         let arbiters = (0..count.max(1)).map(|_| Arbiter::new().handle()).collect();
-        Self { arbiters: Arc::new(arbiters) }
+        Self {
+            arbiters: Arc::new(arbiters),
+        }
     }
 
     /// Everything on the caller's thread.
     pub fn current_thread() -> Self {
-        Self { arbiters: Arc::new(Vec::new()) }
+        Self {
+            arbiters: Arc::new(Vec::new()),
+        }
     }
 
     /// Starts an actor on the thread of `key`.

@@ -20,7 +20,13 @@ pub(crate) struct TenantActor {
 
 impl TenantActor {
     pub(crate) fn new(directory: Directory, tenant: TenantId) -> Self {
-        Self { directory, tenant, users: Children::default(), seen: 0, seen_at_check: 0 }
+        Self {
+            directory,
+            tenant,
+            users: Children::default(),
+            seen: 0,
+            seen_at_check: 0,
+        }
     }
 
     fn forward(&mut self, context: &mut Context<Self>, user: UserId, message: ToUser) {
@@ -47,7 +53,9 @@ impl Actor for TenantActor {
     fn started(&mut self, context: &mut Self::Context) {
         let idle = self.directory.services().limits.user_idle;
         context.run_interval(idle, |this, context| {
-            if this.users.len() == 0 && this.seen == this.seen_at_check && this.directory.release(&this.tenant, this.seen)
+            if this.users.len() == 0
+                && this.seen == this.seen_at_check
+                && this.directory.release(&this.tenant, this.seen)
             {
                 context.stop();
             }

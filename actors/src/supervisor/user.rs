@@ -132,7 +132,10 @@ impl UserActor {
         for session in self.sessions.addresses() {
             let _ = session.try_send(ToSession::Drain);
         }
-        self.connections.fan_out(&Event::new("shutdown", &serde_json::json!({"reason": "service restart"})));
+        self.connections.fan_out(&Event::new(
+            "shutdown",
+            &serde_json::json!({"reason": "service restart"}),
+        ));
         self.connections.close_all(1012, "service restart");
     }
 }
@@ -148,11 +151,17 @@ fn answered(
             let payload = payload_json.as_deref().map_or(Value::Null, |text| {
                 serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
             });
-            Ok(InvokeResult { ok: true, node_id, command, payload, payload_json })
+            Ok(InvokeResult {
+                ok: true,
+                node_id,
+                command,
+                payload,
+                payload_json,
+            })
         }
-        Ok(InvokeAnswer::Failed { code, message }) => {
-            Err(Error::Upstream(code.map_or_else(|| message.clone(), |code| format!("{code}: {message}"))))
-        }
+        Ok(InvokeAnswer::Failed { code, message }) => Err(Error::Upstream(
+            code.map_or_else(|| message.clone(), |code| format!("{code}: {message}")),
+        )),
         Ok(InvokeAnswer::TimedOut) => Err(Error::Timeout("the node did not answer in time".to_owned())),
         Ok(InvokeAnswer::Disconnected) | Err(_) => Err(Error::NotConnected("node disconnected".to_owned())),
     }
@@ -167,7 +176,10 @@ impl Actor for UserActor {
         context.run_interval(self.directory.services().limits.user_idle, |this, _| {
             let quiet = this.sessions.len() == 0 && this.connections.is_empty() && this.watchers.is_empty();
             if quiet && this.seen == this.seen_at_check {
-                let idle = ToTenant::UserIdle { user: this.scope.user().clone(), seen: this.seen };
+                let idle = ToTenant::UserIdle {
+                    user: this.scope.user().clone(),
+                    seen: this.seen,
+                };
                 let _ = this.parent.try_send(idle);
             }
             this.seen_at_check = this.seen;
@@ -178,7 +190,10 @@ impl Actor for UserActor {
 impl Drop for UserActor {
     fn drop(&mut self) {
         self.life.cancel();
-        let gone = ToTenant::UserGone { user: self.scope.user().clone(), panicked: std::thread::panicking() };
+        let gone = ToTenant::UserGone {
+            user: self.scope.user().clone(),
+            panicked: std::thread::panicking(),
+        };
         let _ = self.parent.try_send(gone);
     }
 }
@@ -255,8 +270,15 @@ impl Handler<ToUser> for UserActor {
             ToUser::Nodes { reply } => {
                 let _ = reply.send(self.connections.nodes());
             }
-            ToUser::CloseDevice { device_id, role, code, reason, reply } => {
-                self.connections.close_device(&device_id, role.as_deref(), code, &reason);
+            ToUser::CloseDevice {
+                device_id,
+                role,
+                code,
+                reason,
+                reply,
+            } => {
+                self.connections
+                    .close_device(&device_id, role.as_deref(), code, &reason);
                 let _ = reply.send(());
             }
             ToUser::Invoke { call, reply } => self.invoke(context, call, reply),

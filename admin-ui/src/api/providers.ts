@@ -1,6 +1,9 @@
 /** AI providers of the tenant. API keys go in and never come back. */
 import { request, segment } from './http.ts';
 
+/** The demo provider's own; nobody configures it. */
+const BUILT_IN_API = 'demo-echo';
+
 export interface ProviderModel {
   id: string;
   name: string;
@@ -50,7 +53,8 @@ export async function listProviders(signal?: AbortSignal): Promise<ProviderList>
     '/api/providers',
     signal ? { signal } : {},
   );
-  return { providers: body.providers, apis: body.apis.map((api) => (typeof api === 'string' ? api : api.id)) };
+  const apis = body.apis.map((api) => (typeof api === 'string' ? api : api.id));
+  return { providers: body.providers, apis: apis.filter((api) => api !== BUILT_IN_API) };
 }
 
 export function saveProvider(id: string, input: ProviderInput): Promise<unknown> {

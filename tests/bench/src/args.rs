@@ -21,7 +21,9 @@ impl Args {
                 words.push(word);
                 continue;
             };
-            let value = line.next_if(|next| !next.starts_with("--")).unwrap_or_else(|| "true".to_owned());
+            let value = line
+                .next_if(|next| !next.starts_with("--"))
+                .unwrap_or_else(|| "true".to_owned());
             values.insert(name.to_owned(), value);
         }
         Self { values, words }

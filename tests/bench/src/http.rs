@@ -24,7 +24,10 @@ impl Connection {
     pub async fn open(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(4096) })
+        Ok(Self {
+            stream,
+            buffer: Vec::with_capacity(4096),
+        })
     }
 
     /// Sends a request head (without the blank line) and body, and reads the answer.
@@ -102,5 +105,7 @@ fn bad(text: &'static str) -> io::Error {
 /// One GET on a connection of its own.
 pub async fn get(address: &str, path: &str) -> io::Result<Answer> {
     let mut connection = Connection::open(address).await?;
-    connection.call(&format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n"), b"").await
+    connection
+        .call(&format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n"), b"")
+        .await
 }

@@ -73,11 +73,19 @@ impl Report {
 
     /// Operations in a second.
     pub fn rate(&self) -> f64 {
-        if self.wall_s > 0.0 { self.done as f64 / self.wall_s } else { 0.0 }
+        if self.wall_s > 0.0 {
+            self.done as f64 / self.wall_s
+        } else {
+            0.0
+        }
     }
 
     /// CPU microseconds of one operation.
     pub fn cpu_us(&self) -> f64 {
-        if self.done > 0 { self.cpu_s * 1e6 / self.done as f64 } else { 0.0 }
+        if self.done > 0 {
+            self.cpu_s * 1e6 / self.done as f64
+        } else {
+            0.0
+        }
     }
 }

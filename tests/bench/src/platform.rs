@@ -43,7 +43,11 @@ pub struct Sender {
 impl Sender {
     pub fn new(target: Target) -> Self {
         let key = sign::key(&target.secret);
-        Self { target, key, padding: "x".repeat(PADDING) }
+        Self {
+            target,
+            key,
+            padding: "x".repeat(PADDING),
+        }
     }
 
     /// The platform's name of chat number `chat` at this target.
@@ -87,7 +91,11 @@ impl Sender {
                 sign::slack(&self.key, seconds, body.as_bytes())
             ),
             Kind::Floor => {
-                format!("{}: sha256={}\r\n", sign::FLOOR_HEADER, sign::hex_of(&self.key, body.as_bytes()))
+                format!(
+                    "{}: sha256={}\r\n",
+                    sign::FLOOR_HEADER,
+                    sign::hex_of(&self.key, body.as_bytes())
+                )
             }
         };
         let head = format!(

@@ -9,8 +9,15 @@ const TICKS: f64 = 100.0;
 pub fn cpu_seconds(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name in parentheses may hold spaces: count fields behind it.
-    let Some((_, rest)) = stat.rsplit_once(')') else { return 0.0 };
-    let ticks: u64 = rest.split_ascii_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let Some((_, rest)) = stat.rsplit_once(')') else {
+        return 0.0;
+    };
+    let ticks: u64 = rest
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
     ticks as f64 / TICKS
 }
 
@@ -34,7 +41,9 @@ fn field_kib(file: &str, name: &str) -> Option<u64> {
 
 /// Number of threads of the process.
 pub fn threads(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/task")).map(Iterator::count).unwrap_or(0)
+    fs::read_dir(format!("/proc/{pid}/task"))
+        .map(Iterator::count)
+        .unwrap_or(0)
 }
 
 /// CPUs the process may use, as Linux prints them, e.g. `0-1`.
@@ -42,7 +51,9 @@ pub fn allowed_cpus(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/status"))
         .ok()
         .and_then(|status| {
-            let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
             Some(line.trim().to_owned())
         })
         .unwrap_or_default()

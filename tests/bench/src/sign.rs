@@ -29,7 +29,9 @@ pub fn slack(key: &hmac::Key, timestamp: u64, body: &[u8]) -> String {
 
 /// True when `signature` (`sha256=<hex>`) is the body's.
 pub fn verify(key: &hmac::Key, signature: &str, body: &[u8]) -> bool {
-    let Some(digest) = signature.strip_prefix("sha256=").and_then(unhex) else { return false };
+    let Some(digest) = signature.strip_prefix("sha256=").and_then(unhex) else {
+        return false;
+    };
     hmac::verify(key, body, &digest).is_ok()
 }
 
@@ -43,7 +45,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits
@@ -72,6 +74,9 @@ mod tests {
                     &response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN\
                     &trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
         let signature = slack(&key("8f742231b10e8888abcd99yyyzzz85a5"), 1_531_420_618, body.as_bytes());
-        assert_eq!(signature, "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503");
+        assert_eq!(
+            signature,
+            "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
+        );
     }
 }

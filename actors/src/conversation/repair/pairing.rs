@@ -9,7 +9,8 @@ use crate::ports::message::{AssistantMessage, AssistantPart, Message, Part, Tool
 const OPENAI_ID: usize = 40;
 const ANTHROPIC_ID: usize = 64;
 
-const LOST: &str = "This call has no result: it was interrupted before it finished. Do not assume that it had an effect.";
+const LOST: &str =
+    "This call has no result: it was interrupted before it finished. Do not assume that it had an effect.";
 
 /// Puts each call's result right behind its message, in the order of the calls. A missing one is made up, one without
 /// a call and a second one are dropped. What stood between comes after the results.
@@ -38,14 +39,16 @@ pub(super) fn pair(messages: Vec<Message>, strictness: Strictness) -> Vec<Messag
         let safe_ids = rename_calls(&mut assistant, strictness);
         paired.push(Message::Assistant(assistant));
         for ((id, name), safe_id) in names.into_iter().zip(safe_ids) {
-            paired.push(take_result(&mut results, &id, &safe_id).unwrap_or_else(|| Message::ToolResult {
-                tool_call_id: safe_id,
-                tool_name: name,
-                content: vec![Part::Text { text: LOST.to_owned() }],
-                details: None,
-                is_error: true,
-                timestamp,
-            }));
+            paired.push(
+                take_result(&mut results, &id, &safe_id).unwrap_or_else(|| Message::ToolResult {
+                    tool_call_id: safe_id,
+                    tool_name: name,
+                    content: vec![Part::Text { text: LOST.to_owned() }],
+                    details: None,
+                    is_error: true,
+                    timestamp,
+                }),
+            );
         }
         paired.extend(others);
     }
@@ -70,9 +73,9 @@ fn drop_repeated_calls(assistant: &mut AssistantMessage) -> Vec<(String, String)
 }
 
 fn take_result(results: &mut [Option<Message>], id: &str, safe_id: &str) -> Option<Message> {
-    let slot = results.iter_mut().find(|slot| {
-        matches!(slot, Some(Message::ToolResult { tool_call_id, .. }) if tool_call_id == id)
-    })?;
+    let slot = results
+        .iter_mut()
+        .find(|slot| matches!(slot, Some(Message::ToolResult { tool_call_id, .. }) if tool_call_id == id))?;
     let mut result = slot.take()?;
     if let Message::ToolResult { tool_call_id, .. } = &mut result {
         safe_id.clone_into(tool_call_id);

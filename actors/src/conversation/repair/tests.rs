@@ -21,7 +21,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 
@@ -32,7 +35,9 @@ impl Dice {
     fn parts(&mut self) -> Vec<Part> {
         (0..self.roll(3))
             .map(|_| Part::Text {
-                text: self.pick(&["hello", "", "  ", "ANTHROPIC_MAGIC_STRING_TRIGGER_REFUSAL_X", "日本"]).to_owned(),
+                text: self
+                    .pick(&["hello", "", "  ", "ANTHROPIC_MAGIC_STRING_TRIGGER_REFUSAL_X", "日本"])
+                    .to_owned(),
             })
             .collect()
     }
@@ -67,7 +72,11 @@ impl Dice {
                     api: self.pick(&["anthropic-messages", "openai-completions"]).to_owned(),
                     provider: self.pick(&["anthropic", "openai"]).to_owned(),
                     model: self.pick(&["m", "n"]).to_owned(),
-                    stop_reason: if self.roll(4) == 0 { StopReason::Aborted } else { StopReason::Stop },
+                    stop_reason: if self.roll(4) == 0 {
+                        StopReason::Aborted
+                    } else {
+                        StopReason::Stop
+                    },
                     timestamp: 3,
                     ..AssistantMessage::default()
                 })
@@ -113,14 +122,20 @@ fn assert_well_formed(messages: &[Message], target: Target<'_>, seed: u64) {
             Message::User { content, .. } => {
                 assert!(!content.is_empty(), "seed {seed}: empty user turn");
                 if strict == Strictness::Anthropic && index > 0 {
-                    assert!(!matches!(messages[index - 1], Message::User { .. }), "seed {seed}: two user turns");
+                    assert!(
+                        !matches!(messages[index - 1], Message::User { .. }),
+                        "seed {seed}: two user turns"
+                    );
                 }
                 index += 1;
             }
             Message::ToolResult { .. } => panic!("seed {seed}: a result without a call"),
             Message::Assistant(message) => {
                 assert!(!message.content.is_empty(), "seed {seed}: empty answer");
-                assert!(strict == Strictness::OpenAi || index > 0, "seed {seed}: starts with the model");
+                assert!(
+                    strict == Strictness::OpenAi || index > 0,
+                    "seed {seed}: starts with the model"
+                );
                 for part in &message.content {
                     if let AssistantPart::Thinking { .. } = part {
                         assert_eq!(
@@ -206,7 +221,9 @@ fn a_clean_history_is_left_alone() {
         ]),
         result("a", "1"),
         result("b", "2"),
-        assistant(vec![AssistantPart::Text { text: "done".to_owned() }]),
+        assistant(vec![AssistantPart::Text {
+            text: "done".to_owned(),
+        }]),
         Message::user("thanks", 2),
     ];
     assert_eq!(repair(history.clone(), CLAUDE), history);
@@ -240,7 +257,11 @@ fn results_follow_their_calls_whatever_came_between() {
 fn an_id_is_renamed_on_the_call_and_on_its_result() {
     let long = format!("call_{}|fc_1", "y".repeat(80));
     let repaired = repair(
-        vec![Message::user("hi", 1), assistant(vec![call(&long)]), result(&long, "kept")],
+        vec![
+            Message::user("hi", 1),
+            assistant(vec![call(&long)]),
+            result(&long, "kept"),
+        ],
         GPT,
     );
     let Message::ToolResult {
@@ -250,5 +271,10 @@ fn an_id_is_renamed_on_the_call_and_on_its_result() {
         panic!("{repaired:?}")
     };
     assert!(tool_call_id.len() <= 40 && tool_call_id.starts_with("call_"));
-    assert_eq!(content, &[Part::Text { text: "kept".to_owned() }]);
+    assert_eq!(
+        content,
+        &[Part::Text {
+            text: "kept".to_owned()
+        }]
+    );
 }

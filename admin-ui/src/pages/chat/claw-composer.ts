@@ -204,7 +204,7 @@ export class ClawComposer extends LitElement {
     this.picker.value = '';
   }
 
-  private remove(attachment: Attachment) {
+  private drop(attachment: Attachment) {
     this.attachments = this.attachments.filter((candidate) => candidate !== attachment);
     this.focus();
   }
@@ -278,7 +278,7 @@ export class ClawComposer extends LitElement {
   private renderAttachment(file: Attachment) {
     return html`<div class="attachment">
       <img src="data:${file.mimeType};base64,${file.content}" alt=${file.fileName} />
-      <button type="button" aria-label=${t.chat.removeAttachment(file.fileName)} @click=${() => this.remove(file)}>
+      <button type="button" aria-label=${t.chat.removeAttachment(file.fileName)} @click=${() => this.drop(file)}>
         <claw-icon name="close"></claw-icon>
       </button>
     </div>`;

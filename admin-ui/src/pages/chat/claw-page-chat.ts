@@ -173,7 +173,7 @@ export class ClawPageChat extends LitElement {
     }
   }
 
-  private async remove() {
+  private async deleteConversation() {
     const key = this.conversation?.sessionKey;
     if (!key || !(await confirmAction(t.chat.removeConfirm, t.chat.remove))) return;
     try {
@@ -193,7 +193,7 @@ export class ClawPageChat extends LitElement {
     }
   }
 
-  private get title(): string {
+  private get heading(): string {
     const key = this.conversation?.sessionKey ?? this.mainKey;
     const row = this.sessions.find((session) => session.key === key);
     if (row) return sessionTitle(row);
@@ -214,7 +214,7 @@ export class ClawPageChat extends LitElement {
         @claw-new=${() => this.startNew()}
         @claw-more=${() => this.showMore()}
       ></claw-session-list>
-      <section class="conversation" aria-label=${this.title}>
+      <section class="conversation" aria-label=${this.heading}>
         <header>
           <button
             class="btn ghost icon small toggle"
@@ -225,14 +225,14 @@ export class ClawPageChat extends LitElement {
           >
             <claw-icon name="list"></claw-icon>
           </button>
-          <h2 class="grow truncate">${this.title}</h2>
+          <h2 class="grow truncate">${this.heading}</h2>
           ${removable && this.gateway.supports('sessions.delete')
             ? html`<button
                 class="btn ghost icon small"
                 type="button"
                 aria-label=${t.chat.remove}
                 title=${t.chat.remove}
-                @click=${() => this.remove()}
+                @click=${() => this.deleteConversation()}
               >
                 <claw-icon name="trash"></claw-icon>
               </button>`
@@ -277,7 +277,7 @@ export class ClawPageChat extends LitElement {
     }
     return html`<claw-thread
       class="fill"
-      label=${t.chat.threadLabel(this.title)}
+      label=${t.chat.threadLabel(this.heading)}
       .items=${conversation.items}
       .liveItems=${live}
       ?hasOlder=${conversation.hasOlder}

@@ -76,7 +76,10 @@ fn write_rows(path: &str, rows: &Receiver<Row>) -> rusqlite::Result<()> {
 
 impl State {
     fn proven(&self, request: &HttpRequest, body: &[u8]) -> bool {
-        let signature = request.headers().get(sign::FLOOR_HEADER).and_then(|value| value.to_str().ok());
+        let signature = request
+            .headers()
+            .get(sign::FLOOR_HEADER)
+            .and_then(|value| value.to_str().ok());
         signature.is_some_and(|signature| sign::verify(&self.key, signature, body))
             && serde_json::from_slice::<Value>(body).is_ok()
     }

@@ -54,7 +54,8 @@ struct Seen {
 impl Seen {
     fn fail(&mut self, failure: impl std::fmt::Display) {
         self.failed += 1;
-        self.failure.get_or_insert_with(|| format!("{failure:#}").chars().take(300).collect());
+        self.failure
+            .get_or_insert_with(|| format!("{failure:#}").chars().take(300).collect());
     }
 }
 
@@ -143,7 +144,9 @@ async fn chat(args: &Args, plan: Plan) -> Result<Report> {
             };
             for turn in 0..warm {
                 if let Some(kept) = &mut client
-                    && let Err(error) = kept.turn(&chat.session, &format!("w{first}-{lane}-{turn}"), "ping").await
+                    && let Err(error) = kept
+                        .turn(&chat.session, &format!("w{first}-{lane}-{turn}"), "ping")
+                        .await
                 {
                     seen.fail(error);
                     client = None;
@@ -152,7 +155,10 @@ async fn chat(args: &Args, plan: Plan) -> Result<Report> {
             ready.wait().await;
             for turn in 0..turns {
                 let Some(kept) = &mut client else { return seen };
-                match kept.turn(&chat.session, &format!("t{first}-{lane}-{turn}"), "ping").await {
+                match kept
+                    .turn(&chat.session, &format!("t{first}-{lane}-{turn}"), "ping")
+                    .await
+                {
                     Ok(turn) => seen.latencies.record(turn.ended),
                     Err(error) => {
                         seen.fail(error);
@@ -170,8 +176,12 @@ async fn chat(args: &Args, plan: Plan) -> Result<Report> {
 
 /// A webhook in; the clock stops when the platform gets the answer.
 async fn webhook_turn(args: &Args, plan: Plan) -> Result<Report> {
-    let (pid, turns, warm, first) =
-        (args.get("pid", 0), args.get("turns", 20_u64), args.get("warm", 2_u64), args.get("first", 1_u64));
+    let (pid, turns, warm, first) = (
+        args.get("pid", 0),
+        args.get("turns", 20_u64),
+        args.get("warm", 2_u64),
+        args.get("first", 1_u64),
+    );
     let mock = args.text("mock", "127.0.0.1:9101");
     let ready = Arc::new(Barrier::new(plan.targets.len() + 1));
     let mut loops = JoinSet::new();
@@ -225,9 +235,13 @@ async fn one_webhook_turn(
     }
     let (head, body) = sender.request(event, 0, "ping");
     let sent = SystemTime::now();
-    post(to_us, address, &head, body.as_bytes()).await.context("the webhook was not accepted")?;
+    post(to_us, address, &head, body.as_bytes())
+        .await
+        .context("the webhook was not accepted")?;
     let head = format!("GET /answers?chat={chat}&after={answered} HTTP/1.1\r\nhost: {mock}\r\n");
-    let body = post(to_mock, mock, &head, b"").await.context("no answer reached the platform")?;
+    let body = post(to_mock, mock, &head, b"")
+        .await
+        .context("no answer reached the platform")?;
     let answer: Value = serde_json::from_slice(&body)?;
     *answered = answer["count"].as_u64().unwrap_or_default();
     let at = UNIX_EPOCH + Duration::from_micros(answer["at_us"].as_u64().unwrap_or_default());
@@ -294,7 +308,9 @@ async fn main() -> Result<()> {
         }
     };
     let limit = Duration::from_secs(args.get("limit-s", 300));
-    let report = tokio::time::timeout(limit, work).await.context("the load did not end in time")??;
+    let report = tokio::time::timeout(limit, work)
+        .await
+        .context("the load did not end in time")??;
     println!("{}", serde_json::to_string(&report)?);
     Ok(())
 }

@@ -56,7 +56,11 @@ async fn complete(world: Data<World>, body: Bytes) -> HttpResponse {
     world.most_running.fetch_max(running, Relaxed);
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
     let id = format!("chatcmpl-{number}");
-    let (ttft, tokens, gap) = (world.ttft_ms.load(Relaxed), world.tokens.load(Relaxed).max(2), world.gap_ms.load(Relaxed));
+    let (ttft, tokens, gap) = (
+        world.ttft_ms.load(Relaxed),
+        world.tokens.load(Relaxed).max(2),
+        world.gap_ms.load(Relaxed),
+    );
     let usage = json!({"prompt_tokens": 100, "completion_tokens": tokens, "total_tokens": 100 + tokens});
     if asked["stream"] != true {
         sleep(Duration::from_millis(ttft + gap * (tokens - 1))).await;
@@ -110,7 +114,8 @@ fn word(index: u64, tokens: u64) -> &'static str {
 }
 
 async fn models() -> HttpResponse {
-    HttpResponse::Ok().json(json!({"object": "list", "data": [{"id": "mock-1", "object": "model", "owned_by": "bench"}]}))
+    HttpResponse::Ok()
+        .json(json!({"object": "list", "data": [{"id": "mock-1", "object": "model", "owned_by": "bench"}]}))
 }
 
 async fn stats(world: Data<World>) -> HttpResponse {
@@ -172,7 +177,13 @@ async fn secrets(world: Data<World>) -> HttpResponse {
 
 /// Any other path is a platform's method, named by the last part of the path.
 async fn platform(request: HttpRequest, body: Bytes, world: Data<World>) -> HttpResponse {
-    let at_us = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()).unwrap_or(0);
+    let at_us = u64::try_from(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_micros(),
+    )
+    .unwrap_or(0);
     let number = world.posts.fetch_add(1, Relaxed) + 1;
     let fields = fields(&body);
     let field = |name: &str| match &fields[name] {
@@ -181,7 +192,11 @@ async fn platform(request: HttpRequest, body: Bytes, world: Data<World>) -> Http
         other => other.to_string(),
     };
     let method = request.path().rsplit('/').next().unwrap_or_default();
-    let chat = if method.contains('.') { field("channel") } else { field("chat_id") };
+    let chat = if method.contains('.') {
+        field("channel")
+    } else {
+        field("chat_id")
+    };
     let text = [field("text"), field("markdown_text")].concat();
     if text.contains(FINAL_WORD.trim()) {
         let mut answers = lock(&world.answers);
@@ -206,10 +221,17 @@ async fn platform(request: HttpRequest, body: Bytes, world: Data<World>) -> Http
         })),
         "chat.postMessage" | "chat.update" => slack(json!({"channel": chat, "ts": format!("1800000000.{number:06}")})),
         _ if method.contains('.') => slack(json!({})),
-        "getMe" => telegram(json!({"id": 42, "is_bot": true, "first_name": "Bench", "username": "bench_bot",
-            "can_join_groups": true, "can_read_all_group_messages": true, "supports_inline_queries": false})),
+        "getMe" => telegram(
+            json!({"id": 42, "is_bot": true, "first_name": "Bench", "username": "bench_bot",
+            "can_join_groups": true, "can_read_all_group_messages": true, "supports_inline_queries": false}),
+        ),
         "setWebhook" => {
-            let bot = request.path().rsplit('/').nth(1).unwrap_or_default().trim_start_matches("bot");
+            let bot = request
+                .path()
+                .rsplit('/')
+                .nth(1)
+                .unwrap_or_default()
+                .trim_start_matches("bot");
             lock(&world.secrets).insert(bot.to_owned(), field("secret_token"));
             telegram(json!(true))
         }
@@ -224,8 +246,9 @@ async fn platform(request: HttpRequest, body: Bytes, world: Data<World>) -> Http
 /// A JSON object or a form, as JSON.
 fn fields(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or_else(|_| {
-        let form: HashMap<String, String> =
-            Query::from_query(&String::from_utf8_lossy(body)).map(Query::into_inner).unwrap_or_default();
+        let form: HashMap<String, String> = Query::from_query(&String::from_utf8_lossy(body))
+            .map(Query::into_inner)
+            .unwrap_or_default();
         json!(form)
     })
 }

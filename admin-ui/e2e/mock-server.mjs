@@ -1,0 +1,208 @@
+/**
+ * A stand-in for the server: serves the built UI under the real Content-Security-Policy, a REST API and a gateway with
+ * canned data. For tests and for looking at pages; knows nothing of the real rules. `node e2e/mock-server.mjs [port]`.
+ */
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { extname, join, normalize } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { WebSocketServer } from 'ws';
+import { attachGateway } from './mock-gateway.mjs';
+import { initialData } from './mock-data.mjs';
+
+const DIST = fileURLToPath(new URL('../dist/', import.meta.url));
+/** As in `src/lib.rs`. */
+const CSP =
+  "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; " +
+  "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const TYPES = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+};
+
+/** Starts the mock; `options.empty` starts with no data, `options.zeroKey` without a provider. */
+export async function startMockServer(options = {}) {
+  const data = initialData(options);
+  const server = createServer((request, response) => {
+    answer(data, request, response).catch((error) => {
+      response.writeHead(500, { 'content-type': 'text/plain' }).end(String(error));
+    });
+  });
+  const sockets = new WebSocketServer({ noServer: true });
+  server.on('upgrade', (request, socket, head) => {
+    if (!data.signedIn || request.url !== '/gateway/ws') {
+      socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n');
+      return;
+    }
+    sockets.handleUpgrade(request, socket, head, (ws) => attachGateway(ws, data));
+  });
+  await new Promise((resolve) => server.listen(options.port ?? 0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    data,
+    sockets,
+    close: () => {
+      for (const ws of sockets.clients) ws.terminate();
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+async function answer(data, request, response) {
+  const url = new URL(request.url, 'http://localhost');
+  if (url.pathname.startsWith('/api/')) return api(data, request, response, url);
+  const file = normalize(url.pathname).replace(/^\/+/, '');
+  try {
+    if (!extname(file)) throw new Error('shell');
+    return send(response, 200, await readFile(join(DIST, file)), TYPES[extname(file)]);
+  } catch {
+    return send(response, 200, await readFile(join(DIST, 'index.html')), TYPES['.html']);
+  }
+}
+
+function send(response, status, body, type) {
+  response.writeHead(status, {
+    'content-security-policy': CSP,
+    'x-content-type-options': 'nosniff',
+    ...(type && { 'content-type': type }),
+  });
+  response.end(body);
+}
+
+const json = (response, status, body) =>
+  status === 204
+    ? send(response, 204)
+    : send(response, status, JSON.stringify(body), 'application/json');
+const refuse = (response, status, code, message) => json(response, status, { error: { code, message } });
+
+async function readBody(request) {
+  let text = '';
+  for await (const chunk of request) text += chunk;
+  return text === '' ? {} : JSON.parse(text);
+}
+
+async function api(data, request, response, url) {
+  const body = await readBody(request);
+  const key = `${request.method} ${url.pathname.slice('/api'.length)}`;
+  if (key === 'GET /session') {
+    return data.signedIn ? json(response, 200, data.session) : refuse(response, 401, 'UNAUTHORIZED', 'not signed in');
+  }
+  if (key === 'POST /session') {
+    if (body.email === 'slow@acme.test') return refuse(response, 429, 'RATE_LIMITED', 'too many attempts');
+    const good = body.code === 'good' || body.password === 'correct horse';
+    if (!good) return refuse(response, 401, 'UNAUTHORIZED', 'unknown code or password');
+    data.signedIn = true;
+    return json(response, 200, data.session);
+  }
+  if (!data.signedIn) return refuse(response, 401, 'UNAUTHORIZED', 'not signed in');
+  if (data.failing) return json(response, 500, { error: { code: 'INTERNAL', message: 'something broke', errorId: 'e-42' } });
+  for (const [pattern, handler] of ROUTES) {
+    const match = pattern.exec(key);
+    if (match) return handler({ data, response, body, parts: match.slice(1).map(decodeURIComponent), url });
+  }
+  return refuse(response, 404, 'NOT_FOUND', 'no such resource');
+}
+
+const drop = (list, test) => {
+  const index = list.findIndex(test);
+  if (index >= 0) list.splice(index, 1);
+};
+
+const ROUTES = [
+  [/^DELETE \/session$/, ({ data, response }) => ((data.signedIn = false), json(response, 204))],
+  [/^PUT \/session\/password$/, ({ response }) => json(response, 204)],
+  [/^GET \/tokens$/, ({ data, response }) => json(response, 200, { tokens: data.tokens })],
+  [
+    /^POST \/tokens$/,
+    ({ data, response, body }) => {
+      const token = { id: `t${Date.now()}`, name: body.name, scopes: body.scopes ?? [], createdAt: Date.now() };
+      data.tokens.push(token);
+      json(response, 201, { ...token, token: 'claw_pat_9xQ2vT7mK4sW8yB1nL6cR3dF5gH0jZ' });
+    },
+  ],
+  [/^DELETE \/tokens\/(.+)$/, ({ data, response, parts }) => (drop(data.tokens, (t) => t.id === parts[0]), json(response, 204))],
+  [/^GET \/providers$/, ({ data, response }) => json(response, 200, { providers: data.providers, apis: data.apis })],
+  [
+    /^PUT \/providers\/(.+)$/,
+    ({ data, response, body, parts }) => {
+      const { apiKey, ...rest } = body;
+      const before = data.providers.find((p) => p.id === parts[0]);
+      drop(data.providers, (p) => p.id === parts[0]);
+      const provider = { id: parts[0], ...rest, keySet: Boolean(apiKey) || Boolean(before?.keySet) };
+      data.providers.push(provider);
+      data.session.zeroKey = false;
+      json(response, 200, provider);
+    },
+  ],
+  [
+    /^DELETE \/providers\/(.+)$/,
+    ({ data, response, parts }) => {
+      drop(data.providers, (p) => p.id === parts[0]);
+      data.session.zeroKey = data.providers.length === 0;
+      json(response, 204);
+    },
+  ],
+  [/^GET \/models$/, ({ data, response }) => json(response, 200, { models: data.models })],
+  [/^GET \/channels$/, ({ data, response }) => json(response, 200, { channels: data.manifests, accounts: data.accounts })],
+  [
+    /^PUT \/channels\/([^/]+)\/([^/]+)$/,
+    ({ data, response, body, parts }) => {
+      const [channel, accountId] = parts;
+      if (Object.values(body.secrets).includes('bad')) {
+        return refuse(response, 422, 'CHANNEL_REFUSED', 'the platform does not accept this token');
+      }
+      const before = data.accounts.find((a) => a.channel === channel && a.accountId === accountId);
+      drop(data.accounts, (a) => a === before);
+      const account = {
+        channel,
+        accountId,
+        owner: body.owner ?? data.session.user.id,
+        enabled: body.enabled,
+        status: 'connected',
+        statusDetail: null,
+        identity: { name: 'Acme helper', username: '@acme_helper_bot' },
+        secretsSet: [...new Set([...(before?.secretsSet ?? []), ...Object.keys(body.secrets)])],
+        config: body.config,
+        webhookUrl: `https://acme.example.com/webhooks/${channel}`,
+      };
+      data.accounts.push(account);
+      json(response, 200, { account, warnings: channel === 'slack' ? ['Add the event subscription for message.im by hand.'] : [] });
+    },
+  ],
+  [
+    /^DELETE \/channels\/([^/]+)\/([^/]+)$/,
+    ({ data, response, parts }) => {
+      drop(data.accounts, (a) => a.channel === parts[0] && a.accountId === parts[1]);
+      json(response, 204);
+    },
+  ],
+  [/^GET \/pairing$/, ({ data, response }) => json(response, 200, { requests: data.pairing })],
+  [/^POST \/pairing\/(.+)\/(approve|dismiss)$/, ({ data, response, parts }) => (drop(data.pairing, (p) => p.id === parts[0]), json(response, 204))],
+  [/^POST \/link-codes$/, ({ response }) => json(response, 201, { code: 'K7QM-2XWD', expiresAt: Date.now() + 600_000 })],
+  [/^GET \/activity$/, ({ data, response }) => json(response, 200, data.activity)],
+  [
+    /^POST \/activity\/(inbox|outbox)\/(.+)\/retry$/,
+    ({ data, response, parts }) => (drop(data.activity[parts[0]], (row) => String(row.id) === parts[1]), json(response, 204)),
+  ],
+  [
+    /^GET \/audit$/,
+    ({ data, response, url }) => json(response, 200, { entries: url.searchParams.has('before') ? [] : data.audit }),
+  ],
+  [/^GET \/users$/, ({ data, response }) => json(response, 200, { users: data.users })],
+  [
+    /^POST \/users$/,
+    ({ data, response, body }) => {
+      const user = { id: `u${data.users.length + 1}`, email: body.email, name: null, role: body.role, createdAt: Date.now() };
+      data.users.push(user);
+      json(response, 201, { user, signInLink: 'https://acme.example.com/#sign-in=Zk3vQ8mW1xT6', expiresAt: Date.now() + 900_000 });
+    },
+  ],
+];
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const mock = await startMockServer({ port: Number(process.argv[2] ?? 8099) });
+  process.stdout.write(`mock server on ${mock.url}/#sign-in=good\n`);
+}

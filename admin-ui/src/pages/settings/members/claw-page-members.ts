@@ -1,0 +1,90 @@
+/** Settings → Members. */
+import { consume } from '@lit/context';
+import { Task } from '@lit/task';
+import { LitElement, html, nothing } from 'lit';
+import { customElement, state } from 'lit/decorators.js';
+import type { Session } from '../../../api/session.ts';
+import { listUsers } from '../../../api/users.ts';
+import type { Member } from '../../../api/users.ts';
+import { sessionContext } from '../../../app/contexts.ts';
+import '../../../components/claw-empty.ts';
+import '../../../components/claw-failure.ts';
+import '../../../components/claw-icon.ts';
+import '../../../components/claw-page.ts';
+import '../../../components/claw-skeleton.ts';
+import '../../../components/claw-time.ts';
+import { t } from '../../../i18n/index.ts';
+import { sharedStyles } from '../../../styles/shared.ts';
+import './claw-invite-dialog.ts';
+
+@customElement('claw-page-members')
+export class ClawPageMembers extends LitElement {
+  static override styles = sharedStyles;
+
+  @consume({ context: sessionContext, subscribe: true }) @state() private session!: Session;
+  @state() private inviting = false;
+
+  private readonly members = new Task(this, { task: (_, { signal }) => listUsers(signal), args: () => [] });
+
+  private closed() {
+    this.inviting = false;
+    void this.members.run();
+  }
+
+  override render() {
+    return html`<claw-page heading=${t.members.title} intro=${t.members.intro}>
+        <button slot="actions" class="btn primary" type="button" @click=${() => (this.inviting = true)}>
+          <claw-icon name="plus"></claw-icon>${t.members.invite}
+        </button>
+        <div class="card">
+          ${this.members.render({
+            pending: () =>
+              this.members.value ? this.renderTable(this.members.value) : html`<claw-skeleton></claw-skeleton>`,
+            error: (error) =>
+              html`<claw-failure .error=${error} @claw-retry=${() => this.members.run()}></claw-failure>`,
+            complete: (members) => this.renderTable(members),
+          })}
+        </div>
+      </claw-page>
+      ${this.inviting
+        ? html`<claw-invite-dialog
+            ?owner=${this.session.user.role === 'owner'}
+            @claw-close=${() => this.closed()}
+          ></claw-invite-dialog>`
+        : nothing}`;
+  }
+
+  private renderTable(members: Member[]) {
+    if (members.length === 0) return html`<claw-empty icon="members" heading=${t.members.empty}></claw-empty>`;
+    return html`<div class="table-scroll" tabindex="0" role="region" aria-label=${t.members.title}>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">${t.members.email}</th>
+            <th scope="col">${t.members.role}</th>
+            <th scope="col">${t.members.joined}</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${members.map(
+            (member) =>
+              html`<tr>
+                <td class="wrap-anywhere">
+                  ${member.name ? html`${member.name} <span class="muted">${member.email}</span>` : member.email}
+                  ${member.id === this.session.user.id ? html`<span class="muted">(${t.members.you})</span>` : nothing}
+                </td>
+                <td>${t.members.roles[member.role] ?? member.role}</td>
+                <td>${member.createdAt ? html`<claw-time .at=${member.createdAt}></claw-time>` : nothing}</td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>`;
+  }
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'claw-page-members': ClawPageMembers;
+  }
+}

@@ -1,0 +1,99 @@
+//! Sending, editing and the status line of a thread.
+
+use std::time::Duration;
+
+use claw_actors::ports::channel::{Account, DeliverError, Delivered, Delivery, Destination, PeerKind, Rendered};
+use serde_json::{Value, json};
+
+use super::Slack;
+use super::api::Trouble;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const STATUS_LIMIT: Duration = Duration::from_secs(5);
+
+/// The preview is gone or cannot change any more; the text goes out as a new message.
+const NOT_EDITABLE: [&str; 4] = [
+    "message_not_found",
+    "cant_update_message",
+    "edit_window_closed",
+    "channel_not_found",
+];
+
+impl Slack {
+    pub(super) async fn send_piece(&self, account: &Account, delivery: &Delivery) -> Result<Delivered, DeliverError> {
+        let to = &delivery.to;
+        if let Some(preview) = &delivery.replaces {
+            match self.update(account, to, preview, &delivery.piece).await {
+                Ok(()) => {
+                    return Ok(Delivered {
+                        message_id: preview.clone(),
+                    });
+                }
+                Err(trouble) if trouble.is(&NOT_EDITABLE) => {}
+                Err(trouble) => return Err(trouble.into()),
+            }
+        }
+        let mut params = json!({
+            "channel": to.peer.id,
+            "text": delivery.piece.text,
+            "mrkdwn": true,
+            // The platform has no idempotency key; this lets a person or a later check tell what arrived.
+            "metadata": {"event_type": "clawcentral_reply", "event_payload": {"outbox_id": delivery.outbox_id}},
+        });
+        if let Some(thread) = thread(to) {
+            params["thread_ts"] = thread.into();
+        }
+        let sent = self.call(account, "chat.postMessage", &params, LIMIT).await?;
+        Ok(Delivered {
+            message_id: message_id(to, &sent),
+        })
+    }
+
+    pub(super) async fn update(
+        &self,
+        account: &Account,
+        to: &Destination,
+        message_id: &str,
+        piece: &Rendered,
+    ) -> Result<(), Trouble> {
+        let (channel, ts) = message_id.split_once(':').unwrap_or((&to.peer.id, message_id));
+        let params = json!({"channel": channel, "ts": ts, "text": piece.text});
+        self.call(account, "chat.update", &params, LIMIT).await?;
+        Ok(())
+    }
+
+    /// Only threads have a status line. It is a courtesy: an app without the scope for it works as well.
+    pub(super) async fn set_status(
+        &self,
+        account: &Account,
+        to: &Destination,
+        status: &str,
+    ) -> Result<(), DeliverError> {
+        let Some(thread) = thread(to) else { return Ok(()) };
+        let params = json!({"channel_id": to.peer.id, "thread_ts": thread, "status": status});
+        match self.call(account, "assistant.threads.setStatus", &params, STATUS_LIMIT).await {
+            Ok(_) | Err(Trouble::Refused { .. }) => Ok(()),
+            Err(Trouble::Other(error)) => Err(error),
+        }
+    }
+}
+
+/// The thread a reply belongs to. A direct chat is one session, so there the thread, if any, is only where to answer.
+fn thread(to: &Destination) -> Option<&str> {
+    let aside = || to.reply_to.as_deref().filter(|_| to.peer.kind == PeerKind::Direct);
+    to.peer.thread.as_deref().or_else(aside).filter(|ts| is_ts(ts))
+}
+
+fn is_ts(ts: &str) -> bool {
+    ts.contains('.') && ts.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// The message's timestamp; with its channel in front when that is not the one we named (a person's id names the direct
+/// chat with them).
+fn message_id(to: &Destination, sent: &Value) -> String {
+    let ts = sent["ts"].as_str().unwrap_or_default();
+    match sent["channel"].as_str() {
+        Some(channel) if channel != to.peer.id => format!("{channel}:{ts}"),
+        Some(_) | None => ts.to_owned(),
+    }
+}

@@ -1,0 +1,78 @@
+//! Pointing a bot at us, and away again.
+
+use std::time::Duration;
+
+use claw_actors::crypto::{Secret, token};
+use claw_actors::ports::channel::{Account, Connected, DeliverError};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Telegram, WEBHOOK_SECRET};
+use crate::channels::lenient;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What we read; anything else would only be thrown away.
+const UPDATES: [&str; 6] = [
+    "message",
+    "edited_message",
+    "channel_post",
+    "edited_channel_post",
+    "callback_query",
+    "my_chat_member",
+];
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Me {
+    #[serde(deserialize_with = "lenient::field")]
+    id: i64,
+    #[serde(deserialize_with = "lenient::field")]
+    username: String,
+    #[serde(deserialize_with = "lenient::field")]
+    first_name: String,
+    #[serde(deserialize_with = "lenient::field")]
+    can_read_all_group_messages: bool,
+    #[serde(deserialize_with = "lenient::field")]
+    has_topics_enabled: bool,
+}
+
+impl Telegram {
+    /// `getMe`, then `setWebhook` with a fresh secret. A repeat replaces the secret in one step.
+    pub(super) async fn set_up(&self, account: &Account, webhook_url: &str) -> Result<Connected, DeliverError> {
+        let me = self.call(account, "getMe", &json!({}), LIMIT).await?;
+        let me: Me = serde_json::from_value(me).unwrap_or_default();
+        let secret = Secret::new(token::random_token());
+        let webhook = json!({
+            "url": webhook_url,
+            "secret_token": secret.expose(),
+            "allowed_updates": UPDATES,
+            "max_connections": 40,
+        });
+        self.call(account, "setWebhook", &webhook, LIMIT).await?;
+        let mut warnings = Vec::new();
+        if !me.can_read_all_group_messages {
+            warnings.push(
+                "Privacy mode is on: in groups the bot hears only commands, mentions and replies. To change that, use \
+                 /setprivacy of @BotFather and add the bot to the group again."
+                    .to_owned(),
+            );
+        }
+        Ok(Connected {
+            identity: json!({
+                "id": me.id.to_string(),
+                "username": me.username,
+                "name": me.first_name,
+                "canReadAllGroupMessages": me.can_read_all_group_messages,
+                "hasTopicsEnabled": me.has_topics_enabled,
+            }),
+            generated: [(WEBHOOK_SECRET.to_owned(), secret)].into(),
+            warnings,
+        })
+    }
+
+    pub(super) async fn take_down(&self, account: &Account) -> Result<(), DeliverError> {
+        self.call(account, "deleteWebhook", &json!({}), LIMIT).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,409 @@
+//! Updates into messages: where they were written, by whom, whether they address the bot, and what they say without
+//! its name.
+
+use claw_actors::ports::channel::{
+    Account, Attachment, HttpReply, Inbound, Malformed, Mention, Peer, PeerKind, Quoted, RawWebhook, Sender,
+    WebhookOutcome,
+};
+use serde_json::{Value, json};
+
+use super::BOT_TOKEN;
+use super::update::{CallbackQuery, Chat, Entity, File, Media, Message, Update};
+
+/// Telegram's stand-in author for anonymous administrators and for posts of a linked channel.
+const STAND_INS: [i64; 2] = [1_087_968_824, 777_000];
+
+/// The topic that a forum shows messages without a topic in.
+pub(super) const GENERAL_TOPIC: &str = "1";
+
+/// Who we are on Telegram, as `connect` learned it.
+struct Bot {
+    id: i64,
+    username: String,
+    /// Private chats with this bot have topics.
+    topics: bool,
+}
+
+impl Bot {
+    fn of(account: &Account) -> Self {
+        let identity = &account.identity;
+        let id = match &identity["id"] {
+            Value::String(id) => id.parse().ok(),
+            Value::Number(id) => id.as_i64(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        // A bot's token starts with its id.
+        let by_token = || account.secret(BOT_TOKEN)?.expose().split(':').next()?.trim().parse().ok();
+        Self {
+            id: id.or_else(by_token).unwrap_or_default(),
+            username: identity["username"].as_str().unwrap_or_default().to_owned(),
+            topics: identity["hasTopicsEnabled"].as_bool().unwrap_or_default(),
+        }
+    }
+}
+
+pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutcome, Malformed> {
+    let update: Update = serde_json::from_slice(&hook.body).map_err(|error| Malformed {
+        reason: format!("not an update: line {}, column {}", error.line(), error.column()),
+    })?;
+    let Some(id) = update.update_id else {
+        return Err(Malformed {
+            reason: "update_id is missing".into(),
+        });
+    };
+    let bot = Bot::of(account);
+    if let Some(query) = update.callback_query {
+        return Ok(button(id, *query, &bot));
+    }
+    let edited = update.edited_message.is_some() || update.edited_channel_post.is_some();
+    let message = update
+        .message
+        .or(update.edited_message)
+        .or(update.channel_post)
+        .or(update.edited_channel_post);
+    Ok(match message {
+        Some(message) => match inbound(id, *message, edited, &bot) {
+            Ok(message) => WebhookOutcome::Messages {
+                messages: vec![message],
+                reply: None,
+            },
+            Err(reason) => WebhookOutcome::Ignore(reason),
+        },
+        None => WebhookOutcome::Ignore("update kind is not used"),
+    })
+}
+
+fn inbound(update_id: i64, message: Message, edited: bool, bot: &Bot) -> Result<Inbound, &'static str> {
+    if message.chat.id == 0 || message.message_id == 0 {
+        return Err("message without a chat or an id");
+    }
+    if message.migrate_to_chat_id.is_some() {
+        return Err("group became a supergroup");
+    }
+    let sender = sender(&message);
+    if sender.id == bot.id.to_string() {
+        return Err("own message");
+    }
+    let chat = message.chat.id;
+    let peer = peer(&message, &sender, bot);
+    let direct = peer.kind == PeerKind::Direct;
+    let (raw, entities) = match &message.text {
+        Some(text) => (text.as_str(), &message.entities),
+        None => (message.caption.as_deref().unwrap_or_default(), &message.caption_entities),
+    };
+    let read = read(raw, entities, bot);
+    let attachments = attachments(&message.media);
+    let mut text = read.text;
+    if text.is_empty() {
+        text = place(&message.media).unwrap_or_default();
+    }
+    if text.is_empty() && attachments.is_empty() && !read.mentioned {
+        return Err("nothing to read in it");
+    }
+    let reply = message.reply_to_message.as_deref().filter(|reply| is_reply(&message, reply));
+    let message_key = if edited {
+        let at = message.edit_date.unwrap_or(message.date);
+        format!("edit:{chat}:{}:{at}", message.message_id)
+    } else {
+        format!("msg:{chat}:{}", message.message_id)
+    };
+    Ok(Inbound {
+        event_key: format!("update:{update_id}"),
+        message_key: Some(message_key),
+        mention: Mention {
+            native: read.mentioned,
+            reply_to_bot: reply
+                .and_then(|reply| reply.from.as_ref())
+                .is_some_and(|author| author.id == bot.id),
+        },
+        command: read.command && (direct || read.mentioned),
+        reply_to: quoted(&message, reply),
+        peer,
+        sender,
+        text,
+        message_id: message.message_id.to_string(),
+        attachments,
+        sent_at: message.edit_date.unwrap_or(message.date).saturating_mul(1000),
+        edited,
+    })
+}
+
+/// A pressed button is what its data says. The answer to the webhook takes the waiting sign off the button: its result
+/// would be invisible, and nothing depends on it.
+fn button(update_id: i64, query: CallbackQuery, bot: &Bot) -> WebhookOutcome {
+    let reply = (!query.id.is_empty()).then(|| HttpReply {
+        status: 200,
+        content_type: "application/json",
+        body: json!({"method": "answerCallbackQuery", "callback_query_id": query.id}).to_string(),
+    });
+    let data = query.data.unwrap_or_default().trim().to_owned();
+    let message = query.message.filter(|message| message.chat.id != 0);
+    let (Some(mut message), false) = (message, data.is_empty()) else {
+        return match reply {
+            Some(reply) => WebhookOutcome::Reply(reply),
+            None => WebhookOutcome::Ignore("button without data or chat"),
+        };
+    };
+    // The message is the bot's; the words are the person's who pressed.
+    message.from = Some(query.from);
+    message.sender_chat = None;
+    let sender = sender(&message);
+    WebhookOutcome::Messages {
+        messages: vec![Inbound {
+            event_key: format!("update:{update_id}"),
+            message_key: Some(format!("button:{}", query.id)),
+            peer: peer(&message, &sender, bot),
+            sender,
+            text: data,
+            message_id: message.message_id.to_string(),
+            mention: Mention {
+                native: true,
+                reply_to_bot: true,
+            },
+            reply_to: None,
+            attachments: Vec::new(),
+            sent_at: claw_actors::clock::now_ms(),
+            edited: false,
+            command: true,
+        }],
+        reply,
+    }
+}
+
+fn sender(message: &Message) -> Sender {
+    let chat = |chat: &Chat| Sender {
+        id: chat.id.to_string(),
+        name: chat.title.clone().unwrap_or_default(),
+        username: chat.username.clone(),
+        is_bot: false,
+    };
+    match (&message.from, &message.sender_chat) {
+        (Some(user), Some(on_behalf)) if STAND_INS.contains(&user.id) => chat(on_behalf),
+        (Some(user), _) => Sender {
+            id: user.id.to_string(),
+            name: user.name(),
+            username: user.username.clone(),
+            is_bot: user.is_bot,
+        },
+        (None, Some(on_behalf)) => chat(on_behalf),
+        (None, None) => chat(&message.chat),
+    }
+}
+
+/// Forum topics have sessions of their own, the general one too; reply threads of other groups have none.
+fn peer(message: &Message, sender: &Sender, bot: &Bot) -> Peer {
+    let direct = message.chat.kind == "private";
+    let thread = message.message_thread_id.map(|id| id.to_string());
+    let (thread, topic) = if direct {
+        (thread.filter(|_| bot.topics), false)
+    } else if message.chat.is_forum {
+        let topic = thread.filter(|_| message.is_topic_message);
+        (Some(topic.unwrap_or_else(|| GENERAL_TOPIC.to_owned())), true)
+    } else {
+        (None, false)
+    };
+    Peer {
+        kind: if direct { PeerKind::Direct } else { PeerKind::Group },
+        id: message.chat.id.to_string(),
+        thread,
+        topic,
+        title: message
+            .chat
+            .title
+            .clone()
+            .or_else(|| Some(sender.name.clone()))
+            .filter(|title| !title.is_empty()),
+        space: None,
+    }
+}
+
+/// Every message of a topic "replies" to the service message that opened it: that is no reply.
+fn is_reply(message: &Message, reply: &Message) -> bool {
+    reply.message_id != 0 && !(message.is_topic_message && message.message_thread_id == Some(reply.message_id))
+}
+
+fn quoted(message: &Message, reply: Option<&Message>) -> Option<Quoted> {
+    let quote = message.quote.as_ref().map(|quote| quote.text.clone()).filter(|text| !text.is_empty());
+    if let Some(reply) = reply {
+        let whole = || reply.text.clone().or_else(|| reply.caption.clone()).unwrap_or_default();
+        return Some(Quoted {
+            message_id: reply.message_id.to_string(),
+            sender: sender(reply).name,
+            text: quote.unwrap_or_else(whole),
+        });
+    }
+    let external = message.external_reply.as_ref()?;
+    Some(Quoted {
+        message_id: external.message_id.unwrap_or_default().to_string(),
+        sender: external.chat.title.clone().unwrap_or_default(),
+        text: quote?,
+    })
+}
+
+/// A text without the bot's name.
+struct Read {
+    text: String,
+    mentioned: bool,
+    /// It starts with a command that is for us or for nobody in particular.
+    command: bool,
+}
+
+fn read(raw: &str, entities: &[Entity], bot: &Bot) -> Read {
+    let mut read = Read {
+        text: String::with_capacity(raw.len()),
+        mentioned: false,
+        command: false,
+    };
+    let borders = Borders::new(raw);
+    let mut cuts = Vec::new();
+    for entity in entities {
+        let Some((start, end)) = borders.range(entity) else { continue };
+        let words = &raw[start..end];
+        match entity.kind.as_str() {
+            "mention" if is_name(words.strip_prefix('@'), bot) => cuts.push((start, end)),
+            "text_mention" if bot.id != 0 && entity.user.as_ref().is_some_and(|user| user.id == bot.id) => {
+                cuts.push((start, end));
+            }
+            "bot_command" => match words.split_once('@') {
+                Some((command, name)) if is_name(Some(name), bot) => {
+                    cuts.push((start + command.len(), end));
+                    read.command |= start == 0;
+                }
+                Some(_) => {}
+                None => read.command |= start == 0,
+            },
+            _ => {}
+        }
+    }
+    read.mentioned = !cuts.is_empty();
+    cuts.sort_unstable();
+    let mut at = 0;
+    for (start, end) in cuts {
+        if start < at {
+            continue;
+        }
+        read.text.push_str(&raw[at..start]);
+        at = end;
+        // "hey @bot what" must not keep two blanks.
+        if read.text.is_empty() || read.text.ends_with(char::is_whitespace) {
+            at += raw[end..].len() - raw[end..].trim_start_matches(' ').len();
+        }
+    }
+    read.text.push_str(&raw[at..]);
+    let trimmed = read.text.trim();
+    if trimmed.len() != read.text.len() {
+        read.text = trimmed.to_owned();
+    }
+    read
+}
+
+/// User names are ASCII and do not differ by case.
+fn is_name(name: Option<&str>, bot: &Bot) -> bool {
+    !bot.username.is_empty() && name.is_some_and(|name| name.eq_ignore_ascii_case(&bot.username))
+}
+
+/// UTF-16 offsets into byte offsets.
+struct Borders {
+    /// Byte offset of each UTF-16 unit that starts a character, or `None` inside one. Left out for ASCII.
+    units: Option<Vec<Option<usize>>>,
+    length: usize,
+}
+
+impl Borders {
+    fn new(text: &str) -> Self {
+        let units = (!text.is_ascii()).then(|| {
+            let mut units = Vec::with_capacity(text.len() + 1);
+            for (at, character) in text.char_indices() {
+                units.push(Some(at));
+                if character.len_utf16() == 2 {
+                    units.push(None);
+                }
+            }
+            units.push(Some(text.len()));
+            units
+        });
+        Self {
+            units,
+            length: text.len(),
+        }
+    }
+
+    fn at(&self, unit: usize) -> Option<usize> {
+        match &self.units {
+            Some(units) => units.get(unit).copied().flatten(),
+            None => (unit <= self.length).then_some(unit),
+        }
+    }
+
+    fn range(&self, entity: &Entity) -> Option<(usize, usize)> {
+        let start = self.at(entity.offset)?;
+        let end = self.at(entity.offset.checked_add(entity.length)?)?;
+        (start < end).then_some((start, end))
+    }
+}
+
+fn attachments(media: &Media) -> Vec<Attachment> {
+    let mut list = Vec::new();
+    let mut add = |kind: &str, file: &File, mime_type: Option<&str>| {
+        if !file.file_id.is_empty() {
+            list.push(Attachment {
+                kind: kind.to_owned(),
+                file: file.file_id.clone(),
+                mime_type: file.mime_type.clone().or(mime_type.map(str::to_owned)),
+                name: file.file_name.clone(),
+                size: file.file_size,
+            });
+        }
+    };
+    // The same picture in several sizes: the largest is the picture.
+    if let Some(photo) = media.photo.iter().max_by_key(|photo| (photo.width, photo.file_size)) {
+        add("image", photo, Some("image/jpeg"));
+    }
+    match (&media.animation, &media.document) {
+        (Some(animation), _) => add("video", animation, Some("video/mp4")),
+        (None, Some(document)) => add("document", document, None),
+        (None, None) => {}
+    }
+    let files = [
+        ("audio", &media.voice, "audio/ogg"),
+        ("audio", &media.audio, "audio/mpeg"),
+        ("video", &media.video, "video/mp4"),
+        ("video", &media.video_note, "video/mp4"),
+    ];
+    for (kind, file, mime_type) in files {
+        if let Some(file) = file {
+            add(kind, file, Some(mime_type));
+        }
+    }
+    if let Some(sticker) = &media.sticker {
+        let mime_type = match (sticker.is_animated, sticker.is_video) {
+            (true, _) => "application/x-tgsticker",
+            (false, true) => "video/webm",
+            (false, false) => "image/webp",
+        };
+        add("sticker", sticker, Some(mime_type));
+    }
+    if let Some(location) = &media.location {
+        list.push(Attachment {
+            kind: "location".into(),
+            file: format!("geo:{},{}", location.latitude, location.longitude),
+            mime_type: None,
+            name: media.venue.as_ref().map(|venue| venue.title.clone()),
+            size: None,
+        });
+    }
+    list
+}
+
+/// A location or a sticker in words.
+fn place(media: &Media) -> Option<String> {
+    if let Some(sticker) = &media.sticker {
+        return sticker.emoji.clone();
+    }
+    let location = media.location.as_ref()?;
+    let mut text = format!("📍 {}, {}", location.latitude, location.longitude);
+    if let Some(venue) = &media.venue {
+        text = format!("{text} ({})", [venue.title.as_str(), venue.address.as_str()].join(", "));
+    }
+    Some(text)
+}

@@ -1,0 +1,157 @@
+//! The command line. Every command works on the database itself, beside a running server.
+
+mod audit;
+mod device;
+mod error;
+mod export;
+mod import;
+mod migrate;
+mod openapi;
+mod out;
+mod place;
+mod secrets;
+mod seed;
+mod serve;
+mod tenant;
+#[cfg(test)]
+mod testing;
+mod token;
+mod user;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::settings::Settings;
+use error::CliError;
+
+pub use seed::{owner_sign_in_link, print_owner_sign_in_link, seed, sign_in_url};
+
+/// Runs ClawCentral, or changes what it knows.
+#[derive(Debug, Parser)]
+#[command(name = "clawcentral", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Migrate the database, start and serve (what no command means, too)
+    Serve,
+    /// Create or migrate the database and stop
+    Migrate,
+    /// Create, list and delete tenants
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    /// Create users
+    #[command(subcommand)]
+    User(user::Command),
+    /// Print a link that signs a user in once, within 15 minutes
+    SignInLink(user::SignInLink),
+    /// Create personal API tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Approve devices that wait for pairing
+    #[command(subcommand)]
+    Device(device::Command),
+    /// Take over an OpenClaw configuration, or read an export back
+    Import(import::Import),
+    /// Write everything a user owns to a file, secrets excluded
+    Export(export::Export),
+    /// Replace the master key
+    #[command(subcommand)]
+    Secrets(secrets::Command),
+    /// Check a tenant's audit log
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Print the OpenAPI document of the REST API
+    Openapi,
+}
+
+/// Parses the arguments of this process and does what they say.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match execute(arguments.command.unwrap_or(Command::Serve)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            out::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), CliError> {
+    // Neither needs a database, and the document needs no settings.
+    let command = match command {
+        Command::Openapi => {
+            openapi::run();
+            return Ok(());
+        }
+        Command::Serve => return serve::run(Settings::load()?),
+        other => other,
+    };
+    let settings = Settings::load()?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?
+        .block_on(dispatch(command, &settings))
+}
+
+async fn dispatch(command: Command, settings: &Settings) -> Result<(), CliError> {
+    match command {
+        Command::Migrate => migrate::run(settings).await,
+        Command::Tenant(command) => command.run(settings).await,
+        Command::User(command) => command.run(settings).await,
+        Command::SignInLink(command) => command.run(settings).await,
+        Command::Token(command) => command.run(settings).await,
+        Command::Device(command) => command.run(settings).await,
+        Command::Import(command) => command.run(settings).await,
+        Command::Export(command) => command.run(settings).await,
+        Command::Secrets(command) => command.run(settings).await,
+        Command::Audit(command) => command.run(settings).await,
+        Command::Serve | Command::Openapi => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_hold_together() {
+        Arguments::command().debug_assert();
+        let parses = |line: &str| Arguments::try_parse_from(line.split(' ')).is_ok();
+        for good in [
+            "clawcentral",
+            "clawcentral serve",
+            "clawcentral migrate",
+            "clawcentral tenant create acme --name Acme --json",
+            "clawcentral tenant list --json",
+            "clawcentral tenant delete acme --yes",
+            "clawcentral user create --tenant acme --email a@b.c --role member --password-stdin",
+            "clawcentral sign-in-link --tenant acme --user a@b.c",
+            "clawcentral token create --tenant demo --user owner@demo.local --scopes operator.admin,agent --name x",
+            "clawcentral device approve --tenant demo --user a@b.c request-1",
+            "clawcentral import --tenant demo --user a@b.c openclaw.json",
+            "clawcentral export --tenant demo --user a@b.c --out file.json",
+            "clawcentral secrets rotate",
+            "clawcentral secrets rotate --new-master-key-stdin",
+            "clawcentral audit verify --tenant demo",
+            "clawcentral openapi",
+        ] {
+            assert!(parses(good), "{good}");
+        }
+        for bad in [
+            "clawcentral tenant create",
+            "clawcentral token create --tenant demo",
+            "clawcentral user create --tenant a --email b --role king",
+            "clawcentral nonsense",
+        ] {
+            assert!(!parses(bad), "{bad}");
+        }
+    }
+}

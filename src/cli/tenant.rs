@@ -1,0 +1,119 @@
+//! `tenant …`: platform administration.
+
+use clap::Subcommand;
+use claw_actors::config::identity::Tenant;
+use serde::Serialize;
+
+use super::error::CliError;
+use super::{out, place};
+use crate::settings::Settings;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create a tenant; its slug is the first label of its host name
+    Create {
+        slug: String,
+        /// Name for people; the slug unless given
+        #[arg(long)]
+        name: Option<String>,
+        #[arg(long, help = "Print JSON")]
+        json: bool,
+    },
+    /// List all tenants
+    List {
+        #[arg(long, help = "Print JSON")]
+        json: bool,
+    },
+    /// Delete a tenant with everything it owns
+    Delete {
+        slug: String,
+        /// Yes, delete everything
+        #[arg(long)]
+        yes: bool,
+        #[arg(long, help = "Print JSON")]
+        json: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct Shown {
+    id: String,
+    slug: String,
+    name: String,
+    suspended: bool,
+}
+
+impl From<Tenant> for Shown {
+    fn from(tenant: Tenant) -> Self {
+        Self {
+            id: tenant.id.0,
+            slug: tenant.slug,
+            name: tenant.name,
+            suspended: tenant.suspended,
+        }
+    }
+}
+
+impl Command {
+    pub(super) async fn run(self, settings: &Settings) -> Result<(), CliError> {
+        let config = place::open(settings).await?;
+        match self {
+            Self::Create { slug, name, json } => {
+                let tenant = config.create_tenant(&slug, name.as_deref().unwrap_or(&slug)).await?;
+                if json {
+                    out::json(&Shown::from(tenant));
+                } else {
+                    out::line(format!("created tenant {}", tenant.slug));
+                }
+            }
+            Self::List { json } => {
+                let tenants: Vec<_> = config.list_tenants().await?.into_iter().map(Shown::from).collect();
+                if json {
+                    out::json(&tenants);
+                } else {
+                    for tenant in tenants {
+                        let mark = if tenant.suspended { "  (suspended)" } else { "" };
+                        out::line(format!("{}  {}{mark}", tenant.slug, tenant.name));
+                    }
+                }
+            }
+            Self::Delete { slug, yes, json } => {
+                place::tenant(&config, &slug).await?;
+                if !yes {
+                    return Err(CliError::Usage(format!(
+                        "this deletes tenant {slug} with all its users and their data for good; add --yes"
+                    )));
+                }
+                config.delete_tenant(&slug).await?;
+                if json {
+                    out::json(&serde_json::json!({ "deleted": slug }));
+                } else {
+                    out::line(format!("deleted tenant {slug}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[tokio::test]
+    async fn deleting_asks_for_a_yes() {
+        let here = testing::start().await;
+        let delete = async |yes| {
+            let command = Command::Delete {
+                slug: "demo".to_owned(),
+                yes,
+                json: true,
+            };
+            command.run(&here.settings).await
+        };
+        assert!(matches!(delete(false).await, Err(CliError::Usage(text)) if text.contains("--yes")));
+        delete(true).await.expect("deletes");
+        assert!(matches!(delete(true).await, Err(CliError::NoTenant(_))));
+    }
+}

@@ -1,0 +1,262 @@
+//! The request body, borrowed from the history: nothing large is copied before it is serialised.
+
+use std::borrow::Cow;
+
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part};
+use claw_actors::ports::model::ModelRequest;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::API;
+use crate::providers::tool_id;
+
+/// Longest tool-call id.
+const MAX_ID: usize = 64;
+const IMAGE_GONE: &str = "[image no longer available]";
+const NO_OUTPUT: &str = "(no output)";
+
+#[derive(Serialize)]
+pub(super) struct Body<'a> {
+    model: &'a str,
+    max_tokens: u32,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    system: Vec<Block<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    messages: Vec<Turn<'a>>,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    name: &'a str,
+    description: &'a str,
+    input_schema: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheControl>,
+}
+
+#[derive(Serialize)]
+struct Turn<'a> {
+    role: &'static str,
+    content: Vec<Block<'a>>,
+}
+
+#[derive(Serialize)]
+struct Block<'a> {
+    #[serde(flatten)]
+    kind: BlockKind<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheControl>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum BlockKind<'a> {
+    Text {
+        text: Cow<'a, str>,
+    },
+    Image {
+        source: Source<'a>,
+    },
+    Thinking {
+        thinking: &'a str,
+        signature: &'a str,
+    },
+    RedactedThinking {
+        data: &'a str,
+    },
+    ToolUse {
+        id: Cow<'a, str>,
+        name: &'a str,
+        input: Cow<'a, Value>,
+    },
+    ToolResult {
+        tool_use_id: Cow<'a, str>,
+        content: Vec<Block<'a>>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_error: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct Source<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    media_type: &'a str,
+    data: &'a str,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct CacheControl {
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+const CACHED: Option<CacheControl> = Some(CacheControl { kind: "ephemeral" });
+
+impl<'a> From<BlockKind<'a>> for Block<'a> {
+    fn from(kind: BlockKind<'a>) -> Self {
+        Self {
+            kind,
+            cache_control: None,
+        }
+    }
+}
+
+fn text(text: &str) -> Block<'_> {
+    BlockKind::Text {
+        text: Cow::Borrowed(text),
+    }
+    .into()
+}
+
+/// Builds the body. Breakpoints for the prompt cache: the system prompt (or the tools, when it has none), and the end
+/// of the conversation.
+pub(super) fn body(request: &ModelRequest) -> Body<'_> {
+    let mut system: Vec<Block<'_>> = Vec::with_capacity(request.system.len());
+    let mut breakpoint = None;
+    for block in &request.system {
+        if block.text.trim().is_empty() {
+            continue;
+        }
+        system.push(text(&block.text));
+        if block.cache {
+            breakpoint = Some(system.len() - 1);
+        }
+    }
+    let mut tools: Vec<Tool<'_>> = request
+        .tools
+        .iter()
+        .map(|tool| Tool {
+            name: &tool.name,
+            description: &tool.description,
+            input_schema: &tool.parameters,
+            cache_control: None,
+        })
+        .collect();
+    match breakpoint {
+        Some(at) => system[at].cache_control = CACHED,
+        None => {
+            if let Some(last) = tools.last_mut() {
+                last.cache_control = CACHED;
+            }
+        }
+    }
+    Body {
+        model: &request.model,
+        max_tokens: request.max_tokens,
+        stream: true,
+        temperature: request.temperature,
+        system,
+        tools,
+        messages: turns(request),
+    }
+}
+
+fn turns(request: &ModelRequest) -> Vec<Turn<'_>> {
+    let mut turns: Vec<Turn<'_>> = Vec::with_capacity(request.messages.len());
+    for message in &request.messages {
+        let (role, content) = match message {
+            Message::User { content, .. } => ("user", parts(content)),
+            Message::Assistant(message) => ("assistant", assistant(message, request)),
+            Message::ToolResult {
+                tool_call_id,
+                content,
+                is_error,
+                ..
+            } => {
+                let mut content = parts(content);
+                if content.is_empty() {
+                    content.push(text(NO_OUTPUT));
+                }
+                let result = BlockKind::ToolResult {
+                    tool_use_id: tool_id::portable(tool_call_id, MAX_ID),
+                    content,
+                    is_error: *is_error,
+                };
+                ("user", vec![result.into()])
+            }
+        };
+        if content.is_empty() {
+            continue;
+        }
+        // Roles must alternate, and all results of one batch belong into one message.
+        match turns.last_mut() {
+            Some(turn) if turn.role == role => turn.content.extend(content),
+            Some(_) | None => turns.push(Turn { role, content }),
+        }
+    }
+    if let Some(block) = turns
+        .iter_mut()
+        .rfind(|turn| turn.role == "user")
+        .and_then(|turn| turn.content.last_mut())
+    {
+        block.cache_control = CACHED;
+    }
+    turns
+}
+
+fn parts(content: &[Part]) -> Vec<Block<'_>> {
+    content
+        .iter()
+        .filter_map(|part| match part {
+            // The API refuses text without a visible character.
+            Part::Text { text: piece } => (!piece.trim().is_empty()).then(|| text(piece)),
+            Part::Image {
+                data: Some(data),
+                mime_type,
+                ..
+            } => Some(
+                BlockKind::Image {
+                    source: Source {
+                        kind: "base64",
+                        media_type: mime_type,
+                        data,
+                    },
+                }
+                .into(),
+            ),
+            Part::Image { data: None, .. } => Some(text(IMAGE_GONE)),
+        })
+        .collect()
+}
+
+fn assistant<'a>(message: &'a AssistantMessage, request: &ModelRequest) -> Vec<Block<'a>> {
+    let own = message.api == API && message.provider == request.provider && message.model == request.model;
+    message
+        .content
+        .iter()
+        .filter_map(|part| match part {
+            AssistantPart::Text { text: piece } => (!piece.trim().is_empty()).then(|| text(piece)),
+            // Signed by this model for this model; to any other it is noise.
+            AssistantPart::Thinking {
+                thinking,
+                thinking_signature: Some(signature),
+                redacted,
+            } if own && !signature.is_empty() => Some(
+                if *redacted {
+                    BlockKind::RedactedThinking { data: signature }
+                } else {
+                    BlockKind::Thinking { thinking, signature }
+                }
+                .into(),
+            ),
+            AssistantPart::Thinking { .. } => None,
+            AssistantPart::ToolCall(call) => Some(
+                BlockKind::ToolUse {
+                    id: tool_id::portable(&call.id, MAX_ID),
+                    name: &call.name,
+                    input: if call.arguments.is_object() {
+                        Cow::Borrowed(&call.arguments)
+                    } else {
+                        Cow::Owned(Value::Object(serde_json::Map::new()))
+                    },
+                }
+                .into(),
+            ),
+        })
+        .collect()
+}

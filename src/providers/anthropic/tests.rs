@@ -1,0 +1,280 @@
+//! Recorded streams, cut at every byte; requests as they go out; what ends a message and how.
+
+use claw_actors::crypto::Secret;
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, ToolCall};
+use claw_actors::ports::model::{ErrorClass, ModelEvent, SystemBlock};
+use claw_actors::ports::tool::{Effect, ToolSpec};
+use serde_json::{Value, json};
+
+use super::stream::Messages;
+use super::{API, Anthropic, request, url};
+use crate::egress::testing::{Ending, FakeServer, Reply};
+use crate::providers::call::tests::{collect, done, failed, request as model_request};
+use crate::providers::call::{decode, decode_all_ways};
+
+fn dialect() -> Messages {
+    Messages::new("anthropic", "claude-test", 1)
+}
+
+#[test]
+fn recorded_text() {
+    let events = decode_all_ways(dialect, include_bytes!("fixtures/text.sse"));
+    insta::assert_debug_snapshot!("text", events);
+    assert_eq!(done(&events).usage.prompt_tokens(), 2_112);
+}
+
+#[test]
+fn recorded_tools_and_thinking() {
+    insta::assert_debug_snapshot!("tools", decode_all_ways(dialect, include_bytes!("fixtures/tools.sse")));
+}
+
+#[test]
+fn recorded_error_in_the_stream() {
+    let events = decode_all_ways(dialect, include_bytes!("fixtures/overloaded.sse"));
+    let error = failed(&events);
+    assert_eq!(error.class, ErrorClass::Overloaded);
+    assert_eq!(error.partial.text(), "Once");
+    assert_eq!(error.partial.tool_calls().count(), 0, "an unfinished call is not kept");
+}
+
+fn ended_by(reason: &str) -> Vec<ModelEvent> {
+    let body = format!(
+        "data: {{\"type\":\"message_start\",\"message\":{{\"id\":\"m\"}}}}\n\n\
+         data: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"x\"}}}}\n\n\
+         data: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"{reason}\"}}}}\n\n\
+         data: {{\"type\":\"message_stop\"}}\n\n"
+    );
+    decode(dialect(), &[body.as_bytes()])
+}
+
+#[test]
+fn stop_reasons() {
+    for (reason, expected) in [
+        ("end_turn", StopReason::Stop),
+        ("stop_sequence", StopReason::Stop),
+        ("pause_turn", StopReason::Stop),
+        ("max_tokens", StopReason::Length),
+        ("something_new", StopReason::Stop),
+        ("", StopReason::Stop),
+    ] {
+        let events = ended_by(reason);
+        assert_eq!(done(&events).stop_reason, expected, "{reason}");
+        assert_eq!(done(&events).text(), "x");
+    }
+    for (reason, expected) in [
+        ("refusal", ErrorClass::Refusal),
+        ("sensitive", ErrorClass::Refusal),
+        ("model_context_window_exceeded", ErrorClass::ContextOverflow),
+    ] {
+        assert_eq!(failed(&ended_by(reason)).class, expected, "{reason}");
+    }
+}
+
+#[test]
+fn a_stream_without_message_stop_is_cut() {
+    let whole = include_bytes!("fixtures/text.sse");
+    let end = whole
+        .windows(19)
+        .position(|window| window == b"event: message_stop")
+        .unwrap();
+    let events = decode(dialect(), &[&whole[..end]]);
+    assert_eq!(failed(&events).class, ErrorClass::Network);
+    assert_eq!(failed(&events).partial.text(), "Grüße, Welt 👋");
+}
+
+#[test]
+fn broken_arguments_are_kept_for_the_loop_to_refuse() {
+    for (json, expected) in [
+        ("", json!({})),
+        (" ", json!({})),
+        ("null", json!({})),
+        (r#"{\"a\":1}"#, json!({"a": 1})),
+        (r#"{\"a\":"#, json!("{\"a\":")),
+    ] {
+        let body = format!(
+            "data: {{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"n\",\"input\":{{}}}}}}\n\n\
+             data: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"input_json_delta\",\"partial_json\":\"{json}\"}}}}\n\n\
+             data: {{\"type\":\"message_stop\"}}\n\n"
+        );
+        let events = decode(dialect(), &[body.as_bytes()]);
+        let call = done(&events).tool_calls().next().unwrap();
+        assert_eq!(call.arguments, expected, "{json}");
+        assert_eq!(done(&events).stop_reason, StopReason::ToolUse);
+    }
+}
+
+fn spec(name: &str) -> ToolSpec {
+    ToolSpec {
+        name: name.to_owned(),
+        description: "Does it.".to_owned(),
+        summary: "does it".to_owned(),
+        parameters: json!({"type": "object", "properties": {}}),
+        effect: Effect::ReadOnly,
+        owner_only: false,
+        timeout: std::time::Duration::from_secs(1),
+    }
+}
+
+fn history() -> Vec<Message> {
+    let assistant = |model: &str, content| {
+        Message::Assistant(AssistantMessage {
+            content,
+            api: API.to_owned(),
+            provider: "acme".to_owned(),
+            model: model.to_owned(),
+            ..AssistantMessage::default()
+        })
+    };
+    let thinking = |signature: Option<&str>, redacted| AssistantPart::Thinking {
+        thinking: if redacted { "" } else { "hm" }.to_owned(),
+        thinking_signature: signature.map(str::to_owned),
+        redacted,
+    };
+    let text = |text: &str| AssistantPart::Text { text: text.to_owned() };
+    let call = |id: &str, arguments| {
+        AssistantPart::ToolCall(ToolCall {
+            id: id.to_owned(),
+            name: "look".to_owned(),
+            arguments,
+        })
+    };
+    let result = |id: &str, content, is_error| Message::ToolResult {
+        tool_call_id: id.to_owned(),
+        tool_name: "look".to_owned(),
+        content,
+        details: Some(json!({"secret": true})),
+        is_error,
+        timestamp: 3,
+    };
+    let image = |data: Option<&str>| Part::Image {
+        data: data.map(str::to_owned),
+        blob: None,
+        mime_type: "image/png".to_owned(),
+    };
+    vec![
+        Message::user("first", 1),
+        Message::user("second", 1),
+        assistant("model-0", vec![thinking(Some("old"), false), text("earlier model")]),
+        Message::User {
+            content: vec![Part::Text { text: " ".to_owned() }, image(Some("aGk=")), image(None)],
+            timestamp: 2,
+        },
+        assistant(
+            "model-1",
+            vec![
+                thinking(Some("sig"), false),
+                thinking(Some("opaque"), true),
+                thinking(None, false),
+                text(""),
+                call("toolu_1", json!({"a": 1})),
+                call("call_9|fc_1", json!("{broken")),
+            ],
+        ),
+        result(
+            "toolu_1",
+            vec![
+                Part::Text {
+                    text: "found".to_owned(),
+                },
+                image(Some("aGk=")),
+            ],
+            false,
+        ),
+        result("call_9|fc_1", vec![], true),
+        Message::user("and now?", 4),
+    ]
+}
+
+#[test]
+fn body_of_a_full_request() {
+    let mut model = model_request("", history());
+    model.tools = vec![spec("look"), spec("listen")];
+    model.temperature = Some(0.5);
+    model.system.push(SystemBlock {
+        text: "Now it is late.".to_owned(),
+        cache: false,
+    });
+    let body = serde_json::to_value(request::body(&model)).unwrap();
+    insta::assert_json_snapshot!("body", body);
+}
+
+#[test]
+fn without_a_system_prompt_the_tools_are_the_breakpoint() {
+    let mut model = model_request("", vec![Message::user("hi", 1)]);
+    model.system.clear();
+    model.tools = vec![spec("look"), spec("listen")];
+    let body = serde_json::to_value(request::body(&model)).unwrap();
+    assert_eq!(body.pointer("/tools/1/cache_control/type"), Some(&json!("ephemeral")));
+    assert_eq!(body.pointer("/tools/0/cache_control"), None);
+    assert_eq!(body.get("system"), None);
+    assert_eq!(
+        body.pointer("/messages/0/content/0/cache_control/type"),
+        Some(&json!("ephemeral"))
+    );
+}
+
+#[test]
+fn urls() {
+    for base in [
+        "https://a.example",
+        "https://a.example/",
+        "https://a.example/v1",
+        "https://a.example/v1/",
+        "https://a.example/v1/messages",
+    ] {
+        assert_eq!(url(base), "https://a.example/v1/messages", "{base}");
+    }
+    assert_eq!(
+        url("https://a.example/anthropic"),
+        "https://a.example/anthropic/v1/messages"
+    );
+}
+
+#[tokio::test]
+async fn over_http() {
+    let server = FakeServer::start(|_| {
+        Reply::Stream(
+            include_bytes!("fixtures/text.sse")
+                .chunks(7)
+                .map(<[u8]>::to_vec)
+                .collect(),
+            Ending::Proper,
+        )
+    })
+    .await;
+    let provider = Anthropic::new(FakeServer::egress());
+    let events = collect(&provider, model_request(&server.url(""), vec![Message::user("hi", 1)])).await;
+    assert!(matches!(events[0], ModelEvent::Start));
+    assert_eq!(done(&events).text(), "Grüße, Welt 👋");
+    assert_eq!(done(&events).provider, "acme");
+
+    let mut oauth = model_request(&server.url("/v1"), vec![Message::user("hi", 1)]);
+    oauth.endpoint.api_key = Some(Secret::new("sk-ant-oat01-x"));
+    done(&collect(&provider, oauth).await);
+
+    let seen = server.seen();
+    assert_eq!(
+        (seen[0].method.as_str(), seen[0].path.as_str()),
+        ("POST", "/v1/messages")
+    );
+    assert_eq!(seen[0].header("x-api-key"), Some("sk-test-0123456789"));
+    assert_eq!(seen[0].header("anthropic-version"), Some("2023-06-01"));
+    assert_eq!(seen[0].header("authorization"), None);
+    assert_eq!(seen[0].json()["stream"], Value::Bool(true));
+    assert_eq!(seen[1].path, "/v1/messages");
+    assert_eq!(seen[1].header("authorization"), Some("Bearer sk-ant-oat01-x"));
+    assert_eq!(seen[1].header("x-api-key"), None);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_stream() {
+    let body = json!({"id": "m", "type": "message", "content": [{"type": "text", "text": "At once"},
+        {"type": "tool_use", "id": "t", "name": "look", "input": {"a": 1}}],
+        "stop_reason": "tool_use", "usage": {"input_tokens": 3, "output_tokens": 2}});
+    let server = FakeServer::start(move |_| Reply::json(200, &body)).await;
+    let provider = Anthropic::new(FakeServer::egress());
+    let events = collect(&provider, model_request(&server.url(""), vec![Message::user("hi", 1)])).await;
+    let message = done(&events);
+    assert_eq!((message.text().as_str(), message.usage.output), ("At once", 2));
+    assert_eq!(message.tool_calls().next().unwrap().arguments, json!({"a": 1}));
+}

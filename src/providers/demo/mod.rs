@@ -1,0 +1,3 @@
+//! What answers before anybody has configured a provider.
+
+pub(super) mod echo;

@@ -1,0 +1,42 @@
+//! Model adapters: one wire family each. Retries, failover and cost are the session's business.
+
+mod anthropic;
+mod demo;
+mod openai;
+
+mod call;
+mod errors;
+mod loose;
+mod redact;
+mod retry_after;
+mod sse;
+mod tool_id;
+
+use std::sync::Arc;
+
+use claw_actors::ports::model::ModelProvider;
+
+use crate::egress::Egress;
+
+/// Every adapter of this build.
+pub fn all(egress: &Egress) -> Vec<Arc<dyn ModelProvider>> {
+    vec![
+        Arc::new(anthropic::Anthropic::new(egress.clone())),
+        Arc::new(openai::ChatCompletions::new(egress.clone())),
+        Arc::new(demo::echo::Echo),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_distinct() {
+        let apis: Vec<_> = all(&Egress::new(Default::default()))
+            .iter()
+            .map(|model| model.api())
+            .collect();
+        assert_eq!(apis, ["anthropic-messages", "openai-completions", "demo-echo"]);
+    }
+}

@@ -1,0 +1,68 @@
+//! OpenAI Chat Completions (`openai-completions`), and the many servers that speak something like it.
+
+mod host;
+mod request;
+mod stream;
+mod tool_calls;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use claw_actors::clock;
+use claw_actors::ports::model::{ModelEvent, ModelProvider, ModelRequest};
+use futures::stream::BoxStream;
+use reqwest::Method;
+
+use super::call;
+use crate::egress::{self, Egress, EgressError, Purpose};
+use host::Host;
+
+pub(super) const API: &str = "openai-completions";
+
+/// The adapter.
+pub(super) struct ChatCompletions {
+    egress: Egress,
+}
+
+impl ChatCompletions {
+    pub(super) fn new(egress: Egress) -> Self {
+        Self { egress }
+    }
+
+    fn request(&self, model: &ModelRequest) -> Result<egress::Request, EgressError> {
+        let host = Host::of(&model.endpoint.base_url);
+        let url = url(&model.endpoint.base_url, host);
+        let mut request = self
+            .egress
+            .request(Purpose::Configured, Method::POST, &url)?
+            .header("accept", "text/event-stream");
+        if let Some(key) = model.endpoint.api_key.as_ref().filter(|key| !key.is_empty()) {
+            request = request.bearer(key);
+        }
+        Ok(call::with_headers(request.json(&request::body(model, host)), model))
+    }
+}
+
+impl ModelProvider for ChatCompletions {
+    fn api(&self) -> &'static str {
+        API
+    }
+
+    fn stream(&self, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
+        let dialect = stream::Completion::new(&request.provider, &request.model, clock::now_ms());
+        call::run(self.request(&request), call::Callee::of(&request), dialect)
+    }
+}
+
+/// `{base}/chat/completions`; a base that already ends in it is fine, and OpenAI's own needs no `/v1` written out.
+fn url(base: &str, host: Host) -> String {
+    let base = base.trim().trim_end_matches('/');
+    if base.ends_with("/chat/completions") {
+        base.to_owned()
+    } else if host == Host::OpenAi && base.ends_with("api.openai.com") {
+        format!("{base}/v1/chat/completions")
+    } else {
+        format!("{base}/chat/completions")
+    }
+}

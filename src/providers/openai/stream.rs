@@ -1,0 +1,217 @@
+//! The stream: deltas of the first choice, usage in a last chunk, `[DONE]` or just the end.
+
+use std::collections::VecDeque;
+
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, Usage};
+use claw_actors::ports::model::{ErrorClass, ModelEvent};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::API;
+use super::tool_calls::ToolCalls;
+use super::wire::{Choice, Chunk, Delta, WireUsage};
+use crate::providers::call::{Dialect, Flow};
+use crate::providers::errors::Failure;
+use crate::providers::loose::Text;
+use crate::providers::sse::SseEvent;
+
+/// A piece of the message, in order of appearance.
+enum Piece {
+    Text(String),
+    Thinking(String),
+    /// Position in [`ToolCalls`].
+    Tool(usize),
+}
+
+/// Assembles one message.
+pub(super) struct Completion {
+    provider: String,
+    model: String,
+    timestamp: i64,
+    response_id: Option<String>,
+    pieces: Vec<Piece>,
+    tool_calls: ToolCalls,
+    usage: Usage,
+    finish_reason: Option<String>,
+    done: bool,
+}
+
+impl Completion {
+    pub(super) fn new(provider: &str, model: &str, timestamp: i64) -> Self {
+        Self::with_seed(provider, model, timestamp, Uuid::new_v4())
+    }
+
+    /// `seed` makes the ids of tool calls that come without one.
+    pub(super) fn with_seed(provider: &str, model: &str, timestamp: i64, seed: Uuid) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            timestamp,
+            response_id: None,
+            pieces: Vec::new(),
+            tool_calls: ToolCalls::new(seed),
+            usage: Usage::default(),
+            finish_reason: None,
+            done: false,
+        }
+    }
+
+    fn chunk(&mut self, chunk: Chunk, out: &mut VecDeque<ModelEvent>) -> Result<(), Failure> {
+        if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
+            return Err(Failure::in_stream(&error));
+        }
+        if self.response_id.is_none() && !chunk.id.is_empty() {
+            self.response_id = Some(chunk.id.0);
+        }
+        if let Some(usage) = chunk.usage {
+            self.count(&usage);
+        }
+        if let Some(choice) = chunk.choices.and_then(|choices| choices.into_iter().next()) {
+            self.choice(choice, out);
+        }
+        Ok(())
+    }
+
+    fn choice(&mut self, choice: Choice, out: &mut VecDeque<ModelEvent>) {
+        if let Some(usage) = choice.usage {
+            self.count(&usage);
+        }
+        if let Some(delta) = choice.delta {
+            self.delta(delta, out);
+        }
+        if !choice.finish_reason.is_empty() {
+            self.finish_reason = Some(choice.finish_reason.0);
+        }
+    }
+
+    fn delta(&mut self, delta: Delta, out: &mut VecDeque<ModelEvent>) {
+        // Gateways repeat the same thought under several names: the first that says something counts.
+        let reasoning = [delta.reasoning_content, delta.reasoning, delta.reasoning_text]
+            .into_iter()
+            .find(|text| !text.is_empty());
+        if let Some(Text(thought)) = reasoning {
+            match self.pieces.last_mut() {
+                Some(Piece::Thinking(text)) => text.push_str(&thought),
+                Some(Piece::Text(_) | Piece::Tool(_)) | None => self.pieces.push(Piece::Thinking(thought.clone())),
+            }
+            out.push_back(ModelEvent::ThinkingDelta(thought));
+        }
+        for Text(said) in [delta.content, delta.refusal] {
+            if said.is_empty() {
+                continue;
+            }
+            match self.pieces.last_mut() {
+                Some(Piece::Text(text)) => text.push_str(&said),
+                Some(Piece::Thinking(_) | Piece::Tool(_)) | None => self.pieces.push(Piece::Text(said.clone())),
+            }
+            out.push_back(ModelEvent::TextDelta(said));
+        }
+        for delta in delta.tool_calls.into_iter().flatten() {
+            let (new, event) = self.tool_calls.take(delta);
+            self.pieces.extend(new.map(Piece::Tool));
+            out.extend(event);
+        }
+    }
+
+    /// Cached tokens are part of the prompt there, and apart from it here.
+    fn count(&mut self, usage: &WireUsage) {
+        let details = usage.prompt_tokens_details.as_ref();
+        let cached = details
+            .and_then(|details| details.cached_tokens.0)
+            .or(usage.prompt_cache_hit_tokens.0)
+            .unwrap_or(0);
+        let written = details.map_or(0, |details| details.cache_write_tokens.or_zero());
+        let prompt = usage.prompt_tokens.or_zero();
+        self.usage.cache_read = cached.min(prompt);
+        self.usage.cache_write = written.min(prompt - self.usage.cache_read);
+        self.usage.input = prompt - self.usage.cache_read - self.usage.cache_write;
+        self.usage.output = usage.completion_tokens.or_zero();
+    }
+
+    fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
+        let content = std::mem::take(&mut self.pieces)
+            .into_iter()
+            .filter_map(|piece| match piece {
+                Piece::Text(text) => Some(AssistantPart::Text { text }),
+                Piece::Thinking(thinking) => Some(AssistantPart::Thinking {
+                    thinking,
+                    thinking_signature: None,
+                    redacted: false,
+                }),
+                Piece::Tool(at) if with_tools => self.tool_calls.finish(at).map(AssistantPart::ToolCall),
+                Piece::Tool(_) => None,
+            })
+            .collect();
+        self.usage.total_tokens = self.usage.prompt_tokens() + self.usage.output;
+        AssistantMessage {
+            content,
+            api: API.to_owned(),
+            provider: self.provider.clone(),
+            model: self.model.clone(),
+            response_id: self.response_id.clone(),
+            usage: self.usage,
+            stop_reason: StopReason::Stop,
+            error_message: None,
+            timestamp: self.timestamp,
+        }
+    }
+}
+
+impl Dialect for Completion {
+    fn event(&mut self, event: SseEvent<'_>, out: &mut VecDeque<ModelEvent>) -> Result<Flow, Failure> {
+        let data = event.data.trim_ascii();
+        if data.is_empty() {
+            return Ok(Flow::More);
+        }
+        if data == b"[DONE]" {
+            self.done = true;
+            return Ok(Flow::Finished);
+        }
+        let chunk: Chunk = serde_json::from_slice(data)
+            .map_err(|error| Failure::garbage(format!("a chunk is not what the API documents: {error}")))?;
+        self.chunk(chunk, out)?;
+        Ok(Flow::More)
+    }
+
+    fn whole(&mut self, body: &[u8], out: &mut VecDeque<ModelEvent>) -> Result<bool, Failure> {
+        let Ok(value) = serde_json::from_slice::<Value>(body) else {
+            return Ok(false);
+        };
+        let is_failure = value.get("error").is_some_and(|error| !error.is_null());
+        let is_completion = value.get("choices").is_some_and(Value::is_array);
+        if !is_failure && !is_completion {
+            return Ok(false);
+        }
+        let Ok(chunk) = serde_json::from_value(value) else {
+            return Ok(false);
+        };
+        self.chunk(chunk, out)?;
+        Ok(true)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.done || self.finish_reason.is_some()
+    }
+
+    fn finish(&mut self) -> Result<AssistantMessage, Failure> {
+        let reason = self.finish_reason.take().unwrap_or_default();
+        match reason.as_str() {
+            "content_filter" => return Err(Failure::refusal("finish reason content_filter")),
+            "error" => return Err(Failure::new(ErrorClass::Unknown, "finish reason error")),
+            _ => {}
+        }
+        let had_calls = !self.tool_calls.is_empty();
+        let mut message = self.assemble(true);
+        let has_calls = had_calls && message.tool_calls().next().is_some();
+        message.stop_reason = match reason.as_str() {
+            "length" | "max_tokens" => StopReason::Length,
+            _ if has_calls => StopReason::ToolUse,
+            _ => StopReason::Stop,
+        };
+        Ok(message)
+    }
+
+    fn partial(&mut self) -> AssistantMessage {
+        self.assemble(false)
+    }
+}

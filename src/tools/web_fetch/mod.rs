@@ -1,0 +1,211 @@
+//! `web_fetch`: reads one public page or text for the model. Addresses are judged by the outbound client; what comes
+//! back is wrapped as untrusted.
+
+mod cache;
+mod charset;
+mod extract;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
+use futures::future::BoxFuture;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::untrusted;
+use crate::egress::{Egress, EgressError, Purpose, Response};
+use cache::{Cache, Key};
+use extract::{Extractor, Page};
+
+const MAX_BODY_BYTES: usize = 2_000_000;
+const MAX_CHARACTERS: usize = 50_000;
+const MIN_CHARACTERS: usize = 100;
+const MAX_ERROR_CHARACTERS: usize = 4_000;
+const TIMEOUT: Duration = Duration::from_secs(30);
+const ACCEPT: &str = "text/markdown, text/html;q=0.9, application/xhtml+xml;q=0.9, text/plain;q=0.8, */*;q=0.1";
+const USER_AGENT: &str = concat!("Mozilla/5.0 (compatible; ClawCentral/", env!("CARGO_PKG_VERSION"), ")");
+
+/// The tool.
+pub(super) struct WebFetch {
+    spec: ToolSpec,
+    egress: Egress,
+    /// [`Purpose::Untrusted`], except in tests, whose server is on loopback.
+    purpose: Purpose,
+    extractor: Extractor,
+    cache: Cache,
+}
+
+/// How a page is given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    #[default]
+    Markdown,
+    Text,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Arguments {
+    url: String,
+    #[serde(default)]
+    extract_mode: Mode,
+    max_chars: Option<u64>,
+}
+
+impl WebFetch {
+    pub(super) fn new(egress: Egress) -> Self {
+        Self::with_purpose(egress, Purpose::Untrusted)
+    }
+
+    fn with_purpose(egress: Egress, purpose: Purpose) -> Self {
+        Self {
+            spec: ToolSpec {
+                name: "web_fetch".to_owned(),
+                description: "Fetches a public web page or text file by URL and returns its content as Markdown or \
+                    plain text. Works without a browser: no scripts run and no log-in is possible."
+                    .to_owned(),
+                summary: "fetch and read a web page".to_owned(),
+                parameters: json!({
+                    "type": "object",
+                    "properties": {
+                        "url": {
+                            "type": "string",
+                            "description": "The http or https URL to fetch.",
+                        },
+                        "extractMode": {
+                            "type": "string",
+                            "enum": ["markdown", "text"],
+                            "description": "How to return the content. Default: markdown.",
+                        },
+                        "maxChars": {
+                            "type": "integer",
+                            "minimum": MIN_CHARACTERS,
+                            "description": "Most characters to return (at most 50000, the default).",
+                        },
+                    },
+                    "required": ["url"],
+                    "additionalProperties": false,
+                }),
+                effect: Effect::ReadOnly,
+                owner_only: false,
+                timeout: TIMEOUT + Duration::from_secs(15),
+            },
+            egress,
+            purpose,
+            extractor: Extractor::default(),
+            cache: Cache::default(),
+        }
+    }
+
+    async fn run(&self, context: &ToolContext, arguments: Value) -> ToolOutput {
+        let arguments: Arguments = match serde_json::from_value(arguments) {
+            Ok(arguments) => arguments,
+            Err(error) => return ToolOutput::error(format!("Invalid arguments: {error}.")),
+        };
+        let started = Instant::now();
+        let most = arguments
+            .max_chars
+            .and_then(|most| usize::try_from(most).ok())
+            .unwrap_or(MAX_CHARACTERS)
+            .clamp(MIN_CHARACTERS, MAX_CHARACTERS);
+        let url = arguments.url.trim();
+        let key = Key::new(&context.scope, url, arguments.extract_mode);
+        let (page, cached) = match self.cache.get(&key) {
+            Some(page) => (page, true),
+            None => match self.fetch(url, arguments.extract_mode).await {
+                Ok(page) => {
+                    let page = Arc::new(page);
+                    self.cache.put(key, Arc::clone(&page));
+                    (page, false)
+                }
+                Err(output) => return output,
+            },
+        };
+        shown(&page, most, cached, started.elapsed())
+    }
+
+    async fn fetch(&self, url: &str, mode: Mode) -> Result<Page, ToolOutput> {
+        let answer = self.ask(url).await.map_err(|error| refusal(error))?;
+        if !answer.is_success() {
+            return Err(self.error_page(answer).await);
+        }
+        self.extractor.page(answer, mode).await.map_err(ToolOutput::error)
+    }
+
+    async fn ask(&self, url: &str) -> Result<Response, EgressError> {
+        self.egress
+            .request(self.purpose, Method::GET, url)?
+            .header("accept", ACCEPT)
+            .header("accept-language", "en,*;q=0.5")
+            .header("user-agent", USER_AGENT)
+            .timeout(TIMEOUT)
+            .truncate_body(MAX_BODY_BYTES)
+            .send()
+            .await
+    }
+
+    /// What a server says with a status of failure may help, but not at length.
+    async fn error_page(&self, answer: Response) -> ToolOutput {
+        let status = answer.status;
+        let mut text = format!("The server answered with HTTP status {status}.");
+        if let Ok(page) = self.extractor.page(answer, Mode::Text).await
+            && !page.text.trim().is_empty()
+        {
+            let cut: String = page.text.chars().take(MAX_ERROR_CHARACTERS).collect();
+            text.push('\n');
+            text.push_str(&untrusted::wrap(&format!("error page of {}", page.url), &cut));
+        }
+        ToolOutput {
+            details: Some(json!({"status": status})),
+            ..ToolOutput::error(text)
+        }
+    }
+}
+
+impl Tool for WebFetch {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn call<'a>(&'a self, context: &'a ToolContext, arguments: Value) -> BoxFuture<'a, ToolOutput> {
+        Box::pin(self.run(context, arguments))
+    }
+}
+
+fn refusal(error: EgressError) -> ToolOutput {
+    ToolOutput::error(format!("The page could not be fetched: {error}."))
+}
+
+fn shown(page: &Page, most: usize, cached: bool, took: Duration) -> ToolOutput {
+    let mut text = String::new();
+    if !page.title.is_empty() {
+        text.push_str(&format!("Title: {}\n\n", page.title));
+    }
+    let cut = page.text.char_indices().nth(most).map(|(at, _)| at);
+    text.push_str(&page.text[..cut.unwrap_or(page.text.len())]);
+    if cut.is_some() || page.truncated {
+        text.push_str(&format!(
+            "\n\n[cut: only the first part is shown, at most {most} characters]"
+        ));
+    } else if page.text.trim().is_empty() {
+        text.push_str("(the page has no readable text)");
+    }
+    ToolOutput {
+        details: Some(json!({
+            "finalUrl": page.url,
+            "status": page.status,
+            "contentType": page.content_type,
+            "title": page.title,
+            "truncated": cut.is_some() || page.truncated,
+            "cached": cached,
+            "tookMs": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        })),
+        ..ToolOutput::text(untrusted::wrap(&format!("web page {}", page.url), &text))
+    }
+}
