@@ -3,6 +3,7 @@
 pub mod cli;
 
 pub mod settings;
+pub mod tools;
 
 pub mod telemetry;
 
