@@ -3,7 +3,6 @@
 pub mod cli;
 
 pub mod settings;
-pub mod tools;
 
 pub mod telemetry;
 
