@@ -51,7 +51,7 @@ export const sharedStyles = css`
     gap: 6px;
     min-height: 34px;
     padding: 0 14px;
-    border: 1px solid var(--claw-border);
+    border: 1px solid var(--claw-control-border);
     border-radius: var(--claw-radius-s);
     background: var(--claw-surface);
     color: var(--claw-text);
@@ -265,6 +265,37 @@ export const sharedStyles = css`
     width: 1%;
     text-align: right;
     white-space: nowrap;
+  }
+  @media (max-width: 640px) {
+    /* A row becomes a small sheet: each value with the name of its column. */
+    thead {
+      display: none;
+    }
+    tbody tr {
+      display: grid;
+      gap: 4px;
+      padding: 12px 16px;
+    }
+    tbody tr:first-child {
+      border-top: 0;
+    }
+    td,
+    td.actions {
+      display: flex;
+      justify-content: space-between;
+      gap: 16px;
+      width: auto;
+      padding: 0;
+      text-align: right;
+    }
+    td:empty {
+      display: none;
+    }
+    td[data-label]::before {
+      flex: none;
+      color: var(--claw-text-2);
+      content: attr(data-label);
+    }
   }
   .visually-hidden {
     position: absolute;

@@ -33,7 +33,16 @@ impl Bot {
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         };
         // A bot's token starts with its id.
-        let by_token = || account.secret(BOT_TOKEN)?.expose().split(':').next()?.trim().parse().ok();
+        let by_token = || {
+            account
+                .secret(BOT_TOKEN)?
+                .expose()
+                .split(':')
+                .next()?
+                .trim()
+                .parse()
+                .ok()
+        };
         Self {
             id: id.or_else(by_token).unwrap_or_default(),
             username: identity["username"].as_str().unwrap_or_default().to_owned(),
@@ -89,7 +98,10 @@ fn inbound(update_id: i64, message: Message, edited: bool, bot: &Bot) -> Result<
     let direct = peer.kind == PeerKind::Direct;
     let (raw, entities) = match &message.text {
         Some(text) => (text.as_str(), &message.entities),
-        None => (message.caption.as_deref().unwrap_or_default(), &message.caption_entities),
+        None => (
+            message.caption.as_deref().unwrap_or_default(),
+            &message.caption_entities,
+        ),
     };
     let read = read(raw, entities, bot);
     let attachments = attachments(&message.media);
@@ -100,7 +112,10 @@ fn inbound(update_id: i64, message: Message, edited: bool, bot: &Bot) -> Result<
     if text.is_empty() && attachments.is_empty() && !read.mentioned {
         return Err("nothing to read in it");
     }
-    let reply = message.reply_to_message.as_deref().filter(|reply| is_reply(&message, reply));
+    let reply = message
+        .reply_to_message
+        .as_deref()
+        .filter(|reply| is_reply(&message, reply));
     let message_key = if edited {
         let at = message.edit_date.unwrap_or(message.date);
         format!("edit:{chat}:{}:{at}", message.message_id)
@@ -223,7 +238,11 @@ fn is_reply(message: &Message, reply: &Message) -> bool {
 }
 
 fn quoted(message: &Message, reply: Option<&Message>) -> Option<Quoted> {
-    let quote = message.quote.as_ref().map(|quote| quote.text.clone()).filter(|text| !text.is_empty());
+    let quote = message
+        .quote
+        .as_ref()
+        .map(|quote| quote.text.clone())
+        .filter(|text| !text.is_empty());
     if let Some(reply) = reply {
         let whole = || reply.text.clone().or_else(|| reply.caption.clone()).unwrap_or_default();
         return Some(Quoted {
@@ -257,7 +276,9 @@ fn read(raw: &str, entities: &[Entity], bot: &Bot) -> Read {
     let borders = Borders::new(raw);
     let mut cuts = Vec::new();
     for entity in entities {
-        let Some((start, end)) = borders.range(entity) else { continue };
+        let Some((start, end)) = borders.range(entity) else {
+            continue;
+        };
         let words = &raw[start..end];
         match entity.kind.as_str() {
             "mention" if is_name(words.strip_prefix('@'), bot) => cuts.push((start, end)),

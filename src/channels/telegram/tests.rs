@@ -51,7 +51,10 @@ fn outcome(body: &str) -> WebhookOutcome {
 
 fn message(body: &str) -> Inbound {
     match outcome(body) {
-        WebhookOutcome::Messages { mut messages, reply: None } if messages.len() == 1 => messages.remove(0),
+        WebhookOutcome::Messages {
+            mut messages,
+            reply: None,
+        } if messages.len() == 1 => messages.remove(0),
         other => panic!("not one message: {other:?}"),
     }
 }
@@ -131,12 +134,18 @@ fn a_mention_in_a_forum_topic() {
 fn a_direct_message_and_its_edit() {
     let first = message(include_str!("fixtures/private_text.json"));
     assert_eq!(first.peer.kind, PeerKind::Direct);
-    assert_eq!((first.peer.id.as_str(), first.peer.thread.as_deref()), ("700100200", None));
+    assert_eq!(
+        (first.peer.id.as_str(), first.peer.thread.as_deref()),
+        ("700100200", None)
+    );
     assert_eq!(first.text, "hello 👋");
     assert!(!first.mention.native && !first.edited);
     let edit = message(include_str!("fixtures/edited.json"));
     assert_eq!(edit.message_key.as_deref(), Some("edit:700100200:5:1763800060"));
-    assert_eq!((edit.message_id.as_str(), edit.sent_at, edit.edited), ("5", 1_763_800_060_000, true));
+    assert_eq!(
+        (edit.message_id.as_str(), edit.sent_at, edit.edited),
+        ("5", 1_763_800_060_000, true)
+    );
 }
 
 #[test]
@@ -167,7 +176,10 @@ fn a_photo_counts_once_in_its_largest_size() {
 fn a_place_is_an_attachment_and_words() {
     let place = message(include_str!("fixtures/venue.json"));
     assert_eq!(place.text, "📍 52.5, 13.25 (Café, Main St 1)");
-    assert_eq!((place.attachments[0].kind.as_str(), place.attachments[0].file.as_str()), ("location", "geo:52.5,13.25"));
+    assert_eq!(
+        (place.attachments[0].kind.as_str(), place.attachments[0].file.as_str()),
+        ("location", "geo:52.5,13.25")
+    );
 }
 
 #[test]
@@ -175,7 +187,10 @@ fn other_media() {
     let with = |media: Value| {
         let mut update = json!({"update_id": 1, "message": {"message_id": 2, "date": 3, "chat": {"id": 4, "type": "private"},
             "from": {"id": 4, "first_name": "Ada"}}});
-        update["message"].as_object_mut().expect("an object").extend(media.as_object().expect("an object").clone());
+        update["message"]
+            .as_object_mut()
+            .expect("an object")
+            .extend(media.as_object().expect("an object").clone());
         let message = message(&update.to_string());
         let list: Vec<_> = message
             .attachments
@@ -189,8 +204,14 @@ fn other_media() {
         with(json!({"animation": {"file_id": "g"}, "document": {"file_id": "g", "mime_type": "video/mp4"}})),
         "video g video/mp4"
     );
-    assert_eq!(with(json!({"document": {"file_id": "d", "mime_type": "text/csv"}})), "document d text/csv");
-    assert_eq!(with(json!({"sticker": {"file_id": "s", "is_video": true, "emoji": "👍"}})), "sticker s video/webm");
+    assert_eq!(
+        with(json!({"document": {"file_id": "d", "mime_type": "text/csv"}})),
+        "document d text/csv"
+    );
+    assert_eq!(
+        with(json!({"sticker": {"file_id": "s", "is_video": true, "emoji": "👍"}})),
+        "sticker s video/webm"
+    );
 }
 
 #[test]
@@ -198,14 +219,19 @@ fn a_button_says_its_data_and_is_answered_in_the_response() {
     let WebhookOutcome::Messages { messages, reply } = outcome(include_str!("fixtures/callback_query.json")) else {
         panic!("a button is a message");
     };
-    let [press] = messages.as_slice() else { panic!("one message") };
+    let [press] = messages.as_slice() else {
+        panic!("one message")
+    };
     assert_eq!(press.text, "/deploy yes");
     assert!(press.command && press.mention.native);
     assert_eq!(press.sender.id, "700100200");
     assert_eq!(press.peer.thread.as_deref(), Some("42"));
     assert_eq!(press.event_key, "update:880012350");
     let answer: Value = serde_json::from_str(&reply.expect("an answer").body).expect("JSON");
-    assert_eq!(answer, json!({"method": "answerCallbackQuery", "callback_query_id": "4382bfdwdsb323b2d9"}));
+    assert_eq!(
+        answer,
+        json!({"method": "answerCallbackQuery", "callback_query_id": "4382bfdwdsb323b2d9"})
+    );
 }
 
 #[test]
@@ -219,8 +245,14 @@ fn a_reply_with_a_quote() {
 
 #[test]
 fn what_is_not_for_us() {
-    assert_eq!(ignored(include_str!("fixtures/migrated.json")), "group became a supergroup");
-    assert_eq!(ignored(include_str!("fixtures/my_chat_member.json")), "update kind is not used");
+    assert_eq!(
+        ignored(include_str!("fixtures/migrated.json")),
+        "group became a supergroup"
+    );
+    assert_eq!(
+        ignored(include_str!("fixtures/my_chat_member.json")),
+        "update kind is not used"
+    );
     let joined = r#"{"update_id":1,"message":{"message_id":2,"date":3,"chat":{"id":-5,"type":"group"},
         "from":{"id":7,"first_name":"Ada"},"new_chat_members":[{"id":8}]}}"#;
     assert_eq!(ignored(joined), "nothing to read in it");
@@ -233,24 +265,70 @@ fn what_is_not_for_us() {
 fn names_are_found_by_utf16_offsets_and_taken_out() {
     let check = |text: &str, entities: Value, expected: &str, native: bool, command: bool| {
         let read = message(&said(text, entities));
-        assert_eq!((read.text.as_str(), read.mention.native, read.command), (expected, native, command), "{text}");
+        assert_eq!(
+            (read.text.as_str(), read.mention.native, read.command),
+            (expected, native, command),
+            "{text}"
+        );
     };
     let mention = |offset: usize| json!([{"type": "mention", "offset": offset, "length": 9}]);
     check("👋 @claw_bot go", mention(3), "👋 go", true, false);
     check("@CLAW_bot: go", mention(0), ": go", true, false);
     check("@other_bo go", mention(0), "@other_bo go", false, false);
     check("hey @claw_bot what", mention(4), "hey what", true, false);
-    check("hi Claw", json!([{"type": "text_mention", "offset": 3, "length": 4, "user": {"id": 123_456}}]), "hi", true, false);
-    check("hi Ada", json!([{"type": "text_mention", "offset": 3, "length": 3, "user": {"id": 9}}]), "hi Ada", false, false);
+    check(
+        "hi Claw",
+        json!([{"type": "text_mention", "offset": 3, "length": 4, "user": {"id": 123_456}}]),
+        "hi",
+        true,
+        false,
+    );
+    check(
+        "hi Ada",
+        json!([{"type": "text_mention", "offset": 3, "length": 3, "user": {"id": 9}}]),
+        "hi Ada",
+        false,
+        false,
+    );
     let command = |length: usize| json!([{"type": "bot_command", "offset": 0, "length": length}]);
     check("/status@claw_bot now", command(16), "/status now", true, true);
-    check("/status@other_bot now", command(17), "/status@other_bot now", false, false);
+    check(
+        "/status@other_bot now",
+        command(17),
+        "/status@other_bot now",
+        false,
+        false,
+    );
     check("/status now", command(7), "/status now", false, false);
     // Offsets that lie: inside a character, past the end, overflowing.
-    check("👋👋", json!([{"type": "mention", "offset": 1, "length": 2}]), "👋👋", false, false);
-    check("é", json!([{"type": "mention", "offset": 0, "length": 900}]), "é", false, false);
-    check("ab", json!([{"type": "mention", "offset": usize::MAX, "length": 2}]), "ab", false, false);
-    check("ab", json!([{"type": "mention", "offset": -1, "length": "x"}, 7]), "ab", false, false);
+    check(
+        "👋👋",
+        json!([{"type": "mention", "offset": 1, "length": 2}]),
+        "👋👋",
+        false,
+        false,
+    );
+    check(
+        "é",
+        json!([{"type": "mention", "offset": 0, "length": 900}]),
+        "é",
+        false,
+        false,
+    );
+    check(
+        "ab",
+        json!([{"type": "mention", "offset": usize::MAX, "length": 2}]),
+        "ab",
+        false,
+        false,
+    );
+    check(
+        "ab",
+        json!([{"type": "mention", "offset": -1, "length": "x"}, 7]),
+        "ab",
+        false,
+        false,
+    );
 }
 
 #[test]
@@ -263,8 +341,12 @@ fn a_command_in_a_direct_chat_needs_no_name() {
 #[test]
 fn which_chats_have_threads() {
     let thread = |chat: Value, extra: Value, topics: bool| {
-        let mut message = json!({"message_id": 2, "date": 3, "chat": chat, "from": {"id": 7, "first_name": "A"}, "text": "x"});
-        message.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+        let mut message =
+            json!({"message_id": 2, "date": 3, "chat": chat, "from": {"id": 7, "first_name": "A"}, "text": "x"});
+        message
+            .as_object_mut()
+            .expect("an object")
+            .extend(extra.as_object().expect("an object").clone());
         let mut account = account(json!({}));
         account.identity["hasTopicsEnabled"] = topics.into();
         let body = json!({"update_id": 1, "message": message}).to_string();
@@ -301,12 +383,21 @@ fn hostile_bodies_never_panic() {
         assert!(matches!(parse(body), Err(Malformed { .. })), "{body}");
     }
     assert!(parse(&"[".repeat(100_000)).is_err());
-    let deep = format!("{{\"update_id\":1,\"message\":{}1{}}}", "{\"a\":".repeat(5000), "}".repeat(5000));
+    let deep = format!(
+        "{{\"update_id\":1,\"message\":{}1{}}}",
+        "{\"a\":".repeat(5000),
+        "}".repeat(5000)
+    );
     assert!(parse(&deep).is_err());
-    for message in [json!(null), json!(7), json!([]), json!({}), json!({"chat": 5, "message_id": "7", "from": []}),
+    for message in [
+        json!(null),
+        json!(7),
+        json!([]),
+        json!({}),
+        json!({"chat": 5, "message_id": "7", "from": []}),
         json!({"chat": {"id": 1e300}, "message_id": i64::MAX, "date": i64::MAX}),
-        json!({"chat": {"id": 4}, "message_id": 1, "date": i64::MAX, "text": {"a": 1}, "photo": {"x": []}, "entities": 4})]
-    {
+        json!({"chat": {"id": 4}, "message_id": 1, "date": i64::MAX, "text": {"a": 1}, "photo": {"x": []}, "entities": 4}),
+    ] {
         let body = json!({"update_id": 1, "message": message}).to_string();
         assert!(matches!(parse(&body), Ok(WebhookOutcome::Ignore(_))), "{body}");
     }
@@ -357,7 +448,10 @@ async fn server(answer: impl Fn(&str, &Value) -> (u16, Value) + Send + Sync + 's
 }
 
 fn refusal(code: u16, description: &str) -> (u16, Value) {
-    (code, json!({"ok": false, "error_code": code, "description": description}))
+    (
+        code,
+        json!({"ok": false, "error_code": code, "description": description}),
+    )
 }
 
 fn methods(server: &FakeServer) -> Vec<String> {
@@ -390,8 +484,16 @@ async fn sends_html_with_topic_and_reply() {
 async fn the_general_topic_is_named_for_typing_only() {
     let (server, account) = server(|_, _| (200, json!({"ok": true, "result": {"message_id": 1}}))).await;
     let telegram = telegram();
-    telegram.deliver(&account, &delivery(to(Some("1")), None)).await.expect("sent");
-    telegram.typing().expect("can type").start(&account, &to(Some("1"))).await.expect("shown");
+    telegram
+        .deliver(&account, &delivery(to(Some("1")), None))
+        .await
+        .expect("sent");
+    telegram
+        .typing()
+        .expect("can type")
+        .start(&account, &to(Some("1")))
+        .await
+        .expect("shown");
     let seen = server.seen();
     assert_eq!(seen[0].json().get("message_thread_id"), None);
     assert_eq!(
@@ -407,7 +509,10 @@ async fn markup_that_is_refused_goes_out_as_plain_text() {
         None => (200, json!({"ok": true, "result": {"message_id": 4}})),
     })
     .await;
-    let sent = telegram().deliver(&account, &delivery(to(None), None)).await.expect("sent");
+    let sent = telegram()
+        .deliver(&account, &delivery(to(None), None))
+        .await
+        .expect("sent");
     assert_eq!(sent.message_id, "4");
     assert_eq!(server.seen()[1].json()["text"], "hi");
 }
@@ -419,7 +524,10 @@ async fn a_deleted_topic_falls_back_to_the_chat() {
         None => (200, json!({"ok": true, "result": {"message_id": 4}})),
     })
     .await;
-    telegram().deliver(&account, &delivery(to(Some("42")), None)).await.expect("sent");
+    telegram()
+        .deliver(&account, &delivery(to(Some("42")), None))
+        .await
+        .expect("sent");
     assert_eq!(server.seen().len(), 2);
 }
 
@@ -427,7 +535,10 @@ async fn a_deleted_topic_falls_back_to_the_chat() {
 async fn refusals_by_what_can_be_done() {
     let class = |code: u16, body: Value| async move {
         let (_server, account) = server(move |_, _| (code, body.clone())).await;
-        telegram().deliver(&account, &delivery(to(None), None)).await.expect_err("refused")
+        telegram()
+            .deliver(&account, &delivery(to(None), None))
+            .await
+            .expect_err("refused")
     };
     let body = |code: u16, description: &str| refusal(code, description).1;
     let wait = json!({"ok": false, "error_code": 429, "description": "Too Many Requests: retry after 7", "parameters": {"retry_after": 7}});
@@ -436,15 +547,27 @@ async fn refusals_by_what_can_be_done() {
         other => panic!("{other:?}"),
     }
     let blocked = class(403, body(403, "Forbidden: bot was blocked by the user")).await;
-    assert!(matches!(&blocked, DeliverError::Rejected { message } if message.contains("blocked")), "{blocked:?}");
+    assert!(
+        matches!(&blocked, DeliverError::Rejected { message } if message.contains("blocked")),
+        "{blocked:?}"
+    );
     let unauthorized = class(401, body(401, "Unauthorized")).await;
     assert!(matches!(&unauthorized, DeliverError::Unauthorized { message } if message.contains("BotFather")));
     assert!(!unauthorized.to_string().contains(TOKEN));
     let moved = json!({"ok": false, "error_code": 400, "description": "group upgraded", "parameters": {"migrate_to_chat_id": -100_200}});
     assert_eq!(class(400, moved).await, DeliverError::Moved { to: "-100200".into() });
-    assert!(matches!(class(400, body(400, "Bad Request: chat not found")).await, DeliverError::Rejected { .. }));
-    assert!(matches!(class(502, json!("bad gateway")).await, DeliverError::Retry { .. }));
-    assert!(matches!(class(504, json!("timeout")).await, DeliverError::Unknown { .. }));
+    assert!(matches!(
+        class(400, body(400, "Bad Request: chat not found")).await,
+        DeliverError::Rejected { .. }
+    ));
+    assert!(matches!(
+        class(502, json!("bad gateway")).await,
+        DeliverError::Retry { .. }
+    ));
+    assert!(matches!(
+        class(504, json!("timeout")).await,
+        DeliverError::Unknown { .. }
+    ));
     assert!(matches!(class(200, json!("?")).await, DeliverError::Unknown { .. }));
 }
 
@@ -476,8 +599,14 @@ async fn a_preview_is_replaced_in_place_or_sent_anew_when_gone() {
     })
     .await;
     let telegram = telegram();
-    let same = telegram.deliver(&account, &delivery(to(None), Some("5"))).await.expect("edited");
-    let gone = telegram.deliver(&account, &delivery(to(None), Some("6"))).await.expect("sent");
+    let same = telegram
+        .deliver(&account, &delivery(to(None), Some("5")))
+        .await
+        .expect("edited");
+    let gone = telegram
+        .deliver(&account, &delivery(to(None), Some("6")))
+        .await
+        .expect("sent");
     assert_eq!((same.message_id.as_str(), gone.message_id.as_str()), ("5", "900"));
     assert_eq!(methods(&fake), ["editMessageText", "editMessageText", "sendMessage"]);
 }
@@ -496,7 +625,10 @@ async fn connecting_sets_a_fresh_secret() {
     })
     .await;
     let telegram = telegram();
-    let connected = telegram.connect(&account, "https://acme.test/webhooks/telegram").await.expect("connected");
+    let connected = telegram
+        .connect(&account, "https://acme.test/webhooks/telegram")
+        .await
+        .expect("connected");
     assert_eq!(
         connected.identity,
         json!({"id": "123456", "username": "claw_bot", "name": "Claw", "canReadAllGroupMessages": false, "hasTopicsEnabled": true})
@@ -507,8 +639,16 @@ async fn connecting_sets_a_fresh_secret() {
     assert_eq!(webhook["url"], "https://acme.test/webhooks/telegram");
     assert_eq!(webhook["secret_token"], secret);
     assert!(secret.len() >= 32 && secret.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
-    assert!(webhook["allowed_updates"].as_array().expect("a list").contains(&json!("callback_query")));
-    let again = telegram.connect(&account, "https://acme.test/webhooks/telegram").await.expect("connected");
+    assert!(
+        webhook["allowed_updates"]
+            .as_array()
+            .expect("a list")
+            .contains(&json!("callback_query"))
+    );
+    let again = telegram
+        .connect(&account, "https://acme.test/webhooks/telegram")
+        .await
+        .expect("connected");
     assert_ne!(again.generated["webhookSecret"].expose(), secret);
     telegram.disconnect(&account).await.expect("gone");
     assert_eq!(methods(&fake).last().map(String::as_str), Some("deleteWebhook"));
@@ -517,12 +657,18 @@ async fn connecting_sets_a_fresh_secret() {
 #[tokio::test]
 async fn a_wrong_token_is_told_clearly_and_never_leaves_its_place_in_the_url() {
     let (fake, mut account) = server(|_, _| refusal(401, "Unauthorized")).await;
-    let refused = telegram().connect(&account, "https://acme.test/w").await.expect_err("wrong token");
+    let refused = telegram()
+        .connect(&account, "https://acme.test/w")
+        .await
+        .expect_err("wrong token");
     assert!(matches!(&refused, DeliverError::Unauthorized { message } if message.contains("bot token")));
     assert_eq!(fake.seen().len(), 1);
     for token in ["../../x", "1:a/../b", "nonsense", "1:", ":a", "1:a?b"] {
         account.secrets.insert("botToken".into(), token.into());
-        let refused = telegram().connect(&account, "https://acme.test/w").await.expect_err("no token");
+        let refused = telegram()
+            .connect(&account, "https://acme.test/w")
+            .await
+            .expect_err("no token");
         assert!(matches!(refused, DeliverError::Unauthorized { .. }), "{token}");
     }
     assert_eq!(fake.seen().len(), 1);
@@ -537,7 +683,10 @@ async fn files_are_fetched_within_limits() {
         match (seen.path.contains("/file/"), params["file_id"].as_str()) {
             (true, _) => Reply::text(200, "0123456789"),
             (false, Some("escape")) => Reply::json(200, &json!({"ok": true, "result": {"file_path": "a/../../x"}})),
-            (false, _) => Reply::json(200, &json!({"ok": true, "result": {"file_path": "photos/file_1.jpg", "file_size": 10}})),
+            (false, _) => Reply::json(
+                200,
+                &json!({"ok": true, "result": {"file_path": "photos/file_1.jpg", "file_size": 10}}),
+            ),
         }
     })
     .await;
@@ -551,10 +700,17 @@ async fn files_are_fetched_within_limits() {
             name: None,
             size: None,
         };
-        telegram.media().expect("has media").fetch(&account, &attachment, limit).await
+        telegram
+            .media()
+            .expect("has media")
+            .fetch(&account, &attachment, limit)
+            .await
     };
     let file = fetch("f1", 10).await.expect("fetched");
-    assert_eq!((file.bytes.as_slice(), file.mime_type.as_str(), file.name.as_deref()), (b"0123456789".as_slice(), "image/jpeg", Some("file_1.jpg")));
+    assert_eq!(
+        (file.bytes.as_slice(), file.mime_type.as_str(), file.name.as_deref()),
+        (b"0123456789".as_slice(), "image/jpeg", Some("file_1.jpg"))
+    );
     assert_eq!(fake.seen()[1].path, format!("/file/bot{TOKEN}/photos/file_1.jpg"));
     assert!(matches!(fetch("f1", 9).await, Err(DeliverError::Rejected { .. })));
     assert!(matches!(fetch("escape", 10).await, Err(DeliverError::Rejected { .. })));

@@ -122,13 +122,46 @@ fn kind(content_type: &str, body: &[u8]) -> Kind {
 }
 
 fn convert(html: &str, url: &Url, mode: Mode) -> String {
-    let markdown = html2md::rewriter::writer::convert_html_to_markdown(html, &None, false, &Some(url.clone()))
-        .unwrap_or_else(|_| strip_tags(html));
+    let html = body(html);
+    let mut markdown = html2md::rewrite_html(html, false);
+    if markdown.is_empty() {
+        markdown = strip_tags(html);
+    }
+    let markdown = absolute_links(&markdown, url);
     let markdown = tidy(&markdown);
     match mode {
         Mode::Markdown => markdown,
         Mode::Text => tidy(&plain(&markdown)),
     }
+}
+
+/// From the body on, without the document's own end tag: the converter would show the title as text, and an end
+/// without its beginning as well.
+fn body(html: &str) -> &str {
+    let lower = html.to_ascii_lowercase();
+    let start = lower.find("<body").or_else(|| lower.find("</head>")).unwrap_or(0);
+    let end = lower.trim_end().strip_suffix("</html>").map_or(html.len(), str::len);
+    &html[start..end.max(start)]
+}
+
+/// Targets of links and images, made absolute: the model may want to follow them.
+fn absolute_links(markdown: &str, base: &Url) -> String {
+    let mut text = String::with_capacity(markdown.len());
+    let mut rest = markdown;
+    while let Some(open) = rest.find("](") {
+        let (before, target) = rest.split_at(open + 2);
+        text.push_str(before);
+        let end = target
+            .find(|char: char| char == ')' || char.is_whitespace())
+            .unwrap_or(target.len());
+        match base.join(&target[..end]) {
+            Ok(absolute) if end > 0 => text.push_str(absolute.as_str()),
+            Ok(_) | Err(_) => text.push_str(&target[..end]),
+        }
+        rest = &target[end..];
+    }
+    text.push_str(rest);
+    text
 }
 
 /// Markdown without its marks.

@@ -67,7 +67,10 @@ export class ClawChannelDialog extends LitElement {
     const { manifest } = this;
     if (!manifest) return;
     const data = new FormData(event.target as HTMLFormElement);
-    const text = (name: string) => String(data.get(name) ?? '').trim();
+    const text = (name: string) => {
+      const value = data.get(name);
+      return typeof value === 'string' ? value.trim() : '';
+    };
     const accountId = this.account?.accountId ?? (text('account') || 'default');
     this.error = /^[A-Za-z0-9._-]+$/.test(accountId) ? '' : t.channels.accountIdProblem;
     if (this.error) return;

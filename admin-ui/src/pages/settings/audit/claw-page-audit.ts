@@ -19,6 +19,9 @@ export class ClawPageAudit extends LitElement {
       td {
         vertical-align: top;
       }
+      td.small-text {
+        line-height: 1.6;
+      }
       .when {
         white-space: nowrap;
       }
@@ -105,17 +108,23 @@ export class ClawPageAudit extends LitElement {
           ${this.entries.map(
             (entry) =>
               html`<tr>
-                <td class="when"><claw-time full .at=${entry.at}></claw-time></td>
-                <td class="wrap-anywhere">${entry.actor ?? t.audit.system}</td>
-                <td><code>${entry.action}</code></td>
-                <td class="wrap-anywhere">${entry.target ?? ''}</td>
-                <td class="detail wrap-anywhere small-text muted">${entry.detail ?? ''}</td>
+                <td class="when" data-label=${t.audit.when}><claw-time full .at=${entry.at}></claw-time></td>
+                <td class="wrap-anywhere" data-label=${t.audit.who}>${entry.actor ?? t.audit.system}</td>
+                <td data-label=${t.audit.what}><code>${entry.action}</code></td>
+                ${cell(t.audit.target, entry.target)}
+                ${cell(t.audit.detail, entry.detail)}
               </tr>`,
           )}
         </tbody>
       </table>
     </div>`;
   }
+}
+
+/** An empty cell stays empty, so that narrow screens leave it out. */
+function cell(label: string, value: string | null) {
+  if (value === null) return html`<td></td>`;
+  return html`<td class="detail wrap-anywhere small-text muted" data-label=${label}>${value}</td>`;
 }
 
 declare global {
