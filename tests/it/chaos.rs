@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::support::app::TestApp;
 use crate::support::database::Rows;
+use crate::support::platform::Trouble;
 use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::{Webhooks, status};
 
@@ -22,21 +23,33 @@ use crate::support::webhook::{Webhooks, status};
 const CHATS: u64 = 6;
 
 fn rounds() -> u64 {
-    std::env::var("CLAW_CHAOS_ROUNDS").ok().map_or(20, |text| text.parse().expect("a number of rounds"))
+    std::env::var("CLAW_CHAOS_ROUNDS")
+        .ok()
+        .map_or(20, |text| text.parse().expect("a number of rounds"))
 }
 
 /// Chat id on its platform: even ones are Telegram's, odd ones Slack's.
 fn chat_name(chat: u64) -> String {
-    if chat % 2 == 0 { format!("{}", 700 + chat) } else { format!("D0CHAOS{chat:02}") }
+    if chat.is_multiple_of(2) {
+        format!("{}", 700 + chat)
+    } else {
+        format!("D0CHAOS{chat:02}")
+    }
 }
 
 /// One chat: writes message after message, each until it is acknowledged, as the platforms do.
-async fn write(hooks: Webhooks, chat: u64, tags: Arc<AtomicU64>, stop: Arc<AtomicBool>, accepted: Arc<Mutex<BTreeMap<u64, Vec<u64>>>>) {
+async fn write(
+    hooks: Webhooks,
+    chat: u64,
+    tags: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    accepted: Arc<Mutex<BTreeMap<u64, Vec<u64>>>>,
+) {
     while !stop.load(Ordering::SeqCst) {
         let tag = tags.fetch_add(1, Ordering::SeqCst);
         let text = format!("[slow:{}] #t{tag}", 5 + tag % 25);
         loop {
-            let request = if chat % 2 == 0 {
+            let request = if chat.is_multiple_of(2) {
                 hooks.telegram(tag, i64::try_from(700 + chat).expect("small"), &text)
             } else {
                 hooks.slack(tag, &chat_name(chat), &text)
@@ -57,14 +70,23 @@ async fn write(hooks: Webhooks, chat: u64, tags: Arc<AtomicU64>, stop: Arc<Atomi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_random_moments_nothing_accepted_is_lost_doubled_or_reordered() {
-    let settings = [("CLAWCENTRAL__LIMITS__SWEEP_SECS", "1"), ("CLAWCENTRAL__LIMITS__ATTEMPTS", "1000000")];
+    let settings = [
+        ("CLAWCENTRAL__LIMITS__SWEEP_SECS", "1"),
+        ("CLAWCENTRAL__LIMITS__ATTEMPTS", "1000000"),
+    ];
     let mut app = TestApp::start_with(&json!({}), &settings).await;
     let mut random = rand::rngs::StdRng::seed_from_u64(rand::random());
     let (stop, tags) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(1)));
     let accepted = Arc::new(Mutex::new(BTreeMap::new()));
     let mut writers = JoinSet::new();
     for chat in 0..CHATS {
-        writers.spawn(write(app.webhooks(), chat, tags.clone(), stop.clone(), accepted.clone()));
+        writers.spawn(write(
+            app.webhooks(),
+            chat,
+            tags.clone(),
+            stop.clone(),
+            accepted.clone(),
+        ));
     }
     for _ in 0..rounds() {
         tokio::time::sleep(Duration::from_millis(random.random_range(20..700))).await;
@@ -85,7 +107,7 @@ async fn killed_at_random_moments_nothing_accepted_is_lost_doubled_or_reordered(
     check_inbox(&rows, total).await;
     let answers = check_transcripts(&rows, &accepted).await;
     check_outbox(&app, &rows, &answers).await;
-    println!("{} rounds, {total} accepted, {} answers", rounds(), answers.len());
+    eprintln!("{} rounds, {total} accepted, {} answers", rounds(), answers.len());
 }
 
 /// Every accepted message is one row that is done.
@@ -96,7 +118,11 @@ async fn check_inbox(rows: &Rows, total: usize) {
         *counted.entry(state).or_default() += 1;
     }
     assert_eq!(counted, BTreeMap::from([("done".to_owned(), total)]));
-    assert_eq!(rows.count("inbox WHERE entry_id IS NULL OR run_id IS NULL").await, 0, "done without an entry or a run");
+    assert_eq!(
+        rows.count("inbox WHERE entry_id IS NULL OR run_id IS NULL").await,
+        0,
+        "done without an entry or a run"
+    );
 }
 
 /// Every tag stands in exactly one user entry, in order; each of them has exactly one final answer.
@@ -107,24 +133,39 @@ async fn check_transcripts(rows: &Rows, accepted: &BTreeMap<u64, Vec<u64>>) -> H
     let sessions: Vec<String> = rows.column("SELECT DISTINCT session_id FROM transcript_entry").await;
     assert_eq!(sessions.len() as u64, CHATS);
     for session in sessions {
-        let sql = format!("SELECT body, run_id FROM transcript_entry WHERE session_id = '{session}' AND kind = 'message' ORDER BY seq");
+        let sql = format!(
+            "SELECT body, run_id FROM transcript_entry WHERE session_id = '{session}' AND kind = 'message' ORDER BY seq"
+        );
         let mut order = Vec::new();
         let mut open = None;
         for row in rows.all(&sql).await {
             let body: String = row.try_get("", "body").expect("text");
             let run: Option<String> = row.try_get("", "run_id").expect("text or null");
             let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-            let message = if body["role"].is_string() { &body } else { &body["message"] };
+            let message = if body["role"].is_string() {
+                &body
+            } else {
+                &body["message"]
+            };
             let content = message["content"].to_string();
             match message["role"].as_str() {
                 Some("user") => {
-                    assert!(open.is_none(), "two user entries without an answer between them: {open:?} {content}");
+                    assert!(
+                        open.is_none(),
+                        "two user entries without an answer between them: {open:?} {content}"
+                    );
                     order.extend(tags_of(&content));
                     open = Some(content);
                 }
                 Some("assistant") if message["stopReason"] == "stop" => {
-                    let question = open.take().unwrap_or_else(|| panic!("an answer without a question: {content}"));
-                    assert_eq!(tags_of(&content), tags_of(&question), "the answer is to another question");
+                    let question = open
+                        .take()
+                        .unwrap_or_else(|| panic!("an answer without a question: {content}"));
+                    assert_eq!(
+                        tags_of(&content),
+                        tags_of(&question),
+                        "the answer is to another question"
+                    );
                     let run = run.expect("an answer belongs to a run");
                     assert!(answers.insert(run, content).is_none(), "two final answers of one run");
                 }
@@ -145,12 +186,25 @@ async fn check_transcripts(rows: &Rows, accepted: &BTreeMap<u64, Vec<u64>>) -> H
 
 /// Every reply is sent or unknown; what is sent reached the platform once, only an unknown one may be missing or doubled.
 async fn check_outbox(app: &TestApp, rows: &Rows, answers: &HashMap<String, String>) {
-    assert_eq!(rows.count("outbox WHERE state NOT IN ('sent', 'unknown')").await, 0, "unsent rows");
+    assert_eq!(
+        rows.count("outbox WHERE state NOT IN ('sent', 'unknown')").await,
+        0,
+        "unsent rows"
+    );
     let mut received = HashMap::<String, usize>::new();
-    for call in app.platform.calls().iter().filter(|call| call.done && call.text.contains("re: ")) {
-        *received.entry(tags_of(&call.text).iter().map(|tag| format!("#t{tag} ")).collect()).or_default() += 1;
+    for call in app
+        .platform
+        .calls()
+        .iter()
+        .filter(|call| call.done && call.text.contains("re: "))
+    {
+        *received
+            .entry(tags_of(&call.text).iter().map(|tag| format!("#t{tag} ")).collect())
+            .or_default() += 1;
     }
-    let replies = rows.all("SELECT run_id, state, plain FROM outbox WHERE kind = 'final' ORDER BY id").await;
+    let replies = rows
+        .all("SELECT run_id, state, plain FROM outbox WHERE kind = 'final' ORDER BY id")
+        .await;
     let mut by_run = HashMap::<String, usize>::new();
     for row in replies {
         let run: String = row.try_get("", "run_id").expect("a final reply has a run");
@@ -163,7 +217,10 @@ async fn check_outbox(app: &TestApp, rows: &Rows, answers: &HashMap<String, Stri
         if state == "sent" {
             assert_eq!(times, 1, "a sent reply reached the platform {times} times: {text}");
         } else {
-            assert!(times <= 2, "an unknown reply reached the platform {times} times: {text}");
+            assert!(
+                times <= 2,
+                "an unknown reply reached the platform {times} times: {text}"
+            );
         }
     }
     for run in answers.keys() {
@@ -180,6 +237,37 @@ fn tags_of(text: &str) -> Vec<u64> {
         .collect();
     tags.dedup();
     tags
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_cut_off_while_it_is_sent_is_unknown_and_blocks_nothing() {
+    let mut app = TestApp::start_with(&json!({}), &[("CLAWCENTRAL__LIMITS__SWEEP_SECS", "1")]).await;
+    // The platform takes the message and never says so.
+    app.platform.trouble("sendMessage", Trouble::Silence);
+    assert_eq!(status(app.webhooks().telegram(1, 700, "hello #one")).await, 200);
+    app.platform.call("sendMessage").await;
+    tokio::task::block_in_place(|| {
+        app.binary.kill();
+        app.binary.start();
+    });
+    assert_eq!(status(app.webhooks().telegram(2, 700, "hello #two")).await, 200);
+    app.platform.message("700", "#two").await;
+    app.settled().await;
+    let states: Vec<String> = app
+        .rows()
+        .await
+        .column("SELECT state FROM outbox WHERE kind = 'final' ORDER BY id")
+        .await;
+    assert_eq!(states, ["unknown", "sent"]);
+    let copies = app
+        .platform
+        .messages("700")
+        .into_iter()
+        .filter(|call| call.text.contains("#one"))
+        .count();
+    assert_eq!(copies, 1, "it was not sent blindly again");
+    let (_, activity) = app.owner().get("/api/activity").await;
+    assert_eq!(activity["outbox"][0]["state"], "unknown", "{activity}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +289,10 @@ async fn a_message_that_kills_the_process_every_time_is_dead_after_three_attempt
     }
     tokio::task::block_in_place(|| app.binary.wait_ready());
     let rows = app.rows().await;
-    becomes("the poisonous row", vec!["dead".to_owned()], || async { rows.column("SELECT state FROM inbox").await }).await;
+    becomes("the poisonous row", vec!["dead".to_owned()], || async {
+        rows.column("SELECT state FROM inbox").await
+    })
+    .await;
     let attempts: Vec<i32> = rows.column("SELECT attempts FROM inbox").await;
     assert_eq!(attempts, [3]);
     assert_eq!(app.model.calls().len(), 3);

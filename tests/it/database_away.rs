@@ -14,7 +14,10 @@ async fn webhooks_get_503_with_retry_after_until_it_is_back() {
     let mut cluster = tokio::task::block_in_place(Cluster::start);
     let dir = tempfile::tempdir().unwrap();
     let database = TestDatabase::create_in(&cluster.url()).await;
-    let settings = [("CLAWCENTRAL__DATABASE__ACQUIRE_TIMEOUT_SECS", "2"), ("CLAWCENTRAL__LIMITS__SWEEP_SECS", "1")];
+    let settings = [
+        ("CLAWCENTRAL__DATABASE__ACQUIRE_TIMEOUT_SECS", "2"),
+        ("CLAWCENTRAL__LIMITS__SWEEP_SECS", "1"),
+    ];
     let app = TestApp::start_on(dir, database, &json!({}), &settings).await;
     assert_eq!(status(app.webhooks().telegram(1, 700, "hello #one")).await, 200);
     app.platform.message("700", "#one").await;

@@ -13,7 +13,9 @@ fn text(payload: &Value) -> String {
     match &payload["message"]["content"] {
         Value::String(text) => text.clone(),
         Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
-        _ => payload["delta"].as_str().unwrap_or_default().to_owned(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            payload["delta"].as_str().unwrap_or_default().to_owned()
+        }
     }
 }
 
@@ -33,7 +35,10 @@ async fn chat_send_streams_in_order_and_ends_with_the_whole_text() {
         match payload["state"].as_str() {
             Some("delta") => {
                 let now = text(&payload);
-                assert!(now.len() >= last.len() || !now.starts_with("re:"), "the text went backwards: {last:?} {now:?}");
+                assert!(
+                    now.len() >= last.len() || !now.starts_with("re:"),
+                    "the text went backwards: {last:?} {now:?}"
+                );
                 last = now;
             }
             Some("final") => break payload,
@@ -47,8 +52,16 @@ async fn chat_send_streams_in_order_and_ends_with_the_whole_text() {
     assert_eq!(again["runId"], "run-1");
     assert_ne!(again["status"], "started");
     assert_eq!(app.model.calls().len(), 1);
-    let history = operator.call("chat.history", json!({"sessionKey": "main"})).await.expect("history");
-    let roles: Vec<_> = history["messages"].as_array().unwrap().iter().map(|message| message["role"].clone()).collect();
+    let history = operator
+        .call("chat.history", json!({"sessionKey": "main"}))
+        .await
+        .expect("history");
+    let roles: Vec<_> = history["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["role"].clone())
+        .collect();
     assert_eq!(roles, ["user", "assistant"]);
 }
 
@@ -57,7 +70,10 @@ async fn events_of_a_connection_are_numbered_without_holes() {
     let app = TestApp::start().await;
     let mut operator = app.operator().await;
     operator
-        .call("chat.send", json!({"sessionKey": "main", "message": "#one", "idempotencyKey": "run-1"}))
+        .call(
+            "chat.send",
+            json!({"sessionKey": "main", "message": "#one", "idempotencyKey": "run-1"}),
+        )
         .await
         .expect("accepted");
     let mut next = None;
@@ -79,14 +95,22 @@ async fn an_abort_is_handled_before_the_next_chunk() {
     let app = TestApp::start().await;
     let mut operator = app.operator().await;
     operator
-        .call("chat.send", json!({"sessionKey": "main", "message": "[gate] #one #two", "idempotencyKey": "run-1"}))
+        .call(
+            "chat.send",
+            json!({"sessionKey": "main", "message": "[gate] #one #two", "idempotencyKey": "run-1"}),
+        )
         .await
         .expect("accepted");
     app.model.release(1);
     operator
-        .event("the first chunk", |frame| frame["event"] == "chat" && frame["payload"]["state"] == "delta")
+        .event("the first chunk", |frame| {
+            frame["event"] == "chat" && frame["payload"]["state"] == "delta"
+        })
         .await;
-    let aborted = operator.call("chat.abort", json!({"sessionKey": "main", "runId": "run-1"})).await.expect("abort");
+    let aborted = operator
+        .call("chat.abort", json!({"sessionKey": "main", "runId": "run-1"}))
+        .await
+        .expect("abort");
     assert_eq!(aborted["aborted"], true);
     // No further chunk was released, so nothing but the abort can end the run.
     loop {
@@ -98,7 +122,10 @@ async fn an_abort_is_handled_before_the_next_chunk() {
     }
     becomes("model calls after the abort", 0, || async { app.model.running() }).await;
     operator
-        .call("chat.send", json!({"sessionKey": "main", "message": "hello #again", "idempotencyKey": "run-2"}))
+        .call(
+            "chat.send",
+            json!({"sessionKey": "main", "message": "hello #again", "idempotencyKey": "run-2"}),
+        )
         .await
         .expect("accepted");
     loop {
@@ -121,7 +148,10 @@ async fn agent_answers_twice_on_one_request() {
     let done = operator.answer(&id).await.expect("done");
     assert_eq!(done["status"], "ok");
     assert_eq!(done["result"]["payloads"][0]["text"], "re: #one end");
-    let waited = operator.call("agent.wait", json!({"runId": "agent-1"})).await.expect("wait");
+    let waited = operator
+        .call("agent.wait", json!({"runId": "agent-1"}))
+        .await
+        .expect("wait");
     assert_eq!(waited["status"], "ok");
 }
 
@@ -130,22 +160,40 @@ async fn a_node_is_paired_approved_and_called() {
     let app = TestApp::start().await;
     let device = Device::generate();
     let auth = json!({"token": app.token(OWNER)});
-    let refused = app.node(&device, auth.clone(), COMMANDS).await.err().expect("a new device is not let in");
+    let refused = app
+        .node(&device, auth.clone(), COMMANDS)
+        .await
+        .err()
+        .expect("a new device is not let in");
     assert_eq!(refused["code"], "NOT_PAIRED", "{refused}");
     let mut operator = app.operator().await;
     let request = refused["details"]["requestId"].clone();
-    operator.call("device.pair.approve", json!({"requestId": request})).await.expect("approved");
+    operator
+        .call("device.pair.approve", json!({"requestId": request}))
+        .await
+        .expect("approved");
     let mut node = app.node(&device, auth, COMMANDS).await.expect("paired");
-    let token = node.hello["auth"]["deviceToken"].as_str().expect("a device token").to_owned();
+    let token = node.hello["auth"]["deviceToken"]
+        .as_str()
+        .expect("a device token")
+        .to_owned();
     let pending = operator.call("node.pair.list", json!({})).await.expect("list");
     let surface = &pending["pending"][0];
     assert_eq!(surface["nodeId"], device.id.as_str());
     // Not approved yet: not one command may be called.
     let call = |key: &str| json!({"nodeId": device.id, "command": "system.which", "params": {"bins": ["sh"]}, "idempotencyKey": key});
-    operator.call("node.invoke", call("early")).await.expect_err("the surface is not approved");
-    operator.call("node.pair.approve", json!({"requestId": surface["requestId"]})).await.expect("approved");
+    operator
+        .call("node.invoke", call("early"))
+        .await
+        .expect_err("the surface is not approved");
+    operator
+        .call("node.pair.approve", json!({"requestId": surface["requestId"]}))
+        .await
+        .expect("approved");
     let id = operator.send("node.invoke", call("one")).await;
-    let asked = node.event("an invocation", |frame| frame["event"] == "node.invoke.request").await;
+    let asked = node
+        .event("an invocation", |frame| frame["event"] == "node.invoke.request")
+        .await;
     assert_eq!(asked["payload"]["command"], "system.which");
     node.call(
         "node.invoke.result",
@@ -157,11 +205,24 @@ async fn a_node_is_paired_approved_and_called() {
     assert_eq!(result["ok"], true);
     // The device token alone is enough from now on, and worth nothing after removal.
     drop(node);
-    let mut node = app.node(&device, json!({"deviceToken": token}), COMMANDS).await.expect("the device token connects");
-    operator.call("device.pair.remove", json!({"deviceId": device.id})).await.expect("removed");
+    let mut node = app
+        .node(&device, json!({"deviceToken": token}), COMMANDS)
+        .await
+        .expect("the device token connects");
+    operator
+        .call("device.pair.remove", json!({"deviceId": device.id}))
+        .await
+        .expect("removed");
     assert_eq!(node.closed().await.0, 4001);
-    let refused = app.node(&device, json!({"deviceToken": token}), COMMANDS).await.err().expect("revoked");
-    assert!(refused["details"]["code"] == "AUTH_DEVICE_TOKEN_MISMATCH" || refused["code"] == "NOT_PAIRED", "{refused}");
+    let refused = app
+        .node(&device, json!({"deviceToken": token}), COMMANDS)
+        .await
+        .err()
+        .expect("revoked");
+    assert!(
+        refused["details"]["code"] == "AUTH_DEVICE_TOKEN_MISMATCH" || refused["code"] == "NOT_PAIRED",
+        "{refused}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,16 +230,30 @@ async fn another_user_neither_sees_nor_hears_the_owner() {
     let mut app = TestApp::start().await;
     app.add_user("demo", MEMBER, "member");
     let mut owner = app.operator().await;
-    let mut member = app.operator_as("demo", MEMBER, &["operator.read", "operator.write"]).await.expect("connects");
+    let mut member = app
+        .operator_as("demo", MEMBER, &["operator.read", "operator.write"])
+        .await
+        .expect("connects");
     owner
-        .call("chat.send", json!({"sessionKey": "main", "message": "#secret", "idempotencyKey": "run-1"}))
+        .call(
+            "chat.send",
+            json!({"sessionKey": "main", "message": "#secret", "idempotencyKey": "run-1"}),
+        )
         .await
         .expect("accepted");
     while owner.chat("run-1").await["state"] != "final" {}
-    let history = member.call("chat.history", json!({"sessionKey": "main"})).await.expect("an empty history");
+    let history = member
+        .call("chat.history", json!({"sessionKey": "main"}))
+        .await
+        .expect("an empty history");
     assert_eq!(history["messages"], json!([]));
-    let aborted = member.call("chat.abort", json!({"sessionKey": "main", "runId": "run-1"})).await;
-    assert!(aborted.is_err() || aborted.as_ref().is_ok_and(|answer| answer["aborted"] == false), "{aborted:?}");
+    let aborted = member
+        .call("chat.abort", json!({"sessionKey": "main", "runId": "run-1"}))
+        .await;
+    assert!(
+        aborted.is_err() || aborted.as_ref().is_ok_and(|answer| answer["aborted"] == false),
+        "{aborted:?}"
+    );
     // Whatever the owner's run caused has been sent by now: the member's own answer comes after it.
     let id = member.send("health", json!({})).await;
     member.answer(&id).await.expect("health");
@@ -206,7 +281,10 @@ async fn wrong_tokens_are_refused_and_the_socket_closes() {
         commands: &[],
         device: None,
     };
-    let refused = TestNode::connect(&hello(json!({"token": "wrong"}))).await.err().expect("refused");
+    let refused = TestNode::connect(&hello(json!({"token": "wrong"})))
+        .await
+        .err()
+        .expect("refused");
     assert_eq!(refused["details"]["code"], "AUTH_TOKEN_MISMATCH", "{refused}");
     let refused = TestNode::connect(&hello(json!({}))).await.err().expect("refused");
     assert_eq!(refused["code"], "NOT_PAIRED", "{refused}");

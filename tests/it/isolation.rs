@@ -1,7 +1,7 @@
 //! The second line of defence, on PostgreSQL whatever the rest of the run uses: SQLite has no row-level security.
 
-use serde_json::json;
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement, TransactionTrait};
+use serde_json::json;
 
 use crate::support::app::TestApp;
 use crate::support::database::TestDatabase;
@@ -31,7 +31,9 @@ async fn an_unfiltered_query_sees_its_tenant_only() {
     let database = Database::connect(&app.database.url).await.expect("opens");
     let count = async |table: &str, role: &str, tenant: Option<&str>| -> i64 {
         let tx = database.begin().await.expect("begins");
-        tx.execute_unprepared(&format!("SET LOCAL ROLE {role}")).await.expect("a superuser may become anybody");
+        tx.execute_unprepared(&format!("SET LOCAL ROLE {role}"))
+            .await
+            .expect("a superuser may become anybody");
         if let Some(tenant) = tenant {
             let set = Statement::from_sql_and_values(
                 DbBackend::Postgres,
@@ -41,7 +43,10 @@ async fn an_unfiltered_query_sees_its_tenant_only() {
             tx.query_one_raw(set).await.expect("a setting of ours");
         }
         let counted = tx
-            .query_one_raw(Statement::from_string(DbBackend::Postgres, format!("SELECT count(*) FROM \"{table}\"")))
+            .query_one_raw(Statement::from_string(
+                DbBackend::Postgres,
+                format!("SELECT count(*) FROM \"{table}\""),
+            ))
             .await
             .expect("claw_app may read every owned table")
             .expect("one row");
@@ -51,8 +56,16 @@ async fn an_unfiltered_query_sees_its_tenant_only() {
         let all = rows.count(&format!("\"{table}\"")).await;
         let demo = count(table, "claw_app", Some(&tenants[0])).await;
         let other = count(table, "claw_app", Some(&tenants[1])).await;
-        assert_eq!(count(table, "claw_app", None).await, 0, "{table}: rows without a tenant");
-        assert_eq!(count(table, "claw_app", Some("nobody")).await, 0, "{table}: rows of nobody");
+        assert_eq!(
+            count(table, "claw_app", None).await,
+            0,
+            "{table}: rows without a tenant"
+        );
+        assert_eq!(
+            count(table, "claw_app", Some("nobody")).await,
+            0,
+            "{table}: rows of nobody"
+        );
         assert_eq!(demo + other, all, "{table}: each row belongs to one of the two");
     }
     assert_eq!(count("inbox", "claw_app", Some(&tenants[0])).await, 1);
@@ -60,10 +73,17 @@ async fn an_unfiltered_query_sees_its_tenant_only() {
     // And no writing across: the policy checks new rows too.
     let tx = database.begin().await.expect("begins");
     tx.execute_unprepared("SET LOCAL ROLE claw_app").await.expect("role");
-    tx.execute_unprepared(&format!("SELECT set_config('claw.tenant', '{}', true)", tenants[1])).await.expect("setting");
-    let touched = tx.execute_unprepared("UPDATE inbox SET state = 'dead'").await.expect("allowed, and empty");
+    tx.execute_unprepared(&format!("SELECT set_config('claw.tenant', '{}', true)", tenants[1]))
+        .await
+        .expect("setting");
+    let touched = tx
+        .execute_unprepared("UPDATE inbox SET state = 'dead'")
+        .await
+        .expect("allowed, and empty");
     assert_eq!(touched.rows_affected(), 0);
-    let stolen = tx.execute_unprepared(&format!("UPDATE api_token SET tenant_id = '{}'", tenants[0])).await;
+    let stolen = tx
+        .execute_unprepared(&format!("UPDATE api_token SET tenant_id = '{}'", tenants[0]))
+        .await;
     assert!(stolen.is_err(), "a row may not be moved into another tenant");
 }
 
@@ -88,5 +108,9 @@ async fn the_server_refuses_a_role_that_can_bypass() {
         "neither"
     });
     assert_eq!(ran, "refused", "{}", app.binary.log());
-    assert!(app.binary.log().contains("claw_app"), "it says which role: {}", app.binary.log());
+    assert!(
+        app.binary.log().contains("claw_app"),
+        "it says which role: {}",
+        app.binary.log()
+    );
 }

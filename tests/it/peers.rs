@@ -20,7 +20,11 @@ fn repository() -> PathBuf {
 /// Runs a script to its end; its output is the failure's explanation.
 fn run(command: &mut Command) -> String {
     let output = command.output().expect("the script starts");
-    let text = format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(output.status.success(), "{command:?}\n{text}");
     text
 }
@@ -60,7 +64,11 @@ async fn an_openclaw_node_is_paired_called_and_removed() {
 async fn a_signed_in_browser_sees_the_answer_stream_in() {
     let app = TestApp::start_with(&json!({}), &[]).await;
     let link = app.binary.cli(&["sign-in-link", "--tenant", "demo", "--user", OWNER]);
-    let link = link.split_whitespace().find(|word| word.starts_with("http")).expect("a link").to_owned();
+    let link = link
+        .split_whitespace()
+        .find(|word| word.starts_with("http"))
+        .expect("a link")
+        .to_owned();
     let text = tokio::task::block_in_place(|| {
         run(Command::new("node")
             .arg(repository().join("tests/peers/chat_page.mjs"))

@@ -28,7 +28,9 @@ fn operations(app: &TestApp, ids: &Value) -> Vec<(Method, String, String)> {
             continue;
         }
         for verb in item.as_object().expect("operations").keys() {
-            let Ok(method) = verb.to_ascii_uppercase().parse::<Method>() else { continue };
+            let Ok(method) = verb.to_ascii_uppercase().parse::<Method>() else {
+                continue;
+            };
             if ![Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(&method) {
                 continue;
             }
@@ -61,7 +63,10 @@ async fn owned(app: &TestApp) -> Value {
     assert_eq!(code, 201, "{token}");
     let mut operator = app.operator().await;
     operator
-        .call("chat.send", json!({"sessionKey": "main", "message": MARK, "idempotencyKey": format!("run-{MARK}")}))
+        .call(
+            "chat.send",
+            json!({"sessionKey": "main", "message": MARK, "idempotencyKey": format!("run-{MARK}")}),
+        )
         .await
         .expect("accepted");
     while operator.chat(&format!("run-{MARK}")).await["state"] != "final" {}
@@ -69,7 +74,9 @@ async fn owned(app: &TestApp) -> Value {
 }
 
 fn is_public(method: &Method, path: &str) -> bool {
-    PUBLIC.iter().any(|(verb, open, _)| *open == path && method.as_str().eq_ignore_ascii_case(verb))
+    PUBLIC
+        .iter()
+        .any(|(verb, open, _)| *open == path && method.as_str().eq_ignore_ascii_case(verb))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,15 +103,25 @@ async fn a_token_of_another_tenant_is_nobody_here() {
         if is_public(&method, &path) {
             continue;
         }
-        let here = app.anonymous().request(method.clone(), &url).bearer_auth(app.token(STRANGER)).json(&json!({}));
+        let here = app
+            .anonymous()
+            .request(method.clone(), &url)
+            .bearer_auth(app.token(STRANGER))
+            .json(&json!({}));
         let got = status(here).await;
         assert!(matches!(got, 401 | 403), "{method} {path} with a foreign token: {got}");
         // At their own host the owner's ids do not exist.
-        let there = app.person("other", STRANGER).request(method.clone(), &url).json(&json!({}));
+        let there = app
+            .person("other", STRANGER)
+            .request(method.clone(), &url)
+            .json(&json!({}));
         let response = there.send().await.expect("answers");
         let (code, body) = (response.status().as_u16(), response.text().await.expect("a body"));
         assert!(!body.contains(MARK), "{method} {path} gave another tenant's data");
-        assert!(code != 403 || !path.contains('{'), "{method} {path}: a foreign row is not found, never forbidden");
+        assert!(
+            code != 403 || !path.contains('{'),
+            "{method} {path}: a foreign row is not found, never forbidden"
+        );
         assert!(code < 500, "{method} {path}: {code} {body}");
     }
     assert_eq!(marks(&app).await, before, "somebody else changed the owner's rows");
@@ -117,10 +134,16 @@ async fn another_user_of_the_tenant_sees_nothing_of_the_owners() {
     let ids = owned(&app).await;
     let before = marks(&app).await;
     for (method, path, url) in operations(&app, &ids) {
-        let request = app.person("demo", MEMBER).request(method.clone(), &url).json(&json!({}));
+        let request = app
+            .person("demo", MEMBER)
+            .request(method.clone(), &url)
+            .json(&json!({}));
         let response = request.send().await.expect("answers");
         let (code, body) = (response.status().as_u16(), response.text().await.expect("a body"));
-        assert!(!body.contains(MARK), "{method} {path} gave a member the owner's data: {body}");
+        assert!(
+            !body.contains(MARK),
+            "{method} {path} gave a member the owner's data: {body}"
+        );
         assert!(code < 500, "{method} {path}: {code} {body}");
     }
     assert_eq!(marks(&app).await, before, "a member changed the owner's rows");
@@ -130,8 +153,10 @@ async fn another_user_of_the_tenant_sees_nothing_of_the_owners() {
 async fn marks(app: &TestApp) -> (i64, i64, i64) {
     let rows = app.rows().await;
     (
-        rows.count(&format!("api_token WHERE name = '{MARK}' AND revoked_at IS NULL")).await,
-        rows.count(&format!("transcript_entry WHERE body LIKE '%{MARK}%'")).await,
+        rows.count(&format!("api_token WHERE name = '{MARK}' AND revoked_at IS NULL"))
+            .await,
+        rows.count(&format!("transcript_entry WHERE body LIKE '%{MARK}%'"))
+            .await,
         rows.count("provider WHERE enabled").await,
     )
 }
@@ -153,7 +178,10 @@ async fn no_method_gives_one_user_anothers_data() {
     owned(&app).await;
     let session: Vec<String> = app.rows().await.column("SELECT session_id FROM session").await;
     for (tenant, email) in [("demo", MEMBER), ("other", STRANGER)] {
-        let mut caller = app.operator_as(tenant, email, &["operator.read", "operator.write", "operator.admin"]).await.expect("connects");
+        let mut caller = app
+            .operator_as(tenant, email, &["operator.read", "operator.write", "operator.admin"])
+            .await
+            .expect("connects");
         let methods = methods(&caller.hello);
         for method in methods {
             for key in ["main", "agent:main:main", &session[0]] {
@@ -162,7 +190,10 @@ async fn no_method_gives_one_user_anothers_data() {
                     Err(error) => error,
                 };
                 assert!(answer["closed"].is_null(), "{method} closed the socket of {email}");
-                assert!(!answer.to_string().contains(MARK), "{method} gave {email} the owner's data: {answer}");
+                assert!(
+                    !answer.to_string().contains(MARK),
+                    "{method} gave {email} the owner's data: {answer}"
+                );
             }
         }
     }
@@ -172,18 +203,29 @@ async fn no_method_gives_one_user_anothers_data() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_method_works_without_scopes() {
     let app = TestApp::start().await;
-    let mut caller = app.operator_as("demo", crate::support::app::OWNER, &[]).await.expect("connects");
+    let mut caller = app
+        .operator_as("demo", crate::support::app::OWNER, &[])
+        .await
+        .expect("connects");
     for method in methods(&caller.hello.clone()) {
         // Liveness is for every connection; so is what belongs to the node role, refused by role.
         if method == "health" {
             continue;
         }
         let answer = caller.call(&method, foreign("main")).await;
-        let error = answer.err().unwrap_or_else(|| panic!("{method} answered a caller without scopes"));
+        let error = answer
+            .err()
+            .unwrap_or_else(|| panic!("{method} answered a caller without scopes"));
         let text = error.to_string();
-        assert!(text.contains("missing scope") || text.contains("unauthorized role"), "{method}: {text}");
+        assert!(
+            text.contains("missing scope") || text.contains("unauthorized role"),
+            "{method}: {text}"
+        );
         if error["closed"] == true {
-            caller = app.operator_as("demo", crate::support::app::OWNER, &[]).await.expect("connects");
+            caller = app
+                .operator_as("demo", crate::support::app::OWNER, &[])
+                .await
+                .expect("connects");
         }
     }
 }
