@@ -25,7 +25,14 @@ grep -q 'gateway connected' "$log" && die "a new device was let in without appro
 device=$(client node node identity --json 2>/dev/null | holds 'j.deviceId') || die "identity"
 request=$(operator devices list --json | holds "j.pending.find((p) => p.deviceId === '$device').requestId") || die "pending device"
 operator devices approve "$request" --json >/dev/null || die "approve the device"
-until_log "$log" 'gateway connected'
+# Told to wait and retry, the node comes back by itself; another server's node has to be started again.
+for _ in $(seq 1 75); do grep -q 'gateway connected' "$log" && break; sleep 0.2; done
+if ! grep -q 'gateway connected' "$log"; then
+    [ "${RESTART_NODE:-0}" = 1 ] || die "the node did not reconnect after its approval"
+    stop
+    start "$GATEWAY_TOKEN" node run "${endpoint[@]}" --display-name peer-node
+    until_log "$log" 'gateway connected'
+fi
 
 until_holds "(Array.isArray(j) ? j : j.pending).some((p) => p.nodeId === '$device')" operator nodes pending --json
 surface=$(holds "(Array.isArray(j) ? j : j.pending).find((p) => p.nodeId === '$device').requestId" <"$WORK/polled.json")
