@@ -88,6 +88,11 @@ impl From<Error> for WireError {
         if matches!(code, Code::Unavailable) {
             tracing::warn!(error = &error as &dyn std::error::Error, "storage refused a gateway call");
         }
+        if let Error::Forbidden(message) = &error
+            && let Some(scope) = message.strip_prefix("missing scope: ")
+        {
+            return Self::missing_scope(scope);
+        }
         let mut wire = Self::new(code.wire(), error.to_string());
         if code.retryable() {
             wire.retryable = Some(true);
