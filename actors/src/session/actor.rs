@@ -97,7 +97,7 @@ pub(crate) struct SessionActor {
 
 impl SessionActor {
     pub(crate) fn new(home: Home) -> Self {
-        let agent_id = key::parse(home.key.as_str()).map_or(key::DEFAULT_AGENT, |parsed| parsed.agent_id).to_owned();
+        let agent_id = key::agent_of(&home.key).to_owned();
         Self {
             home,
             agent_id,
