@@ -76,7 +76,7 @@ async fn agent(call: Call, params: AgentParams) -> Result<Value, WireError> {
     | Accepted::InFlight { run_id, session_key }
     | Accepted::Ended { run_id, session_key, .. }) = accepted;
     call.answer_early(&json!({
-        "runId": run_id, "sessionKey": session_key, "agentId": key::agent_id(&session_key),
+        "runId": run_id, "sessionKey": session_key, "agentId": key::agent_id(session_key.as_str()),
         "status": "accepted", "acceptedAt": now_ms(),
     }))
     .await?;
