@@ -10,12 +10,12 @@ use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpServer};
 use anyhow::Context as _;
+use claw_actors::gateway::{GatewaySettings, GatewayState};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
 use super::{tls, wire};
 use crate::http;
-use crate::http::gateway_socket::GatewayState;
 use crate::http::health;
 use crate::http::state::AppState;
 use crate::settings::Settings;
@@ -69,10 +69,13 @@ pub(super) fn serve(
 ) -> anyhow::Result<Vec<ServerHandle>> {
     telemetry::metrics();
     let limits = settings.http.clone();
-    let gateway = Data::new(GatewayState {
-        services: state.services.clone(),
-        directory: state.directory.clone(),
-    });
+    let gateway = Data::new(GatewayState::new(
+        state.services.clone(),
+        state.directory.clone(),
+        GatewaySettings {
+            allowed_origins: state.allowed_origins.clone(),
+        },
+    ));
     let user_timeout = Duration::from_secs(limits.tcp_user_timeout_secs);
     let mut server = HttpServer::new(move || {
         App::new()

@@ -79,7 +79,7 @@ impl ClientFacts {
 
     /// A page of the tenant's own web interface.
     pub fn same_origin(&self) -> bool {
-        self.origin.as_deref() == Some(self.own_origin.as_str())
+        !self.own_origin.is_empty() && self.origin.as_deref() == Some(self.own_origin.as_str())
     }
 }
 
