@@ -27,7 +27,7 @@ use tokio_util::codec::Decoder;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Answers the upgrade and starts the connection on this worker. Tenant, address and cookie were resolved before.
-pub fn upgrade(
+pub(crate) fn upgrade(
     request: &HttpRequest,
     payload: web::Payload,
     state: &GatewayState,

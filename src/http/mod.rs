@@ -2,6 +2,7 @@
 
 pub mod state;
 
+
 mod client;
 mod rate;
 mod tenant;
@@ -18,12 +19,22 @@ mod webhooks;
 
 mod trace;
 
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
 use actix_web::middleware::{Compress, DefaultHeaders, from_fn};
 use actix_web::web::{self, Data, PathConfig, QueryConfig, ServiceConfig};
 use actix_web::{guard, http::header};
 
 use crate::error::{ApiError, path_error, query_error};
 use state::AppState;
+
+/// The OpenAPI document of the REST API, JSON.
+pub fn openapi() -> String {
+    api::openapi::document()
+}
 
 /// Every route of the process.
 pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {

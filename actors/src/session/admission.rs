@@ -140,7 +140,7 @@ async fn gate(
     inbound: Inbound,
 ) -> Result<Admitted> {
     let head = facts.services.conversation.head(facts.scope, facts.session).await?;
-    let agent_id = key::parse(facts.session.as_str()).map_or(key::DEFAULT_AGENT, |parsed| parsed.agent_id);
+    let agent_id = key::agent_of(facts.session);
     let agent = facts.settings.agents.iter().find(|agent| agent.id == agent_id);
     let mentions = agent.map_or_else(MentionPatterns::default, MentionPatterns::of);
     let activation = head.as_ref().and_then(|head| Activation::of(&head.entry));

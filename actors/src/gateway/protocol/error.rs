@@ -74,7 +74,7 @@ impl WireError {
     /// Something the runtime could not do and the caller cannot change. The chain goes to the log under the id.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         let error_id = claw_entities::ids::new_id();
-        tracing::error!(error, error_id, "a gateway call failed");
+        tracing::error!(error = %error, error_id, "a gateway call failed");
         Self::unavailable(format!("internal error (error id {error_id})")).details(json!({"errorId": error_id}))
     }
 }
