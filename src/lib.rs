@@ -1,7 +1,6 @@
 //! The edge of ClawCentral: everything that opens a socket, wired to the runtime in `boot`; and the command line.
 
 pub mod settings;
-pub mod tools;
 
 pub mod telemetry;
 
