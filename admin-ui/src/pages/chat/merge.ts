@@ -43,6 +43,7 @@ function isStored(local: ChatMessage, newcomers: readonly ChatMessage[]): boolea
   const runId = local.__openclaw?.runId;
   return newcomers.some((message) => {
     if (message.role !== local.role) return false;
+    if (local.stopReason === 'error') return message.stopReason === 'error';
     if (runId !== undefined && ownerOf(message) === runId && hasBody(message)) return true;
     return messageText(message) === messageText(local);
   });
