@@ -1,4 +1,6 @@
-//! The edge of ClawCentral: everything that opens a socket, wired to the runtime in `boot`; and the command line.
+//! The edge of ClawCentral: everything that opens a socket, the command line, and `boot`, which wires them.
+
+pub mod cli;
 
 pub mod settings;
 
@@ -8,12 +10,10 @@ pub mod boot;
 
 pub mod http;
 
+pub mod error;
+
 pub mod channels;
 pub mod providers;
 pub mod tools;
 
 pub mod egress;
-
-pub mod cli;
-
-pub mod error;

@@ -34,7 +34,8 @@ pub(super) struct Listeners {
 pub(super) fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
     let backlog = settings.http.backlog;
     let plain = listener("http.listen", settings.http.listen, backlog)?;
-    let optional = |key, address: Option<SocketAddr>| address.map(|address| listener(key, address, backlog)).transpose();
+    let optional =
+        |key, address: Option<SocketAddr>| address.map(|address| listener(key, address, backlog)).transpose();
     let tls = optional("http.tls.listen", settings.http.tls.listen)?;
     let metrics = optional("telemetry.metrics_listen", settings.telemetry.metrics_listen)?;
     Ok(Listeners {

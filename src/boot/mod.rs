@@ -16,6 +16,7 @@ use claw_actors::supervisor::directory::Directory;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::cli;
 use crate::http::state::{AppState, Readiness};
 use crate::settings::{Profile, Settings, Urls};
 use crate::telemetry;
@@ -82,7 +83,13 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     } = wire::wire(&settings).await?;
     let urls = Urls::new(&settings.http, bound);
     let ready = Readiness::default();
-    let state = AppState::new(services.clone(), directory.clone(), &settings, urls.clone(), ready.clone());
+    let state = AppState::new(
+        services.clone(),
+        directory.clone(),
+        &settings,
+        urls.clone(),
+        ready.clone(),
+    );
     let (tls_addr, metrics_addr) = (listeners.tls_addr, listeners.metrics_addr);
     let servers = listen::serve(listeners, &settings, Data::new(state), &stop)?;
     ready.set(true);
@@ -123,10 +130,15 @@ impl Running {
     }
 }
 
-/// What a person sees after the start.
+/// Prints the way in while the development tenant's owner has no other.
 async fn welcome(running: &Running, settings: &Settings) -> anyhow::Result<()> {
-    let _ = (running, settings.profile == Profile::Development);
-    Ok(())
+    let (Profile::Development, Some(slug)) = (settings.profile, &settings.http.default_tenant) else {
+        return Ok(());
+    };
+    let config = &running.services.config;
+    cli::print_owner_sign_in_link(config, settings, running.addr, slug)
+        .await
+        .context("cannot make a sign-in link")
 }
 
 /// A server on threads of its own, for tests.

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::egress::{Egress, EgressSettings};
 use crate::settings::{Profile, Settings};
+use crate::{channels, cli, providers, tools};
 
 pub(super) struct Wired {
     pub services: Services,
@@ -32,9 +33,16 @@ pub(super) struct Wired {
 pub(super) async fn wire(settings: &Settings) -> anyhow::Result<Wired> {
     let db = open(settings).await?;
     let replica = replica(settings);
-    let leases = Leases::new(db.clone(), replica.clone(), Duration::from_secs(settings.limits.lease_secs));
+    let leases = Leases::new(
+        db.clone(),
+        replica.clone(),
+        Duration::from_secs(settings.limits.lease_secs),
+    );
     leases.announce().await?;
     let config = config(settings, &db).await?;
+    if settings.profile == Profile::Development {
+        cli::seed(&config).await.context("cannot make the first tenant")?;
+    }
     let services = Services {
         writer: Writer::start(db.clone()),
         conversation: ConversationService::new(db.clone()),
@@ -86,12 +94,20 @@ async fn config(settings: &Settings, db: &Db) -> anyhow::Result<ConfigService> {
 
 /// Every adapter of this process.
 fn ports(settings: &Settings) -> anyhow::Result<Ports> {
-    let rules = settings.egress.allow_private.iter().map(|rule| EgressSettings::parse_rule(rule));
+    let rules = settings
+        .egress
+        .allow_private
+        .iter()
+        .map(|rule| EgressSettings::parse_rule(rule));
     let allow_private = rules
         .collect::<Result<_, _>>()
         .map_err(|reason| anyhow::anyhow!("egress.allow_private: {reason}"))?;
-    let _egress = Egress::new(EgressSettings { allow_private });
-    Ok(Ports::default())
+    let egress = Egress::new(EgressSettings { allow_private });
+    Ok(Ports::new(
+        channels::all(&egress),
+        providers::all(&egress),
+        tools::all(&egress),
+    ))
 }
 
 /// Threads for HTTP, and as many for actors.

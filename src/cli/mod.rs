@@ -84,7 +84,10 @@ pub fn run() -> ExitCode {
 fn execute(command: Command) -> Result<(), CliError> {
     // Neither needs a database, and the document needs no settings.
     let command = match command {
-        Command::Openapi => return openapi::run(),
+        Command::Openapi => {
+            openapi::run();
+            return Ok(());
+        }
         Command::Serve => return serve::run(Settings::load()?),
         other => other,
     };

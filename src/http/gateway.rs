@@ -59,7 +59,11 @@ async fn identity(
             return Ok(None);
         };
         // A spent cookie is no reason to refuse: the page may hold a token.
-        return Ok(state.services.config.authenticate_web_session(&tenant.id, &cookie).await?);
+        return Ok(state
+            .services
+            .config
+            .authenticate_web_session(&tenant.id, &cookie)
+            .await?);
     }
     if state.allowed_origins.iter().any(|allowed| allowed == origin) {
         return Ok(None);

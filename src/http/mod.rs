@@ -2,6 +2,7 @@
 
 pub mod state;
 
+
 mod client;
 mod rate;
 mod tenant;
@@ -18,12 +19,22 @@ mod webhooks;
 
 mod trace;
 
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
 use actix_web::middleware::{Compress, DefaultHeaders, from_fn};
 use actix_web::web::{self, Data, PathConfig, QueryConfig, ServiceConfig};
 use actix_web::{guard, http::header};
 
 use crate::error::{ApiError, path_error, query_error};
 use state::AppState;
+
+/// The OpenAPI document of the REST API, JSON.
+pub fn openapi() -> String {
+    api::openapi::document()
+}
 
 /// Every route of the process.
 pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
@@ -38,13 +49,15 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
         .route("/readyz", readable().to(health::ready))
         .route("/metrics", web::get().to(health::metrics))
         // OpenClaw clients.
-        .service(
-            web::resource("/gateway/ws")
-                .route(web::get().to(gateway::socket)),
-        )
+        .service(web::resource("/gateway/ws").route(web::get().to(gateway::socket)))
         .route("/gateway/ws/j/{code}", web::get().to(gateway::join))
         .route("/j/{code}", web::get().to(gateway::join))
-        .route("/", web::get().guard(guard::fn_guard(gateway::wants_upgrade)).to(gateway::socket))
+        .route(
+            "/",
+            web::get()
+                .guard(guard::fn_guard(gateway::wants_upgrade))
+                .to(gateway::socket),
+        )
         // Messaging platforms.
         .service(webhook("/webhooks/{path}"))
         .service(webhook("/webhooks/{path}/{account}"));
@@ -103,7 +116,9 @@ fn webhook(path: &str) -> actix_web::Resource {
 /// Paths that adapters have beside `/webhooks/…`.
 fn extra_paths(state: &AppState) -> impl Iterator<Item = &'static str> {
     let channels = state.services.ports.channels();
-    channels.iter().flat_map(|channel| channel.manifest().extra_paths.iter().copied())
+    channels
+        .iter()
+        .flat_map(|channel| channel.manifest().extra_paths.iter().copied())
 }
 
 async fn nothing() -> Result<actix_web::HttpResponse, ApiError> {

@@ -84,7 +84,7 @@ pub(super) fn run<D: Dialect>(
     dialect: D,
 ) -> BoxStream<'static, ModelEvent> {
     let call = Call {
-        stage: Stage::Ready(request),
+        stage: Stage::Ready(Box::new(request)),
         callee,
         intake: Intake::new(dialect),
         first_byte_due: None,
@@ -97,7 +97,7 @@ pub(super) fn run<D: Dialect>(
 }
 
 enum Stage {
-    Ready(Result<egress::Request, EgressError>),
+    Ready(Box<Result<egress::Request, EgressError>>),
     Reading(BoxStream<'static, Result<Bytes, EgressError>>),
     Over,
 }
@@ -117,7 +117,7 @@ impl<D: Dialect> Call<D> {
                 return Some(event);
             }
             match std::mem::replace(&mut self.stage, Stage::Over) {
-                Stage::Ready(request) => self.open(request).await,
+                Stage::Ready(request) => self.open(*request).await,
                 Stage::Reading(body) => self.read(body).await,
                 Stage::Over => return None,
             }

@@ -5,5 +5,14 @@
 
 mod support;
 
+mod chaos;
+mod database_away;
+mod gateway_flow;
+mod isolation;
+mod peers;
+mod provider_failures;
+mod session_order;
 mod signature_vectors;
+mod tenancy;
 mod tidy;
+mod webhook_flow;

@@ -27,14 +27,20 @@ async fn what_arrives_during_a_turn_is_collected_into_one_more() {
     assert_eq!(status(app.webhooks().telegram(1, 700, "[gate] #first")).await, 200);
     app.model.asked("#first").await;
     for number in 2..5 {
-        assert_eq!(status(app.webhooks().telegram(number, 700, &format!("#m{number}"))).await, 200);
+        assert_eq!(
+            status(app.webhooks().telegram(number, 700, &format!("#m{number}"))).await,
+            200
+        );
     }
     app.model.release(100);
     app.settled().await;
     let calls = app.model.calls();
     assert_eq!(calls.len(), 2, "one turn for the first, one for the rest");
     let joined = question(&calls[1]);
-    let places: Vec<_> = ["#m2", "#m3", "#m4"].iter().map(|tag| joined.find(tag).expect("it is in there")).collect();
+    let places: Vec<_> = ["#m2", "#m3", "#m4"]
+        .iter()
+        .map(|tag| joined.find(tag).expect("it is in there"))
+        .collect();
     assert!(places.is_sorted(), "{joined}");
     assert_eq!(app.rows().await.count("inbox WHERE state = 'done'").await, 4);
 }
@@ -43,7 +49,10 @@ async fn what_arrives_during_a_turn_is_collected_into_one_more() {
 async fn a_stuck_chat_does_not_stop_another() {
     let app = TestApp::start().await;
     for (update, chat) in (1..5).zip(900..) {
-        assert_eq!(status(app.webhooks().telegram(update, chat, "[hang] #stuck")).await, 200);
+        assert_eq!(
+            status(app.webhooks().telegram(update, chat, "[hang] #stuck")).await,
+            200
+        );
     }
     becomes("hung model calls", 4, || async { app.model.running() }).await;
     assert_eq!(status(app.webhooks().telegram(50, 700, "hello #free")).await, 200);

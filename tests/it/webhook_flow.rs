@@ -16,7 +16,12 @@ async fn a_telegram_message_is_answered_on_telegram() {
     assert!(reply.method == "sendMessage" || reply.method == "editMessageText");
     app.settled().await;
     assert_eq!(app.rows().await.count("inbox WHERE state = 'done'").await, 1);
-    assert_eq!(app.rows().await.count("outbox WHERE state = 'sent'").await, 1);
+    let ids: Vec<String> = app
+        .rows()
+        .await
+        .column("SELECT message_id FROM outbox WHERE state = 'sent'")
+        .await;
+    assert_eq!(ids, [reply.message_id], "the platform's id is kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,13 +70,30 @@ async fn a_wrong_proof_is_401_and_nothing_is_stored() {
     let secret = "x-telegram-bot-api-secret-token";
     let refused = [
         ("no Telegram secret", hooks.post("/webhooks/telegram", telegram.clone())),
-        ("wrong Telegram secret", hooks.post("/webhooks/telegram", telegram.clone()).header(secret, "wrong")),
-        ("Telegram secret twice", hooks.telegram_body(&telegram_update(1, 700, "hello")).header(secret, "wrong")),
+        (
+            "wrong Telegram secret",
+            hooks
+                .post("/webhooks/telegram", telegram.clone())
+                .header(secret, "wrong"),
+        ),
+        (
+            "Telegram secret twice",
+            hooks
+                .telegram_body(&telegram_update(1, 700, "hello"))
+                .header(secret, "wrong"),
+        ),
         ("no Slack signature", hooks.post("/webhooks/slack", slack.to_string())),
         ("wrong Slack secret", hooks.slack_body(&slack, "wrong")),
-        ("stale Slack time", hooks.post("/webhooks/slack", slack.to_string())
-            .header("x-slack-request-timestamp", "1531420618")
-            .header("x-slack-signature", "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503")),
+        (
+            "stale Slack time",
+            hooks
+                .post("/webhooks/slack", slack.to_string())
+                .header("x-slack-request-timestamp", "1531420618")
+                .header(
+                    "x-slack-signature",
+                    "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
+                ),
+        ),
     ];
     for (what, request) in refused {
         assert_eq!(status(request).await, 401, "{what}");
@@ -102,7 +124,10 @@ async fn malformed_bodies_are_4xx_and_nothing_is_stored() {
         ("no JSON", b"hello".to_vec()),
         ("cut JSON", br#"{"update_id": 1, "message": {"#.to_vec()),
         ("deep JSON", deep.into_bytes()),
-        ("not UTF-8", b"{\"update_id\":1,\"message\":{\"text\":\"\xff\xfe\"}}".to_vec()),
+        (
+            "not UTF-8",
+            b"{\"update_id\":1,\"message\":{\"text\":\"\xff\xfe\"}}".to_vec(),
+        ),
         ("wrong types", br#"{"update_id":"one","message":7}"#.to_vec()),
     ];
     for (what, body) in bodies {
@@ -134,7 +159,10 @@ async fn a_reply_the_platform_refuses_does_not_block_the_next() {
     let app = TestApp::start().await;
     app.platform.trouble(
         "sendMessage",
-        Trouble::Answer(403, json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked by the user"})),
+        Trouble::Answer(
+            403,
+            json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked by the user"}),
+        ),
     );
     assert_eq!(status(app.webhooks().telegram(1, 700, "hello #one")).await, 200);
     app.settled().await;

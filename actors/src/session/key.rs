@@ -150,6 +150,11 @@ pub fn resolve(raw: &str, default_agent: &str) -> Result<SessionKey> {
     Ok(under(agent, &lower(rest)))
 }
 
+/// The agent a key belongs to.
+pub fn agent_of(key: &SessionKey) -> &str {
+    parse(key.as_str()).map_or(DEFAULT_AGENT, |parsed| parsed.agent_id)
+}
+
 /// Takes a key apart. `None` when it does not start with `agent:<agent>:`.
 pub fn parse(key: &str) -> Option<Parsed<'_>> {
     let (agent_id, rest) = key.strip_prefix("agent:")?.split_once(':')?;

@@ -230,6 +230,13 @@ impl Queue {
             .collect()
     }
 
+    /// Takes one waiting item out. `false` when it does not wait here.
+    pub fn remove(&mut self, inbox_id: &str) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|held| held.item.inbox_id != inbox_id);
+        self.waiting.len() < before
+    }
+
     fn mode(&self, item: &Item) -> QueueMode {
         item.mode.unwrap_or(self.settings.mode)
     }

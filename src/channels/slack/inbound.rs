@@ -208,7 +208,7 @@ fn sender(message: &Event) -> Sender {
 /// The kind of a room; without `channel_type` (mentions have none) by the first letter of its id.
 pub(super) fn kind(channel_type: &str, channel: &str) -> PeerKind {
     match (channel_type, channel.as_bytes().first()) {
-        ("im", _) => PeerKind::Direct,
+        ("im" | "app_home", _) => PeerKind::Direct,
         ("mpim", _) => PeerKind::Group,
         ("", Some(b'D')) => PeerKind::Direct,
         _ => PeerKind::Channel,

@@ -81,7 +81,7 @@ fn safe(path: &str) -> bool {
     !path.is_empty()
         && path.split('/').all(|part| {
             !part.is_empty()
-                && part.trim_matches('.') != ""
+                && !part.trim_matches('.').is_empty()
                 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._- ".contains(&b))
         })
 }

@@ -2,7 +2,9 @@
 //! `update_id` tombstone is the replay guard.
 
 mod api;
+mod attached;
 mod connect;
+mod entities;
 mod inbound;
 mod media;
 mod outbound;

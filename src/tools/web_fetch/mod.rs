@@ -131,7 +131,7 @@ impl WebFetch {
     }
 
     async fn fetch(&self, url: &str, mode: Mode) -> Result<Page, ToolOutput> {
-        let answer = self.ask(url).await.map_err(|error| refusal(error))?;
+        let answer = self.ask(url).await.map_err(refusal)?;
         if !answer.is_success() {
             return Err(self.error_page(answer).await);
         }

@@ -22,7 +22,13 @@ pub(crate) const OWNER: &str = "owner@demo.local";
 pub(crate) const MEMBER: &str = "member@demo.local";
 pub(crate) const STRANGER: &str = "owner@other.local";
 /// All scopes an operator may ask for.
-pub(crate) const ALL_SCOPES: &[&str] = &["operator.admin", "operator.read", "operator.write", "operator.approvals", "operator.pairing"];
+pub(crate) const ALL_SCOPES: &[&str] = &[
+    "operator.admin",
+    "operator.read",
+    "operator.write",
+    "operator.approvals",
+    "operator.pairing",
+];
 
 /// The server under test and everything around it. Dropped, it checks that no actor panicked.
 pub(crate) struct TestApp {
@@ -50,13 +56,21 @@ impl TestApp {
 
     /// As [`TestApp::start`]; `extra` is merged over the owner's OpenClaw configuration, `settings` are variables.
     pub(crate) async fn start_with(extra: &Value, settings: &[(&str, &str)]) -> Self {
-        let dir = tempfile::Builder::new().prefix("claw-it").tempdir().expect("a temporary folder");
+        let dir = tempfile::Builder::new()
+            .prefix("claw-it")
+            .tempdir()
+            .expect("a temporary folder");
         let database = TestDatabase::create(dir.path()).await;
         Self::start_on(dir, database, extra, settings).await
     }
 
     /// As [`TestApp::start_with`] on a database of the caller's.
-    pub(crate) async fn start_on(dir: TempDir, database: TestDatabase, extra: &Value, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start_on(
+        dir: TempDir,
+        database: TestDatabase,
+        extra: &Value,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let mut binary = Binary::new(dir.path(), &database.url, settings);
         binary.start();
         let mut app = Self {
@@ -104,7 +118,8 @@ impl TestApp {
 
     /// Adds a person to a tenant and makes a token for them.
     pub(crate) fn add_user(&mut self, tenant: &str, email: &str, role: &str) {
-        self.binary.cli(&["user", "create", "--tenant", tenant, "--email", email, "--role", role]);
+        self.binary
+            .cli(&["user", "create", "--tenant", tenant, "--email", email, "--role", role]);
         self.add_token(tenant, email);
     }
 
@@ -115,18 +130,26 @@ impl TestApp {
     }
 
     fn add_token(&mut self, tenant: &str, email: &str) {
-        let token = self.binary.cli(&["token", "create", "--tenant", tenant, "--user", email]);
+        let token = self
+            .binary
+            .cli(&["token", "create", "--tenant", tenant, "--user", email]);
         self.tokens.insert(email.to_owned(), token);
     }
 
     pub(crate) fn token(&self, email: &str) -> &str {
-        self.tokens.get(email).unwrap_or_else(|| panic!("the test made no token for {email}"))
+        self.tokens
+            .get(email)
+            .unwrap_or_else(|| panic!("the test made no token for {email}"))
     }
 
     /// `Host` of a tenant.
     pub(crate) fn host(&self, tenant: &str) -> String {
         let port = self.binary.address().port();
-        if tenant == "demo" { format!("127.0.0.1:{port}") } else { format!("{tenant}.localhost:{port}") }
+        if tenant == "demo" {
+            format!("127.0.0.1:{port}")
+        } else {
+            format!("{tenant}.localhost:{port}")
+        }
     }
 
     /// Somebody without any proof.
@@ -169,7 +192,9 @@ impl TestApp {
 
     /// The owner's command-line client: a token, no device.
     pub(crate) async fn operator(&self) -> TestNode {
-        self.operator_as("demo", OWNER, ALL_SCOPES).await.expect("the owner's token connects")
+        self.operator_as("demo", OWNER, ALL_SCOPES)
+            .await
+            .expect("the owner's token connects")
     }
 
     /// A command-line client of some person.

@@ -38,11 +38,18 @@ impl Binary {
         let mut all = vec![
             ("CLAWCENTRAL_PROFILE".to_owned(), "development".to_owned()),
             ("CLAWCENTRAL__HTTP__LISTEN".to_owned(), format!("127.0.0.1:{port}")),
-            ("CLAWCENTRAL__HTTP__PUBLIC_URL".to_owned(), format!("http://localhost:{port}")),
+            (
+                "CLAWCENTRAL__HTTP__PUBLIC_URL".to_owned(),
+                format!("http://localhost:{port}"),
+            ),
             ("CLAWCENTRAL__DATABASE__URL".to_owned(), database_url.to_owned()),
             ("CLAWCENTRAL__TELEMETRY__FILTER".to_owned(), "info".to_owned()),
         ];
-        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        all.extend(
+            settings
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         Self {
             dir: dir.to_owned(),
             port,
@@ -113,7 +120,10 @@ impl Binary {
     pub(crate) fn probe(&self, path: &str) -> Option<u16> {
         let mut stream = TcpStream::connect(self.address()).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address());
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+            self.address()
+        );
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).ok()?;
@@ -171,7 +181,13 @@ impl Binary {
     /// Runs a command that must succeed; gives its standard output.
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
-        assert!(ran.status.success(), "clawcentral {}: {}\n{}", arguments.join(" "), ran.stderr, ran.stdout);
+        assert!(
+            ran.status.success(),
+            "clawcentral {}: {}\n{}",
+            arguments.join(" "),
+            ran.stderr,
+            ran.stdout
+        );
         ran.stdout
     }
 

@@ -36,7 +36,9 @@ impl TestDatabase {
     /// An empty PostgreSQL database in the cluster at `base` (ends in `/`).
     pub(crate) async fn create_in(base: &str) -> Self {
         let name = format!("claw_{}", new_id());
-        let admin = Database::connect(format!("{base}postgres")).await.expect("the cluster answers");
+        let admin = Database::connect(format!("{base}postgres"))
+            .await
+            .expect("the cluster answers");
         admin
             .execute_unprepared(&format!("CREATE DATABASE {name}"))
             .await
@@ -67,7 +69,9 @@ impl Rows {
     /// First column of all rows.
     pub(crate) async fn column<T: TryGetable>(&self, sql: &str) -> Vec<T> {
         let rows = self.all(sql).await;
-        rows.iter().map(|row| row.try_get_by_index(0).expect("the column has this type")).collect()
+        rows.iter()
+            .map(|row| row.try_get_by_index(0).expect("the column has this type"))
+            .collect()
     }
 
     /// The one number of a `SELECT count(*)`.
@@ -77,7 +81,10 @@ impl Rows {
     }
 
     pub(crate) async fn execute(&self, sql: &str) {
-        self.0.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.0
+            .execute_unprepared(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     pub(crate) fn backend(&self) -> DbBackend {

@@ -103,14 +103,21 @@ pub(crate) fn question(call: &Value) -> String {
     let newest = messages.iter().rev().find(|message| message["role"] == "user");
     match newest.map(|message| &message["content"]) {
         Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) => parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join(" "),
+        Some(Value::Array(parts)) => parts
+            .iter()
+            .filter_map(|part| part["text"].as_str())
+            .collect::<Vec<_>>()
+            .join(" "),
         _ => String::new(),
     }
 }
 
 /// What the model answers to `question`.
 pub(crate) fn answer(question: &str) -> String {
-    let tags: Vec<_> = question.split_whitespace().filter(|word| word.starts_with('#')).collect();
+    let tags: Vec<_> = question
+        .split_whitespace()
+        .filter(|word| word.starts_with('#'))
+        .collect();
     format!("re: {} end", tags.join(" "))
 }
 
@@ -143,7 +150,10 @@ async fn models() -> HttpResponse {
 async fn complete(body: Bytes, state: Data<State>) -> HttpResponse {
     let call: Value = serde_json::from_slice(&body).expect("the product sends JSON");
     let question = question(&call);
-    let answered_tool = call["messages"].as_array().and_then(|all| all.last()).is_some_and(|last| last["role"] == "tool");
+    let answered_tool = call["messages"]
+        .as_array()
+        .and_then(|all| all.last())
+        .is_some_and(|last| last["role"] == "tool");
     state.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
     let running = Running::start(&state);
     if question.contains("[die]") {
@@ -155,22 +165,38 @@ async fn complete(body: Bytes, state: Data<State>) -> HttpResponse {
     }
     if let Some(status) = order(&question, "status").and_then(|code| code.parse().ok()) {
         let status = actix_web::http::StatusCode::from_u16(status).expect("the test orders a real status");
-        return HttpResponse::build(status).json(json!({"error": {"message": "ordered by the test", "type": "test", "code": null}}));
+        return HttpResponse::build(status)
+            .json(json!({"error": {"message": "ordered by the test", "type": "test", "code": null}}));
     }
     let pieces: BoxStream<'static, Piece> = if question.contains("[garbage]") {
-        stream::iter([Ok(Bytes::from_static(b"data: {\"choices\": [{\xff\xfe\n\ndata: nonsense\n\n"))]).boxed()
+        stream::iter([Ok(Bytes::from_static(
+            b"data: {\"choices\": [{\xff\xfe\n\ndata: nonsense\n\n",
+        ))])
+        .boxed()
     } else if question.contains("[cut]") {
         let broken = std::io::Error::other("cut by order of the test");
-        stream::iter([Ok(chunk(&json!({"role": "assistant", "content": "half an ans"}), None)), Err(broken)]).boxed()
+        stream::iter([
+            Ok(chunk(&json!({"role": "assistant", "content": "half an ans"}), None)),
+            Err(broken),
+        ])
+        .boxed()
     } else if let Some(tool) = order(&question, "tool").filter(|_| !answered_tool) {
         let call = json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function",
             "function": {"name": tool, "arguments": "{}"}}]});
-        stream::iter([Ok(chunk(&call, None)), Ok(chunk(&json!({}), Some("tool_calls"))), Ok(done())]).boxed()
+        stream::iter([
+            Ok(chunk(&call, None)),
+            Ok(chunk(&json!({}), Some("tool_calls"))),
+            Ok(done()),
+        ])
+        .boxed()
     } else {
         let pause = order(&question, "slow").and_then(|text| text.parse().ok()).unwrap_or(0);
         let gated = question.contains("[gate]");
         let text = answer(&question);
-        let mut words: Vec<_> = text.split_inclusive(' ').map(|word| chunk(&json!({"content": word}), None)).collect();
+        let mut words: Vec<_> = text
+            .split_inclusive(' ')
+            .map(|word| chunk(&json!({"content": word}), None))
+            .collect();
         words.push(chunk(&json!({}), Some("stop")));
         words.push(done());
         let state = state.clone();
@@ -212,6 +238,8 @@ fn done() -> Bytes {
 /// SIGKILL by process id.
 pub(crate) fn kill(pid: u32) {
     assert!(pid > 1, "the test named nobody to kill");
-    let status = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    let status = std::process::Command::new("kill")
+        .args(["-KILL", &pid.to_string()])
+        .status();
     assert!(status.is_ok_and(|status| status.success()), "kill -KILL {pid} failed");
 }

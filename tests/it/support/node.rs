@@ -61,7 +61,9 @@ impl TestNode {
     /// Connects. `Err` holds the error of the refused `connect`.
     pub(crate) async fn connect(hello: &Hello<'_>) -> Result<Self, Value> {
         let mut request = hello.url.into_client_request().expect("the test builds a real URL");
-        request.headers_mut().insert("host", hello.host.parse().expect("a host is a header value"));
+        request
+            .headers_mut()
+            .insert("host", hello.host.parse().expect("a host is a header value"));
         let (socket, _) = timeout(PATIENCE, tokio_tungstenite::connect_async(request))
             .await
             .expect("the upgrade is answered in time")
@@ -90,7 +92,10 @@ impl TestNode {
         self.next_id += 1;
         let id = self.next_id.to_string();
         let frame = json!({"type": "req", "id": id, "method": method, "params": params});
-        self.socket.send(Message::text(frame.to_string())).await.expect("the socket is open");
+        self.socket
+            .send(Message::text(frame.to_string()))
+            .await
+            .expect("the socket is open");
         id
     }
 
@@ -101,7 +106,11 @@ impl TestNode {
                 return Err(json!({"closed": true}));
             };
             if frame["type"] == "res" && frame["id"] == id {
-                return if frame["ok"] == true { Ok(frame["payload"].clone()) } else { Err(frame["error"].clone()) };
+                return if frame["ok"] == true {
+                    Ok(frame["payload"].clone())
+                } else {
+                    Err(frame["error"].clone())
+                };
             }
             self.kept.push_back(frame);
         }
@@ -115,7 +124,10 @@ impl TestNode {
             }
         }
         loop {
-            let frame = self.frame().await.unwrap_or_else(|| panic!("closed while waiting for {what}"));
+            let frame = self
+                .frame()
+                .await
+                .unwrap_or_else(|| panic!("closed while waiting for {what}"));
             if wanted(&frame) {
                 return frame;
             }
@@ -124,14 +136,21 @@ impl TestNode {
 
     /// The next `chat` event of run `run`.
     pub(crate) async fn chat(&mut self, run: &str) -> Value {
-        let event = self.event("a chat event", |frame| frame["event"] == "chat" && frame["payload"]["runId"] == run).await;
+        let event = self
+            .event("a chat event", |frame| {
+                frame["event"] == "chat" && frame["payload"]["runId"] == run
+            })
+            .await;
         event["payload"].clone()
     }
 
     /// Waits until the server closes the socket; gives code and reason.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("the server closes in time") {
+            match timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("the server closes in time")
+            {
                 Some(Ok(Message::Close(Some(frame)))) => return (frame.code.into(), frame.reason.to_string()),
                 Some(Ok(Message::Close(None))) | None | Some(Err(_)) => return (0, String::new()),
                 Some(Ok(_)) => {}
@@ -146,7 +165,10 @@ impl TestNode {
 
     async fn frame(&mut self) -> Option<Value> {
         loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("a frame comes in time") {
+            match timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("a frame comes in time")
+            {
                 Some(Ok(Message::Text(text))) => {
                     return Some(serde_json::from_str(&text).expect("the server sends JSON"));
                 }

@@ -3,12 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use actix_web::web::{Bytes, Data, Query};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use super::serving::Serving;
 use super::wait::eventually;
@@ -28,8 +26,6 @@ pub(crate) struct Call {
     pub(crate) chat: String,
     /// Text of the message; empty where the method has none.
     pub(crate) text: String,
-    /// All fields.
-    pub(crate) fields: Value,
     /// The message id the platform gave.
     pub(crate) message_id: String,
     /// Did the platform do it (false: it answered with an ordered failure).
@@ -41,8 +37,6 @@ pub(crate) struct Call {
 pub(crate) enum Trouble {
     /// This status and body.
     Answer(u16, Value),
-    /// Do it, but answer only after this time.
-    Slow(Duration),
     /// Do it, and never answer.
     Silence,
 }
@@ -101,11 +95,17 @@ impl Platform {
 
     /// Waits for a message in `chat` whose text (as sent or as edited last) holds `part`.
     pub(crate) async fn message(&self, chat: &str, part: &str) -> Call {
-        eventually(&format!("a message with {part:?} in chat {chat}; calls: {:?}", self.calls()), || async {
-            self.calls().into_iter().find(|call| {
-                call.done && call.chat == chat && call.text.contains(part) && (is_message(&call.method) || is_edit(&call.method))
-            })
-        })
+        eventually(
+            &format!("a message with {part:?} in chat {chat}; calls: {:?}", self.calls()),
+            || async {
+                self.calls().into_iter().find(|call| {
+                    call.done
+                        && call.chat == chat
+                        && call.text.contains(part)
+                        && (is_message(&call.method) || is_edit(&call.method))
+                })
+            },
+        )
         .await
     }
 
@@ -119,7 +119,10 @@ impl Platform {
 
     /// The next call of `method` gets into trouble.
     pub(crate) fn trouble(&self, method: &str, trouble: Trouble) {
-        lock(&self.state.troubles).entry(method.to_owned()).or_default().push_back(trouble);
+        lock(&self.state.troubles)
+            .entry(method.to_owned())
+            .or_default()
+            .push_back(trouble);
     }
 }
 
@@ -167,21 +170,32 @@ fn slack_ts(number: u64) -> String {
 }
 
 /// Records the call, then does as ordered.
-async fn take(state: &State, method: &str, chat: String, fields: &Value, answer: impl Fn(u64) -> Value) -> HttpResponse {
+async fn take(
+    state: &State,
+    method: &str,
+    chat: String,
+    fields: &Value,
+    answer: impl Fn(u64) -> Value,
+) -> HttpResponse {
     let number = state.messages.fetch_add(1, Ordering::Relaxed) + 1;
     let trouble = lock(&state.troubles).get_mut(method).and_then(VecDeque::pop_front);
-    let text = ["text", "markdown_text", "caption"].iter().map(|name| text_of(&fields[*name])).collect();
+    let text = ["text", "markdown_text", "caption"]
+        .iter()
+        .map(|name| text_of(&fields[*name]))
+        .collect();
     lock(&state.calls).push(Call {
         method: method.to_owned(),
         chat,
         text,
-        fields: fields.clone(),
-        message_id: if method.contains('.') { slack_ts(number) } else { number.to_string() },
+        message_id: if method.contains('.') {
+            slack_ts(number)
+        } else {
+            number.to_string()
+        },
         done: !matches!(trouble, Some(Trouble::Answer(..))),
     });
     match trouble {
         None => {}
-        Some(Trouble::Slow(time)) => sleep(time).await,
         Some(Trouble::Silence) => std::future::pending().await,
         Some(Trouble::Answer(status, body)) => {
             let status = actix_web::http::StatusCode::from_u16(status).expect("the test orders a real status");

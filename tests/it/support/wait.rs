@@ -40,7 +40,10 @@ where
         if seen == wanted {
             return;
         }
-        assert!(Instant::now() < end, "{what}: still {seen:?}, not {wanted:?}, after {PATIENCE:?}");
+        assert!(
+            Instant::now() < end,
+            "{what}: still {seen:?}, not {wanted:?}, after {PATIENCE:?}"
+        );
         sleep(PAUSE).await;
     }
 }

@@ -39,7 +39,10 @@ impl Webhooks {
 
     pub(crate) fn slack_body(&self, body: &Value, secret: &str) -> RequestBuilder {
         let body = body.to_string();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("it is after 1970")
+            .as_secs();
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let digest = hmac::sign(&key, format!("v0:{now}:{body}").as_bytes());
         let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -74,7 +74,7 @@ impl WireError {
     /// Something the runtime could not do and the caller cannot change. The chain goes to the log under the id.
     pub fn internal(error: &dyn std::error::Error) -> Self {
         let error_id = claw_entities::ids::new_id();
-        tracing::error!(error, error_id, "a gateway call failed");
+        tracing::error!(error = %error, error_id, "a gateway call failed");
         Self::unavailable(format!("internal error (error id {error_id})")).details(json!({"errorId": error_id}))
     }
 }
@@ -87,6 +87,11 @@ impl From<Error> for WireError {
         }
         if matches!(code, Code::Unavailable) {
             tracing::warn!(error = &error as &dyn std::error::Error, "storage refused a gateway call");
+        }
+        if let Error::Forbidden(message) = &error
+            && let Some(scope) = message.strip_prefix("missing scope: ")
+        {
+            return Self::missing_scope(scope);
         }
         let mut wire = Self::new(code.wire(), error.to_string());
         if code.retryable() {

@@ -1,38 +1,12 @@
-//! Recorded requests through `verify` and `parse`, and methods against a fake Web API.
-
-use std::time::Duration;
+//! Recorded requests through `verify` and `parse`.
 
 use claw_actors::crypto::{signature, token};
-use claw_actors::ports::channel::{
-    Account, Attachment, Channel, DeliverError, Delivery, Destination, Inbound, Malformed, Peer, PeerKind, RawWebhook,
-    Rendered, WebhookOutcome,
-};
+use claw_actors::ports::channel::{Account, Channel, Inbound, Malformed, PeerKind, RawWebhook, WebhookOutcome};
 use serde_json::{Value, json};
 
-use super::Slack;
-use crate::egress::testing::{FakeServer, Reply, Seen};
+use super::{SECRET, account, slack};
 
-const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 const NOW: i64 = 1_763_800_010;
-
-pub(super) fn account(config: Value) -> Account {
-    Account {
-        tenant: "t1".into(),
-        channel: "slack".into(),
-        account_id: "default".into(),
-        config,
-        identity: json!({"teamId": "T0DEMO001", "botUserId": "U0CLAW001", "botId": "B0CLAW001"}),
-        secrets: [
-            ("botToken".to_owned(), "xoxb-1-secret".into()),
-            ("signingSecret".to_owned(), SECRET.into()),
-        ]
-        .into(),
-    }
-}
-
-fn slack() -> Slack {
-    Slack::new(FakeServer::egress())
-}
 
 /// A signed request.
 fn hook(content_type: &str, body: &str) -> RawWebhook {
@@ -68,7 +42,9 @@ fn message(hook: &RawWebhook, config: Value) -> Inbound {
             mut messages,
             reply: None,
         } if messages.len() == 1 => messages.remove(0),
-        other => panic!("not one message: {other:?}"),
+        other @ (WebhookOutcome::Messages { .. } | WebhookOutcome::Reply(_) | WebhookOutcome::Ignore(_)) => {
+            panic!("not one message: {other:?}")
+        }
     }
 }
 
@@ -86,7 +62,7 @@ fn event(event: Value) -> RawWebhook {
 fn ignored(inner: Value) -> &'static str {
     match outcome(&event(inner), json!({})) {
         WebhookOutcome::Ignore(reason) => reason,
-        other => panic!("not ignored: {other:?}"),
+        other @ (WebhookOutcome::Messages { .. } | WebhookOutcome::Reply(_)) => panic!("not ignored: {other:?}"),
     }
 }
 
@@ -142,15 +118,15 @@ fn the_signature_must_be_exact_fresh_and_single() {
 #[test]
 fn the_challenge_is_answered() {
     let hook = json_hook(r#"{"token":"x","challenge":"3eZbrw1a","type":"url_verification"}"#);
-    match outcome(&hook, json!({})) {
-        WebhookOutcome::Reply(reply) => assert_eq!((reply.status, reply.body.as_str()), (200, "3eZbrw1a")),
-        other => panic!("{other:?}"),
-    }
+    let WebhookOutcome::Reply(reply) = outcome(&hook, json!({})) else {
+        panic!("a challenge is answered");
+    };
+    assert_eq!((reply.status, reply.body.as_str()), (200, "3eZbrw1a"));
 }
 
 #[test]
 fn a_mention_in_a_thread() {
-    insta::assert_json_snapshot!(recorded(include_str!("fixtures/app_mention.json")), @r#"
+    insta::assert_json_snapshot!(recorded(include_str!("../fixtures/app_mention.json")), @r#"
     {
       "eventKey": "event:Ev0DEMO0001",
       "messageKey": "msg:T0DEMO001:C0OPS0001:1763800000.000100",
@@ -186,8 +162,8 @@ fn a_mention_in_a_thread() {
 
 #[test]
 fn one_post_as_two_events_has_one_identity_and_one_place() {
-    let mention = recorded(include_str!("fixtures/app_mention.json"));
-    let plain = recorded(include_str!("fixtures/message_channel.json"));
+    let mention = recorded(include_str!("../fixtures/app_mention.json"));
+    let plain = recorded(include_str!("../fixtures/message_channel.json"));
     assert_ne!(mention.event_key, plain.event_key);
     assert_eq!(mention.message_key, plain.message_key);
     assert_eq!(
@@ -198,7 +174,7 @@ fn one_post_as_two_events_has_one_identity_and_one_place() {
 
 #[test]
 fn a_direct_message() {
-    let message = recorded(include_str!("fixtures/message_im.json"));
+    let message = recorded(include_str!("../fixtures/message_im.json"));
     assert_eq!(
         (message.peer.kind, message.peer.thread.as_deref()),
         (PeerKind::Direct, None)
@@ -209,7 +185,7 @@ fn a_direct_message() {
 
 #[test]
 fn an_edit_has_its_own_identity() {
-    let edit = recorded(include_str!("fixtures/message_changed.json"));
+    let edit = recorded(include_str!("../fixtures/message_changed.json"));
     assert_eq!(
         edit.message_key.as_deref(),
         Some("edit:T0DEMO001:C0OPS0001:1763800000.000100:1763800100.000000")
@@ -227,7 +203,7 @@ fn an_edit_has_its_own_identity() {
 
 #[test]
 fn files_without_words_are_a_message() {
-    let message = recorded(include_str!("fixtures/file_share.json"));
+    let message = recorded(include_str!("../fixtures/file_share.json"));
     let files: Vec<_> = message
         .attachments
         .iter()
@@ -333,13 +309,11 @@ fn which_messages_have_threads() {
 fn before_connecting_the_bot_is_known_from_the_authorization() {
     let mut account = account(json!({}));
     account.identity = Value::Null;
-    let hook = json_hook(include_str!("fixtures/message_channel.json"));
-    match slack().parse(&hook, &account).expect("an event") {
-        WebhookOutcome::Messages { messages, .. } => {
-            assert!(messages[0].mention.native && messages[0].text == "status?")
-        }
-        other => panic!("{other:?}"),
-    }
+    let hook = json_hook(include_str!("../fixtures/message_channel.json"));
+    let WebhookOutcome::Messages { messages, .. } = slack().parse(&hook, &account).expect("an event") else {
+        panic!("a mention is a message");
+    };
+    assert!(messages[0].mention.native && messages[0].text == "status?");
 }
 
 // ── forms ──
@@ -350,7 +324,7 @@ fn form(body: &str) -> RawWebhook {
 
 #[test]
 fn a_slash_command() {
-    let body = include_str!("fixtures/slash_command.txt");
+    let body = include_str!("../fixtures/slash_command.txt");
     let command = message(&form(body), json!({}));
     assert_eq!(
         (command.text.as_str(), command.command, command.mention.native),
@@ -375,7 +349,7 @@ fn a_slash_command() {
 
 #[test]
 fn a_pressed_button() {
-    let payload = include_str!("fixtures/block_actions.json");
+    let payload = include_str!("../fixtures/block_actions.json");
     let body: String = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("payload", payload)
         .finish();
@@ -420,276 +394,4 @@ fn hostile_bodies_never_panic() {
             "{inner}"
         );
     }
-}
-
-// ── outbound ──
-
-fn to(kind: PeerKind, id: &str, thread: Option<&str>) -> Destination {
-    Destination {
-        channel: "slack".into(),
-        account_id: "default".into(),
-        peer: Peer {
-            kind,
-            id: id.into(),
-            thread: thread.map(str::to_owned),
-            topic: false,
-            title: None,
-            space: None,
-        },
-        recipient: None,
-        reply_to: None,
-    }
-}
-
-fn delivery(to: Destination, replaces: Option<&str>) -> Delivery {
-    Delivery {
-        outbox_id: "o1".into(),
-        to,
-        piece: Rendered {
-            text: "*hi*".into(),
-            plain: "hi".into(),
-        },
-        replaces: replaces.map(str::to_owned),
-    }
-}
-
-fn room(thread: Option<&str>) -> Destination {
-    to(PeerKind::Channel, "C0OPS0001", thread)
-}
-
-/// A Web API that answers by method.
-async fn server(answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static) -> (FakeServer, Account) {
-    let server = FakeServer::start(move |seen: &Seen| {
-        let params = serde_json::from_slice(&seen.body).unwrap_or_default();
-        answer(seen.path.rsplit('/').next().unwrap_or_default(), &params)
-    })
-    .await;
-    let account = account(json!({"apiBaseUrl": server.url("/api/")}));
-    (server, account)
-}
-
-fn ok(body: Value) -> Reply {
-    let mut answer = json!({"ok": true});
-    answer
-        .as_object_mut()
-        .expect("an object")
-        .extend(body.as_object().expect("an object").clone());
-    Reply::json(200, &answer)
-}
-
-fn error(code: &str) -> Reply {
-    Reply::json(200, &json!({"ok": false, "error": code}))
-}
-
-#[tokio::test]
-async fn posts_into_the_thread_with_the_outbox_id() {
-    let (fake, account) = server(|_, _| ok(json!({"channel": "C0OPS0001", "ts": "9.1"}))).await;
-    let sent = slack()
-        .deliver(&account, &delivery(room(Some("4.0")), None))
-        .await
-        .expect("sent");
-    assert_eq!(sent.message_id, "9.1");
-    let seen = &fake.seen()[0];
-    assert_eq!(seen.path, "/api/chat.postMessage");
-    assert_eq!(seen.header("authorization"), Some("Bearer xoxb-1-secret"));
-    assert_eq!(
-        seen.json(),
-        json!({
-            "channel": "C0OPS0001", "text": "*hi*", "mrkdwn": true, "thread_ts": "4.0",
-            "metadata": {"event_type": "clawcentral_reply", "event_payload": {"outbox_id": "o1"}},
-        })
-    );
-}
-
-#[tokio::test]
-async fn the_thread_of_a_direct_chat_is_where_to_answer() {
-    let (fake, account) = server(|_, _| ok(json!({"channel": "D1", "ts": "9.1"}))).await;
-    let mut aside = delivery(to(PeerKind::Direct, "D1", None), None);
-    aside.to.reply_to = Some("4.0".into());
-    slack().deliver(&account, &aside).await.expect("sent");
-    let mut in_room = delivery(room(None), None);
-    in_room.to.reply_to = Some("4.0".into());
-    slack().deliver(&account, &in_room).await.expect("sent");
-    assert_eq!(fake.seen()[0].json()["thread_ts"], "4.0");
-    assert_eq!(fake.seen()[1].json().get("thread_ts"), None);
-}
-
-#[tokio::test]
-async fn a_message_to_a_person_can_be_edited_in_the_chat_it_went_to() {
-    let (fake, account) = server(|_, _| ok(json!({"channel": "D7", "ts": "9.1"}))).await;
-    let slack = slack();
-    let person = to(PeerKind::Direct, "U0ADA0001", None);
-    let sent = slack
-        .deliver(&account, &delivery(person.clone(), None))
-        .await
-        .expect("sent");
-    assert_eq!(sent.message_id, "D7:9.1");
-    let edited = slack
-        .deliver(&account, &delivery(person, Some("D7:9.1")))
-        .await
-        .expect("edited");
-    assert_eq!(edited.message_id, "D7:9.1");
-    let seen = &fake.seen()[1];
-    assert_eq!(seen.path, "/api/chat.update");
-    assert_eq!(seen.json(), json!({"channel": "D7", "ts": "9.1", "text": "*hi*"}));
-}
-
-#[tokio::test]
-async fn a_preview_that_is_gone_is_sent_anew() {
-    let (fake, account) = server(|method, _| match method {
-        "chat.update" => error("message_not_found"),
-        _ => ok(json!({"channel": "C0OPS0001", "ts": "9.2"})),
-    })
-    .await;
-    let sent = slack()
-        .deliver(&account, &delivery(room(None), Some("9.1")))
-        .await
-        .expect("sent");
-    assert_eq!((sent.message_id.as_str(), fake.seen().len()), ("9.2", 2));
-}
-
-#[tokio::test]
-async fn errors_by_what_can_be_done() {
-    let class = |reply: Reply| async move {
-        let (_fake, account) = server(move |_, _| reply.clone()).await;
-        slack()
-            .deliver(&account, &delivery(room(None), None))
-            .await
-            .expect_err("refused")
-    };
-    for code in ["invalid_auth", "account_inactive", "token_revoked"] {
-        assert!(
-            matches!(class(error(code)).await, DeliverError::Unauthorized { .. }),
-            "{code}"
-        );
-    }
-    for code in [
-        "channel_not_found",
-        "not_in_channel",
-        "is_archived",
-        "msg_too_long",
-        "missing_scope",
-        "something_new",
-    ] {
-        assert!(
-            matches!(class(error(code)).await, DeliverError::Rejected { .. }),
-            "{code}"
-        );
-    }
-    for code in ["internal_error", "fatal_error"] {
-        assert!(
-            matches!(class(error(code)).await, DeliverError::Unknown { .. }),
-            "{code}"
-        );
-    }
-    let limited = || vec![("retry-after", "30".to_owned())];
-    let body = json!({"ok": false, "error": "ratelimited"}).to_string().into_bytes();
-    for reply in [
-        Reply::Full(429, limited(), body),
-        Reply::Full(429, limited(), Vec::new()),
-    ] {
-        match class(reply).await {
-            DeliverError::Retry { after, .. } => assert_eq!(after, Some(Duration::from_secs(30))),
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(matches!(
-        class(Reply::text(503, "later")).await,
-        DeliverError::Retry { .. }
-    ));
-    assert!(matches!(
-        class(Reply::text(200, "<html>")).await,
-        DeliverError::Unknown { .. }
-    ));
-    assert!(matches!(class(Reply::Close).await, DeliverError::Unknown { .. }));
-    let scope = Reply::json(
-        200,
-        &json!({"ok": false, "error": "missing_scope", "needed": "chat:write"}),
-    );
-    assert!(class(scope).await.to_string().contains("chat:write"));
-}
-
-#[tokio::test]
-async fn the_status_line_is_a_courtesy_of_threads() {
-    let (fake, account) = server(|_, _| error("missing_scope")).await;
-    let slack = slack();
-    let typing = slack.typing().expect("can type");
-    typing.start(&account, &room(None)).await.expect("nothing to do");
-    assert!(fake.seen().is_empty());
-    typing
-        .start(&account, &room(Some("4.0")))
-        .await
-        .expect("a missing scope is no failure");
-    assert_eq!(fake.seen()[0].path, "/api/assistant.threads.setStatus");
-    assert_eq!(
-        fake.seen()[0].json(),
-        json!({"channel_id": "C0OPS0001", "thread_ts": "4.0", "status": "is thinking…"})
-    );
-}
-
-#[tokio::test]
-async fn connecting_checks_the_token_and_tells_the_url() {
-    let (_fake, mut account) = server(|_, _| {
-        ok(
-            json!({"url": "https://demo.slack.com/", "team": "Demo", "user": "claw", "team_id": "T0DEMO001",
-            "user_id": "U0CLAW001", "bot_id": "B0CLAW001"}),
-        )
-    })
-    .await;
-    let connected = slack()
-        .connect(&account, "https://acme.test/webhooks/slack")
-        .await
-        .expect("connected");
-    assert_eq!(
-        connected.identity,
-        json!({"teamId": "T0DEMO001", "team": "Demo", "url": "https://demo.slack.com/", "botUserId": "U0CLAW001",
-            "botId": "B0CLAW001", "name": "claw"})
-    );
-    assert!(connected.warnings[0].contains("https://acme.test/webhooks/slack"));
-    account.secrets.remove("signingSecret");
-    let refused = slack()
-        .connect(&account, "https://acme.test/webhooks/slack")
-        .await
-        .expect_err("no secret");
-    assert!(matches!(refused, DeliverError::Unauthorized { .. }));
-}
-
-#[tokio::test]
-async fn files_come_with_the_token_and_a_sign_in_page_is_no_file() {
-    let (fake, account) = server(|file, _| match file {
-        "page" => Reply::Full(200, vec![("content-type", "text/html".into())], b"<html>".to_vec()),
-        _ => Reply::Full(200, vec![("content-type", "image/png".into())], b"png".to_vec()),
-    })
-    .await;
-    let slack = slack();
-    let fetch = async |url: String| {
-        let attachment = Attachment {
-            kind: "image".into(),
-            file: url,
-            mime_type: None,
-            name: Some("a.png".into()),
-            size: None,
-        };
-        slack
-            .media()
-            .expect("has media")
-            .fetch(&account, &attachment, 100)
-            .await
-    };
-    let file = fetch(fake.url("/files/a.png")).await.expect("fetched");
-    assert_eq!(
-        (file.bytes.as_slice(), file.mime_type.as_str()),
-        (b"png".as_slice(), "image/png")
-    );
-    assert_eq!(fake.seen()[0].header("authorization"), Some("Bearer xoxb-1-secret"));
-    assert!(matches!(
-        fetch(fake.url("/files/page")).await,
-        Err(DeliverError::Rejected { .. })
-    ));
-    let elsewhere = FakeServer::start(|_| Reply::text(200, "x")).await;
-    assert!(matches!(
-        fetch(elsewhere.url("/a.png")).await,
-        Err(DeliverError::Rejected { .. })
-    ));
-    assert!(elsewhere.seen().is_empty());
 }
