@@ -30,6 +30,8 @@ mod tests;
 
 use live::Live;
 
+/// Frames that may wait in the socket's mailbox.
+pub const FRAMES_WAITING: usize = super::outbox::FRAMES;
 /// Largest frame before hello, bytes.
 pub const PREAUTH_FRAME: usize = 64 * 1024;
 /// Frames that may wait while the connect is checked.

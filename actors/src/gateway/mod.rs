@@ -13,7 +13,7 @@ mod hello;
 pub mod idempotency;
 pub mod limiter;
 pub mod methods;
-mod outbox;
+pub(crate) mod outbox;
 pub mod rpc;
 
 #[cfg(test)]
