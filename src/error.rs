@@ -256,7 +256,11 @@ mod tests {
         let body = answer(Error::NotFound { what: "" });
         assert_eq!(
             body,
-            (404, None, json!({"error": {"code": "not_found", "message": "not found"}}))
+            (
+                404,
+                None,
+                json!({"error": {"code": "not_found", "message": "not found"}})
+            )
         );
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `claw_app` sees the rows of the tenant named by the transaction's `claw.tenant`, and none when it is unset.
 //! `claw_system` sees all rows, of the listed tables only: inbox batch insert, token and host look-up, leases,
-//! recovery, scheduler. Neither owns a table and neither may bypass row-level security. SQLite has no such thing;
+//! recovery, scheduler. Of the platform's own state `claw_app` may see and raise the configuration revision, and
+//! nothing else. Neither owns a table and neither may bypass row-level security. SQLite has no such thing;
 //! there the scope type is the only line.
 
 use sea_orm_migration::prelude::*;
@@ -113,6 +114,16 @@ impl MigrationTrait for Migration {
                 .await?;
             }
         }
+        for statement in [
+            "ALTER TABLE platform_state ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE platform_state FORCE ROW LEVEL SECURITY",
+            "GRANT SELECT, INSERT, UPDATE ON platform_state TO claw_app",
+            "CREATE POLICY revision_only ON platform_state TO claw_app \
+             USING (key = 'revision') WITH CHECK (key = 'revision')",
+            "CREATE POLICY system_duties ON platform_state TO claw_system USING (true) WITH CHECK (true)",
+        ] {
+            db.execute_unprepared(statement).await?;
+        }
         Ok(())
     }
 
@@ -125,6 +136,12 @@ impl MigrationTrait for Migration {
             db.execute_unprepared(&format!("DROP POLICY IF EXISTS system_duties ON \"{table}\""))
                 .await?;
         }
+        db.execute_unprepared("DROP POLICY IF EXISTS revision_only ON platform_state")
+            .await?;
+        db.execute_unprepared("ALTER TABLE platform_state NO FORCE ROW LEVEL SECURITY")
+            .await?;
+        db.execute_unprepared("ALTER TABLE platform_state DISABLE ROW LEVEL SECURITY")
+            .await?;
         for (table, _) in OWNED {
             db.execute_unprepared(&format!("DROP POLICY IF EXISTS tenant_only ON \"{table}\""))
                 .await?;

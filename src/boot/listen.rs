@@ -14,8 +14,9 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
 use super::{tls, wire};
+use claw_actors::gateway::{GatewaySettings, GatewayState};
+
 use crate::http;
-use crate::http::gateway_socket::GatewayState;
 use crate::http::health;
 use crate::http::state::AppState;
 use crate::settings::Settings;
@@ -34,7 +35,8 @@ pub(super) struct Listeners {
 pub(super) fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
     let backlog = settings.http.backlog;
     let plain = listener("http.listen", settings.http.listen, backlog)?;
-    let optional = |key, address: Option<SocketAddr>| address.map(|address| listener(key, address, backlog)).transpose();
+    let optional =
+        |key, address: Option<SocketAddr>| address.map(|address| listener(key, address, backlog)).transpose();
     let tls = optional("http.tls.listen", settings.http.tls.listen)?;
     let metrics = optional("telemetry.metrics_listen", settings.telemetry.metrics_listen)?;
     Ok(Listeners {
@@ -68,10 +70,11 @@ pub(super) fn serve(
 ) -> anyhow::Result<Vec<ServerHandle>> {
     telemetry::metrics();
     let limits = settings.http.clone();
-    let gateway = Data::new(GatewayState {
-        services: state.services.clone(),
-        directory: state.directory.clone(),
-    });
+    let gateway = Data::new(GatewayState::new(
+        state.services.clone(),
+        state.directory.clone(),
+        GatewaySettings { allowed_origins: settings.gateway.allowed_origins.clone() },
+    ));
     let user_timeout = Duration::from_secs(limits.tcp_user_timeout_secs);
     let mut server = HttpServer::new(move || {
         App::new()

@@ -83,7 +83,13 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     } = wire::wire(&settings).await?;
     let urls = Urls::new(&settings.http, bound);
     let ready = Readiness::default();
-    let state = AppState::new(services.clone(), directory.clone(), &settings, urls.clone(), ready.clone());
+    let state = AppState::new(
+        services.clone(),
+        directory.clone(),
+        &settings,
+        urls.clone(),
+        ready.clone(),
+    );
     let (tls_addr, metrics_addr) = (listeners.tls_addr, listeners.metrics_addr);
     let servers = listen::serve(listeners, &settings, Data::new(state), &stop)?;
     ready.set(true);

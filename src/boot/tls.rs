@@ -64,7 +64,11 @@ impl Files {
         let chain = CertificateDer::pem_file_iter(&self.cert)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .with_context(|| format!("http.tls.cert: cannot read {}", self.cert.display()))?;
-        anyhow::ensure!(!chain.is_empty(), "http.tls.cert: no certificate in {}", self.cert.display());
+        anyhow::ensure!(
+            !chain.is_empty(),
+            "http.tls.cert: no certificate in {}",
+            self.cert.display()
+        );
         let key = PrivateKeyDer::from_pem_file(&self.key)
             .with_context(|| format!("http.tls.key: cannot read {}", self.key.display()))?;
         CertifiedKey::from_der(chain, key, &ring::default_provider())

@@ -33,7 +33,11 @@ pub(super) struct Wired {
 pub(super) async fn wire(settings: &Settings) -> anyhow::Result<Wired> {
     let db = open(settings).await?;
     let replica = replica(settings);
-    let leases = Leases::new(db.clone(), replica.clone(), Duration::from_secs(settings.limits.lease_secs));
+    let leases = Leases::new(
+        db.clone(),
+        replica.clone(),
+        Duration::from_secs(settings.limits.lease_secs),
+    );
     leases.announce().await?;
     let config = config(settings, &db).await?;
     if settings.profile == Profile::Development {
@@ -90,7 +94,11 @@ async fn config(settings: &Settings, db: &Db) -> anyhow::Result<ConfigService> {
 
 /// Every adapter of this process.
 fn ports(settings: &Settings) -> anyhow::Result<Ports> {
-    let rules = settings.egress.allow_private.iter().map(|rule| EgressSettings::parse_rule(rule));
+    let rules = settings
+        .egress
+        .allow_private
+        .iter()
+        .map(|rule| EgressSettings::parse_rule(rule));
     let allow_private = rules
         .collect::<Result<_, _>>()
         .map_err(|reason| anyhow::anyhow!("egress.allow_private: {reason}"))?;

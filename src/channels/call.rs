@@ -55,15 +55,13 @@ pub(super) fn fetch_failed(platform: &str, error: EgressError) -> DeliverError {
         | EgressError::Connect
         | EgressError::Timeout { .. }
         | EgressError::Redirect
-        | EgressError::Io => {
-            match failed(platform, error) {
-                DeliverError::Unknown { message } => DeliverError::Retry { message, after: None },
-                kept @ (DeliverError::Retry { .. }
-                | DeliverError::Rejected { .. }
-                | DeliverError::Unauthorized { .. }
-                | DeliverError::Moved { .. }) => kept,
-            }
-        }
+        | EgressError::Io => match failed(platform, error) {
+            DeliverError::Unknown { message } => DeliverError::Retry { message, after: None },
+            kept @ (DeliverError::Retry { .. }
+            | DeliverError::Rejected { .. }
+            | DeliverError::Unauthorized { .. }
+            | DeliverError::Moved { .. }) => kept,
+        },
     }
 }
 
@@ -85,7 +83,12 @@ pub(super) fn status(platform: &str, status: u16, after: Option<Duration>) -> De
 
 /// Seconds of a `Retry-After` header, at most one hour.
 pub(super) fn retry_after(response: &Response) -> Option<Duration> {
-    response.header("retry-after")?.trim().parse::<f64>().ok().and_then(seconds)
+    response
+        .header("retry-after")?
+        .trim()
+        .parse::<f64>()
+        .ok()
+        .and_then(seconds)
 }
 
 /// A wait the platform asks for, at most one hour; nonsense is no hint.

@@ -132,7 +132,10 @@ impl Window {
         };
         let mut open = cursor.open.clone();
         let mut next_span = cursor.next_span;
-        let mut cost: usize = open.iter().map(|index| dialect.span(&document.spans[*index].style)).sum();
+        let mut cost: usize = open
+            .iter()
+            .map(|index| dialect.span(&document.spans[*index].style))
+            .sum();
         let mut inside = enclosing(document, &open);
         let mut before = None;
         for (offset, character) in text[cursor.at..].char_indices() {
@@ -158,7 +161,10 @@ impl Window {
             if cost > limit {
                 window.full = at;
                 window.whole = false;
-                window.block = open.iter().copied().find(|index| is_code_block(&document.spans[*index]));
+                window.block = open
+                    .iter()
+                    .copied()
+                    .find(|index| is_code_block(&document.spans[*index]));
                 break;
             }
             if cost <= limit / 4 {

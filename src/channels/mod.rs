@@ -21,3 +21,40 @@ pub fn all(http: &Egress) -> Vec<Arc<dyn Channel>> {
         Arc::new(slack::Slack::new(http.clone())),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::egress::testing::FakeServer;
+
+    #[test]
+    fn manifests_are_complete_and_do_not_collide() {
+        let channels = all(&FakeServer::egress());
+        let mut ids = HashSet::new();
+        let mut paths = HashSet::new();
+        for channel in &channels {
+            let manifest = channel.manifest();
+            assert!(ids.insert(manifest.id), "{}", manifest.id);
+            let own = format!("/webhooks/{}", manifest.path);
+            for path in manifest.extra_paths.iter().map(|path| (*path).to_owned()).chain([own]) {
+                assert!(path.starts_with('/') && path == path.to_lowercase(), "{path}");
+                assert!(paths.insert(path.clone()), "{path}");
+            }
+            assert!(manifest.text_limit > 0 && manifest.max_body_bytes > 0);
+            let mut names = HashSet::new();
+            for secret in manifest.secrets {
+                assert!(names.insert(secret.name), "{}", secret.name);
+                assert!(!secret.label.is_empty() && !secret.help.is_empty());
+                assert!(
+                    !(secret.required && secret.generated),
+                    "{} cannot be asked for",
+                    secret.name
+                );
+            }
+            assert!(channel.render("").is_empty());
+            assert_eq!(channel.render("hello").len(), 1);
+        }
+    }
+}

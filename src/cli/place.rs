@@ -7,7 +7,7 @@ use claw_actors::config::identity::User;
 use claw_actors::crypto::Secret;
 use claw_actors::db::Db;
 use claw_entities::{PlatformTable, TenantScope, platform_state};
-use sea_orm::{DbErr, EntityTrait, PaginatorTrait};
+use sea_orm::{DbErr, PaginatorTrait};
 
 use super::error::CliError;
 use crate::settings::{Profile, Settings};

@@ -94,6 +94,7 @@ impl FakeServer {
         let (log, count) = (Arc::clone(&seen), Arc::clone(&connections));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
+                let _ = socket.set_nodelay(true);
                 *count.lock().expect("no panic while counting") += 1;
                 let (log, answer, ended) = (Arc::clone(&log), Arc::clone(&answer), ended.clone());
                 tokio::spawn(async move {

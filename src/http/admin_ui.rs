@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
+use actix_web::http::Method;
 use actix_web::http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH,
     STRICT_TRANSPORT_SECURITY,
 };
-use actix_web::http::Method;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use claw_actors::Error;
@@ -56,7 +56,10 @@ fn serve(request: &HttpRequest, state: &AppState, asset: Asset) -> HttpResponse 
         .headers()
         .get(IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|list| list.split(',').any(|tag| tag.trim().trim_start_matches("W/") == asset.etag));
+        .is_some_and(|list| {
+            list.split(',')
+                .any(|tag| tag.trim().trim_start_matches("W/") == asset.etag)
+        });
     let mut answer = if known {
         HttpResponse::NotModified()
     } else {
@@ -74,10 +77,7 @@ fn serve(request: &HttpRequest, state: &AppState, asset: Asset) -> HttpResponse 
         .insert_header((CONTENT_SECURITY_POLICY, claw_admin_ui::CONTENT_SECURITY_POLICY))
         .insert_header((PERMISSIONS_POLICY, "geolocation=(), payment=(), usb=()"));
     if state.client(request).secure {
-        answer.insert_header((
-            STRICT_TRANSPORT_SECURITY,
-            HeaderValue::from_static("max-age=31536000"),
-        ));
+        answer.insert_header((STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000")));
     }
     if known {
         return answer.finish();

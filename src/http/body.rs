@@ -50,7 +50,12 @@ impl<T: DeserializeOwned> JsonIn<T> {
 }
 
 /// Reads a whole body of at most `limit` bytes within `patience`.
-pub(crate) async fn read(request: &HttpRequest, payload: Payload, limit: usize, patience: Duration) -> ApiResult<Vec<u8>> {
+pub(crate) async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+    patience: Duration,
+) -> ApiResult<Vec<u8>> {
     let announced = request
         .headers()
         .get(CONTENT_LENGTH)

@@ -116,25 +116,49 @@ mod tests {
             request = request.append_header(*header);
         }
         let client = Client::of(&request.to_http_request(), &trusted);
-        assert_eq!((client.address.to_string().as_str(), client.secure), (address, secure), "{headers:?}");
+        assert_eq!(
+            (client.address.to_string().as_str(), client.secure),
+            (address, secure),
+            "{headers:?}"
+        );
     }
 
     #[test]
     fn only_trusted_proxies_name_the_client() {
         let https = ("x-forwarded-proto", "https");
-        check("203.0.113.9:1", &[("x-forwarded-for", "1.2.3.4"), https], "203.0.113.9", false);
+        check(
+            "203.0.113.9:1",
+            &[("x-forwarded-for", "1.2.3.4"), https],
+            "203.0.113.9",
+            false,
+        );
         check("10.0.0.1:1", &[], "10.0.0.1", false);
         check("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4"), https], "1.2.3.4", true);
         // The client wrote 6.6.6.6 itself; the proxies added the rest.
-        check("10.0.0.1:1", &[("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.2")], "1.2.3.4", false);
+        check(
+            "10.0.0.1:1",
+            &[("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.2")],
+            "1.2.3.4",
+            false,
+        );
         check(
             "10.0.0.1:1",
             &[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "1.2.3.4")],
             "1.2.3.4",
             false,
         );
-        check("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4, nonsense")], "10.0.0.1", false);
-        check("[fd00::1]:1", &[("x-forwarded-for", "[2001:db8::7]:443")], "2001:db8::7", false);
+        check(
+            "10.0.0.1:1",
+            &[("x-forwarded-for", "1.2.3.4, nonsense")],
+            "10.0.0.1",
+            false,
+        );
+        check(
+            "[fd00::1]:1",
+            &[("x-forwarded-for", "[2001:db8::7]:443")],
+            "2001:db8::7",
+            false,
+        );
         check("10.0.0.1:1", &[("x-forwarded-proto", "https, http")], "10.0.0.1", false);
     }
 

@@ -1,32 +1,290 @@
-//! (a stand-in until the real one is merged)
+//! The gateway's WebSocket: moves text frames between one socket and its `NodeConnection`. Knows no protocol.
+//!
+//! The only file that names `actix_web_actors`.
 
-use std::net::IpAddr;
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use actix_web::web::Payload;
-use actix_web::{HttpRequest, HttpResponse};
-use claw_actors::Services;
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture, fut};
+use actix_http::ws::{Codec, Item};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONNECTION, UPGRADE};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use actix_web_actors::ws::{self, CloseReason, Frame, HandshakeError, Message, ProtocolError, WebsocketContext};
+use bytes::{Bytes, BytesMut};
 use claw_actors::config::identity::{Identity, Tenant};
-use claw_actors::supervisor::directory::Directory;
+use claw_actors::gateway::connection::{FRAMES_WAITING, Newcomer, NodeConnection, PREAUTH_FRAME};
+use claw_actors::gateway::messages::{FromSocket, Outgoing};
+use claw_actors::gateway::{ClientFacts, GatewayState};
+use futures::Stream;
+use tokio_util::codec::Decoder;
 
-pub(crate) struct GatewayState {
-    pub services: Services,
-    pub directory: Directory,
+/// How long a closed socket waits for the peer's own close.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Answers the upgrade and starts the connection on this worker. Tenant, address and cookie were resolved before.
+pub(crate) fn upgrade(
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &GatewayState,
+    tenant: Arc<Tenant>,
+    client: ClientFacts,
+    web_identity: Option<Identity>,
+) -> HttpResponse {
+    let mut response = match ws::handshake(request) {
+        Ok(response) => response,
+        Err(HandshakeError::NoWebsocketUpgrade) => {
+            return HttpResponse::build(StatusCode::UPGRADE_REQUIRED)
+                .insert_header((UPGRADE, "websocket"))
+                .insert_header((CONNECTION, "upgrade"))
+                .finish();
+        }
+        Err(error) => return error.error_response(),
+    };
+    let Some(place) = state.limiter.unproven(&tenant.id, client.address) else {
+        return HttpResponse::TooManyRequests()
+            .insert_header(("Retry-After", "15"))
+            .finish();
+    };
+    let newcomer = Newcomer {
+        tenant,
+        client,
+        web_identity,
+        place,
+    };
+    let max_frame = Rc::new(Cell::new(PREAUTH_FRAME));
+    let socket = NodeSocket {
+        start: Some((state.clone(), newcomer)),
+        frames: Some(Frames {
+            payload,
+            codec: Codec::new(),
+            max_frame: Rc::clone(&max_frame),
+            buffer: BytesMut::new(),
+            ended: false,
+        }),
+        connection: None,
+        max_frame,
+        partial: None,
+        closing: false,
+    };
+    // Frames come through a stream of our own, whose limit can change; the built-in one never yields.
+    response.streaming(WebsocketContext::create(socket, futures::stream::pending()))
 }
 
-pub(crate) struct ClientFacts {
-    pub address: IpAddr,
-    pub local: bool,
+/// One socket.
+struct NodeSocket {
+    start: Option<(GatewayState, Newcomer)>,
+    frames: Option<Frames>,
+    connection: Option<Addr<NodeConnection>>,
+    max_frame: Rc<Cell<usize>>,
+    /// A fragmented text message so far.
+    partial: Option<BytesMut>,
+    closing: bool,
 }
 
-#[expect(clippy::unused_async, reason = "a stand-in")]
-pub(crate) async fn upgrade(
-    _request: &HttpRequest,
-    _payload: Payload,
-    _state: &GatewayState,
-    _tenant: Arc<Tenant>,
-    _facts: ClientFacts,
-    _identity: Option<Identity>,
-) -> Result<HttpResponse, actix_web::Error> {
-    Ok(HttpResponse::NotImplemented().finish())
+impl NodeSocket {
+    /// Passes a whole text on and reads no further frame until it is accepted.
+    fn pass_on(&mut self, text: String, ctx: &mut WebsocketContext<Self>) {
+        let Some(connection) = self.connection.as_ref().filter(|_| !self.closing) else {
+            return;
+        };
+        let accepted = connection.send(FromSocket::Text(text)).into_actor(self);
+        let accepted = accepted.then(|accepted, this, ctx: &mut WebsocketContext<Self>| {
+            if accepted.is_err() && !this.closing {
+                ctx.stop();
+            }
+            fut::ready(())
+        });
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the socket pump: the handler accepts and returns, and until then TCP pushes back"
+        )]
+        ctx.wait(accepted);
+    }
+
+    /// Collects the pieces of a fragmented text.
+    fn piece(&mut self, item: Item, ctx: &mut WebsocketContext<Self>) {
+        let (bytes, last) = match item {
+            Item::FirstText(bytes) => {
+                self.partial = Some(BytesMut::new());
+                (bytes, false)
+            }
+            Item::Continue(bytes) => (bytes, false),
+            Item::Last(bytes) => (bytes, true),
+            Item::FirstBinary(_) => return self.violation(1003, "binary frames are not supported"),
+        };
+        let Some(partial) = &mut self.partial else {
+            return self.violation(1002, "continuation without a start");
+        };
+        if partial.len() + bytes.len() > self.max_frame.get() {
+            self.partial = None;
+            return self.too_large();
+        }
+        partial.extend_from_slice(&bytes);
+        if let Some(whole) = self.partial.take_if(|_| last) {
+            match String::from_utf8(whole.into()) {
+                Ok(text) => self.pass_on(text, ctx),
+                Err(_) => self.violation(1007, "text is not UTF-8"),
+            }
+        }
+    }
+
+    fn too_large(&mut self) {
+        let reason = if self.max_frame.get() == PREAUTH_FRAME {
+            "preauth payload too large"
+        } else {
+            "payload too large"
+        };
+        self.violation(1009, reason);
+    }
+
+    /// Tells the connection, which closes.
+    fn violation(&mut self, code: u16, reason: &'static str) {
+        self.tell(FromSocket::Violation { code, reason });
+    }
+
+    fn tell(&self, note: FromSocket) {
+        if let Some(connection) = &self.connection {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a note that ends the connection: at most two per socket"
+            )]
+            connection.do_send(note);
+        }
+    }
+
+    fn alive(&self) {
+        if let Some(connection) = &self.connection {
+            // A lost sign of life is harmless: others follow.
+            let _ = connection.try_send(FromSocket::Alive);
+        }
+    }
+}
+
+impl Actor for NodeSocket {
+    type Context = WebsocketContext<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(FRAMES_WAITING);
+        if let Some((state, newcomer)) = self.start.take() {
+            let socket = ctx.address().recipient();
+            self.connection = Some(NodeConnection::new(state, newcomer, socket).start());
+        }
+        if let Some(frames) = self.frames.take() {
+            ctx.add_stream(frames);
+        }
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.tell(FromSocket::Closed);
+    }
+}
+
+impl StreamHandler<Result<Message, ProtocolError>> for NodeSocket {
+    fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Self::Context) {
+        match message {
+            Ok(Message::Text(text)) => self.pass_on(text.into(), ctx),
+            Ok(Message::Continuation(item)) => self.piece(item, ctx),
+            Ok(Message::Ping(bytes)) => ctx.pong(&bytes),
+            Ok(Message::Pong(_)) => self.alive(),
+            Ok(Message::Close(reason)) => {
+                if !self.closing {
+                    ctx.close(reason);
+                }
+                ctx.stop();
+            }
+            Ok(Message::Nop) => {}
+            Ok(Message::Binary(_)) => self.violation(1003, "binary frames are not supported"),
+            Err(ProtocolError::Overflow) => self.too_large(),
+            Err(ProtocolError::Io(_)) => ctx.stop(),
+            Err(_) => self.violation(1002, "protocol error"),
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        if !self.closing {
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<Outgoing> for NodeSocket {
+    type Result = ();
+
+    fn handle(&mut self, message: Outgoing, ctx: &mut Self::Context) {
+        match message {
+            Outgoing::Text(frame) => ctx.text(frame.text.as_str()),
+            Outgoing::Ping => ctx.ping(b""),
+            Outgoing::MaxFrame(bytes) => self.max_frame.set(bytes),
+            Outgoing::Close { code, reason } => {
+                self.closing = true;
+                ctx.close(Some(CloseReason {
+                    code: code.into(),
+                    description: Some(reason),
+                }));
+                // The peer reads the reason and closes; then its bytes end here. This is for peers that do not.
+                ctx.run_later(GOODBYE, |_, ctx| ctx.stop());
+            }
+        }
+    }
+}
+
+/// Frames out of the request's body, with a size limit that grows at hello.
+struct Frames {
+    payload: web::Payload,
+    codec: Codec,
+    max_frame: Rc<Cell<usize>>,
+    buffer: BytesMut,
+    ended: bool,
+}
+
+impl Stream for Frames {
+    type Item = Result<Message, ProtocolError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            this.codec = this.codec.clone().max_size(this.max_frame.get());
+            match this.codec.decode(&mut this.buffer) {
+                Ok(Some(frame)) => {
+                    if this.buffer.is_empty() {
+                        // Gives the memory back: most connections are idle most of the time.
+                        this.buffer = BytesMut::new();
+                    }
+                    return Poll::Ready(Some(message(frame)));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    this.ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+            match ready!(Pin::new(&mut this.payload).poll_next(cx)) {
+                Some(Ok(bytes)) => this.buffer.extend_from_slice(&bytes),
+                Some(Err(_)) | None => this.ended = true,
+            }
+        }
+    }
+}
+
+fn message(frame: Frame) -> Result<Message, ProtocolError> {
+    Ok(match frame {
+        Frame::Text(bytes) => Message::Text(text(bytes)?),
+        Frame::Binary(bytes) => Message::Binary(bytes),
+        Frame::Ping(bytes) => Message::Ping(bytes),
+        Frame::Pong(bytes) => Message::Pong(bytes),
+        Frame::Close(reason) => Message::Close(reason),
+        Frame::Continuation(item) => Message::Continuation(item),
+    })
+}
+
+fn text<T: TryFrom<Bytes>>(bytes: Bytes) -> Result<T, ProtocolError> {
+    T::try_from(bytes).map_err(|_| ProtocolError::BadOpCode)
 }

@@ -49,13 +49,15 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
         .route("/readyz", readable().to(health::ready))
         .route("/metrics", web::get().to(health::metrics))
         // OpenClaw clients.
-        .service(
-            web::resource("/gateway/ws")
-                .route(web::get().to(gateway::socket)),
-        )
+        .service(web::resource("/gateway/ws").route(web::get().to(gateway::socket)))
         .route("/gateway/ws/j/{code}", web::get().to(gateway::join))
         .route("/j/{code}", web::get().to(gateway::join))
-        .route("/", web::get().guard(guard::fn_guard(gateway::wants_upgrade)).to(gateway::socket))
+        .route(
+            "/",
+            web::get()
+                .guard(guard::fn_guard(gateway::wants_upgrade))
+                .to(gateway::socket),
+        )
         // Messaging platforms.
         .service(webhook("/webhooks/{path}"))
         .service(webhook("/webhooks/{path}/{account}"));
@@ -114,7 +116,9 @@ fn webhook(path: &str) -> actix_web::Resource {
 /// Paths that adapters have beside `/webhooks/…`.
 fn extra_paths(state: &AppState) -> impl Iterator<Item = &'static str> {
     let channels = state.services.ports.channels();
-    channels.iter().flat_map(|channel| channel.manifest().extra_paths.iter().copied())
+    channels
+        .iter()
+        .flat_map(|channel| channel.manifest().extra_paths.iter().copied())
 }
 
 async fn nothing() -> Result<actix_web::HttpResponse, ApiError> {

@@ -68,7 +68,10 @@ impl<K: Clone + Eq + Hash> Rate<K> {
         }
         let mut bucket = match generations.old.remove(key) {
             Some(bucket) => self.refilled(bucket, now),
-            None => Bucket { left: self.burst, at: now },
+            None => Bucket {
+                left: self.burst,
+                at: now,
+            },
         };
         let taken = self.take(&mut bucket);
         if generations.young.len() >= self.capacity {

@@ -1,1 +1,18 @@
+//! Whole-system tests: the real binary, real clients, a fake outside world.
+//!
+//! Every test starts `clawcentral` on a port of its own with a database of its own: a SQLite file, or with
+//! `CLAW_TEST_DATABASE=postgres` a PostgreSQL database. The outside (platforms, model) is played by [`support`].
 
+mod support;
+
+mod chaos;
+mod database_away;
+mod gateway_flow;
+mod isolation;
+mod peers;
+mod provider_failures;
+mod session_order;
+mod signature_vectors;
+mod tenancy;
+mod tidy;
+mod webhook_flow;

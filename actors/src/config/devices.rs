@@ -1,18 +1,446 @@
-//! Paired devices, their tokens, pending requests, node surfaces and exec approvals: the stored half of pairing.
+//! Paired devices and pending requests: the stored half of pairing. Tokens, node surfaces and exec approvals are beside it.
+//!
+//! A device belongs to one user. Nothing is approved by itself, and an approval never grants more than the approver has.
 
-use claw_entities::Scope;
+pub mod exec_approvals;
+pub mod surface;
+pub mod tokens;
+
+use claw_entities::UserOwned;
+use claw_entities::{Scope, device, device_request, device_token};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use serde_json::{Value, json};
 
 use super::ConfigService;
-use crate::error::Result;
+use crate::clock::now_ms;
+use crate::crypto::Secret;
+use crate::error::{Error, Result};
+use crate::gateway::scopes;
+
+/// How long a request waits for approval, milliseconds.
+const REQUEST_LIFETIME_MS: i64 = 5 * 60 * 1000;
+/// Longest label, characters.
+const LONGEST_LABEL: usize = 64;
+
+/// What a device says it is and what it wants. The key has been proved.
+#[derive(Clone, Debug)]
+pub struct DeviceClaim {
+    pub device_id: String,
+    /// Raw 32 bytes, base64url.
+    pub public_key: String,
+    pub display_name: Option<String>,
+    pub platform: String,
+    pub device_family: String,
+    pub client_id: String,
+    pub client_mode: String,
+    /// `operator` or `node`.
+    pub role: String,
+    /// Operator scopes it asks for and its user could give.
+    pub scopes: Vec<String>,
+}
+
+/// May the device connect as it wishes.
+#[derive(Clone, Debug)]
+pub enum Pairing {
+    Paired(Paired),
+    Required(PairingRequired),
+}
+
+#[derive(Clone, Debug)]
+pub struct Paired {
+    /// Approved for this role.
+    pub scopes: Vec<String>,
+    /// The same at every connect until it is rotated.
+    pub token: Secret,
+    pub issued_at: i64,
+}
+
+/// Somebody has to approve first.
+#[derive(Clone, Debug)]
+pub struct PairingRequired {
+    /// `not-paired`, `role-upgrade`, `scope-upgrade` or `metadata-upgrade`.
+    pub reason: &'static str,
+    pub request_id: String,
+    /// The pending row clients see.
+    pub row: Value,
+    /// Made just now: approvers want to hear of it.
+    pub fresh: bool,
+    pub approved_roles: Vec<String>,
+    pub approved_scopes: Vec<String>,
+}
 
 impl ConfigService {
-    /// Approves a pending device of the user; never more than `approver_scopes` allow.
-    pub async fn approve_device(
+    /// Checks a proved device against what was approved; records a request when that is not enough.
+    pub async fn check_pairing(&self, scope: &Scope, claim: &DeviceClaim) -> Result<Pairing> {
+        let tx = self.db.read(scope).await?;
+        let device = find_device(&*tx, scope, &claim.device_id).await?;
+        let token = tokens::find(&*tx, scope, &claim.device_id, &claim.role).await?;
+        tx.commit().await?;
+        let reason = match (&device, token) {
+            (Some(device), Some(token)) if token.revoked_at.is_none() => match shortfall(claim, device, &token) {
+                Some(reason) => reason,
+                None => {
+                    return Ok(Pairing::Paired(Paired {
+                        scopes: strings(&token.scopes),
+                        token: self
+                            .device_token(scope, &token.device_id, &token.role, token.generation)
+                            .await?,
+                        issued_at: token.rotated_at.unwrap_or(token.created_at),
+                    }));
+                }
+            },
+            (Some(_), _) => "role-upgrade",
+            (None, _) => "not-paired",
+        };
+        self.request_pairing(scope, claim, device.as_ref(), reason)
+            .await
+            .map(Pairing::Required)
+    }
+
+    async fn request_pairing(
         &self,
-        _scope: &Scope,
-        _request_id: &str,
-        _approver_scopes: &[String],
-    ) -> Result<serde_json::Value> {
-        unimplemented!("gateway")
+        scope: &Scope,
+        claim: &DeviceClaim,
+        device: Option<&device::Model>,
+        reason: &'static str,
+    ) -> Result<PairingRequired> {
+        let now = now_ms();
+        let tx = self.db.write(scope).await?;
+        device_request::Entity::delete_owned(scope)
+            .filter(device_request::Column::ExpiresAt.lte(now))
+            .exec(&*tx)
+            .await?;
+        let open = device_request::Entity::owned_by(scope)
+            .filter(device_request::Column::DeviceId.eq(&claim.device_id))
+            .one(&*tx)
+            .await?;
+        let approved_roles = device.map(|device| strings(&device.roles)).unwrap_or_default();
+        let approved_scopes = device.map(|device| strings(&device.scopes)).unwrap_or_default();
+        let answer = |request_id: String, row: Value, fresh: bool| PairingRequired {
+            reason,
+            request_id,
+            row,
+            fresh,
+            approved_roles: approved_roles.clone(),
+            approved_scopes: approved_scopes.clone(),
+        };
+        let (open_roles, open_scopes) = open
+            .as_ref()
+            .map(|open| (strings(&open.row["roles"]), strings(&open.scopes)))
+            .unwrap_or_default();
+        if let Some(open) = open
+            && open_roles.contains(&claim.role)
+            && scopes::holds_all(&open_scopes, &claim.scopes)
+        {
+            tx.commit().await?;
+            return Ok(answer(open.request_id, open.row, false));
+        }
+        let request_id = uuid::Uuid::new_v4().to_string();
+        let wanted = scopes::union(&open_scopes, &claim.scopes);
+        let roles = scopes::union(&open_roles, std::slice::from_ref(&claim.role));
+        let row = json!({
+            "requestId": request_id, "deviceId": claim.device_id, "publicKey": claim.public_key,
+            "displayName": claim.display_name, "platform": claim.platform, "deviceFamily": claim.device_family,
+            "clientId": claim.client_id, "clientMode": claim.client_mode, "role": claim.role, "roles": roles,
+            "scopes": wanted, "silent": false, "isRepair": device.is_some(), "ts": now,
+        });
+        let row = without_nulls(row);
+        device_request::Entity::insert(device_request::ActiveModel {
+            tenant_id: Set(scope.tenant().clone()),
+            user_id: Set(scope.user().clone()),
+            device_id: Set(claim.device_id.clone()),
+            request_id: Set(request_id.clone()),
+            role: Set(claim.role.clone()),
+            scopes: Set(json!(wanted)),
+            is_repair: Set(device.is_some()),
+            row: Set(row.clone()),
+            created_at: Set(now),
+            expires_at: Set(now + REQUEST_LIFETIME_MS),
+        })
+        .on_conflict(
+            OnConflict::columns([
+                device_request::Column::TenantId,
+                device_request::Column::UserId,
+                device_request::Column::DeviceId,
+            ])
+            .update_columns([
+                device_request::Column::RequestId,
+                device_request::Column::Role,
+                device_request::Column::Scopes,
+                device_request::Column::IsRepair,
+                device_request::Column::Row,
+                device_request::Column::CreatedAt,
+                device_request::Column::ExpiresAt,
+            ])
+            .to_owned(),
+        )
+        .exec_without_returning(&*tx)
+        .await?;
+        tx.commit().await?;
+        Ok(answer(request_id, row, true))
+    }
+
+    /// Approves a pending device. `Invalid("device pairing approval denied")` when the approver lacks what it asks for;
+    /// a node, or admin scope, needs an approver with admin. Gives `{requestId, device}`.
+    pub async fn approve_device(&self, scope: &Scope, request_id: &str, approver_scopes: &[String]) -> Result<Value> {
+        let key = self.device_token_key(scope).await?;
+        let now = now_ms();
+        let tx = self.change(scope).await?;
+        let request = find_request(&*tx, scope, request_id).await?;
+        let roles = strings(&request.row["roles"]);
+        let wanted = strings(&request.scopes);
+        let needs_admin = roles.iter().any(|role| role == "node") || wanted.iter().any(|scope| scope == scopes::ADMIN);
+        if (needs_admin && !scopes::holds(approver_scopes, scopes::ADMIN))
+            || !scopes::holds_all(approver_scopes, &wanted)
+        {
+            return Err(Error::invalid("device pairing approval denied"));
+        }
+        let known = find_device(&*tx, scope, &request.device_id).await?;
+        let (old_roles, old_scopes) = known
+            .as_ref()
+            .map(|device| (strings(&device.roles), strings(&device.scopes)))
+            .unwrap_or_default();
+        let text = |name: &str| request.row[name].as_str().unwrap_or_default().to_owned();
+        let device = device::Model {
+            tenant_id: scope.tenant().clone(),
+            user_id: scope.user().clone(),
+            id: request.device_id.clone(),
+            public_key: text("publicKey"),
+            display_name: request.row["displayName"].as_str().map(str::to_owned),
+            label: known.as_ref().and_then(|device| device.label.clone()),
+            platform: text("platform"),
+            device_family: text("deviceFamily"),
+            client_id: text("clientId"),
+            client_mode: text("clientMode"),
+            roles: json!(scopes::union(&old_roles, &roles)),
+            scopes: json!(scopes::union(&old_scopes, &wanted)),
+            approved_via: "owner".to_owned(),
+            created_at: known.as_ref().map_or(now, |device| device.created_at),
+            approved_at: now,
+            last_seen_at: known.as_ref().and_then(|device| device.last_seen_at),
+            last_seen_reason: known.and_then(|device| device.last_seen_reason),
+        };
+        delete_device(&*tx, scope, &device.id).await?;
+        device::Entity::insert(device::ActiveModel::from(device.clone()))
+            .exec_without_returning(&*tx)
+            .await?;
+        for role in &roles {
+            let granted: &[String] = if role == "operator" { &wanted } else { &[] };
+            tokens::grant(&*tx, scope, &key, &device.id, role, granted, now).await?;
+        }
+        device_request::Entity::delete_owned(scope)
+            .filter(device_request::Column::DeviceId.eq(&device.id))
+            .exec(&*tx)
+            .await?;
+        let tokens = tokens::of_device(&*tx, scope, &device.id).await?;
+        self.changed(tx).await?;
+        self.audit_device(
+            scope,
+            "device.approve",
+            &device.id,
+            json!({"roles": roles, "scopes": wanted}),
+        )
+        .await?;
+        Ok(json!({"requestId": request_id, "device": device_view(&device, &tokens)}))
+    }
+
+    /// Turns a request down. Gives the device's id.
+    pub async fn reject_device(&self, scope: &Scope, request_id: &str) -> Result<String> {
+        let tx = self.db.write(scope).await?;
+        let request = find_request(&*tx, scope, request_id).await?;
+        device_request::Entity::delete_owned(scope)
+            .filter(device_request::Column::RequestId.eq(request_id))
+            .exec(&*tx)
+            .await?;
+        tx.commit().await?;
+        self.audit_device(scope, "device.reject", &request.device_id, Value::Null)
+            .await?;
+        Ok(request.device_id)
+    }
+
+    /// Forgets a device with everything it was granted. `false`: there is none.
+    pub async fn remove_device(&self, scope: &Scope, device_id: &str) -> Result<bool> {
+        let tx = self.change(scope).await?;
+        let found = find_device(&*tx, scope, device_id).await?.is_some();
+        if found {
+            delete_device(&*tx, scope, device_id).await?;
+            tokens::delete(&*tx, scope, device_id).await?;
+            surface::delete(&*tx, scope, device_id).await?;
+            device_request::Entity::delete_owned(scope)
+                .filter(device_request::Column::DeviceId.eq(device_id))
+                .exec(&*tx)
+                .await?;
+        }
+        self.changed(tx).await?;
+        if found {
+            self.audit_device(scope, "device.remove", device_id, Value::Null)
+                .await?;
+        }
+        Ok(found)
+    }
+
+    /// Gives a device a name of the person's choice; an empty one takes it away. `false`: there is no such device.
+    pub async fn rename_device(&self, scope: &Scope, device_id: &str, label: &str) -> Result<bool> {
+        let label = label.trim();
+        if label.chars().count() > LONGEST_LABEL {
+            return Err(Error::invalid(format!(
+                "a label has at most {LONGEST_LABEL} characters"
+            )));
+        }
+        let label = (!label.is_empty()).then(|| label.to_owned());
+        let tx = self.db.write(scope).await?;
+        let done = device::Entity::update_owned(scope)
+            .filter(device::Column::Id.eq(device_id))
+            .col_expr(device::Column::Label, label.into())
+            .exec(&*tx)
+            .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected > 0)
+    }
+
+    /// `{pending, paired}` as `device.pair.list` answers; `connected` lists devices with a live socket.
+    pub async fn list_devices(&self, scope: &Scope, connected: &[String]) -> Result<Value> {
+        let now = now_ms();
+        let tx = self.db.read(scope).await?;
+        let pending: Vec<Value> = device_request::Entity::owned_by(scope)
+            .filter(device_request::Column::ExpiresAt.gt(now))
+            .order_by_desc(device_request::Column::CreatedAt)
+            .all(&*tx)
+            .await?
+            .into_iter()
+            .map(|request| request.row)
+            .collect();
+        let devices = device::Entity::owned_by(scope)
+            .order_by_desc(device::Column::ApprovedAt)
+            .all(&*tx)
+            .await?;
+        let all_tokens = device_token::Entity::owned_by(scope).all(&*tx).await?;
+        let surfaces = surface::all(&*tx, scope).await?;
+        tx.commit().await?;
+        let paired: Vec<Value> = devices
+            .iter()
+            .map(|device| {
+                let tokens: Vec<_> = all_tokens
+                    .iter()
+                    .filter(|token| token.device_id == device.id)
+                    .cloned()
+                    .collect();
+                let mut view = device_view(device, &tokens);
+                view["connected"] = json!(connected.contains(&device.id));
+                if let Some(surface) = surfaces.iter().find(|surface| surface.node_id == device.id) {
+                    surface::add_to_device(&mut view, surface);
+                }
+                view
+            })
+            .collect();
+        Ok(json!({"pending": pending, "paired": paired}))
+    }
+
+    pub(super) async fn audit_device(&self, scope: &Scope, action: &str, device_id: &str, detail: Value) -> Result<()> {
+        self.audit(scope.tenant_scope(), self.actor_or(scope), action, device_id, detail)
+            .await
     }
 }
+
+/// Records that a device came (part of a group commit).
+pub async fn note_connected(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    device_id: &str,
+    role: &str,
+    now: i64,
+) -> Result<()> {
+    device::Entity::update_owned(scope)
+        .filter(device::Column::Id.eq(device_id))
+        .col_expr(device::Column::LastSeenAt, now.into())
+        .col_expr(device::Column::LastSeenReason, "connect".into())
+        .exec(tx)
+        .await?;
+    tokens::note_used(tx, scope, device_id, role, now).await?;
+    if role == "node" {
+        surface::note_connected(tx, scope, device_id, now).await?;
+    }
+    Ok(())
+}
+
+/// What the claim asks for beyond the approval, if anything.
+fn shortfall(claim: &DeviceClaim, device: &device::Model, token: &device_token::Model) -> Option<&'static str> {
+    if !strings(&device.roles).contains(&claim.role) {
+        return Some("role-upgrade");
+    }
+    if claim.role == "operator" && !scopes::holds_all(&strings(&token.scopes), &claim.scopes) {
+        return Some("scope-upgrade");
+    }
+    let differs = |left: &str, right: &str| {
+        !left.trim().is_empty() && !right.trim().is_empty() && !left.trim().eq_ignore_ascii_case(right.trim())
+    };
+    (differs(&claim.platform, &device.platform) || differs(&claim.device_family, &device.device_family))
+        .then_some("metadata-upgrade")
+}
+
+async fn find_device(tx: &impl ConnectionTrait, scope: &Scope, id: &str) -> Result<Option<device::Model>> {
+    Ok(device::Entity::owned_by(scope)
+        .filter(device::Column::Id.eq(id))
+        .one(tx)
+        .await?)
+}
+
+async fn delete_device(tx: &impl ConnectionTrait, scope: &Scope, id: &str) -> Result<()> {
+    device::Entity::delete_owned(scope)
+        .filter(device::Column::Id.eq(id))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+async fn find_request(tx: &impl ConnectionTrait, scope: &Scope, request_id: &str) -> Result<device_request::Model> {
+    device_request::Entity::owned_by(scope)
+        .filter(device_request::Column::RequestId.eq(request_id))
+        .filter(device_request::Column::ExpiresAt.gt(now_ms()))
+        .one(tx)
+        .await?
+        .ok_or_else(|| Error::invalid("unknown requestId"))
+}
+
+/// A paired device as clients see it. Tokens only by role and date.
+fn device_view(device: &device::Model, tokens: &[device_token::Model]) -> Value {
+    let roles = strings(&device.roles);
+    let tokens: Vec<Value> = tokens
+        .iter()
+        .filter(|token| token.revoked_at.is_none())
+        .map(|token| {
+            without_nulls(json!({
+                "role": token.role, "scopes": token.scopes, "createdAtMs": token.created_at,
+                "rotatedAtMs": token.rotated_at, "lastUsedAtMs": token.last_used_at,
+            }))
+        })
+        .collect();
+    without_nulls(json!({
+        "deviceId": device.id, "publicKey": device.public_key, "displayName": device.display_name,
+        "label": device.label, "platform": device.platform, "deviceFamily": device.device_family,
+        "clientId": device.client_id, "clientMode": device.client_mode, "role": roles.first(), "roles": roles,
+        "scopes": device.scopes, "approvedVia": device.approved_via, "createdAtMs": device.created_at,
+        "approvedAtMs": device.approved_at, "lastSeenAtMs": device.last_seen_at,
+        "lastSeenReason": device.last_seen_reason, "tokens": tokens,
+    }))
+}
+
+/// The strings of a JSON list.
+pub(crate) fn strings(value: &Value) -> Vec<String> {
+    value
+        .as_array()
+        .map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+        .unwrap_or_default()
+}
+
+/// Takes the null fields off an object: on the wire an absent value is an absent key.
+pub(crate) fn without_nulls(mut value: Value) -> Value {
+    if let Some(object) = value.as_object_mut() {
+        object.retain(|_, field| !field.is_null());
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests;

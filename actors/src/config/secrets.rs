@@ -209,12 +209,14 @@ mod tests {
         assert_eq!(config.secret(&evil, name).await.expect("reads"), None);
 
         // A row copied to another tenant does not open there.
-        let tx = server.db.write(&evil).await.expect("begins");
+        let tx = server.db.read(&acme).await.expect("begins");
         let row = secret::Entity::of_tenant(&acme)
             .one(&*tx)
             .await
             .expect("reads")
             .expect("is there");
+        drop(tx);
+        let tx = server.db.write(&evil).await.expect("begins");
         assert_eq!(row.version, 2);
         assert!(!row.sealed.windows(3).any(|bytes| bytes == b"1:b"));
         secret::Entity::insert(secret::ActiveModel {

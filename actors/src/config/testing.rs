@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use claw_entities::{Scope, TenantScope};
 use claw_migration::{Migrator, MigratorTrait};
+use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 
 use super::ConfigService;
@@ -24,10 +25,15 @@ impl Server {
     }
 }
 
+/// On SQLite; with `CLAW_TEST_POSTGRES=postgres://user@host` on a fresh database of that server instead.
 pub(crate) async fn start() -> Server {
     let folder = tempfile::tempdir().expect("a temp folder");
+    let url = match std::env::var("CLAW_TEST_POSTGRES") {
+        Ok(server) => fresh_postgres(&server).await,
+        Err(_) => format!("sqlite://{}/claw.db?mode=rwc", folder.path().display()),
+    };
     let settings = DbSettings {
-        url: Secret::new(format!("sqlite://{}/claw.db?mode=rwc", folder.path().display())),
+        url: Secret::new(url),
         max_connections: 2,
         acquire_timeout: Duration::from_secs(10),
     };
@@ -40,6 +46,17 @@ pub(crate) async fn start() -> Server {
         db,
         _folder: folder,
     }
+}
+
+async fn fresh_postgres(server: &str) -> String {
+    let name = format!("claw_{}", claw_entities::new_id());
+    let admin = sea_orm::Database::connect(format!("{server}/postgres"))
+        .await
+        .expect("connects");
+    let create = format!("CREATE DATABASE {name}");
+    admin.execute_unprepared(&create).await.expect("creates a database");
+    admin.close().await.expect("closes");
+    format!("{server}/{name}")
 }
 
 pub(crate) async fn tenant(config: &ConfigService, slug: &str) -> TenantScope {

@@ -11,6 +11,9 @@ pub mod repair;
 pub mod tokens;
 pub mod tool_result;
 
+#[cfg(test)]
+mod tests;
+
 use crate::db::Db;
 
 /// The Conversation service. Cheap to clone.

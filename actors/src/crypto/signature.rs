@@ -24,3 +24,29 @@ pub fn ed25519_valid(public_key: &[u8], message: &[u8], signature: &[u8]) -> boo
         .verify(message, signature)
         .is_ok()
 }
+
+/// The raw Ed25519 public key of a 32-byte seed.
+pub fn ed25519_public_key(seed: &[u8; 32]) -> [u8; 32] {
+    use ring::signature::KeyPair;
+    let pair = signature::Ed25519KeyPair::from_seed_unchecked(seed).expect("a seed has 32 bytes");
+    let mut key = [0; 32];
+    key.copy_from_slice(pair.public_key().as_ref());
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_key_of_a_known_seed() {
+        let mut seed = [0; 32];
+        for (byte, at) in seed.iter_mut().zip(0u8..) {
+            *byte = at;
+        }
+        assert_eq!(
+            super::super::token::hex(&ed25519_public_key(&seed)),
+            "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8"
+        );
+    }
+}

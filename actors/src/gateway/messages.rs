@@ -1,6 +1,7 @@
 //! What crosses between the user actor, the connections and the rest of the runtime.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Message;
@@ -32,11 +33,9 @@ pub struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
-    /// Does the connection hold this scope; admin holds all, write includes read.
+    /// Does the connection hold this scope; admin holds all, write includes read and talk.
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.scopes.iter().any(|held| {
-            held == scope || held == "operator.admin" || (held == "operator.write" && scope == "operator.read")
-        })
+        super::scopes::holds(&self.scopes, scope)
     }
 }
 
@@ -54,6 +53,8 @@ pub struct Event {
     pub tool_stream: bool,
     /// Presence and health versions, for the events that carry them.
     pub state_version: Option<StateVersion>,
+    /// A device that hears this event too, whatever its role: `node.pair.resolved` to its node.
+    pub for_device: Option<String>,
 }
 
 /// `stateVersion` of the wire: each number only grows.
@@ -75,7 +76,14 @@ impl Event {
             droppable: false,
             tool_stream: false,
             state_version: None,
+            for_device: None,
         }
+    }
+
+    /// Lets this device hear the event too.
+    pub fn for_device(mut self, device_id: impl Into<String>) -> Self {
+        self.for_device = Some(device_id.into());
+        self
     }
 
     /// Limits the event to those who want this session.
@@ -137,4 +145,46 @@ pub struct InvokeResult {
     pub payload: Value,
     #[serde(rename = "payloadJSON", skip_serializing_if = "Option::is_none")]
     pub payload_json: Option<String>,
+}
+
+/// Connection → socket.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum Outgoing {
+    Text(Frame),
+    Ping,
+    /// Frames of the client may be this many bytes from now on.
+    MaxFrame(usize),
+    /// Ends the socket with this code and reason.
+    Close {
+        code: u16,
+        reason: String,
+    },
+}
+
+/// A text frame on its way to the socket. Counts as buffered until it is dropped.
+#[derive(Debug)]
+pub struct Frame {
+    pub text: String,
+    pub(super) buffered: Arc<AtomicUsize>,
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        self.buffered.fetch_sub(self.text.len(), Ordering::Relaxed);
+    }
+}
+
+/// Socket → connection.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum FromSocket {
+    /// One whole text frame.
+    Text(String),
+    /// A pong, or anything else that shows life.
+    Alive,
+    /// The peer broke a limit or the framing: close with this.
+    Violation { code: u16, reason: &'static str },
+    /// The socket is gone.
+    Closed,
 }

@@ -1,4 +1,107 @@
 //! Gateway service: connections of OpenClaw clients, their handshake, RPC methods and events. No sockets here.
 
 pub mod messages;
+pub mod protocol;
 pub mod registry;
+pub mod scopes;
+
+pub mod connection;
+pub mod device;
+pub mod events;
+pub mod handshake;
+mod hello;
+pub mod idempotency;
+pub mod limiter;
+pub mod methods;
+mod outbox;
+pub mod rpc;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use claw_entities::{TenantId, UserId};
+use dashmap::DashMap;
+use serde_json::Value;
+
+use crate::Services;
+use crate::supervisor::directory::Directory;
+
+/// What every connection shares: made once at start, cheap to clone.
+#[derive(Clone)]
+pub struct GatewayState(Arc<Shared>);
+
+/// Fields of [`GatewayState`].
+pub struct Shared {
+    pub services: Services,
+    pub directory: Directory,
+    pub settings: GatewaySettings,
+    pub limiter: limiter::Limiter,
+    pub methods: rpc::Methods,
+    pub idempotency: idempotency::Idempotency,
+    pub throttle: rpc::Throttle,
+    /// Last host statistics of connected nodes, by owner and node id.
+    pub host_stats: DashMap<(TenantId, UserId, String), Value>,
+    pub started: Instant,
+}
+
+/// The settings of the gateway.
+#[derive(Clone, Debug, Default)]
+pub struct GatewaySettings {
+    /// Origins besides the tenant's own that may open a socket, with token and paired device.
+    pub allowed_origins: Vec<String>,
+}
+
+/// What the edge knows about a client before it speaks.
+#[derive(Clone, Debug)]
+pub struct ClientFacts {
+    /// The TCP peer is this machine.
+    pub peer_loopback: bool,
+    /// The `Host` names this machine.
+    pub host_loopback: bool,
+    /// A forwarding header is present.
+    pub forwarded: bool,
+    pub origin: Option<String>,
+    /// The tenant's own web origin.
+    pub own_origin: String,
+    /// The client's address, as trusted proxies tell it.
+    pub address: IpAddr,
+}
+
+impl ClientFacts {
+    /// A program on this machine that speaks to this machine, with nothing in between.
+    pub fn local(&self) -> bool {
+        self.peer_loopback && self.host_loopback && !self.forwarded && self.origin.is_none()
+    }
+
+    /// A page of the tenant's own web interface.
+    pub fn same_origin(&self) -> bool {
+        !self.own_origin.is_empty() && self.origin.as_deref() == Some(self.own_origin.as_str())
+    }
+}
+
+impl GatewayState {
+    pub fn new(services: Services, directory: Directory, settings: GatewaySettings) -> Self {
+        Self(Arc::new(Shared {
+            services,
+            directory,
+            settings,
+            limiter: limiter::Limiter::default(),
+            methods: methods::all(),
+            idempotency: idempotency::Idempotency::default(),
+            throttle: rpc::Throttle::default(),
+            host_stats: DashMap::new(),
+            started: Instant::now(),
+        }))
+    }
+}
+
+impl std::ops::Deref for GatewayState {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}

@@ -1,35 +1,234 @@
-//! stub
-use super::messages::*;
-use crate::supervisor::directory::Attached;
-use actix::Recipient;
-use serde_json::Value;
+//! The live connections of one user: a plain struct that the user actor owns. Decides who gets what; knows no socket.
+
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use actix::Recipient;
+use actix::dev::SendError;
+use serde_json::{Value, json};
+
+use super::events;
+use super::messages::{ConnectionInfo, Event, StateVersion, ToConnection};
+use crate::supervisor::directory::Attached;
+
+/// Connections of one user on this process, with the recipient kept for each.
 #[derive(Default)]
-pub struct Connections {}
+pub struct Connections {
+    live: HashMap<String, Member>,
+    version: StateVersion,
+}
+
+struct Member {
+    info: Arc<ConnectionInfo>,
+    to: Recipient<ToConnection>,
+}
+
+/// Entries in a `presence` event and in hello.
+const PRESENCE_SHOWN: usize = 50;
+
+/// What a fan-out did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct FanOut {
+    sent: usize,
+    /// Connections that were gone or too slow and were forgotten.
+    dropped: usize,
+}
+
 impl Connections {
-    pub fn attach(&mut self, _i: Arc<ConnectionInfo>, _t: Recipient<ToConnection>) -> Attached {
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Adds a connection, closes an older one of the same device and role, and tells the others.
+    pub fn attach(&mut self, info: Arc<ConnectionInfo>, to: Recipient<ToConnection>) -> Attached {
+        let replaced: Vec<String> = self
+            .live
+            .values()
+            .filter(|member| {
+                info.device_id.is_some()
+                    && member.info.device_id == info.device_id
+                    && member.info.node == info.node
+                    // One device may run several operator programs; a node is one process.
+                    && (info.node || member.info.instance_id == info.instance_id)
+            })
+            .map(|member| member.info.conn_id.clone())
+            .collect();
+        for conn_id in replaced {
+            self.close(&conn_id, 1008, "replaced by a newer connection of this device");
+        }
+        self.version.presence += 1;
+        self.announce();
+        let node = info.node;
+        self.live.insert(info.conn_id.clone(), Member { info, to });
         Attached {
-            presence: vec![],
-            state_version: StateVersion::default(),
+            presence: if node { Vec::new() } else { self.newest(PRESENCE_SHOWN) },
+            state_version: self.version,
         }
     }
-    pub fn detach(&mut self, _c: &str) {}
-    pub fn fan_out(&mut self, _e: &Event) {}
+
+    /// Forgets a connection. Gives its description if it was known; the others are told then.
+    pub fn detach(&mut self, conn_id: &str) -> Option<Arc<ConnectionInfo>> {
+        let member = self.live.remove(conn_id)?;
+        self.version.presence += 1;
+        self.announce();
+        Some(member.info)
+    }
+
+    /// Sends an event to every connection that may see it. One that is gone or cannot keep up is forgotten.
+    pub fn fan_out(&mut self, event: &Event) {
+        if !self.live.is_empty() {
+            self.deliver(&Arc::new(event.clone()));
+        }
+    }
+
+    fn deliver(&mut self, event: &Arc<Event>) -> FanOut {
+        let mut done = FanOut::default();
+        let mut lost = Vec::new();
+        for (conn_id, member) in &self.live {
+            if !events::allowed(&member.info, event) {
+                continue;
+            }
+            match member.to.try_send(ToConnection::Event(Arc::clone(event))) {
+                Ok(()) => done.sent += 1,
+                Err(SendError::Closed(_)) => lost.push((conn_id.clone(), None)),
+                Err(SendError::Full(_)) => lost.push((conn_id.clone(), Some("slow consumer"))),
+            }
+        }
+        done.dropped = lost.len();
+        for (conn_id, reason) in lost {
+            match reason {
+                Some(reason) => self.close(&conn_id, 1008, reason),
+                None => {
+                    self.live.remove(&conn_id);
+                    self.version.presence += 1;
+                }
+            }
+        }
+        done
+    }
+
+    /// Raises the health version and gives the pair for the `health` event.
+    pub fn health_changed(&mut self) -> StateVersion {
+        self.version.health += 1;
+        self.version
+    }
+
+    pub fn state_version(&self) -> StateVersion {
+        self.version
+    }
+
+    /// Tells the connections who is there. Crowds are not told: they can ask with `system-presence`.
+    fn announce(&mut self) {
+        if self.live.is_empty() || self.live.len() > PRESENCE_SHOWN {
+            return;
+        }
+        let mut event = Event::new("presence", &json!({"presence": self.newest(PRESENCE_SHOWN)})).droppable();
+        event.state_version = Some(self.version);
+        self.deliver(&Arc::new(event));
+    }
+
+    fn newest(&self, most: usize) -> Vec<Value> {
+        let mut entries = self.presence();
+        let surplus = entries.len().saturating_sub(most);
+        entries.drain(..surplus);
+        entries
+    }
+
+    /// Presence entries, oldest connection first.
     pub fn presence(&self) -> Vec<Value> {
-        vec![]
+        let mut members: Vec<_> = self.live.values().map(|member| &member.info).collect();
+        members.sort_by(|left, right| (left.connected_at, &left.conn_id).cmp(&(right.connected_at, &right.conn_id)));
+        members.into_iter().map(|info| presence_entry(info)).collect()
     }
+
+    /// The connections of nodes.
     pub fn nodes(&self) -> Vec<Arc<ConnectionInfo>> {
-        vec![]
+        self.live
+            .values()
+            .filter(|member| member.info.node)
+            .map(|member| Arc::clone(&member.info))
+            .collect()
     }
-    pub fn node(&self, _d: &str) -> Option<&Recipient<ToConnection>> {
-        None
+
+    /// The connection of a node, to call it.
+    pub fn node(&self, node_id: &str) -> Option<&Recipient<ToConnection>> {
+        self.live
+            .values()
+            .find(|member| member.info.node && member.info.device_id.as_deref() == Some(node_id))
+            .map(|member| &member.to)
     }
-    pub fn close_device(&mut self, _d: &str, _r: Option<&str>, _c: u16, _x: &str) {}
-    pub fn close_all(&mut self, _c: u16, _r: &str) {}
-    pub fn is_empty(&self) -> bool {
-        true
+
+    /// Closes the sockets of a device, in one role or in both. Gives how many.
+    pub fn close_device(&mut self, device_id: &str, role: Option<&str>, code: u16, reason: &str) -> usize {
+        let found: Vec<String> = self
+            .live
+            .values()
+            .filter(|member| member.info.device_id.as_deref() == Some(device_id))
+            .filter(|member| role.is_none_or(|role| (role == "node") == member.info.node))
+            .map(|member| member.info.conn_id.clone())
+            .collect();
+        for conn_id in &found {
+            self.close(conn_id, code, reason);
+        }
+        found.len()
     }
-    pub fn len(&self) -> usize {
-        0
+
+    /// Closes every socket, e.g. when the user moves to another replica.
+    pub fn close_all(&mut self, code: u16, reason: &str) {
+        let all: Vec<String> = self.live.keys().cloned().collect();
+        for conn_id in all {
+            self.close(&conn_id, code, reason);
+        }
+    }
+
+    fn close(&mut self, conn_id: &str, code: u16, reason: &str) {
+        let Some(member) = self.live.remove(conn_id) else {
+            return;
+        };
+        self.version.presence += 1;
+        let note = ToConnection::Close {
+            code,
+            reason: reason.to_owned(),
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the last note to a connection that is forgotten here: one per connection, even when its mailbox is full"
+        )]
+        member.to.do_send(note);
     }
 }
+
+/// A connection as `system-presence` and the `presence` event show it. No address: presence is for people.
+fn presence_entry(info: &ConnectionInfo) -> Value {
+    let role = if info.node { "node" } else { "operator" };
+    let name = info.display_name.as_deref().unwrap_or(&info.client_id);
+    let mut entry = json!({
+        "host": name,
+        "version": info.client_version,
+        "platform": info.platform,
+        "mode": info.client_mode,
+        "reason": "connect",
+        "text": format!("{name} ({role}) {}", info.client_version),
+        "ts": info.connected_at,
+        "onlineSince": info.connected_at,
+        "clientId": info.client_id,
+        "roles": [role],
+        "scopes": info.scopes,
+    });
+    let mut add = |key: &str, value: Option<&str>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            entry[key] = json!(value);
+        }
+    };
+    add("deviceFamily", Some(&info.device_family));
+    add("deviceId", info.device_id.as_deref());
+    add("instanceId", info.instance_id.as_deref());
+    entry
+}
+
+#[cfg(test)]
+mod tests;

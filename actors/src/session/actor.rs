@@ -15,16 +15,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::{self, Admitted};
 use super::closing::{self, Why};
-use super::commands::Command;
+use super::commands::{Command, QueueCommand, StopForm};
 use super::events::Emitter;
 use super::item::Item;
 use super::key;
-use super::queue::{self, Next, Queue, Queued};
+use super::queue::{self, Next, Outcome as Pushed, Queue};
 use super::run::{self, Cancel, Outcome, RunContext};
 use super::turn::{self, Authority, Turn};
 use crate::clock::now_ms;
 use crate::config::document::{QueueMode, UserSettings};
 use crate::error::Result;
+use crate::ports::message::Part;
 use crate::ports::tool::SessionSnapshot;
 use crate::supervisor::directory::{AbortRequest, Aborted, Directory, SessionObservation};
 use crate::supervisor::lanes::UserLanes;
@@ -76,6 +77,7 @@ pub(crate) struct SessionActor {
     home: Home,
     agent_id: String,
     queue: Queue,
+    pushes: u64,
     /// Queued messages by inbox id.
     items: HashMap<String, Item>,
     /// Inbox rows somebody here looks after.
@@ -95,11 +97,12 @@ pub(crate) struct SessionActor {
 
 impl SessionActor {
     pub(crate) fn new(home: Home) -> Self {
-        let agent_id = key::agent_id(&home.key).to_owned();
+        let agent_id = key::agent_of(&home.key).to_owned();
         Self {
             home,
             agent_id,
-            queue: Queue::default(),
+            queue: Queue::new(queue::Settings::default()),
+            pushes: 0,
             items: HashMap::new(),
             known: HashSet::new(),
             ahead: VecDeque::new(),
@@ -130,14 +133,19 @@ impl SessionActor {
         let (scope, session, known) = (self.home.scope.clone(), self.home.key.clone(), self.known.clone());
         let task = services.io.clone().spawn(async move {
             let settings = services.config.settings(&scope).await?;
+            let head = services.conversation.head(&scope, &session).await?;
+            let entry = head.map(|head| head.entry).unwrap_or_default();
+            let channel = key::parse(session.as_str()).and_then(|parsed| parsed.channel).unwrap_or_default();
+            let queue = queue::Settings::resolve(&settings.queue, channel, &entry);
             let (admitted, more) = admission::load(&services, &scope, &session, &known).await?;
-            Ok::<_, crate::Error>((settings, admitted, more))
+            Ok::<_, crate::Error>((settings, queue, admitted, more))
         });
         context.spawn(task.into_actor(self).map(|loaded, this, context| {
             this.loading = false;
             match loaded {
-                Ok(Ok((settings, admitted, more))) => {
+                Ok(Ok((settings, queue, admitted, more))) => {
                     this.settings = settings;
+                    this.queue.set_settings(queue);
                     this.more = more;
                     for one in admitted {
                         this.admit(context, one);
@@ -196,50 +204,46 @@ impl SessionActor {
     }
 
     fn enqueue(&mut self, context: &mut Context<Self>, item: Item) {
-        let Some(id) = item.inbox_ids.first().cloned() else {
-            return;
-        };
+        let Some(id) = item.inbox_ids.first().cloned() else { return };
         if !self.known.insert(id.clone()) {
             return;
         }
-        let mode = self.mode(&item);
-        if mode == QueueMode::Interrupt
+        // Inline directive of the client, else what the queue's settings say.
+        let mode = item.options.queue_mode.as_deref().and_then(queue::parse_mode);
+        let interrupts = mode.unwrap_or(self.queue.settings().mode) == QueueMode::Interrupt;
+        self.pushes += 1;
+        let queued = item.queued(mode, self.pushes);
+        self.items.insert(id, item);
+        let pushed = self.queue.push(queued, now_ms());
+        if (pushed.outcome == Pushed::Interrupt || interrupts)
             && let Some(running) = &self.running
         {
             running.cancel.abort("interrupt");
         }
-        let queued = Queued {
-            inbox_id: id.clone(),
-            text: item.prompt.clone(),
-            routing: item
-                .destination
-                .as_ref()
-                .map(|to| to.conversation())
-                .unwrap_or_default(),
-            mode,
-            received_at: item.received_at,
-        };
-        let busy = self.running.is_some() || !self.ahead.is_empty();
-        self.items.insert(id, item);
-        let dropped = self.queue.push(queued, &self.settings.queue, now_ms(), busy);
-        for id in dropped {
-            self.items.remove(&id);
-            let directory = self.home.directory.clone();
-            self.off_queue(context, vec![id.clone()], move |authority| async move {
-                let reason = "dropped: the queue was full".to_owned();
-                closing::settle(&directory, &authority, id, "skipped", reason, None).await
-            });
+        for dropped in pushed.dropped {
+            self.drop_item(context, &dropped.inbox_id, dropped.reason, None);
         }
     }
 
-    /// Inline directive of the client, else the channel's, else the user's.
-    fn mode(&self, item: &Item) -> QueueMode {
-        let asked = item.options.queue_mode.as_deref().and_then(queue::parse_mode);
-        let channel = item
-            .destination
-            .as_ref()
-            .and_then(|to| self.settings.queue.by_channel.get(&to.channel));
-        asked.or(channel.copied()).unwrap_or(self.settings.queue.mode)
+    /// Settles the row of a message that will not run, and tells the client that sent it. Gives its run id.
+    fn drop_item(
+        &mut self,
+        context: &mut Context<Self>,
+        id: &str,
+        reason: &'static str,
+        stop_reason: Option<&'static str>,
+    ) -> Option<String> {
+        let item = self.items.remove(id)?;
+        let emitter = self.emitter_for(&item);
+        let (directory, id) = (self.home.directory.clone(), id.to_owned());
+        self.off_queue(context, vec![id.clone()], move |authority| async move {
+            closing::settle(&directory, &authority, id, "skipped", reason.to_owned(), None).await?;
+            if let Some((mut emitter, _)) = emitter {
+                emitter.aborted(stop_reason.unwrap_or("dropped")).await;
+            }
+            Ok(())
+        });
+        item.run_id
     }
 
     /// Commands skip the queue.
@@ -249,32 +253,42 @@ impl SessionActor {
             return;
         }
         match command {
-            Command::Stop => {
+            Command::Stop(StopForm::Phrase) if self.running.is_none() && self.queue.is_empty() => {
+                self.enqueue(context, item);
+            }
+            Command::Stop(_) => {
                 self.known.extend(ids.iter().cloned());
                 let stopped = self.abort_all(context, "stop");
-                let text = if stopped == 0 {
-                    "Nothing was running."
-                } else {
-                    "Stopped."
-                };
+                let text = if stopped == 0 { "Nothing was running." } else { "Stopped." };
                 self.answer(context, item, text.to_owned());
             }
-            Command::New { rest } => {
+            Command::New { rest } | Command::Reset { rest } => {
                 self.abort_all(context, "reset");
-                self.put_ahead(Ahead::Reset { item, rest });
+                self.put_ahead(Ahead::Reset { item, rest: rest.unwrap_or_default() });
             }
-            Command::Help | Command::Commands | Command::Whoami | Command::Status | Command::Queue(_) => {
+            Command::Queue(QueueCommand::Once { change, message }) => {
+                let mut item = item;
+                item.options.queue_mode = change.mode.map(|mode| queue::mode_name(mode).to_owned());
+                item.prompt = item.prompt.replace(&item.text, &message);
+                item.text = message;
+                self.enqueue(context, item);
+            }
+            Command::Help
+            | Command::Commands
+            | Command::Whoami
+            | Command::Status
+            | Command::Unavailable(_)
+            | Command::Queue(
+                QueueCommand::Show | QueueCommand::Clear | QueueCommand::Set(_) | QueueCommand::Invalid(_),
+            ) => {
                 self.known.extend(ids.iter().cloned());
-                let (directory, scope, session) = (
-                    self.home.directory.clone(),
-                    self.home.scope.clone(),
-                    self.home.key.clone(),
-                );
-                let (agent_id, live) = (self.agent_id.clone(), self.live_snapshot());
+                let (directory, live, settings) =
+                    (self.home.directory.clone(), self.live_snapshot(), *self.queue.settings());
                 let emitter = self.emitter_for(&item);
                 self.off_queue(context, ids, move |authority| async move {
-                    let snapshot = full_snapshot(&directory, &scope, &session, &agent_id, live).await?;
-                    let text = closing::text_of(&command, &item, &snapshot).unwrap_or_default();
+                    let snapshot = full_snapshot(&directory, &authority, live).await?;
+                    let text =
+                        closing::carry_out(&directory, &authority, &command, &item, &snapshot, &settings).await?;
                     finish_command(&directory, &authority, &item, &text, emitter).await
                 });
             }
@@ -308,26 +322,9 @@ impl SessionActor {
             running.cancel.abort(reason);
             stopped += 1;
         }
-        for id in self.queue.clear() {
+        for dropped in self.queue.clear("aborted") {
             stopped += 1;
-            let Some(item) = self.items.remove(&id) else { continue };
-            let emitter = self.emitter_for(&item);
-            let directory = self.home.directory.clone();
-            self.off_queue(context, vec![id.clone()], move |authority| async move {
-                closing::settle(
-                    &directory,
-                    &authority,
-                    id,
-                    "skipped",
-                    format!("aborted ({reason})"),
-                    None,
-                )
-                .await?;
-                if let Some((mut emitter, _)) = emitter {
-                    emitter.aborted(reason).await;
-                }
-                Ok(())
-            });
+            self.drop_item(context, &dropped.inbox_id, dropped.reason, Some(reason));
         }
         stopped
     }
@@ -387,28 +384,22 @@ impl SessionActor {
         if let Some(ahead) = self.ahead.pop_front() {
             return self.start_ahead(context, ahead);
         }
-        match self.queue.next(now_ms(), &self.settings.queue) {
+        match self.queue.next(now_ms()) {
             Next::Run(batch) => {
-                let items: Vec<Item> = batch.inbox_ids.iter().filter_map(|id| self.items.remove(id)).collect();
+                let ids = batch.items.iter().map(|item| &item.inbox_id);
+                let items: Vec<Item> = ids.filter_map(|id| self.items.remove(id)).collect();
                 let Some(last) = items.last() else {
+                    self.queue.ended();
                     return self.pump(context);
                 };
                 let run_id = last.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-                self.start(
-                    context,
-                    Turn {
-                        run_id,
-                        items,
-                        prompt: batch.prompt,
-                        overheard: Vec::new(),
-                    },
-                );
+                self.start(context, Turn { run_id, items, prompt: batch.prompt(), overheard: Vec::new() });
             }
             Next::WaitUntil(at) => {
                 let wait = Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0));
                 self.set_timer(context, wait, Self::pump);
             }
-            Next::Empty => self.rest(context),
+            Next::Empty | Next::Running => self.rest(context),
         }
     }
 
@@ -450,7 +441,7 @@ impl SessionActor {
         match ahead {
             Ahead::Resume(item) => {
                 let run_id = item.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-                let prompt = item.prompt.clone();
+                let prompt = vec![Part::Text { text: item.prompt.clone() }];
                 self.start(
                     context,
                     Turn {
@@ -574,6 +565,7 @@ impl SessionActor {
     fn follow(&mut self, context: &mut Context<Self>, task: tokio::task::JoinHandle<Outcome>) {
         context.spawn(task.into_actor(self).map(|ended, this, context| {
             let Some(running) = this.running.take() else { return };
+            this.queue.ended();
             for id in &running.inbox_ids {
                 this.known.remove(id);
             }
@@ -653,25 +645,7 @@ impl SessionActor {
             .collect();
         for id in waiting {
             self.queue.remove(&id);
-            let Some(item) = self.items.remove(&id) else { continue };
-            run_ids.extend(item.run_id.clone());
-            let emitter = self.emitter_for(&item);
-            let (directory, reason) = (self.home.directory.clone(), request.stop_reason);
-            self.off_queue(context, vec![id.clone()], move |authority| async move {
-                closing::settle(
-                    &directory,
-                    &authority,
-                    id,
-                    "skipped",
-                    format!("aborted ({reason})"),
-                    None,
-                )
-                .await?;
-                if let Some((mut emitter, _)) = emitter {
-                    emitter.aborted(reason).await;
-                }
-                Ok(())
-            });
+            run_ids.extend(self.drop_item(context, &id, "aborted", Some(request.stop_reason)));
         }
         Aborted {
             aborted: !run_ids.is_empty(),
@@ -682,7 +656,7 @@ impl SessionActor {
     fn live_snapshot(&self) -> SessionSnapshot {
         SessionSnapshot {
             queued: self.queue.len(),
-            queue_mode: queue::mode_name(self.settings.queue.mode).to_owned(),
+            queue_mode: queue::mode_name(self.queue.settings().mode).to_owned(),
             ..SessionSnapshot::default()
         }
     }
@@ -707,32 +681,20 @@ async fn finish_command(
 }
 
 /// The stored facts of the session with the live ones on top.
-async fn full_snapshot(
-    directory: &Directory,
-    scope: &Scope,
-    session: &SessionKey,
-    agent_id: &str,
-    live: SessionSnapshot,
-) -> Result<SessionSnapshot> {
+async fn full_snapshot(directory: &Directory, authority: &Authority, live: SessionSnapshot) -> Result<SessionSnapshot> {
     let services = directory.services();
-    let head = services.conversation.head(scope, session).await?;
+    let head = services.conversation.head(&authority.scope, &authority.key).await?;
     let stored = head.as_ref().map(run::snapshot).unwrap_or_default();
     let wanted = head
         .as_ref()
         .and_then(|head| head.entry.get("modelOverride"))
         .and_then(serde_json::Value::as_str)
         .map(str::to_owned);
-    let model = services
-        .config
-        .resolve_model(scope, agent_id, wanted.as_deref())
-        .await
-        .ok();
+    let model =
+        services.config.resolve_model(&authority.scope, &authority.agent_id, wanted.as_deref()).await.ok();
     Ok(SessionSnapshot {
-        session_key: session.as_str().to_owned(),
-        model: model
-            .as_ref()
-            .map(|model| format!("{}/{}", model.provider, model.model))
-            .unwrap_or_default(),
+        session_key: authority.key.as_str().to_owned(),
+        model: model.as_ref().map(|model| format!("{}/{}", model.provider, model.model)).unwrap_or_default(),
         context_window: model.map_or(0, |model| model.context_window),
         queued: live.queued,
         queue_mode: live.queue_mode,
@@ -795,14 +757,16 @@ impl Handler<ToSession> for SessionActor {
                 });
             }
             ToSession::Snapshot { reply } => {
-                let (directory, scope, session) = (
-                    self.home.directory.clone(),
-                    self.home.scope.clone(),
-                    self.home.key.clone(),
-                );
-                let (agent_id, live) = (self.agent_id.clone(), self.live_snapshot());
+                let (directory, live) = (self.home.directory.clone(), self.live_snapshot());
+                // Reading needs no epoch.
+                let authority = Authority {
+                    scope: self.home.scope.clone(),
+                    key: self.home.key.clone(),
+                    agent_id: self.agent_id.clone(),
+                    epoch: 0,
+                };
                 self.home.directory.services().io.spawn(async move {
-                    if let Ok(snapshot) = full_snapshot(&directory, &scope, &session, &agent_id, live).await {
+                    if let Ok(snapshot) = full_snapshot(&directory, &authority, live).await {
                         let _ = reply.send(snapshot);
                     }
                 });

@@ -7,12 +7,13 @@ use claw_entities::{Scope, SessionKey, UserOwned, inbox, outbox, tool_intent};
 use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::commands::{self, Command};
+use super::envelope::{ContextLine, Header, envelope};
 use super::intake::ClientMessage;
 use super::item::Item;
-use super::policy::{self, Verdict};
-use super::{context, key};
+use super::policy::{self, Activation, MentionPatterns, Verdict};
+use super::{freshness, key};
 use crate::Services;
-use crate::config::accounts::{PairingAsked, ResolvedAccount};
+use crate::config::accounts::{PairingAsked, ResolvedAccount, looks_like_link_code};
 use crate::config::document::UserSettings;
 use crate::crypto::Secret;
 use crate::error::Result;
@@ -61,34 +62,43 @@ pub(crate) async fn load(
         .await?;
     drop(tx);
     let settings = services.config.settings(scope).await?;
+    let facts = Facts {
+        services,
+        scope,
+        session,
+        settings: &settings,
+    };
     let mut admitted = Vec::new();
     let mut orphans: BTreeMap<String, Vec<inbox::Model>> = BTreeMap::new();
     let more = rows.len() as u64 == PAGE;
     for row in rows {
         match (row.state.as_str(), &row.run_id) {
             ("running", Some(run_id)) => orphans.entry(run_id.clone()).or_default().push(row),
-            _ => admitted.push(fresh(services, scope, session, &settings, row).await?),
+            _ => admitted.push(fresh(&facts, row).await?),
         }
     }
     let mut resumed = Vec::new();
     for (run_id, rows) in orphans {
-        resumed.push(orphan(services, scope, session, &settings, run_id, rows).await?);
+        resumed.push(orphan(&facts, run_id, rows).await?);
     }
     // What was cut off was first.
     resumed.append(&mut admitted);
     Ok((resumed, more))
 }
 
+/// What admission looks at beside the row.
+struct Facts<'a> {
+    services: &'a Services,
+    scope: &'a Scope,
+    session: &'a SessionKey,
+    settings: &'a UserSettings,
+}
+
 /// A row nobody has worked on.
-async fn fresh(
-    services: &Services,
-    scope: &Scope,
-    session: &SessionKey,
-    settings: &UserSettings,
-    row: inbox::Model,
-) -> Result<Admitted> {
+async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
+    let services = facts.services;
     if row.attempts >= services.limits.attempts {
-        return Ok(match item(services, scope, session, settings, &row).await? {
+        return Ok(match item(facts, &row).await? {
             Some(item) => Admitted::Dead(item),
             None => skip(row.id, "dead", "it cannot be read"),
         });
@@ -98,57 +108,63 @@ async fn fresh(
             return Ok(skip(row.id, "dead", "it cannot be read"));
         };
         let item = Item::from_client(row.id, row.event_key, row.received_at, message);
-        return Ok(match commands::parse(&item.text) {
-            Some(command) if item.parts.is_empty() => Admitted::Command { item, command },
-            Some(_) | None => Admitted::Turn(item),
-        });
+        return Ok(command_or_turn(item, None));
     }
     let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {
         return Ok(skip(row.id, "dead", "it cannot be read"));
     };
     let account = services
         .config
-        .account(scope.tenant(), &row.source, &row.account_id)
+        .account(facts.scope.tenant(), &row.source, &row.account_id)
         .await?;
     let Some(account) = account.filter(|account| account.enabled) else {
         return Ok(skip(row.id, "skipped", "the channel account is disabled or removed"));
     };
-    gate(services, scope, session, settings, &account, row, inbound).await
+    if let Some(admitted) = link(facts, &account, &row, &inbound).await? {
+        return Ok(admitted);
+    }
+    gate(facts, &account, row, inbound).await
+}
+
+fn command_or_turn(item: Item, bot: Option<&str>) -> Admitted {
+    match commands::parse(&item.text, bot) {
+        Some(command) if item.parts.is_empty() && item.attachments.is_empty() => Admitted::Command { item, command },
+        Some(_) | None => Admitted::Turn(item),
+    }
 }
 
 async fn gate(
-    services: &Services,
-    scope: &Scope,
-    session: &SessionKey,
-    settings: &UserSettings,
+    facts: &Facts<'_>,
     account: &Arc<ResolvedAccount>,
     row: inbox::Model,
     inbound: Inbound,
 ) -> Result<Admitted> {
-    if let Some(admitted) = link(services, scope, account, &row, &inbound).await? {
-        return Ok(admitted);
-    }
-    let agent_id = key::agent_id(session);
-    let patterns = settings
-        .agents
-        .iter()
-        .find(|agent| agent.id == agent_id)
-        .map_or(&[][..], |agent| agent.mention_patterns.as_slice());
-    match policy::gate(account, patterns, &inbound) {
-        Verdict::Run { guest } => {
-            let item = to_item(settings, &row, guest, inbound);
-            Ok(match commands::parse(&item.text) {
-                Some(command) if item.attachments.is_empty() => Admitted::Command { item, command },
-                Some(_) | None => Admitted::Turn(item),
-            })
+    let head = facts.services.conversation.head(facts.scope, facts.session).await?;
+    let agent_id = key::agent_of(facts.session);
+    let agent = facts.settings.agents.iter().find(|agent| agent.id == agent_id);
+    let mentions = agent.map_or_else(MentionPatterns::default, MentionPatterns::of);
+    let activation = head.as_ref().and_then(|head| Activation::of(&head.entry));
+    match policy::gate(account, &mentions, activation, &inbound) {
+        Verdict::Run { owner, .. } => {
+            let previous_at = head.map(|head| head.updated_at);
+            let item = to_item(facts, &row, !owner, previous_at, inbound);
+            Ok(command_or_turn(
+                item,
+                account
+                    .account
+                    .identity
+                    .get("username")
+                    .and_then(serde_json::Value::as_str),
+            ))
         }
         Verdict::Context => Ok(skip(row.id, "context", "not addressed to the bot")),
         Verdict::Skip(reason) => Ok(skip(row.id, "skipped", reason)),
         Verdict::AskPairing => {
-            let asked = services
+            let asked = facts
+                .services
                 .config
                 .ask_pairing(
-                    scope,
+                    facts.scope,
                     &row.source,
                     &row.account_id,
                     &inbound.sender.id,
@@ -178,30 +194,30 @@ async fn gate(
 
 /// A link code in a direct chat ties the sender to a user.
 async fn link(
-    services: &Services,
-    scope: &Scope,
+    facts: &Facts<'_>,
     account: &ResolvedAccount,
     row: &inbox::Model,
     inbound: &Inbound,
 ) -> Result<Option<Admitted>> {
-    let proves = services
+    let proves = facts
+        .services
         .ports
         .channel(&row.source)
         .is_some_and(|channel| channel.manifest().proves_sender);
-    let Some(code) = policy::link_code(&inbound.text) else {
-        return Ok(None);
-    };
-    if !proves || inbound.peer.kind != PeerKind::Direct || account.links.contains_key(&inbound.sender.id) {
+    let direct = inbound.peer.kind == PeerKind::Direct;
+    if !proves || !direct || account.links.contains_key(&inbound.sender.id) || !looks_like_link_code(&inbound.text) {
         return Ok(None);
     }
-    let user = services
+    let code = Secret::from(inbound.text.trim());
+    let user = facts
+        .services
         .config
         .redeem_link_code(
-            scope.tenant_scope(),
+            facts.scope.tenant_scope(),
             &row.source,
             &row.account_id,
             &inbound.sender.id,
-            &Secret::from(code),
+            &code,
         )
         .await?;
     Ok(user.map(|_| Admitted::Settle {
@@ -216,31 +232,25 @@ async fn link(
 }
 
 /// The rows of a run that no living process works on.
-async fn orphan(
-    services: &Services,
-    scope: &Scope,
-    session: &SessionKey,
-    settings: &UserSettings,
-    run_id: String,
-    rows: Vec<inbox::Model>,
-) -> Result<Admitted> {
+async fn orphan(facts: &Facts<'_>, run_id: String, rows: Vec<inbox::Model>) -> Result<Admitted> {
     let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let attempts = rows.iter().map(|row| row.attempts).max().unwrap_or(0);
     let entry_id = rows.iter().find_map(|row| row.entry_id.clone());
     let Some(last) = rows.last() else {
         return Ok(skip(String::new(), "dead", "it cannot be read"));
     };
-    let Some(mut item) = item(services, scope, session, settings, last).await? else {
+    let Some(mut item) = item(facts, last).await? else {
         return Ok(skip(last.id.clone(), "dead", "it cannot be read"));
     };
     item.inbox_ids = ids;
     item.entry_id = entry_id;
-    let touched = touched(services, scope, &run_id).await?;
+    let touched = touched(facts.services, facts.scope, &run_id).await?;
     item.run_id = Some(run_id);
     if touched {
         return Ok(Admitted::Interrupted(item));
     }
-    Ok(if attempts >= services.limits.attempts {
+    let used_up = attempts >= facts.services.limits.attempts;
+    Ok(if used_up {
         Admitted::Dead(item)
     } else {
         Admitted::Resume(item)
@@ -263,14 +273,8 @@ async fn touched(services: &Services, scope: &Scope, run_id: &str) -> Result<boo
 }
 
 /// The row's item, without the gate (it passed before).
-async fn item(
-    services: &Services,
-    scope: &Scope,
-    _session: &SessionKey,
-    settings: &UserSettings,
-    row: &inbox::Model,
-) -> Result<Option<Item>> {
-    if services.ports.channel(&row.source).is_none() {
+async fn item(facts: &Facts<'_>, row: &inbox::Model) -> Result<Option<Item>> {
+    if facts.services.ports.channel(&row.source).is_none() {
         let message = serde_json::from_str::<ClientMessage>(&row.payload).ok();
         return Ok(
             message.map(|message| Item::from_client(row.id.clone(), row.event_key.clone(), row.received_at, message))
@@ -279,17 +283,31 @@ async fn item(
     let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {
         return Ok(None);
     };
-    let account = services
+    let account = facts
+        .services
         .config
-        .account(scope.tenant(), &row.source, &row.account_id)
+        .account(facts.scope.tenant(), &row.source, &row.account_id)
         .await?;
     // A guest, unless a link says otherwise: the narrower reading.
-    let guest = account.is_none_or(|account| !policy::is_user(&account, &inbound));
-    Ok(Some(to_item(settings, row, guest, inbound)))
+    let guest = account.is_none_or(|account| !policy::speaker(&account, &inbound).is(facts.scope.user()));
+    Ok(Some(to_item(facts, row, guest, None, inbound)))
 }
 
-fn to_item(settings: &UserSettings, row: &inbox::Model, guest: bool, inbound: Inbound) -> Item {
-    let prompt = context::envelope(&row.source, &inbound, settings.time_zone.as_deref(), row.received_at);
+fn to_item(facts: &Facts<'_>, row: &inbox::Model, guest: bool, previous_at: Option<i64>, inbound: Inbound) -> Item {
+    let label = facts
+        .services
+        .ports
+        .channel(&row.source)
+        .map_or(row.source.as_str(), |channel| channel.manifest().label);
+    let zone = freshness::zone(facts.settings.time_zone.as_deref().unwrap_or("UTC"));
+    let prompt = envelope(
+        &Header {
+            channel: label,
+            previous_at,
+            zone,
+        },
+        &inbound,
+    );
     Item::from_inbound(
         row.id.clone(),
         row.received_at,
@@ -326,7 +344,7 @@ pub(crate) async fn overheard(
     scope: &Scope,
     session: &SessionKey,
     most: usize,
-) -> Result<Vec<(String, String)>> {
+) -> Result<Vec<(String, ContextLine)>> {
     if most == 0 {
         return Ok(Vec::new());
     }
@@ -343,7 +361,7 @@ pub(crate) async fn overheard(
         .into_iter()
         .filter_map(|row| {
             let inbound: Inbound = serde_json::from_str(&row.payload).ok()?;
-            Some((row.id, context::overheard_line(&inbound)))
+            Some((row.id, ContextLine::from(&inbound)))
         })
         .collect())
 }

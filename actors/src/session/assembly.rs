@@ -3,13 +3,17 @@
 use claw_entities::Scope;
 
 use super::blobs;
+use super::context::{assemble, budget};
+use super::envelope::{ContextLine, with_context};
 use super::preview::Outlet;
+use super::prompt::{Audience, Mode, PromptFacts, system_prompt};
 use super::run::RunContext;
 use super::turn::{self, Turn};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
 use crate::config::providers::ResolvedModel;
+use crate::conversation::repair::Target;
 use crate::conversation::transcript::{NewEntry, SessionHead};
 use crate::error::Result;
 use crate::ports::channel::Attachment;
@@ -32,15 +36,16 @@ pub(crate) async fn user_entry(
         return Ok(None);
     }
     let mut text = String::new();
-    if !turn.overheard.is_empty() {
-        text.push_str(&super::context::overheard_block(
-            turn.overheard.iter().map(|(_, line)| line.as_str()),
-        ));
-    }
-    text.push_str(&turn.prompt);
     let mut images = Vec::new();
+    for part in &turn.prompt {
+        match part {
+            Part::Text { text: piece } => text.push_str(piece),
+            Part::Image { .. } => images.push(part.clone()),
+        }
+    }
+    let lines: Vec<ContextLine> = turn.overheard.iter().map(|(_, line)| line.clone()).collect();
+    let mut text = with_context(&lines, lines.len(), &text);
     for item in &turn.items {
-        images.extend(item.parts.iter().cloned());
         for attachment in &item.attachments {
             match fetch(services, scope, attachment, outlet, images.len()).await? {
                 Ok(image) => images.push(image),
@@ -102,10 +107,8 @@ async fn fetch(
 pub(crate) struct Assembly {
     system: Vec<SystemBlock>,
     scope: Scope,
-    takes_images: bool,
-    api: String,
-    /// Tokens history may fill; `None` = the window is too small for anything.
-    budget: Option<u64>,
+    /// Tokens history may fill.
+    budget: u64,
 }
 
 impl Assembly {
@@ -121,46 +124,57 @@ impl Assembly {
             .bootstrap_files(&context.scope, &context.agent_id)
             .await?;
         let last = context.turn.last();
-        let system = super::prompt::build(&super::prompt::Facts {
+        let owner = last.guest.is_empty();
+        let agent = settings.agents.iter().find(|agent| agent.id == context.agent_id);
+        let named = agent.and_then(|agent| agent.name.as_deref());
+        let channel = last
+            .destination
+            .as_ref()
+            .and_then(|to| services.ports.channel(&to.channel));
+        let reference = format!("{}/{}", model.provider, model.model);
+        let system = system_prompt(&PromptFacts {
+            mode: Mode::Full,
+            audience: match (last.direct, owner) {
+                (true, true) => Audience::Owner,
+                (true, false) => Audience::Guest,
+                (false, owner) => Audience::Group { owner },
+            },
             agent_id: &context.agent_id,
-            settings,
-            model,
+            agent_name: named,
             tools,
             files: &files,
-            guest: !last.guest.is_empty(),
-            direct: last.direct,
-            channel: last.destination.as_ref().map(|to| to.channel.as_str()),
+            time_zone: settings.time_zone.as_deref().unwrap_or("UTC"),
+            model: &reference,
+            default_model: agent.and_then(|agent| agent.model.as_deref()).unwrap_or(&reference),
+            channel: channel.map(|channel| channel.manifest().label),
+            room: last.room.as_deref(),
+            thinking: "off",
             extra: last.options.extra_system_prompt.as_deref(),
         });
-        let fixed: u64 = system
-            .iter()
-            .map(|block| crate::conversation::tokens::text(&block.text))
-            .sum();
-        let budget = super::context::history_budget(model.context_window, u64::from(model.max_tokens), fixed);
+        let budget = budget(model.context_window, model.max_tokens, &system, tools);
         Ok(Self {
             system,
             scope: context.scope.clone(),
-            takes_images: model.takes_images,
-            api: model.api.clone(),
             budget,
         })
     }
 
-    /// The history that fits, repaired for strict providers, images inline. The inner error is for the person.
+    /// The history that fits, repaired for strict providers, images inline.
     pub(crate) async fn messages(
         &self,
         services: &Services,
         head: &SessionHead,
-    ) -> Result<std::result::Result<Vec<Message>, String>> {
-        let Some(budget) = self.budget else {
-            return Ok(Err(
-                "This model's context window is too small for this conversation.".to_owned()
-            ));
+        model: &ResolvedModel,
+    ) -> Result<Vec<Message>> {
+        let branch = services.conversation.branch(&self.scope, head, self.budget).await?;
+        let target = Target {
+            api: &model.api,
+            provider: &model.provider,
+            model: &model.model,
         };
-        let branch = services.conversation.branch(&self.scope, head, budget).await?;
-        let mut messages = super::context::assemble(branch.entries, &self.api);
-        blobs::hydrate(services, &self.scope, &mut messages, self.takes_images).await?;
-        Ok(Ok(messages))
+        let mut messages = assemble(branch.entries, None, target, self.budget);
+        blobs::hydrate(services, &self.scope, &mut messages, model.takes_images).await?;
+        Ok(messages)
     }
 
     pub(crate) fn request(

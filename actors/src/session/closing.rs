@@ -1,8 +1,11 @@
 //! Turns that get no model: closed after a crash, dead-lettered, or answered by a command.
 
-use super::commands::{self, Command};
+use serde_json::{Map, Value, json};
+
+use super::commands::{self, Command, QueueChange, QueueCommand};
 use super::item::Item;
 use super::preview::Outlet;
+use super::queue;
 use super::run::{self, Outcome};
 use super::turn::{self, Authority, Ending, Piece, Turn};
 use crate::clock::now_ms;
@@ -57,7 +60,7 @@ pub(crate) async fn close(directory: &Directory, authority: &Authority, item: It
     let turn = Turn {
         run_id: run_id.clone(),
         items: vec![item],
-        prompt: String::new(),
+        prompt: Vec::new(),
         overheard: Vec::new(),
     };
     let entries = if has_entry {
@@ -128,22 +131,59 @@ pub(crate) async fn answer(
     }
 }
 
-/// The text of a command that only shows something.
-pub(crate) fn text_of(command: &Command, item: &Item, snapshot: &SessionSnapshot) -> Option<String> {
-    match command {
-        Command::Help | Command::Commands => Some(commands::help_text()),
-        Command::Status => Some(commands::status_text(snapshot)),
-        Command::Whoami => Some(match &item.destination {
-            Some(destination) => format!(
-                "You are {} on {}.",
-                destination.recipient.as_deref().unwrap_or("unknown"),
-                destination.channel
-            ),
-            None => "You are signed in to ClawCentral.".to_owned(),
-        }),
-        Command::Queue(_) => Some(format!("Queue mode: {}.", snapshot.queue_mode)),
-        Command::Stop | Command::New { .. } => None,
+/// Carries out a command that neither stops nor resets, and gives its text. `settings` are the queue's.
+pub(crate) async fn carry_out(
+    directory: &Directory,
+    authority: &Authority,
+    command: &Command,
+    item: &Item,
+    snapshot: &SessionSnapshot,
+    settings: &queue::Settings,
+) -> Result<String> {
+    Ok(match command {
+        Command::Help => commands::help_text(),
+        Command::Commands => commands::commands_text(),
+        Command::Status => commands::status_text(snapshot),
+        Command::Whoami => match &item.destination {
+            Some(to) => commands::whoami_text(&to.channel, to.recipient.as_deref().unwrap_or("unknown")),
+            None => commands::whoami_text("webchat", authority.scope.user().as_str()),
+        },
+        Command::Unavailable(name) => commands::unavailable_text(name),
+        Command::Queue(QueueCommand::Show) => commands::queue_text(settings),
+        Command::Queue(QueueCommand::Invalid(why)) => why.clone(),
+        Command::Queue(_) if !item.guest.is_empty() => "Only the owner may change the queue.".to_owned(),
+        Command::Queue(QueueCommand::Clear) => {
+            let names = ["queueMode", "queueDebounceMs", "queueCap", "queueDrop"];
+            let patch = names.into_iter().map(|name| (name.to_owned(), Value::Null)).collect();
+            turn::patch_entry(directory.services(), authority, patch).await?;
+            "The session's own queue settings are cleared.".to_owned()
+        }
+        Command::Queue(QueueCommand::Set(change)) => {
+            turn::patch_entry(directory.services(), authority, patch_of(change)).await?;
+            "Queue settings stored for this session.".to_owned()
+        }
+        // Handled by the session: they are more than a text.
+        Command::Queue(QueueCommand::Once { .. }) | Command::Stop(_) | Command::New { .. } | Command::Reset { .. } => {
+            String::new()
+        }
+    })
+}
+
+fn patch_of(change: &QueueChange) -> Map<String, Value> {
+    let mut patch = Map::new();
+    if let Some(mode) = change.mode {
+        patch.insert("queueMode".to_owned(), json!(queue::mode_name(mode)));
     }
+    if let Some(debounce) = change.debounce_ms {
+        patch.insert("queueDebounceMs".to_owned(), json!(debounce));
+    }
+    if let Some(cap) = change.cap {
+        patch.insert("queueCap".to_owned(), json!(cap));
+    }
+    if let Some(drop) = change.drop {
+        patch.insert("queueDrop".to_owned(), json!(queue::drop_name(drop)));
+    }
+    patch
 }
 
 /// Settles a row with a state and perhaps a notice.

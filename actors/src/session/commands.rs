@@ -1,21 +1,307 @@
-//! stub
-use crate::ports::tool::SessionSnapshot;
-#[derive(Clone, Debug)]
+//! Slash commands that are a whole message, and the words that mean "stop" (`agent-runtime` §20, §2.5). Pure.
+
+mod stop_words;
+mod texts;
+
+use crate::config::document::{DropPolicy, QueueMode};
+use crate::session::queue::{parse_drop, parse_mode};
+
+pub use texts::{commands_text, help_text, queue_text, status_text, unavailable_text, whoami_text};
+
+/// A command that is carried out without the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    Stop,
-    New { rest: String },
+    /// Abort the run and empty the queue.
+    Stop(StopForm),
+    /// Start a new transcript. `rest` is a model name or, if it names none, the first message.
+    New {
+        rest: Option<String>,
+    },
+    Reset {
+        rest: Option<String>,
+    },
+    Status,
     Help,
     Commands,
-    Status,
     Whoami,
-    Queue(String),
+    Queue(QueueCommand),
+    /// Exists elsewhere, not in the cloud.
+    Unavailable(&'static str),
 }
-pub fn parse(_: &str) -> Option<Command> {
-    None
+
+/// How somebody said stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopForm {
+    Slash,
+    /// A bare word such as "wait": where nothing runs it may be ordinary talk.
+    Phrase,
 }
-pub fn help_text() -> String {
-    String::new()
+
+/// `/queue …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueCommand {
+    Show,
+    /// Forget the session's own settings.
+    Clear,
+    Set(QueueChange),
+    /// For this message only.
+    Once {
+        change: QueueChange,
+        message: String,
+    },
+    /// The text says what is wrong.
+    Invalid(String),
 }
-pub fn status_text(_: &SessionSnapshot) -> String {
-    String::new()
+
+/// What `/queue` changes; `None` leaves it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueChange {
+    pub mode: Option<QueueMode>,
+    pub debounce_ms: Option<u64>,
+    pub cap: Option<u64>,
+    pub drop: Option<DropPolicy>,
+}
+
+/// The command a whole message is, if it is one. `bot` is the bot's user name on the platform: `/status@other_bot` is
+/// for somebody else. An unknown slash word is plain text.
+pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
+    let text = text.trim();
+    let Some(line) = text.strip_prefix('/') else {
+        return stop_words::is_stop(text).then_some(Command::Stop(StopForm::Phrase));
+    };
+    let end = line.find(|c: char| c.is_whitespace() || c == ':').unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    let rest = rest.strip_prefix(':').unwrap_or(rest).trim();
+    let (name, addressee) = word.split_once('@').map_or((word, None), |(name, to)| (name, Some(to)));
+    if let (Some(to), Some(bot)) = (addressee, bot)
+        && !to.eq_ignore_ascii_case(bot.trim_start_matches('@'))
+    {
+        return None;
+    }
+    let argument = (!rest.is_empty()).then(|| rest.to_owned());
+    let alone = |command: Command| rest.is_empty().then_some(command);
+    match name.to_ascii_lowercase().as_str() {
+        "stop" => alone(Command::Stop(StopForm::Slash)),
+        "new" => Some(Command::New { rest: argument }),
+        "reset" => Some(Command::Reset { rest: argument }),
+        "status" => alone(Command::Status),
+        "help" => alone(Command::Help),
+        "commands" => Some(Command::Commands),
+        "whoami" | "id" => alone(Command::Whoami),
+        "queue" => Some(Command::Queue(queue(rest))),
+        "elevated" => Some(Command::Unavailable("/elevated")),
+        "bash" => Some(Command::Unavailable("/bash")),
+        "restart" => Some(Command::Unavailable("/restart")),
+        "acp" => Some(Command::Unavailable("/acp")),
+        "plugins" => Some(Command::Unavailable("/plugins")),
+        _ => None,
+    }
+}
+
+/// Options first, in any order; what follows them is the message they are for.
+fn queue(rest: &str) -> QueueCommand {
+    if rest.is_empty() {
+        return QueueCommand::Show;
+    }
+    if ["default", "reset", "clear"]
+        .iter()
+        .any(|word| rest.eq_ignore_ascii_case(word))
+    {
+        return QueueCommand::Clear;
+    }
+    let mut change = QueueChange::default();
+    let mut left = rest;
+    while !left.is_empty() {
+        let end = left.find(char::is_whitespace).unwrap_or(left.len());
+        let (word, after) = left.split_at(end);
+        match option(word, &mut change) {
+            Ok(true) => left = after.trim_start(),
+            Ok(false) => break,
+            Err(problem) => return QueueCommand::Invalid(problem),
+        }
+    }
+    if change == QueueChange::default() {
+        return QueueCommand::Invalid(format!(
+            "Unknown queue mode \"{}\". Use collect, followup, steer, steer-backlog or interrupt.",
+            left.split_whitespace().next().unwrap_or("")
+        ));
+    }
+    if left.is_empty() {
+        QueueCommand::Set(change)
+    } else {
+        QueueCommand::Once {
+            change,
+            message: left.to_owned(),
+        }
+    }
+}
+
+/// Reads one word into `change`. `Ok(false)`: it is not an option.
+fn option(word: &str, change: &mut QueueChange) -> Result<bool, String> {
+    if change.mode.is_none()
+        && let Some(mode) = parse_mode(word)
+    {
+        change.mode = Some(mode);
+        return Ok(true);
+    }
+    let Some((name, value)) = word.split_once(':') else {
+        return Ok(false);
+    };
+    match name.to_ascii_lowercase().as_str() {
+        "debounce" => {
+            let ms = duration_ms(value).ok_or_else(|| format!("\"{value}\" is no duration; write 500ms, 2s or 1m."))?;
+            change.debounce_ms = Some(ms);
+        }
+        // A cap below one is ignored, as in the original.
+        "cap" => {
+            let cap: i64 = value.parse().map_err(|_| format!("\"{value}\" is no number."))?;
+            change.cap = u64::try_from(cap).ok().filter(|cap| *cap >= 1).or(change.cap);
+        }
+        "drop" => {
+            let drop = parse_drop(value)
+                .ok_or_else(|| format!("\"{value}\" is no drop policy; use old, new or summarize."))?;
+            change.drop = Some(drop);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// `500ms`, `2s`, `1.5m`; a bare number is milliseconds.
+fn duration_ms(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let (number, factor) = if let Some(number) = text.strip_suffix("ms") {
+        (number, 1.0)
+    } else if let Some(number) = text.strip_suffix('s') {
+        (number, 1_000.0)
+    } else if let Some(number) = text.strip_suffix('m') {
+        (number, 60_000.0)
+    } else {
+        (text.as_str(), 1.0)
+    };
+    let ms = number.trim().parse::<f64>().ok()? * factor;
+    const DAY: f64 = 86_400_000.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to lie between zero and a day"
+    )]
+    (ms.is_finite() && (0.0..=DAY).contains(&ms)).then_some(ms.round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_rest(rest: &str) -> Option<String> {
+        Some(rest.to_owned())
+    }
+
+    #[test]
+    fn whole_messages_are_commands() {
+        let cases = [
+            ("/stop", Some(Command::Stop(StopForm::Slash))),
+            ("  /STOP  ", Some(Command::Stop(StopForm::Slash))),
+            ("/stop@claw_bot", Some(Command::Stop(StopForm::Slash))),
+            ("/stop@other_bot", None),
+            ("/new", Some(Command::New { rest: None })),
+            (
+                "/new gpt-5",
+                Some(Command::New {
+                    rest: with_rest("gpt-5"),
+                }),
+            ),
+            (
+                "/new: hello there",
+                Some(Command::New {
+                    rest: with_rest("hello there"),
+                }),
+            ),
+            ("/reset", Some(Command::Reset { rest: None })),
+            ("/status", Some(Command::Status)),
+            ("/help", Some(Command::Help)),
+            ("/commands", Some(Command::Commands)),
+            ("/whoami", Some(Command::Whoami)),
+            ("/id", Some(Command::Whoami)),
+            ("/queue", Some(Command::Queue(QueueCommand::Show))),
+            ("/bash ls", Some(Command::Unavailable("/bash"))),
+            ("/unknown thing", None),
+            ("/", None),
+            ("/etc/hosts is a file", None),
+            ("please /status", None),
+            ("/status of the project?", None),
+            ("hello", None),
+        ];
+        for (text, command) in cases {
+            assert_eq!(parse(text, Some("claw_bot")), command, "{text:?}");
+        }
+        assert_eq!(parse("/status@any", None), Some(Command::Status));
+    }
+
+    #[test]
+    fn queue_options() {
+        let change = |mode, debounce_ms, cap, drop| QueueChange {
+            mode,
+            debounce_ms,
+            cap,
+            drop,
+        };
+        let cases = [
+            (
+                "/queue followup",
+                QueueCommand::Set(change(Some(QueueMode::Followup), None, None, None)),
+            ),
+            (
+                "/queue coalesce debounce:2s cap:5 drop:oldest",
+                QueueCommand::Set(change(
+                    Some(QueueMode::Collect),
+                    Some(2_000),
+                    Some(5),
+                    Some(DropPolicy::Old),
+                )),
+            ),
+            (
+                "/queue debounce:250 interrupt",
+                QueueCommand::Set(change(Some(QueueMode::Interrupt), Some(250), None, None)),
+            ),
+            (
+                "/queue interrupt do this first: now",
+                QueueCommand::Once {
+                    change: change(Some(QueueMode::Interrupt), None, None, None),
+                    message: "do this first: now".to_owned(),
+                },
+            ),
+            (
+                "/queue collect cap:0",
+                QueueCommand::Set(change(Some(QueueMode::Collect), None, None, None)),
+            ),
+            ("/queue default", QueueCommand::Clear),
+            ("/queue Reset", QueueCommand::Clear),
+        ];
+        for (text, command) in cases {
+            assert_eq!(parse(text, None), Some(Command::Queue(command)), "{text:?}");
+        }
+        for text in ["/queue sideways", "/queue collect debounce:soon", "/queue drop:all"] {
+            assert!(
+                matches!(parse(text, None), Some(Command::Queue(QueueCommand::Invalid(_)))),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, ms) in [
+            ("500ms", Some(500)),
+            ("2s", Some(2_000)),
+            ("1.5m", Some(90_000)),
+            ("7", Some(7)),
+            ("-1", None),
+            ("x", None),
+            ("nan", None),
+            ("99999999999m", None),
+        ] {
+            assert_eq!(duration_ms(text), ms, "{text}");
+        }
+    }
 }

@@ -1,22 +1,193 @@
-//! stub
-use crate::ports::channel::Inbound;
-pub fn envelope(_c: &str, i: &Inbound, _tz: Option<&str>, _at: i64) -> String {
-    i.text.clone()
+//! What one model call is sent (`agent-runtime` §8): history that fits, the turn, and the guard for small windows.
+//! Pure; reading the history is `conversation/branch.rs`.
+
+use crate::conversation::entry::{Body, Entry};
+use crate::conversation::repair::{Target, repair};
+use crate::conversation::tokens;
+use crate::error::{Error, Result};
+use crate::ports::message::{Message, Part};
+use crate::ports::model::SystemBlock;
+use crate::ports::tool::ToolSpec;
+
+/// Below this many tokens a model is refused.
+pub const SMALLEST_WINDOW: u64 = 16_000;
+/// Below this many tokens a warning is logged.
+pub const TIGHT_WINDOW: u64 = 32_000;
+
+/// How much room a model has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    Roomy,
+    /// Long conversations will not go well.
+    Tight,
 }
-pub fn overheard_line(i: &Inbound) -> String {
-    i.text.clone()
+
+/// Refuses a model whose window is too small to work in.
+///
+/// # Errors
+/// `Invalid` with a sentence for the person.
+pub fn check_window(model: &str, window: u64) -> Result<Window> {
+    if window < SMALLEST_WINDOW {
+        return Err(Error::invalid(format!(
+            "The model {model} has a context window of {window} tokens; at least {SMALLEST_WINDOW} are needed. \
+             Choose another model."
+        )));
+    }
+    Ok(if window < TIGHT_WINDOW {
+        Window::Tight
+    } else {
+        Window::Roomy
+    })
 }
-pub fn overheard_block<'a>(_: impl Iterator<Item = &'a str>) -> String {
-    String::new()
+
+/// Tokens that history and turn may take together: the window without system prompt, tools and answer, less the
+/// margin of the estimate. Never below an eighth of the window.
+pub fn budget(window: u64, max_output: u32, system: &[SystemBlock], tools: &[ToolSpec]) -> u64 {
+    let fixed: u64 = system.iter().map(|block| tokens::text(&block.text)).sum::<u64>()
+        + tools
+            .iter()
+            .map(|tool| tokens::text(&tool.name) + tokens::text(&tool.description) + schema(&tool.parameters))
+            .sum::<u64>();
+    // An answer rarely needs more than half of a window, whatever the catalog says.
+    let answer = u64::from(max_output).min(window / 2);
+    let left = window.saturating_sub(answer).saturating_sub(tokens::with_margin(fixed));
+    (left - left / 6).max(window / 8)
 }
-pub fn history_budget(w: u64, _m: u64, _f: u64) -> Option<u64> {
-    Some(w)
+
+/// Roughly the JSON's size without writing it out.
+fn schema(value: &serde_json::Value) -> u64 {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 2,
+        Value::String(text) => 1 + tokens::text(text),
+        Value::Array(items) => items.iter().map(|item| 1 + schema(item)).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| 1 + tokens::text(name) + schema(value))
+            .sum(),
+    }
 }
-pub fn assemble(e: Vec<crate::conversation::entry::Entry>, _api: &str) -> Vec<crate::ports::message::Message> {
-    e.into_iter()
-        .filter_map(|e| match e.body {
-            crate::conversation::entry::Body::Message(m) => Some(m.message),
-            _ => None,
+
+/// The messages of a call: the last compaction's summary, what came after it as far as `budget` tokens reach, and
+/// `turn` (`None` when the turn's user entry is in `entries` already). The newest turn is always whole. Repaired for
+/// `target`.
+pub fn assemble(entries: Vec<Entry>, turn: Option<Message>, target: Target<'_>, budget: u64) -> Vec<Message> {
+    let (summary, mut history) = messages(entries);
+    let mut left = budget;
+    for extra in summary.iter().chain(turn.iter()) {
+        left = left.saturating_sub(tokens::message(extra));
+    }
+    let start = first_that_fits(&history, left, turn.is_some());
+    let mut assembled = Vec::with_capacity(history.len() - start + 2);
+    assembled.extend(summary);
+    assembled.extend(history.drain(start..));
+    assembled.extend(turn);
+    repair(assembled, target)
+}
+
+/// Entries as messages, with the summary of the newest compaction apart. What it stands for is left out.
+fn messages(entries: Vec<Entry>) -> (Option<Message>, Vec<Message>) {
+    let compaction = entries.iter().rev().find_map(|entry| match &entry.body {
+        Body::Compaction(body) => Some((entry.id.clone(), body.first_kept_entry_id.clone())),
+        Body::Message(_)
+        | Body::BranchSummary(_)
+        | Body::CustomMessage(_)
+        | Body::Custom(_)
+        | Body::ModelChange(_)
+        | Body::ThinkingLevelChange(_)
+        | Body::Label(_)
+        | Body::SessionInfo(_) => None,
+    });
+    let mut skipping = compaction
+        .as_ref()
+        .is_some_and(|(_, first_kept)| entries.iter().any(|entry| entry.id == *first_kept));
+    let mut summary = None;
+    let mut history = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let Some((compaction_id, first_kept)) = &compaction else {
+            history.extend(message(entry));
+            continue;
+        };
+        skipping = skipping && entry.id != *first_kept;
+        if entry.id == *compaction_id {
+            summary = message(entry);
+        } else if !skipping && !matches!(entry.body, Body::Compaction(_)) {
+            history.extend(message(entry));
+        }
+    }
+    (summary, history)
+}
+
+fn message(entry: Entry) -> Option<Message> {
+    let at = entry.created_at;
+    match entry.body {
+        Body::Message(body) => Some(body.message),
+        Body::Compaction(body) => Some(Message::user(
+            format!("[Summary of the conversation so far]\n{}", body.summary),
+            at,
+        )),
+        Body::BranchSummary(body) => Some(Message::user(
+            format!(
+                "[Summary of a part of the conversation that was left]\n{}",
+                body.summary
+            ),
+            at,
+        )),
+        Body::CustomMessage(body) => Some(Message::User {
+            content: body.content,
+            timestamp: at,
+        }),
+        Body::Custom(_)
+        | Body::ModelChange(_)
+        | Body::ThinkingLevelChange(_)
+        | Body::Label(_)
+        | Body::SessionInfo(_) => None,
+    }
+}
+
+/// Where to start so that the rest fits: at a user's message, so that no answer stands without its question. Without
+/// a separate turn the last user message and what follows it stay, whatever their size.
+fn first_that_fits(history: &[Message], budget: u64, has_turn: bool) -> usize {
+    let mut used = 0;
+    let mut start = history.len();
+    for (index, message) in history.iter().enumerate().rev() {
+        used += tokens::message(message);
+        if used > budget {
+            break;
+        }
+        start = index;
+    }
+    if start == 0 {
+        return 0;
+    }
+    let is_user = |message: &Message| matches!(message, Message::User { .. });
+    match history[start..].iter().position(is_user) {
+        Some(ahead) => start + ahead,
+        None if has_turn => history.len(),
+        None => history
+            .iter()
+            .rposition(is_user)
+            .unwrap_or(start.min(history.len().saturating_sub(1))),
+    }
+}
+
+/// Does any part of these messages hold an image that still has to be loaded.
+pub fn blobs(messages: &[Message]) -> impl Iterator<Item = &str> {
+    messages
+        .iter()
+        .flat_map(|message| match message {
+            Message::User { content, .. } | Message::ToolResult { content, .. } => content.as_slice(),
+            Message::Assistant(_) => &[],
         })
-        .collect()
+        .filter_map(|part| match part {
+            Part::Image {
+                blob: Some(blob),
+                data: None,
+                ..
+            } => Some(blob.as_str()),
+            Part::Image { .. } | Part::Text { .. } => None,
+        })
 }
+
+#[cfg(test)]
+mod tests;

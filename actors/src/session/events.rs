@@ -128,8 +128,21 @@ impl Emitter {
         .await;
     }
 
+    /// The visible text of the current assistant message so far, which begins after the first `base` bytes of the
+    /// run's. What it adds is sent; it never takes back.
+    pub(crate) async fn show(&mut self, base: usize, text: &str) {
+        let gap = if base > 0 { "\n\n" } else { "" };
+        let held = self.text.len() - base;
+        if held == 0 {
+            self.delta(&format!("{gap}{text}")).await;
+        } else if let Some(added) = text.get(held - gap.len()..) {
+            let added = added.to_owned();
+            self.delta(&added).await;
+        }
+    }
+
     /// More visible text of the current assistant message.
-    pub(crate) async fn delta(&mut self, delta: &str) {
+    async fn delta(&mut self, delta: &str) {
         if delta.is_empty() {
             return;
         }

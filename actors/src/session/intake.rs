@@ -6,11 +6,12 @@ use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, run};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 
-use super::{key, routing};
+use super::routing::{self, Standing};
+use super::{key, policy};
 use crate::config::accounts::ResolvedAccount;
 use crate::db::writer::NewInbox;
 use crate::error::{Error, Result};
-use crate::ports::channel::{Inbound, PeerKind};
+use crate::ports::channel::Inbound;
 use crate::ports::message::Part;
 use crate::supervisor::directory::Directory;
 
@@ -89,7 +90,7 @@ pub async fn accept_client(
     }
     let services = directory.services();
     let settings = services.config.settings(scope).await?;
-    let session_key = key::resolve(key, &settings.default_agent)?;
+    let session_key = key::resolve(key, &routing::default_agent(&settings))?;
     let source = message.source.clone();
     let row = NewInbox {
         id: new_id(),
@@ -153,9 +154,12 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
     let mut wakes = Vec::with_capacity(messages.len());
     for inbound in messages {
         // A linked person's direct messages go to their own sessions; groups belong to the account's owner.
-        let user = match inbound.peer.kind {
-            PeerKind::Direct => account.links.get(&inbound.sender.id).unwrap_or(&account.owner),
-            PeerKind::Group | PeerKind::Channel => &account.owner,
+        let speaker = policy::speaker(account, &inbound);
+        let user = speaker.session_user(account, inbound.peer.kind);
+        let standing = if speaker.is(user) {
+            Standing::Owner
+        } else {
+            Standing::Guest
         };
         let scope = Scope::vouch(tenant.clone(), user.clone());
         let settings = services.config.settings(&scope).await?;
@@ -164,6 +168,7 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
             &account.account.channel,
             &account.account.account_id,
             &inbound,
+            standing,
         );
         rows.push(NewInbox {
             id: new_id(),

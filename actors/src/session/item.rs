@@ -1,9 +1,10 @@
 //! One accepted message on its way to a turn.
 
+use super::intake::ClientMessage;
+use super::queue::{self, Route};
+use crate::config::document::QueueMode;
 use crate::ports::channel::{Attachment, Destination, Inbound};
 use crate::ports::message::Part;
-
-use super::intake::ClientMessage;
 
 /// What a turn needs to know of a message. Made from its inbox row, never the other way round.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Item {
     /// Where the reply goes; `None` for gateway clients.
     pub(crate) destination: Option<Destination>,
     pub(crate) direct: bool,
+    /// A group's title.
+    pub(crate) room: Option<String>,
     pub(crate) options: Options,
     /// Epoch milliseconds.
     pub(crate) received_at: i64,
@@ -43,6 +46,36 @@ pub(crate) struct Options {
 }
 
 impl Item {
+    /// What the queue needs to know of it. `push` counts pushes: the inbox's unique keys have sorted repeats out
+    /// already, and a row that comes back after a failed write is no repeat.
+    pub(crate) fn queued(&self, mode: Option<QueueMode>, push: u64) -> queue::Item {
+        let route = match &self.destination {
+            Some(to) => Route {
+                channel: to.channel.clone(),
+                account_id: to.account_id.clone(),
+                to: to.peer.id.clone(),
+                thread: to.peer.thread.clone(),
+            },
+            None => Route {
+                channel: "webchat".to_owned(),
+                ..Route::default()
+            },
+        };
+        queue::Item {
+            inbox_id: self.inbox_ids.first().cloned().unwrap_or_default(),
+            message_id: Some(push.to_string()),
+            text: self.prompt.clone(),
+            display: self.text.clone(),
+            parts: self.parts.clone(),
+            route,
+            sender_id: self.guest.clone(),
+            owner: self.guest.is_empty(),
+            mode,
+            received_at: self.received_at,
+            settle_ms: 0,
+        }
+    }
+
     /// From a gateway client's message.
     pub(crate) fn from_client(inbox_id: String, run_id: String, received_at: i64, message: ClientMessage) -> Self {
         Self {
@@ -56,6 +89,7 @@ impl Item {
             attachments: Vec::new(),
             destination: None,
             direct: true,
+            room: None,
             options: Options {
                 model: message.model,
                 extra_system_prompt: message.extra_system_prompt,
@@ -78,6 +112,7 @@ impl Item {
         inbound: Inbound,
     ) -> Self {
         let direct = inbound.peer.kind == crate::ports::channel::PeerKind::Direct;
+        let room = inbound.peer.title.clone();
         Self {
             inbox_ids: vec![inbox_id],
             run_id: None,
@@ -99,6 +134,7 @@ impl Item {
                 reply_to: (!direct).then_some(inbound.message_id),
             }),
             direct,
+            room,
             options: Options::default(),
             received_at,
         }

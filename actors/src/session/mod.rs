@@ -2,25 +2,30 @@
 
 pub mod intake;
 pub mod key;
+pub mod routing;
 
 pub(crate) mod actor;
 mod admission;
-mod closing;
 mod item;
-mod preview;
+
+pub mod commands;
+pub mod policy;
+pub mod queue;
+
+mod closing;
 mod run;
-mod toolbox;
 mod turn;
 
 mod assembly;
-mod commands;
-mod context;
+pub mod context;
+pub mod envelope;
+pub mod freshness;
+pub mod prompt;
+mod toolbox;
+
 mod events;
-mod policy;
-mod prompt;
-mod queue;
-pub(crate) mod reply;
-mod routing;
+mod preview;
+pub mod reply;
 
 pub mod attention;
 pub mod blobs;

@@ -1,18 +1,305 @@
-//! stub
-use crate::config::accounts::ResolvedAccount;
-use crate::ports::channel::Inbound;
+//! Who may talk: the gate of `channels` §2.3. Pure, and closed unless a rule opens it.
+
+use std::collections::{HashMap, VecDeque};
+
+use claw_entities::UserId;
+use regex::{Regex, RegexBuilder};
+use serde_json::Value;
+
+use super::commands;
+use crate::config::accounts::{AccessPolicy, DmPolicy, GroupPolicy, GroupRule, ResolvedAccount};
+use crate::config::document::AgentSettings;
+use crate::ports::channel::{Inbound, PeerKind};
+
+/// Who wrote, as far as the platform proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// A tenant user who tied this chat identity to their account.
+    User(UserId),
+    /// Everybody else: a guest of the account's owner.
+    Guest,
+}
+
+impl Speaker {
+    /// Whose sessions a message of theirs goes to: their own in a direct chat, the account owner's otherwise.
+    pub fn session_user<'a>(&'a self, account: &'a ResolvedAccount, kind: PeerKind) -> &'a UserId {
+        match (self, kind) {
+            (Self::User(user), PeerKind::Direct) => user,
+            (Self::User(_) | Self::Guest, PeerKind::Direct | PeerKind::Group | PeerKind::Channel) => &account.owner,
+        }
+    }
+
+    /// Do they speak with the rights of `user`, whose session it is.
+    pub fn is(&self, user: &UserId) -> bool {
+        match self {
+            Self::User(speaker) => speaker == user,
+            Self::Guest => false,
+        }
+    }
+}
+
+/// What to do with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    Run { guest: bool },
+    /// Take it to the agent. `owner`: with the rights of the user whose session it is.
+    Run { speaker: Speaker, owner: bool },
+    /// An unknown sender of a direct message: ask the owner, and do not process the message.
     AskPairing,
+    /// Group talk that is not for the agent: kept as context of the next turn.
     Context,
+    /// Leave it, for this reason (shown in the Activity list).
     Skip(&'static str),
 }
-pub fn gate(_: &ResolvedAccount, _: &[String], _: &Inbound) -> Verdict {
-    Verdict::Context
+
+/// `/activation` of one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    Mention,
+    Always,
 }
-pub fn is_user(account: &ResolvedAccount, inbound: &Inbound) -> bool {
-    account.links.contains_key(&inbound.sender.id)
+
+impl Activation {
+    /// The session's override, `entry.groupActivation`.
+    pub fn of(entry: &Value) -> Option<Self> {
+        match entry.get("groupActivation")?.as_str()? {
+            "always" => Some(Self::Always),
+            "mention" => Some(Self::Mention),
+            _ => None,
+        }
+    }
 }
-pub fn link_code(_: &str) -> Option<&str> {
-    None
+
+/// An agent's names in text, compiled once: its `mentionPatterns`, else its name and emoji.
+#[derive(Clone, Debug, Default)]
+pub struct MentionPatterns(Vec<Regex>);
+
+impl MentionPatterns {
+    /// Patterns that do not compile are left out; the engine is linear, whatever the pattern.
+    pub fn of(agent: &AgentSettings) -> Self {
+        let mut patterns: Vec<String> = agent.mention_patterns.clone();
+        if patterns.is_empty() {
+            let identity = |name: &str| agent.identity.get(name).and_then(Value::as_str).map(str::trim);
+            let name = identity("name").or(agent.name.as_deref()).unwrap_or("");
+            if !name.is_empty() {
+                patterns.push(format!(r"(?:^|[^\w@])@?{}(?:$|\W)", regex::escape(name)));
+            }
+            if let Some(emoji) = identity("emoji").filter(|emoji| !emoji.is_empty()) {
+                patterns.push(regex::escape(emoji));
+            }
+        }
+        Self(patterns.iter().filter_map(|pattern| compile(pattern)).collect())
+    }
+
+    pub fn matches(&self, text: &str) -> bool {
+        self.0.iter().any(|pattern| pattern.is_match(text))
+    }
 }
+
+fn compile(pattern: &str) -> Option<Regex> {
+    const MAX_PROGRAM: usize = 256 * 1024;
+    RegexBuilder::new(pattern)
+        .case_insensitive(true)
+        .size_limit(MAX_PROGRAM)
+        .dfa_size_limit(MAX_PROGRAM)
+        .build()
+        .ok()
+}
+
+/// Who the sender is to this account.
+pub fn speaker(account: &ResolvedAccount, inbound: &Inbound) -> Speaker {
+    account
+        .links
+        .get(&inbound.sender.id)
+        .map_or(Speaker::Guest, |user| Speaker::User(user.clone()))
+}
+
+/// Decides about one message. `activation` is the group session's override, if any.
+pub fn gate(
+    account: &ResolvedAccount,
+    mentions: &MentionPatterns,
+    activation: Option<Activation>,
+    inbound: &Inbound,
+) -> Verdict {
+    if !account.enabled {
+        return Verdict::Skip("the channel account is disabled");
+    }
+    if is_echo(account, inbound) {
+        return Verdict::Skip("own message");
+    }
+    if inbound.sender.is_bot && !account.policy.allow_bots {
+        return Verdict::Skip("sent by a bot");
+    }
+    match inbound.peer.kind {
+        PeerKind::Direct => direct(account, inbound),
+        PeerKind::Group | PeerKind::Channel => group(account, mentions, activation, inbound),
+    }
+}
+
+/// What we sent comes back on some platforms.
+fn is_echo(account: &ResolvedAccount, inbound: &Inbound) -> bool {
+    if inbound.sender.id.is_empty() {
+        return false;
+    }
+    ["id", "botId", "bot_id", "userId", "user_id", "botUserId", "bot_user_id"]
+        .iter()
+        .any(|name| match account.account.identity.get(name) {
+            Some(Value::String(id)) => *id == inbound.sender.id,
+            Some(Value::Number(id)) => id.to_string() == inbound.sender.id,
+            Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => false,
+        })
+}
+
+fn direct(account: &ResolvedAccount, inbound: &Inbound) -> Verdict {
+    let speaker = speaker(account, inbound);
+    if matches!(speaker, Speaker::User(_)) {
+        return Verdict::Run { speaker, owner: true };
+    }
+    let policy = &account.policy;
+    let channel = account.account.channel.as_str();
+    let listed = list_admits(&policy.allow_from, channel, &inbound.sender.id);
+    let admitted = match policy.dm {
+        DmPolicy::Disabled => return Verdict::Skip("direct messages are disabled"),
+        DmPolicy::Open | DmPolicy::Allowlist => listed,
+        DmPolicy::Pairing => listed || account.approved.contains(&inbound.sender.id),
+    };
+    if admitted {
+        return Verdict::Run { speaker, owner: false };
+    }
+    match policy.dm {
+        DmPolicy::Pairing if inbound.sender.is_bot || inbound.sender.id.is_empty() => {
+            Verdict::Skip("the sender is not allowed")
+        }
+        DmPolicy::Pairing => Verdict::AskPairing,
+        // `open` opens only together with "*" in the list: a half-written setting lets nobody in.
+        DmPolicy::Open | DmPolicy::Allowlist | DmPolicy::Disabled => Verdict::Skip("the sender is not allowed"),
+    }
+}
+
+fn group(
+    account: &ResolvedAccount,
+    mentions: &MentionPatterns,
+    activation: Option<Activation>,
+    inbound: &Inbound,
+) -> Verdict {
+    let policy = &account.policy;
+    let rule = group_rule(policy, &inbound.peer.id);
+    if rule.is_some_and(|rule| !rule.enabled) {
+        return Verdict::Skip("this group is disabled");
+    }
+    let speaker = speaker(account, inbound);
+    let owner = speaker.is(&account.owner);
+    match policy.group {
+        GroupPolicy::Disabled => return Verdict::Skip("groups are disabled"),
+        GroupPolicy::Open => {}
+        GroupPolicy::Allowlist => {
+            let Some(rule) = rule else {
+                return Verdict::Skip("this group is not on the list");
+            };
+            if !owner && !sender_admitted(account, rule, inbound) {
+                return Verdict::Skip("the sender is not allowed in groups");
+            }
+        }
+    }
+    let required = match activation {
+        Some(Activation::Always) => false,
+        Some(Activation::Mention) => true,
+        None => rule.is_none_or(|rule| rule.require_mention),
+    };
+    let addressed = !required
+        || inbound.mention.native
+        || inbound.mention.reply_to_bot
+        || inbound.command
+        || mentions.matches(&inbound.text)
+        || (owner && commands::parse(&inbound.text, None).is_some());
+    if addressed {
+        Verdict::Run { speaker, owner }
+    } else {
+        Verdict::Context
+    }
+}
+
+/// The group's own entry, else the `*` entry.
+fn group_rule<'a>(policy: &'a AccessPolicy, id: &str) -> Option<&'a GroupRule> {
+    policy
+        .groups
+        .get(id)
+        .or_else(|| {
+            policy
+                .groups
+                .iter()
+                .find(|(listed, _)| listed.eq_ignore_ascii_case(id))
+                .map(|(_, rule)| rule)
+        })
+        .or_else(|| policy.groups.get("*"))
+}
+
+/// The group's list, else the account's group list, else its list for direct messages. With no list at all a room of
+/// a workspace (Slack, Discord, …) is ruled by its membership; an open group (Telegram, WhatsApp, …) stays closed.
+fn sender_admitted(account: &ResolvedAccount, rule: &GroupRule, inbound: &Inbound) -> bool {
+    let policy = &account.policy;
+    let list = rule
+        .allow_from
+        .as_deref()
+        .or(policy.group_allow_from.as_deref())
+        .or_else(|| (!policy.allow_from.is_empty()).then_some(policy.allow_from.as_slice()));
+    match list {
+        Some(list) => list_admits(list, &account.account.channel, &inbound.sender.id),
+        None => inbound.peer.kind == PeerKind::Channel,
+    }
+}
+
+/// Is the sender on the list. Entries are ids, with or without `<channel>:` before them, or `*`. Names never match:
+/// anybody can take a name.
+fn list_admits(list: &[String], channel: &str, sender_id: &str) -> bool {
+    list.iter().any(|entry| {
+        let entry = entry.trim();
+        if entry == "*" {
+            return true;
+        }
+        let id = entry
+            .split_once(':')
+            .filter(|(prefix, _)| prefix.eq_ignore_ascii_case(channel) || is_short_name(prefix, channel))
+            .map_or(entry, |(_, id)| id);
+        !sender_id.is_empty() && id.eq_ignore_ascii_case(sender_id)
+    })
+}
+
+fn is_short_name(prefix: &str, channel: &str) -> bool {
+    prefix.eq_ignore_ascii_case("tg") && channel == "telegram"
+}
+
+/// Stops two bots from talking to each other for ever: 20 messages of a bot within a minute, then a minute of silence.
+#[derive(Debug, Default)]
+pub struct BotGuard(HashMap<String, VecDeque<i64>>);
+
+impl BotGuard {
+    const EVENTS: usize = 20;
+    const WINDOW_MS: i64 = 60_000;
+    const BOTS: usize = 64;
+
+    /// May this bot's message go on. `now` in epoch milliseconds.
+    pub fn admit(&mut self, bot_id: &str, now: i64) -> bool {
+        if self.0.len() >= Self::BOTS && !self.0.contains_key(bot_id) {
+            self.0
+                .retain(|_, seen| seen.back().is_some_and(|at| now - at < Self::WINDOW_MS));
+            if self.0.len() >= Self::BOTS {
+                return false;
+            }
+        }
+        let seen = self.0.entry(bot_id.to_owned()).or_default();
+        while seen.front().is_some_and(|at| now - at >= Self::WINDOW_MS) {
+            seen.pop_front();
+        }
+        if seen.len() >= Self::EVENTS {
+            // Each further one starts the minute of silence anew.
+            seen.pop_front();
+            seen.push_back(now);
+            return false;
+        }
+        seen.push_back(now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

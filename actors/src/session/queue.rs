@@ -1,57 +1,374 @@
-//! stub
-use crate::config::document::{QueueMode, QueueSettings};
-#[derive(Default)]
+//! A session's queue (`agent-runtime` §5): what waits, what is joined, what is dropped, and what runs next. Pure: no
+//! clock, no actor, no database.
+//!
+//! Invariant: a turn leaves by [`Queue::next`] only when none is out, and comes back by [`Queue::ended`] or
+//! [`Queue::put_back`].
+
+mod settings;
+mod turn;
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+pub use settings::{Settings, drop_name, mode_name, parse_drop, parse_mode};
+pub use turn::{Item, Route, Turn};
+
+use crate::config::document::{DropPolicy, QueueMode};
+use turn::summary_line;
+
+/// How long a message id is remembered, milliseconds.
+const SEEN_MS: i64 = 5 * 60 * 1000;
+const SEEN_IDS: usize = 10_000;
+
+/// One session's queue.
+#[derive(Debug)]
 pub struct Queue {
-    v: Vec<Queued>,
+    settings: Settings,
+    waiting: VecDeque<Held>,
+    /// Inbox ids of the turn that is out.
+    running: Vec<String>,
+    /// A turn that is to run again, before everything else.
+    again: Option<Turn>,
+    /// Beginnings of dropped items, for the next turn.
+    summary: VecDeque<String>,
+    dropped: usize,
+    last_pushed: i64,
+    /// Items of the current drain that run one by one because they could not be joined.
+    one_by_one: usize,
+    seen: VecDeque<(i64, u64)>,
 }
-pub struct Queued {
+
+#[derive(Debug)]
+struct Held {
+    item: Item,
+    /// Came when nothing ran and nothing waited, or interrupts: not debounced, not collected.
+    at_once: bool,
+}
+
+/// What happened to a pushed item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    pub outcome: Outcome,
+    /// Items that had to go, the pushed one perhaps among them: mark their rows skipped.
+    pub dropped: Vec<Dropped>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It waits; call [`Queue::next`].
+    Queued,
+    /// It waits at the front: abort the running turn, then call [`Queue::next`].
+    Interrupt,
+    /// This very inbox row is here already. Nothing to do.
+    Known,
+    /// Another row with the same message; it is in `dropped`.
+    Duplicate,
+    /// The queue is full and keeps what it has; it is in `dropped`.
+    Rejected,
+}
+
+/// An item that will not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
     pub inbox_id: String,
-    pub text: String,
-    pub routing: String,
-    pub mode: QueueMode,
-    pub received_at: i64,
+    pub reason: &'static str,
 }
-pub struct Batch {
-    pub inbox_ids: Vec<String>,
-    pub prompt: String,
-}
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Next {
-    Run(Batch),
+    Run(Turn),
+    /// Ask again at this time (epoch milliseconds), or after the next push.
     WaitUntil(i64),
+    /// A turn is out.
+    Running,
     Empty,
 }
+
 impl Queue {
-    pub fn push(&mut self, q: Queued, _s: &QueueSettings, _now: i64, _busy: bool) -> Vec<String> {
-        self.v.push(q);
-        vec![]
-    }
-    pub fn next(&mut self, _now: i64, _s: &QueueSettings) -> Next {
-        if self.v.is_empty() {
-            Next::Empty
-        } else {
-            let q = self.v.remove(0);
-            Next::Run(Batch {
-                inbox_ids: vec![q.inbox_id],
-                prompt: q.text,
-            })
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            again: None,
+            summary: VecDeque::new(),
+            dropped: 0,
+            last_pushed: 0,
+            one_by_one: 0,
+            seen: VecDeque::new(),
         }
     }
-    pub fn clear(&mut self) -> Vec<String> {
-        self.v.drain(..).map(|q| q.inbox_id).collect()
+
+    /// Changed settings hold for what is decided from now on.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
     }
-    pub fn remove(&mut self, id: &str) {
-        self.v.retain(|q| q.inbox_id != id)
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
+
+    /// How many items wait; the running turn is not counted.
     pub fn len(&self) -> usize {
-        self.v.len()
+        self.waiting.len() + self.again.as_ref().map_or(0, |turn| turn.items.len())
     }
+
     pub fn is_empty(&self) -> bool {
-        self.v.is_empty()
+        self.len() == 0
+    }
+
+    pub fn is_running(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// Is this inbox row waiting or running here.
+    pub fn knows(&self, inbox_id: &str) -> bool {
+        self.running.iter().any(|id| id == inbox_id)
+            || self.waiting.iter().any(|held| held.item.inbox_id == inbox_id)
+            || self
+                .again
+                .as_ref()
+                .is_some_and(|turn| turn.items.iter().any(|item| item.inbox_id == inbox_id))
+    }
+
+    /// Adds an item. `now` in epoch milliseconds.
+    pub fn push(&mut self, item: Item, now: i64) -> Pushed {
+        let one = |outcome, item: Item, reason| Pushed {
+            outcome,
+            dropped: vec![Dropped {
+                inbox_id: item.inbox_id,
+                reason,
+            }],
+        };
+        if self.knows(&item.inbox_id) {
+            return Pushed {
+                outcome: Outcome::Known,
+                dropped: Vec::new(),
+            };
+        }
+        if self.is_duplicate(&item, now) {
+            return one(Outcome::Duplicate, item, "duplicate");
+        }
+        let full = self.waiting.len() >= self.settings.cap;
+        if full && self.settings.drop == DropPolicy::New {
+            return one(Outcome::Rejected, item, "the queue was full");
+        }
+        let dropped = if full { self.make_room() } else { Vec::new() };
+        self.remember(&item, now);
+        self.last_pushed = now;
+        let interrupts = self.mode(&item) == QueueMode::Interrupt && (self.is_running() || !self.waiting.is_empty());
+        if interrupts {
+            let behind = self
+                .waiting
+                .iter()
+                .take_while(|held| held.at_once && self.mode(&held.item) == QueueMode::Interrupt)
+                .count();
+            self.waiting.insert(behind, Held { item, at_once: true });
+        } else {
+            let at_once = !self.is_running() && self.again.is_none() && self.waiting.is_empty();
+            self.waiting.push_back(Held { item, at_once });
+        }
+        Pushed {
+            outcome: if interrupts && self.is_running() {
+                Outcome::Interrupt
+            } else {
+                Outcome::Queued
+            },
+            dropped,
+        }
+    }
+
+    /// Takes the next turn out, or says when to ask again.
+    pub fn next(&mut self, now: i64) -> Next {
+        if self.is_running() {
+            return Next::Running;
+        }
+        if let Some(turn) = self.again.take() {
+            return self.start(turn);
+        }
+        let Some(front) = self.waiting.front() else {
+            self.one_by_one = 0;
+            return Next::Empty;
+        };
+        if front.at_once {
+            return self.next_at_once(now);
+        }
+        let ready_at = self.last_pushed + self.settings.debounce_ms;
+        if self.one_by_one == 0 && now < ready_at {
+            return Next::WaitUntil(ready_at);
+        }
+        let count = self.drain_size();
+        self.take(count, true)
+    }
+
+    /// The turn that was out is over, whatever came of it.
+    pub fn ended(&mut self) {
+        self.running.clear();
+    }
+
+    /// The turn that was out is to run again, before anything else. Also how recovery hands in a turn that was
+    /// joined before the process died.
+    pub fn put_back(&mut self, turn: Turn) {
+        self.running.clear();
+        self.again = Some(turn);
+    }
+
+    /// Forgets everything that waits (`/stop`, a reset). Gives it back so that its rows can be marked.
+    pub fn clear(&mut self, reason: &'static str) -> Vec<Dropped> {
+        self.summary.clear();
+        self.dropped = 0;
+        self.one_by_one = 0;
+        let again = self.again.take().map(|turn| turn.items).unwrap_or_default();
+        again
+            .into_iter()
+            .chain(self.waiting.drain(..).map(|held| held.item))
+            .map(|item| Dropped {
+                inbox_id: item.inbox_id,
+                reason,
+            })
+            .collect()
+    }
+
+    /// Takes one waiting item out. `false` when it does not wait here.
+    pub fn remove(&mut self, inbox_id: &str) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|held| held.item.inbox_id != inbox_id);
+        self.waiting.len() < before
+    }
+
+    fn mode(&self, item: &Item) -> QueueMode {
+        item.mode.unwrap_or(self.settings.mode)
+    }
+
+    /// Messages of one person in quick succession are one message when the settings say so; interrupts run together.
+    fn next_at_once(&mut self, now: i64) -> Next {
+        let Some(front) = self.waiting.front() else {
+            return Next::Empty;
+        };
+        let first = &front.item;
+        if first.settle_ms > 0 {
+            let joined = self
+                .waiting
+                .iter()
+                .take_while(|held| {
+                    held.item.settle_ms > 0 && held.item.joins(first) && held.item.sender_id == first.sender_id
+                })
+                .count();
+            let quiet_at = self
+                .waiting
+                .get(joined - 1)
+                .map_or(now, |last| last.item.received_at + last.item.settle_ms);
+            if joined == self.waiting.len() && now < quiet_at {
+                return Next::WaitUntil(quiet_at);
+            }
+            return self.take(joined, false);
+        }
+        if self.mode(first) == QueueMode::Interrupt {
+            let joined = self
+                .waiting
+                .iter()
+                .take_while(|held| {
+                    held.at_once && self.mode(&held.item) == QueueMode::Interrupt && held.item.joins(first)
+                })
+                .count();
+            return self.take(joined, true);
+        }
+        self.take(1, true)
+    }
+
+    /// How many items the next held turn has: all of them, or one.
+    fn drain_size(&mut self) -> usize {
+        if self.one_by_one > 0 {
+            self.one_by_one -= 1;
+            return 1;
+        }
+        let Some(front) = self.waiting.front() else { return 0 };
+        match self.mode(&front.item) {
+            // Steering waits for a runtime that can take a message mid-turn; until then it is a follow-up.
+            QueueMode::Followup | QueueMode::Steer | QueueMode::SteerBacklog | QueueMode::Interrupt => 1,
+            QueueMode::Collect => {
+                let all = self
+                    .waiting
+                    .iter()
+                    .all(|held| held.item.joins(&front.item) && self.mode(&held.item) == QueueMode::Collect);
+                if all {
+                    self.waiting.len()
+                } else {
+                    self.one_by_one = self.waiting.len() - 1;
+                    1
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, count: usize, listed: bool) -> Next {
+        let items: Vec<Item> = self.waiting.drain(..count).map(|held| held.item).collect();
+        let turn = Turn {
+            items,
+            listed,
+            summary: std::mem::take(&mut self.summary).into(),
+            dropped: std::mem::take(&mut self.dropped),
+        };
+        self.start(turn)
+    }
+
+    fn start(&mut self, turn: Turn) -> Next {
+        self.running = turn.items.iter().map(|item| item.inbox_id.clone()).collect();
+        Next::Run(turn)
+    }
+
+    /// Removes the oldest items so that one more fits.
+    fn make_room(&mut self) -> Vec<Dropped> {
+        let mut dropped = Vec::new();
+        while self.waiting.len() >= self.settings.cap {
+            let Some(Held { item, .. }) = self.waiting.pop_front() else {
+                break;
+            };
+            if self.settings.drop == DropPolicy::Summarize {
+                self.summary.push_back(summary_line(&item.text));
+                while self.summary.len() > self.settings.cap {
+                    self.summary.pop_front();
+                }
+                self.dropped += 1;
+            }
+            dropped.push(Dropped {
+                inbox_id: item.inbox_id,
+                reason: "the queue was full",
+            });
+        }
+        dropped
+    }
+
+    /// The same message on the same route; where messages have no id, the same text waiting already.
+    fn is_duplicate(&mut self, item: &Item, now: i64) -> bool {
+        while self.seen.front().is_some_and(|(at, _)| now - at >= SEEN_MS) {
+            self.seen.pop_front();
+        }
+        match fingerprint(item) {
+            Some(print) => self.seen.iter().any(|(_, seen)| *seen == print),
+            None => self.waiting.iter().any(|held| {
+                held.item.message_id.is_none() && held.item.route == item.route && held.item.text == item.text
+            }),
+        }
+    }
+
+    fn remember(&mut self, item: &Item, now: i64) {
+        if let Some(print) = fingerprint(item) {
+            if self.seen.len() == SEEN_IDS {
+                self.seen.pop_front();
+            }
+            self.seen.push_back((now, print));
+        }
     }
 }
-pub fn parse_mode(_: &str) -> Option<QueueMode> {
-    None
+
+fn fingerprint(item: &Item) -> Option<u64> {
+    let id = item.message_id.as_ref()?;
+    let mut hasher = DefaultHasher::new();
+    (&item.route, id).hash(&mut hasher);
+    Some(hasher.finish())
 }
-pub fn mode_name(_: QueueMode) -> &'static str {
-    "collect"
-}
+
+#[cfg(test)]
+mod tests;

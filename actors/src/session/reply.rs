@@ -1,23 +1,177 @@
-//! stub
-use crate::config::document::UserSettings;
-#[derive(Default)]
-pub struct HoldBack {}
-impl HoldBack {
-    pub fn feed(&mut self, d: &str) -> String {
-        d.to_owned()
-    }
-    pub fn finish(&mut self) -> String {
-        String::new()
-    }
+//! From a model's text to what people see (`agent-runtime` §4.2–§4.4): silence, tags, hidden thinking, the response
+//! prefix; whole, or while it streams.
+
+mod filter;
+
+use filter::Filter;
+
+/// The whole text of a reply nobody is meant to see.
+pub const NO_REPLY: &str = "NO_REPLY";
+/// A heartbeat's "nothing to report"; at the edge of other replies it is a slip.
+pub const HEARTBEAT_OK: &str = "HEARTBEAT_OK";
+
+/// Which message the model wants to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplyTo {
+    Current,
+    Message(String),
 }
-pub fn is_silent(t: &str) -> bool {
-    t.trim() == "NO_REPLY" || t.trim().is_empty()
-}
-pub struct Shown {
+
+/// A reply, taken apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shaped {
+    /// What people see. `None`: a silent or empty reply.
     pub text: Option<String>,
+    pub reply_to: Option<ReplyTo>,
+    /// Send audio as a voice message.
+    pub voice: bool,
+    /// Addresses of `MEDIA:` lines, unchecked.
+    pub media: Vec<String>,
 }
-pub fn shape(t: &str) -> Shown {
-    Shown {
-        text: (!is_silent(t)).then(|| t.to_owned()),
+
+/// Shapes a finished reply.
+pub fn shape(text: &str) -> Shaped {
+    let mut hold = HoldBack::default();
+    hold.filter.push(text);
+    hold.finish()
+}
+
+/// Shapes a reply while it streams: shows nothing that might turn out to be a tag, thinking or [`NO_REPLY`].
+#[derive(Debug, Default)]
+pub struct HoldBack {
+    filter: Filter,
+    /// Bytes of the text shown last.
+    shown: usize,
+}
+
+impl HoldBack {
+    /// Takes a delta. Gives the whole text that may be shown so far, if it grew. What was shown is always a prefix of
+    /// what is shown next.
+    pub fn push(&mut self, delta: &str) -> Option<&str> {
+        self.filter.push(delta);
+        let safe = safe_length(&self.filter);
+        if safe > self.shown {
+            self.shown = safe;
+            Some(self.visible())
+        } else {
+            None
+        }
+    }
+
+    /// What may be shown so far.
+    pub fn visible(&self) -> &str {
+        &self.filter.text()[..self.shown]
+    }
+
+    /// The stream is over: nothing is held any more.
+    pub fn finish(mut self) -> Shaped {
+        self.filter.end();
+        let text = strip_heartbeat(strip_silence(self.filter.text().trim()));
+        Shaped {
+            text: (!text.is_empty()).then(|| text.to_owned()),
+            reply_to: self.filter.reply_to,
+            voice: self.filter.voice,
+            media: self.filter.media,
+        }
     }
 }
+
+/// Up to the last word, when that word may become one of the silent tokens.
+fn safe_length(filter: &Filter) -> usize {
+    let text = filter.text();
+    let trimmed = text.trim_end();
+    if filter.in_fence() {
+        return trimmed.len();
+    }
+    let start = trimmed
+        .rfind(char::is_whitespace)
+        .map_or(0, |at| at + trimmed[at..].chars().next().map_or(1, char::len_utf8));
+    let word = &trimmed[start..];
+    let held = !word.is_empty() && (NO_REPLY.starts_with(word) || HEARTBEAT_OK.starts_with(word));
+    if held {
+        trimmed[..start].trim_end().len()
+    } else {
+        trimmed.len()
+    }
+}
+
+/// Takes a trailing `NO_REPLY` off; nothing is left of a reply that is only that.
+fn strip_silence(text: &str) -> &str {
+    match text.strip_suffix(NO_REPLY) {
+        Some(rest) if !rest.ends_with(|c: char| c.is_alphanumeric() || c == '_') => rest.trim_end(),
+        Some(_) | None => text,
+    }
+}
+
+/// Takes the heartbeat token off either end, with up to four signs after it.
+fn strip_heartbeat(text: &str) -> &str {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut text = text;
+    if let Some(rest) = text.strip_prefix(HEARTBEAT_OK)
+        && !rest.starts_with(is_word)
+    {
+        let signs = rest.chars().take_while(|c| !is_word(*c) && !c.is_whitespace()).count();
+        if signs <= 4 {
+            text = rest
+                .trim_start_matches(|c: char| !is_word(c) && !c.is_whitespace())
+                .trim_start();
+        }
+    }
+    let body = text.trim_end_matches(|c: char| !is_word(c));
+    if let Some(rest) = body.strip_suffix(HEARTBEAT_OK)
+        && text[body.len()..].chars().count() <= 4
+        && !rest.ends_with(is_word)
+    {
+        text = rest.trim_end();
+    }
+    text
+}
+
+/// What a response prefix may name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PrefixFacts<'a> {
+    pub provider: &'a str,
+    pub model: &'a str,
+    pub thinking_level: &'a str,
+    pub identity_name: &'a str,
+}
+
+/// The prefix for a template (`messages.responsePrefix`): `auto` is the agent's name in brackets, an empty one is
+/// none. Unknown variables stay as they are.
+pub fn response_prefix(template: &str, facts: &PrefixFacts<'_>) -> Option<String> {
+    if template.eq_ignore_ascii_case("auto") {
+        return (!facts.identity_name.is_empty()).then(|| format!("[{}]", facts.identity_name));
+    }
+    let mut prefix = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(open) = rest.find('{') {
+        prefix.push_str(&rest[..open]);
+        rest = &rest[open..];
+        let Some(close) = rest.find('}') else { break };
+        match rest[1..close].to_ascii_lowercase().as_str() {
+            "model" => prefix.push_str(facts.model.rsplit('/').next().unwrap_or(facts.model)),
+            "modelfull" => prefix.push_str(&format!("{}/{}", facts.provider, facts.model)),
+            "provider" => prefix.push_str(facts.provider),
+            "thinkinglevel" | "think" => prefix.push_str(facts.thinking_level),
+            "identity.name" | "identityname" => prefix.push_str(facts.identity_name),
+            _ => prefix.push_str(&rest[..=close]),
+        }
+        rest = &rest[close + 1..];
+    }
+    prefix.push_str(rest);
+    (!prefix.trim().is_empty()).then_some(prefix)
+}
+
+/// Puts the prefix before a reply that does not have it yet.
+pub fn with_prefix(prefix: Option<&str>, text: String) -> String {
+    match prefix {
+        Some(prefix) if !text.starts_with(prefix) => {
+            let space = if prefix.ends_with(char::is_whitespace) { "" } else { " " };
+            format!("{prefix}{space}{text}")
+        }
+        Some(_) | None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests;

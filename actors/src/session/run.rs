@@ -8,6 +8,7 @@ use futures::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::context::check_window;
 use super::events::Emitter;
 use super::preview::{Outlet, Preview};
 use super::toolbox::Toolbox;
@@ -268,11 +269,14 @@ impl Work {
         let owner = context.turn.last().guest.is_empty();
         let toolbox = Toolbox::new(&self.services, self.settings.clone(), owner);
         let specs = toolbox.specs();
+        if let Err(refusal) = check_window(&model.model, model.context_window) {
+            return Ok(End::Failed(plain_failure(
+                ErrorClass::ContextOverflow,
+                refusal.to_string(),
+            )));
+        }
         let base = assembly::Assembly::new(&self.services, context, &self.settings, &model, &specs).await?;
-        let mut messages = match base.messages(&self.services, &self.head).await? {
-            Ok(messages) => messages,
-            Err(refusal) => return Ok(End::Failed(plain_failure(ErrorClass::ContextOverflow, refusal))),
-        };
+        let mut messages = base.messages(&self.services, &self.head, &model).await?;
         context.emitter.phase("starting_model").await;
         context.emitter.model(&model.provider, &model.model).await;
         self.model = Some(model.clone());
@@ -289,7 +293,7 @@ impl Work {
             self.count(&message, &model);
             let calls: Vec<_> = message.tool_calls().cloned().collect();
             if calls.is_empty() {
-                let silent = reply::is_silent(&message.text());
+                let silent = reply::shape(&message.text()).text.is_none() && context.emitter.text().is_empty();
                 self.last = Some(message);
                 return Ok(End::Answer { silent });
             }
@@ -373,7 +377,8 @@ impl Work {
             return Ok(Err(plain_failure(ErrorClass::ModelNotFound, message)));
         };
         let mut events = adapter.stream(request);
-        let mut separate = !context.emitter.text().is_empty();
+        // Text of an earlier message of this run stays above.
+        let base = context.emitter.text().len();
         loop {
             let event = tokio::select! {
                 biased;
@@ -382,22 +387,18 @@ impl Work {
             };
             match event {
                 Next::Event(ModelEvent::TextDelta(delta)) => {
-                    let mut visible = self.hold.feed(&delta);
-                    if visible.is_empty() {
-                        continue;
-                    }
-                    if std::mem::take(&mut separate) {
-                        visible.insert_str(0, "\n\n");
-                    }
-                    context.emitter.delta(&visible).await;
-                    if let Some(preview) = &mut self.preview {
-                        preview.update(context.emitter.text());
+                    if let Some(visible) = self.hold.push(&delta) {
+                        context.emitter.show(base, visible).await;
+                        if let Some(preview) = &mut self.preview {
+                            preview.update(context.emitter.text());
+                        }
                     }
                 }
                 Next::Event(ModelEvent::Start | ModelEvent::ThinkingDelta(_) | ModelEvent::ToolCallStart { .. }) => {}
                 Next::Event(ModelEvent::Done(message)) => {
-                    let rest = self.hold.finish();
-                    context.emitter.delta(&rest).await;
+                    if let Some(text) = std::mem::take(&mut self.hold).finish().text {
+                        context.emitter.show(base, &text).await;
+                    }
                     return Ok(Ok(message));
                 }
                 Next::Event(ModelEvent::Error(error)) => return Ok(Err(error)),
@@ -408,6 +409,33 @@ impl Work {
                 Next::TimedOut => return Err(End::TimedOut(Duration::ZERO)),
             }
         }
+    }
+
+    /// The reply with the user's response prefix in front.
+    fn prefixed(&self, text: &str, model: Option<&ResolvedModel>) -> String {
+        let Some(template) = self.settings.response_prefix.as_deref() else {
+            return text.to_owned();
+        };
+        let agent = self
+            .settings
+            .agents
+            .iter()
+            .find(|agent| agent.id == self.authority.agent_id);
+        let identity = agent
+            .and_then(|agent| agent.identity.get("name"))
+            .and_then(serde_json::Value::as_str);
+        let prefix = reply::response_prefix(
+            template,
+            &reply::PrefixFacts {
+                provider: model.map_or("", |model| model.provider.as_str()),
+                model: model.map_or("", |model| model.model.as_str()),
+                thinking_level: "off",
+                identity_name: identity
+                    .or(agent.and_then(|agent| agent.name.as_deref()))
+                    .unwrap_or_default(),
+            },
+        );
+        reply::with_prefix(prefix.as_deref(), text.to_owned())
     }
 
     fn count(&mut self, message: &AssistantMessage, model: &ResolvedModel) {
@@ -467,7 +495,7 @@ impl Work {
             End::Answer { silent: false } => {
                 let stop = self.last.as_ref().map_or(StopReason::Stop, |last| last.stop_reason);
                 let stop = if stop == StopReason::Length { "length" } else { "stop" };
-                ("ok", stop.to_owned(), None, reply::shape(&shown).text)
+                ("ok", stop.to_owned(), None, Some(self.prefixed(&shown, model.as_ref())))
             }
             End::Aborted => {
                 let partial = (!shown.is_empty()).then(|| shown.clone());

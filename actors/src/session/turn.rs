@@ -9,6 +9,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
+use super::envelope::ContextLine;
 use super::item::Item;
 use crate::Services;
 use crate::clock::now_ms;
@@ -16,7 +17,7 @@ use crate::conversation::entry::{Body, MessageBody};
 use crate::conversation::transcript::{self, HeadChanges, NewEntry, SessionHead};
 use crate::error::{Error, Result};
 use crate::ports::channel::{Destination, Rendered};
-use crate::ports::message::{Message, Usage};
+use crate::ports::message::{Message, Part, Usage};
 use crate::supervisor::lease::fence;
 
 /// One turn: what it answers, under which run.
@@ -26,9 +27,9 @@ pub(crate) struct Turn {
     /// In order; settings come from the last.
     pub(crate) items: Vec<Item>,
     /// The joined prompt. Unused when the user entry is stored already.
-    pub(crate) prompt: String,
+    pub(crate) prompt: Vec<Part>,
     /// Unaddressed group talk that goes in front of the prompt: rows and their lines.
-    pub(crate) overheard: Vec<(String, String)>,
+    pub(crate) overheard: Vec<(String, ContextLine)>,
 }
 
 impl Turn {
@@ -338,6 +339,40 @@ pub(crate) async fn reset(services: &Services, authority: &Authority) -> Result<
                 let now = now_ms();
                 transcript::open(tx, &authority.scope, &authority.key, &authority.agent_id, now).await?;
                 transcript::reset(tx, &authority.scope, &authority.key, now).await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Changes settings of the session: a `null` clears one.
+pub(crate) async fn patch_entry(
+    services: &Services,
+    authority: &Authority,
+    patch: serde_json::Map<String, Value>,
+) -> Result<()> {
+    let authority_in = authority.clone();
+    services
+        .writer
+        .run(&authority.scope, move |tx| {
+            let (authority, patch) = (authority_in.clone(), patch.clone());
+            Box::pin(async move {
+                let scope = &authority.scope;
+                fence(tx, scope, authority.epoch).await?;
+                let mut head = transcript::open(tx, scope, &authority.key, &authority.agent_id, now_ms()).await?;
+                let mut entry = head.entry.as_object().cloned().unwrap_or_default();
+                for (name, value) in patch {
+                    if value == Value::Null {
+                        entry.remove(&name);
+                    } else {
+                        entry.insert(name, value);
+                    }
+                }
+                let changes = HeadChanges {
+                    entry: Some(Value::Object(entry)),
+                    ..HeadChanges::default()
+                };
+                transcript::save_head(tx, scope, &mut head, changes).await?;
                 Ok(())
             })
         })

@@ -260,7 +260,7 @@ impl Handler<ToUser> for UserActor {
                 let _ = reply.send(attached);
             }
             ToUser::Detach { conn_id } => {
-                self.connections.detach(&conn_id);
+                let _ = self.connections.detach(&conn_id);
                 self.listeners.store(self.connections.len(), Ordering::Relaxed);
             }
             ToUser::Publish(event) => self.connections.fan_out(&event),
@@ -277,7 +277,8 @@ impl Handler<ToUser> for UserActor {
                 reason,
                 reply,
             } => {
-                self.connections
+                let _ = self
+                    .connections
                     .close_device(&device_id, role.as_deref(), code, &reason);
                 let _ = reply.send(());
             }

@@ -95,7 +95,7 @@ export class ClawMarkdown extends LitElement {
 
   protected override async scheduleUpdate() {
     if (this.hasUpdated) await new Promise<void>((resolve) => this.nextFrame(resolve));
-    super.scheduleUpdate();
+    void super.scheduleUpdate();
   }
 
   /** Hidden tabs get no frames; they update at once. */

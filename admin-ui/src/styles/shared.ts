@@ -51,7 +51,7 @@ export const sharedStyles = css`
     gap: 6px;
     min-height: 34px;
     padding: 0 14px;
-    border: 1px solid var(--claw-border);
+    border: 1px solid var(--claw-control-border);
     border-radius: var(--claw-radius-s);
     background: var(--claw-surface);
     color: var(--claw-text);
@@ -108,6 +108,8 @@ export const sharedStyles = css`
 
   .field {
     display: grid;
+    grid-template-columns: minmax(0, 1fr);
+    align-content: start;
     gap: 4px;
   }
   .field > label,
@@ -162,9 +164,9 @@ export const sharedStyles = css`
     margin: 0;
     accent-color: var(--claw-accent-fill);
   }
-  form.stack,
   .stack {
     display: grid;
+    grid-template-columns: minmax(0, 1fr);
     gap: 16px;
   }
   .row {
@@ -265,6 +267,37 @@ export const sharedStyles = css`
     width: 1%;
     text-align: right;
     white-space: nowrap;
+  }
+  @media (max-width: 640px) {
+    /* A row becomes a small sheet: each value with the name of its column. */
+    thead {
+      display: none;
+    }
+    tbody tr {
+      display: grid;
+      gap: 4px;
+      padding: 12px 16px;
+    }
+    tbody tr:first-child {
+      border-top: 0;
+    }
+    td,
+    td.actions {
+      display: flex;
+      justify-content: space-between;
+      gap: 16px;
+      width: auto;
+      padding: 0;
+      text-align: right;
+    }
+    td:empty {
+      display: none;
+    }
+    td[data-label]::before {
+      flex: none;
+      color: var(--claw-text-2);
+      content: attr(data-label);
+    }
   }
   .visually-hidden {
     position: absolute;

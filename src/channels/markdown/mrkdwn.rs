@@ -67,7 +67,8 @@ struct Writer {
 impl Writer {
     fn open(&mut self, span: &Span, inside: &str, next: Option<char>) {
         let breaks = |c: char| c.is_alphanumeric();
-        let glued = self.blanks.is_empty() && self.out.chars().next_back().is_some_and(breaks) || next.is_some_and(breaks);
+        let glued =
+            self.blanks.is_empty() && self.out.chars().next_back().is_some_and(breaks) || next.is_some_and(breaks);
         match &span.style {
             Style::Bold => self.marker('*', glued),
             Style::Italic => self.marker('_', glued),

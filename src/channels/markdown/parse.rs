@@ -235,7 +235,13 @@ impl Builder {
         if self.text.is_empty() {
             return;
         }
-        let there = self.text.bytes().rev().take(due).take_while(|byte| *byte == b'\n').count();
+        let there = self
+            .text
+            .bytes()
+            .rev()
+            .take(due)
+            .take_while(|byte| *byte == b'\n')
+            .count();
         for _ in there..due {
             self.text.push('\n');
         }
@@ -243,7 +249,12 @@ impl Builder {
 
     /// Takes away trailing newlines that a block left, so that its span ends with its text.
     fn trim(&mut self) {
-        let floor = self.quotes.last().copied().flatten().map_or(0, |span| self.spans[span].start);
+        let floor = self
+            .quotes
+            .last()
+            .copied()
+            .flatten()
+            .map_or(0, |span| self.spans[span].start);
         while self.text.len() > floor && self.text.ends_with('\n') {
             self.text.pop();
         }
@@ -368,5 +379,6 @@ fn short(url: &str) -> bool {
 }
 
 fn starts_with(url: &str, scheme: &str) -> bool {
-    url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    url.get(..scheme.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }

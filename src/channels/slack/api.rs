@@ -59,9 +59,18 @@ impl From<Trouble> for DeliverError {
             _ => format!("{NAME}: {error}"),
         };
         match error.as_str() {
-            "invalid_auth" | "not_authed" | "account_inactive" | "token_revoked" | "token_expired" | "no_auth"
-            | "org_login_required" | "ekm_access_denied" | "user_removed_from_team" => Self::Unauthorized {
-                message: format!("{NAME} does not accept the bot token ({error}); copy it from the app's settings again"),
+            "invalid_auth"
+            | "not_authed"
+            | "account_inactive"
+            | "token_revoked"
+            | "token_expired"
+            | "no_auth"
+            | "org_login_required"
+            | "ekm_access_denied"
+            | "user_removed_from_team" => Self::Unauthorized {
+                message: format!(
+                    "{NAME} does not accept the bot token ({error}); copy it from the app's settings again"
+                ),
             },
             "ratelimited" | "rate_limited" => Self::Retry { message, after },
             "service_unavailable" | "request_timeout" | "team_added_to_org" => Self::Retry { message, after: None },

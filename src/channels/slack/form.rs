@@ -39,7 +39,8 @@ fn command(fields: &HashMap<String, String>, account: &Account, hook: &RawWebhoo
     let (user, channel, team) = (field("user_id"), field("channel_id"), field("team_id"));
     let name = field("command").trim();
     let own = account.config["slashCommand"]["name"].as_str().unwrap_or_default();
-    let addresses = ADDRESS.contains(&name) || (!own.is_empty() && name.trim_start_matches('/') == own.trim_start_matches('/'));
+    let addresses =
+        ADDRESS.contains(&name) || (!own.is_empty() && name.trim_start_matches('/') == own.trim_start_matches('/'));
     let words = field("text").trim();
     let text = match (addresses, words) {
         (true, words) => words.to_owned(),
@@ -125,7 +126,11 @@ fn press(interaction: Interaction, bot: &Bot<'_>, now: i64) -> WebhookOutcome {
         .find(|ts| !ts.is_empty())
         .or_else(|| (bot.threads && kind == PeerKind::Channel).then(|| message_ts.clone()))
         .filter(|thread| kind != PeerKind::Direct && !thread.is_empty());
-    let sent_at = if action.action_ts.is_empty() { now.saturating_mul(1000) } else { millis(&action.action_ts) };
+    let sent_at = if action.action_ts.is_empty() {
+        now.saturating_mul(1000)
+    } else {
+        millis(&action.action_ts)
+    };
     let message_key = format!(
         "action:{channel}:{message_ts}:{}:{}",
         interaction.user.id, action.action_ts

@@ -41,7 +41,10 @@ fn reply_mode(config: &Value) -> &str {
 pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutcome, Malformed> {
     let bot = Bot::of(account);
     let is_form = match hook.only("content-type") {
-        Some(kind) => kind.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"),
+        Some(kind) => kind
+            .trim_start()
+            .to_ascii_lowercase()
+            .starts_with("application/x-www-form-urlencoded"),
         None => !hook.body.trim_ascii_start().starts_with(b"{"),
     };
     if is_form {
@@ -75,7 +78,10 @@ pub(super) fn malformed(error: &serde_json::Error) -> Malformed {
 
 fn event(envelope: Envelope, mut bot: Bot<'_>) -> WebhookOutcome {
     if bot.user.is_empty()
-        && let Some(ours) = envelope.authorizations.iter().find(|authorization| authorization.is_bot)
+        && let Some(ours) = envelope
+            .authorizations
+            .iter()
+            .find(|authorization| authorization.is_bot)
     {
         bot.user = ours.user_id.clone().into();
     }
@@ -134,7 +140,11 @@ fn inbound(envelope: Envelope, bot: &Bot<'_>) -> Result<Inbound, &'static str> {
     };
     let in_thread = !message.thread_ts.is_empty() && message.thread_ts != ts;
     Ok(Inbound {
-        event_key: if event_id.is_empty() { message_key.clone() } else { format!("event:{event_id}") },
+        event_key: if event_id.is_empty() {
+            message_key.clone()
+        } else {
+            format!("event:{event_id}")
+        },
         message_key: Some(message_key),
         peer: Peer {
             kind,
@@ -184,7 +194,11 @@ fn sender(message: &Event) -> Sender {
         .or(message.username.as_deref())
         .unwrap_or_default();
     Sender {
-        id: if message.user.is_empty() { message.bot_id.clone() } else { message.user.clone() },
+        id: if message.user.is_empty() {
+            message.bot_id.clone()
+        } else {
+            message.user.clone()
+        },
         name: name.to_owned(),
         username: message.username.clone(),
         is_bot,
@@ -194,7 +208,7 @@ fn sender(message: &Event) -> Sender {
 /// The kind of a room; without `channel_type` (mentions have none) by the first letter of its id.
 pub(super) fn kind(channel_type: &str, channel: &str) -> PeerKind {
     match (channel_type, channel.as_bytes().first()) {
-        ("im", _) => PeerKind::Direct,
+        ("im" | "app_home", _) => PeerKind::Direct,
         ("mpim", _) => PeerKind::Group,
         ("", Some(b'D')) => PeerKind::Direct,
         _ => PeerKind::Channel,
@@ -204,7 +218,11 @@ pub(super) fn kind(channel_type: &str, channel: &str) -> PeerKind {
 /// A thread of a room has its own session, and so has a message whose answer will start one. A direct chat is one
 /// session, threads or not, except in the agent view, where each conversation is a thread.
 fn thread(message: &Event, kind: PeerKind, bot: &Bot<'_>) -> Option<String> {
-    let root = if message.thread_ts.is_empty() { &message.ts } else { &message.thread_ts };
+    let root = if message.thread_ts.is_empty() {
+        &message.ts
+    } else {
+        &message.thread_ts
+    };
     let in_thread = !message.thread_ts.is_empty() && message.thread_ts != message.ts;
     let wanted = match kind {
         PeerKind::Direct => message.assistant_thread.as_ref().is_some_and(Value::is_object),
@@ -237,6 +255,9 @@ fn attachment(file: &File) -> Option<Attachment> {
 pub(super) fn millis(ts: &str) -> i64 {
     let (seconds, fraction) = ts.split_once('.').unwrap_or((ts, ""));
     let seconds: i64 = seconds.parse().unwrap_or_default();
-    let millis: i64 = fraction.get(..3).and_then(|digits| digits.parse().ok()).unwrap_or_default();
+    let millis: i64 = fraction
+        .get(..3)
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or_default();
     seconds.saturating_mul(1000).saturating_add(millis)
 }

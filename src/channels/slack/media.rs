@@ -49,7 +49,10 @@ impl Slack {
         if response.status != 200 {
             return Err(call::status(NAME, response.status, call::retry_after(&response)));
         }
-        let served = response.header("content-type").unwrap_or("application/octet-stream").to_owned();
+        let served = response
+            .header("content-type")
+            .unwrap_or("application/octet-stream")
+            .to_owned();
         // Without the scope Slack answers 200 with its sign-in page.
         if served.starts_with("text/html") && attachment.mime_type.as_deref() != Some("text/html") {
             return Err(rejected("Slack: the app lacks the scope files:read"));
@@ -88,7 +91,11 @@ mod tests {
         let cloud = account(serde_json::json!({}));
         let own = account(serde_json::json!({"apiBaseUrl": "http://127.0.0.1:9/api"}));
         let check = |file: &str, cloud_says: Option<Purpose>, own_says: Option<Purpose>| {
-            assert_eq!((trusted(&cloud, file), trusted(&own, file)), (cloud_says, own_says), "{file}");
+            assert_eq!(
+                (trusted(&cloud, file), trusted(&own, file)),
+                (cloud_says, own_says),
+                "{file}"
+            );
         };
         let fixed = Some(Purpose::Fixed);
         check("https://files.slack.com/files-pri/T1-F1/a.png", fixed, fixed);

@@ -16,8 +16,8 @@ mod tests;
 use std::time::Duration;
 
 use claw_actors::ports::channel::{
-    Account, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Malformed, Manifest,
-    Media, MediaFile, RawWebhook, Refused, Rendered, SecretField, Typing, WebhookOutcome,
+    Account, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Malformed,
+    Manifest, Media, MediaFile, RawWebhook, Refused, Rendered, SecretField, Typing, WebhookOutcome,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;

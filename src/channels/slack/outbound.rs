@@ -71,7 +71,10 @@ impl Slack {
     ) -> Result<(), DeliverError> {
         let Some(thread) = thread(to) else { return Ok(()) };
         let params = json!({"channel_id": to.peer.id, "thread_ts": thread, "status": status});
-        match self.call(account, "assistant.threads.setStatus", &params, STATUS_LIMIT).await {
+        match self
+            .call(account, "assistant.threads.setStatus", &params, STATUS_LIMIT)
+            .await
+        {
             Ok(_) | Err(Trouble::Refused { .. }) => Ok(()),
             Err(Trouble::Other(error)) => Err(error),
         }

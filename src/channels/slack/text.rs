@@ -61,7 +61,10 @@ fn token(target: &str, label: Option<&str>, text: &mut String) {
             }
         }
         Some(_) | None => {
-            let bare = target.strip_prefix("mailto:").or(target.strip_prefix("tel:")).unwrap_or(target);
+            let bare = target
+                .strip_prefix("mailto:")
+                .or(target.strip_prefix("tel:"))
+                .unwrap_or(target);
             match label {
                 Some(label) if label != bare && label != target => {
                     unescape(label, text);
@@ -106,9 +109,21 @@ mod tests {
         check("<@U0CLAW001> status?", "status?", true);
         check("hey <@U0CLAW001|claw> what", "hey what", true);
         check("<@U0OTHER01> and <@U0OTHER02|ada>", "@U0OTHER01 and @ada", false);
-        check("<#C0OPS0001|ops> <!here> <!subteam^S1|@team>", "#ops @here @team", false);
-        check("<https://x.test/?a=1&amp;b=2|the page>", "the page (https://x.test/?a=1&b=2)", false);
-        check("<https://x.test> <mailto:a@b.test|a@b.test>", "https://x.test a@b.test", false);
+        check(
+            "<#C0OPS0001|ops> <!here> <!subteam^S1|@team>",
+            "#ops @here @team",
+            false,
+        );
+        check(
+            "<https://x.test/?a=1&amp;b=2|the page>",
+            "the page (https://x.test/?a=1&b=2)",
+            false,
+        );
+        check(
+            "<https://x.test> <mailto:a@b.test|a@b.test>",
+            "https://x.test a@b.test",
+            false,
+        );
         check("1 &lt; 2 &amp;&amp; 3 &gt; 2 &quot;", "1 < 2 && 3 > 2 &quot;", false);
         check("&amp;lt;", "&lt;", false);
         check("broken <@U0CLAW001 and < b", "broken <@U0CLAW001 and < b", false);

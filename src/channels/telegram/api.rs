@@ -54,7 +54,9 @@ impl Trouble {
     /// Was it refused with one of these words.
     pub(super) fn says(&self, words: &[&str]) -> bool {
         match self {
-            Self::Refused { code: 400, description, .. } => {
+            Self::Refused {
+                code: 400, description, ..
+            } => {
                 let description = description.to_ascii_lowercase();
                 words.iter().any(|word| description.contains(word))
             }
@@ -103,7 +105,8 @@ impl Telegram {
             });
         };
         let token = token.expose().trim();
-        let safe = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+        let safe =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
         match token.split_once(':') {
             Some((id, secret)) if id.bytes().all(|b| b.is_ascii_digit()) && safe(id) && safe(secret) => Ok(token),
             Some(_) | None => Err(DeliverError::Unauthorized {
@@ -147,7 +150,11 @@ impl Telegram {
             return Err(Trouble::Other(call::status(NAME, response.status, after)));
         }
         Err(Trouble::Refused {
-            code: if answer.error_code == 0 { response.status } else { answer.error_code },
+            code: if answer.error_code == 0 {
+                response.status
+            } else {
+                answer.error_code
+            },
             description: answer.description,
             parameters: answer.parameters,
         })

@@ -1,14 +1,14 @@
-//! Updates into messages: where they were written, by whom, whether they address the bot, and what they say without
-//! its name.
+//! Updates into messages: where they were written, by whom, and in answer to what.
 
 use claw_actors::ports::channel::{
-    Account, Attachment, HttpReply, Inbound, Malformed, Mention, Peer, PeerKind, Quoted, RawWebhook, Sender,
-    WebhookOutcome,
+    Account, HttpReply, Inbound, Malformed, Mention, Peer, PeerKind, Quoted, RawWebhook, Sender, WebhookOutcome,
 };
 use serde_json::{Value, json};
 
 use super::BOT_TOKEN;
-use super::update::{CallbackQuery, Chat, Entity, File, Media, Message, Update};
+use super::attached::{attachments, place};
+use super::entities::read;
+use super::update::{CallbackQuery, Chat, Message, Update};
 
 /// Telegram's stand-in author for anonymous administrators and for posts of a linked channel.
 const STAND_INS: [i64; 2] = [1_087_968_824, 777_000];
@@ -17,9 +17,9 @@ const STAND_INS: [i64; 2] = [1_087_968_824, 777_000];
 pub(super) const GENERAL_TOPIC: &str = "1";
 
 /// Who we are on Telegram, as `connect` learned it.
-struct Bot {
-    id: i64,
-    username: String,
+pub(super) struct Bot {
+    pub id: i64,
+    pub username: String,
     /// Private chats with this bot have topics.
     topics: bool,
 }
@@ -33,7 +33,16 @@ impl Bot {
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         };
         // A bot's token starts with its id.
-        let by_token = || account.secret(BOT_TOKEN)?.expose().split(':').next()?.trim().parse().ok();
+        let by_token = || {
+            account
+                .secret(BOT_TOKEN)?
+                .expose()
+                .split(':')
+                .next()?
+                .trim()
+                .parse()
+                .ok()
+        };
         Self {
             id: id.or_else(by_token).unwrap_or_default(),
             username: identity["username"].as_str().unwrap_or_default().to_owned(),
@@ -53,7 +62,7 @@ pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutco
     };
     let bot = Bot::of(account);
     if let Some(query) = update.callback_query {
-        return Ok(button(id, *query, &bot));
+        return Ok(button(id, *query, &bot, hook.now));
     }
     let edited = update.edited_message.is_some() || update.edited_channel_post.is_some();
     let message = update
@@ -89,7 +98,10 @@ fn inbound(update_id: i64, message: Message, edited: bool, bot: &Bot) -> Result<
     let direct = peer.kind == PeerKind::Direct;
     let (raw, entities) = match &message.text {
         Some(text) => (text.as_str(), &message.entities),
-        None => (message.caption.as_deref().unwrap_or_default(), &message.caption_entities),
+        None => (
+            message.caption.as_deref().unwrap_or_default(),
+            &message.caption_entities,
+        ),
     };
     let read = read(raw, entities, bot);
     let attachments = attachments(&message.media);
@@ -100,7 +112,10 @@ fn inbound(update_id: i64, message: Message, edited: bool, bot: &Bot) -> Result<
     if text.is_empty() && attachments.is_empty() && !read.mentioned {
         return Err("nothing to read in it");
     }
-    let reply = message.reply_to_message.as_deref().filter(|reply| is_reply(&message, reply));
+    let reply = message
+        .reply_to_message
+        .as_deref()
+        .filter(|reply| is_reply(&message, reply));
     let message_key = if edited {
         let at = message.edit_date.unwrap_or(message.date);
         format!("edit:{chat}:{}:{at}", message.message_id)
@@ -130,7 +145,7 @@ fn inbound(update_id: i64, message: Message, edited: bool, bot: &Bot) -> Result<
 
 /// A pressed button is what its data says. The answer to the webhook takes the waiting sign off the button: its result
 /// would be invisible, and nothing depends on it.
-fn button(update_id: i64, query: CallbackQuery, bot: &Bot) -> WebhookOutcome {
+fn button(update_id: i64, query: CallbackQuery, bot: &Bot, now: i64) -> WebhookOutcome {
     let reply = (!query.id.is_empty()).then(|| HttpReply {
         status: 200,
         content_type: "application/json",
@@ -162,7 +177,7 @@ fn button(update_id: i64, query: CallbackQuery, bot: &Bot) -> WebhookOutcome {
             },
             reply_to: None,
             attachments: Vec::new(),
-            sent_at: claw_actors::clock::now_ms(),
+            sent_at: now.saturating_mul(1000),
             edited: false,
             command: true,
         }],
@@ -196,7 +211,7 @@ fn peer(message: &Message, sender: &Sender, bot: &Bot) -> Peer {
     let thread = message.message_thread_id.map(|id| id.to_string());
     let (thread, topic) = if direct {
         (thread.filter(|_| bot.topics), false)
-    } else if message.chat.is_forum {
+    } else if message.chat.is_forum || message.is_topic_message {
         let topic = thread.filter(|_| message.is_topic_message);
         (Some(topic.unwrap_or_else(|| GENERAL_TOPIC.to_owned())), true)
     } else {
@@ -223,7 +238,11 @@ fn is_reply(message: &Message, reply: &Message) -> bool {
 }
 
 fn quoted(message: &Message, reply: Option<&Message>) -> Option<Quoted> {
-    let quote = message.quote.as_ref().map(|quote| quote.text.clone()).filter(|text| !text.is_empty());
+    let quote = message
+        .quote
+        .as_ref()
+        .map(|quote| quote.text.clone())
+        .filter(|text| !text.is_empty());
     if let Some(reply) = reply {
         let whole = || reply.text.clone().or_else(|| reply.caption.clone()).unwrap_or_default();
         return Some(Quoted {
@@ -238,172 +257,4 @@ fn quoted(message: &Message, reply: Option<&Message>) -> Option<Quoted> {
         sender: external.chat.title.clone().unwrap_or_default(),
         text: quote?,
     })
-}
-
-/// A text without the bot's name.
-struct Read {
-    text: String,
-    mentioned: bool,
-    /// It starts with a command that is for us or for nobody in particular.
-    command: bool,
-}
-
-fn read(raw: &str, entities: &[Entity], bot: &Bot) -> Read {
-    let mut read = Read {
-        text: String::with_capacity(raw.len()),
-        mentioned: false,
-        command: false,
-    };
-    let borders = Borders::new(raw);
-    let mut cuts = Vec::new();
-    for entity in entities {
-        let Some((start, end)) = borders.range(entity) else { continue };
-        let words = &raw[start..end];
-        match entity.kind.as_str() {
-            "mention" if is_name(words.strip_prefix('@'), bot) => cuts.push((start, end)),
-            "text_mention" if bot.id != 0 && entity.user.as_ref().is_some_and(|user| user.id == bot.id) => {
-                cuts.push((start, end));
-            }
-            "bot_command" => match words.split_once('@') {
-                Some((command, name)) if is_name(Some(name), bot) => {
-                    cuts.push((start + command.len(), end));
-                    read.command |= start == 0;
-                }
-                Some(_) => {}
-                None => read.command |= start == 0,
-            },
-            _ => {}
-        }
-    }
-    read.mentioned = !cuts.is_empty();
-    cuts.sort_unstable();
-    let mut at = 0;
-    for (start, end) in cuts {
-        if start < at {
-            continue;
-        }
-        read.text.push_str(&raw[at..start]);
-        at = end;
-        // "hey @bot what" must not keep two blanks.
-        if read.text.is_empty() || read.text.ends_with(char::is_whitespace) {
-            at += raw[end..].len() - raw[end..].trim_start_matches(' ').len();
-        }
-    }
-    read.text.push_str(&raw[at..]);
-    let trimmed = read.text.trim();
-    if trimmed.len() != read.text.len() {
-        read.text = trimmed.to_owned();
-    }
-    read
-}
-
-/// User names are ASCII and do not differ by case.
-fn is_name(name: Option<&str>, bot: &Bot) -> bool {
-    !bot.username.is_empty() && name.is_some_and(|name| name.eq_ignore_ascii_case(&bot.username))
-}
-
-/// UTF-16 offsets into byte offsets.
-struct Borders {
-    /// Byte offset of each UTF-16 unit that starts a character, or `None` inside one. Left out for ASCII.
-    units: Option<Vec<Option<usize>>>,
-    length: usize,
-}
-
-impl Borders {
-    fn new(text: &str) -> Self {
-        let units = (!text.is_ascii()).then(|| {
-            let mut units = Vec::with_capacity(text.len() + 1);
-            for (at, character) in text.char_indices() {
-                units.push(Some(at));
-                if character.len_utf16() == 2 {
-                    units.push(None);
-                }
-            }
-            units.push(Some(text.len()));
-            units
-        });
-        Self {
-            units,
-            length: text.len(),
-        }
-    }
-
-    fn at(&self, unit: usize) -> Option<usize> {
-        match &self.units {
-            Some(units) => units.get(unit).copied().flatten(),
-            None => (unit <= self.length).then_some(unit),
-        }
-    }
-
-    fn range(&self, entity: &Entity) -> Option<(usize, usize)> {
-        let start = self.at(entity.offset)?;
-        let end = self.at(entity.offset.checked_add(entity.length)?)?;
-        (start < end).then_some((start, end))
-    }
-}
-
-fn attachments(media: &Media) -> Vec<Attachment> {
-    let mut list = Vec::new();
-    let mut add = |kind: &str, file: &File, mime_type: Option<&str>| {
-        if !file.file_id.is_empty() {
-            list.push(Attachment {
-                kind: kind.to_owned(),
-                file: file.file_id.clone(),
-                mime_type: file.mime_type.clone().or(mime_type.map(str::to_owned)),
-                name: file.file_name.clone(),
-                size: file.file_size,
-            });
-        }
-    };
-    // The same picture in several sizes: the largest is the picture.
-    if let Some(photo) = media.photo.iter().max_by_key(|photo| (photo.width, photo.file_size)) {
-        add("image", photo, Some("image/jpeg"));
-    }
-    match (&media.animation, &media.document) {
-        (Some(animation), _) => add("video", animation, Some("video/mp4")),
-        (None, Some(document)) => add("document", document, None),
-        (None, None) => {}
-    }
-    let files = [
-        ("audio", &media.voice, "audio/ogg"),
-        ("audio", &media.audio, "audio/mpeg"),
-        ("video", &media.video, "video/mp4"),
-        ("video", &media.video_note, "video/mp4"),
-    ];
-    for (kind, file, mime_type) in files {
-        if let Some(file) = file {
-            add(kind, file, Some(mime_type));
-        }
-    }
-    if let Some(sticker) = &media.sticker {
-        let mime_type = match (sticker.is_animated, sticker.is_video) {
-            (true, _) => "application/x-tgsticker",
-            (false, true) => "video/webm",
-            (false, false) => "image/webp",
-        };
-        add("sticker", sticker, Some(mime_type));
-    }
-    if let Some(location) = &media.location {
-        list.push(Attachment {
-            kind: "location".into(),
-            file: format!("geo:{},{}", location.latitude, location.longitude),
-            mime_type: None,
-            name: media.venue.as_ref().map(|venue| venue.title.clone()),
-            size: None,
-        });
-    }
-    list
-}
-
-/// A location or a sticker in words.
-fn place(media: &Media) -> Option<String> {
-    if let Some(sticker) = &media.sticker {
-        return sticker.emoji.clone();
-    }
-    let location = media.location.as_ref()?;
-    let mut text = format!("📍 {}, {}", location.latitude, location.longitude);
-    if let Some(venue) = &media.venue {
-        text = format!("{text} ({})", [venue.title.as_str(), venue.address.as_str()].join(", "));
-    }
-    Some(text)
 }

@@ -27,7 +27,8 @@ impl Telegram {
             return Err(rejected("a location is not a file"));
         }
         let max_bytes = max_bytes.min(LARGEST);
-        let fits = |size: Option<u64>| size.is_none_or(|size| usize::try_from(size).is_ok_and(|size| size <= max_bytes));
+        let fits =
+            |size: Option<u64>| size.is_none_or(|size| usize::try_from(size).is_ok_and(|size| size <= max_bytes));
         if !fits(attachment.size) {
             return Err(rejected("the file is larger than allowed"));
         }
@@ -80,7 +81,7 @@ fn safe(path: &str) -> bool {
     !path.is_empty()
         && path.split('/').all(|part| {
             !part.is_empty()
-                && part.trim_matches('.') != ""
+                && !part.trim_matches('.').is_empty()
                 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._- ".contains(&b))
         })
 }

@@ -2,7 +2,9 @@
 //! `update_id` tombstone is the replay guard.
 
 mod api;
+mod attached;
 mod connect;
+mod entities;
 mod inbound;
 mod media;
 mod outbound;
@@ -15,8 +17,8 @@ mod tests;
 use std::time::Duration;
 
 use claw_actors::ports::channel::{
-    Account, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Malformed, Manifest,
-    Media, MediaFile, RawWebhook, Refused, Rendered, SecretField, Typing, WebhookOutcome,
+    Account, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Malformed,
+    Manifest, Media, MediaFile, RawWebhook, Refused, Rendered, SecretField, Typing, WebhookOutcome,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;

@@ -15,7 +15,11 @@ const TYPING_LIMIT: Duration = Duration::from_secs(5);
 /// The HTML was not understood.
 const BAD_MARKUP: [&str; 3] = ["can't parse entities", "can't find end", "unsupported start tag"];
 /// The preview is gone or too old; the text goes out as a new message.
-const NOT_EDITABLE: [&str; 3] = ["message to edit not found", "message can't be edited", "message_id_invalid"];
+const NOT_EDITABLE: [&str; 3] = [
+    "message to edit not found",
+    "message can't be edited",
+    "message_id_invalid",
+];
 
 impl Telegram {
     pub(super) async fn send_piece(&self, account: &Account, delivery: &Delivery) -> Result<Delivered, DeliverError> {
@@ -38,7 +42,10 @@ impl Telegram {
             params["reply_parameters"] = json!({"message_id": reply_to, "allow_sending_without_reply": true});
         }
         let mut sent = self.say(account, "sendMessage", &mut params, &delivery.piece).await;
-        if sent.as_ref().is_err_and(|trouble| trouble.says(&["message thread not found"])) {
+        if sent
+            .as_ref()
+            .is_err_and(|trouble| trouble.says(&["message thread not found"]))
+        {
             // The topic was deleted: better in the open chat than nowhere.
             if let Value::Object(params) = &mut params {
                 params.remove("message_thread_id");
@@ -47,7 +54,10 @@ impl Telegram {
         }
         let result = sent?;
         Ok(Delivered {
-            message_id: result["message_id"].as_i64().map(|id| id.to_string()).unwrap_or_default(),
+            message_id: result["message_id"]
+                .as_i64()
+                .map(|id| id.to_string())
+                .unwrap_or_default(),
         })
     }
 

@@ -92,7 +92,13 @@ pub async fn list(caller: Caller, state: Data<AppState>) -> ApiResult<HttpRespon
     let accounts = state.services.config.list_accounts(caller.tenant_scope()).await?;
     let everything = caller.role() >= Role::Admin;
     Ok(HttpResponse::Ok().json(ChannelsOut {
-        channels: state.services.ports.channels().iter().map(|channel| channel.manifest()).collect(),
+        channels: state
+            .services
+            .ports
+            .channels()
+            .iter()
+            .map(|channel| channel.manifest())
+            .collect(),
         accounts: accounts
             .into_iter()
             .filter(|account| everything || account.owner == *caller.scope().user())
@@ -148,7 +154,9 @@ pub async fn put(
         Vec::new()
     };
     let saved = find(&config, tenant, &channel_id, &account_id).await?;
-    let saved = saved.ok_or(Error::NotFound { what: "channel account" })?;
+    let saved = saved.ok_or(Error::NotFound {
+        what: "channel account",
+    })?;
     Ok(HttpResponse::Ok().json(SavedOut {
         account: describe(&state, &caller, saved),
         warnings,
@@ -166,7 +174,9 @@ pub async fn delete(
     let channel = adapter(&state, &channel_id)?;
     let config = state.services.config.acting_as(caller.actor());
     disconnect(&state, &config, &caller, &channel, &account_id).await?;
-    config.delete_account(caller.tenant_scope(), &channel_id, &account_id).await?;
+    config
+        .delete_account(caller.tenant_scope(), &channel_id, &account_id)
+        .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -220,8 +230,13 @@ async fn connect(
     let tenant = caller.tenant_scope();
     let id = channel.manifest().id;
     let resolved = config.account(tenant.tenant(), id, account_id).await?;
-    let resolved = resolved.ok_or(Error::NotFound { what: "channel account" })?;
-    let (adapter, url) = (channel.clone(), webhook_url(state, caller, channel.manifest(), account_id));
+    let resolved = resolved.ok_or(Error::NotFound {
+        what: "channel account",
+    })?;
+    let (adapter, url) = (
+        channel.clone(),
+        webhook_url(state, caller, channel.manifest(), account_id),
+    );
     // On the runtime of outbound connections: a connection must not live on the thread of a request.
     let answer = state
         .services
@@ -293,7 +308,11 @@ async fn disconnect(
 }
 
 fn describe(state: &AppState, caller: &Caller, view: AccountView) -> AccountOut {
-    let manifest = state.services.ports.channel(&view.channel).map(|channel| channel.manifest());
+    let manifest = state
+        .services
+        .ports
+        .channel(&view.channel)
+        .map(|channel| channel.manifest());
     AccountOut {
         webhook_url: manifest
             .map(|manifest| webhook_url(state, caller, manifest, &view.account_id))

@@ -129,7 +129,11 @@ pub async fn put(
     check(&state, &input)?;
     let config = state.services.config.acting_as(caller.actor());
     let tenant = caller.tenant_scope();
-    let before = config.list_providers(tenant).await?.into_iter().find(|view| view.id == id);
+    let before = config
+        .list_providers(tenant)
+        .await?
+        .into_iter()
+        .find(|view| view.id == id);
     config
         .put_provider(
             tenant,
@@ -143,7 +147,11 @@ pub async fn put(
             },
         )
         .await?;
-    let saved = config.list_providers(tenant).await?.into_iter().find(|view| view.id == id);
+    let saved = config
+        .list_providers(tenant)
+        .await?
+        .into_iter()
+        .find(|view| view.id == id);
     let saved = saved.ok_or(Error::NotFound { what: "provider" })?;
     Ok(HttpResponse::Ok().json(ProviderOut::from(saved)))
 }
@@ -170,9 +178,9 @@ fn check(state: &AppState, input: &ProviderIn) -> ApiResult<()> {
         let known: Vec<_> = apis(state).collect();
         return Err(Error::invalid(format!("api must be one of {}", known.join(", "))).into());
     }
-    let address = Url::parse(&input.base_url).ok().filter(|url| {
-        matches!(url.scheme(), "http" | "https") && url.host().is_some() && url.username().is_empty()
-    });
+    let address = Url::parse(&input.base_url)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some() && url.username().is_empty());
     if address.is_none() || input.base_url.len() > 2048 {
         return Err(Error::invalid("baseUrl must be an http or https address without a user name").into());
     }
@@ -181,7 +189,8 @@ fn check(state: &AppState, input: &ProviderIn) -> ApiResult<()> {
     }
     let mut seen = std::collections::HashSet::new();
     for model in &input.models {
-        let fits = (1..=200).contains(&model.id.len()) && !model.id.chars().any(|c| c.is_control() || c.is_whitespace());
+        let fits =
+            (1..=200).contains(&model.id.len()) && !model.id.chars().any(|c| c.is_control() || c.is_whitespace());
         if !fits || !seen.insert(&model.id) {
             return Err(Error::invalid("every model needs an id of its own, without spaces").into());
         }

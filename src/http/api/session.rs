@@ -149,7 +149,9 @@ pub async fn delete(request: HttpRequest, caller: Caller, state: Data<AppState>)
     if let Some(value) = cookie::value(&request, state.client(&request).secure) {
         state.services.config.end_web_session(&caller.tenant.id, &value).await?;
     }
-    Ok(HttpResponse::NoContent().cookie(cookie::close(&request, &state)).finish())
+    Ok(HttpResponse::NoContent()
+        .cookie(cookie::close(&request, &state))
+        .finish())
 }
 
 #[utoipa::path(put, path = "/api/session/password", operation_id = "setPassword", tag = "session",

@@ -12,7 +12,5 @@ pub(crate) fn bearer(request: &HttpRequest) -> Option<Secret> {
         return Some(Secret::default());
     }
     let (scheme, token) = line.to_str().ok()?.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| Secret::new(token.trim()))
+    scheme.eq_ignore_ascii_case("bearer").then(|| Secret::new(token.trim()))
 }

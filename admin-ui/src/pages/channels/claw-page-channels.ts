@@ -34,6 +34,7 @@ export class ClawPageChannels extends LitElement {
     css`
       .accounts {
         display: grid;
+        grid-template-columns: minmax(0, 1fr);
         gap: 12px;
       }
     `,

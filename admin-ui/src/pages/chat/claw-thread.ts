@@ -101,7 +101,7 @@ export class ClawThread extends LitElement {
     if (this.atEnd) this.toEnd();
     else if (this.anchor && changed.has('items')) void this.restore(this.anchor);
     this.anchor = undefined;
-    if (changed.has('items') || changed.has('hasOlder')) this.maybeOlder();
+    if (changed.has('items') || changed.has('hasOlder')) void this.fill();
   }
 
   private rows(): NodeListOf<Element & { item: Item }> {
@@ -118,6 +118,12 @@ export class ClawThread extends LitElement {
     await this.renderRoot.querySelector('claw-message-list')!.updateComplete;
     const now = this.measure(anchor.key);
     if (now) this.scroller.scrollTop += now.top - anchor.top;
+  }
+
+  /** A page that does not fill the viewport asks for the one before; heights are known once the rows are there. */
+  private async fill() {
+    await this.renderRoot.querySelector('claw-message-list')!.updateComplete;
+    this.maybeOlder();
   }
 
   private onScroll() {

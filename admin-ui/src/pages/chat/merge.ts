@@ -21,12 +21,13 @@ export function mergeTail(held: readonly ChatMessage[], tail: readonly ChatMessa
   const firstOverlap = held.findIndex((message) => messageId(message) !== undefined && tailIds.has(messageId(message)));
   const touching = firstOverlap >= 0 || known.size === 0;
   const older = touching ? held.slice(0, Math.max(firstOverlap, 0)).filter((m) => messageId(m) !== undefined) : [];
-  const loose = held.filter((message) => messageId(message) === undefined && !isStored(message, tail));
+  const newcomers = tail.filter((message) => !known.has(messageId(message) ?? ''));
+  const loose = held.filter((message) => messageId(message) === undefined && !isStored(message, newcomers));
   // Keep the object that is already rendered: stored messages do not change.
   const fresh = tail.map((message) => heldById.get(messageId(message) ?? '') ?? message);
   return {
     messages: insertByTime([...older, ...fresh], loose),
-    added: tail.filter((message) => !known.has(messageId(message) ?? '')).length,
+    added: newcomers.length,
     replaced: !touching,
   };
 }
@@ -37,16 +38,21 @@ export function mergeOlder(held: readonly ChatMessage[], page: readonly ChatMess
   return [...page.filter((message) => !known.has(messageId(message)) || messageId(message) === undefined), ...held];
 }
 
-/** Does the stored transcript already contain this locally made message. */
-function isStored(local: ChatMessage, tail: readonly ChatMessage[]): boolean {
+/** Is this locally made message among those that the server has just told about. */
+function isStored(local: ChatMessage, newcomers: readonly ChatMessage[]): boolean {
   const runId = local.__openclaw?.runId;
-  return tail.some(
-    (message) =>
-      message.role === local.role &&
-      ((runId !== undefined && message.__openclaw?.runId === runId && hasBody(message)) ||
-        (messageText(message) === messageText(local) &&
-          Math.abs((message.timestamp ?? 0) - (local.timestamp ?? 0)) < 120_000)),
-  );
+  return newcomers.some((message) => {
+    if (message.role !== local.role) return false;
+    if (local.stopReason === 'error') return message.stopReason === 'error';
+    if (runId !== undefined && ownerOf(message) === runId && hasBody(message)) return true;
+    return messageText(message) === messageText(local);
+  });
+}
+
+/** The run a stored message belongs to; a user message names it in its idempotency key. */
+function ownerOf(message: ChatMessage): string | undefined {
+  const key = message.__openclaw?.idempotencyKey ?? message.idempotencyKey;
+  return message.__openclaw?.runId ?? key?.replace(/:(?:user|assistant)$/, '');
 }
 
 function hasBody(message: ChatMessage): boolean {

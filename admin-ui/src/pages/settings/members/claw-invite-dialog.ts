@@ -99,7 +99,7 @@ export class ClawInviteDialog extends LitElement {
               <input
                 type="radio"
                 name="role"
-                value=${role}
+                .value=${role}
                 ?checked=${role === this.chosenRole}
                 @change=${() => (this.chosenRole = role)}
               />

@@ -69,12 +69,12 @@ export class ClawPageMembers extends LitElement {
           ${members.map(
             (member) =>
               html`<tr>
-                <td class="wrap-anywhere">
-                  ${member.name ? html`${member.name} <span class="muted">${member.email}</span>` : member.email}
-                  ${member.id === this.session.user.id ? html`<span class="muted">(${t.members.you})</span>` : nothing}
+                <td class="wrap-anywhere" data-label=${t.members.email}>
+<span>                  ${member.name ? html`${member.name} <span class="muted">${member.email}</span>` : member.email}
+                  ${member.id === this.session.user.id ? html`<span class="muted">(${t.members.you})</span>` : nothing}</span>
                 </td>
-                <td>${t.members.roles[member.role] ?? member.role}</td>
-                <td>${member.createdAt ? html`<claw-time .at=${member.createdAt}></claw-time>` : nothing}</td>
+                <td data-label=${t.members.role}>${t.members.roles[member.role] ?? member.role}</td>
+                <td data-label=${t.members.joined}>${member.createdAt ? html`<claw-time .at=${member.createdAt}></claw-time>` : nothing}</td>
               </tr>`,
           )}
         </tbody>

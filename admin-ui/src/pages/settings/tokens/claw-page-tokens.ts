@@ -79,10 +79,10 @@ export class ClawPageTokens extends LitElement {
           ${tokens.map(
             (token) =>
               html`<tr>
-                <td class="wrap-anywhere">${token.name}</td>
-                <td class="small-text muted">${scopes(token)}</td>
-                <td><claw-time .at=${token.createdAt}></claw-time></td>
-                <td>${token.lastUsedAt ? html`<claw-time .at=${token.lastUsedAt}></claw-time>` : t.common.never}</td>
+                <td class="wrap-anywhere" data-label=${t.tokens.name}>${token.name}</td>
+                <td class="small-text muted" data-label=${t.tokens.scopes}>${scopes(token)}</td>
+                <td data-label=${t.tokens.created}><claw-time .at=${token.createdAt}></claw-time></td>
+                <td data-label=${t.tokens.lastUsed}>${token.lastUsedAt ? html`<claw-time .at=${token.lastUsedAt}></claw-time>` : t.common.never}</td>
                 <td class="actions">
                   <button
                     class="btn small danger"

@@ -1,0 +1,373 @@
+//! The Conversation service on a real database file.
+
+use claw_entities::{Scope, SessionKey, TenantId, UserId, transcript_entry};
+use claw_migration::{Migrator, MigratorTrait};
+use sea_orm::{ActiveValue::Set, EntityTrait};
+use serde_json::json;
+
+use super::entry::{Body, Compaction};
+use super::transcript::{self, HeadChanges, NewEntry, SessionHead};
+use super::{ConversationService, branch};
+use crate::crypto::Secret;
+use crate::db::{Db, DbSettings};
+use crate::error::Error;
+use crate::ports::message::{AssistantMessage, AssistantPart, Message};
+
+struct Fixture {
+    _directory: tempfile::TempDir,
+    db: Db,
+    service: ConversationService,
+}
+
+async fn fixture() -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = DbSettings {
+        url: Secret::from(format!("sqlite://{}", directory.path().join("test.db").display())),
+        max_connections: 2,
+        acquire_timeout: std::time::Duration::from_secs(10),
+    };
+    let owner = Db::open_owner(&settings, true).await.unwrap();
+    Migrator::up(&owner, None).await.unwrap();
+    owner.close().await.unwrap();
+    let db = Db::open(&settings).await.unwrap();
+    Fixture {
+        _directory: directory,
+        service: ConversationService::new(db.clone()),
+        db,
+    }
+}
+
+fn scope(user: &str) -> Scope {
+    Scope::vouch(TenantId::from("t1"), UserId::from(user))
+}
+
+fn key() -> SessionKey {
+    SessionKey::from("agent:main:main")
+}
+
+fn new(id: Option<&str>, body: impl Into<Body>) -> NewEntry {
+    NewEntry {
+        id: id.map(str::to_owned),
+        body: body.into(),
+        run_id: Some("run".to_owned()),
+        created_at: 1,
+    }
+}
+
+fn says(text: &str) -> Message {
+    Message::Assistant(AssistantMessage {
+        content: vec![AssistantPart::Text { text: text.to_owned() }],
+        ..AssistantMessage::default()
+    })
+}
+
+fn texts(branch: &branch::Branch) -> Vec<&str> {
+    branch.entries.iter().map(|entry| entry.id.as_str()).collect()
+}
+
+impl Fixture {
+    async fn open(&self, scope: &Scope) -> SessionHead {
+        let tx = self.db.write(scope).await.unwrap();
+        let head = transcript::open(&*tx, scope, &key(), "main", 1_000).await.unwrap();
+        tx.commit().await.unwrap();
+        head
+    }
+
+    async fn append(&self, scope: &Scope, head: &mut SessionHead, entries: Vec<NewEntry>) -> Vec<String> {
+        let tx = self.db.write(scope).await.unwrap();
+        let ids = transcript::append(&*tx, scope, head, entries).await.unwrap();
+        assert!(
+            transcript::save_head(&*tx, scope, head, HeadChanges::default())
+                .await
+                .unwrap()
+        );
+        tx.commit().await.unwrap();
+        ids
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_made_once_and_remembers_where_it_stands() {
+    let fixture = fixture().await;
+    let ada = scope("ada");
+    let mut head = fixture.open(&ada).await;
+    assert_eq!((head.next_seq, head.leaf_id.as_deref()), (1, None));
+    assert!(head.destination.is_null());
+    assert_eq!(fixture.open(&ada).await, head);
+
+    let ids = fixture
+        .append(
+            &ada,
+            &mut head,
+            vec![new(Some("inbox-1"), Message::user("hi", 1)), new(None, says("hello"))],
+        )
+        .await;
+    assert_eq!(ids[0], "inbox-1");
+    let again = fixture.open(&ada).await;
+    assert_eq!(again, head);
+    assert_eq!((again.next_seq, again.leaf_id.as_ref()), (3, Some(&ids[1])));
+
+    let read = fixture.service.branch(&ada, &head, 10_000).await.unwrap();
+    assert_eq!(texts(&read), ["inbox-1", ids[1].as_str()]);
+    assert_eq!(read.entries[1].parent_id.as_deref(), Some("inbox-1"));
+    assert!(read.complete && read.skipped == 0);
+    let tx = fixture.db.read(&ada).await.unwrap();
+    assert!(
+        transcript::contains(&*tx, &ada, &head.session_id, "inbox-1")
+            .await
+            .unwrap()
+    );
+    assert!(
+        !transcript::contains(&*tx, &ada, &head.session_id, "inbox-2")
+            .await
+            .unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_user_entry_cannot_be_written_twice() {
+    let fixture = fixture().await;
+    let ada = scope("ada");
+    let mut head = fixture.open(&ada).await;
+    fixture
+        .append(&ada, &mut head, vec![new(Some("inbox-1"), Message::user("hi", 1))])
+        .await;
+    let tx = fixture.db.write(&ada).await.unwrap();
+    let before = head.clone();
+    let error = transcript::append(
+        &*tx,
+        &ada,
+        &mut head,
+        vec![new(Some("inbox-1"), Message::user("hi", 1))],
+    )
+    .await
+    .unwrap_err();
+    assert!(matches!(error, Error::Conflict(_)), "{error:?}");
+    assert_eq!(head, before);
+}
+
+#[tokio::test]
+async fn people_see_their_own_sessions_only() {
+    let fixture = fixture().await;
+    let (ada, bob) = (scope("ada"), scope("bob"));
+    let mut head = fixture.open(&ada).await;
+    fixture
+        .append(&ada, &mut head, vec![new(None, Message::user("private", 1))])
+        .await;
+    assert!(fixture.service.session(&bob, &key()).await.unwrap().is_none());
+    assert_eq!(fixture.service.list_sessions(&bob, 10, 0).await.unwrap().1, 0);
+    assert!(
+        fixture
+            .service
+            .history(&bob, &key(), 10)
+            .await
+            .unwrap()
+            .messages
+            .is_empty()
+    );
+    assert!(
+        fixture
+            .service
+            .branch(&bob, &head, 1_000)
+            .await
+            .unwrap()
+            .entries
+            .is_empty()
+    );
+    let (rows, total) = fixture.service.list_sessions(&ada, 10, 0).await.unwrap();
+    assert_eq!((rows.len(), total), (1, 1));
+    assert_eq!(rows[0].agent_id, "main");
+}
+
+#[tokio::test]
+async fn a_reset_starts_a_new_transcript_and_fences_the_old_one() {
+    let fixture = fixture().await;
+    let ada = scope("ada");
+    let mut head = fixture.open(&ada).await;
+    fixture
+        .append(&ada, &mut head, vec![new(None, Message::user("old", 1))])
+        .await;
+    let tx = fixture.db.write(&ada).await.unwrap();
+    let changes = HeadChanges {
+        touched_at: Some(2_000),
+        entry: Some(json!({"sendPolicy": "deny", "inputTokens": 5})),
+        destination: Some(json!({"channel": "telegram"})),
+    };
+    assert!(transcript::save_head(&*tx, &ada, &mut head, changes).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(fixture.open(&ada).await, head);
+
+    let tx = fixture.db.write(&ada).await.unwrap();
+    let fresh = transcript::reset(&*tx, &ada, &key(), 3_000).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_ne!(fresh.session_id, head.session_id);
+    assert!(uuid::Uuid::parse_str(&fresh.session_id).is_ok());
+    assert_eq!(fresh.entry["sendPolicy"], json!("deny"));
+    assert_eq!(fresh.entry["inputTokens"], json!(0));
+    assert_eq!(fresh.destination, json!({"channel": "telegram"}));
+    assert_eq!(fixture.open(&ada).await, fresh);
+    assert!(
+        fixture
+            .service
+            .history(&ada, &key(), 10)
+            .await
+            .unwrap()
+            .messages
+            .is_empty()
+    );
+
+    // A run that still holds the old head does not move the new transcript.
+    let tx = fixture.db.write(&ada).await.unwrap();
+    assert!(
+        !transcript::save_head(&*tx, &ada, &mut head, HeadChanges::default())
+            .await
+            .unwrap()
+    );
+    let missing = transcript::reset(&*tx, &ada, &SessionKey::from("agent:main:none"), 1).await;
+    assert!(matches!(missing, Err(Error::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_branch_is_read_no_further_than_its_budget() {
+    let fixture = fixture().await;
+    let ada = scope("ada");
+    let mut head = fixture.open(&ada).await;
+    let entries = (0..1_200)
+        .map(|n| new(Some(&format!("e{n}")), Message::user("x".repeat(396), 1)))
+        .collect();
+    fixture.append(&ada, &mut head, entries).await;
+    // 103 tokens each
+    let read = fixture.service.branch(&ada, &head, 1_030).await.unwrap();
+    assert_eq!(read.entries.len(), 10);
+    assert_eq!(read.entries.last().unwrap().id, "e1199");
+    assert!(!read.complete);
+    assert_eq!(read.tokens, 1_030);
+    let all = fixture.service.branch(&ada, &head, u64::MAX).await.unwrap();
+    assert_eq!(all.entries.len(), 1_200);
+    assert!(all.complete && all.entries.is_sorted_by_key(|entry| entry.seq));
+    // The newest entry is sent even when it alone is too large.
+    assert_eq!(fixture.service.branch(&ada, &head, 1).await.unwrap().entries.len(), 1);
+}
+
+#[tokio::test]
+async fn a_branch_ends_where_the_last_compaction_says() {
+    let fixture = fixture().await;
+    let ada = scope("ada");
+    let mut head = fixture.open(&ada).await;
+    let mut entries: Vec<NewEntry> = (0..10)
+        .map(|n| new(Some(&format!("e{n}")), Message::user("x", 1)))
+        .collect();
+    entries.push(new(
+        Some("c"),
+        Body::Compaction(Compaction {
+            summary: "so far".to_owned(),
+            first_kept_entry_id: "e8".to_owned(),
+            tokens_before: 1,
+            details: None,
+        }),
+    ));
+    entries.extend((10..14).map(|n| new(Some(&format!("e{n}")), Message::user("x".repeat(400), 1))));
+    fixture.append(&ada, &mut head, entries).await;
+    head.entry = json!({"compactionCount": 1});
+    let read = fixture.service.branch(&ada, &head, 100_000).await.unwrap();
+    assert_eq!(texts(&read), ["e8", "e9", "c", "e10", "e11", "e12", "e13"]);
+    assert!(read.complete);
+    // The summary is in even when the budget ends before it.
+    let read = fixture.service.branch(&ada, &head, 210).await.unwrap();
+    assert_eq!(texts(&read), ["c", "e12", "e13"]);
+}
+
+#[tokio::test]
+async fn unreadable_rows_are_passed_over_and_orphans_become_roots() {
+    let fixture = fixture().await;
+    let ada = scope("ada");
+    let mut head = fixture.open(&ada).await;
+    fixture
+        .append(&ada, &mut head, vec![new(Some("a"), Message::user("a", 1))])
+        .await;
+    let row = |seq: i64, id: &str, parent: &str, kind: &str, body: &str| transcript_entry::ActiveModel {
+        tenant_id: Set(ada.tenant().clone()),
+        user_id: Set(ada.user().clone()),
+        session_id: Set(head.session_id.clone()),
+        seq: Set(seq),
+        id: Set(id.to_owned()),
+        parent_id: Set(Some(parent.to_owned())),
+        kind: Set(kind.to_owned()),
+        body: Set(body.to_owned()),
+        run_id: Set(None),
+        created_at: Set(1),
+    };
+    let good = new(None, Message::user("x", 1)).body.encode().unwrap();
+    let tx = fixture.db.write(&ada).await.unwrap();
+    let rows = [
+        row(2, "broken", "a", "message", "{not json"),
+        row(3, "unknown", "broken", "hologram", "{}"),
+        row(4, "b", "unknown", "message", &good),
+        row(5, "other", "a", "message", &good),
+        row(6, "orphan", "nowhere", "message", &good),
+        row(7, "leaf", "orphan", "message", &good),
+    ];
+    transcript_entry::Entity::insert_many(rows)
+        .exec_without_returning(&*tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    head.next_seq = 8;
+
+    head.leaf_id = Some("b".to_owned());
+    let read = fixture.service.branch(&ada, &head, 10_000).await.unwrap();
+    assert_eq!((texts(&read), read.skipped), (vec!["a", "b"], 2));
+    head.leaf_id = Some("leaf".to_owned());
+    let read = fixture.service.branch(&ada, &head, 10_000).await.unwrap();
+    assert_eq!((texts(&read), read.skipped), (vec!["orphan", "leaf"], 0));
+    head.leaf_id = Some("other".to_owned());
+    let read = fixture.service.branch(&ada, &head, 10_000).await.unwrap();
+    assert_eq!(texts(&read), ["a", "other"]);
+}
+
+#[tokio::test]
+async fn history_gives_the_newest_messages_and_says_if_there_are_more() {
+    let fixture = fixture().await;
+    let ada = scope("ada");
+    let mut head = fixture.open(&ada).await;
+    let mut entries = Vec::new();
+    for n in 0..100 {
+        entries.push(new(None, Message::user(format!("q{n}"), n)));
+        entries.push(new(None, says(&format!("r{n}"))));
+    }
+    entries.push(new(None, says("NO_REPLY")));
+    fixture.append(&ada, &mut head, entries).await;
+
+    let page = fixture.service.history(&ada, &key(), 4).await.unwrap();
+    let shown: Vec<_> = page.messages.iter().map(|message| message["content"].clone()).collect();
+    assert_eq!(shown[0], json!("q98"));
+    assert_eq!(shown[3], json!([{"type": "text", "text": "r99"}]));
+    assert!(page.has_more);
+    assert_eq!(page.session_id, head.session_id);
+    let all = fixture.service.history(&ada, &key(), 5_000).await.unwrap();
+    assert_eq!((all.messages.len(), all.total, all.has_more), (200, 200, false));
+}
+
+#[tokio::test]
+async fn history_never_exceeds_its_size() {
+    let fixture = fixture().await;
+    let ada = scope("ada");
+    let mut head = fixture.open(&ada).await;
+    // 100 messages of about 96 kB
+    let parts = |n: usize| Message::User {
+        content: (0..8)
+            .map(|_| crate::ports::message::Part::Text {
+                text: format!("{n}{}", "x".repeat(11_999)),
+            })
+            .collect(),
+        timestamp: 1,
+    };
+    let entries = (0..100).map(|n| new(None, parts(n))).collect();
+    fixture.append(&ada, &mut head, entries).await;
+    let page = fixture.service.history(&ada, &key(), 1_000).await.unwrap();
+    let bytes: usize = page.messages.iter().map(|message| message.to_string().len()).sum();
+    assert!(
+        bytes <= 6 * 1024 * 1024 && page.has_more && page.messages.len() > 50,
+        "{bytes}"
+    );
+}

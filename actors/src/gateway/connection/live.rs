@@ -1,0 +1,458 @@
+//! A connection after hello: events out, calls in, node calls out, heartbeat.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use futures::FutureExt;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{Answer, NodeConnection, Phase, still_valid};
+use crate::clock::now_ms;
+use crate::config::identity::Identity;
+use crate::gateway::events::{self, Subscription};
+use crate::gateway::hello::{Membership, Welcome, direct};
+use crate::gateway::messages::{ConnectionInfo, Event, Invoke, InvokeAnswer, Outgoing, ToConnection};
+use crate::gateway::outbox::Sent;
+use crate::gateway::protocol::frames::{Parsed, event_frame, parse};
+use crate::gateway::protocol::{Request, WireError, response_error, response_ok};
+use crate::gateway::rpc::{Call, Denied, Handler, Local, parse_params};
+use crate::session::key;
+
+/// Calls running at the same time.
+const IN_FLIGHT: usize = 32;
+/// Calls waiting behind them; clients open with a burst of about forty.
+const WAITING: usize = 128;
+/// Wrong-role calls in a row that end the connection.
+const WRONG_ROLE: u8 = 10;
+/// Session keys one connection may follow.
+const FOLLOWED: usize = 256;
+const TICK_S: u32 = 30;
+const PING_S: u32 = 25;
+/// Longest time a node may take for one call.
+const LONGEST_INVOKE: Duration = Duration::from_secs(3600);
+
+/// State of a live connection.
+pub(super) struct Live {
+    identity: Arc<Identity>,
+    info: Arc<ConnectionInfo>,
+    default_agent: String,
+    /// Of the last numbered event.
+    seq: u64,
+    all_sessions: bool,
+    followed: HashSet<String>,
+    in_flight: usize,
+    waiting: VecDeque<Request>,
+    wrong_role: u8,
+    invokes: HashMap<String, Pending>,
+    /// Cancelled when the connection ends: calls that only wait are given up.
+    ended: CancellationToken,
+    /// Seconds since hello.
+    age: u32,
+    ping_unanswered: bool,
+    checking: bool,
+    _membership: Membership,
+}
+
+/// A call that the node has not answered.
+struct Pending {
+    node_id: String,
+    reply: oneshot::Sender<InvokeAnswer>,
+}
+
+impl Live {
+    pub(super) fn new(welcome: Welcome) -> Self {
+        Self {
+            identity: welcome.identity,
+            info: welcome.info,
+            default_agent: welcome.default_agent,
+            seq: 0,
+            all_sessions: false,
+            followed: HashSet::new(),
+            in_flight: 0,
+            waiting: VecDeque::new(),
+            wrong_role: 0,
+            invokes: HashMap::new(),
+            ended: CancellationToken::new(),
+            age: 0,
+            ping_unanswered: false,
+            checking: false,
+            _membership: welcome.membership,
+        }
+    }
+
+    pub(super) fn alive(&mut self) {
+        self.ping_unanswered = false;
+    }
+
+    /// Does the connection want this event: scope, capability and subscription.
+    fn wants(&self, event: &Event) -> bool {
+        let Some(row) = events::find(event.name) else {
+            return false;
+        };
+        if !events::allowed(&self.info, event) {
+            return false;
+        }
+        if self.info.node {
+            return true;
+        }
+        let key = event.session_key.as_deref();
+        let follows = key.is_some_and(|key| self.followed.contains(key));
+        let strict = events::has_cap(&self.info, "session-scoped-events");
+        match row.subscription {
+            Subscription::None => key.is_none() || !strict || follows,
+            Subscription::Sessions => self.all_sessions,
+            Subscription::SessionOrKey => follows || (self.all_sessions && !strict),
+            Subscription::Key => follows,
+        }
+    }
+
+    /// Answers the methods that concern the connection itself.
+    fn local(&mut self, method: &str, local: Local, params: Option<&RawValue>) -> Result<Value, WireError> {
+        match local {
+            Local::InvokeResult => {
+                let result: InvokeResultParams = parse_params(method, params)?;
+                let known = self
+                    .invokes
+                    .get(&result.id)
+                    .is_some_and(|pending| pending.node_id == result.node_id);
+                let Some(pending) = known.then(|| self.invokes.remove(&result.id)).flatten() else {
+                    return Ok(json!({"ok": true, "ignored": true}));
+                };
+                let _ = pending.reply.send(result.into_answer());
+                Ok(json!({"ok": true}))
+            }
+            Local::InvokeProgress => {
+                let progress: ProgressParams = parse_params(method, params)?;
+                let known = self.invokes.contains_key(&progress.invoke_id);
+                Ok(if known {
+                    json!({"ok": true})
+                } else {
+                    json!({"ok": true, "ignored": true})
+                })
+            }
+            Local::SubscribeSessions => {
+                self.all_sessions = true;
+                Ok(json!({"subscribed": true}))
+            }
+            Local::UnsubscribeSessions => {
+                self.all_sessions = false;
+                Ok(json!({"subscribed": false}))
+            }
+            Local::SubscribeMessages => {
+                let key = self.key(method, params)?;
+                if self.followed.len() >= FOLLOWED && !self.followed.contains(&key) {
+                    return Err(WireError::invalid(format!(
+                        "a connection follows at most {FOLLOWED} sessions"
+                    )));
+                }
+                self.followed.insert(key.clone());
+                Ok(json!({"subscribed": true, "key": key}))
+            }
+            Local::UnsubscribeMessages => {
+                let key = self.key(method, params)?;
+                self.followed.remove(&key);
+                Ok(json!({"subscribed": false, "key": key}))
+            }
+        }
+    }
+
+    fn key(&self, method: &str, params: Option<&RawValue>) -> Result<String, WireError> {
+        let params: KeyParams = parse_params(method, params)?;
+        Ok(key::resolve(&params.key, &self.default_agent)?.0)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
+}
+
+#[derive(Deserialize)]
+struct KeyParams {
+    key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProgressParams {
+    invoke_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InvokeResultParams {
+    id: String,
+    node_id: String,
+    ok: bool,
+    payload: Option<Value>,
+    #[serde(rename = "payloadJSON")]
+    payload_json: Option<String>,
+    error: Option<InvokeErrorParams>,
+}
+
+#[derive(Deserialize)]
+struct InvokeErrorParams {
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl InvokeResultParams {
+    fn into_answer(self) -> InvokeAnswer {
+        if self.ok {
+            let payload_json = self
+                .payload_json
+                .or_else(|| self.payload.map(|payload| payload.to_string()));
+            return InvokeAnswer::Ok { payload_json };
+        }
+        let error = self.error.unwrap_or(InvokeErrorParams {
+            code: None,
+            message: None,
+        });
+        InvokeAnswer::Failed {
+            code: error.code,
+            message: error.message.unwrap_or_else(|| "node command failed".to_owned()),
+        }
+    }
+}
+
+impl NodeConnection {
+    fn live(&mut self) -> Option<&mut Live> {
+        match &mut self.phase {
+            Phase::Live(live) => Some(live),
+            Phase::Awaiting(_) | Phase::Checking { .. } | Phase::Closing => None,
+        }
+    }
+
+    /// Once a second: ticks, pings, and whether the credential still stands.
+    pub(super) fn heartbeat(&mut self, ctx: &mut Context<Self>) {
+        let Some(live) = self.live() else {
+            return;
+        };
+        live.age += 1;
+        let age = live.age;
+        if age.is_multiple_of(PING_S) {
+            if live.ping_unanswered {
+                return self.stop(ctx);
+            }
+            live.ping_unanswered = true;
+            self.put(Outgoing::Ping, ctx);
+        }
+        if age.is_multiple_of(TICK_S) {
+            self.event(&Event::new("tick", &json!({"ts": now_ms()})).droppable(), ctx);
+        }
+        self.recheck(ctx);
+    }
+
+    fn recheck(&mut self, ctx: &mut Context<Self>) {
+        let state = self.state.clone();
+        let Some(live) = self.live().filter(|live| !live.checking) else {
+            return;
+        };
+        live.checking = true;
+        let (identity, device_id) = (Arc::clone(&live.identity), live.info.device_id.clone());
+        let check = async move { still_valid(&state, &identity, device_id.as_deref()).await };
+        ctx.spawn(check.into_actor(self).map(|valid, this, ctx| {
+            if let Some(live) = this.live() {
+                live.checking = false;
+            }
+            // When the database is away nobody is thrown out; the next second asks again.
+            if matches!(valid, Ok(false)) {
+                this.close(4001, "gateway auth changed", ctx);
+            }
+        }));
+    }
+
+    pub(super) fn from_user(&mut self, message: ToConnection, ctx: &mut Context<Self>) {
+        match message {
+            ToConnection::Event(event) => self.event(&event, ctx),
+            ToConnection::Invoke(invoke) => self.invoke(invoke, ctx),
+            ToConnection::Close { code, reason } => self.close(code, &reason, ctx),
+        }
+    }
+
+    fn event(&mut self, event: &Event, ctx: &mut Context<Self>) {
+        let Some(live) = self.live().filter(|live| live.wants(event)) else {
+            return;
+        };
+        let seq = (!events::direct(&live.info, event)).then(|| {
+            live.seq += 1;
+            live.seq
+        });
+        let droppable = event.droppable || events::find(event.name).is_some_and(|row| row.droppable);
+        let sent = self
+            .outbox
+            .text(event_frame(event.name, &event.payload, seq, event.state_version));
+        if sent == Sent::Full && droppable {
+            // The number is used up: the client sees the gap and refetches.
+            metrics::counter!("claw_gateway_events_dropped").increment(1);
+            return;
+        }
+        self.settle(sent, ctx);
+    }
+
+    /// Calls the node at the other end.
+    fn invoke(&mut self, invoke: Invoke, ctx: &mut Context<Self>) {
+        let Some(live) = self.live() else {
+            return;
+        };
+        let timeout = invoke.timeout.min(LONGEST_INVOKE);
+        let mut payload = json!({
+            "id": invoke.id, "nodeId": invoke.node_id, "command": invoke.command,
+            "paramsJSON": invoke.params_json.unwrap_or_else(|| "{}".to_owned()),
+            "timeoutMs": u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+        });
+        if !invoke.idempotency_key.is_empty() {
+            payload["idempotencyKey"] = json!(invoke.idempotency_key);
+        }
+        let pending = Pending {
+            node_id: invoke.node_id,
+            reply: invoke.reply,
+        };
+        live.invokes.insert(invoke.id.clone(), pending);
+        self.write(direct("node.invoke.request", &payload), ctx);
+        let id = invoke.id;
+        ctx.run_later(timeout, move |this, ctx| {
+            let Some(pending) = this.live().and_then(|live| live.invokes.remove(&id)) else {
+                return;
+            };
+            let cancel = json!({"invokeId": id, "nodeId": pending.node_id});
+            let _ = pending.reply.send(InvokeAnswer::TimedOut);
+            this.write(direct("node.invoke.cancel", &cancel), ctx);
+        });
+    }
+
+    pub(super) fn live_frame(&mut self, text: &str, ctx: &mut Context<Self>) {
+        match parse(text) {
+            Parsed::Request(request) => self.dispatch(request, ctx),
+            Parsed::Malformed { id } => {
+                let error = WireError::invalid("invalid request frame: must have required property 'method'");
+                self.write(response_error(&id, &error), ctx);
+            }
+            Parsed::Noise => {}
+        }
+    }
+
+    fn dispatch(&mut self, request: Request, ctx: &mut Context<Self>) {
+        let state = self.state.clone();
+        let conn_id = self.conn_id.clone();
+        let Some(live) = self.live() else {
+            return;
+        };
+        if request.method == "connect" {
+            let error = WireError::invalid("connect is only valid as the first request");
+            return self.write(response_error(&request.id, &error), ctx);
+        }
+        let (name, method) = match state.methods.find(&request.method, &live.info) {
+            Ok(found) => found,
+            Err(Denied::Refused(error)) => return self.write(response_error(&request.id, &error), ctx),
+            Err(Denied::WrongRole(error)) => {
+                live.wrong_role += 1;
+                let enough = live.wrong_role >= WRONG_ROLE;
+                self.write(response_error(&request.id, &error), ctx);
+                if enough {
+                    self.close(1008, "repeated unauthorized calls", ctx);
+                }
+                return;
+            }
+        };
+        live.wrong_role = 0;
+        match &method.handler {
+            Handler::Local(local) => {
+                let text = match live.local(name, *local, request.params.as_deref()) {
+                    Ok(payload) => response_ok(&request.id, &payload),
+                    Err(error) => response_error(&request.id, &error),
+                };
+                self.write(text, ctx);
+            }
+            Handler::Task(_) => {
+                let device = live.info.device_id.as_deref().unwrap_or(&conn_id);
+                if let Err(error) = state.methods.throttle(&state, name, &live.identity.user.scope, device) {
+                    return self.write(response_error(&request.id, &error), ctx);
+                }
+                if live.in_flight < IN_FLIGHT {
+                    self.start(request, ctx);
+                } else if live.waiting.len() < WAITING {
+                    live.waiting.push_back(request);
+                } else {
+                    let error = WireError::unavailable("too many calls in flight").retry_after(Duration::from_secs(1));
+                    self.write(response_error(&request.id, &error), ctx);
+                }
+            }
+        }
+    }
+
+    /// Runs a call as a task on the I/O runtime; its answer comes back as a message.
+    fn start(&mut self, request: Request, ctx: &mut Context<Self>) {
+        let state = self.state.clone();
+        let answers = ctx.address().recipient();
+        let Some(live) = self.live() else {
+            return;
+        };
+        live.in_flight += 1;
+        let call = Call {
+            state: state.clone(),
+            identity: Arc::clone(&live.identity),
+            connection: Arc::clone(&live.info),
+            id: request.id.clone(),
+            answers: answers.clone(),
+        };
+        let (info, ended) = (Arc::clone(&live.info), live.ended.clone());
+        let io = state.services.io.clone();
+        io.spawn(async move {
+            let (outcome, waits) = match state.methods.find(&request.method, &info) {
+                Ok((_, method)) => match &method.handler {
+                    Handler::Task(task) => (task(call, request.params), method.waits),
+                    Handler::Local(_) => return,
+                },
+                Err(_) => return,
+            };
+            let outcome = AssertUnwindSafe(outcome).catch_unwind();
+            let outcome = tokio::select! {
+                outcome = outcome => outcome,
+                () = ended.cancelled(), if waits => return,
+            };
+            let outcome = outcome.unwrap_or_else(|_| {
+                tracing::error!(rpc.method = request.method, "a gateway method panicked");
+                Err(WireError::unavailable("internal error"))
+            });
+            let code = outcome.as_ref().err().map_or("ok", |error| error.code);
+            metrics::counter!("claw_gateway_calls", "method" => request.method, "code" => code).increment(1);
+            // A connection that is gone needs no answer.
+            let _ = answers
+                .send(Answer {
+                    id: request.id,
+                    outcome,
+                    last: true,
+                })
+                .await;
+        });
+    }
+
+    pub(super) fn answered(&mut self, answer: &Answer, ctx: &mut Context<Self>) {
+        let Some(live) = self.live() else {
+            return;
+        };
+        let next = if answer.last {
+            live.in_flight = live.in_flight.saturating_sub(1);
+            live.waiting.pop_front()
+        } else {
+            None
+        };
+        let text = match &answer.outcome {
+            Ok(payload) => response_ok(&answer.id, payload),
+            Err(error) => response_error(&answer.id, error),
+        };
+        self.write(text, ctx);
+        if let Some(request) = next {
+            self.start(request, ctx);
+        }
+    }
+}

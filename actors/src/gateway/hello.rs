@@ -1,0 +1,186 @@
+//! From admitted to live: joining the user, the node's surface, and the text of `hello-ok`.
+
+use std::sync::Arc;
+
+use actix::Recipient;
+use claw_entities::Scope;
+use futures::FutureExt;
+use serde_json::{Value, json};
+
+use super::handshake::Admitted;
+use super::messages::{ConnectionInfo, Event, ToConnection};
+use super::protocol::connect::ConnectParams;
+use super::protocol::hello::{Auth, Features, HelloOk, Policy, Server, SessionDefaults, Snapshot};
+use super::protocol::{PROTOCOL, event_frame, response_ok};
+use super::{GatewayState, events, methods};
+use crate::clock::now_ms;
+use crate::config::devices;
+use crate::config::devices::surface::SurfaceClaim;
+use crate::config::identity::Identity;
+use crate::error::Result;
+
+/// A connection that joined its user, with the frames that say so.
+pub(super) struct Welcome {
+    pub(super) identity: Arc<Identity>,
+    pub(super) info: Arc<ConnectionInfo>,
+    pub(super) membership: Membership,
+    pub(super) default_agent: String,
+    /// `hello-ok`, and for nodes the two events they expect right after.
+    pub(super) frames: Vec<String>,
+}
+
+/// Being among the user's connections. Dropping it leaves.
+pub(super) struct Membership {
+    state: GatewayState,
+    scope: Scope,
+    info: Arc<ConnectionInfo>,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.state.directory.detach(&self.scope, &self.info.conn_id);
+        if let (true, Some(node_id)) = (self.info.node, self.info.device_id.clone()) {
+            let key = (self.scope.tenant().clone(), self.scope.user().clone(), node_id.clone());
+            self.state.host_stats.remove(&key);
+            let scope = self.scope.clone();
+            note(&self.state, &self.scope, move |tx| {
+                let (scope, node_id) = (scope.clone(), node_id.clone());
+                async move { devices::surface::note_disconnected(tx, &scope, &node_id, now_ms()).await }.boxed()
+            });
+        }
+    }
+}
+
+/// Joins the user and writes the greeting.
+pub(super) async fn welcome(
+    state: &GatewayState,
+    request_id: &str,
+    admitted: Admitted,
+    params: &ConnectParams,
+    to: Recipient<ToConnection>,
+) -> Result<Welcome> {
+    let scope = admitted.scope().clone();
+    let info = Arc::new(admitted.info);
+    if info.node {
+        declare(state, &scope, &info, params).await?;
+    }
+    let attached = state.directory.attach(&scope, Arc::clone(&info), to).await?;
+    let membership = Membership {
+        state: state.clone(),
+        scope: scope.clone(),
+        info: Arc::clone(&info),
+    };
+    if let Some(device_id) = info.device_id.clone() {
+        let (scope, role) = (scope.clone(), if info.node { "node" } else { "operator" });
+        note(state, &scope.clone(), move |tx| {
+            let (scope, device_id) = (scope.clone(), device_id.clone());
+            async move { devices::note_connected(tx, &scope, &device_id, role, now_ms()).await }.boxed()
+        });
+    }
+    let settings = state.services.config.settings(&scope).await?;
+    let health = if info.node {
+        json!({})
+    } else {
+        methods::health::outline(&settings)
+    };
+    let hello = HelloOk {
+        kind: "hello-ok",
+        protocol: PROTOCOL,
+        server: Server {
+            version: state.services.replica.version.clone(),
+            conn_id: info.conn_id.clone(),
+            boot_id: state.services.replica.boot_id.clone(),
+        },
+        features: Features {
+            methods: state.methods.names(),
+            events: events::advertised(),
+            capabilities: Vec::new(),
+        },
+        snapshot: Snapshot {
+            presence: attached.presence,
+            health,
+            state_version: attached.state_version,
+            uptime_ms: u64::try_from(state.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            session_defaults: SessionDefaults::of_agent(&settings.default_agent),
+            suspension: json!({"phase": "accepting"}),
+        },
+        auth: Auth {
+            method: admitted.method,
+            role: if info.node { "node" } else { "operator" },
+            scopes: info.scopes.clone(),
+            device_token: admitted.device.as_ref().map(|device| device.token.expose().to_owned()),
+            issued_at_ms: admitted.device.as_ref().map(|device| device.issued_at),
+        },
+        policy: Policy::default(),
+    };
+    let mut frames = vec![response_ok(request_id, &hello)];
+    if info.node {
+        frames.push(direct(
+            "voicewake.changed",
+            &json!({"triggers": methods::voicewake::TRIGGERS}),
+        ));
+        frames.push(direct(
+            "voicewake.routing.changed",
+            &json!({"config": methods::voicewake::routing()}),
+        ));
+    }
+    Ok(Welcome {
+        identity: Arc::new(admitted.identity),
+        info,
+        membership,
+        default_agent: settings.default_agent.clone(),
+        frames,
+    })
+}
+
+/// The text of an event for one connection only.
+pub(super) fn direct(name: &str, payload: &Value) -> String {
+    match serde_json::value::to_raw_value(payload) {
+        Ok(payload) => event_frame(name, &payload, None, None),
+        Err(_) => String::from("{}"),
+    }
+}
+
+/// Records what the node can do, and asks for approval of what is new.
+async fn declare(state: &GatewayState, scope: &Scope, info: &ConnectionInfo, params: &ConnectParams) -> Result<()> {
+    let Some(node_id) = info.device_id.clone() else {
+        return Ok(());
+    };
+    let claim = SurfaceClaim {
+        node_id,
+        caps: info.caps.clone(),
+        commands: info.commands.clone(),
+        facts: json!({
+            "displayName": info.display_name, "platform": info.platform, "version": info.client_version,
+            "deviceFamily": info.device_family, "clientId": info.client_id, "clientMode": info.client_mode,
+            "pathEnv": params.path_env, "permissions": params.permissions,
+        }),
+    };
+    let config = &state.services.config;
+    if config.surface_is_current(scope, &claim).await? {
+        return Ok(());
+    }
+    if let Some(row) = config.declare_surface(scope, &claim).await? {
+        state.directory.publish(scope, Event::new("node.pair.requested", &row));
+    }
+    Ok(())
+}
+
+/// Writes a note through the group commit, in the background: nobody waits for it and losing one is harmless.
+fn note<F>(state: &GatewayState, scope: &Scope, work: F)
+where
+    F: for<'a> Fn(&'a sea_orm::DatabaseTransaction) -> futures::future::BoxFuture<'a, Result<()>>
+        + Send
+        + Sync
+        + 'static,
+{
+    let (writer, scope) = (state.services.writer.clone(), scope.clone());
+    state.services.io.spawn(async move {
+        if let Err(error) = writer.run(&scope, work).await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a note about a device was not stored"
+            );
+        }
+    });
+}

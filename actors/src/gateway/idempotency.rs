@@ -1,0 +1,67 @@
+//! Results of calls that must not run twice under one key, kept for five minutes.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use super::protocol::WireError;
+
+const KEPT: Duration = Duration::from_secs(300);
+/// Keys remembered over all users before old ones are swept out.
+const SWEEP_AT: usize = 10_000;
+
+type Outcome = Result<Value, WireError>;
+
+/// Results by key. The caller puts the user into the key.
+#[derive(Default)]
+pub struct Idempotency {
+    kept: DashMap<String, (Instant, Arc<OnceCell<Outcome>>)>,
+}
+
+impl Idempotency {
+    /// Runs `work` once per key; callers with the same key, at the same time or later, get the first result.
+    pub async fn once(&self, key: String, work: impl Future<Output = Outcome>) -> Outcome {
+        let now = Instant::now();
+        if self.kept.len() >= SWEEP_AT {
+            self.kept.retain(|_, (since, _)| now.duration_since(*since) < KEPT);
+        }
+        let cell = {
+            let mut entry = self.kept.entry(key).or_insert_with(|| (now, Arc::default()));
+            if now.duration_since(entry.0) >= KEPT {
+                *entry = (now, Arc::default());
+            }
+            Arc::clone(&entry.1)
+        };
+        cell.get_or_init(|| work).await.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_same_key_runs_once() {
+        let (idempotency, runs) = (Idempotency::default(), AtomicUsize::new(0));
+        let work = async || {
+            let run = runs.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            Ok(json!(run))
+        };
+        let (first, second) = tokio::join!(
+            idempotency.once("k".to_owned(), work()),
+            idempotency.once("k".to_owned(), work()),
+        );
+        assert_eq!((first, second), (Ok(json!(0)), Ok(json!(0))));
+        assert_eq!(idempotency.once("other".to_owned(), work()).await, Ok(json!(1)));
+        assert_eq!(runs.load(Ordering::SeqCst), 2);
+    }
+}

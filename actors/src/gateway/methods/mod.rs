@@ -1,0 +1,70 @@
+//! RPC methods, one file per namespace.
+
+mod agent;
+mod agents;
+mod chat;
+mod config;
+mod device_pair;
+mod exec_approvals;
+pub(super) mod health;
+mod models;
+mod node;
+mod node_calls;
+mod node_pair;
+mod sessions;
+mod small;
+pub(super) mod voicewake;
+
+use claw_entities::SessionKey;
+
+use super::protocol::WireError;
+use super::rpc::{Call, Methods};
+use crate::session::key;
+
+/// Every method this server has.
+pub fn all() -> Methods {
+    let mut methods = Methods::default();
+    agent::register(&mut methods);
+    agents::register(&mut methods);
+    chat::register(&mut methods);
+    config::register(&mut methods);
+    device_pair::register(&mut methods);
+    exec_approvals::register(&mut methods);
+    health::register(&mut methods);
+    models::register(&mut methods);
+    node::register(&mut methods);
+    node_calls::register(&mut methods);
+    node_pair::register(&mut methods);
+    sessions::register(&mut methods);
+    small::register(&mut methods);
+    voicewake::register(&mut methods);
+    methods
+}
+
+/// Parameters of a method that takes none.
+#[derive(serde::Deserialize)]
+struct Nothing {}
+
+/// The full form of a session key of the caller.
+async fn session_key(call: &Call, given: &str) -> Result<SessionKey, WireError> {
+    let settings = call.state.services.config.settings(call.scope()).await?;
+    Ok(key::resolve(given, &settings.default_agent)?)
+}
+
+/// Refuses an empty text where the protocol wants at least one character.
+fn filled(method: &str, field: &str, text: &str) -> Result<(), WireError> {
+    if text.is_empty() {
+        return Err(WireError::invalid(format!(
+            "invalid {method} params: at /{field}: must NOT have fewer than 1 characters"
+        )));
+    }
+    Ok(())
+}
+
+/// The agent a full session key belongs to.
+fn agent_of(key: &SessionKey) -> &str {
+    key.as_str()
+        .strip_prefix("agent:")
+        .and_then(|rest| rest.split(':').next())
+        .unwrap_or("main")
+}

@@ -1,0 +1,102 @@
+//! Small reads that clients make on their way: presence, identity of the server, last heartbeat, commands, tools.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Nothing;
+use crate::clock::now_ms;
+use crate::crypto::{signature, token};
+use crate::gateway::protocol::WireError;
+use crate::gateway::rpc::{Access, Call, Methods};
+use crate::gateway::scopes::READ;
+
+/// Slash commands a person can type in a chat, with what they do.
+const COMMANDS: [(&str, &str); 4] = [
+    ("new", "Start a new conversation"),
+    ("reset", "Forget this conversation and start over"),
+    ("status", "Show model, context and queue of this conversation"),
+    ("stop", "Stop the running answer"),
+];
+
+pub(super) fn register(methods: &mut Methods) {
+    methods.add("system-presence", Access::Scope(READ), presence);
+    methods.add("gateway.identity.get", Access::Scope(READ), identity);
+    methods.add("last-heartbeat", Access::Scope(READ), last_heartbeat);
+    methods.add("commands.list", Access::Scope(READ), commands);
+    methods.add("tools.catalog", Access::Scope(READ), tools);
+}
+
+/// The gateway itself first, then the user's connections.
+async fn presence(call: Call, _: Nothing) -> Result<Vec<Value>, WireError> {
+    let version = &call.state.services.replica.version;
+    let uptime = i64::try_from(call.state.started.elapsed().as_millis()).unwrap_or(0);
+    let mut entries = vec![json!({
+        "host": "clawcentral", "version": version, "platform": std::env::consts::OS, "mode": "gateway",
+        "reason": "self", "text": format!("Gateway: clawcentral {version}"), "ts": now_ms(),
+        "onlineSince": now_ms() - uptime,
+    })];
+    entries.extend(call.state.directory.presence(call.scope()).await?);
+    Ok(entries)
+}
+
+/// The tenant's gateway as a device: a key pair derived from the tenant's key, so it stays the same.
+async fn identity(call: Call, _: Nothing) -> Result<Value, WireError> {
+    let tenant = call.scope().tenant_scope();
+    let seed = call
+        .state
+        .services
+        .config
+        .derived_key(tenant, "gateway-identity")
+        .await?;
+    let key = signature::ed25519_public_key(&seed);
+    Ok(json!({"deviceId": token::hash_bytes(&key), "publicKey": URL_SAFE_NO_PAD.encode(key)}))
+}
+
+/// Agents have no heartbeat yet.
+async fn last_heartbeat(_: Call, _: Nothing) -> Result<Value, WireError> {
+    Ok(Value::Null)
+}
+
+async fn commands(_: Call, _: Nothing) -> Result<Value, WireError> {
+    let commands: Vec<Value> = COMMANDS
+        .iter()
+        .map(|(name, description)| {
+            json!({
+                "name": name, "nativeName": name, "textAliases": [format!("/{name}")], "description": description,
+                "source": "native", "scope": "both", "acceptsArgs": false, "category": "session",
+            })
+        })
+        .collect();
+    Ok(json!({"commands": commands}))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CatalogParams {
+    agent_id: Option<String>,
+}
+
+async fn tools(call: Call, params: CatalogParams) -> Result<Value, WireError> {
+    let settings = call.state.services.config.settings(call.scope()).await?;
+    let tools: Vec<Value> = call
+        .state
+        .services
+        .ports
+        .tools()
+        .iter()
+        .map(|tool| {
+            let spec = tool.spec();
+            json!({
+                "id": spec.name, "label": spec.name, "description": spec.summary, "source": "core",
+                "defaultProfiles": ["full"],
+            })
+        })
+        .collect();
+    Ok(json!({
+        "agentId": params.agent_id.unwrap_or_else(|| settings.default_agent.clone()),
+        "profiles": [{"id": "full", "label": "Full"}],
+        "groups": [{"id": "core", "label": "Built-in", "source": "core", "tools": tools}],
+    }))
+}

@@ -1,0 +1,121 @@
+//! The registry with connections that only record.
+
+use actix::{Actor, Context, Handler};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::gateway::testing;
+
+struct Recorder(mpsc::UnboundedSender<String>);
+
+impl Actor for Recorder {
+    type Context = Context<Self>;
+}
+
+impl Handler<ToConnection> for Recorder {
+    type Result = ();
+    fn handle(&mut self, message: ToConnection, _: &mut Self::Context) {
+        let line = match message {
+            ToConnection::Event(event) => event.name.to_owned(),
+            ToConnection::Invoke(invoke) => invoke.command,
+            ToConnection::Close { code, reason } => format!("{code} {reason}"),
+        };
+        self.0.send(line).expect("the test listens");
+    }
+}
+
+fn join(connections: &mut Connections, mut info: ConnectionInfo, conn_id: &str) -> mpsc::UnboundedReceiver<String> {
+    let (tx, rx) = mpsc::unbounded_channel();
+    info.conn_id = conn_id.to_owned();
+    connections.attach(Arc::new(info), Recorder(tx).start().recipient());
+    rx
+}
+
+#[actix::test]
+async fn events_reach_those_who_may_see_them() {
+    let mut connections = Connections::default();
+    let mut reader = join(&mut connections, testing::operator(&["operator.read"]), "reader");
+    let mut node = join(&mut connections, testing::node("n1"), "node");
+    assert_eq!(reader.recv().await.as_deref(), Some("presence"));
+    let done = connections.deliver(&Arc::new(Event::new("chat", &json!({}))));
+    assert_eq!(done, FanOut { sent: 1, dropped: 0 });
+    let done = connections.deliver(&Arc::new(Event::new("shutdown", &json!({}))));
+    assert_eq!(done, FanOut { sent: 2, dropped: 0 });
+    assert_eq!(reader.recv().await.as_deref(), Some("chat"));
+    assert_eq!(reader.recv().await.as_deref(), Some("shutdown"));
+    assert_eq!(node.recv().await.as_deref(), Some("shutdown"));
+}
+
+#[actix::test]
+async fn a_newer_connection_of_a_node_closes_the_older() {
+    let mut connections = Connections::default();
+    let mut old = join(&mut connections, testing::node("n1"), "old");
+    let _other = join(&mut connections, testing::node("n2"), "other");
+    let _new = join(&mut connections, testing::node("n1"), "new");
+    assert_eq!(
+        old.recv().await.as_deref(),
+        Some("1008 replaced by a newer connection of this device")
+    );
+    assert_eq!(connections.len(), 2);
+    let node = connections
+        .nodes()
+        .into_iter()
+        .find(|node| node.device_id.as_deref() == Some("n1"));
+    assert_eq!(node.expect("connected").conn_id, "new");
+    assert!(connections.node("n1").is_some() && connections.node("n3").is_none());
+    // The old socket's own goodbye comes late and changes nothing.
+    assert!(connections.detach("old").is_none());
+}
+
+#[actix::test]
+async fn a_dead_connection_is_forgotten_and_a_slow_one_closed() {
+    let mut connections = Connections::default();
+    let reader = testing::operator(&["operator.read"]);
+    let mut slow = join(&mut connections, reader, "slow");
+    let event = Arc::new(Event::new("chat", &json!({})));
+    let mut dropped = 0;
+    // The recorder cannot run while this task does not wait, so its mailbox (16) fills up.
+    for _ in 0..40 {
+        dropped += connections.deliver(&event).dropped;
+    }
+    assert_eq!(dropped, 1);
+    assert!(connections.is_empty());
+    let mut last = String::new();
+    while let Some(line) = slow.recv().await {
+        last = line;
+        if last.starts_with("1008") {
+            break;
+        }
+    }
+    assert_eq!(last, "1008 slow consumer");
+}
+
+#[actix::test]
+async fn a_device_is_closed_in_one_role() {
+    let mut connections = Connections::default();
+    let mut node = join(&mut connections, testing::node("d1"), "node");
+    let mut operator = testing::operator(&["operator.read"]);
+    operator.device_id = Some("d1".to_owned());
+    let _operator = join(&mut connections, operator, "operator");
+    assert_eq!(connections.close_device("d1", Some("node"), 4001, "device removed"), 1);
+    assert_eq!(node.recv().await.as_deref(), Some("4001 device removed"));
+    assert_eq!(connections.len(), 1);
+    assert_eq!(connections.close_device("d1", None, 4001, "device removed"), 1);
+    assert!(connections.is_empty());
+}
+
+#[actix::test]
+async fn versions_only_grow_and_presence_hides_addresses() {
+    let mut connections = Connections::default();
+    let mut seen = connections.state_version().presence;
+    let _a = join(&mut connections, testing::operator(&["operator.read"]), "a");
+    assert!(connections.state_version().presence > seen);
+    seen = connections.state_version().presence;
+    let presence = connections.presence();
+    assert_eq!(presence.len(), 1);
+    assert!(presence[0].get("ip").is_none());
+    assert_eq!(presence[0]["roles"], json!(["operator"]));
+    connections.detach("a");
+    assert!(connections.state_version().presence > seen);
+    assert_eq!(connections.health_changed().health, 1);
+}

@@ -1,0 +1,37 @@
+//! Descriptions of connections for tests.
+
+use super::messages::ConnectionInfo;
+
+/// An operator of program `cli` with these scopes.
+pub(crate) fn operator(scopes: &[&str]) -> ConnectionInfo {
+    ConnectionInfo {
+        conn_id: "c1".to_owned(),
+        node: false,
+        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        device_id: None,
+        client_id: "cli".to_owned(),
+        client_mode: "cli".to_owned(),
+        client_version: "1".to_owned(),
+        display_name: None,
+        platform: "linux".to_owned(),
+        device_family: "Linux".to_owned(),
+        instance_id: None,
+        caps: Vec::new(),
+        commands: Vec::new(),
+        protocol: 4,
+        connected_at: 1,
+    }
+}
+
+/// A headless node.
+pub(crate) fn node(device_id: &str) -> ConnectionInfo {
+    ConnectionInfo {
+        node: true,
+        scopes: Vec::new(),
+        device_id: Some(device_id.to_owned()),
+        client_id: "node-host".to_owned(),
+        client_mode: "node".to_owned(),
+        commands: vec!["system.which".to_owned()],
+        ..operator(&[])
+    }
+}

@@ -1,0 +1,136 @@
+//! What the commands answer.
+
+use std::fmt::Write;
+
+use crate::ports::tool::SessionSnapshot;
+use crate::session::queue::{Settings, drop_name, mode_name};
+
+/// (command, what it does), in the order of the list.
+const COMMANDS: [(&str, &str); 8] = [
+    ("/help", "this overview"),
+    ("/commands", "all commands"),
+    ("/status", "model, context use, queue"),
+    ("/whoami", "your sender id, as allowlists need it"),
+    ("/new [model]", "start a new conversation"),
+    ("/reset", "the same, with the model as it is"),
+    ("/stop", "stop what runs and drop what waits"),
+    ("/queue [mode]", "how messages are handled while I am busy"),
+];
+
+/// `/help`.
+pub fn help_text() -> String {
+    "Write to me as you would to a person.\n\n\
+     /new starts over, /stop stops what I am doing, /status shows the state, /commands lists everything."
+        .to_owned()
+}
+
+/// `/commands`.
+pub fn commands_text() -> String {
+    let mut text = String::from("Commands:");
+    for (command, what) in COMMANDS {
+        let _ = write!(text, "\n{command}: {what}");
+    }
+    text
+}
+
+/// `/status`.
+pub fn status_text(status: &SessionSnapshot) -> String {
+    let mut text = String::with_capacity(256);
+    let model = if status.model.is_empty() {
+        "none yet"
+    } else {
+        status.model.as_str()
+    };
+    let _ = write!(text, "Model: {model}");
+    let window = thousands(status.context_window);
+    let _ = match status.context_tokens {
+        Some(used) if status.context_window > 0 => {
+            let percent = used.saturating_mul(100) / status.context_window;
+            write!(text, "\nContext: {} of {window} tokens ({percent} %)", thousands(used))
+        }
+        Some(used) => write!(text, "\nContext: {} tokens", thousands(used)),
+        None => write!(text, "\nContext: unknown of {window} tokens"),
+    };
+    let _ = write!(
+        text,
+        "\nUsed: {} in, {} out",
+        thousands(status.input_tokens),
+        thousands(status.output_tokens)
+    );
+    if status.cost_usd > 0.0 {
+        let _ = write!(text, ", ${:.4}", status.cost_usd);
+    }
+    let _ = write!(text, "\nCompactions: {}", status.compactions);
+    let mode = if status.queue_mode.is_empty() {
+        "collect"
+    } else {
+        status.queue_mode.as_str()
+    };
+    let _ = write!(text, "\nQueue: {mode}, {} waiting", status.queued);
+    let _ = write!(text, "\nSession: {}", status.session_key);
+    text
+}
+
+/// `/whoami`.
+pub fn whoami_text(channel: &str, sender_id: &str) -> String {
+    format!("Channel: {channel}\nSender id: {sender_id}")
+}
+
+/// `/queue` alone.
+pub fn queue_text(settings: &Settings) -> String {
+    format!(
+        "Queue: {}, debounce {} ms, cap {}, drop {}.\n\
+         Modes: collect, followup, steer, steer-backlog, interrupt. /queue default goes back to the settings.",
+        mode_name(settings.mode),
+        settings.debounce_ms,
+        settings.cap,
+        drop_name(settings.drop)
+    )
+}
+
+/// A command that means something only on one's own machine.
+pub fn unavailable_text(command: &str) -> String {
+    format!("{command} is not available in the cloud.")
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_says_what_is_known() {
+        let status = SessionSnapshot {
+            session_key: "agent:main:main".to_owned(),
+            model: "demo/echo".to_owned(),
+            context_tokens: Some(50_000),
+            context_window: 200_000,
+            input_tokens: 1_234_567,
+            queued: 2,
+            ..SessionSnapshot::default()
+        };
+        let text = status_text(&status);
+        for part in [
+            "demo/echo",
+            "50,000 of 200,000 tokens (25 %)",
+            "1,234,567 in",
+            "2 waiting",
+            "agent:main:main",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(status_text(&SessionSnapshot::default()).contains("unknown"));
+        assert!(commands_text().contains("/queue"));
+    }
+}

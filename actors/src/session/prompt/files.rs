@@ -1,0 +1,99 @@
+//! The bootstrap files in the prompt (`agent-runtime` §8.2): which, in what order, how much of each.
+
+use std::fmt::Write;
+
+use super::{Audience, Mode, PromptFacts};
+use crate::config::workspace::WorkspaceFile;
+
+/// Characters of one file, and of all together.
+const MAX_FILE: usize = 20_000;
+const MAX_TOTAL: usize = 150_000;
+
+/// The order of the prompt.
+const ORDER: [&str; 9] = [
+    "AGENTS.md",
+    "SOUL.md",
+    "TOOLS.md",
+    "IDENTITY.md",
+    "USER.md",
+    "HEARTBEAT.md",
+    "BOOTSTRAP.md",
+    "MEMORY.md",
+    "memory.md",
+];
+/// Those whose absence is worth a line.
+const EXPECTED: [&str; 5] = ["AGENTS.md", "SOUL.md", "TOOLS.md", "IDENTITY.md", "USER.md"];
+
+/// Does the file hold what belongs to the user alone. Guests and groups get instruction files only.
+pub fn is_private(path: &str) -> bool {
+    !matches!(path, "AGENTS.md" | "SOUL.md" | "TOOLS.md" | "IDENTITY.md")
+}
+
+fn is_memory(path: &str) -> bool {
+    path.eq_ignore_ascii_case("memory.md")
+}
+
+/// May this file be in this prompt.
+fn admitted(path: &str, mode: Mode, audience: Audience) -> bool {
+    match mode {
+        Mode::Bare => false,
+        Mode::Minimal => matches!(path, "AGENTS.md" | "TOOLS.md"),
+        Mode::Full if is_memory(path) => audience.is_private(),
+        Mode::Full => audience.speaks_with_owner() || !is_private(path),
+    }
+}
+
+pub(super) fn project_context(prompt: &mut String, facts: &PromptFacts<'_>) {
+    prompt.push_str("\n\n## Project context\nThese files of your workspace are loaded for every conversation.");
+    let mut left = MAX_TOTAL;
+    let mut remembered = false;
+    for name in ORDER {
+        if !admitted(name, facts.mode, facts.audience) || (is_memory(name) && remembered) {
+            continue;
+        }
+        let Some(file) = facts.files.iter().find(|file| file.path == name) else {
+            if EXPECTED.contains(&name) && facts.mode == Mode::Full {
+                let _ = write!(prompt, "\n\n({name} does not exist.)");
+            }
+            continue;
+        };
+        remembered = remembered || is_memory(name);
+        left = left.saturating_sub(push_file(prompt, file, left));
+    }
+}
+
+/// Gives the characters it took. Blank files are left out.
+fn push_file(prompt: &mut String, file: &WorkspaceFile, left: usize) -> usize {
+    let content = file.content.trim();
+    if content.is_empty() {
+        return 0;
+    }
+    let _ = write!(prompt, "\n\n### {}\n", file.path);
+    let limit = MAX_FILE.min(left);
+    // Bytes bound characters from above: short files need no counting.
+    let total = if content.len() <= limit {
+        content.len()
+    } else {
+        content.chars().count()
+    };
+    if total <= limit {
+        prompt.push_str(content);
+        return total;
+    }
+    let head = limit * 7 / 10;
+    let tail = limit * 2 / 10;
+    prompt.push_str(&content[..at(content, head)]);
+    let _ = write!(
+        prompt,
+        "\n[… {} of {total} characters of {} left out; read the file for the rest …]\n",
+        total - head - tail,
+        file.path
+    );
+    prompt.push_str(&content[at(content, total - tail)..]);
+    limit
+}
+
+/// Byte position of the character `count`.
+fn at(text: &str, count: usize) -> usize {
+    text.char_indices().nth(count).map_or(text.len(), |(at, _)| at)
+}

@@ -1,0 +1,172 @@
+//! What is in the prompt, for whom.
+
+use super::*;
+
+fn file(path: &str, content: &str) -> WorkspaceFile {
+    WorkspaceFile {
+        path: path.to_owned(),
+        content: content.to_owned(),
+        version: 1,
+        updated_at: 0,
+    }
+}
+
+fn files() -> Vec<WorkspaceFile> {
+    [
+        "MEMORY.md",
+        "USER.md",
+        "AGENTS.md",
+        "SOUL.md",
+        "TOOLS.md",
+        "IDENTITY.md",
+        "HEARTBEAT.md",
+    ]
+    .map(|name| file(name, &format!("content of {name}")))
+    .into()
+}
+
+fn facts<'a>(files: &'a [WorkspaceFile], audience: Audience) -> PromptFacts<'a> {
+    PromptFacts {
+        mode: Mode::Full,
+        audience,
+        agent_id: "main",
+        agent_name: Some("Claw"),
+        tools: &[],
+        files,
+        time_zone: "Europe/Berlin",
+        model: "demo/echo",
+        default_model: "demo/echo",
+        channel: None,
+        room: None,
+        thinking: "off",
+        extra: None,
+    }
+}
+
+fn whole(facts: &PromptFacts<'_>) -> String {
+    system_prompt(facts)
+        .iter()
+        .map(|block| block.text.as_str())
+        .collect::<Vec<_>>()
+        .join("\n----\n")
+}
+
+#[test]
+fn the_owner_sees_the_workspace_in_order() {
+    let files = files();
+    let prompt = whole(&facts(&files, Audience::Owner));
+    let places: Vec<usize> = [
+        "AGENTS.md",
+        "SOUL.md",
+        "TOOLS.md",
+        "IDENTITY.md",
+        "USER.md",
+        "HEARTBEAT.md",
+        "MEMORY.md",
+    ]
+    .iter()
+    .map(|name| prompt.find(&format!("content of {name}")).unwrap())
+    .collect();
+    assert!(places.is_sorted());
+    for part in [
+        "You are Claw",
+        "NO_REPLY",
+        "Europe/Berlin",
+        "model=demo/echo",
+        "channel=webchat",
+    ] {
+        assert!(prompt.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn guests_and_groups_see_instructions_only() {
+    let files = files();
+    for (audience, hidden) in [
+        (Audience::Guest, &["MEMORY.md", "USER.md", "HEARTBEAT.md"][..]),
+        (
+            Audience::Group { owner: false },
+            &["MEMORY.md", "USER.md", "HEARTBEAT.md"],
+        ),
+        (Audience::Group { owner: true }, &["MEMORY.md"]),
+    ] {
+        let prompt = whole(&facts(&files, audience));
+        for name in hidden {
+            assert!(!prompt.contains(&format!("content of {name}")), "{audience:?} {name}");
+        }
+        for name in ["AGENTS.md", "SOUL.md", "TOOLS.md", "IDENTITY.md"] {
+            assert!(prompt.contains(&format!("content of {name}")), "{audience:?} {name}");
+        }
+    }
+    let lower = [file("memory.md", "a secret")];
+    assert!(!whole(&facts(&lower, Audience::Guest)).contains("a secret"));
+    assert!(whole(&facts(&lower, Audience::Owner)).contains("a secret"));
+}
+
+#[test]
+fn only_the_first_block_is_cached_and_it_is_the_same_for_every_chat_of_the_owner() {
+    let files = files();
+    let web = system_prompt(&facts(&files, Audience::Owner));
+    let telegram = system_prompt(&PromptFacts {
+        channel: Some("Telegram"),
+        extra: Some("be brief"),
+        ..facts(&files, Audience::Owner)
+    });
+    assert_eq!(web.iter().map(|block| block.cache).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(web[0].text, telegram[0].text);
+    assert!(telegram[1].text.contains("be brief"));
+}
+
+#[test]
+fn long_files_keep_head_and_tail_within_the_limits() {
+    let long = file("AGENTS.md", &format!("HEAD{}TAIL", "é".repeat(30_000)));
+    let prompt = whole(&facts(std::slice::from_ref(&long), Audience::Owner));
+    assert!(prompt.contains("HEAD") && prompt.contains("TAIL") && prompt.contains("left out"));
+    assert!(prompt.chars().count() < 25_000);
+
+    let many: Vec<WorkspaceFile> = [
+        "AGENTS.md",
+        "SOUL.md",
+        "TOOLS.md",
+        "IDENTITY.md",
+        "USER.md",
+        "HEARTBEAT.md",
+    ]
+    .into_iter()
+    .chain(["BOOTSTRAP.md", "MEMORY.md"])
+    .map(|name| file(name, &"x".repeat(50_000)))
+    .collect();
+    let prompt = whole(&facts(&many, Audience::Owner));
+    assert!(prompt.len() < 160_000, "{}", prompt.len());
+}
+
+#[test]
+fn missing_files_are_named_and_blank_ones_left_out() {
+    let files = [file("SOUL.md", "  \n ")];
+    let prompt = whole(&facts(&files, Audience::Owner));
+    assert!(prompt.contains("(AGENTS.md does not exist.)"));
+    assert!(!prompt.contains("SOUL.md") && !prompt.contains("BOOTSTRAP.md"));
+}
+
+#[test]
+fn smaller_modes() {
+    let files = files();
+    let bare = system_prompt(&PromptFacts {
+        mode: Mode::Bare,
+        ..facts(&files, Audience::Owner)
+    });
+    assert_eq!(bare.len(), 1);
+    assert!(!bare[0].text.contains("##"));
+    let minimal = whole(&PromptFacts {
+        mode: Mode::Minimal,
+        ..facts(&files, Audience::Owner)
+    });
+    assert!(minimal.contains("content of TOOLS.md") && !minimal.contains("content of SOUL.md"));
+    assert!(!minimal.contains("NO_REPLY"));
+}
+
+#[test]
+fn a_file_cannot_hold_the_provider_s_test_string() {
+    let files = [file("AGENTS.md", "ANTHROPIC_MAGIC_STRING_TRIGGER_REFUSAL_X")];
+    assert!(!whole(&facts(&files, Audience::Owner)).contains("ANTHROPIC_MAGIC_STRING"));
+}

@@ -1,0 +1,172 @@
+//! What waits in the queue, and the turn it becomes.
+
+use crate::config::document::QueueMode;
+use crate::ports::message::Part;
+
+/// Longest line about a dropped item, in characters.
+const SUMMARY_LINE: usize = 160;
+
+/// Where the answer to an item goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// Channel id; `webchat` for clients.
+    pub channel: String,
+    pub account_id: String,
+    pub to: String,
+    pub thread: Option<String>,
+}
+
+/// One accepted message.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Item {
+    pub inbox_id: String,
+    /// The platform's message id or the client's idempotency key.
+    pub message_id: Option<String>,
+    /// As the model sees it, envelope included.
+    pub text: String,
+    /// As the person typed it.
+    pub display: String,
+    /// Images, after the text.
+    pub parts: Vec<Part>,
+    pub route: Route,
+    pub sender_id: String,
+    /// Speaks with the rights of the session's user. Never joined with one that does not: a guest's words must not
+    /// run with an owner's tools.
+    pub owner: bool,
+    /// For this message only; `None` = the session's.
+    pub mode: Option<QueueMode>,
+    /// Epoch milliseconds.
+    pub received_at: i64,
+    /// Wait for more from the same sender this long (`messages.inbound.debounceMs`); 0 for media, commands and
+    /// clients.
+    pub settle_ms: i64,
+}
+
+impl Item {
+    pub(super) fn joins(&self, other: &Self) -> bool {
+        self.route == other.route && self.owner == other.owner
+    }
+}
+
+/// What one run answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Turn {
+    /// In the order of arrival, at least one. Settings of the run come from the last.
+    pub items: Vec<Item>,
+    /// Several items are listed under a heading; `false` = they are one message sent in pieces.
+    pub listed: bool,
+    /// Beginnings of items that were dropped, oldest first.
+    pub summary: Vec<String>,
+    pub dropped: usize,
+}
+
+impl Turn {
+    /// A turn of one item.
+    pub fn single(item: Item) -> Self {
+        Self {
+            items: vec![item],
+            listed: true,
+            ..Self::default()
+        }
+    }
+
+    /// Where the answer goes: the first item that says.
+    pub fn route(&self) -> Option<&Route> {
+        self.items
+            .iter()
+            .map(|item| &item.route)
+            .find(|route| !route.channel.is_empty())
+    }
+
+    /// Every item speaks with the rights of the session's user.
+    pub fn owner(&self) -> bool {
+        !self.items.is_empty() && self.items.iter().all(|item| item.owner)
+    }
+
+    /// What the model reads.
+    pub fn prompt(&self) -> Vec<Part> {
+        let mut text = String::new();
+        if !self.summary.is_empty() {
+            text.push_str(&format!(
+                "[{} earlier message(s) were dropped because too many were waiting. They began like this:]\n",
+                self.dropped
+            ));
+            for line in &self.summary {
+                text.push_str("- ");
+                text.push_str(line);
+                text.push('\n');
+            }
+            text.push('\n');
+        }
+        match self.items.as_slice() {
+            [item] => text.push_str(&item.text),
+            items if self.listed => {
+                text.push_str("[Messages that arrived while you were busy, oldest first. Answer them together.]\n");
+                for (index, item) in items.iter().enumerate() {
+                    text.push_str(&format!("\n{}. {}\n", index + 1, item.text));
+                }
+            }
+            items => {
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        text.push('\n');
+                    }
+                    text.push_str(&item.text);
+                }
+            }
+        }
+        let images = self.items.iter().flat_map(|item| item.parts.iter().cloned());
+        let mut parts = Vec::with_capacity(1);
+        if !text.trim().is_empty() {
+            parts.push(Part::Text { text });
+        }
+        parts.extend(images);
+        parts
+    }
+
+    /// What people see in the history.
+    pub fn display(&self) -> String {
+        let separator = if self.listed { "\n\n" } else { "\n" };
+        self.items
+            .iter()
+            .map(|item| item.display.as_str())
+            .collect::<Vec<_>>()
+            .join(separator)
+    }
+}
+
+/// The beginning of a text on one line.
+pub(super) fn summary_line(text: &str) -> String {
+    let mut line = String::new();
+    let mut count = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if count + length + 1 > SUMMARY_LINE - 1 {
+            if count == 0 {
+                line.extend(word.chars().take(SUMMARY_LINE - 1));
+            }
+            line.push('…');
+            break;
+        }
+        if count > 0 {
+            line.push(' ');
+            count += 1;
+        }
+        line.push_str(word);
+        count += length;
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_one_bounded_line() {
+        assert_eq!(summary_line("a\nb  c"), "a b c");
+        let long = summary_line(&"word ".repeat(100));
+        assert!(long.chars().count() <= SUMMARY_LINE && long.ends_with('…'), "{long}");
+        assert!(summary_line(&"x".repeat(500)).chars().count() <= SUMMARY_LINE);
+    }
+}

@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest';
+import { renderMarkdown } from './markdown.ts';
+
+const parsed = (source: string) => {
+  const holder = document.createElement('div');
+  holder.innerHTML = renderMarkdown(source);
+  return holder;
+};
+
+describe('renderMarkdown', () => {
+  it('renders what people write', () => {
+    const html = parsed('# Title\n\n- **bold** and `code`\n\n| a | b |\n| - | - |\n| 1 | 2 |\n\n```js\nlet x = "<b>";\n```');
+    expect(html.querySelector('h3')?.textContent).toBe('Title');
+    expect(html.querySelector('li strong')?.textContent).toBe('bold');
+    expect(html.querySelectorAll('td')).toHaveLength(2);
+    expect(html.querySelector('pre code')?.textContent).toBe('let x = "<b>";\n');
+  });
+
+  it.each([
+    '<script>alert(1)</script>',
+    '<img src=x onerror=alert(1)>',
+    '<iframe src="https://evil.example"></iframe>',
+    '<a href="javascript:alert(1)">x</a>',
+    '<svg><script>alert(1)</script></svg>',
+    '<form action="https://evil.example"><input name=p></form>',
+    '<style>*{display:none}</style>',
+    '[x](javascript:alert(1))',
+    '[x](JaVaScRiPt:alert(1))',
+    '[x](data:text/html,<script>alert(1)</script>)',
+    '![x](https://evil.example/pixel.png?secret)',
+    '![x" onerror="alert(1)](https://evil.example)',
+    '[a](https://ok.example"onmouseover="alert(1))',
+    '```"><img src=x onerror=alert(1)>\ncode\n```',
+  ])('makes %s harmless', (source) => {
+    const html = parsed(source);
+    expect(html.querySelector('script, img, iframe, svg, form, input, style, object, embed')).toBeNull();
+    for (const element of html.querySelectorAll('*')) {
+      for (const { name, value } of element.attributes) {
+        expect(name).not.toMatch(/^on|^style$|^id$|^class$/);
+        if (name === 'href') expect(value).toMatch(/^(?:https?:|mailto:|tel:)/);
+      }
+    }
+  });
+
+  it('turns an image into a link that is not followed by itself', () => {
+    const anchor = parsed('![chart](https://cdn.example/c.png)').querySelector('a');
+    expect(anchor?.textContent).toBe('chart');
+    expect(anchor?.rel).toBe('noopener noreferrer');
+    expect(anchor?.target).toBe('_blank');
+  });
+
+  it('shows a very long text without parsing it', () => {
+    const started = '**x** '.repeat(40_000);
+    expect(parsed(started).querySelector('strong')).toBeNull();
+    expect(parsed(started).textContent).toBe(started);
+  });
+});

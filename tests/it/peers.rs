@@ -1,0 +1,80 @@
+//! Peers nobody here wrote, against the real binary: the published OpenClaw client and Chromium.
+//!
+//! Ignored by a plain run, because they must be installed: `make e2e` does both.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::app::{OWNER, TestApp};
+
+fn needed(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run `make e2e`"))
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// Runs a script to its end; its output is the failure's explanation.
+fn run(command: &mut Command) -> String {
+    let output = command.output().expect("the script starts");
+    let text = format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{command:?}\n{text}");
+    text
+}
+
+fn openclaw(app: &TestApp, home: &Path, script: &str) -> Command {
+    let mut command = Command::new("bash");
+    command
+        .arg(repository().join("tests/peers").join(script))
+        .env("OPENCLAW_NODE", needed("OPENCLAW_NODE"))
+        .env("OPENCLAW_CLI", needed("OPENCLAW_CLI"))
+        .env("GATEWAY_URL", app.socket_url())
+        .env("GATEWAY_TOKEN", app.token(OWNER))
+        .env("WORK", home);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the OpenClaw client: make e2e"]
+async fn the_openclaw_command_line_gets_a_final_answer() {
+    let app = TestApp::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let text = tokio::task::block_in_place(|| run(&mut openclaw(&app, home.path(), "chat.sh")));
+    assert!(text.contains("re: #one end"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the OpenClaw client: make e2e"]
+async fn an_openclaw_node_is_paired_called_and_removed() {
+    let app = TestApp::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let text = tokio::task::block_in_place(|| run(&mut openclaw(&app, home.path(), "node.sh")));
+    assert!(text.contains("node: all steps passed"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium: make e2e"]
+async fn a_signed_in_browser_sees_the_answer_stream_in() {
+    let app = TestApp::start_with(&json!({}), &[]).await;
+    let link = app.binary.cli(&["sign-in-link", "--tenant", "demo", "--user", OWNER]);
+    let link = link
+        .split_whitespace()
+        .find(|word| word.starts_with("http"))
+        .expect("a link")
+        .to_owned();
+    let text = tokio::task::block_in_place(|| {
+        run(Command::new("node")
+            .arg(repository().join("tests/peers/chat_page.mjs"))
+            .env("CHROMIUM", needed("CHROMIUM"))
+            .env("PLAYWRIGHT", repository().join("admin-ui/node_modules/playwright"))
+            .env("LINK", link))
+    });
+    assert!(text.contains("chat page: all steps passed"), "{text}");
+}

@@ -1,0 +1,322 @@
+//! One installation under test: the real binary, its fake outside world, and clients by role.
+
+use std::collections::HashMap;
+use std::sync::Once;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HOST, ORIGIN};
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::binary::Binary;
+use super::database::{Rows, TestDatabase};
+use super::model::Model;
+use super::node::{Device, Hello, TestNode};
+use super::platform::Platform;
+use super::webhook::Webhooks;
+
+pub(crate) const TELEGRAM_SECRET: &str = "telegram-hook-secret";
+pub(crate) const SLACK_SECRET: &str = "slack-signing-secret";
+pub(crate) const OWNER: &str = "owner@demo.local";
+pub(crate) const MEMBER: &str = "member@demo.local";
+pub(crate) const STRANGER: &str = "owner@other.local";
+/// All scopes an operator may ask for.
+pub(crate) const ALL_SCOPES: &[&str] = &[
+    "operator.admin",
+    "operator.read",
+    "operator.write",
+    "operator.approvals",
+    "operator.pairing",
+];
+
+/// The server under test and everything around it. Dropped, it checks that no actor panicked.
+pub(crate) struct TestApp {
+    pub(crate) binary: Binary,
+    pub(crate) database: TestDatabase,
+    pub(crate) model: Model,
+    pub(crate) platform: Platform,
+    client: Client,
+    tokens: HashMap<String, String>,
+    dir: TempDir,
+}
+
+/// A person's HTTP client: `Host` of the tenant, a bearer token where there is one.
+pub(crate) struct Person<'a> {
+    app: &'a TestApp,
+    host: String,
+    token: Option<String>,
+}
+
+impl TestApp {
+    /// Tenant `demo` with its owner, the scripted model, and Telegram and Slack bots that talk to everybody.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&json!({}), &[]).await
+    }
+
+    /// As [`TestApp::start`]; `extra` is merged over the owner's OpenClaw configuration, `settings` are variables.
+    pub(crate) async fn start_with(extra: &Value, settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("claw-it")
+            .tempdir()
+            .expect("a temporary folder");
+        let database = TestDatabase::create(dir.path()).await;
+        Self::start_on(dir, database, extra, settings).await
+    }
+
+    /// As [`TestApp::start_with`] on a database of the caller's.
+    pub(crate) async fn start_on(
+        dir: TempDir,
+        database: TestDatabase,
+        extra: &Value,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let mut binary = Binary::new(dir.path(), &database.url, settings);
+        binary.start();
+        let mut app = Self {
+            client: http_client(),
+            binary,
+            database,
+            model: Model::start(),
+            platform: Platform::start(),
+            tokens: HashMap::new(),
+            dir,
+        };
+        app.import("demo", OWNER, extra);
+        app.add_token("demo", OWNER);
+        app
+    }
+
+    /// Brings the usual configuration, with `extra` merged over it, to a user.
+    pub(crate) fn import(&self, tenant: &str, user: &str, extra: &Value) -> String {
+        let mut file = self.openclaw();
+        merge(&mut file, extra);
+        let path = self.dir.path().join(format!("{tenant}-{user}.json"));
+        std::fs::write(&path, file.to_string()).expect("the temporary folder takes files");
+        let path = path.display().to_string();
+        self.binary.cli(&["import", "--tenant", tenant, "--user", user, &path])
+    }
+
+    fn openclaw(&self) -> Value {
+        json!({
+            "models": {"providers": {"mock": {
+                "baseUrl": self.model.base_url(), "apiKey": "sk-test", "api": "openai-completions",
+                "models": [{"id": "mock-1", "name": "Mock", "reasoning": false, "input": ["text"],
+                    "contextWindow": 128_000, "maxTokens": 4096,
+                    "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}}],
+            }}},
+            "agents": {"defaults": {"model": {"primary": "mock/mock-1"}}},
+            "messages": {"queue": {"mode": "collect", "debounceMs": 0}, "inbound": {"debounceMs": 0}},
+            "channels": {
+                "telegram": {"enabled": true, "botToken": "4242:test-token", "webhookSecret": TELEGRAM_SECRET,
+                    "apiRoot": self.platform.telegram_root(), "dmPolicy": "open", "allowFrom": ["*"], "streaming": "off"},
+                "slack": {"enabled": true, "mode": "http", "botToken": "xoxb-test", "signingSecret": SLACK_SECRET,
+                    "apiBaseUrl": self.platform.slack_root(), "dmPolicy": "open", "allowFrom": ["*"], "streaming": "off"},
+            },
+        })
+    }
+
+    /// Adds a person to a tenant and makes a token for them.
+    pub(crate) fn add_user(&mut self, tenant: &str, email: &str, role: &str) {
+        self.binary
+            .cli(&["user", "create", "--tenant", tenant, "--email", email, "--role", role]);
+        self.add_token(tenant, email);
+    }
+
+    /// Adds tenant `other` with an owner of its own.
+    pub(crate) fn add_other_tenant(&mut self) {
+        self.binary.cli(&["tenant", "create", "other"]);
+        self.add_user("other", STRANGER, "owner");
+    }
+
+    fn add_token(&mut self, tenant: &str, email: &str) {
+        let token = self
+            .binary
+            .cli(&["token", "create", "--tenant", tenant, "--user", email]);
+        self.tokens.insert(email.to_owned(), token);
+    }
+
+    pub(crate) fn token(&self, email: &str) -> &str {
+        self.tokens
+            .get(email)
+            .unwrap_or_else(|| panic!("the test made no token for {email}"))
+    }
+
+    /// `Host` of a tenant.
+    pub(crate) fn host(&self, tenant: &str) -> String {
+        let port = self.binary.address().port();
+        if tenant == "demo" {
+            format!("127.0.0.1:{port}")
+        } else {
+            format!("{tenant}.localhost:{port}")
+        }
+    }
+
+    /// Somebody without any proof.
+    pub(crate) fn anonymous(&self) -> Person<'_> {
+        Person {
+            app: self,
+            host: self.host("demo"),
+            token: None,
+        }
+    }
+
+    /// The demo tenant's owner.
+    pub(crate) fn owner(&self) -> Person<'_> {
+        self.person("demo", OWNER)
+    }
+
+    /// A person known by e-mail, at the tenant's host.
+    pub(crate) fn person(&self, tenant: &str, email: &str) -> Person<'_> {
+        Person {
+            app: self,
+            host: self.host(tenant),
+            token: Some(self.token(email).to_owned()),
+        }
+    }
+
+    /// Webhooks of the demo tenant's bots.
+    pub(crate) fn webhooks(&self) -> Webhooks {
+        Webhooks {
+            client: self.client.clone(),
+            address: self.binary.address(),
+            host: self.host("demo"),
+            telegram_secret: TELEGRAM_SECRET.to_owned(),
+            slack_secret: SLACK_SECRET.to_owned(),
+        }
+    }
+
+    pub(crate) fn socket_url(&self) -> String {
+        format!("ws://{}/gateway/ws", self.binary.address())
+    }
+
+    /// The owner's command-line client: a token, no device.
+    pub(crate) async fn operator(&self) -> TestNode {
+        self.operator_as("demo", OWNER, ALL_SCOPES)
+            .await
+            .expect("the owner's token connects")
+    }
+
+    /// A command-line client of some person.
+    pub(crate) async fn operator_as(&self, tenant: &str, email: &str, scopes: &[&str]) -> Result<TestNode, Value> {
+        TestNode::connect(&Hello {
+            url: &self.socket_url(),
+            host: &self.host(tenant),
+            auth: json!({"token": self.token(email)}),
+            role: "operator",
+            client: "cli",
+            mode: "cli",
+            scopes,
+            commands: &[],
+            device: None,
+        })
+        .await
+    }
+
+    /// A headless node of the owner's, with `auth` and a device.
+    pub(crate) async fn node(&self, device: &Device, auth: Value, commands: &[&str]) -> Result<TestNode, Value> {
+        TestNode::connect(&Hello {
+            url: &self.socket_url(),
+            host: &self.host("demo"),
+            auth,
+            role: "node",
+            client: "node-host",
+            mode: "node",
+            scopes: &[],
+            commands,
+            device: Some(device),
+        })
+        .await
+    }
+
+    /// A look into the database.
+    pub(crate) async fn rows(&self) -> Rows {
+        self.database.open().await
+    }
+
+    /// Waits until nothing accepted is unfinished and nothing to send is unsent.
+    pub(crate) async fn settled(&self) {
+        let rows = self.rows().await;
+        super::wait::becomes("unfinished inbox and outbox rows", (0, 0), || async {
+            (
+                rows.count("inbox WHERE state IN ('pending', 'running')").await,
+                rows.count("outbox WHERE state IN ('pending', 'sending')").await,
+            )
+        })
+        .await;
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.binary.kill();
+        if std::thread::panicking() {
+            eprintln!("--- server log\n{}", self.binary.log());
+            return;
+        }
+        let log = self.binary.log();
+        assert!(!log.contains("panicked at"), "something panicked in the server:\n{log}");
+    }
+}
+
+impl Person<'_> {
+    /// A request to the REST API; changes carry the tenant's own origin.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut request = self
+            .app
+            .client
+            .request(method.clone(), format!("http://{}{path}", self.app.binary.address()))
+            .header(HOST, &self.host);
+        if method != Method::GET {
+            request = request.header(ORIGIN, format!("http://{}", self.host));
+        }
+        match &self.token {
+            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    /// `GET`, its status and its JSON (null when it is none).
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        answered(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        answered(self.request(Method::POST, path).json(body)).await
+    }
+}
+
+/// Sends; gives status and JSON.
+pub(crate) async fn answered(request: RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.expect("the server answers");
+    let status = response.status().as_u16();
+    let text = response.text().await.expect("the body arrives");
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// A client without redirects, proxies and TLS.
+pub(crate) fn http_client() -> Client {
+    static CRYPTO: Once = Once::new();
+    CRYPTO.call_once(|| {
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .expect("nobody else installs one");
+    });
+    Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(60))
+        .build()
+        .expect("the client's settings are valid")
+}
+
+/// JSON merge: objects go into objects, anything else replaces.
+fn merge(into: &mut Value, extra: &Value) {
+    if let (Value::Object(into), Value::Object(extra)) = (&mut *into, extra) {
+        for (name, value) in extra {
+            merge(into.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    } else {
+        *into = extra.clone();
+    }
+}

@@ -1,0 +1,12 @@
+//! The outside world, clients by role, and the server under test.
+
+pub(crate) mod app;
+pub(crate) mod binary;
+pub(crate) mod database;
+pub(crate) mod model;
+pub(crate) mod node;
+pub(crate) mod platform;
+pub(crate) mod postgres;
+pub(crate) mod serving;
+pub(crate) mod wait;
+pub(crate) mod webhook;

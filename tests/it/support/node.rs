@@ -1,0 +1,211 @@
+//! A client of the gateway protocol, as operator or as node, with an Ed25519 device identity where it has one.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::{SinkExt, StreamExt};
+use ring::digest;
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::wait::PATIENCE;
+
+/// A key pair and the id that follows from it.
+pub(crate) struct Device {
+    key: Ed25519KeyPair,
+    pub(crate) id: String,
+}
+
+impl Device {
+    pub(crate) fn generate() -> Self {
+        let seed = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("the system has random numbers");
+        let key = Ed25519KeyPair::from_pkcs8(seed.as_ref()).expect("ring reads its own keys");
+        let hash = digest::digest(&digest::SHA256, key.public_key().as_ref());
+        let id = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { key, id }
+    }
+}
+
+/// Who connects and what it asks for.
+pub(crate) struct Hello<'a> {
+    pub(crate) url: &'a str,
+    /// `Host`: names the tenant.
+    pub(crate) host: &'a str,
+    pub(crate) auth: Value,
+    pub(crate) role: &'a str,
+    pub(crate) client: &'a str,
+    pub(crate) mode: &'a str,
+    pub(crate) scopes: &'a [&'a str],
+    pub(crate) commands: &'a [&'a str],
+    pub(crate) device: Option<&'a Device>,
+}
+
+/// An open connection after `hello-ok`.
+pub(crate) struct TestNode {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub(crate) hello: Value,
+    next_id: u64,
+    /// Events read while waiting for something else, in order.
+    kept: VecDeque<Value>,
+}
+
+impl TestNode {
+    /// Connects. `Err` holds the error of the refused `connect`.
+    pub(crate) async fn connect(hello: &Hello<'_>) -> Result<Self, Value> {
+        let mut request = hello.url.into_client_request().expect("the test builds a real URL");
+        request
+            .headers_mut()
+            .insert("host", hello.host.parse().expect("a host is a header value"));
+        let (socket, _) = timeout(PATIENCE, tokio_tungstenite::connect_async(request))
+            .await
+            .expect("the upgrade is answered in time")
+            .map_err(|error| json!({"upgrade": error.to_string()}))?;
+        let mut node = Self {
+            socket,
+            hello: Value::Null,
+            next_id: 0,
+            kept: VecDeque::new(),
+        };
+        let challenge = node.frame().await.expect("a challenge");
+        assert_eq!(challenge["event"], "connect.challenge");
+        let params = connect_params(hello, &challenge["payload"]);
+        node.hello = node.call("connect", params).await?;
+        Ok(node)
+    }
+
+    /// Sends a request and waits for its first answer: the payload, or the error.
+    pub(crate) async fn call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
+        let id = self.send(method, params).await;
+        self.answer(&id).await
+    }
+
+    /// Sends a request without waiting; gives its id.
+    pub(crate) async fn send(&mut self, method: &str, params: Value) -> String {
+        self.next_id += 1;
+        let id = self.next_id.to_string();
+        let frame = json!({"type": "req", "id": id, "method": method, "params": params});
+        self.socket
+            .send(Message::text(frame.to_string()))
+            .await
+            .expect("the socket is open");
+        id
+    }
+
+    /// Waits for the next answer to request `id`.
+    pub(crate) async fn answer(&mut self, id: &str) -> Result<Value, Value> {
+        loop {
+            let Some(frame) = self.frame().await else {
+                return Err(json!({"closed": true}));
+            };
+            if frame["type"] == "res" && frame["id"] == id {
+                return if frame["ok"] == true {
+                    Ok(frame["payload"].clone())
+                } else {
+                    Err(frame["error"].clone())
+                };
+            }
+            self.kept.push_back(frame);
+        }
+    }
+
+    /// Waits for an event that `wanted` takes, those read before included; earlier ones are dropped.
+    pub(crate) async fn event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        while let Some(frame) = self.kept.pop_front() {
+            if wanted(&frame) {
+                return frame;
+            }
+        }
+        loop {
+            let frame = self
+                .frame()
+                .await
+                .unwrap_or_else(|| panic!("closed while waiting for {what}"));
+            if wanted(&frame) {
+                return frame;
+            }
+        }
+    }
+
+    /// The next `chat` event of run `run`.
+    pub(crate) async fn chat(&mut self, run: &str) -> Value {
+        let event = self
+            .event("a chat event", |frame| {
+                frame["event"] == "chat" && frame["payload"]["runId"] == run
+            })
+            .await;
+        event["payload"].clone()
+    }
+
+    /// Waits until the server closes the socket; gives code and reason.
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
+        loop {
+            match timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("the server closes in time")
+            {
+                Some(Ok(Message::Close(Some(frame)))) => return (frame.code.into(), frame.reason.to_string()),
+                Some(Ok(Message::Close(None))) | None | Some(Err(_)) => return (0, String::new()),
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Is nothing said for `time`?
+    pub(crate) async fn silent_for(&mut self, time: Duration) -> bool {
+        timeout(time, self.frame()).await.is_err()
+    }
+
+    async fn frame(&mut self) -> Option<Value> {
+        loop {
+            match timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("a frame comes in time")
+            {
+                Some(Ok(Message::Text(text))) => {
+                    return Some(serde_json::from_str(&text).expect("the server sends JSON"));
+                }
+                Some(Ok(Message::Close(_))) | None | Some(Err(_)) => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+}
+
+fn connect_params(hello: &Hello<'_>, challenge: &Value) -> Value {
+    let mut params = json!({
+        "minProtocol": 4, "maxProtocol": 4,
+        "client": {"id": hello.client, "version": "1.0.0", "platform": "linux", "mode": hello.mode, "displayName": "test"},
+        "role": hello.role, "scopes": hello.scopes, "caps": [], "commands": hello.commands, "permissions": {},
+        "auth": hello.auth, "locale": "en-US",
+    });
+    if let Some(device) = hello.device {
+        let nonce = challenge["nonce"].as_str().expect("a challenge has a nonce");
+        let signed_at = challenge["ts"].as_i64().expect("a challenge has a time");
+        let token = ["token", "deviceToken", "bootstrapToken"]
+            .iter()
+            .find_map(|name| hello.auth[*name].as_str())
+            .unwrap_or_default();
+        let signed = format!(
+            "v3|{}|{}|{}|{}|{}|{signed_at}|{token}|{nonce}|linux|",
+            device.id,
+            hello.client,
+            hello.mode,
+            hello.role,
+            hello.scopes.join(",")
+        );
+        let signature = device.key.sign(signed.as_bytes());
+        params["device"] = json!({
+            "id": device.id, "publicKey": URL_SAFE_NO_PAD.encode(device.key.public_key()),
+            "signature": URL_SAFE_NO_PAD.encode(signature), "signedAt": signed_at, "nonce": nonce,
+        });
+    }
+    params
+}

@@ -1,0 +1,222 @@
+//! Telegram and Slack as fakes at the network edge: they record every call and fail on order.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix_web::web::{Bytes, Data, Query};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+
+use super::serving::Serving;
+use super::wait::eventually;
+
+/// The bot that both platforms know.
+pub(crate) const BOT_NAME: &str = "claw_bot";
+pub(crate) const TELEGRAM_BOT_ID: i64 = 4242;
+pub(crate) const SLACK_BOT_USER: &str = "U0CLAW001";
+pub(crate) const SLACK_TEAM: &str = "T0TEST001";
+
+/// One API call as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    /// `sendMessage`, `chat.postMessage`, ….
+    pub(crate) method: String,
+    /// Chat or channel; empty where the method has none.
+    pub(crate) chat: String,
+    /// Text of the message; empty where the method has none.
+    pub(crate) text: String,
+    /// The message id the platform gave.
+    pub(crate) message_id: String,
+    /// Did the platform do it (false: it answered with an ordered failure).
+    pub(crate) done: bool,
+}
+
+/// What to do with a call instead of doing it.
+#[derive(Clone, Debug)]
+pub(crate) enum Trouble {
+    /// This status and body.
+    Answer(u16, Value),
+    /// Do it, and never answer.
+    Silence,
+}
+
+#[derive(Default)]
+struct State {
+    calls: Mutex<Vec<Call>>,
+    troubles: Mutex<HashMap<String, VecDeque<Trouble>>>,
+    messages: AtomicU64,
+}
+
+/// Handle on the fakes. Both platforms are on one port: Telegram's API root is [`Platform::telegram_root`], Slack's
+/// is [`Platform::slack_root`].
+pub(crate) struct Platform {
+    serving: Serving,
+    state: Arc<State>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Platform {
+    pub(crate) fn start() -> Self {
+        let state = Arc::new(State::default());
+        let data = Data::from(state.clone());
+        let serving = Serving::start(move |config| {
+            config
+                .app_data(data.clone())
+                .app_data(web::PayloadConfig::new(16 << 20))
+                .route("/api/{method}", web::to(slack))
+                .default_service(web::to(telegram));
+        });
+        Self { serving, state }
+    }
+
+    pub(crate) fn telegram_root(&self) -> String {
+        format!("http://{}", self.serving.address)
+    }
+
+    pub(crate) fn slack_root(&self) -> String {
+        format!("http://{}/api", self.serving.address)
+    }
+
+    /// All calls so far, in order of arrival.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        lock(&self.state.calls).clone()
+    }
+
+    /// New messages the platform has put into `chat`, in order.
+    pub(crate) fn messages(&self, chat: &str) -> Vec<Call> {
+        let mut calls = self.calls();
+        calls.retain(|call| call.done && call.chat == chat && is_message(&call.method));
+        calls
+    }
+
+    /// Waits for a message in `chat` whose text (as sent or as edited last) holds `part`.
+    pub(crate) async fn message(&self, chat: &str, part: &str) -> Call {
+        eventually(
+            &format!("a message with {part:?} in chat {chat}; calls: {:?}", self.calls()),
+            || async {
+                self.calls().into_iter().find(|call| {
+                    call.done
+                        && call.chat == chat
+                        && call.text.contains(part)
+                        && (is_message(&call.method) || is_edit(&call.method))
+                })
+            },
+        )
+        .await
+    }
+
+    /// Waits for a call of `method`.
+    pub(crate) async fn call(&self, method: &str) -> Call {
+        eventually(&format!("a call of {method}"), || async {
+            self.calls().into_iter().find(|call| call.method == method)
+        })
+        .await
+    }
+
+    /// The next call of `method` gets into trouble.
+    pub(crate) fn trouble(&self, method: &str, trouble: Trouble) {
+        lock(&self.state.troubles)
+            .entry(method.to_owned())
+            .or_default()
+            .push_back(trouble);
+    }
+}
+
+fn is_message(method: &str) -> bool {
+    matches!(method, "sendMessage" | "chat.postMessage")
+}
+
+fn is_edit(method: &str) -> bool {
+    matches!(method, "editMessageText" | "chat.update")
+}
+
+async fn telegram(request: HttpRequest, body: Bytes, state: Data<State>) -> HttpResponse {
+    let method = request.path().rsplit('/').next().unwrap_or_default().to_owned();
+    let fields = fields(&body);
+    let chat = text_of(&fields["chat_id"]);
+    take(&state, &method, chat.clone(), &fields, |number| {
+        let result = match method.as_str() {
+            "getMe" => json!({"id": TELEGRAM_BOT_ID, "is_bot": true, "first_name": "Claw", "username": BOT_NAME,
+                "can_join_groups": true, "can_read_all_group_messages": false, "supports_inline_queries": false}),
+            "getWebhookInfo" => json!({"url": "", "has_custom_certificate": false, "pending_update_count": 0}),
+            "sendMessage" | "editMessageText" => json!({"message_id": number, "date": 1_763_800_000,
+                "chat": {"id": chat.parse::<i64>().unwrap_or_default(), "type": "private"}, "text": fields["text"]}),
+            _ => json!(true),
+        };
+        json!({"ok": true, "result": result})
+    })
+    .await
+}
+
+async fn slack(path: web::Path<String>, body: Bytes, state: Data<State>) -> HttpResponse {
+    let method = path.into_inner();
+    let fields = fields(&body);
+    let chat = text_of(&fields["channel"]);
+    take(&state, &method, chat.clone(), &fields, |number| match method.as_str() {
+        "auth.test" => json!({"ok": true, "url": "https://test.slack.example/", "team": "Test", "user": BOT_NAME,
+            "team_id": SLACK_TEAM, "user_id": SLACK_BOT_USER, "bot_id": "B0CLAW001"}),
+        "chat.postMessage" | "chat.update" => json!({"ok": true, "channel": chat, "ts": slack_ts(number)}),
+        _ => json!({"ok": true}),
+    })
+    .await
+}
+
+fn slack_ts(number: u64) -> String {
+    format!("1763900000.{number:06}")
+}
+
+/// Records the call, then does as ordered.
+async fn take(
+    state: &State,
+    method: &str,
+    chat: String,
+    fields: &Value,
+    answer: impl Fn(u64) -> Value,
+) -> HttpResponse {
+    let number = state.messages.fetch_add(1, Ordering::Relaxed) + 1;
+    let trouble = lock(&state.troubles).get_mut(method).and_then(VecDeque::pop_front);
+    let text = ["text", "markdown_text", "caption"]
+        .iter()
+        .map(|name| text_of(&fields[*name]))
+        .collect();
+    lock(&state.calls).push(Call {
+        method: method.to_owned(),
+        chat,
+        text,
+        message_id: if method.contains('.') {
+            slack_ts(number)
+        } else {
+            number.to_string()
+        },
+        done: !matches!(trouble, Some(Trouble::Answer(..))),
+    });
+    match trouble {
+        None => {}
+        Some(Trouble::Silence) => std::future::pending().await,
+        Some(Trouble::Answer(status, body)) => {
+            let status = actix_web::http::StatusCode::from_u16(status).expect("the test orders a real status");
+            return HttpResponse::build(status).json(body);
+        }
+    }
+    HttpResponse::Ok().json(answer(number))
+}
+
+/// A JSON object or a form, as JSON.
+fn fields(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap_or_else(|_| {
+        let form = Query::<HashMap<String, String>>::from_query(&String::from_utf8_lossy(body));
+        json!(form.map(Query::into_inner).unwrap_or_default())
+    })
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}

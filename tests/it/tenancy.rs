@@ -1,0 +1,245 @@
+//! Nobody, another tenant and another user of the tenant, at every REST operation and every gateway method.
+//!
+//! Generated from what the product says it has: the OpenAPI document and `hello-ok.features.methods`. A new operation is
+//! covered before anybody writes a test for it; what is meant to be open is listed here with its reason.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::app::{MEMBER, STRANGER, TestApp};
+use crate::support::webhook::status;
+
+/// Operations that answer without any proof.
+const PUBLIC: &[(&str, &str, &str)] = &[
+    ("post", "/api/session", "signing in"),
+    ("delete", "/api/session", "signing out is harmless for nobody"),
+    ("get", "/api/openapi.json", "the contract itself"),
+];
+
+/// Words that only the owner's data holds.
+const MARK: &str = "zebra-quartz-42";
+
+/// Every operation below `/api`, with its path parameters filled by ids that exist for the owner.
+fn operations(app: &TestApp, ids: &Value) -> Vec<(Method, String, String)> {
+    let document: Value = serde_json::from_str(&app.binary.cli(&["openapi"])).expect("the document is JSON");
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        if !path.starts_with("/api/") {
+            continue;
+        }
+        for verb in item.as_object().expect("operations").keys() {
+            let Ok(method) = verb.to_ascii_uppercase().parse::<Method>() else {
+                continue;
+            };
+            if ![Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(&method) {
+                continue;
+            }
+            found.push((method, path.clone(), fill(path, ids)));
+        }
+    }
+    assert!(found.len() >= 10, "the document names too few operations: {found:?}");
+    found
+}
+
+/// `/api/tokens/{id}` with the owner's id of that kind.
+fn fill(path: &str, ids: &Value) -> String {
+    let mut filled = String::new();
+    let mut before = "";
+    for part in path.split('/').skip(1) {
+        filled.push('/');
+        if part.starts_with('{') {
+            filled.push_str(ids[before].as_str().unwrap_or("0190aaaabbbbccccddddeeeeffff0000"));
+        } else {
+            filled.push_str(part);
+            before = part;
+        }
+    }
+    filled
+}
+
+/// Data of the owner's with [`MARK`] in it, and ids of it by path segment.
+async fn owned(app: &TestApp) -> Value {
+    let (code, token) = app.owner().post("/api/tokens", &json!({"name": MARK})).await;
+    assert_eq!(code, 201, "{token}");
+    let mut operator = app.operator().await;
+    operator
+        .call(
+            "chat.send",
+            json!({"sessionKey": "main", "message": MARK, "idempotencyKey": format!("run-{MARK}")}),
+        )
+        .await
+        .expect("accepted");
+    while operator.chat(&format!("run-{MARK}")).await["state"] != "final" {}
+    json!({"tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default"})
+}
+
+fn is_public(method: &Method, path: &str) -> bool {
+    PUBLIC
+        .iter()
+        .any(|(verb, open, _)| *open == path && method.as_str().eq_ignore_ascii_case(verb))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_nothing_from_any_operation() {
+    let app = TestApp::start().await;
+    let ids = owned(&app).await;
+    for (method, path, url) in operations(&app, &ids) {
+        if is_public(&method, &path) {
+            continue;
+        }
+        let request = app.anonymous().request(method.clone(), &url).json(&json!({}));
+        let got = status(request).await;
+        assert!(matches!(got, 401 | 403), "{method} {path} as nobody: {got}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_another_tenant_is_nobody_here() {
+    let mut app = TestApp::start().await;
+    app.add_other_tenant();
+    let ids = owned(&app).await;
+    let before = marks(&app).await;
+    for (method, path, url) in operations(&app, &ids) {
+        if is_public(&method, &path) {
+            continue;
+        }
+        let here = app
+            .anonymous()
+            .request(method.clone(), &url)
+            .bearer_auth(app.token(STRANGER))
+            .json(&json!({}));
+        let got = status(here).await;
+        assert!(matches!(got, 401 | 403), "{method} {path} with a foreign token: {got}");
+        // At their own host the owner's ids do not exist.
+        let there = app
+            .person("other", STRANGER)
+            .request(method.clone(), &url)
+            .json(&json!({}));
+        let response = there.send().await.expect("answers");
+        let (code, body) = (response.status().as_u16(), response.text().await.expect("a body"));
+        assert!(!body.contains(MARK), "{method} {path} gave another tenant's data");
+        assert!(
+            code != 403 || !path.contains('{'),
+            "{method} {path}: a foreign row is not found, never forbidden"
+        );
+        assert!(code < 500, "{method} {path}: {code} {body}");
+    }
+    assert_eq!(marks(&app).await, before, "somebody else changed the owner's rows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_user_of_the_tenant_sees_nothing_of_the_owners() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    let ids = owned(&app).await;
+    let before = marks(&app).await;
+    for (method, path, url) in operations(&app, &ids) {
+        let request = app
+            .person("demo", MEMBER)
+            .request(method.clone(), &url)
+            .json(&json!({}));
+        let response = request.send().await.expect("answers");
+        let (code, body) = (response.status().as_u16(), response.text().await.expect("a body"));
+        assert!(
+            !body.contains(MARK),
+            "{method} {path} gave a member the owner's data: {body}"
+        );
+        assert!(code < 500, "{method} {path}: {code} {body}");
+    }
+    assert_eq!(marks(&app).await, before, "a member changed the owner's rows");
+}
+
+/// Rows of the owner's that a foreign call must leave alone.
+async fn marks(app: &TestApp) -> (i64, i64, i64) {
+    let rows = app.rows().await;
+    (
+        rows.count(&format!("api_token WHERE name = '{MARK}' AND revoked_at IS NULL"))
+            .await,
+        rows.count(&format!("transcript_entry WHERE body LIKE '%{MARK}%'"))
+            .await,
+        rows.count("provider WHERE enabled").await,
+    )
+}
+
+/// Parameters that fit many methods: the owner's ids under every usual name.
+fn foreign(session: &str) -> Value {
+    json!({
+        "sessionKey": session, "key": session, "keys": [session], "runId": format!("run-{MARK}"),
+        "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
+        "limit": 50, "timeoutMs": 200,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_method_gives_one_user_anothers_data() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    app.add_other_tenant();
+    owned(&app).await;
+    let session: Vec<String> = app.rows().await.column("SELECT session_id FROM session").await;
+    for (tenant, email) in [("demo", MEMBER), ("other", STRANGER)] {
+        let mut caller = app
+            .operator_as(tenant, email, &["operator.read", "operator.write", "operator.admin"])
+            .await
+            .expect("connects");
+        let methods = methods(&caller.hello);
+        for method in methods {
+            for key in ["main", "agent:main:main", &session[0]] {
+                let answer = match caller.call(&method, foreign(key)).await {
+                    Ok(payload) => payload,
+                    Err(error) => error,
+                };
+                assert!(answer["closed"].is_null(), "{method} closed the socket of {email}");
+                assert!(
+                    !answer.to_string().contains(MARK),
+                    "{method} gave {email} the owner's data: {answer}"
+                );
+            }
+        }
+    }
+    assert_eq!(marks(&app).await.0, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_method_works_without_scopes() {
+    let app = TestApp::start().await;
+    let mut caller = app
+        .operator_as("demo", crate::support::app::OWNER, &[])
+        .await
+        .expect("connects");
+    for method in methods(&caller.hello.clone()) {
+        // Liveness is for every connection; so is what belongs to the node role, refused by role.
+        if method == "health" {
+            continue;
+        }
+        let answer = caller.call(&method, foreign("main")).await;
+        let error = answer
+            .err()
+            .unwrap_or_else(|| panic!("{method} answered a caller without scopes"));
+        let text = error.to_string();
+        assert!(
+            text.contains("missing scope") || text.contains("unauthorized role"),
+            "{method}: {text}"
+        );
+        if error["closed"] == true {
+            caller = app
+                .operator_as("demo", crate::support::app::OWNER, &[])
+                .await
+                .expect("connects");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_does_not_open_another_tenants_gateway() {
+    let mut app = TestApp::start().await;
+    app.add_other_tenant();
+    let refused = app.operator_as("demo", STRANGER, &["operator.read"]).await;
+    assert!(refused.is_err(), "a foreign token connected");
+}
+
+fn methods(hello: &Value) -> Vec<String> {
+    let methods: Vec<String> = serde_json::from_value(hello["features"]["methods"].clone()).expect("method names");
+    assert!(methods.len() >= 20, "{methods:?}");
+    methods
+}

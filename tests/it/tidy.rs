@@ -1,0 +1,358 @@
+//! House rules that a compiler does not know.
+//!
+//! Each rule reads the sources and says which line breaks it. A new exception is a line in a list here, with review.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use toml::Table;
+use walkdir::WalkDir;
+
+/// Longest source file, lines. Splitting pays long before.
+const LONGEST: usize = 900;
+
+/// Who may vouch for an identity: each of these has checked one.
+const VOUCHERS: &[&str] = &[
+    // A host, a token, a code, a password, a cookie was looked up.
+    "actors/src/config/identity/",
+    // A webhook's account was found; its owner answers for it.
+    "actors/src/config/accounts/resolve.rs",
+    // The stored row names its user.
+    "actors/src/session/intake.rs",
+    "actors/src/session/delivery.rs",
+    "actors/src/session/recovery.rs",
+    "actors/src/supervisor/",
+    // A device or token was proven.
+    "actors/src/gateway/handshake.rs",
+    // The operator of the machine says for whom.
+    "src/cli/",
+];
+
+/// Who may look across tenants, and the duty that needs it.
+const ACROSS_TENANTS: &[&str] = &[
+    // Host and token look-up.
+    "actors/src/config/identity/",
+    "actors/src/config/revision.rs",
+    // Wrapping every tenant's data key anew.
+    "actors/src/config/master.rs",
+    // Inbox batch insert and turn commits.
+    "actors/src/db/",
+    // Recovery and leases.
+    "actors/src/session/recovery.rs",
+    "actors/src/supervisor/",
+    // The operator of the machine.
+    "src/cli/",
+];
+
+struct Source {
+    /// From the repository's root, with `/`.
+    path: String,
+    text: String,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// All of our Rust files below the folders, generated ones and build output aside.
+fn sources(folders: &[&str]) -> Vec<Source> {
+    let mut found = Vec::new();
+    for folder in folders {
+        for entry in WalkDir::new(root().join(folder)) {
+            let entry = entry.expect("the tree can be read");
+            let path = entry
+                .path()
+                .strip_prefix(root())
+                .expect("below the root")
+                .display()
+                .to_string();
+            let skipped = path.split('/').any(|part| part == "target" || part == "node_modules");
+            if path.ends_with(".rs") && !skipped {
+                let text = fs::read_to_string(entry.path()).expect("sources are UTF-8");
+                found.push(Source { path, text });
+            }
+        }
+    }
+    assert!(!found.is_empty(), "nothing below {folders:?}");
+    found
+}
+
+impl Source {
+    /// Lines of the product: what stands before the file's test module. Test files have none.
+    fn product_lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        let test_file =
+            self.path.ends_with("tests.rs") || self.path.ends_with("testing.rs") || self.path.contains("/tests/");
+        self.text
+            .lines()
+            .take_while(move |line| !test_file && line.trim() != "#[cfg(test)]")
+            .enumerate()
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+            .map(|(number, line)| (number + 1, line))
+    }
+
+    fn is_below(&self, places: &[&str]) -> bool {
+        places.iter().any(|place| self.path.starts_with(place))
+    }
+}
+
+/// Fails with all breaches at once.
+fn none(rule: &str, breaches: &[String]) {
+    assert!(breaches.is_empty(), "{rule}\n{}", breaches.join("\n"));
+}
+
+fn dependencies(manifest: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(manifest)).expect("the manifest is there");
+    let table: Table = text.parse().expect("the manifest is TOML");
+    table["dependencies"]
+        .as_table()
+        .expect("a table")
+        .keys()
+        .cloned()
+        .collect()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let rules: &[(&str, &[&str])] = &[
+        (
+            "entities/Cargo.toml",
+            &[
+                "actix",
+                "actix-web",
+                "reqwest",
+                "claw-actors",
+                "claw-migration",
+                "clawcentral",
+            ],
+        ),
+        (
+            "migration/Cargo.toml",
+            &[
+                "actix",
+                "actix-web",
+                "reqwest",
+                "claw-actors",
+                "claw-entities",
+                "clawcentral",
+            ],
+        ),
+        (
+            "actors/Cargo.toml",
+            &[
+                "actix-web",
+                "actix-web-actors",
+                "reqwest",
+                "config",
+                "claw-migration",
+                "claw-admin-ui",
+                "clawcentral",
+            ],
+        ),
+        (
+            "admin-ui/Cargo.toml",
+            &[
+                "actix",
+                "actix-web",
+                "claw-actors",
+                "claw-entities",
+                "claw-migration",
+                "clawcentral",
+            ],
+        ),
+    ];
+    let mut breaches = Vec::new();
+    for (manifest, forbidden) in rules {
+        let known = dependencies(manifest);
+        breaches.extend(
+            forbidden
+                .iter()
+                .filter(|name| known.iter().any(|known| known == *name))
+                .map(|name| format!("{manifest}: {name}")),
+        );
+    }
+    none("a crate depends on what stands above it", &breaches);
+}
+
+#[test]
+fn only_egress_speaks_http_to_the_outside() {
+    let breaches = breaches(&["src", "actors/src"], &["src/egress/"], |line| {
+        // Header names and status codes are types; a client is a way out.
+        line.contains("reqwest::Client")
+            || line.contains("reqwest::get")
+            || line.contains("ClientBuilder")
+            || line.contains("TcpStream::connect")
+    });
+    none("outbound requests go through src/egress", &breaches);
+}
+
+#[test]
+fn only_the_gateway_socket_names_actix_web_actors() {
+    let breaches = breaches(&["src", "actors/src"], &["src/http/gateway_socket"], |line| {
+        line.contains("actix_web_actors")
+    });
+    none("ADR 002: one file knows actix-web-actors", &breaches);
+}
+
+#[test]
+fn only_those_who_checked_vouch_for_an_identity() {
+    let breaches = breaches(&["src", "actors/src"], VOUCHERS, |line| line.contains("Scope::vouch("));
+    none(
+        "Scope::vouch is for who has checked; the list is in this file",
+        &breaches,
+    );
+}
+
+#[test]
+fn only_the_listed_duties_look_across_tenants() {
+    let doors = [
+        "platform()",
+        "platform_update()",
+        "platform_delete()",
+        "system_read()",
+        "system_write()",
+    ];
+    let breaches = breaches(&["src", "actors/src"], ACROSS_TENANTS, |line| {
+        doors.iter().any(|door| line.contains(door)) && !line.contains("fn ")
+    });
+    none("cross-tenant doors are for the duties listed in this file", &breaches);
+}
+
+/// Lines of the product outside `allowed` that `breaks` finds.
+fn breaches(folders: &[&str], allowed: &[&str], breaks: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources(folders) {
+        if source.is_below(allowed) {
+            continue;
+        }
+        for (number, line) in source.product_lines() {
+            if breaks(line) {
+                found.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let folders = [
+        "src",
+        "actors/src",
+        "entities/src",
+        "migration/src",
+        "admin-ui/src",
+        "tests/it",
+        "tests/bench/src",
+    ];
+    let without: Vec<_> = sources(&folders)
+        .into_iter()
+        .filter(|source| !source.text.starts_with("//!"))
+        .map(|source| source.path)
+        .collect();
+    none("a file starts with `//!` and what it is for", &without);
+}
+
+#[test]
+fn files_stay_readable() {
+    let long: Vec<_> = sources(&["src", "actors/src", "entities/src", "migration/src", "tests/it"])
+        .into_iter()
+        .map(|source| (source.text.lines().count(), source.path))
+        .filter(|(lines, _)| *lines > LONGEST)
+        .map(|(lines, path)| format!("{path}: {lines} lines"))
+        .collect();
+    none("split it", &long);
+}
+
+#[test]
+fn lints_are_expected_with_a_reason_never_allowed() {
+    let silent = breaches(&["src", "actors/src", "entities/src", "migration/src"], &[], |line| {
+        let line = line.trim();
+        line.starts_with("#[allow(")
+            || line.starts_with("#![allow(")
+            || (line.starts_with("#[expect(") && line.ends_with(")]") && !line.contains("reason"))
+    });
+    none("#[expect(…, reason = \"…\")] instead", &silent);
+}
+
+#[test]
+fn logs_name_no_contents() {
+    // Field names whose value would be somebody's words, secret or address.
+    let secret = [
+        "text",
+        "prompt",
+        "token",
+        "secret",
+        "password",
+        "arguments",
+        "body",
+        "content",
+        "email",
+        "message_text",
+        "api_key",
+    ];
+    let mut found = Vec::new();
+    for source in sources(&["src", "actors/src"]) {
+        let product: String = source.product_lines().map(|(_, line)| format!("{line}\n")).collect();
+        for level in ["error!(", "warn!(", "info!(", "debug!(", "trace!("] {
+            for (at, _) in product.match_indices(&format!("tracing::{level}")) {
+                let call = product[at..].split(");").next().unwrap_or_default();
+                let fields = outside_strings(call);
+                let slip = secret.iter().find(|name| {
+                    [
+                        format!("{name} ="),
+                        format!("%{name},"),
+                        format!("?{name},"),
+                        format!(" {name},"),
+                    ]
+                    .iter()
+                    .any(|form| {
+                        fields.match_indices(form.as_str()).any(|(at, _)| {
+                            !fields[..at]
+                                .ends_with(|letter: char| letter.is_alphanumeric() || letter == '_' || letter == '.')
+                        })
+                    })
+                });
+                if let Some(name) = slip {
+                    found.push(format!("{}: {name} in {}", source.path, call.replace('\n', " ")));
+                }
+            }
+        }
+    }
+    none("no message text, prompt, argument, token or address in logs", &found);
+}
+
+/// The text without what stands between double quotes.
+fn outside_strings(text: &str) -> String {
+    text.split('"').step_by(2).collect::<Vec<_>>().join("\"\"")
+}
+
+#[test]
+fn nothing_names_the_place_it_was_written_at() {
+    // Put together here, so that this file does not break its own rule.
+    let places: Vec<String> = [
+        ["/wo", "rk/"],
+        ["/ro", "ot/"],
+        ["sha", "red/README"],
+        ["crates", ".io-index"],
+    ]
+    .iter()
+    .map(|parts| parts.concat())
+    .collect();
+    let mut found = Vec::new();
+    for entry in WalkDir::new(root()).into_iter().filter_entry(|entry| {
+        let name = entry.file_name().to_string_lossy();
+        !matches!(name.as_ref(), "target" | "node_modules" | ".git" | "Cargo.lock")
+    }) {
+        let entry = entry.expect("the tree can be read");
+        let Ok(text) = fs::read_to_string(entry.path()) else {
+            continue;
+        };
+        found.extend(
+            places
+                .iter()
+                .filter(|place| text.contains(place.as_str()))
+                .map(|place| format!("{}: {place}", entry.path().display())),
+        );
+    }
+    none("nothing in the tree depends on one machine", &found);
+}

@@ -1,0 +1,172 @@
+//! From a platform's webhook to the reply on the platform, and what bad webhooks get.
+
+use serde_json::json;
+
+use crate::support::app::TestApp;
+use crate::support::platform::Trouble;
+use crate::support::webhook::{send, slack_event, status, telegram_update};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_telegram_message_is_answered_on_telegram() {
+    let app = TestApp::start().await;
+    let response = send(app.webhooks().telegram(1, 700, "hello #one")).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["x-openclaw-delivery-accepted"], "durable");
+    let reply = app.platform.message("700", "re: #one end").await;
+    assert!(reply.method == "sendMessage" || reply.method == "editMessageText");
+    app.settled().await;
+    assert_eq!(app.rows().await.count("inbox WHERE state = 'done'").await, 1);
+    let ids: Vec<String> = app
+        .rows()
+        .await
+        .column("SELECT message_id FROM outbox WHERE state = 'sent'")
+        .await;
+    assert_eq!(ids, [reply.message_id], "the platform's id is kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slack_message_is_answered_on_slack() {
+    let app = TestApp::start().await;
+    assert_eq!(status(app.webhooks().slack(1, "D0ADA0001", "hello #one")).await, 200);
+    app.platform.message("D0ADA0001", "re: #one end").await;
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_webhook_is_acknowledged_and_answered_once() {
+    let app = TestApp::start().await;
+    for _ in 0..3 {
+        assert_eq!(status(app.webhooks().telegram(7, 700, "hello #one")).await, 200);
+    }
+    app.platform.message("700", "#one").await;
+    // The same message under another update is the same message.
+    let mut again = telegram_update(8, 700, "hello #one");
+    again["message"]["message_id"] = json!(7);
+    assert_eq!(status(app.webhooks().telegram_body(&again)).await, 200);
+    assert_eq!(status(app.webhooks().telegram(9, 700, "hello #two")).await, 200);
+    app.platform.message("700", "#two").await;
+    app.settled().await;
+    assert_eq!(app.rows().await.count("inbox").await, 2);
+    assert_eq!(app.platform.messages("700").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_copies_at_the_same_time_are_one_message() {
+    let app = TestApp::start().await;
+    let copies = (0..16).map(|_| status(app.webhooks().telegram(7, 700, "hello #one")));
+    let statuses = futures::future::join_all(copies).await;
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    app.platform.message("700", "#one").await;
+    app.settled().await;
+    assert_eq!(app.rows().await.count("inbox").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_proof_is_401_and_nothing_is_stored() {
+    let app = TestApp::start().await;
+    let hooks = app.webhooks();
+    let telegram = telegram_update(1, 700, "hello").to_string();
+    let slack = slack_event(1, "D0ADA0001", "hello");
+    let secret = "x-telegram-bot-api-secret-token";
+    let refused = [
+        ("no Telegram secret", hooks.post("/webhooks/telegram", telegram.clone())),
+        (
+            "wrong Telegram secret",
+            hooks
+                .post("/webhooks/telegram", telegram.clone())
+                .header(secret, "wrong"),
+        ),
+        (
+            "Telegram secret twice",
+            hooks
+                .telegram_body(&telegram_update(1, 700, "hello"))
+                .header(secret, "wrong"),
+        ),
+        ("no Slack signature", hooks.post("/webhooks/slack", slack.to_string())),
+        ("wrong Slack secret", hooks.slack_body(&slack, "wrong")),
+        (
+            "stale Slack time",
+            hooks
+                .post("/webhooks/slack", slack.to_string())
+                .header("x-slack-request-timestamp", "1531420618")
+                .header(
+                    "x-slack-signature",
+                    "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
+                ),
+        ),
+    ];
+    for (what, request) in refused {
+        assert_eq!(status(request).await, 401, "{what}");
+    }
+    assert_eq!(app.rows().await.count("inbox").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_tenants_and_channels_are_404_and_say_nothing() {
+    let app = TestApp::start().await;
+    let mut hooks = app.webhooks();
+    assert_eq!(status(hooks.post("/webhooks/nosuch", "{}".into())).await, 404);
+    assert_eq!(status(hooks.post("/webhooks/telegram/nosuch", "{}".into())).await, 404);
+    hooks.host = app.host("nobody");
+    let response = send(hooks.telegram(1, 700, "hello")).await;
+    assert_eq!(response.status(), 404);
+    let body = response.text().await.unwrap();
+    assert!(!body.contains("nobody") && !body.contains("telegram"), "{body}");
+    assert_eq!(app.rows().await.count("inbox").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_bodies_are_4xx_and_nothing_is_stored() {
+    let app = TestApp::start().await;
+    let hooks = app.webhooks();
+    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    let bodies = [
+        ("no JSON", b"hello".to_vec()),
+        ("cut JSON", br#"{"update_id": 1, "message": {"#.to_vec()),
+        ("deep JSON", deep.into_bytes()),
+        (
+            "not UTF-8",
+            b"{\"update_id\":1,\"message\":{\"text\":\"\xff\xfe\"}}".to_vec(),
+        ),
+        ("wrong types", br#"{"update_id":"one","message":7}"#.to_vec()),
+    ];
+    for (what, body) in bodies {
+        let request = hooks.telegram(1, 700, "").body(body);
+        let got = status(request).await;
+        assert!((400..500).contains(&got), "{what}: {got}");
+    }
+    let huge = hooks.telegram(1, 700, &"x".repeat(11 << 20));
+    assert_eq!(status(huge).await, 413, "11 MiB");
+    assert_eq!(app.rows().await.count("inbox").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_limited_reply_is_sent_again_when_the_platform_says() {
+    let app = TestApp::start().await;
+    app.platform.trouble(
+        "sendMessage",
+        Trouble::Answer(429, json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 1}})),
+    );
+    assert_eq!(status(app.webhooks().telegram(1, 700, "hello #one")).await, 200);
+    app.platform.message("700", "#one").await;
+    app.settled().await;
+    assert_eq!(app.platform.messages("700").len(), 1);
+    assert_eq!(app.rows().await.count("outbox WHERE state = 'sent'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_the_platform_refuses_does_not_block_the_next() {
+    let app = TestApp::start().await;
+    app.platform.trouble(
+        "sendMessage",
+        Trouble::Answer(
+            403,
+            json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked by the user"}),
+        ),
+    );
+    assert_eq!(status(app.webhooks().telegram(1, 700, "hello #one")).await, 200);
+    app.settled().await;
+    assert_eq!(app.rows().await.count("outbox WHERE state = 'failed'").await, 1);
+    assert_eq!(status(app.webhooks().slack(1, "D0ADA0001", "hello #two")).await, 200);
+    app.platform.message("D0ADA0001", "#two").await;
+}

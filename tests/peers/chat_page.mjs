@@ -1,0 +1,41 @@
+// The Chat page in a real Chromium: follow the sign-in link (LINK), type, watch the answer stream in.
+// CHROMIUM is the browser, PLAYWRIGHT the folder of the playwright package. Prints one line at the end.
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+
+const require = createRequire(import.meta.url);
+const { chromium } = require(process.env.PLAYWRIGHT);
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM,
+  args: ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"],
+});
+try {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(60_000);
+  const trouble = [];
+  page.on("pageerror", (error) => trouble.push(String(error)));
+  page.on("console", (message) => {
+    if (message.type() === "error" && /Content Security Policy/i.test(message.text())) trouble.push(message.text());
+  });
+  const response = await page.goto(process.env.LINK);
+  assert.equal(response.status(), 200);
+  assert.match(response.headers()["content-security-policy"] ?? "", /script-src[^;]*'self'/);
+  const input = page.getByRole("textbox").first();
+  await input.waitFor();
+  // The code is spent and out of the address bar.
+  assert.ok(!page.url().includes("sign-in="), page.url());
+  await input.fill("[slow:150] #one #two #three #four");
+  await input.press("Enter");
+  // Streaming: a first part is on the page before the last word is.
+  await page.getByText("re: #one").first().waitFor();
+  const partial = await page.locator("body").innerText();
+  await page.getByText("re: #one #two #three #four end").first().waitFor();
+  assert.ok(!partial.includes("#four end"), "the answer came in one piece");
+  // A reload shows the stored conversation, still signed in.
+  await page.reload();
+  await page.getByText("re: #one #two #three #four end").first().waitFor();
+  assert.deepEqual(trouble, []);
+  console.log("chat page: all steps passed");
+} finally {
+  await browser.close();
+}
