@@ -2,6 +2,7 @@
 
 pub mod state;
 
+
 mod client;
 mod rate;
 mod tenant;

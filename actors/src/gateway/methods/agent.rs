@@ -74,9 +74,7 @@ async fn agent(call: Call, params: AgentParams) -> Result<Value, WireError> {
     let accepted = intake::accept_client(directory, call.scope(), &key, &params.idempotency_key, message).await?;
     let (Accepted::Started { run_id, session_key }
     | Accepted::InFlight { run_id, session_key }
-    | Accepted::Ended {
-        run_id, session_key, ..
-    }) = accepted;
+    | Accepted::Ended { run_id, session_key, .. }) = accepted;
     call.answer_early(&json!({
         "runId": run_id, "sessionKey": session_key, "agentId": key::agent_of(&session_key),
         "status": "accepted", "acceptedAt": now_ms(),
@@ -120,15 +118,8 @@ struct WaitParams {
 
 async fn wait(call: Call, params: WaitParams) -> Result<Value, WireError> {
     filled("agent.wait", "runId", &params.run_id)?;
-    let timeout = params
-        .timeout_ms
-        .map_or(DEFAULT_WAIT, Duration::from_millis)
-        .min(LONGEST_RUN);
-    let ended = call
-        .state
-        .directory
-        .wait_run(call.scope(), &params.run_id, timeout)
-        .await?;
+    let timeout = params.timeout_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_RUN);
+    let ended = call.state.directory.wait_run(call.scope(), &params.run_id, timeout).await?;
     Ok(match ended {
         None => json!({"runId": params.run_id, "status": "timeout"}),
         Some(ended) => without_nulls(json!({
@@ -141,15 +132,6 @@ async fn wait(call: Call, params: WaitParams) -> Result<Value, WireError> {
 }
 
 fn failure(ended: &RunEnded) -> String {
-    let fallback = || {
-        format!(
-            "the run was {}",
-            if ended.status == "error" {
-                "not finished"
-            } else {
-                &ended.status
-            }
-        )
-    };
+    let fallback = || format!("the run was {}", if ended.status == "error" { "not finished" } else { &ended.status });
     ended.error.clone().unwrap_or_else(fallback)
 }

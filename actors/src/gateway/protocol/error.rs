@@ -86,10 +86,7 @@ impl From<Error> for WireError {
             return Self::internal(&error);
         }
         if matches!(code, Code::Unavailable) {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "storage refused a gateway call"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "storage refused a gateway call");
         }
         if let Error::Forbidden(message) = &error
             && let Some(scope) = message.strip_prefix("missing scope: ")
