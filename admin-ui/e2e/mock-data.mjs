@@ -219,13 +219,13 @@ function fill(data, now, messages) {
     { id: 7, conversation: 'slack · #support', state: 'unknown', error: null, createdAt: now - 2 * HOUR },
     { id: 8, conversation: 'telegram · Marie Curie', state: 'failed', error: 'chat not found', createdAt: now - 3 * HOUR },
   );
-  const audit = (seq, action, actor, target, detail) => ({ id: seq, seq, at: now - (60 - seq) * MINUTE, action, actor, target, detail });
+  const audit = (seq, action, actor, target, detail) => ({ seq, at: now - (60 - seq) * MINUTE, action, actor, target, detail });
   data.audit.push(
-    audit(59, 'session.sign_in', 'ada@acme.test', null, { method: 'link' }),
-    audit(58, 'provider.key_set', 'ada@acme.test', 'openai', null),
-    audit(57, 'channel.connected', 'grace@acme.test', 'slack/support', null),
-    audit(51, 'device.approved', 'ada@acme.test', 'd0597d8badf4', { role: 'node' }),
-    audit(40, 'tenant.created', null, 'acme', null),
+    audit(59, 'session.sign_in', 'u1', '', { method: 'link' }),
+    audit(58, 'provider.key_set', 'u1', 'openai', {}),
+    audit(57, 'channel.connected', 'u2', 'slack/support', {}),
+    audit(51, 'device.approved', 'u1', 'd0597d8badf4', { role: 'node' }),
+    audit(40, 'tenant.created', 'cli', 'acme', {}),
   );
   data.transcripts = {
     'agent:main:main': mainTranscript(now, messages),

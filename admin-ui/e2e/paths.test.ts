@@ -209,6 +209,8 @@ describe.each([
       await page.locator('main h1, main claw-empty').first().waitFor();
       await page.waitForTimeout(300);
       for (const violation of await violations()) found.push(`${path} ${violation}`);
+      const overflow = await page.locator('main').evaluate((main) => main.scrollWidth - main.clientWidth);
+      if (overflow > 0) found.push(`${path} is ${overflow} px too wide`);
     }
     expect(found).toEqual([]);
   });

@@ -14,8 +14,9 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
 use super::{tls, wire};
+use claw_actors::gateway::{GatewaySettings, GatewayState};
+
 use crate::http;
-use crate::http::gateway_socket::GatewayState;
 use crate::http::health;
 use crate::http::state::AppState;
 use crate::settings::Settings;
@@ -69,10 +70,11 @@ pub(super) fn serve(
 ) -> anyhow::Result<Vec<ServerHandle>> {
     telemetry::metrics();
     let limits = settings.http.clone();
-    let gateway = Data::new(GatewayState {
-        services: state.services.clone(),
-        directory: state.directory.clone(),
-    });
+    let gateway = Data::new(GatewayState::new(
+        state.services.clone(),
+        state.directory.clone(),
+        GatewaySettings { allowed_origins: settings.gateway.allowed_origins.clone() },
+    ));
     let user_timeout = Duration::from_secs(limits.tcp_user_timeout_secs);
     let mut server = HttpServer::new(move || {
         App::new()

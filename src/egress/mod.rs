@@ -65,7 +65,7 @@ impl EgressSettings {
     pub fn parse_rule(rule: &str) -> Result<(IpNet, u16), String> {
         let malformed = || format!("`{rule}` is not `cidr:port`, e.g. `10.1.0.0/16:443` or `[fd00::/8]:*`");
         let (net, port) = rule.trim().rsplit_once(':').ok_or_else(malformed)?;
-        let net = net.trim_start_matches('[').trim_end_matches(']');
+        let net = net.replace(['[', ']'], "");
         let net = match net.parse::<IpNet>() {
             Ok(net) => net,
             Err(_) => net.parse::<IpAddr>().map(IpNet::from).map_err(|_| malformed())?,

@@ -69,6 +69,10 @@ fn rules_parse() {
         Ok(("fd00::/8".parse().unwrap(), ANY_PORT))
     );
     assert_eq!(
+        EgressSettings::parse_rule("[::1]/128:*"),
+        Ok(("::1/128".parse().unwrap(), ANY_PORT))
+    );
+    assert_eq!(
         EgressSettings::parse_rule("127.0.0.1:9000"),
         Ok(("127.0.0.1/32".parse().unwrap(), 9000))
     );

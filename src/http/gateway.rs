@@ -5,11 +5,12 @@ use actix_web::http::header::{HeaderMap, UPGRADE};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use claw_actors::config::identity::{Identity, Tenant};
+use claw_actors::gateway::{ClientFacts, GatewayState};
 use serde_json::json;
 
 use super::auth::{cookie, csrf};
 use super::client::Client;
-use super::gateway_socket::{self, ClientFacts, GatewayState};
+use super::gateway_socket;
 use super::state::AppState;
 use super::tenant;
 use crate::error::{ApiError, ApiResult};
@@ -29,12 +30,17 @@ pub(crate) async fn socket(
     let tenant = tenant::of(&request, &state).await?;
     let client = state.client(&request);
     let identity = identity(&request, &state, &tenant, &client).await?;
-    let loopback_host = tenant::authority(&request).is_some_and(tenant::is_loopback);
+    let origin = csrf::origin(&request).map(str::to_owned);
+    let own = origin.as_deref().filter(|origin| csrf::is_own(origin, &request, &state, &tenant, &client));
     let facts = ClientFacts {
+        peer_loopback: client.loopback_peer,
+        host_loopback: tenant::authority(&request).is_some_and(tenant::is_loopback),
+        forwarded: client.forwarded,
+        own_origin: own.unwrap_or_default().to_owned(),
+        origin,
         address: client.network(),
-        local: client.loopback_peer && loopback_host && !client.forwarded,
     };
-    gateway_socket::upgrade(&request, payload, &gateway, tenant, facts, identity).await
+    Ok(gateway_socket::upgrade(&request, payload, &gateway, tenant, facts, identity))
 }
 
 /// A one-paste join payload. There is none yet, so every code is spent.

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture, fut,
-};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture, fut};
 use actix_http::ws::{Codec, Item};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONNECTION, UPGRADE};
@@ -29,7 +27,7 @@ use tokio_util::codec::Decoder;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Answers the upgrade and starts the connection on this worker. Tenant, address and cookie were resolved before.
-pub fn upgrade(
+pub(crate) fn upgrade(
     request: &HttpRequest,
     payload: web::Payload,
     state: &GatewayState,
@@ -48,7 +46,9 @@ pub fn upgrade(
         Err(error) => return error.error_response(),
     };
     let Some(place) = state.limiter.unproven(&tenant.id, client.address) else {
-        return HttpResponse::TooManyRequests().insert_header(("Retry-After", "15")).finish();
+        return HttpResponse::TooManyRequests()
+            .insert_header(("Retry-After", "15"))
+            .finish();
     };
     let newcomer = Newcomer {
         tenant,
@@ -134,7 +134,11 @@ impl NodeSocket {
     }
 
     fn too_large(&mut self) {
-        let reason = if self.max_frame.get() == PREAUTH_FRAME { "preauth payload too large" } else { "payload too large" };
+        let reason = if self.max_frame.get() == PREAUTH_FRAME {
+            "preauth payload too large"
+        } else {
+            "payload too large"
+        };
         self.violation(1009, reason);
     }
 
@@ -145,7 +149,10 @@ impl NodeSocket {
 
     fn tell(&self, note: FromSocket) {
         if let Some(connection) = &self.connection {
-            #[expect(clippy::disallowed_methods, reason = "a note that ends the connection: at most two per socket")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a note that ends the connection: at most two per socket"
+            )]
             connection.do_send(note);
         }
     }

@@ -78,22 +78,24 @@ impl ConfigService {
         let token = tokens::find(&*tx, scope, &claim.device_id, &claim.role).await?;
         tx.commit().await?;
         let reason = match (&device, token) {
-            (Some(device), Some(token)) if token.revoked_at.is_none() => {
-                match shortfall(claim, device, &token) {
-                    Some(reason) => reason,
-                    None => {
-                        return Ok(Pairing::Paired(Paired {
-                            scopes: strings(&token.scopes),
-                            token: self.device_token(scope, &token.device_id, &token.role, token.generation).await?,
-                            issued_at: token.rotated_at.unwrap_or(token.created_at),
-                        }));
-                    }
+            (Some(device), Some(token)) if token.revoked_at.is_none() => match shortfall(claim, device, &token) {
+                Some(reason) => reason,
+                None => {
+                    return Ok(Pairing::Paired(Paired {
+                        scopes: strings(&token.scopes),
+                        token: self
+                            .device_token(scope, &token.device_id, &token.role, token.generation)
+                            .await?,
+                        issued_at: token.rotated_at.unwrap_or(token.created_at),
+                    }));
                 }
-            }
+            },
             (Some(_), _) => "role-upgrade",
             (None, _) => "not-paired",
         };
-        self.request_pairing(scope, claim, device.as_ref(), reason).await.map(Pairing::Required)
+        self.request_pairing(scope, claim, device.as_ref(), reason)
+            .await
+            .map(Pairing::Required)
     }
 
     async fn request_pairing(
@@ -233,8 +235,13 @@ impl ConfigService {
             .await?;
         let tokens = tokens::of_device(&*tx, scope, &device.id).await?;
         self.changed(tx).await?;
-        self.audit_device(scope, "device.approve", &device.id, json!({"roles": roles, "scopes": wanted}))
-            .await?;
+        self.audit_device(
+            scope,
+            "device.approve",
+            &device.id,
+            json!({"roles": roles, "scopes": wanted}),
+        )
+        .await?;
         Ok(json!({"requestId": request_id, "device": device_view(&device, &tokens)}))
     }
 
@@ -247,7 +254,8 @@ impl ConfigService {
             .exec(&*tx)
             .await?;
         tx.commit().await?;
-        self.audit_device(scope, "device.reject", &request.device_id, Value::Null).await?;
+        self.audit_device(scope, "device.reject", &request.device_id, Value::Null)
+            .await?;
         Ok(request.device_id)
     }
 
@@ -266,7 +274,8 @@ impl ConfigService {
         }
         self.changed(tx).await?;
         if found {
-            self.audit_device(scope, "device.remove", device_id, Value::Null).await?;
+            self.audit_device(scope, "device.remove", device_id, Value::Null)
+                .await?;
         }
         Ok(found)
     }
@@ -275,7 +284,9 @@ impl ConfigService {
     pub async fn rename_device(&self, scope: &Scope, device_id: &str, label: &str) -> Result<bool> {
         let label = label.trim();
         if label.chars().count() > LONGEST_LABEL {
-            return Err(Error::invalid(format!("a label has at most {LONGEST_LABEL} characters")));
+            return Err(Error::invalid(format!(
+                "a label has at most {LONGEST_LABEL} characters"
+            )));
         }
         let label = (!label.is_empty()).then(|| label.to_owned());
         let tx = self.db.write(scope).await?;
@@ -310,7 +321,11 @@ impl ConfigService {
         let paired: Vec<Value> = devices
             .iter()
             .map(|device| {
-                let tokens: Vec<_> = all_tokens.iter().filter(|token| token.device_id == device.id).cloned().collect();
+                let tokens: Vec<_> = all_tokens
+                    .iter()
+                    .filter(|token| token.device_id == device.id)
+                    .cloned()
+                    .collect();
                 let mut view = device_view(device, &tokens);
                 view["connected"] = json!(connected.contains(&device.id));
                 if let Some(surface) = surfaces.iter().find(|surface| surface.node_id == device.id) {
@@ -323,12 +338,19 @@ impl ConfigService {
     }
 
     pub(super) async fn audit_device(&self, scope: &Scope, action: &str, device_id: &str, detail: Value) -> Result<()> {
-        self.audit(scope.tenant_scope(), self.actor_or(scope), action, device_id, detail).await
+        self.audit(scope.tenant_scope(), self.actor_or(scope), action, device_id, detail)
+            .await
     }
 }
 
 /// Records that a device came (part of a group commit).
-pub async fn note_connected(tx: &impl ConnectionTrait, scope: &Scope, device_id: &str, role: &str, now: i64) -> Result<()> {
+pub async fn note_connected(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    device_id: &str,
+    role: &str,
+    now: i64,
+) -> Result<()> {
     device::Entity::update_owned(scope)
         .filter(device::Column::Id.eq(device_id))
         .col_expr(device::Column::LastSeenAt, now.into())
@@ -358,11 +380,17 @@ fn shortfall(claim: &DeviceClaim, device: &device::Model, token: &device_token::
 }
 
 async fn find_device(tx: &impl ConnectionTrait, scope: &Scope, id: &str) -> Result<Option<device::Model>> {
-    Ok(device::Entity::owned_by(scope).filter(device::Column::Id.eq(id)).one(tx).await?)
+    Ok(device::Entity::owned_by(scope)
+        .filter(device::Column::Id.eq(id))
+        .one(tx)
+        .await?)
 }
 
 async fn delete_device(tx: &impl ConnectionTrait, scope: &Scope, id: &str) -> Result<()> {
-    device::Entity::delete_owned(scope).filter(device::Column::Id.eq(id)).exec(tx).await?;
+    device::Entity::delete_owned(scope)
+        .filter(device::Column::Id.eq(id))
+        .exec(tx)
+        .await?;
     Ok(())
 }
 

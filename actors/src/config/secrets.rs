@@ -210,7 +210,11 @@ mod tests {
 
         // A row copied to another tenant does not open there.
         let tx = server.db.read(&acme).await.expect("begins");
-        let row = secret::Entity::of_tenant(&acme).one(&*tx).await.expect("reads").expect("is there");
+        let row = secret::Entity::of_tenant(&acme)
+            .one(&*tx)
+            .await
+            .expect("reads")
+            .expect("is there");
         drop(tx);
         let tx = server.db.write(&evil).await.expect("begins");
         assert_eq!(row.version, 2);

@@ -50,7 +50,9 @@ pub(crate) async fn start() -> Server {
 
 async fn fresh_postgres(server: &str) -> String {
     let name = format!("claw_{}", claw_entities::new_id());
-    let admin = sea_orm::Database::connect(format!("{server}/postgres")).await.expect("connects");
+    let admin = sea_orm::Database::connect(format!("{server}/postgres"))
+        .await
+        .expect("connects");
     let create = format!("CREATE DATABASE {name}");
     admin.execute_unprepared(&create).await.expect("creates a database");
     admin.close().await.expect("closes");

@@ -197,7 +197,11 @@ impl NodeConnection {
     }
 
     fn refuse(&mut self, id: &str, refusal: &Refusal, ctx: &mut Context<Self>) {
-        let code = refusal.error.details.as_ref().and_then(|details| details["code"].as_str());
+        let code = refusal
+            .error
+            .details
+            .as_ref()
+            .and_then(|details| details["code"].as_str());
         tracing::debug!(conn.id = %self.conn_id, code = code.unwrap_or(refusal.error.code), "connect refused");
         self.write(response_error(id, &refusal.error), ctx);
         self.close(refusal.close_code, &refusal.close_reason, ctx);

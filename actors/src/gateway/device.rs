@@ -268,7 +268,10 @@ mod tests {
         assert_eq!(public_key(&STANDARD.encode(&raw)), Some(raw.clone()));
         let mut spki = vec![0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
         spki.extend_from_slice(&raw);
-        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(spki));
+        let pem = format!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+            STANDARD.encode(spki)
+        );
         assert_eq!(public_key(&pem), Some(raw));
         assert_eq!(public_key("not a key!"), None);
     }

@@ -116,7 +116,9 @@ pub fn allowed(info: &ConnectionInfo, event: &Event) -> bool {
     }
     match row.audience {
         Audience::Everyone => true,
-        Audience::Scope(scope) => scopes::holds(&info.scopes, scope) && (!event.tool_stream || has_cap(info, "tool-events")),
+        Audience::Scope(scope) => {
+            scopes::holds(&info.scopes, scope) && (!event.tool_stream || has_cap(info, "tool-events"))
+        }
         Audience::Approvers => scopes::holds(&info.scopes, scopes::APPROVALS) && shows_approvals(info),
     }
 }
@@ -184,8 +186,14 @@ mod tests {
         let node = testing::node("n1");
         assert!(check(&node, "tick") && check(&node, "voicewake.changed"));
         assert!(!check(&node, "chat") && !check(&node, "node.pair.resolved"));
-        assert!(allowed(&node, &Event::new("node.pair.resolved", &json!({})).for_device("n1")));
-        assert!(!allowed(&node, &Event::new("node.pair.resolved", &json!({})).for_device("n2")));
+        assert!(allowed(
+            &node,
+            &Event::new("node.pair.resolved", &json!({})).for_device("n1")
+        ));
+        assert!(!allowed(
+            &node,
+            &Event::new("node.pair.resolved", &json!({})).for_device("n2")
+        ));
     }
 
     #[test]

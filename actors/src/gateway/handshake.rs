@@ -149,7 +149,11 @@ pub async fn admit(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<Ad
             Err(pairing_required(&claim, &required))
         }
         Pairing::Paired(paired) => {
-            let granted = if node { Vec::new() } else { scopes::intersect(&granted, &paired.scopes) };
+            let granted = if node {
+                Vec::new()
+            } else {
+                scopes::intersect(&granted, &paired.scopes)
+            };
             Ok(Admitted {
                 info: describe(entrance, params, Some(device_id), granted),
                 identity: proof.identity,

@@ -14,9 +14,9 @@ use super::protocol::hello::{Auth, Features, HelloOk, Policy, Server, SessionDef
 use super::protocol::{PROTOCOL, event_frame, response_ok};
 use super::{GatewayState, events, methods};
 use crate::clock::now_ms;
+use crate::config::devices;
 use crate::config::devices::surface::SurfaceClaim;
 use crate::config::identity::Identity;
-use crate::config::devices;
 use crate::error::Result;
 
 /// A connection that joined its user, with the frames that say so.
@@ -78,7 +78,11 @@ pub(super) async fn welcome(
         });
     }
     let settings = state.services.config.settings(&scope).await?;
-    let health = if info.node { json!({}) } else { methods::health::outline(&settings) };
+    let health = if info.node {
+        json!({})
+    } else {
+        methods::health::outline(&settings)
+    };
     let hello = HelloOk {
         kind: "hello-ok",
         protocol: PROTOCOL,
@@ -111,8 +115,14 @@ pub(super) async fn welcome(
     };
     let mut frames = vec![response_ok(request_id, &hello)];
     if info.node {
-        frames.push(direct("voicewake.changed", &json!({"triggers": methods::voicewake::TRIGGERS})));
-        frames.push(direct("voicewake.routing.changed", &json!({"config": methods::voicewake::routing()})));
+        frames.push(direct(
+            "voicewake.changed",
+            &json!({"triggers": methods::voicewake::TRIGGERS}),
+        ));
+        frames.push(direct(
+            "voicewake.routing.changed",
+            &json!({"config": methods::voicewake::routing()}),
+        ));
     }
     Ok(Welcome {
         identity: Arc::new(admitted.identity),
@@ -159,12 +169,18 @@ async fn declare(state: &GatewayState, scope: &Scope, info: &ConnectionInfo, par
 /// Writes a note through the group commit, in the background: nobody waits for it and losing one is harmless.
 fn note<F>(state: &GatewayState, scope: &Scope, work: F)
 where
-    F: for<'a> Fn(&'a sea_orm::DatabaseTransaction) -> futures::future::BoxFuture<'a, Result<()>> + Send + Sync + 'static,
+    F: for<'a> Fn(&'a sea_orm::DatabaseTransaction) -> futures::future::BoxFuture<'a, Result<()>>
+        + Send
+        + Sync
+        + 'static,
 {
     let (writer, scope) = (state.services.writer.clone(), scope.clone());
     state.services.io.spawn(async move {
         if let Err(error) = writer.run(&scope, work).await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a note about a device was not stored");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a note about a device was not stored"
+            );
         }
     });
 }

@@ -156,7 +156,10 @@ pub enum Outgoing {
     /// Frames of the client may be this many bytes from now on.
     MaxFrame(usize),
     /// Ends the socket with this code and reason.
-    Close { code: u16, reason: String },
+    Close {
+        code: u16,
+        reason: String,
+    },
 }
 
 /// A text frame on its way to the socket. Counts as buffered until it is dropped.

@@ -13,7 +13,7 @@ mod hello;
 pub mod idempotency;
 pub mod limiter;
 pub mod methods;
-pub(crate) mod outbox;
+mod outbox;
 pub mod rpc;
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ impl ClientFacts {
 
     /// A page of the tenant's own web interface.
     pub fn same_origin(&self) -> bool {
-        self.origin.as_deref() == Some(self.own_origin.as_str())
+        !self.own_origin.is_empty() && self.origin.as_deref() == Some(self.own_origin.as_str())
     }
 }
 

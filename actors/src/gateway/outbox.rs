@@ -9,7 +9,7 @@ use actix::dev::SendError;
 use super::messages::{Frame, Outgoing};
 
 /// Frames that may wait in the socket's mailbox.
-pub const FRAMES: usize = 512;
+pub(super) const FRAMES: usize = 512;
 
 /// The kept recipient of a socket.
 pub(super) struct Outbox {

@@ -131,18 +131,16 @@ impl Methods {
         F: Fn(Call, P) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, WireError>> + Send + 'static,
     {
-        let task: Task = Box::new(move |call, params| {
-            match parse_params::<P>(name, params.as_deref()) {
-                Ok(params) => {
-                    let result = handler(call, params);
-                    async move {
-                        let result = result.await?;
-                        serde_json::value::to_raw_value(&result).map_err(|error| WireError::internal(&error))
-                    }
-                    .boxed()
+        let task: Task = Box::new(move |call, params| match parse_params::<P>(name, params.as_deref()) {
+            Ok(params) => {
+                let result = handler(call, params);
+                async move {
+                    let result = result.await?;
+                    serde_json::value::to_raw_value(&result).map_err(|error| WireError::internal(&error))
                 }
-                Err(error) => futures::future::ready(Err(error)).boxed(),
+                .boxed()
             }
+            Err(error) => futures::future::ready(Err(error)).boxed(),
         });
         self.insert(name, access, Handler::Task(task))
     }
@@ -177,7 +175,11 @@ impl Methods {
 
     /// Name and access of every method, sorted: the surface that a test guards.
     pub fn surface(&self) -> Vec<(&'static str, Access)> {
-        let mut rows: Vec<_> = self.by_name.iter().map(|(name, method)| (*name, method.access)).collect();
+        let mut rows: Vec<_> = self
+            .by_name
+            .iter()
+            .map(|(name, method)| (*name, method.access))
+            .collect();
         rows.sort_unstable_by_key(|(name, _)| *name);
         rows
     }
@@ -208,7 +210,13 @@ impl Methods {
     }
 
     /// Is one more call of this method within the write limit.
-    pub(super) fn throttle(&self, state: &GatewayState, name: &'static str, scope: &Scope, device: &str) -> Result<(), WireError> {
+    pub(super) fn throttle(
+        &self,
+        state: &GatewayState,
+        name: &'static str,
+        scope: &Scope,
+        device: &str,
+    ) -> Result<(), WireError> {
         if !self.by_name.get(name).is_some_and(|method| method.write_limited) {
             return Ok(());
         }
@@ -246,9 +254,11 @@ impl Throttle {
             return Ok(());
         }
         let wait = Self::WINDOW.saturating_sub(now.duration_since(entry.0));
-        Err(WireError::unavailable(format!("too many {method} calls, try again later"))
-            .details(serde_json::json!({"method": method, "limit": Self::WRITES}))
-            .retry_after(wait))
+        Err(
+            WireError::unavailable(format!("too many {method} calls, try again later"))
+                .details(serde_json::json!({"method": method, "limit": Self::WRITES}))
+                .retry_after(wait),
+        )
     }
 }
 
@@ -288,7 +298,10 @@ mod tests {
         assert_eq!(parsed.expect("parses").session_key, "main");
         for empty in [None, Some(raw("null")), Some(raw("{}"))] {
             let error = parse_params::<Params>("chat.history", empty.as_deref()).expect_err("lacks the key");
-            assert_eq!(error.message, "invalid chat.history params: must have required property 'sessionKey'");
+            assert_eq!(
+                error.message,
+                "invalid chat.history params: must have required property 'sessionKey'"
+            );
         }
     }
 

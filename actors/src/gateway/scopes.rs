@@ -65,8 +65,14 @@ mod tests {
     #[test]
     fn intersections_never_grow() {
         let asked = list(&["admin", "read", "read", "pairing"]);
-        assert_eq!(intersect(&asked, &list(&["write", "pairing"])), list(&["read", "pairing"]));
+        assert_eq!(
+            intersect(&asked, &list(&["write", "pairing"])),
+            list(&["read", "pairing"])
+        );
         assert_eq!(intersect(&asked, &[]), Vec::<String>::new());
-        assert_eq!(union(&list(&["read"]), &list(&["read", "write"])), list(&["read", "write"]));
+        assert_eq!(
+            union(&list(&["read"]), &list(&["read", "write"])),
+            list(&["read", "write"])
+        );
     }
 }

@@ -62,7 +62,12 @@ pub(crate) async fn load(
         .await?;
     drop(tx);
     let settings = services.config.settings(scope).await?;
-    let facts = Facts { services, scope, session, settings: &settings };
+    let facts = Facts {
+        services,
+        scope,
+        session,
+        settings: &settings,
+    };
     let mut admitted = Vec::new();
     let mut orphans: BTreeMap<String, Vec<inbox::Model>> = BTreeMap::new();
     let more = rows.len() as u64 == PAGE;
@@ -108,7 +113,10 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
     let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {
         return Ok(skip(row.id, "dead", "it cannot be read"));
     };
-    let account = services.config.account(facts.scope.tenant(), &row.source, &row.account_id).await?;
+    let account = services
+        .config
+        .account(facts.scope.tenant(), &row.source, &row.account_id)
+        .await?;
     let Some(account) = account.filter(|account| account.enabled) else {
         return Ok(skip(row.id, "skipped", "the channel account is disabled or removed"));
     };
@@ -140,7 +148,14 @@ async fn gate(
         Verdict::Run { owner, .. } => {
             let previous_at = head.map(|head| head.updated_at);
             let item = to_item(facts, &row, !owner, previous_at, inbound);
-            Ok(command_or_turn(item, account.account.identity.get("username").and_then(serde_json::Value::as_str)))
+            Ok(command_or_turn(
+                item,
+                account
+                    .account
+                    .identity
+                    .get("username")
+                    .and_then(serde_json::Value::as_str),
+            ))
         }
         Verdict::Context => Ok(skip(row.id, "context", "not addressed to the bot")),
         Verdict::Skip(reason) => Ok(skip(row.id, "skipped", reason)),
@@ -148,7 +163,13 @@ async fn gate(
             let asked = facts
                 .services
                 .config
-                .ask_pairing(facts.scope, &row.source, &row.account_id, &inbound.sender.id, &inbound.sender.name)
+                .ask_pairing(
+                    facts.scope,
+                    &row.source,
+                    &row.account_id,
+                    &inbound.sender.id,
+                    &inbound.sender.name,
+                )
                 .await?;
             let notice = match asked {
                 PairingAsked::New(request) => Some((
@@ -178,20 +199,26 @@ async fn link(
     row: &inbox::Model,
     inbound: &Inbound,
 ) -> Result<Option<Admitted>> {
-    let proves = facts.services.ports.channel(&row.source).is_some_and(|channel| channel.manifest().proves_sender);
+    let proves = facts
+        .services
+        .ports
+        .channel(&row.source)
+        .is_some_and(|channel| channel.manifest().proves_sender);
     let direct = inbound.peer.kind == PeerKind::Direct;
-    if !proves
-        || !direct
-        || account.links.contains_key(&inbound.sender.id)
-        || !looks_like_link_code(&inbound.text)
-    {
+    if !proves || !direct || account.links.contains_key(&inbound.sender.id) || !looks_like_link_code(&inbound.text) {
         return Ok(None);
     }
     let code = Secret::from(inbound.text.trim());
     let user = facts
         .services
         .config
-        .redeem_link_code(facts.scope.tenant_scope(), &row.source, &row.account_id, &inbound.sender.id, &code)
+        .redeem_link_code(
+            facts.scope.tenant_scope(),
+            &row.source,
+            &row.account_id,
+            &inbound.sender.id,
+            &code,
+        )
         .await?;
     Ok(user.map(|_| Admitted::Settle {
         inbox_id: row.id.clone(),
@@ -209,7 +236,9 @@ async fn orphan(facts: &Facts<'_>, run_id: String, rows: Vec<inbox::Model>) -> R
     let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let attempts = rows.iter().map(|row| row.attempts).max().unwrap_or(0);
     let entry_id = rows.iter().find_map(|row| row.entry_id.clone());
-    let Some(last) = rows.last() else { return Ok(skip(String::new(), "dead", "it cannot be read")) };
+    let Some(last) = rows.last() else {
+        return Ok(skip(String::new(), "dead", "it cannot be read"));
+    };
     let Some(mut item) = item(facts, last).await? else {
         return Ok(skip(last.id.clone(), "dead", "it cannot be read"));
     };
@@ -221,7 +250,11 @@ async fn orphan(facts: &Facts<'_>, run_id: String, rows: Vec<inbox::Model>) -> R
         return Ok(Admitted::Interrupted(item));
     }
     let used_up = attempts >= facts.services.limits.attempts;
-    Ok(if used_up { Admitted::Dead(item) } else { Admitted::Resume(item) })
+    Ok(if used_up {
+        Admitted::Dead(item)
+    } else {
+        Admitted::Resume(item)
+    })
 }
 
 /// Had anything outside started: an external tool, or a piece of the reply on its way.
@@ -243,25 +276,53 @@ async fn touched(services: &Services, scope: &Scope, run_id: &str) -> Result<boo
 async fn item(facts: &Facts<'_>, row: &inbox::Model) -> Result<Option<Item>> {
     if facts.services.ports.channel(&row.source).is_none() {
         let message = serde_json::from_str::<ClientMessage>(&row.payload).ok();
-        return Ok(message
-            .map(|message| Item::from_client(row.id.clone(), row.event_key.clone(), row.received_at, message)));
+        return Ok(
+            message.map(|message| Item::from_client(row.id.clone(), row.event_key.clone(), row.received_at, message))
+        );
     }
-    let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else { return Ok(None) };
-    let account = facts.services.config.account(facts.scope.tenant(), &row.source, &row.account_id).await?;
+    let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {
+        return Ok(None);
+    };
+    let account = facts
+        .services
+        .config
+        .account(facts.scope.tenant(), &row.source, &row.account_id)
+        .await?;
     // A guest, unless a link says otherwise: the narrower reading.
     let guest = account.is_none_or(|account| !policy::speaker(&account, &inbound).is(facts.scope.user()));
     Ok(Some(to_item(facts, row, guest, None, inbound)))
 }
 
 fn to_item(facts: &Facts<'_>, row: &inbox::Model, guest: bool, previous_at: Option<i64>, inbound: Inbound) -> Item {
-    let label = facts.services.ports.channel(&row.source).map_or(row.source.as_str(), |channel| channel.manifest().label);
+    let label = facts
+        .services
+        .ports
+        .channel(&row.source)
+        .map_or(row.source.as_str(), |channel| channel.manifest().label);
     let zone = freshness::zone(facts.settings.time_zone.as_deref().unwrap_or("UTC"));
-    let prompt = envelope(&Header { channel: label, previous_at, zone }, &inbound);
-    let mut item =
-        Item::from_inbound(row.id.clone(), row.received_at, &row.source, &row.account_id, guest, prompt, inbound);
+    let prompt = envelope(
+        &Header {
+            channel: label,
+            previous_at,
+            zone,
+        },
+        &inbound,
+    );
+    let mut item = Item::from_inbound(
+        row.id.clone(),
+        row.received_at,
+        &row.source,
+        &row.account_id,
+        guest,
+        prompt,
+        inbound,
+    );
     if item.attachments.is_empty() {
         let settings = facts.settings;
-        let wait = settings.inbound_debounce_by_channel.get(&row.source).unwrap_or(&settings.inbound_debounce);
+        let wait = settings
+            .inbound_debounce_by_channel
+            .get(&row.source)
+            .unwrap_or(&settings.inbound_debounce);
         item.settle_ms = i64::try_from(wait.as_millis()).unwrap_or(0);
     }
     item

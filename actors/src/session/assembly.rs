@@ -119,12 +119,18 @@ impl Assembly {
         model: &ResolvedModel,
         tools: &[ToolSpec],
     ) -> Result<Self> {
-        let files = services.config.bootstrap_files(&context.scope, &context.agent_id).await?;
+        let files = services
+            .config
+            .bootstrap_files(&context.scope, &context.agent_id)
+            .await?;
         let last = context.turn.last();
         let owner = last.guest.is_empty();
         let agent = settings.agents.iter().find(|agent| agent.id == context.agent_id);
         let named = agent.and_then(|agent| agent.name.as_deref());
-        let channel = last.destination.as_ref().and_then(|to| services.ports.channel(&to.channel));
+        let channel = last
+            .destination
+            .as_ref()
+            .and_then(|to| services.ports.channel(&to.channel));
         let reference = format!("{}/{}", model.provider, model.model);
         let system = system_prompt(&PromptFacts {
             mode: Mode::Full,
@@ -146,7 +152,11 @@ impl Assembly {
             extra: last.options.extra_system_prompt.as_deref(),
         });
         let budget = budget(model.context_window, model.max_tokens, &system, tools);
-        Ok(Self { system, scope: context.scope.clone(), budget })
+        Ok(Self {
+            system,
+            scope: context.scope.clone(),
+            budget,
+        })
     }
 
     /// The history that fits, repaired for strict providers, images inline.
@@ -157,7 +167,11 @@ impl Assembly {
         model: &ResolvedModel,
     ) -> Result<Vec<Message>> {
         let branch = services.conversation.branch(&self.scope, head, self.budget).await?;
-        let target = Target { api: &model.api, provider: &model.provider, model: &model.model };
+        let target = Target {
+            api: &model.api,
+            provider: &model.provider,
+            model: &model.model,
+        };
         let mut messages = assemble(branch.entries, None, target, self.budget);
         blobs::hydrate(services, &self.scope, &mut messages, model.takes_images).await?;
         Ok(messages)

@@ -163,10 +163,9 @@ pub(crate) async fn carry_out(
             "Queue settings stored for this session.".to_owned()
         }
         // Handled by the session: they are more than a text.
-        Command::Queue(QueueCommand::Once { .. })
-        | Command::Stop(_)
-        | Command::New { .. }
-        | Command::Reset { .. } => String::new(),
+        Command::Queue(QueueCommand::Once { .. }) | Command::Stop(_) | Command::New { .. } | Command::Reset { .. } => {
+            String::new()
+        }
     })
 }
 

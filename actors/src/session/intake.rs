@@ -156,11 +156,20 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
         // A linked person's direct messages go to their own sessions; groups belong to the account's owner.
         let speaker = policy::speaker(account, &inbound);
         let user = speaker.session_user(account, inbound.peer.kind);
-        let standing = if speaker.is(user) { Standing::Owner } else { Standing::Guest };
+        let standing = if speaker.is(user) {
+            Standing::Owner
+        } else {
+            Standing::Guest
+        };
         let scope = Scope::vouch(tenant.clone(), user.clone());
         let settings = services.config.settings(&scope).await?;
-        let routed =
-            routing::route(&settings, &account.account.channel, &account.account.account_id, &inbound, standing);
+        let routed = routing::route(
+            &settings,
+            &account.account.channel,
+            &account.account.account_id,
+            &inbound,
+            standing,
+        );
         rows.push(NewInbox {
             id: new_id(),
             tenant: tenant.clone(),

@@ -58,7 +58,10 @@ impl Item {
                 to: to.peer.id.clone(),
                 thread: to.peer.thread.clone(),
             },
-            None => Route { channel: "webchat".to_owned(), ..Route::default() },
+            None => Route {
+                channel: "webchat".to_owned(),
+                ..Route::default()
+            },
         };
         queue::Item {
             inbox_id: self.inbox_ids.first().cloned().unwrap_or_default(),

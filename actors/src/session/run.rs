@@ -270,7 +270,10 @@ impl Work {
         let toolbox = Toolbox::new(&self.services, self.settings.clone(), owner);
         let specs = toolbox.specs();
         if let Err(refusal) = check_window(&model.model, model.context_window) {
-            return Ok(End::Failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
+            return Ok(End::Failed(plain_failure(
+                ErrorClass::ContextOverflow,
+                refusal.to_string(),
+            )));
         }
         let base = assembly::Assembly::new(&self.services, context, &self.settings, &model, &specs).await?;
         let mut messages = base.messages(&self.services, &self.head, &model).await?;
@@ -410,16 +413,26 @@ impl Work {
 
     /// The reply with the user's response prefix in front.
     fn prefixed(&self, text: &str, model: Option<&ResolvedModel>) -> String {
-        let Some(template) = self.settings.response_prefix.as_deref() else { return text.to_owned() };
-        let agent = self.settings.agents.iter().find(|agent| agent.id == self.authority.agent_id);
-        let identity = agent.and_then(|agent| agent.identity.get("name")).and_then(serde_json::Value::as_str);
+        let Some(template) = self.settings.response_prefix.as_deref() else {
+            return text.to_owned();
+        };
+        let agent = self
+            .settings
+            .agents
+            .iter()
+            .find(|agent| agent.id == self.authority.agent_id);
+        let identity = agent
+            .and_then(|agent| agent.identity.get("name"))
+            .and_then(serde_json::Value::as_str);
         let prefix = reply::response_prefix(
             template,
             &reply::PrefixFacts {
                 provider: model.map_or("", |model| model.provider.as_str()),
                 model: model.map_or("", |model| model.model.as_str()),
                 thinking_level: "off",
-                identity_name: identity.or(agent.and_then(|agent| agent.name.as_deref())).unwrap_or_default(),
+                identity_name: identity
+                    .or(agent.and_then(|agent| agent.name.as_deref()))
+                    .unwrap_or_default(),
             },
         );
         reply::with_prefix(prefix.as_deref(), text.to_owned())

@@ -368,7 +368,10 @@ pub(crate) async fn patch_entry(
                         entry.insert(name, value);
                     }
                 }
-                let changes = HeadChanges { entry: Some(Value::Object(entry)), ..HeadChanges::default() };
+                let changes = HeadChanges {
+                    entry: Some(Value::Object(entry)),
+                    ..HeadChanges::default()
+                };
                 transcript::save_head(tx, scope, &mut head, changes).await?;
                 Ok(())
             })

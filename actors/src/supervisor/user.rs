@@ -277,7 +277,9 @@ impl Handler<ToUser> for UserActor {
                 reason,
                 reply,
             } => {
-                let _ = self.connections.close_device(&device_id, role.as_deref(), code, &reason);
+                let _ = self
+                    .connections
+                    .close_device(&device_id, role.as_deref(), code, &reason);
                 let _ = reply.send(());
             }
             ToUser::Invoke { call, reply } => self.invoke(context, call, reply),

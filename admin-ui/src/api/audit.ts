@@ -1,20 +1,20 @@
-/** The tenant's audit log, newest first. */
+/** The tenant's audit log, newest first. Pages go by `seq`. */
 import { request } from './http.ts';
 
 export interface AuditEntry {
-  id: string | number;
+  /** From 1, without holes. */
+  seq: number;
   /** Epoch milliseconds. */
   at: number;
   action: string;
+  /** User id, `system` or `cli`. */
   actor: string | null;
   target: string | null;
   detail: string | null;
-  /** Position to continue from. */
-  cursor: string;
 }
 
-export async function listAudit(before?: string, signal?: AbortSignal): Promise<AuditEntry[]> {
-  const query = before === undefined ? '' : `?before=${encodeURIComponent(before)}`;
+export async function listAudit(before?: number, signal?: AbortSignal): Promise<AuditEntry[]> {
+  const query = before === undefined ? '' : `?before=${before}`;
   const body = await request<{ entries: Record<string, unknown>[] }>(
     'GET',
     `/api/audit${query}`,
@@ -24,15 +24,13 @@ export async function listAudit(before?: string, signal?: AbortSignal): Promise<
 }
 
 function toEntry(row: Record<string, unknown>): AuditEntry {
-  const id = row['id'] ?? row['seq'] ?? row['createdAt'];
   return {
-    id: typeof id === 'number' ? id : show(id) ?? '',
-    at: Number(row['at'] ?? row['createdAt'] ?? row['ts'] ?? 0),
-    action: show(row['action'] ?? row['event'] ?? row['kind']) ?? '',
-    actor: show(row['actorEmail'] ?? row['actor'] ?? row['userId']),
-    target: show(row['target'] ?? row['subject']),
-    detail: show(row['detail'] ?? row['details'] ?? row['data']),
-    cursor: show(row['seq'] ?? row['id']) ?? '',
+    seq: Number(row['seq'] ?? 0),
+    at: Number(row['at'] ?? 0),
+    action: show(row['action']) ?? '',
+    actor: show(row['actor']),
+    target: show(row['target']),
+    detail: show(row['detail']),
   };
 }
 
@@ -40,5 +38,6 @@ function show(value: unknown): string | null {
   if (value === undefined || value === null || value === '') return null;
   if (typeof value === 'string') return value;
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
-  return JSON.stringify(value);
+  const text = JSON.stringify(value);
+  return text === '{}' ? null : text;
 }

@@ -6,11 +6,12 @@ const BUILT_IN_API = 'demo-echo';
 
 export interface ProviderModel {
   id: string;
-  name: string;
-  contextWindow: number;
-  maxTokens: number;
-  input: string[];
-  reasoning: boolean;
+  name?: string;
+  /** Tokens; absent: the server's default. */
+  contextWindow?: number;
+  maxTokens?: number;
+  input?: string[];
+  reasoning?: boolean;
 }
 
 export interface Provider {

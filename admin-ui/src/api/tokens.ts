@@ -4,7 +4,8 @@ import { request, segment } from './http.ts';
 export interface Token {
   id: string;
   name: string;
-  scopes: string[];
+  /** Absent: all that its owner may do. */
+  scopes?: string[] | null;
   createdAt: number;
   lastUsedAt?: number | null;
 }

@@ -166,7 +166,7 @@ export class ClawNav extends LitElement {
       </nav>
       <footer>
         <div class="person">
-          <span class="grow truncate small-text" title=${user.email}>${user.name ?? user.email}</span>
+          <span class="grow truncate small-text" title=${user.email}>${user.name || user.email}</span>
           <button
             class="btn ghost icon small"
             type="button"

@@ -184,7 +184,23 @@ export const en = {
     disconnect: 'Disconnect',
     disconnectConfirm: (label: string) =>
       `Disconnect ${label}? Its credentials are deleted, and people can no longer write to this bot.`,
+    direct: 'Direct messages from',
+    directPolicies: {
+      pairing: 'People I approve',
+      allowlist: 'Only the people listed here',
+      open: 'Everyone',
+      disabled: 'Nobody',
+    },
+    group: 'Groups',
+    groupPolicies: {
+      allowlist: 'Only groups in the configuration',
+      open: 'Every group the bot is in',
+      disabled: 'Never',
+    },
+    allowFrom: 'Always allowed',
+    allowFromHelp: 'Sender ids of the platform, separated by commas or lines.',
     status: {
+      disconnected: 'not connected',
       ok: 'connected',
       connected: 'connected',
       running: 'connected',
@@ -268,6 +284,7 @@ export const en = {
     modelName: 'Display name',
     contextWindow: 'Context tokens',
     maxTokens: 'Max output tokens',
+    automatic: 'automatic',
     images: 'Reads images',
     reasoning: 'Reasoning',
     addModel: 'Add model',

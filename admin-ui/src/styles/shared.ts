@@ -108,6 +108,8 @@ export const sharedStyles = css`
 
   .field {
     display: grid;
+    grid-template-columns: minmax(0, 1fr);
+    align-content: start;
     gap: 4px;
   }
   .field > label,
@@ -162,9 +164,9 @@ export const sharedStyles = css`
     margin: 0;
     accent-color: var(--claw-accent-fill);
   }
-  form.stack,
   .stack {
     display: grid;
+    grid-template-columns: minmax(0, 1fr);
     gap: 16px;
   }
   .row {

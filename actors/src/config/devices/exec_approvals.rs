@@ -25,7 +25,9 @@ impl ConfigService {
     /// Replaces the file if `base_hash` is still its hash. A first file needs none.
     pub async fn put_exec_approvals(&self, scope: &Scope, file: Value, base_hash: Option<&str>) -> Result<Value> {
         if file.get("version").and_then(Value::as_u64) != Some(1) {
-            return Err(Error::invalid("invalid exec.approvals.set params: at /file/version: must be 1"));
+            return Err(Error::invalid(
+                "invalid exec.approvals.set params: at /file/version: must be 1",
+            ));
         }
         if file.to_string().len() > LARGEST {
             return Err(Error::TooLarge("the exec approvals file is too large".to_owned()));
@@ -55,7 +57,8 @@ impl ConfigService {
         .exec_without_returning(&*tx)
         .await?;
         tx.commit().await?;
-        self.audit_device(scope, "exec_approvals.set", scope.user().as_str(), Value::Null).await?;
+        self.audit_device(scope, "exec_approvals.set", scope.user().as_str(), Value::Null)
+            .await?;
         Ok(view(Some(file)))
     }
 }

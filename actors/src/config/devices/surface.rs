@@ -40,12 +40,16 @@ impl Node {
 
     /// Approved commands; empty until somebody approved.
     pub fn commands(&self) -> Vec<String> {
-        self.approved().map(|surface| strings(&surface.commands)).unwrap_or_default()
+        self.approved()
+            .map(|surface| strings(&surface.commands))
+            .unwrap_or_default()
     }
 
     /// Approved capability groups.
     pub fn caps(&self) -> Vec<String> {
-        self.approved().map(|surface| strings(&surface.caps)).unwrap_or_default()
+        self.approved()
+            .map(|surface| strings(&surface.caps))
+            .unwrap_or_default()
     }
 
     /// The pending request's id, if a declaration waits.
@@ -71,7 +75,10 @@ pub fn withheld(command: &str) -> bool {
         "sms.send",
         "sms.search",
     ];
-    EXACT.contains(&command) || ["file.", "dir.", "workspace."].iter().any(|prefix| command.starts_with(prefix))
+    EXACT.contains(&command)
+        || ["file.", "dir.", "workspace."]
+            .iter()
+            .any(|prefix| command.starts_with(prefix))
 }
 
 /// What an approver of these commands must hold.
@@ -220,7 +227,8 @@ impl ConfigService {
         let node_id = row.node_id.clone();
         replace(&*tx, scope, row).await?;
         tx.commit().await?;
-        self.audit_device(scope, "node.approve", &node_id, json!({"commands": commands})).await?;
+        self.audit_device(scope, "node.approve", &node_id, json!({"commands": commands}))
+            .await?;
         Ok(node_id)
     }
 

@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claw_entities::{TenantOwned, UserOwned};
 use claw_entities::{Scope, TenantScope, device_token};
+use claw_entities::{TenantOwned, UserOwned};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::json;
 
@@ -94,7 +94,8 @@ impl ConfigService {
             .exec(&*tx)
             .await?;
         self.changed(tx).await?;
-        self.audit_device(scope, "device.token.rotate", device_id, json!({"role": role})).await?;
+        self.audit_device(scope, "device.token.rotate", device_id, json!({"role": role}))
+            .await?;
         Ok(Rotated {
             token,
             scopes: granted,
@@ -114,11 +115,18 @@ impl ConfigService {
             .exec(&*tx)
             .await?;
         self.changed(tx).await?;
-        self.audit_device(scope, "device.token.revoke", device_id, json!({"role": role})).await?;
+        self.audit_device(scope, "device.token.revoke", device_id, json!({"role": role}))
+            .await?;
         Ok(now)
     }
 
-    pub(super) async fn device_token(&self, scope: &Scope, device_id: &str, role: &str, generation: i32) -> Result<Secret> {
+    pub(super) async fn device_token(
+        &self,
+        scope: &Scope,
+        device_id: &str,
+        role: &str,
+        generation: i32,
+    ) -> Result<Secret> {
         let key = self.device_token_key(scope).await?;
         Ok(derive(&key, scope, device_id, role, generation))
     }

@@ -281,7 +281,10 @@ mod tests {
         config.create_api_token(&acme, "t", None).await.expect("a token");
         config.delete_tenant("acme").await.expect("deletes");
         assert_eq!(config.list_users(&beta).await.expect("lists").len(), 1);
-        assert!(matches!(config.delete_tenant("acme").await, Err(Error::NotFound { .. })));
+        assert!(matches!(
+            config.delete_tenant("acme").await,
+            Err(Error::NotFound { .. })
+        ));
         if server.db.backend() != DbBackend::Sqlite {
             return;
         }

@@ -118,7 +118,10 @@ impl Live {
         match local {
             Local::InvokeResult => {
                 let result: InvokeResultParams = parse_params(method, params)?;
-                let known = self.invokes.get(&result.id).is_some_and(|pending| pending.node_id == result.node_id);
+                let known = self
+                    .invokes
+                    .get(&result.id)
+                    .is_some_and(|pending| pending.node_id == result.node_id);
                 let Some(pending) = known.then(|| self.invokes.remove(&result.id)).flatten() else {
                     return Ok(json!({"ok": true, "ignored": true}));
                 };
@@ -128,7 +131,11 @@ impl Live {
             Local::InvokeProgress => {
                 let progress: ProgressParams = parse_params(method, params)?;
                 let known = self.invokes.contains_key(&progress.invoke_id);
-                Ok(if known { json!({"ok": true}) } else { json!({"ok": true, "ignored": true}) })
+                Ok(if known {
+                    json!({"ok": true})
+                } else {
+                    json!({"ok": true, "ignored": true})
+                })
             }
             Local::SubscribeSessions => {
                 self.all_sessions = true;
@@ -141,7 +148,9 @@ impl Live {
             Local::SubscribeMessages => {
                 let key = self.key(method, params)?;
                 if self.followed.len() >= FOLLOWED && !self.followed.contains(&key) {
-                    return Err(WireError::invalid(format!("a connection follows at most {FOLLOWED} sessions")));
+                    return Err(WireError::invalid(format!(
+                        "a connection follows at most {FOLLOWED} sessions"
+                    )));
                 }
                 self.followed.insert(key.clone());
                 Ok(json!({"subscribed": true, "key": key}))
@@ -198,10 +207,15 @@ struct InvokeErrorParams {
 impl InvokeResultParams {
     fn into_answer(self) -> InvokeAnswer {
         if self.ok {
-            let payload_json = self.payload_json.or_else(|| self.payload.map(|payload| payload.to_string()));
+            let payload_json = self
+                .payload_json
+                .or_else(|| self.payload.map(|payload| payload.to_string()));
             return InvokeAnswer::Ok { payload_json };
         }
-        let error = self.error.unwrap_or(InvokeErrorParams { code: None, message: None });
+        let error = self.error.unwrap_or(InvokeErrorParams {
+            code: None,
+            message: None,
+        });
         InvokeAnswer::Failed {
             code: error.code,
             message: error.message.unwrap_or_else(|| "node command failed".to_owned()),
@@ -273,7 +287,9 @@ impl NodeConnection {
             live.seq
         });
         let droppable = event.droppable || events::find(event.name).is_some_and(|row| row.droppable);
-        let sent = self.outbox.text(event_frame(event.name, &event.payload, seq, event.state_version));
+        let sent = self
+            .outbox
+            .text(event_frame(event.name, &event.payload, seq, event.state_version));
         if sent == Sent::Full && droppable {
             // The number is used up: the client sees the gap and refetches.
             metrics::counter!("claw_gateway_events_dropped").increment(1);

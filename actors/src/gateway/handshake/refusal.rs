@@ -62,9 +62,11 @@ pub(super) fn protocol_mismatch(lowest: u32, highest: u32) -> Refusal {
 }
 
 pub(super) fn origin_not_allowed() -> Refusal {
-    WireError::invalid("origin not allowed (open the page of this workspace, or list the origin in gateway.allowed_origins)")
-        .details(json!({"code": "CONTROL_UI_ORIGIN_NOT_ALLOWED", "reason": "origin missing or invalid"}))
-        .into()
+    WireError::invalid(
+        "origin not allowed (open the page of this workspace, or list the origin in gateway.allowed_origins)",
+    )
+    .details(json!({"code": "CONTROL_UI_ORIGIN_NOT_ALLOWED", "reason": "origin missing or invalid"}))
+    .into()
 }
 
 pub(super) fn device_required(browser: bool) -> Refusal {
@@ -104,7 +106,9 @@ pub(super) fn pairing_required(claim: &DeviceClaim, required: &PairingRequired) 
         }
     }
     let close_reason = format!("{message} (requestId: {})", required.request_id);
-    let error = WireError::new("NOT_PAIRED", message).details(details).retry_after(LOOK_AGAIN);
+    let error = WireError::new("NOT_PAIRED", message)
+        .details(details)
+        .retry_after(LOOK_AGAIN);
     Refusal {
         close_reason,
         ..Refusal::from(error)

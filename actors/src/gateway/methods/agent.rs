@@ -6,14 +6,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::chat::{self, AttachmentParams};
-use super::filled;
+use super::{agent_of, filled};
 use crate::clock::now_ms;
 use crate::config::devices::without_nulls;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, WRITE};
 use crate::session::intake::{self, Accepted, ClientMessage};
-use crate::session::key;
 use crate::supervisor::directory::RunEnded;
 
 /// How long the second answer of `agent` is waited for.
@@ -74,9 +73,11 @@ async fn agent(call: Call, params: AgentParams) -> Result<Value, WireError> {
     let accepted = intake::accept_client(directory, call.scope(), &key, &params.idempotency_key, message).await?;
     let (Accepted::Started { run_id, session_key }
     | Accepted::InFlight { run_id, session_key }
-    | Accepted::Ended { run_id, session_key, .. }) = accepted;
+    | Accepted::Ended {
+        run_id, session_key, ..
+    }) = accepted;
     call.answer_early(&json!({
-        "runId": run_id, "sessionKey": session_key, "agentId": key::agent_of(&session_key),
+        "runId": run_id, "sessionKey": session_key, "agentId": agent_of(&session_key),
         "status": "accepted", "acceptedAt": now_ms(),
     }))
     .await?;
@@ -118,8 +119,15 @@ struct WaitParams {
 
 async fn wait(call: Call, params: WaitParams) -> Result<Value, WireError> {
     filled("agent.wait", "runId", &params.run_id)?;
-    let timeout = params.timeout_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_RUN);
-    let ended = call.state.directory.wait_run(call.scope(), &params.run_id, timeout).await?;
+    let timeout = params
+        .timeout_ms
+        .map_or(DEFAULT_WAIT, Duration::from_millis)
+        .min(LONGEST_RUN);
+    let ended = call
+        .state
+        .directory
+        .wait_run(call.scope(), &params.run_id, timeout)
+        .await?;
     Ok(match ended {
         None => json!({"runId": params.run_id, "status": "timeout"}),
         Some(ended) => without_nulls(json!({
@@ -132,6 +140,15 @@ async fn wait(call: Call, params: WaitParams) -> Result<Value, WireError> {
 }
 
 fn failure(ended: &RunEnded) -> String {
-    let fallback = || format!("the run was {}", if ended.status == "error" { "not finished" } else { &ended.status });
+    let fallback = || {
+        format!(
+            "the run was {}",
+            if ended.status == "error" {
+                "not finished"
+            } else {
+                &ended.status
+            }
+        )
+    };
     ended.error.clone().unwrap_or_else(fallback)
 }

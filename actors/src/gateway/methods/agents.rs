@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Nothing;
 use super::health::agent_ids;
+use super::{Nothing, agent_of};
 use crate::config::devices::without_nulls;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
@@ -49,7 +49,7 @@ async fn identity(call: Call, params: IdentityParams) -> Result<Value, WireError
     let settings = call.state.services.config.settings(call.scope()).await?;
     let id = match (params.agent_id, params.session_key) {
         (Some(id), _) => id,
-        (None, Some(given)) => key::agent_of(&key::resolve(&given, &settings.default_agent)?).to_owned(),
+        (None, Some(given)) => agent_of(&key::resolve(&given, &settings.default_agent)?).to_owned(),
         (None, None) => settings.default_agent.clone(),
     };
     let known = settings.agents.iter().find(|agent| agent.id == id);

@@ -62,8 +62,14 @@ async fn send(call: Call, params: SendParams) -> Result<Value, WireError> {
         deliver: params.deliver,
     };
     let directory = &call.state.directory;
-    let accepted =
-        intake::accept_client(directory, call.scope(), &params.session_key, &params.idempotency_key, message).await?;
+    let accepted = intake::accept_client(
+        directory,
+        call.scope(),
+        &params.session_key,
+        &params.idempotency_key,
+        message,
+    )
+    .await?;
     Ok(match accepted {
         Accepted::Started { run_id, .. } => json!({"runId": run_id, "status": "started"}),
         Accepted::InFlight { run_id, .. } => json!({"runId": run_id, "status": "in_flight"}),

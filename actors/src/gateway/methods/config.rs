@@ -49,9 +49,18 @@ fn redact(value: Value) -> Value {
 /// Does a field of this name hold a secret.
 fn secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["token", "password", "secret", "apikey", "api_key", "privatekey", "serviceaccount", "credential"]
-        .iter()
-        .any(|part| name.contains(part))
+    [
+        "token",
+        "password",
+        "secret",
+        "apikey",
+        "api_key",
+        "privatekey",
+        "serviceaccount",
+        "credential",
+    ]
+    .iter()
+    .any(|part| name.contains(part))
         && !name.ends_with("tokens")
 }
 
@@ -71,6 +80,9 @@ mod tests {
         assert_eq!(shown["models"]["providers"]["x"]["baseUrl"], "https://a");
         assert_eq!(shown["channels"]["telegram"]["botToken"], REDACTED);
         assert_eq!(shown["channels"]["telegram"]["accounts"][0]["signingSecret"], REDACTED);
-        assert_eq!(shown["agents"]["defaults"], json!({"maxTokens": 5, "contextTokens": "9"}));
+        assert_eq!(
+            shown["agents"]["defaults"],
+            json!({"maxTokens": 5, "contextTokens": "9"})
+        );
     }
 }

@@ -54,7 +54,12 @@ async fn list(call: Call, _: Nothing) -> Result<Value, WireError> {
         .filter_map(|entry| entry["deviceId"].as_str())
         .map(str::to_owned)
         .collect();
-    Ok(call.state.services.config.list_devices(call.scope(), &connected).await?)
+    Ok(call
+        .state
+        .services
+        .config
+        .list_devices(call.scope(), &connected)
+        .await?)
 }
 
 async fn approve(call: Call, params: RequestParams) -> Result<Value, WireError> {
@@ -62,23 +67,41 @@ async fn approve(call: Call, params: RequestParams) -> Result<Value, WireError> 
     let approved = config
         .approve_device(call.scope(), &params.request_id, &call.connection.scopes)
         .await?;
-    resolved(&call, &params.request_id, approved["device"]["deviceId"].as_str().unwrap_or_default(), "approved");
+    resolved(
+        &call,
+        &params.request_id,
+        approved["device"]["deviceId"].as_str().unwrap_or_default(),
+        "approved",
+    );
     Ok(approved)
 }
 
 async fn reject(call: Call, params: RequestParams) -> Result<Value, WireError> {
-    let device_id = call.state.services.config.reject_device(call.scope(), &params.request_id).await?;
+    let device_id = call
+        .state
+        .services
+        .config
+        .reject_device(call.scope(), &params.request_id)
+        .await?;
     resolved(&call, &params.request_id, &device_id, "rejected");
     Ok(json!({"requestId": params.request_id, "deviceId": device_id}))
 }
 
 fn resolved(call: &Call, request_id: &str, device_id: &str, decision: &str) {
     let payload = json!({"requestId": request_id, "deviceId": device_id, "decision": decision, "ts": now_ms()});
-    call.state.directory.publish(call.scope(), Event::new("device.pair.resolved", &payload));
+    call.state
+        .directory
+        .publish(call.scope(), Event::new("device.pair.resolved", &payload));
 }
 
 async fn remove(call: Call, params: DeviceParams) -> Result<Value, WireError> {
-    if !call.state.services.config.remove_device(call.scope(), &params.device_id).await? {
+    if !call
+        .state
+        .services
+        .config
+        .remove_device(call.scope(), &params.device_id)
+        .await?
+    {
         return Err(WireError::invalid("unknown deviceId"));
     }
     close(&call, &params.device_id, None).await;
@@ -88,7 +111,10 @@ async fn remove(call: Call, params: DeviceParams) -> Result<Value, WireError> {
 
 async fn rename(call: Call, params: RenameParams) -> Result<Value, WireError> {
     let config = &call.state.services.config;
-    if !config.rename_device(call.scope(), &params.device_id, &params.label).await? {
+    if !config
+        .rename_device(call.scope(), &params.device_id, &params.label)
+        .await?
+    {
         return Err(WireError::invalid("unknown deviceId"));
     }
     changed(&call);
@@ -119,19 +145,30 @@ async fn rotate(call: Call, params: TokenParams) -> Result<Value, WireError> {
 
 async fn revoke(call: Call, params: TokenParams) -> Result<Value, WireError> {
     let config = &call.state.services.config;
-    let revoked_at = config.revoke_device_token(call.scope(), &params.device_id, &params.role).await?;
+    let revoked_at = config
+        .revoke_device_token(call.scope(), &params.device_id, &params.role)
+        .await?;
     close(&call, &params.device_id, Some(&params.role)).await;
     Ok(json!({"deviceId": params.device_id, "role": params.role, "revokedAtMs": revoked_at}))
 }
 
 /// Closes the device's sockets. What fails here, the once-a-second check of each connection makes up for.
 pub(super) async fn close(call: &Call, device_id: &str, role: Option<&str>) {
-    let closed = call.state.directory.close_device(call.scope(), device_id, role, 4001, "device removed").await;
+    let closed = call
+        .state
+        .directory
+        .close_device(call.scope(), device_id, role, 4001, "device removed")
+        .await;
     if let Err(error) = closed {
-        tracing::warn!(error = &error as &dyn std::error::Error, "sockets of a removed device were not closed at once");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "sockets of a removed device were not closed at once"
+        );
     }
 }
 
 fn changed(call: &Call) {
-    call.state.directory.publish(call.scope(), Event::new("device.pair.changed", &json!({})));
+    call.state
+        .directory
+        .publish(call.scope(), Event::new("device.pair.changed", &json!({})));
 }

@@ -14,9 +14,13 @@ use crate::gateway::scopes::ADMIN;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("exec.approvals.get", Access::Scope(ADMIN), get);
-    methods.add("exec.approvals.set", Access::Scope(ADMIN), set).write_limited();
+    methods
+        .add("exec.approvals.set", Access::Scope(ADMIN), set)
+        .write_limited();
     methods.add("exec.approvals.node.get", Access::Scope(ADMIN), node_get);
-    methods.add("exec.approvals.node.set", Access::Scope(ADMIN), node_set).write_limited();
+    methods
+        .add("exec.approvals.node.set", Access::Scope(ADMIN), node_set)
+        .write_limited();
 }
 
 #[derive(Deserialize)]
@@ -46,7 +50,9 @@ async fn get(call: Call, _: Nothing) -> Result<Value, WireError> {
 
 async fn set(call: Call, params: SetParams) -> Result<Value, WireError> {
     let config = &call.state.services.config;
-    Ok(config.put_exec_approvals(call.scope(), params.file, params.base_hash.as_deref()).await?)
+    Ok(config
+        .put_exec_approvals(call.scope(), params.file, params.base_hash.as_deref())
+        .await?)
 }
 
 async fn node_get(call: Call, params: NodeGetParams) -> Result<Value, WireError> {

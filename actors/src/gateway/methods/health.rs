@@ -31,7 +31,12 @@ async fn health(call: Call, _: Nothing) -> Result<Value, WireError> {
         return Ok(outline(&settings));
     }
     let (recent, total) = recent(&call).await?;
-    Ok(shape(&settings, i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX), total, &recent))
+    Ok(shape(
+        &settings,
+        i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX),
+        total,
+        &recent,
+    ))
 }
 
 async fn status(call: Call, _: Nothing) -> Result<Value, WireError> {
@@ -63,7 +68,12 @@ async fn status(call: Call, _: Nothing) -> Result<Value, WireError> {
 
 async fn recent(call: &Call) -> Result<(Vec<Value>, u64), WireError> {
     let now = now_ms();
-    let (rows, total) = call.state.services.conversation.list_sessions(call.scope(), RECENT, 0).await?;
+    let (rows, total) = call
+        .state
+        .services
+        .conversation
+        .list_sessions(call.scope(), RECENT, 0)
+        .await?;
     let rows = rows
         .into_iter()
         .map(|row| {

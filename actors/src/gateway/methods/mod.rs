@@ -60,3 +60,11 @@ fn filled(method: &str, field: &str, text: &str) -> Result<(), WireError> {
     }
     Ok(())
 }
+
+/// The agent a full session key belongs to.
+fn agent_of(key: &SessionKey) -> &str {
+    key.as_str()
+        .strip_prefix("agent:")
+        .and_then(|rest| rest.split(':').next())
+        .unwrap_or("main")
+}

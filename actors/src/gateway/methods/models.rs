@@ -20,7 +20,11 @@ async fn list(call: Call, _: Nothing) -> Result<Value, WireError> {
         .await?
         .into_iter()
         .map(|model| {
-            let input: &[&str] = if model.takes_images { &["text", "image"] } else { &["text"] };
+            let input: &[&str] = if model.takes_images {
+                &["text", "image"]
+            } else {
+                &["text"]
+            };
             let tags: &[&str] = if model.default { &["default"] } else { &[] };
             json!({
                 "id": model.id, "name": model.name, "provider": model.provider, "contextWindow": model.context_window,

@@ -51,7 +51,9 @@ async fn describe(call: Call, params: NodeParams) -> Result<Value, WireError> {
 
 async fn rename(call: Call, params: RenameParams) -> Result<Value, WireError> {
     let config = &call.state.services.config;
-    config.rename_node(call.scope(), &params.node_id, &params.display_name).await?;
+    config
+        .rename_node(call.scope(), &params.node_id, &params.display_name)
+        .await?;
     Ok(json!({"nodeId": params.node_id, "displayName": params.display_name.trim()}))
 }
 
@@ -72,7 +74,11 @@ fn row(call: &Call, node: &Node, connected: &[Arc<ConnectionInfo>]) -> Value {
     let surface = node.surface.as_ref();
     let fact = |name: &str| surface.map(|surface| surface.facts[name].clone());
     let (tenant, user) = (call.scope().tenant().clone(), call.scope().user().clone());
-    let stats = call.state.host_stats.get(&(tenant, user, device.id.clone())).map(|stats| stats.clone());
+    let stats = call
+        .state
+        .host_stats
+        .get(&(tenant, user, device.id.clone()))
+        .map(|stats| stats.clone());
     let pending = node.pending_request().and(surface).map(|surface| &surface.pending);
     without_nulls(json!({
         "nodeId": device.id,

@@ -103,8 +103,10 @@ pub(super) async fn call_node(
         } else {
             "command not declared by node"
         };
-        return Err(WireError::invalid(format!("node command not allowed: {command} ({reason})"))
-            .details(json!({"reason": reason, "command": command})));
+        return Err(
+            WireError::invalid(format!("node command not allowed: {command} ({reason})"))
+                .details(json!({"reason": reason, "command": command})),
+        );
     }
     let request = InvokeNode {
         node_id: node_id.to_owned(),
@@ -167,7 +169,9 @@ struct SkillsParams {
 /// Skills of nodes are not offered to agents yet: none is kept, and the answer says so.
 async fn skills(call: Call, params: SkillsParams) -> Result<Value, WireError> {
     if params.skills.len() > 64 {
-        return Err(WireError::invalid("invalid node.skills.update params: at /skills: must NOT have more than 64 items"));
+        return Err(WireError::invalid(
+            "invalid node.skills.update params: at /skills: must NOT have more than 64 items",
+        ));
     }
     Ok(json!({"nodeId": node_id(&call), "skills": []}))
 }

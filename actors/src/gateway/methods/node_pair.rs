@@ -32,7 +32,11 @@ async fn list(call: Call, _: Nothing) -> Result<Value, WireError> {
         .filter(|node| node.pending_request().is_some())
         .filter_map(|node| node.surface.as_ref().map(|surface| &surface.pending))
         .collect();
-    let paired: Vec<Value> = nodes.iter().filter(|node| node.approved().is_some()).map(paired_row).collect();
+    let paired: Vec<Value> = nodes
+        .iter()
+        .filter(|node| node.approved().is_some())
+        .map(paired_row)
+        .collect();
     Ok(json!({"pending": pending, "paired": paired}))
 }
 
@@ -49,13 +53,22 @@ async fn approve(call: Call, params: RequestParams) -> Result<Value, WireError> 
 }
 
 async fn reject(call: Call, params: RequestParams) -> Result<Value, WireError> {
-    let node_id = call.state.services.config.reject_surface(call.scope(), &params.request_id).await?;
+    let node_id = call
+        .state
+        .services
+        .config
+        .reject_surface(call.scope(), &params.request_id)
+        .await?;
     resolved(&call, Some(&params.request_id), &node_id, "rejected");
     Ok(json!({"requestId": params.request_id, "nodeId": node_id}))
 }
 
 async fn remove(call: Call, params: NodeParams) -> Result<Value, WireError> {
-    call.state.services.config.remove_node(call.scope(), &params.node_id).await?;
+    call.state
+        .services
+        .config
+        .remove_node(call.scope(), &params.node_id)
+        .await?;
     close(&call, &params.node_id, Some("node")).await;
     resolved(&call, None, &params.node_id, "removed");
     Ok(json!({"nodeId": params.node_id}))

@@ -26,8 +26,16 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("sessions.resolve", Access::Scope(READ), resolve).hidden();
     methods.add_local("sessions.subscribe", Access::Scope(READ), Local::SubscribeSessions);
     methods.add_local("sessions.unsubscribe", Access::Scope(READ), Local::UnsubscribeSessions);
-    methods.add_local("sessions.messages.subscribe", Access::Scope(READ), Local::SubscribeMessages);
-    methods.add_local("sessions.messages.unsubscribe", Access::Scope(READ), Local::UnsubscribeMessages);
+    methods.add_local(
+        "sessions.messages.subscribe",
+        Access::Scope(READ),
+        Local::SubscribeMessages,
+    );
+    methods.add_local(
+        "sessions.messages.unsubscribe",
+        Access::Scope(READ),
+        Local::UnsubscribeMessages,
+    );
 }
 
 #[derive(Deserialize)]
@@ -72,12 +80,20 @@ fn matches(row: &SessionRow, params: &ListParams) -> bool {
     let has = |text: &str| {
         let text = text.to_lowercase();
         row.key.as_str().to_lowercase().contains(&text)
-            || row.label.as_deref().is_some_and(|label| label.to_lowercase().contains(&text))
+            || row
+                .label
+                .as_deref()
+                .is_some_and(|label| label.to_lowercase().contains(&text))
     };
     params.agent_id.as_ref().is_none_or(|agent| *agent == row.agent_id)
-        && params.label.as_ref().is_none_or(|label| row.label.as_ref() == Some(label))
+        && params
+            .label
+            .as_ref()
+            .is_none_or(|label| row.label.as_ref() == Some(label))
         && params.search.as_deref().is_none_or(has)
-        && params.active_minutes.is_none_or(|minutes| row.updated_at >= now_ms() - minutes.saturating_mul(60_000))
+        && params
+            .active_minutes
+            .is_none_or(|minutes| row.updated_at >= now_ms() - minutes.saturating_mul(60_000))
 }
 
 /// What sessions have when they say nothing else.
@@ -159,9 +175,24 @@ async fn preview(call: Call, params: PreviewParams) -> Result<Value, WireError> 
     let mut previews = Vec::with_capacity(params.keys.len());
     for given in params.keys {
         let key = session_key(&call, &given).await?;
-        let page = call.state.services.conversation.history(call.scope(), &key, limit).await?;
-        let items: Vec<Value> = page.messages.iter().filter_map(|message| preview_item(message, most)).collect();
-        let status = if page.session_id.is_empty() { "missing" } else if items.is_empty() { "empty" } else { "ok" };
+        let page = call
+            .state
+            .services
+            .conversation
+            .history(call.scope(), &key, limit)
+            .await?;
+        let items: Vec<Value> = page
+            .messages
+            .iter()
+            .filter_map(|message| preview_item(message, most))
+            .collect();
+        let status = if page.session_id.is_empty() {
+            "missing"
+        } else if items.is_empty() {
+            "empty"
+        } else {
+            "ok"
+        };
         previews.push(json!({"key": given, "status": status, "items": items}));
     }
     Ok(json!({"ts": now_ms(), "previews": previews}))
@@ -200,11 +231,19 @@ async fn resolve(call: Call, params: ResolveParams) -> Result<Value, WireError> 
     let (found, wanted) = match (params.key, params.session_id, params.label) {
         (Some(key), None, None) => {
             let full = session_key(&call, &key).await?;
-            (call.state.services.conversation.session(call.scope(), &full).await?, key)
+            (
+                call.state.services.conversation.session(call.scope(), &full).await?,
+                key,
+            )
         }
         (None, Some(id), None) => (by_session_id(&call, &id).await?, id),
         (None, None, Some(label)) => {
-            let (rows, _) = call.state.services.conversation.list_sessions(call.scope(), SEARCHED, 0).await?;
+            let (rows, _) = call
+                .state
+                .services
+                .conversation
+                .list_sessions(call.scope(), SEARCHED, 0)
+                .await?;
             let agent = params.agent_id;
             let fits = |row: &SessionRow| {
                 row.label.as_ref() == Some(&label) && agent.as_ref().is_none_or(|agent| *agent == row.agent_id)
@@ -222,7 +261,12 @@ async fn resolve(call: Call, params: ResolveParams) -> Result<Value, WireError> 
 
 /// The session whose current transcript has this id.
 pub(super) async fn by_session_id(call: &Call, id: &str) -> Result<Option<SessionRow>, WireError> {
-    let (rows, _) = call.state.services.conversation.list_sessions(call.scope(), SEARCHED, 0).await?;
+    let (rows, _) = call
+        .state
+        .services
+        .conversation
+        .list_sessions(call.scope(), SEARCHED, 0)
+        .await?;
     Ok(rows.into_iter().find(|row| row.session_id == id))
 }
 
@@ -262,8 +306,12 @@ mod tests {
 
     #[test]
     fn previews_are_short_lines() {
-        let message = json!({"role": "user", "content": [{"type": "text", "text": "a\n b"}, {"type": "text", "text": "cdé"}]});
-        assert_eq!(preview_item(&message, 5), Some(json!({"role": "user", "text": "a b c"})));
+        let message =
+            json!({"role": "user", "content": [{"type": "text", "text": "a\n b"}, {"type": "text", "text": "cdé"}]});
+        assert_eq!(
+            preview_item(&message, 5),
+            Some(json!({"role": "user", "text": "a b c"}))
+        );
         assert_eq!(preview_item(&json!({"role": "assistant", "content": []}), 5), None);
     }
 }

@@ -44,7 +44,12 @@ async fn presence(call: Call, _: Nothing) -> Result<Vec<Value>, WireError> {
 /// The tenant's gateway as a device: a key pair derived from the tenant's key, so it stays the same.
 async fn identity(call: Call, _: Nothing) -> Result<Value, WireError> {
     let tenant = call.scope().tenant_scope();
-    let seed = call.state.services.config.derived_key(tenant, "gateway-identity").await?;
+    let seed = call
+        .state
+        .services
+        .config
+        .derived_key(tenant, "gateway-identity")
+        .await?;
     let key = signature::ed25519_public_key(&seed);
     Ok(json!({"deviceId": token::hash_bytes(&key), "publicKey": URL_SAFE_NO_PAD.encode(key)}))
 }

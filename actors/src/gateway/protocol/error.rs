@@ -72,7 +72,7 @@ impl WireError {
     }
 
     /// Something the runtime could not do and the caller cannot change. The chain goes to the log under the id.
-    pub fn internal(error: &dyn std::error::Error) -> Self {
+    pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         let error_id = claw_entities::ids::new_id();
         tracing::error!(error = %error, error_id, "a gateway call failed");
         Self::unavailable(format!("internal error (error id {error_id})")).details(json!({"errorId": error_id}))
@@ -86,7 +86,10 @@ impl From<Error> for WireError {
             return Self::internal(&error);
         }
         if matches!(code, Code::Unavailable) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "storage refused a gateway call");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "storage refused a gateway call"
+            );
         }
         if let Error::Forbidden(message) = &error
             && let Some(scope) = message.strip_prefix("missing scope: ")

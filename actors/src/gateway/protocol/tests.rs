@@ -82,7 +82,10 @@ fn what_is_not_a_request() {
     assert!(matches!(parse(r#"{"type":"event","event":"x"}"#), Parsed::Noise));
     assert!(matches!(parse(r#"{"type":"req","id":"","method":"x"}"#), Parsed::Noise));
     assert!(matches!(parse(r#"{"type":"req","id":"7"}"#), Parsed::Malformed { id } if id == "7"));
-    assert!(matches!(parse(r#"{"type":"req","id":"7","method":"health"}"#), Parsed::Request(_)));
+    assert!(matches!(
+        parse(r#"{"type":"req","id":"7","method":"health"}"#),
+        Parsed::Request(_)
+    ));
 }
 
 #[test]
@@ -98,7 +101,12 @@ fn answers_look_like_the_recorded_ones() {
     let frame = event_frame("tick", &payload, Some(1), None);
     assert_eq!(serde_json::from_str::<Value>(&frame).expect("JSON"), recorded("tick"));
 
-    let frame = event_frame("presence", &payload, None, Some(StateVersion { presence: 3, health: 4 }));
+    let frame = event_frame(
+        "presence",
+        &payload,
+        None,
+        Some(StateVersion { presence: 3, health: 4 }),
+    );
     let frame: Value = serde_json::from_str(&frame).expect("JSON");
     assert_eq!(frame["stateVersion"], json!({"presence": 3, "health": 4}));
     assert!(frame.get("seq").is_none());
@@ -110,7 +118,10 @@ fn errors_of_the_runtime_become_wire_errors() {
         message: "the queue is full".to_owned(),
         retry_after: Duration::from_secs(2),
     });
-    assert_eq!((busy.code, busy.retryable, busy.retry_after_ms), ("UNAVAILABLE", Some(true), Some(2000)));
+    assert_eq!(
+        (busy.code, busy.retryable, busy.retry_after_ms),
+        ("UNAVAILABLE", Some(true), Some(2000))
+    );
 
     let gone = WireError::from(Error::NotConnected("node not connected".to_owned()));
     assert_eq!(gone.details, Some(json!({"code": "NOT_CONNECTED"})));
@@ -156,16 +167,35 @@ fn hello_ok_has_the_required_keys() {
     let ours = serde_json::to_value(&hello).expect("serialises");
     let theirs = &recorded("hello-ok node")["payload"];
     for path in [
-        "/type", "/protocol", "/server/version", "/server/connId", "/server/bootId", "/features/methods",
-        "/features/events", "/snapshot/presence", "/snapshot/health", "/snapshot/stateVersion/presence",
-        "/snapshot/stateVersion/health", "/snapshot/uptimeMs", "/snapshot/sessionDefaults/mainSessionKey",
-        "/auth/role", "/auth/scopes", "/auth/deviceToken", "/auth/issuedAtMs", "/policy/maxPayload",
-        "/policy/maxBufferedBytes", "/policy/tickIntervalMs", "/policy/attachments/maxBytes",
+        "/type",
+        "/protocol",
+        "/server/version",
+        "/server/connId",
+        "/server/bootId",
+        "/features/methods",
+        "/features/events",
+        "/snapshot/presence",
+        "/snapshot/health",
+        "/snapshot/stateVersion/presence",
+        "/snapshot/stateVersion/health",
+        "/snapshot/uptimeMs",
+        "/snapshot/sessionDefaults/mainSessionKey",
+        "/auth/role",
+        "/auth/scopes",
+        "/auth/deviceToken",
+        "/auth/issuedAtMs",
+        "/policy/maxPayload",
+        "/policy/maxBufferedBytes",
+        "/policy/tickIntervalMs",
+        "/policy/attachments/maxBytes",
     ] {
         assert!(theirs.pointer(path).is_some(), "the recording lacks {path}");
         assert!(ours.pointer(path).is_some(), "ours lacks {path}");
     }
     assert_eq!(ours["policy"]["attachments"], theirs["policy"]["attachments"]);
-    assert_eq!(ours["snapshot"]["sessionDefaults"], theirs["snapshot"]["sessionDefaults"]);
+    assert_eq!(
+        ours["snapshot"]["sessionDefaults"],
+        theirs["snapshot"]["sessionDefaults"]
+    );
     assert!(ours["server"].get("buildId").is_none());
 }

@@ -57,7 +57,10 @@ async fn a_newer_connection_of_a_node_closes_the_older() {
         Some("1008 replaced by a newer connection of this device")
     );
     assert_eq!(connections.len(), 2);
-    let node = connections.nodes().into_iter().find(|node| node.device_id.as_deref() == Some("n1"));
+    let node = connections
+        .nodes()
+        .into_iter()
+        .find(|node| node.device_id.as_deref() == Some("n1"));
     assert_eq!(node.expect("connected").conn_id, "new");
     assert!(connections.node("n1").is_some() && connections.node("n3").is_none());
     // The old socket's own goodbye comes late and changes nothing.

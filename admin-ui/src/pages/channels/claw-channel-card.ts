@@ -26,6 +26,7 @@ export class ClawChannelCard extends LitElement {
       }
       .card-body {
         display: grid;
+        grid-template-columns: minmax(0, 1fr);
         gap: 10px;
       }
       .label {
@@ -106,6 +107,7 @@ function statusTone(status: string): Tone {
     case 'failed':
       return 'danger';
     case 'disabled':
+    case 'disconnected':
       return 'neutral';
     default:
       return 'warn';

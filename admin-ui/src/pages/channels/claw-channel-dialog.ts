@@ -10,6 +10,9 @@ import '../../components/claw-dialog.ts';
 import { describeError } from '../../i18n/errors.ts';
 import { t } from '../../i18n/index.ts';
 import { sharedStyles } from '../../styles/shared.ts';
+import { renderAccess } from './access-fields.ts';
+import { readAccess, writeAccess } from './access.ts';
+import type { Access } from './access.ts';
 
 /** Where the platform's API lives, in the account's configuration. */
 const API_BASE = 'apiBaseUrl';
@@ -49,6 +52,7 @@ export class ClawChannelDialog extends LitElement {
   @property() self = '';
 
   @state() private channel = '';
+  @state() private access: Access = readAccess(undefined);
   @state() private busy = false;
   @state() private error = '';
   @state() private saved: SavedChannel | undefined;
@@ -56,6 +60,7 @@ export class ClawChannelDialog extends LitElement {
   override connectedCallback() {
     super.connectedCallback();
     this.channel = this.account?.channel ?? '';
+    this.access = readAccess(this.account?.config);
   }
 
   private get manifest(): Manifest | undefined {
@@ -101,7 +106,7 @@ export class ClawChannelDialog extends LitElement {
       if (value === '') delete config[name];
       else config[name] = value;
     }
-    return config;
+    return writeAccess(config, this.access);
   }
 
   private finish() {
@@ -191,12 +196,13 @@ export class ClawChannelDialog extends LitElement {
               ${this.members.map(
                 (member) =>
                   html`<option value=${member.id} ?selected=${member.id === owner}>
-                    ${member.name ?? member.email}
+                    ${member.name || member.email}
                   </option>`,
               )}
             </select>
           </div>`
         : nothing}
+      ${renderAccess(this.access, (access) => (this.access = access))}
       <label class="check">
         <input type="checkbox" name="enabled" ?checked=${this.account?.enabled ?? true} />
         <span>${t.channels.enabled} <span class="muted small-text">${t.channels.enabledHelp}</span></span>

@@ -60,21 +60,27 @@ fn read(attachment: AttachmentParams) -> Result<Kind, WireError> {
     let name: String = name.chars().filter(|char| !char.is_control()).take(120).collect();
     let declared = attachment.mime_type.unwrap_or_default();
     let Some(content) = attachment.content.as_ref().and_then(Value::as_str) else {
-        return Err(WireError::invalid(format!("attachment {name}: content must be base64 text")));
+        return Err(WireError::invalid(format!(
+            "attachment {name}: content must be base64 text"
+        )));
     };
     let encoded = match content.split_once(',') {
         Some((head, body)) if head.starts_with("data:") => body,
         Some(_) | None => content,
     };
     if encoded.len() / 4 * 3 > MAX_ATTACHMENT + 3 {
-        return Err(WireError::invalid(format!("attachment {name}: exceeds size limit ({MAX_ATTACHMENT} bytes)")));
+        return Err(WireError::invalid(format!(
+            "attachment {name}: exceeds size limit ({MAX_ATTACHMENT} bytes)"
+        )));
     }
     let bytes = STANDARD
         .decode(encoded.trim())
         .map_err(|_| WireError::invalid(format!("attachment {name}: invalid base64 content")))?;
     if let Some(mime_type) = image_type(&bytes) {
         if bytes.len() > MAX_IMAGE {
-            return Err(WireError::invalid(format!("attachment {name}: image exceeds size limit ({MAX_IMAGE} bytes)")));
+            return Err(WireError::invalid(format!(
+                "attachment {name}: image exceeds size limit ({MAX_IMAGE} bytes)"
+            )));
         }
         return Ok(Kind::Image { mime_type, bytes });
     }
@@ -85,7 +91,9 @@ fn read(attachment: AttachmentParams) -> Result<Kind, WireError> {
     {
         return Ok(Kind::Text(format!("[attached file {name}]\n{text}")));
     }
-    Ok(Kind::Text(format!("[attached file {name}, {size} bytes, not readable here]")))
+    Ok(Kind::Text(format!(
+        "[attached file {name}, {size} bytes, not readable here]"
+    )))
 }
 
 /// The kind of image these bytes are, by their first bytes; what the client says counts for nothing.
@@ -113,24 +121,42 @@ mod tests {
     #[test]
     fn images_are_known_by_their_bytes() {
         let png = [0x89, b'P', b'N', b'G', 1, 2];
-        let image = Kind::Image { mime_type: "image/png", bytes: png.to_vec() };
+        let image = Kind::Image {
+            mime_type: "image/png",
+            bytes: png.to_vec(),
+        };
         assert_eq!(check("text/plain", json!(STANDARD.encode(png))), Ok(image));
         let url = format!("data:image/png;base64,{}", STANDARD.encode([0xff, 0xd8, 0xff]));
-        assert!(matches!(check("image/png", json!(url)), Ok(Kind::Image { mime_type: "image/jpeg", .. })));
+        assert!(matches!(
+            check("image/png", json!(url)),
+            Ok(Kind::Image {
+                mime_type: "image/jpeg",
+                ..
+            })
+        ));
     }
 
     #[test]
     fn other_files() {
         let text = json!(STANDARD.encode("hello"));
-        assert_eq!(check("text/plain", text.clone()), Ok(Kind::Text("[attached file a.bin]\nhello".to_owned())));
+        assert_eq!(
+            check("text/plain", text.clone()),
+            Ok(Kind::Text("[attached file a.bin]\nhello".to_owned()))
+        );
         assert_eq!(
             check("application/zip", text),
-            Ok(Kind::Text("[attached file a.bin, 5 bytes, not readable here]".to_owned()))
+            Ok(Kind::Text(
+                "[attached file a.bin, 5 bytes, not readable here]".to_owned()
+            ))
         );
         assert!(check("image/png", json!("%%%")).is_err());
         assert!(check("image/png", json!({"a": 1})).is_err());
         let mut large = vec![0; MAX_IMAGE + 1];
         large[..4].copy_from_slice(&[0x89, b'P', b'N', b'G']);
-        assert!(check("image/png", json!(STANDARD.encode(large))).expect_err("too large").contains("size limit"));
+        assert!(
+            check("image/png", json!(STANDARD.encode(large)))
+                .expect_err("too large")
+                .contains("size limit")
+        );
     }
 }

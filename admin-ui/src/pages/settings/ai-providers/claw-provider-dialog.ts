@@ -101,6 +101,17 @@ export class ClawProviderDialog extends LitElement {
     this.models = this.models.map((model, at) => (at === index ? { ...model, ...change } : model));
   }
 
+  /** An empty field leaves the choice to the server. */
+  private setNumber(index: number, field: 'contextWindow' | 'maxTokens', value: number) {
+    this.models = this.models.map((model, at) => {
+      if (at !== index) return model;
+      const next = { ...model };
+      delete next[field];
+      if (Number.isInteger(value) && value > 0) next[field] = value;
+      return next;
+    });
+  }
+
   private problem(): string {
     if (!/^[a-z0-9][a-z0-9._-]*$/.test(this.providerId)) return t.providers.idProblem;
     if (!this.provider && this.takenIds.includes(this.providerId)) return t.providers.idTaken(this.providerId);
@@ -126,7 +137,7 @@ export class ClawProviderDialog extends LitElement {
         enabled: this.enabled,
         models: this.models
           .filter((model) => model.id.trim() !== '')
-          .map((model) => ({ ...model, id: model.id.trim(), name: model.name.trim() || model.id.trim() })),
+          .map((model) => ({ ...model, id: model.id.trim(), name: model.name?.trim() || model.id.trim() })),
         ...(apiKey !== '' && { apiKey }),
       });
       this.dispatchEvent(new CustomEvent('claw-saved', { detail: this.providerId }));
@@ -241,7 +252,7 @@ export class ClawProviderDialog extends LitElement {
           id="${field}-${index}"
           autocomplete="off"
           spellcheck="false"
-          .value=${model[field]}
+          .value=${model[field] ?? ''}
           @input=${(e: Event) => this.change(index, { [field]: (e.target as HTMLInputElement).value })}
         />
       </div>`;
@@ -254,8 +265,9 @@ export class ClawProviderDialog extends LitElement {
           type="number"
           min="1"
           step="1"
-          .value=${String(model[field])}
-          @input=${(e: Event) => this.change(index, { [field]: Math.max(1, (e.target as HTMLInputElement).valueAsNumber || 1) })}
+          placeholder=${t.providers.automatic}
+          .value=${String(model[field] ?? '')}
+          @change=${(e: Event) => this.setNumber(index, field, (e.target as HTMLInputElement).valueAsNumber)}
         />
       </div>`;
     return html`<div class="model">
@@ -267,7 +279,7 @@ export class ClawProviderDialog extends LitElement {
         <label class="check small-text">
           <input
             type="checkbox"
-            .checked=${model.input.includes('image')}
+            .checked=${model.input?.includes('image') ?? false}
             @change=${(e: Event) =>
               this.change(index, { input: (e.target as HTMLInputElement).checked ? ['text', 'image'] : ['text'] })}
           />
@@ -276,7 +288,7 @@ export class ClawProviderDialog extends LitElement {
         <label class="check small-text">
           <input
             type="checkbox"
-            .checked=${model.reasoning}
+            .checked=${model.reasoning ?? false}
             @change=${(e: Event) => this.change(index, { reasoning: (e.target as HTMLInputElement).checked })}
           />
           ${t.providers.reasoning}

@@ -6,11 +6,10 @@ export interface Preset {
   label: string;
   api: string;
   baseUrl: string;
-  models: ProviderModel[];
 }
 
 export function emptyModel(): ProviderModel {
-  return { id: '', name: '', contextWindow: 128_000, maxTokens: 8_192, input: ['text'], reasoning: false };
+  return { id: '', name: '', input: ['text'], reasoning: false };
 }
 
 export const presets: readonly Preset[] = [
@@ -19,34 +18,29 @@ export const presets: readonly Preset[] = [
     label: 'OpenAI',
     api: 'openai-completions',
     baseUrl: 'https://api.openai.com/v1',
-    models: [],
   },
   {
     id: 'anthropic',
     label: 'Anthropic',
     api: 'anthropic-messages',
     baseUrl: 'https://api.anthropic.com',
-    models: [],
   },
   {
     id: 'google',
     label: 'Google Gemini',
     api: 'openai-completions',
     baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai',
-    models: [],
   },
   {
     id: 'openrouter',
     label: 'OpenRouter',
     api: 'openai-completions',
     baseUrl: 'https://openrouter.ai/api/v1',
-    models: [],
   },
   {
     id: 'ollama',
     label: 'Ollama',
     api: 'openai-completions',
     baseUrl: 'http://127.0.0.1:11434/v1',
-    models: [],
   },
 ];

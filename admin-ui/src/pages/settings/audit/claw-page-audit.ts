@@ -3,6 +3,7 @@ import { LitElement, css, html, nothing } from 'lit';
 import { customElement, state } from 'lit/decorators.js';
 import { listAudit } from '../../../api/audit.ts';
 import type { AuditEntry } from '../../../api/audit.ts';
+import { listUsers } from '../../../api/users.ts';
 import '../../../components/claw-empty.ts';
 import '../../../components/claw-failure.ts';
 import '../../../components/claw-page.ts';
@@ -39,6 +40,7 @@ export class ClawPageAudit extends LitElement {
   @state() private entries: AuditEntry[] = [];
   @state() private status: 'loading' | 'ready' | 'failed' = 'loading';
   @state() private error: unknown;
+  @state() private names: ReadonlyMap<string, string> = new Map();
   /** The last page was empty or held nothing new. */
   @state() private complete = false;
 
@@ -46,14 +48,25 @@ export class ClawPageAudit extends LitElement {
     super.connectedCallback();
     this.entries = [];
     void this.loadMore();
+    void this.loadNames();
+  }
+
+  /** Entries name people by id; without the names the ids are shown. */
+  private async loadNames() {
+    const members = await listUsers().catch(() => []);
+    this.names = new Map(members.map((member) => [member.id, member.email]));
+  }
+
+  private actorName(actor: string | null): string {
+    return actor === null ? t.audit.system : (this.names.get(actor) ?? actor);
   }
 
   private async loadMore() {
     this.status = 'loading';
     try {
-      const page = await listAudit(this.entries.at(-1)?.cursor);
-      const known = new Set(this.entries.map((entry) => entry.id));
-      const fresh = page.filter((entry) => !known.has(entry.id));
+      const page = await listAudit(this.entries.at(-1)?.seq);
+      const known = new Set(this.entries.map((entry) => entry.seq));
+      const fresh = page.filter((entry) => !known.has(entry.seq));
       this.complete = fresh.length === 0;
       this.entries = [...this.entries, ...fresh];
       this.status = 'ready';
@@ -109,7 +122,7 @@ export class ClawPageAudit extends LitElement {
             (entry) =>
               html`<tr>
                 <td class="when" data-label=${t.audit.when}><claw-time full .at=${entry.at}></claw-time></td>
-                <td class="wrap-anywhere" data-label=${t.audit.who}>${entry.actor ?? t.audit.system}</td>
+                <td class="wrap-anywhere" data-label=${t.audit.who}>${this.actorName(entry.actor)}</td>
                 <td data-label=${t.audit.what}><code>${entry.action}</code></td>
                 ${cell(t.audit.target, entry.target)}
                 ${cell(t.audit.detail, entry.detail)}
