@@ -151,6 +151,12 @@ fn broken(error: &config::ConfigError) -> SettingsError {
         config::ConfigError::At {
             error, key: Some(key), ..
         } => SettingsError::invalid(key, error.to_string()),
+        config::ConfigError::Type {
+            unexpected,
+            expected,
+            key: Some(key),
+            ..
+        } => SettingsError::invalid(key, format!("must be {expected}, not {unexpected}")),
         other => SettingsError::Unreadable {
             place: "settings".to_owned(),
             reason: other.to_string(),

@@ -161,6 +161,7 @@ async fn wrong_bodies_are_refused_in_one_shape() {
             app.as_user(&owner, Method::GET, "/api/audit?before=x"),
             400,
         ),
+        ("no such method", app.as_user(&owner, Method::PATCH, "/api/tokens"), 405),
         ("not there", app.as_user(&owner, Method::GET, "/api/nothing"), 404),
     ] {
         let body = json(request, expected).await;
