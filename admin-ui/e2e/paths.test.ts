@@ -57,6 +57,16 @@ async function violations(): Promise<string[]> {
     .map(({ id, nodes }) => `${id}: ${JSON.stringify(nodes.map((node) => node.target))}`);
 }
 
+it('tests under the policy that the server sends', async () => {
+  const [library, server] = await Promise.all(
+    ['../src/lib.rs', './mock-server.mjs'].map((path) => readFile(new URL(path, import.meta.url), 'utf8')),
+  );
+  const directives = (source: string) => (source.match(/[a-z]+-[a-z]+ '(?:self|none)'(?: data: blob:)?(?=;|")/g) ?? []).toSorted();
+  expect(directives(library!)).toHaveLength(9);
+  expect(directives(server!)).toEqual(directives(library!));
+  await open('/', {});
+});
+
 const composer = () => page.getByRole('textbox', { name: 'Write a message' });
 
 describe('signing in', () => {
@@ -124,9 +134,9 @@ describe('chat', () => {
     await open('/chat', { signedIn: true });
     await page.getByText('And a short one?').last().waitFor();
     for (const socket of mock.sockets.clients) socket.terminate();
-    await page.getByText('Connection lost. Trying again.').waitFor();
+    await page.getByText('No connection to the server. Trying again.').waitFor();
     await page.getByRole('button', { name: 'Reconnect now' }).click();
-    await page.getByText('Connection lost. Trying again.').waitFor({ state: 'detached' });
+    await page.getByText('No connection to the server. Trying again.').waitFor({ state: 'detached' });
     await composer().fill('Back again');
     await page.keyboard.press('Enter');
     await page.getByText('This is the mock assistant').waitFor();

@@ -7,6 +7,7 @@ fn file(path: &str, content: &str) -> WorkspaceFile {
         path: path.to_owned(),
         content: content.to_owned(),
         version: 1,
+        size: 0,
         updated_at: 0,
     }
 }
