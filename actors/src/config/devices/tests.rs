@@ -78,7 +78,6 @@ async fn an_approval_never_grants_more_than_the_approver_has() {
         (claim("node", "node", &[]), vec![ADMIN], true),
         (claim("admin", "operator", &[ADMIN]), vec![PAIRING, WRITE], false),
         (claim("writer", "operator", &[WRITE]), vec![PAIRING, READ], false),
-        (claim("writer", "operator", &[READ]), vec![PAIRING, WRITE], false),
         (claim("reader", "operator", &[READ]), vec![PAIRING, WRITE], true),
     ] {
         let request = required(&server, &owner, &wish).await;
