@@ -454,7 +454,6 @@ mod tests {
             id: "!AbC:s.org",
             thread: Some("$EvT"),
             topic: false,
-            ..room
         };
         assert_eq!(
             room_key("main", &matrix).as_str(),
