@@ -400,8 +400,7 @@ impl SessionActor {
         }
         match self.queue.next(now_ms()) {
             Next::Run(batch) => {
-                let ids = batch.items.iter().map(|item| &item.inbox_id);
-                let items: Vec<Item> = ids.filter_map(|id| self.items.remove(id)).collect();
+                let items: Vec<Item> = batch.inbox_ids().filter_map(|id| self.items.remove(id)).collect();
                 let Some(last) = items.last() else {
                     self.queue.ended();
                     return self.pump(context);

@@ -144,7 +144,7 @@ async fn gate(
     let agent = facts.settings.agents.iter().find(|agent| agent.id == agent_id);
     let mentions = agent.map_or_else(MentionPatterns::default, MentionPatterns::of);
     let activation = head.as_ref().and_then(|head| Activation::of(&head.entry));
-    match policy::gate(account, &mentions, activation, &inbound) {
+    match policy::gate(account, facts.scope.user(), &mentions, activation, &inbound) {
         Verdict::Run { owner, .. } => {
             let previous_at = head.map(|head| head.updated_at);
             let item = to_item(facts, &row, !owner, previous_at, inbound);
@@ -308,7 +308,7 @@ fn to_item(facts: &Facts<'_>, row: &inbox::Model, guest: bool, previous_at: Opti
         },
         &inbound,
     );
-    Item::from_inbound(
+    let mut item = Item::from_inbound(
         row.id.clone(),
         row.received_at,
         &row.source,
@@ -316,7 +316,16 @@ fn to_item(facts: &Facts<'_>, row: &inbox::Model, guest: bool, previous_at: Opti
         guest,
         prompt,
         inbound,
-    )
+    );
+    if item.attachments.is_empty() {
+        let settings = facts.settings;
+        let wait = settings
+            .inbound_debounce_by_channel
+            .get(&row.source)
+            .unwrap_or(&settings.inbound_debounce);
+        item.settle_ms = i64::try_from(wait.as_millis()).unwrap_or(0);
+    }
+    item
 }
 
 fn destination(row: &inbox::Model, inbound: &Inbound) -> Destination {

@@ -33,6 +33,8 @@ pub(crate) struct Item {
     pub(crate) options: Options,
     /// Epoch milliseconds.
     pub(crate) received_at: i64,
+    /// How long to wait for further pieces of the same message.
+    pub(crate) settle_ms: i64,
 }
 
 /// What a gateway client asked for along with its message.
@@ -72,7 +74,8 @@ impl Item {
             owner: self.guest.is_empty(),
             mode,
             received_at: self.received_at,
-            settle_ms: 0,
+            settle_ms: self.settle_ms,
+            kept: self.destination.is_none(),
         }
     }
 
@@ -98,6 +101,7 @@ impl Item {
                 requester: message.requester,
             },
             received_at,
+            settle_ms: 0,
         }
     }
 
@@ -137,6 +141,7 @@ impl Item {
             room,
             options: Options::default(),
             received_at,
+            settle_ms: 0,
         }
     }
 }

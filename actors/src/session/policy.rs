@@ -113,9 +113,10 @@ pub fn speaker(account: &ResolvedAccount, inbound: &Inbound) -> Speaker {
         .map_or(Speaker::Guest, |user| Speaker::User(user.clone()))
 }
 
-/// Decides about one message. `activation` is the group session's override, if any.
+/// Decides about one message to a session of `user`. `activation` is the group session's override, if any.
 pub fn gate(
     account: &ResolvedAccount,
+    user: &UserId,
     mentions: &MentionPatterns,
     activation: Option<Activation>,
     inbound: &Inbound,
@@ -130,8 +131,8 @@ pub fn gate(
         return Verdict::Skip("sent by a bot");
     }
     match inbound.peer.kind {
-        PeerKind::Direct => direct(account, inbound),
-        PeerKind::Group | PeerKind::Channel => group(account, mentions, activation, inbound),
+        PeerKind::Direct => direct(account, user, inbound),
+        PeerKind::Group | PeerKind::Channel => group(account, user, mentions, activation, inbound),
     }
 }
 
@@ -149,9 +150,10 @@ fn is_echo(account: &ResolvedAccount, inbound: &Inbound) -> bool {
         })
 }
 
-fn direct(account: &ResolvedAccount, inbound: &Inbound) -> Verdict {
+fn direct(account: &ResolvedAccount, user: &UserId, inbound: &Inbound) -> Verdict {
     let speaker = speaker(account, inbound);
-    if matches!(speaker, Speaker::User(_)) {
+    // Somebody who linked after their message came to the owner's session is still a guest in it.
+    if speaker.is(user) {
         return Verdict::Run { speaker, owner: true };
     }
     let policy = &account.policy;
@@ -177,6 +179,7 @@ fn direct(account: &ResolvedAccount, inbound: &Inbound) -> Verdict {
 
 fn group(
     account: &ResolvedAccount,
+    user: &UserId,
     mentions: &MentionPatterns,
     activation: Option<Activation>,
     inbound: &Inbound,
@@ -187,7 +190,7 @@ fn group(
         return Verdict::Skip("this group is disabled");
     }
     let speaker = speaker(account, inbound);
-    let owner = speaker.is(&account.owner);
+    let owner = speaker.is(user);
     match policy.group {
         GroupPolicy::Disabled => return Verdict::Skip("groups are disabled"),
         GroupPolicy::Open => {}

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 pub use settings::{Settings, drop_name, mode_name, parse_drop, parse_mode};
-pub use turn::{Item, Route, Turn};
+pub use turn::{Folded, Item, Route, Turn};
 
 use crate::config::document::{DropPolicy, QueueMode};
 use turn::summary_line;
@@ -19,6 +19,10 @@ use turn::summary_line;
 /// How long a message id is remembered, milliseconds.
 const SEEN_MS: i64 = 5 * 60 * 1000;
 const SEEN_IDS: usize = 10_000;
+/// A steady stream of messages postpones a drain no longer than this many debounce times.
+const MOST_DEBOUNCES: i64 = 5;
+
+const FULL: &str = "the queue was full";
 
 /// One session's queue.
 #[derive(Debug)]
@@ -29,9 +33,8 @@ pub struct Queue {
     running: Vec<String>,
     /// A turn that is to run again, before everything else.
     again: Option<Turn>,
-    /// Beginnings of dropped items, for the next turn.
-    summary: VecDeque<String>,
-    dropped: usize,
+    /// Items that had to make room: their beginnings go into the next turn, which answers for their rows too.
+    folded: VecDeque<Folded>,
     last_pushed: i64,
     /// Items of the current drain that run one by one because they could not be joined.
     one_by_one: usize,
@@ -41,6 +44,7 @@ pub struct Queue {
 #[derive(Debug)]
 struct Held {
     item: Item,
+    pushed_at: i64,
     /// Came when nothing ran and nothing waited, or interrupts: not debounced, not collected.
     at_once: bool,
 }
@@ -92,8 +96,7 @@ impl Queue {
             waiting: VecDeque::new(),
             running: Vec::new(),
             again: None,
-            summary: VecDeque::new(),
-            dropped: 0,
+            folded: VecDeque::new(),
             last_pushed: 0,
             one_by_one: 0,
             seen: VecDeque::new(),
@@ -115,7 +118,7 @@ impl Queue {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.folded.is_empty()
     }
 
     pub fn is_running(&self) -> bool {
@@ -129,7 +132,8 @@ impl Queue {
             || self
                 .again
                 .as_ref()
-                .is_some_and(|turn| turn.items.iter().any(|item| item.inbox_id == inbox_id))
+                .is_some_and(|turn| turn.inbox_ids().any(|id| id == inbox_id))
+            || self.folded.iter().any(|folded| folded.inbox_id == inbox_id)
     }
 
     /// Adds an item. `now` in epoch milliseconds.
@@ -150,9 +154,9 @@ impl Queue {
         if self.is_duplicate(&item, now) {
             return one(Outcome::Duplicate, item, "duplicate");
         }
-        let full = self.waiting.len() >= self.settings.cap;
+        let full = !item.kept && self.droppable() >= self.settings.cap;
         if full && self.settings.drop == DropPolicy::New {
-            return one(Outcome::Rejected, item, "the queue was full");
+            return one(Outcome::Rejected, item, FULL);
         }
         let dropped = if full { self.make_room() } else { Vec::new() };
         self.remember(&item, now);
@@ -164,10 +168,19 @@ impl Queue {
                 .iter()
                 .take_while(|held| held.at_once && self.mode(&held.item) == QueueMode::Interrupt)
                 .count();
-            self.waiting.insert(behind, Held { item, at_once: true });
+            let held = Held {
+                item,
+                pushed_at: now,
+                at_once: true,
+            };
+            self.waiting.insert(behind, held);
         } else {
             let at_once = !self.is_running() && self.again.is_none() && self.waiting.is_empty();
-            self.waiting.push_back(Held { item, at_once });
+            self.waiting.push_back(Held {
+                item,
+                pushed_at: now,
+                at_once,
+            });
         }
         Pushed {
             outcome: if interrupts && self.is_running() {
@@ -189,12 +202,15 @@ impl Queue {
         }
         let Some(front) = self.waiting.front() else {
             self.one_by_one = 0;
-            return Next::Empty;
+            if self.folded.is_empty() {
+                return Next::Empty;
+            }
+            return self.take(0, true);
         };
         if front.at_once {
             return self.next_at_once(now);
         }
-        let ready_at = self.last_pushed + self.settings.debounce_ms;
+        let ready_at = self.ready_at(front);
         if self.one_by_one == 0 && now < ready_at {
             return Next::WaitUntil(ready_at);
         }
@@ -216,29 +232,45 @@ impl Queue {
 
     /// Forgets everything that waits (`/stop`, a reset). Gives it back so that its rows can be marked.
     pub fn clear(&mut self, reason: &'static str) -> Vec<Dropped> {
-        self.summary.clear();
-        self.dropped = 0;
         self.one_by_one = 0;
-        let again = self.again.take().map(|turn| turn.items).unwrap_or_default();
-        again
+        let again = self.again.take().unwrap_or_default();
+        let folded = again.folded.into_iter().chain(self.folded.drain(..));
+        let items = again
+            .items
             .into_iter()
-            .chain(self.waiting.drain(..).map(|held| held.item))
-            .map(|item| Dropped {
-                inbox_id: item.inbox_id,
-                reason,
-            })
+            .chain(self.waiting.drain(..).map(|held| held.item));
+        folded
+            .map(|folded| folded.inbox_id)
+            .chain(items.map(|item| item.inbox_id))
+            .map(|inbox_id| Dropped { inbox_id, reason })
             .collect()
     }
 
     /// Takes one waiting item out. `false` when it does not wait here.
     pub fn remove(&mut self, inbox_id: &str) -> bool {
-        let before = self.waiting.len();
+        let before = self.waiting.len() + self.folded.len();
         self.waiting.retain(|held| held.item.inbox_id != inbox_id);
-        self.waiting.len() < before
+        self.folded.retain(|folded| folded.inbox_id != inbox_id);
+        self.one_by_one = self.one_by_one.min(self.waiting.len());
+        self.waiting.len() + self.folded.len() < before
     }
 
     fn mode(&self, item: &Item) -> QueueMode {
         item.mode.unwrap_or(self.settings.mode)
+    }
+
+    /// After a quiet time, but not for ever; a client is not made to wait for more that does not come.
+    fn ready_at(&self, front: &Held) -> i64 {
+        if front.item.kept {
+            return front.pushed_at;
+        }
+        let debounce = self.settings.debounce_ms;
+        let patience = front.pushed_at.saturating_add(debounce.saturating_mul(MOST_DEBOUNCES));
+        self.last_pushed.saturating_add(debounce).min(patience)
+    }
+
+    fn droppable(&self) -> usize {
+        self.waiting.iter().filter(|held| !held.item.kept).count()
     }
 
     /// Messages of one person in quick succession are one message when the settings say so; interrupts run together.
@@ -307,37 +339,42 @@ impl Queue {
         let turn = Turn {
             items,
             listed,
-            summary: std::mem::take(&mut self.summary).into(),
-            dropped: std::mem::take(&mut self.dropped),
+            folded: std::mem::take(&mut self.folded).into(),
         };
         self.start(turn)
     }
 
     fn start(&mut self, turn: Turn) -> Next {
-        self.running = turn.items.iter().map(|item| item.inbox_id.clone()).collect();
+        self.running = turn.inbox_ids().map(str::to_owned).collect();
         Next::Run(turn)
     }
 
-    /// Removes the oldest items so that one more fits.
+    /// Removes the oldest items so that one more fits. Gives those that are gone for good.
     fn make_room(&mut self) -> Vec<Dropped> {
-        let mut dropped = Vec::new();
-        while self.waiting.len() >= self.settings.cap {
-            let Some(Held { item, .. }) = self.waiting.pop_front() else {
+        let mut gone = Vec::new();
+        while self.droppable() >= self.settings.cap {
+            let Some(at) = self.waiting.iter().position(|held| !held.item.kept) else {
                 break;
             };
-            if self.settings.drop == DropPolicy::Summarize {
-                self.summary.push_back(summary_line(&item.text));
-                while self.summary.len() > self.settings.cap {
-                    self.summary.pop_front();
-                }
-                self.dropped += 1;
+            let Some(Held { item, .. }) = self.waiting.remove(at) else {
+                break;
+            };
+            if self.settings.drop != DropPolicy::Summarize {
+                gone.push(item.inbox_id);
+                continue;
             }
-            dropped.push(Dropped {
+            self.folded.push_back(Folded {
+                line: summary_line(&item.text),
                 inbox_id: item.inbox_id,
-                reason: "the queue was full",
+                owner: item.owner,
             });
+            if self.folded.len() > self.settings.cap {
+                gone.extend(self.folded.pop_front().map(|folded| folded.inbox_id));
+            }
         }
-        dropped
+        gone.into_iter()
+            .map(|inbox_id| Dropped { inbox_id, reason: FULL })
+            .collect()
     }
 
     /// The same message on the same route; where messages have no id, the same text waiting already.

@@ -74,7 +74,7 @@ fn a_long_history_starts_at_a_question() {
     let texts = texts(&sent);
     assert!(texts[0].starts_with("q8"), "{texts:?}");
     assert_eq!(texts.len(), 5);
-    let sent = assemble(dialogue(10, 400), Some(Message::user("now", 9)), TARGET, 450);
+    let sent = assemble(dialogue(10, 400), Some(Message::user("now", 9)), TARGET, 400);
     assert!(self::texts(&sent)[0].starts_with("q9"));
 }
 

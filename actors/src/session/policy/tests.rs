@@ -78,6 +78,23 @@ fn groups(id: &str, require_mention: bool) -> HashMap<String, GroupRule> {
     )])
 }
 
+/// The gate as intake leads to it: a linked person's direct messages come to their own session.
+fn decide(
+    account: &ResolvedAccount,
+    mentions: &MentionPatterns,
+    activation: Option<Activation>,
+    inbound: &Inbound,
+) -> Verdict {
+    let speaker = speaker(account, inbound);
+    gate(
+        account,
+        speaker.session_user(account, inbound.peer.kind),
+        mentions,
+        activation,
+        inbound,
+    )
+}
+
 fn word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Run { owner: true, .. } => "owner",
@@ -112,7 +129,7 @@ fn direct_messages() {
         (DmPolicy::Disabled, &["*"], "6", "skip"),
         (DmPolicy::Disabled, &[], "1", "owner"), // the policy rules guests
     ] {
-        let verdict = gate(
+        let verdict = decide(
             &account(policy(dm, ids)),
             &MentionPatterns::default(),
             None,
@@ -124,7 +141,7 @@ fn direct_messages() {
 
 #[test]
 fn a_missing_policy_is_closed_for_groups() {
-    let verdict = gate(
+    let verdict = decide(
         &account(AccessPolicy::default()),
         &MentionPatterns::default(),
         None,
@@ -238,7 +255,7 @@ fn groups_pass_policy_then_list_then_sender_then_mention() {
     for case in cases {
         let mut inbound = message(PeerKind::Group, case.sender, "hi");
         inbound.mention.native = case.mentioned;
-        let verdict = gate(
+        let verdict = decide(
             &account(case.policy),
             &MentionPatterns::default(),
             case.activation,
@@ -258,26 +275,31 @@ fn echoes_bots_and_disabled_accounts_are_left() {
     let mentions = MentionPatterns::default();
     let echo = message(PeerKind::Direct, "900", "hi");
     assert_eq!(
-        gate(&account(open()), &mentions, None, &echo),
+        decide(&account(open()), &mentions, None, &echo),
         Verdict::Skip("own message")
     );
 
     let mut bot = message(PeerKind::Direct, "6", "hi");
     bot.sender.is_bot = true;
     assert_eq!(
-        gate(&account(open()), &mentions, None, &bot),
+        decide(&account(open()), &mentions, None, &bot),
         Verdict::Skip("sent by a bot")
     );
     let allowed = AccessPolicy {
         allow_bots: true,
         ..open()
     };
-    assert_eq!(word(&gate(&account(allowed), &mentions, None, &bot)), "guest");
+    assert_eq!(word(&decide(&account(allowed), &mentions, None, &bot)), "guest");
 
     let mut disabled = account(open());
     disabled.enabled = false;
     assert_eq!(
-        word(&gate(&disabled, &mentions, None, &message(PeerKind::Direct, "1", "hi"))),
+        word(&decide(
+            &disabled,
+            &mentions,
+            None,
+            &message(PeerKind::Direct, "1", "hi")
+        )),
         "skip"
     );
 }
@@ -303,6 +325,21 @@ fn an_agent_is_addressed_by_name_emoji_or_pattern() {
     let patterned = MentionPatterns::of(&agent(&[r"\bbotty\b", "("], json!({"name": "Claw"})));
     assert!(patterned.matches("Botty?") && !patterned.matches("claw"));
     assert!(!MentionPatterns::of(&AgentSettings::default()).matches("anything"));
+}
+
+#[test]
+fn who_linked_later_is_a_guest_in_the_owners_session() {
+    let mut account = account(AccessPolicy::default());
+    account.approved.insert("2".to_owned());
+    let owner = account.owner.clone();
+    let verdict = gate(
+        &account,
+        &owner,
+        &MentionPatterns::default(),
+        None,
+        &message(PeerKind::Direct, "2", "hi"),
+    );
+    assert_eq!(word(&verdict), "guest");
 }
 
 #[test]

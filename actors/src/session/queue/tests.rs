@@ -170,7 +170,7 @@ fn a_full_queue_drops_by_its_policy() {
         dropped: &'static str,
         outcome: Outcome,
         left: &'static [&'static str],
-        summary: bool,
+        folded: bool,
     }
     for case in [
         Case {
@@ -178,21 +178,22 @@ fn a_full_queue_drops_by_its_policy() {
             dropped: "c",
             outcome: Outcome::Rejected,
             left: &["a", "b"],
-            summary: false,
+            folded: false,
         },
         Case {
             drop: DropPolicy::Old,
             dropped: "a",
             outcome: Outcome::Queued,
             left: &["b", "c"],
-            summary: false,
+            folded: false,
         },
+        // Nothing is gone: the turn that cuts it short answers for it.
         Case {
             drop: DropPolicy::Summarize,
-            dropped: "a",
+            dropped: "",
             outcome: Outcome::Queued,
-            left: &["b", "c"],
-            summary: true,
+            left: &["a", "b", "c"],
+            folded: true,
         },
     ] {
         let mut queue = Queue::new(Settings {
@@ -206,17 +207,76 @@ fn a_full_queue_drops_by_its_policy() {
         queue.push(item("b"), 0);
         let pushed = queue.push(item("c"), 0);
         assert_eq!(pushed.outcome, case.outcome);
-        assert_eq!(pushed.dropped.len(), 1);
-        assert_eq!(pushed.dropped[0].inbox_id, case.dropped);
+        let dropped: Vec<&str> = pushed.dropped.iter().map(|dropped| dropped.inbox_id.as_str()).collect();
+        assert_eq!(dropped.join(" "), case.dropped);
         queue.ended();
         let turn = run(&mut queue, 1_000);
-        assert_eq!(ids(&turn), case.left);
+        assert_eq!(turn.inbox_ids().collect::<Vec<_>>(), case.left);
         let prompt = text(&turn);
-        assert_eq!(prompt.contains("- text a\n"), case.summary, "{prompt}");
-        if case.summary {
-            assert!(prompt.starts_with("[1 earlier message(s)"), "{prompt}");
-        }
+        assert_eq!(prompt.contains("- text a\n"), case.folded, "{prompt}");
+        assert_eq!(prompt.starts_with("[1 earlier message(s)"), case.folded, "{prompt}");
     }
+}
+
+#[test]
+fn what_is_folded_is_bounded_too() {
+    let mut queue = Queue::new(Settings {
+        cap: 2,
+        ..settings(QueueMode::Collect)
+    });
+    queue.push(item("running"), 0);
+    run(&mut queue, 0);
+    let mut gone = Vec::new();
+    for id in ["a", "b", "c", "d", "e"] {
+        gone.extend(
+            queue
+                .push(item(id), 0)
+                .dropped
+                .into_iter()
+                .map(|dropped| dropped.inbox_id),
+        );
+    }
+    assert_eq!(gone, ["a"]);
+    assert!(queue.knows("b") && queue.remove("d") && queue.remove("e"));
+    queue.ended();
+    let turn = run(&mut queue, 1_000);
+    assert_eq!(turn.inbox_ids().collect::<Vec<_>>(), ["b", "c"]);
+    queue.ended();
+    assert_eq!(queue.next(1_000), Next::Empty);
+}
+
+#[test]
+fn what_a_client_waits_for_is_never_dropped_nor_debounced() {
+    let mut queue = Queue::new(Settings {
+        cap: 1,
+        ..settings(QueueMode::Collect)
+    });
+    queue.push(item("running"), 0);
+    run(&mut queue, 0);
+    for id in ["a", "b", "c"] {
+        let kept = Item { kept: true, ..item(id) };
+        assert!(queue.push(kept, 5).dropped.is_empty());
+    }
+    queue.ended();
+    assert_eq!(ids(&run(&mut queue, 5)), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_steady_stream_cannot_postpone_for_ever() {
+    let mut queue = Queue::new(settings(QueueMode::Collect));
+    queue.push(item("running"), 0);
+    run(&mut queue, 0);
+    queue.push(item("0"), 0);
+    queue.ended();
+    for n in 1..6 {
+        queue.push(item(&n.to_string()), n * 900);
+        assert_eq!(
+            queue.next(n * 900),
+            Next::WaitUntil((n * 900 + 1_000).min(5_000)),
+            "{n}"
+        );
+    }
+    assert_eq!(run(&mut queue, 5_000).items.len(), 6);
 }
 
 #[test]
@@ -330,12 +390,15 @@ fn whatever_happens_each_item_runs_once_or_is_given_back() {
                     pushed += 1;
                     let mut next = item(&id);
                     next.owner = roll(2) == 0;
+                    next.kept = roll(4) == 0;
+                    next.settle_ms = if roll(3) == 0 { 900 } else { 0 };
+                    next.received_at = now;
                     answered.extend(queue.push(next, now).dropped.into_iter().map(|d| d.inbox_id));
                 }
                 _ if queue.is_running() => queue.ended(),
                 _ => {
                     if let Next::Run(turn) = queue.next(now) {
-                        answered.extend(turn.items.into_iter().map(|item| item.inbox_id));
+                        answered.extend(turn.inbox_ids().map(str::to_owned));
                     }
                 }
             }
@@ -344,7 +407,7 @@ fn whatever_happens_each_item_runs_once_or_is_given_back() {
             queue.ended();
             now += 10_000;
             match queue.next(now) {
-                Next::Run(turn) => answered.extend(turn.items.into_iter().map(|item| item.inbox_id)),
+                Next::Run(turn) => answered.extend(turn.inbox_ids().map(str::to_owned)),
                 Next::Empty => break,
                 other @ (Next::WaitUntil(_) | Next::Running) => panic!("seed {seed}: {other:?}"),
             }

@@ -40,6 +40,16 @@ pub struct Item {
     /// Wait for more from the same sender this long (`messages.inbound.debounceMs`); 0 for media, commands and
     /// clients.
     pub settle_ms: i64,
+    /// Never dropped and not debounced: a client waits for the end of this very run.
+    pub kept: bool,
+}
+
+/// An item that made room for others: its beginning, and the row the next turn answers for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folded {
+    pub inbox_id: String,
+    pub line: String,
+    pub owner: bool,
 }
 
 impl Item {
@@ -48,16 +58,15 @@ impl Item {
     }
 }
 
-/// What one run answers.
+/// What one run answers: items, things that made room for them, or both.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Turn {
-    /// In the order of arrival, at least one. Settings of the run come from the last.
+    /// In the order of arrival. Settings of the run come from the last.
     pub items: Vec<Item>,
     /// Several items are listed under a heading; `false` = they are one message sent in pieces.
     pub listed: bool,
-    /// Beginnings of items that were dropped, oldest first.
-    pub summary: Vec<String>,
-    pub dropped: usize,
+    /// What made room, oldest first.
+    pub folded: Vec<Folded>,
 }
 
 impl Turn {
@@ -78,27 +87,34 @@ impl Turn {
             .find(|route| !route.channel.is_empty())
     }
 
-    /// Every item speaks with the rights of the session's user.
+    /// Everything in it was said with the rights of the session's user.
     pub fn owner(&self) -> bool {
-        !self.items.is_empty() && self.items.iter().all(|item| item.owner)
+        self.items.iter().all(|item| item.owner) && self.folded.iter().all(|folded| folded.owner)
+    }
+
+    /// The rows it answers for, in the order of arrival.
+    pub fn inbox_ids(&self) -> impl Iterator<Item = &str> {
+        let folded = self.folded.iter().map(|folded| folded.inbox_id.as_str());
+        folded.chain(self.items.iter().map(|item| item.inbox_id.as_str()))
     }
 
     /// What the model reads.
     pub fn prompt(&self) -> Vec<Part> {
         let mut text = String::new();
-        if !self.summary.is_empty() {
+        if !self.folded.is_empty() {
             text.push_str(&format!(
-                "[{} earlier message(s) were dropped because too many were waiting. They began like this:]\n",
-                self.dropped
+                "[{} earlier message(s) are cut short because too many were waiting:]\n",
+                self.folded.len()
             ));
-            for line in &self.summary {
+            for folded in &self.folded {
                 text.push_str("- ");
-                text.push_str(line);
+                text.push_str(&folded.line);
                 text.push('\n');
             }
             text.push('\n');
         }
         match self.items.as_slice() {
+            [] => {}
             [item] => text.push_str(&item.text),
             items if self.listed => {
                 text.push_str("[Messages that arrived while you were busy, oldest first. Answer them together.]\n");
