@@ -70,7 +70,7 @@ impl ApiError {
             Error::Internal(_) => "something went wrong on our side".to_owned(),
             Error::Upstream(_) => "a service we depend on failed".to_owned(),
             Error::Storage(_) => "storage is unavailable; nothing was changed".to_owned(),
-            Error::NotFound { what } if what.is_empty() => "not found".to_owned(),
+            Error::NotFound { what: "" } => "not found".to_owned(),
             error @ (Error::Invalid(_)
             | Error::Unauthenticated(_)
             | Error::Forbidden(_)

@@ -124,9 +124,9 @@ describe('chat', () => {
     await open('/chat', { signedIn: true });
     await page.getByText('And a short one?').last().waitFor();
     for (const socket of mock.sockets.clients) socket.terminate();
-    await page.getByText('Connection lost. Trying again.').waitFor();
+    await page.getByText('No connection to the server. Trying again.').waitFor();
     await page.getByRole('button', { name: 'Reconnect now' }).click();
-    await page.getByText('Connection lost. Trying again.').waitFor({ state: 'detached' });
+    await page.getByText('No connection to the server. Trying again.').waitFor({ state: 'detached' });
     await composer().fill('Back again');
     await page.keyboard.press('Enter');
     await page.getByText('This is the mock assistant').waitFor();

@@ -73,7 +73,9 @@ pub(super) fn serve(
     let gateway = Data::new(GatewayState::new(
         state.services.clone(),
         state.directory.clone(),
-        GatewaySettings { allowed_origins: settings.gateway.allowed_origins.clone() },
+        GatewaySettings {
+            allowed_origins: settings.gateway.allowed_origins.clone(),
+        },
     ));
     let user_timeout = Duration::from_secs(limits.tcp_user_timeout_secs);
     let mut server = HttpServer::new(move || {

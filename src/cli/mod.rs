@@ -82,15 +82,14 @@ pub fn run() -> ExitCode {
 }
 
 fn execute(command: Command) -> Result<(), CliError> {
-    // Neither needs a database, and the document needs no settings.
-    let command = match command {
-        Command::Openapi => {
-            openapi::run();
-            return Ok(());
-        }
-        Command::Serve => return serve::run(Settings::load()?),
-        other => other,
-    };
+    // Neither needs a runtime of ours, and the document needs no settings.
+    if matches!(command, Command::Openapi) {
+        openapi::run();
+        return Ok(());
+    }
+    if matches!(command, Command::Serve) {
+        return serve::run(Settings::load()?);
+    }
     let settings = Settings::load()?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

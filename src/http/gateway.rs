@@ -31,7 +31,9 @@ pub(crate) async fn socket(
     let client = state.client(&request);
     let identity = identity(&request, &state, &tenant, &client).await?;
     let origin = csrf::origin(&request).map(str::to_owned);
-    let own = origin.as_deref().filter(|origin| csrf::is_own(origin, &request, &state, &tenant, &client));
+    let own = origin
+        .as_deref()
+        .filter(|origin| csrf::is_own(origin, &request, &state, &tenant, &client));
     let facts = ClientFacts {
         peer_loopback: client.loopback_peer,
         host_loopback: tenant::authority(&request).is_some_and(tenant::is_loopback),
@@ -40,7 +42,9 @@ pub(crate) async fn socket(
         origin,
         address: client.network(),
     };
-    Ok(gateway_socket::upgrade(&request, payload, &gateway, tenant, facts, identity))
+    Ok(gateway_socket::upgrade(
+        &request, payload, &gateway, tenant, facts, identity,
+    ))
 }
 
 /// A one-paste join payload. There is none yet, so every code is spent.

@@ -2,7 +2,6 @@
 
 pub mod state;
 
-
 mod client;
 mod rate;
 mod tenant;

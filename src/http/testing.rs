@@ -63,7 +63,10 @@ impl TestServer {
             Some(user) => user,
             None => config.create_user(&scope, email, role, None).await.expect("creates"),
         };
-        let (_, token) = config.create_api_token(&user.scope, "test", None).await.expect("creates");
+        let (_, token) = config
+            .create_api_token(&user.scope, "test", None)
+            .await
+            .expect("creates");
         let cookie = config.create_web_session(&user.scope).await.expect("creates");
         TestUser {
             user,
@@ -88,7 +91,8 @@ impl TestServer {
 
     /// A request with the user's token.
     pub(crate) fn as_user(&self, user: &TestUser, method: Method, path: &str) -> RequestBuilder {
-        self.request(&user.tenant, method, path).bearer_auth(user.token.expose())
+        self.request(&user.tenant, method, path)
+            .bearer_auth(user.token.expose())
     }
 
     /// A request as the user's browser makes it.

@@ -3,8 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use claw_actors::crypto::Secret;
-use ipnet::IpNet;
 use url::Url;
+
+use crate::egress::EgressSettings;
 
 use super::{Http, Limits, Profile, Settings, SettingsError};
 
@@ -229,15 +230,7 @@ fn web_origin(key: &str, text: &str) -> Checked {
 }
 
 fn private_endpoint(entry: &str) -> Checked {
-    let valid = entry.rsplit_once(':').is_some_and(|(network, port)| {
-        network.replace(['[', ']'], "").parse::<IpNet>().is_ok()
-            && (port == "*" || port.parse::<u16>().is_ok_and(|port| port > 0))
-    });
-    if valid {
-        return Ok(());
-    }
-    refuse(
-        "egress.allow_private",
-        "must hold entries such as 10.0.0.0/8:443 or 127.0.0.0/8:*",
-    )
+    EgressSettings::parse_rule(entry)
+        .map(|_| ())
+        .map_err(|reason| SettingsError::invalid("egress.allow_private", reason))
 }

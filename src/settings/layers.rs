@@ -147,14 +147,15 @@ fn typed(key: &str, default: &Value, text: &str) -> Result<config::Value, Settin
 
 /// The library's message names the key; nothing secret is typed other than as text, so no secret can stand in it.
 fn broken(error: &config::ConfigError) -> SettingsError {
-    match error {
-        config::ConfigError::At {
-            error, key: Some(key), ..
-        } => SettingsError::invalid(key, error.to_string()),
-        other => SettingsError::Unreadable {
-            place: "settings".to_owned(),
-            reason: other.to_string(),
-        },
+    if let config::ConfigError::At {
+        error, key: Some(key), ..
+    } = error
+    {
+        return SettingsError::invalid(key, error.to_string());
+    }
+    SettingsError::Unreadable {
+        place: "settings".to_owned(),
+        reason: error.to_string(),
     }
 }
 

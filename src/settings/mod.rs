@@ -123,7 +123,7 @@ pub struct Blobs {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Egress {
-    /// `cidr:port` or `cidr:*`; IPv6 networks may stand in brackets.
+    /// `cidr:port` or `cidr:*`; an IPv6 network stands in brackets: `[fd00::/8]:443`.
     pub allow_private: Vec<String>,
 }
 

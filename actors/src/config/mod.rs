@@ -22,10 +22,11 @@ mod testing;
 use std::sync::Arc;
 
 use claw_entities::Scope;
+use sea_orm::DbErr;
 use tokio::sync::Semaphore;
 
 use crate::db::{Db, Scoped, Tx};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub use master::{MasterKey, NewMasterKey};
 
@@ -94,5 +95,15 @@ impl ConfigService {
         tx.commit().await?;
         self.cache.forget();
         Ok(())
+    }
+}
+
+/// An insert's error; a row that is there already is named by `message`.
+fn conflict(error: DbErr, message: String) -> Error {
+    let error = Error::from(error);
+    if matches!(error, Error::Conflict(_)) {
+        Error::Conflict(message)
+    } else {
+        error
     }
 }

@@ -155,8 +155,9 @@ pub async fn clock(tx: &impl ConnectionTrait) -> Result<i64, DbErr> {
 
 /// SQL of the database's clock in epoch milliseconds.
 pub fn clock_sql(backend: DbBackend) -> &'static str {
-    match backend {
-        DbBackend::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
-        _ => "CAST((julianday('now') - 2440587.5) * 86400000 AS integer)",
+    if backend == DbBackend::Postgres {
+        "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
+    } else {
+        "CAST((julianday('now') - 2440587.5) * 86400000 AS integer)"
     }
 }

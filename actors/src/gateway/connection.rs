@@ -189,7 +189,7 @@ impl NodeConnection {
             self.write(text, ctx);
         }
         for event in events {
-            self.from_user(event, ctx);
+            self.told_by_user(event, ctx);
         }
         for text in frames {
             self.text(&text, ctx);
@@ -298,7 +298,7 @@ impl Handler<ToConnection> for NodeConnection {
             }
             return;
         }
-        self.from_user(message, ctx);
+        self.told_by_user(message, ctx);
     }
 }
 

@@ -165,6 +165,7 @@ pub async fn admit(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<Ad
 }
 
 /// Operators need the current protocol in their range; nodes and probes may come with an older one.
+#[expect(clippy::result_large_err, reason = "a refusal ends the connection; it is made once")]
 fn check_protocol(params: &ConnectParams) -> Result<(), Refusal> {
     let lenient = params.role() == "node" || ["node", "probe"].contains(&params.client.mode.as_str());
     let lowest = if lenient { OLDEST_NODE_PROTOCOL } else { PROTOCOL };
@@ -175,6 +176,7 @@ fn check_protocol(params: &ConnectParams) -> Result<(), Refusal> {
 }
 
 /// A page may connect from the tenant's own origin, or from one that the operator listed.
+#[expect(clippy::result_large_err, reason = "a refusal ends the connection; it is made once")]
 fn check_origin(entrance: &Entrance<'_>) -> Result<(), Refusal> {
     let Some(origin) = &entrance.client.origin else {
         return Ok(());

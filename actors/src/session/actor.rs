@@ -135,7 +135,9 @@ impl SessionActor {
             let settings = services.config.settings(&scope).await?;
             let head = services.conversation.head(&scope, &session).await?;
             let entry = head.map(|head| head.entry).unwrap_or_default();
-            let channel = key::parse(session.as_str()).and_then(|parsed| parsed.channel).unwrap_or_default();
+            let channel = key::parse(session.as_str())
+                .and_then(|parsed| parsed.channel)
+                .unwrap_or_default();
             let queue = queue::Settings::resolve(&settings.queue, channel, &entry);
             let (admitted, more) = admission::load(&services, &scope, &session, &known).await?;
             Ok::<_, crate::Error>((settings, queue, admitted, more))
@@ -204,7 +206,9 @@ impl SessionActor {
     }
 
     fn enqueue(&mut self, context: &mut Context<Self>, item: Item) {
-        let Some(id) = item.inbox_ids.first().cloned() else { return };
+        let Some(id) = item.inbox_ids.first().cloned() else {
+            return;
+        };
         if !self.known.insert(id.clone()) {
             return;
         }
@@ -259,12 +263,19 @@ impl SessionActor {
             Command::Stop(_) => {
                 self.known.extend(ids.iter().cloned());
                 let stopped = self.abort_all(context, "stop");
-                let text = if stopped == 0 { "Nothing was running." } else { "Stopped." };
+                let text = if stopped == 0 {
+                    "Nothing was running."
+                } else {
+                    "Stopped."
+                };
                 self.answer(context, item, text.to_owned());
             }
             Command::New { rest } | Command::Reset { rest } => {
                 self.abort_all(context, "reset");
-                self.put_ahead(Ahead::Reset { item, rest: rest.unwrap_or_default() });
+                self.put_ahead(Ahead::Reset {
+                    item,
+                    rest: rest.unwrap_or_default(),
+                });
             }
             Command::Queue(QueueCommand::Once { change, message }) => {
                 let mut item = item;
@@ -282,8 +293,11 @@ impl SessionActor {
                 QueueCommand::Show | QueueCommand::Clear | QueueCommand::Set(_) | QueueCommand::Invalid(_),
             ) => {
                 self.known.extend(ids.iter().cloned());
-                let (directory, live, settings) =
-                    (self.home.directory.clone(), self.live_snapshot(), *self.queue.settings());
+                let (directory, live, settings) = (
+                    self.home.directory.clone(),
+                    self.live_snapshot(),
+                    *self.queue.settings(),
+                );
                 let emitter = self.emitter_for(&item);
                 self.off_queue(context, ids, move |authority| async move {
                     let snapshot = full_snapshot(&directory, &authority, live).await?;
@@ -392,7 +406,15 @@ impl SessionActor {
                     return self.pump(context);
                 };
                 let run_id = last.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-                self.start(context, Turn { run_id, items, prompt: batch.prompt(), overheard: Vec::new() });
+                self.start(
+                    context,
+                    Turn {
+                        run_id,
+                        items,
+                        prompt: batch.prompt(),
+                        overheard: Vec::new(),
+                    },
+                );
             }
             Next::WaitUntil(at) => {
                 let wait = Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0));
@@ -440,7 +462,9 @@ impl SessionActor {
         match ahead {
             Ahead::Resume(item) => {
                 let run_id = item.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-                let prompt = vec![Part::Text { text: item.prompt.clone() }];
+                let prompt = vec![Part::Text {
+                    text: item.prompt.clone(),
+                }];
                 self.start(
                     context,
                     Turn {
@@ -689,11 +713,17 @@ async fn full_snapshot(directory: &Directory, authority: &Authority, live: Sessi
         .and_then(|head| head.entry.get("modelOverride"))
         .and_then(serde_json::Value::as_str)
         .map(str::to_owned);
-    let model =
-        services.config.resolve_model(&authority.scope, &authority.agent_id, wanted.as_deref()).await.ok();
+    let model = services
+        .config
+        .resolve_model(&authority.scope, &authority.agent_id, wanted.as_deref())
+        .await
+        .ok();
     Ok(SessionSnapshot {
         session_key: authority.key.as_str().to_owned(),
-        model: model.as_ref().map(|model| format!("{}/{}", model.provider, model.model)).unwrap_or_default(),
+        model: model
+            .as_ref()
+            .map(|model| format!("{}/{}", model.provider, model.model))
+            .unwrap_or_default(),
         context_window: model.map_or(0, |model| model.context_window),
         queued: live.queued,
         queue_mode: live.queue_mode,

@@ -84,7 +84,7 @@ enum End {
     Answer { silent: bool },
     Aborted,
     TimedOut(Duration),
-    Failed(ModelError),
+    Failed(Box<ModelError>),
 }
 
 /// Runs the turn. Never panics by itself; a panic in a provider ends this future only.
@@ -116,10 +116,7 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
 }
 
 fn left(error: &Error) -> Outcome {
-    let again = match error {
-        Error::Fenced => Duration::from_secs(1),
-        _other => Duration::from_secs(2),
-    };
+    let again = Duration::from_secs(if matches!(error, Error::Fenced) { 1 } else { 2 });
     tracing::warn!(error = ?error, "turn left for later");
     Outcome::Left { again }
 }
@@ -264,16 +261,13 @@ impl Work {
         {
             Ok(model) => model,
             Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
-            Err(error) => return Ok(End::Failed(plain_failure(ErrorClass::ModelNotFound, error.to_string()))),
+            Err(error) => return Ok(failed(plain_failure(ErrorClass::ModelNotFound, error.to_string()))),
         };
         let owner = context.turn.last().guest.is_empty();
         let toolbox = Toolbox::new(&self.services, self.settings.clone(), owner);
         let specs = toolbox.specs();
         if let Err(refusal) = check_window(&model.model, model.context_window) {
-            return Ok(End::Failed(plain_failure(
-                ErrorClass::ContextOverflow,
-                refusal.to_string(),
-            )));
+            return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
         let base = assembly::Assembly::new(&self.services, context, &self.settings, &model, &specs).await?;
         let mut messages = base.messages(&self.services, &self.head, &model).await?;
@@ -315,7 +309,7 @@ impl Work {
                 return Ok(End::Aborted);
             }
         }
-        Ok(End::Failed(plain_failure(
+        Ok(failed(plain_failure(
             ErrorClass::Unknown,
             format!("The agent called tools {MAX_CALLS} times without an answer, so I stopped it."),
         )))
@@ -345,7 +339,7 @@ impl Work {
             let wait = error.retry_after.unwrap_or(FIRST_WAIT * 2_u32.pow(tries - 1));
             let hopeless = !error.class.transient() || tries >= TRIES || wait > LONGEST_WAIT;
             if hopeless || !context.emitter.text().is_empty() || !error.partial.content.is_empty() {
-                return Err(End::Failed(error));
+                return Err(End::Failed(Box::new(error)));
             }
             let until = async {
                 match deadline {
@@ -385,8 +379,16 @@ impl Work {
                 () = context.cancel.token.cancelled() => return Err(End::Aborted),
                 event = next(&mut events, deadline) => event,
             };
+            let event = match event {
+                Next::Event(event) => *event,
+                Next::Ended => {
+                    let message = "The model's answer ended in the middle.".to_owned();
+                    return Ok(Err(plain_failure(ErrorClass::Network, message)));
+                }
+                Next::TimedOut => return Err(End::TimedOut(Duration::ZERO)),
+            };
             match event {
-                Next::Event(ModelEvent::TextDelta(delta)) => {
+                ModelEvent::TextDelta(delta) => {
                     if let Some(visible) = self.hold.push(&delta) {
                         context.emitter.show(base, visible).await;
                         if let Some(preview) = &mut self.preview {
@@ -394,19 +396,14 @@ impl Work {
                         }
                     }
                 }
-                Next::Event(ModelEvent::Start | ModelEvent::ThinkingDelta(_) | ModelEvent::ToolCallStart { .. }) => {}
-                Next::Event(ModelEvent::Done(message)) => {
+                ModelEvent::Start | ModelEvent::ThinkingDelta(_) | ModelEvent::ToolCallStart { .. } => {}
+                ModelEvent::Done(message) => {
                     if let Some(text) = std::mem::take(&mut self.hold).finish().text {
                         context.emitter.show(base, &text).await;
                     }
                     return Ok(Ok(message));
                 }
-                Next::Event(ModelEvent::Error(error)) => return Ok(Err(error)),
-                Next::Ended => {
-                    let message = "The model's answer ended in the middle.".to_owned();
-                    return Ok(Err(plain_failure(ErrorClass::Network, message)));
-                }
-                Next::TimedOut => return Err(End::TimedOut(Duration::ZERO)),
+                ModelEvent::Error(error) => return Ok(Err(error)),
             }
         }
     }
@@ -632,8 +629,12 @@ impl Work {
     }
 }
 
+fn failed(error: ModelError) -> End {
+    End::Failed(Box::new(error))
+}
+
 enum Next {
-    Event(ModelEvent),
+    Event(Box<ModelEvent>),
     Ended,
     TimedOut,
 }
@@ -646,7 +647,7 @@ async fn next(events: &mut futures::stream::BoxStream<'static, ModelEvent>, dead
         },
         None => events.next().await,
     };
-    event.map_or(Next::Ended, Next::Event)
+    event.map_or(Next::Ended, |event| Next::Event(Box::new(event)))
 }
 
 fn text_parts(text: &str) -> Vec<crate::ports::message::AssistantPart> {

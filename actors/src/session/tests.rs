@@ -83,16 +83,18 @@ async fn transcript(runtime: &Runtime, scope: &Scope, key: &str) -> Vec<(bool, S
         .await
         .expect("reads");
     rows.into_iter()
-        .filter_map(|row| match Entry::from_row(row)?.body {
-            Body::Message(body) => match body.message {
+        .filter_map(|row| {
+            let Body::Message(body) = Entry::from_row(row)?.body else {
+                return None;
+            };
+            match body.message {
                 Message::User { content, .. } => content.into_iter().find_map(|part| match part {
                     Part::Text { text } => Some((true, text)),
                     Part::Image { .. } => None,
                 }),
                 Message::Assistant(message) => Some((false, message.text())),
                 Message::ToolResult { .. } => None,
-            },
-            _other => None,
+            }
         })
         .collect()
 }

@@ -30,6 +30,10 @@ describe('renderMarkdown', () => {
     '![x](https://evil.example/pixel.png?secret)',
     '![x" onerror="alert(1)](https://evil.example)',
     '[a](https://ok.example"onmouseover="alert(1))',
+    '[a](//evil.example)',
+    '[a](/\\\\evil.example)',
+    '[a](/#sign-in=code)',
+    '[a](</\t/evil.example>)',
     '```"><img src=x onerror=alert(1)>\ncode\n```',
   ])('makes %s harmless', (source) => {
     const html = parsed(source);
@@ -37,7 +41,10 @@ describe('renderMarkdown', () => {
     for (const element of html.querySelectorAll('*')) {
       for (const { name, value } of element.attributes) {
         expect(name).not.toMatch(/^on|^style$|^id$|^class$/);
-        if (name === 'href') expect(value).toMatch(/^(?:https?:|mailto:|tel:)/);
+        if (name !== 'href') continue;
+        const { protocol, origin, hash } = new URL(value, 'https://here.example');
+        expect(['https:', 'mailto:', 'tel:']).toContain(protocol);
+        if (value.startsWith('/')) expect({ origin, hash }).toEqual({ origin: 'https://here.example', hash: '' });
       }
     }
   });
@@ -47,6 +54,12 @@ describe('renderMarkdown', () => {
     expect(anchor?.textContent).toBe('chart');
     expect(anchor?.rel).toBe('noopener noreferrer');
     expect(anchor?.target).toBe('_blank');
+  });
+
+  it('leads to pages of the application in the same window', () => {
+    const anchor = parsed('[Settings](/settings/ai-providers)').querySelector('a');
+    expect(anchor?.getAttribute('href')).toBe('/settings/ai-providers');
+    expect(anchor?.target).toBe('');
   });
 
   it('shows a very long text without parsing it', () => {

@@ -13,7 +13,10 @@ const TAGS = [
   ...['h3', 'h4', 'h5', 'h6', 'table', 'thead', 'tbody', 'tr', 'th', 'td'],
 ];
 const ATTRIBUTES = ['href', 'title', 'target', 'rel', 'align', 'start', 'tabindex'];
-const SAFE_LINK = /^(?:https?:|mailto:|tel:)/i;
+const EXTERNAL_LINK = /^(?:https?:|mailto:|tel:)/i;
+/** A page of this application. Neither `//host` nor `/\host`, and no fragment: that is where sign-in codes travel. */
+const PAGE_LINK = /^\/(?:[\w-][\w\-./?=&%:]*)?$/;
+const SAFE_LINK = new RegExp(`${EXTERNAL_LINK.source}|${PAGE_LINK.source}`, 'i');
 /** Longer texts are shown as they are: parsing them on every streamed word would stall the page. */
 const MAX_CHARS = 200_000;
 
@@ -58,7 +61,8 @@ export function renderMarkdown(source: string): string {
 }
 
 function link(href: string, label: string): string {
-  if (!SAFE_LINK.test(href)) return label;
+  if (PAGE_LINK.test(href)) return `<a href="${escapeHtml(href)}">${label}</a>`;
+  if (!EXTERNAL_LINK.test(href)) return label;
   return `<a href="${escapeHtml(href)}" target="_blank" rel="noopener noreferrer">${label}</a>`;
 }
 

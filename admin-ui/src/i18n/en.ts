@@ -55,7 +55,7 @@ export const en = {
   },
   connection: {
     connecting: 'Connecting to the server…',
-    lost: 'Connection lost. Trying again.',
+    lost: 'No connection to the server. Trying again.',
     nextIn: (seconds: number) => `Next attempt in ${seconds} s.`,
     restored: 'Connected again',
   },

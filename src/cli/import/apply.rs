@@ -22,7 +22,8 @@ pub(super) async fn apply(config: &ConfigService, user: &User, plan: Plan) -> Re
     // Providers and channels belong to the tenant: what a member may not change in the Admin UI, their file may not.
     let tenant = user.scope.tenant_scope();
     let may_change_tenant = user.role != Role::Member;
-    if !may_change_tenant && !(providers.is_empty() && accounts.is_empty()) {
+    let for_tenant = !providers.is_empty() || !accounts.is_empty();
+    if for_tenant && !may_change_tenant {
         report.add(
             Outcome::NotTaken,
             "models, channels",

@@ -119,10 +119,10 @@ async fn insert_transcript(db: &Db, scope: &Scope, session_id: &str, entries: Ve
             id: Set(entry.id.clone()),
             parent_id: Set(entry.parent_id.clone()),
             kind: Set(entry.kind.clone()),
-            body: Set(match &entry.body {
-                Value::String(text) => text.clone(),
-                body => body.to_string(),
-            }),
+            body: Set(entry
+                .body
+                .as_str()
+                .map_or_else(|| entry.body.to_string(), str::to_owned)),
             run_id: Set(entry.run_id.clone()),
             created_at: Set(entry.created_at),
         });

@@ -57,7 +57,6 @@ pub struct UserOut {
 /// The roles, for the document.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "stands for the runtime's Role in the OpenAPI document")]
 pub enum RoleName {
     Member,
     Admin,

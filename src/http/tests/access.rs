@@ -11,7 +11,10 @@ fn operations() -> Vec<(Method, String)> {
     for (path, item) in document["paths"].as_object().expect("paths") {
         for method in item.as_object().expect("operations").keys() {
             let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).expect("a method");
-            let path = path.replace("{id}", "x").replace("{channel}", "telegram").replace("{account}", "x");
+            let path = path
+                .replace("{id}", "x")
+                .replace("{channel}", "telegram")
+                .replace("{account}", "x");
             all.push((method, path));
         }
     }
@@ -33,14 +36,19 @@ async fn nobody_and_strangers_get_nothing() {
         }
         let nobody = status(app.request("acme", method.clone(), &path)).await;
         assert_eq!(nobody, 401, "nobody: {method} {path}");
-        let token = app.request("acme", method.clone(), &path).bearer_auth(stranger.token.expose());
+        let token = app
+            .request("acme", method.clone(), &path)
+            .bearer_auth(stranger.token.expose());
         assert_eq!(status(token).await, 401, "another tenant's token: {method} {path}");
         let cookie = app
             .request("acme", method.clone(), &path)
             .header("cookie", format!("claw_session={}", stranger.cookie.expose()))
             .header("origin", app.origin("acme"));
         let got = status(cookie).await;
-        assert!(matches!(got, 401 | 429), "another tenant's cookie: {method} {path}: {got}");
+        assert!(
+            matches!(got, 401 | 429),
+            "another tenant's cookie: {method} {path}: {got}"
+        );
         let gone = status(app.request("nowhere", method.clone(), &path)).await;
         assert_eq!(gone, 404, "unknown tenant: {method} {path}");
     }
@@ -55,7 +63,12 @@ async fn every_change_by_a_page_needs_our_own_origin() {
         if method == Method::GET {
             continue;
         }
-        for origin in [None, Some("null"), Some("https://evil.test"), Some("http://evil.localhost")] {
+        for origin in [
+            None,
+            Some("null"),
+            Some("https://evil.test"),
+            Some("http://evil.localhost"),
+        ] {
             let mut request = app.request("acme", method.clone(), &path).header("cookie", &cookie);
             if let Some(origin) = origin {
                 request = request.header("origin", origin);
@@ -83,9 +96,20 @@ async fn members_manage_their_own_and_no_more() {
         (Method::GET, "/api/users"),
         (Method::POST, "/api/users"),
     ] {
-        assert_eq!(status(app.as_user(&member, method.clone(), path)).await, 403, "{method} {path}");
+        assert_eq!(
+            status(app.as_user(&member, method.clone(), path)).await,
+            403,
+            "{method} {path}"
+        );
     }
-    for path in ["/api/session", "/api/tokens", "/api/models", "/api/channels", "/api/pairing", "/api/activity"] {
+    for path in [
+        "/api/session",
+        "/api/tokens",
+        "/api/models",
+        "/api/channels",
+        "/api/pairing",
+        "/api/activity",
+    ] {
         assert_eq!(status(app.as_user(&member, Method::GET, path)).await, 200, "{path}");
     }
 }
@@ -129,14 +153,25 @@ async fn wrong_bodies_are_refused_in_one_shape() {
         ("no JSON", typed().body("{"), 400),
         ("deep", typed().body(deep), 400),
         ("unknown field", post().json(&json!({"name": "x", "admin": true})), 400),
-        ("unknown scope", post().json(&json!({"name": "x", "scopes": ["root"]})), 400),
+        (
+            "unknown scope",
+            post().json(&json!({"name": "x", "scopes": ["root"]})),
+            400,
+        ),
         ("empty name", post().json(&json!({"name": ""})), 400),
         ("large", post().json(&json!({"name": "x".repeat(5000)})), 413),
-        ("bad query", app.as_user(&owner, Method::GET, "/api/audit?before=x"), 400),
+        (
+            "bad query",
+            app.as_user(&owner, Method::GET, "/api/audit?before=x"),
+            400,
+        ),
         ("not there", app.as_user(&owner, Method::GET, "/api/nothing"), 404),
     ] {
         let body = json(request, expected).await;
-        assert!(body["error"]["code"].is_string() && body["error"]["message"].is_string(), "{what}: {body}");
+        assert!(
+            body["error"]["code"].is_string() && body["error"]["message"].is_string(),
+            "{what}: {body}"
+        );
     }
 }
 
@@ -161,7 +196,9 @@ async fn failed_proofs_are_limited_and_valid_ones_are_not() {
     assert_eq!(status(sign_in).await, 429);
     // Another tenant does not pay for it.
     app.user("other", "o@other.test", Role::Owner).await;
-    let elsewhere = app.request("other", Method::GET, "/api/session").bearer_auth("nonsense");
+    let elsewhere = app
+        .request("other", Method::GET, "/api/session")
+        .bearer_auth("nonsense");
     assert_eq!(status(elsewhere).await, 401);
 }
 

@@ -11,7 +11,10 @@ async fn the_shell_is_for_everybody_and_nothing_is_inline() {
     assert_eq!(answer.status(), 200);
     let headers = answer.headers().clone();
     let policy = headers["content-security-policy"].to_str().expect("text");
-    assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe-inline"), "{policy}");
+    assert!(
+        policy.contains("script-src 'self'") && !policy.contains("unsafe-inline"),
+        "{policy}"
+    );
     assert_eq!(headers["x-content-type-options"], "nosniff");
     assert_eq!(headers["x-frame-options"], "DENY");
     assert_eq!(headers["cache-control"], "no-cache");
@@ -71,7 +74,13 @@ async fn metrics_need_their_token() {
     assert_eq!(status(get().bearer_auth("0123456789abcdeg")).await, 401);
     let answer = get().bearer_auth("0123456789abcdef").send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
-    assert!(answer.text().await.expect("text").contains("process_resident_memory_bytes"));
+    assert!(
+        answer
+            .text()
+            .await
+            .expect("text")
+            .contains("process_resident_memory_bytes")
+    );
 }
 
 #[tokio::test]

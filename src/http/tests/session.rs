@@ -31,7 +31,10 @@ async fn a_code_opens_a_session_once_and_signing_out_ends_it() {
     assert_eq!(status(sign_in()).await, 401, "a code is good once");
 
     let value = cookie.split(';').next().expect("a pair").to_owned();
-    let me = || app.request("acme", Method::GET, "/api/session").header("cookie", &value);
+    let me = || {
+        app.request("acme", Method::GET, "/api/session")
+            .header("cookie", &value)
+    };
     let again = json(me(), 200).await;
     assert_eq!(again, body);
     let out = app
@@ -40,7 +43,12 @@ async fn a_code_opens_a_session_once_and_signing_out_ends_it() {
         .header("origin", app.origin("acme"));
     let answer = out.send().await.expect("an answer");
     assert_eq!(answer.status(), 204);
-    assert!(answer.headers()["set-cookie"].to_str().expect("text").contains("Max-Age=0"));
+    assert!(
+        answer.headers()["set-cookie"]
+            .to_str()
+            .expect("text")
+            .contains("Max-Age=0")
+    );
     assert_eq!(status(me()).await, 401);
 }
 
@@ -77,7 +85,13 @@ async fn behind_tls_the_cookie_is_bound_to_the_host() {
     })
     .await;
     let owner = app.user("acme", "owner@acme.test", Role::Owner).await;
-    let code = app.server.services.config.create_sign_in_code(&owner.user.scope).await.expect("creates");
+    let code = app
+        .server
+        .services
+        .config
+        .create_sign_in_code(&owner.user.scope)
+        .await
+        .expect("creates");
     let answer = app
         .request("acme", Method::POST, "/api/session")
         .header("x-forwarded-proto", "https")
@@ -89,7 +103,10 @@ async fn behind_tls_the_cookie_is_bound_to_the_host() {
         .expect("an answer");
     assert_eq!(answer.status(), 200);
     let cookie = answer.headers()["set-cookie"].to_str().expect("text");
-    assert!(cookie.starts_with("__Host-claw_session=") && cookie.contains("Secure"), "{cookie}");
+    assert!(
+        cookie.starts_with("__Host-claw_session=") && cookie.contains("Secure"),
+        "{cookie}"
+    );
     // The plain cookie is for plain connections only.
     let plain = app
         .request("acme", Method::GET, "/api/session")

@@ -4,7 +4,6 @@ use claw_actors::config::accounts::AccountDraft;
 use claw_actors::config::identity::Role;
 use claw_entities::{PlatformTable, inbox};
 use reqwest::{Method, RequestBuilder};
-use sea_orm::EntityTrait;
 use sea_orm::PaginatorTrait;
 use serde_json::{Value, json};
 
@@ -84,7 +83,11 @@ async fn what_is_not_proven_is_not_stored() {
     assert_eq!(status(post(&app, path, "wrong", &update(1))).await, 401);
     let doubled = post(&app, path, SECRET, &update(1)).header("x-telegram-bot-api-secret-token", SECRET);
     assert_eq!(status(doubled).await, 401);
-    assert_eq!(status(post(&app, "/webhooks/telegram", SECRET, &update(1))).await, 404, "no default account");
+    assert_eq!(
+        status(post(&app, "/webhooks/telegram", SECRET, &update(1))).await,
+        404,
+        "no default account"
+    );
     assert_eq!(status(post(&app, "/webhooks/nothing", SECRET, &update(1))).await, 404);
     assert_eq!(status(post(&app, path, SECRET, &json!("?"))).await, 400);
     let large = post(&app, path, SECRET, &json!("x".repeat(2 * 1024 * 1024)));
@@ -108,7 +111,10 @@ async fn failures_of_strangers_do_not_stop_the_platform() {
     let owner = app.user("acme", "owner@acme.test", Role::Owner).await;
     bot(&app, &owner, "default").await;
     for expected in [401, 401, 429, 429] {
-        assert_eq!(status(post(&app, "/webhooks/telegram", "wrong", &update(1))).await, expected);
+        assert_eq!(
+            status(post(&app, "/webhooks/telegram", "wrong", &update(1))).await,
+            expected
+        );
     }
     assert_eq!(status(post(&app, "/webhooks/telegram", SECRET, &update(1))).await, 200);
 }
@@ -117,9 +123,17 @@ async fn failures_of_strangers_do_not_stop_the_platform() {
 async fn an_account_is_saved_without_giving_its_secrets_back() {
     let app = TestServer::start().await;
     let owner = app.user("acme", "owner@acme.test", Role::Owner).await;
-    let put = |body: Value| app.as_user(&owner, Method::PUT, "/api/channels/telegram/default").json(&body);
+    let put = |body: Value| {
+        app.as_user(&owner, Method::PUT, "/api/channels/telegram/default")
+            .json(&body)
+    };
     let missing = json(put(json!({"enabled": true})), 400).await;
-    assert!(missing["error"]["message"].as_str().is_some_and(|text| text.contains("botToken")), "{missing}");
+    assert!(
+        missing["error"]["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("botToken")),
+        "{missing}"
+    );
     for wrong in [
         json!({"secrets": {"password": "x"}}),
         json!({"config": {"botToken": "x"}}),
@@ -146,7 +160,11 @@ async fn an_account_is_saved_without_giving_its_secrets_back() {
     assert_eq!(saved["account"]["webhookUrl"], url);
     let list = json(app.as_user(&owner, Method::GET, "/api/channels"), 200).await;
     assert!(!format!("{saved}{list}").contains("secret-token"));
-    assert!(list["channels"].as_array().is_some_and(|channels| channels.iter().any(|c| c["id"] == "telegram")));
+    assert!(
+        list["channels"]
+            .as_array()
+            .is_some_and(|channels| channels.iter().any(|c| c["id"] == "telegram"))
+    );
     let gone = app.as_user(&owner, Method::DELETE, "/api/channels/telegram/default");
     assert_eq!(status(gone).await, 204);
 }
@@ -164,15 +182,31 @@ async fn a_provider_keeps_its_key_to_itself() {
         200,
     )
     .await;
-    assert_eq!((&saved["keySet"], &saved["models"][0]["contextWindow"]), (&json!(true), &json!(1000)));
+    assert_eq!(
+        (&saved["keySet"], &saved["models"][0]["contextWindow"]),
+        (&json!(true), &json!(1000))
+    );
     let list = json(app.as_user(&owner, Method::GET, "/api/providers"), 200).await;
     assert!(!list.to_string().contains("sk-secret"));
-    assert!(list["apis"].as_array().is_some_and(|apis| !apis.contains(&json!("demo-echo"))));
+    assert!(
+        list["apis"]
+            .as_array()
+            .is_some_and(|apis| !apis.contains(&json!("demo-echo")))
+    );
     let models = json(app.as_user(&owner, Method::GET, "/api/models"), 200).await;
     assert_eq!(models["models"][0]["ref"], "mine/m1");
     let session = json(app.as_user(&owner, Method::GET, "/api/session"), 200).await;
     assert_eq!(session["zeroKey"], false);
-    assert_eq!(status(put(json!({"api": "demo-echo", "baseUrl": "http://x"}))).await, 400);
-    assert_eq!(status(put(json!({"api": "openai-completions", "baseUrl": "file:///etc"}))).await, 400);
-    assert_eq!(status(app.as_user(&owner, Method::DELETE, "/api/providers/mine")).await, 204);
+    assert_eq!(
+        status(put(json!({"api": "demo-echo", "baseUrl": "http://x"}))).await,
+        400
+    );
+    assert_eq!(
+        status(put(json!({"api": "openai-completions", "baseUrl": "file:///etc"}))).await,
+        400
+    );
+    assert_eq!(
+        status(app.as_user(&owner, Method::DELETE, "/api/providers/mine")).await,
+        204
+    );
 }

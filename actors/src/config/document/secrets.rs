@@ -65,9 +65,11 @@ fn walk(value: &mut Value, path: &mut String, all: bool, visit: &mut impl FnMut(
             for (key, item) in map {
                 path.push('/');
                 path.push_str(&key.replace('~', "~0").replace('/', "~1"));
-                match item {
-                    Value::String(text) if !text.is_empty() && (all || is_secret_key(key)) => visit(path, text),
-                    other => walk(other, path, all || key == "env" || key == "headers", visit),
+                let secret = all || is_secret_key(key);
+                if let Some(text) = text_of(item).filter(|text| secret && !text.is_empty()) {
+                    visit(path, text);
+                } else {
+                    walk(item, path, all || key == "env" || key == "headers", visit);
                 }
                 path.truncate(length);
             }
@@ -81,6 +83,14 @@ fn walk(value: &mut Value, path: &mut String, all: bool, visit: &mut impl FnMut(
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn text_of(value: &mut Value) -> Option<&mut String> {
+    if let Value::String(text) = value {
+        Some(text)
+    } else {
+        None
     }
 }
 

@@ -13,7 +13,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 use serde_json::json;
 
 use super::super::audit as audit_log;
-use super::super::{ConfigService, revision};
+use super::super::{ConfigService, conflict, revision};
 use super::Tenant;
 use crate::clock::now_ms;
 use crate::crypto::token::random_bytes;
@@ -97,10 +97,7 @@ impl ConfigService {
         })
         .exec_without_returning(&*tx)
         .await
-        .map_err(|error| match Error::from(error) {
-            Error::Conflict(_) => Error::Conflict(format!("tenant {slug} exists already")),
-            other => other,
-        })?;
+        .map_err(|error| conflict(error, format!("tenant {slug} exists already")))?;
         self.changed(tx).await?;
         Ok(Some(row.into()))
     }

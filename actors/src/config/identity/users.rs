@@ -7,7 +7,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Set};
 use serde_json::json;
 
-use super::super::{ConfigService, audit};
+use super::super::{ConfigService, audit, conflict};
 use super::{Role, User};
 use crate::clock::now_ms;
 use crate::crypto::Secret;
@@ -55,10 +55,7 @@ impl ConfigService {
         })
         .exec_without_returning(&*tx)
         .await
-        .map_err(|error| match Error::from(error) {
-            Error::Conflict(_) => Error::Conflict("a user with this e-mail address exists already".to_owned()),
-            other => other,
-        })?;
+        .map_err(|error| conflict(error, "a user with this e-mail address exists already".to_owned()))?;
         let detail = json!({ "role": role.name() });
         audit::append(&*tx, tenant, self.actor(), "user.create", row.id.as_str(), detail).await?;
         self.changed(tx).await?;

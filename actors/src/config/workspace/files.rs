@@ -139,11 +139,11 @@ impl ConfigService {
 
     /// All files of an agent by path, templates included, without their content.
     pub async fn list_workspace(&self, scope: &Scope, agent_id: &str) -> Result<Vec<WorkspaceFile>> {
-        let bytes = match self.db.backend() {
-            DbBackend::Postgres => {
-                Expr::expr(Func::cust("octet_length").arg(Expr::col(workspace_file::Column::Content))).cast_as("bigint")
-            }
-            _ => Func::char_length(Expr::col(workspace_file::Column::Content).cast_as("blob")).into(),
+        let content = Expr::col(workspace_file::Column::Content);
+        let bytes = if self.db.backend() == DbBackend::Postgres {
+            Expr::expr(Func::cust("octet_length").arg(content)).cast_as("bigint")
+        } else {
+            Func::char_length(content.cast_as("blob")).into()
         };
         let tx = self.db.read(scope).await?;
         let rows = workspace_file::Entity::owned_by(scope)

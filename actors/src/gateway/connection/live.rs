@@ -270,7 +270,7 @@ impl NodeConnection {
         }));
     }
 
-    pub(super) fn from_user(&mut self, message: ToConnection, ctx: &mut Context<Self>) {
+    pub(super) fn told_by_user(&mut self, message: ToConnection, ctx: &mut Context<Self>) {
         match message {
             ToConnection::Event(event) => self.event(&event, ctx),
             ToConnection::Invoke(invoke) => self.invoke(invoke, ctx),

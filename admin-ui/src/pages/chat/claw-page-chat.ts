@@ -74,6 +74,10 @@ export class ClawPageChat extends LitElement {
     window.addEventListener('popstate', this.onPopState);
   }
 
+  protected override firstUpdated() {
+    if (!this.conversation) this.openFromAddress();
+  }
+
   override disconnectedCallback() {
     super.disconnectedCallback();
     window.removeEventListener('popstate', this.onPopState);
@@ -90,11 +94,12 @@ export class ClawPageChat extends LitElement {
   private async load() {
     subscribeSessions(this.gateway).catch(() => undefined);
     void this.loadSessions();
-    if (this.conversation) {
-      this.watch(this.conversation.sessionKey);
-      await this.conversation.load();
-    } else {
-      this.openFromAddress();
+    const before = this.conversation;
+    // The server may name another main conversation than was assumed without it.
+    this.openFromAddress();
+    if (before && before === this.conversation) {
+      this.watch(before.sessionKey);
+      await before.load();
     }
   }
 
@@ -125,6 +130,8 @@ export class ClawPageChat extends LitElement {
     this.conversation?.close();
     this.stopping = false;
     this.conversation = new Conversation(this.gateway, key, () => this.onConversation());
+    // Without a connection it waits for `load`; what is written meanwhile is sent then.
+    if (this.gateway.hello === undefined) return;
     this.watch(key);
     void this.conversation.load();
   }
@@ -261,7 +268,8 @@ export class ClawPageChat extends LitElement {
 
   private renderThread() {
     const { conversation } = this;
-    if (!conversation || conversation.status === 'loading') {
+    const live = conversation?.liveItems ?? [];
+    if (!conversation || (conversation.status === 'loading' && live.length === 0)) {
       return html`<div class="fill"><claw-skeleton lines="6"></claw-skeleton></div>`;
     }
     if (conversation.status === 'failed') {
@@ -269,7 +277,6 @@ export class ClawPageChat extends LitElement {
         <claw-failure .error=${conversation.error} @claw-retry=${() => conversation.load()}></claw-failure>
       </div>`;
     }
-    const live = conversation.liveItems;
     if (conversation.items.length === 0 && live.length === 0) {
       return html`<div class="fill middle">
         <claw-empty icon="chat" heading=${t.chat.emptyTitle} text=${t.chat.emptyText}></claw-empty>

@@ -124,7 +124,7 @@ export class ClawPageAudit extends LitElement {
                 <td class="when" data-label=${t.audit.when}><claw-time full .at=${entry.at}></claw-time></td>
                 <td class="wrap-anywhere" data-label=${t.audit.who}>${this.actorName(entry.actor)}</td>
                 <td data-label=${t.audit.what}><code>${entry.action}</code></td>
-                ${cell(t.audit.target, entry.target)}
+                ${cell(t.audit.target, entry.target === null ? null : (this.names.get(entry.target) ?? entry.target))}
                 ${cell(t.audit.detail, entry.detail)}
               </tr>`,
           )}

@@ -56,13 +56,14 @@ export class ClawPageMembers extends LitElement {
 
   private renderTable(members: Member[]) {
     if (members.length === 0) return html`<claw-empty icon="members" heading=${t.members.empty}></claw-empty>`;
+    const dated = members.some((member) => member.createdAt !== undefined);
     return html`<div class="table-scroll" tabindex="0" role="region" aria-label=${t.members.title}>
       <table>
         <thead>
           <tr>
             <th scope="col">${t.members.email}</th>
             <th scope="col">${t.members.role}</th>
-            <th scope="col">${t.members.joined}</th>
+            ${dated ? html`<th scope="col">${t.members.joined}</th>` : nothing}
           </tr>
         </thead>
         <tbody>
@@ -74,7 +75,7 @@ export class ClawPageMembers extends LitElement {
                   ${member.id === this.session.user.id ? html`<span class="muted">(${t.members.you})</span>` : nothing}</span>
                 </td>
                 <td data-label=${t.members.role}>${t.members.roles[member.role] ?? member.role}</td>
-                <td data-label=${t.members.joined}>${member.createdAt ? html`<claw-time .at=${member.createdAt}></claw-time>` : nothing}</td>
+                ${dated ? html`<td data-label=${t.members.joined}><claw-time .at=${member.createdAt ?? 0}></claw-time></td>` : nothing}
               </tr>`,
           )}
         </tbody>
