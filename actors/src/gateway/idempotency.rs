@@ -12,7 +12,7 @@ use super::protocol::WireError;
 
 const KEPT: Duration = Duration::from_secs(300);
 /// Keys remembered over all users before old ones are swept out.
-const SWEEP_AT: usize = 10_000;
+const SWEEP_AT: usize = 1000;
 
 type Outcome = Result<Value, WireError>;
 
@@ -24,7 +24,8 @@ pub struct Idempotency {
 
 impl Idempotency {
     /// Runs `work` once per key; callers with the same key, at the same time or later, get the first result.
-    pub async fn once(&self, key: String, work: impl Future<Output = Outcome>) -> Outcome {
+    /// An outer error means that nothing was run: it is not kept, and the key may be tried again.
+    pub async fn once(&self, key: String, work: impl Future<Output = Result<Outcome, WireError>>) -> Outcome {
         let now = Instant::now();
         if self.kept.len() >= SWEEP_AT {
             self.kept.retain(|_, (since, _)| now.duration_since(*since) < KEPT);
@@ -36,7 +37,7 @@ impl Idempotency {
             }
             Arc::clone(&entry.1)
         };
-        cell.get_or_init(|| work).await.clone()
+        cell.get_or_try_init(|| work).await?.clone()
     }
 }
 
@@ -54,7 +55,7 @@ mod tests {
         let work = async || {
             let run = runs.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
-            Ok(json!(run))
+            Ok(Ok(json!(run)))
         };
         let (first, second) = tokio::join!(
             idempotency.once("k".to_owned(), work()),
@@ -63,5 +64,23 @@ mod tests {
         assert_eq!((first, second), (Ok(json!(0)), Ok(json!(0))));
         assert_eq!(idempotency.once("other".to_owned(), work()).await, Ok(json!(1)));
         assert_eq!(runs.load(Ordering::SeqCst), 2);
+    }
+    #[tokio::test]
+    async fn what_never_ran_may_be_tried_again() {
+        let idempotency = Idempotency::default();
+        let offline = async { Err(WireError::unavailable("node not connected")) };
+        assert!(idempotency.once("k".to_owned(), offline).await.is_err());
+        assert_eq!(
+            idempotency.once("k".to_owned(), async { Ok(Ok(json!(1))) }).await,
+            Ok(json!(1))
+        );
+        let failed = async { Ok(Err(WireError::unavailable("timed out"))) };
+        assert!(idempotency.once("other".to_owned(), failed).await.is_err());
+        assert!(
+            idempotency
+                .once("other".to_owned(), async { Ok(Ok(json!(1))) })
+                .await
+                .is_err()
+        );
     }
 }

@@ -73,9 +73,18 @@ async fn invoke(call: Call, params: InvokeParams) -> Result<Value, WireError> {
         if params.command == "system.run" && arguments.is_object() && arguments.get("runId").is_none() {
             arguments["runId"] = json!(uuid::Uuid::new_v4().to_string());
         }
-        let key = params.idempotency_key;
-        let result = call_node(&call, &params.node_id, &params.command, arguments, timeout, key).await?;
-        serde_json::to_value(result).map_err(|error| WireError::internal(&error))
+        check(&call, &params.node_id, &params.command).await?;
+        let request = InvokeNode {
+            node_id: params.node_id,
+            command: params.command,
+            params: arguments,
+            timeout,
+            idempotency_key: params.idempotency_key,
+        };
+        Ok(match call.state.directory.invoke_node(call.scope(), request).await {
+            Ok(result) => serde_json::to_value(result).map_err(|error| WireError::internal(&error)),
+            Err(error) => Err(error.into()),
+        })
     };
     call.state.idempotency.once(key, work).await
 }
@@ -89,6 +98,19 @@ pub(super) async fn call_node(
     timeout: Duration,
     idempotency_key: String,
 ) -> Result<InvokeResult, WireError> {
+    check(call, node_id, command).await?;
+    let request = InvokeNode {
+        node_id: node_id.to_owned(),
+        command: command.to_owned(),
+        params,
+        timeout,
+        idempotency_key,
+    };
+    Ok(call.state.directory.invoke_node(call.scope(), request).await?)
+}
+
+/// Is the node there, and the command approved and declared.
+async fn check(call: &Call, node_id: &str, command: &str) -> Result<(), WireError> {
     let node = call.state.services.config.node(call.scope(), node_id).await?;
     let connected = call.state.directory.connected_nodes(call.scope()).await?;
     let Some(live) = connected.iter().find(|info| info.device_id.as_deref() == Some(node_id)) else {
@@ -108,14 +130,7 @@ pub(super) async fn call_node(
                 .details(json!({"reason": reason, "command": command})),
         );
     }
-    let request = InvokeNode {
-        node_id: node_id.to_owned(),
-        command: command.to_owned(),
-        params,
-        timeout,
-        idempotency_key,
-    };
-    Ok(call.state.directory.invoke_node(call.scope(), request).await?)
+    Ok(())
 }
 
 fn awaiting_approval(request_id: Option<&str>) -> WireError {
