@@ -105,7 +105,10 @@ async fn transcript(runtime: &Runtime, scope: &Scope, key: &str) -> Vec<(bool, S
 async fn thousands_of_turns_over_sleeping_and_crashing_sessions() {
     const SESSIONS: usize = 200;
     // 40,000 in `make chaos`; fewer in a debug build beside everything else.
-    let turns: usize = std::env::var("CLAW_TURNS").ok().and_then(|turns| turns.parse().ok()).unwrap_or(20);
+    let turns: usize = std::env::var("CLAW_TURNS")
+        .ok()
+        .and_then(|turns| turns.parse().ok())
+        .unwrap_or(20);
     let model = ScriptedModel::new(|text| Step::Say(format!("re: {text}")));
     let limits = Limits {
         session_idle: Duration::from_millis(2),
@@ -332,7 +335,14 @@ async fn collect_joins_what_came_meanwhile() {
         }
     }
     let (key, until) = (SessionKey::from("agent:main:main"), Instant::now() + PATIENCE);
-    while runtime.directory.observe_session(&scope, &key).await.expect("answers").queued < 3 {
+    while runtime
+        .directory
+        .observe_session(&scope, &key)
+        .await
+        .expect("answers")
+        .queued
+        < 3
+    {
         assert!(Instant::now() < until, "the messages did not reach the queue");
         tokio::task::yield_now().await;
     }
