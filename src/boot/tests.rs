@@ -30,7 +30,9 @@ fn a_restart_finds_what_was_there_and_is_ready_again() {
     let first = spawn(settings(&folder)).expect("starts");
     let url = format!("http://{}/readyz", first.addr);
     assert_eq!(get(&url).expect("an answer"), 200);
-    let other = spawn(settings(&folder)).err().map(|error| format!("{error:#}"));
+    let mut another = settings(&folder);
+    another.cluster.replica_id = "another".to_owned();
+    let other = spawn(another).err().map(|error| format!("{error:#}"));
     let other = other.unwrap_or_default();
     assert!(other.contains("another process"), "one process per database: {other:?}");
     first.stop();

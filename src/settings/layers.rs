@@ -147,20 +147,24 @@ fn typed(key: &str, default: &Value, text: &str) -> Result<config::Value, Settin
 
 /// The library's message names the key; nothing secret is typed other than as text, so no secret can stand in it.
 fn broken(error: &config::ConfigError) -> SettingsError {
-    match error {
-        config::ConfigError::At {
-            error, key: Some(key), ..
-        } => SettingsError::invalid(key, error.to_string()),
-        config::ConfigError::Type {
-            unexpected,
-            expected,
-            key: Some(key),
-            ..
-        } => SettingsError::invalid(key, format!("must be {expected}, not {unexpected}")),
-        other => SettingsError::Unreadable {
-            place: "settings".to_owned(),
-            reason: other.to_string(),
-        },
+    if let config::ConfigError::At {
+        error, key: Some(key), ..
+    } = error
+    {
+        return SettingsError::invalid(key, error.to_string());
+    }
+    if let config::ConfigError::Type {
+        unexpected,
+        expected,
+        key: Some(key),
+        ..
+    } = error
+    {
+        return SettingsError::invalid(key, format!("must be {expected}, not {unexpected}"));
+    }
+    SettingsError::Unreadable {
+        place: "settings".to_owned(),
+        reason: error.to_string(),
     }
 }
 

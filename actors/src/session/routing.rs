@@ -13,6 +13,9 @@ pub enum Standing {
     Guest,
 }
 
+/// A rule's name, and whether a binding falls under it.
+type Tier<'a> = (&'static str, &'a dyn Fn(&Binding) -> bool);
+
 /// Where a message goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routed {
@@ -65,9 +68,6 @@ fn direct_peer(inbound: &Inbound) -> &str {
     }
 }
 
-/// Does a binding belong to a tier.
-type Tier<'a> = &'a dyn Fn(&Binding) -> bool;
-
 /// The tiers in order; inside one the first binding in the order of the settings wins.
 fn choose_agent<'a>(
     settings: &'a UserSettings,
@@ -84,7 +84,7 @@ fn choose_agent<'a>(
             Some(team) => inbound.peer.space.as_deref() == Some(team.as_str()),
         })
         .collect();
-    let tiers: [(&'static str, Tier<'_>); 6] = [
+    let tiers: [Tier<'_>; 6] = [
         ("binding.peer", &|b| peer_matches(b, inbound)),
         ("binding.peer.parent", &|b| parent_matches(b, &inbound.peer)),
         ("binding.peer.wildcard", &|b| wildcard_matches(b, &inbound.peer)),
