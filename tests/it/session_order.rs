@@ -23,7 +23,8 @@ async fn messages_of_a_busy_session_are_answered_in_order_and_none_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_arrives_during_a_turn_is_collected_into_one_more() {
-    let app = TestApp::start().await;
+    // Quiet time long enough for all three to be in the queue when the first turn ends.
+    let app = TestApp::start_with(&json!({"messages": {"queue": {"debounceMs": 1500}}}), &[]).await;
     assert_eq!(status(app.webhooks().telegram(1, 700, "[gate] #first")).await, 200);
     app.model.asked("#first").await;
     for number in 2..5 {
