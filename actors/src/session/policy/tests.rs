@@ -86,7 +86,13 @@ fn decide(
     inbound: &Inbound,
 ) -> Verdict {
     let speaker = speaker(account, inbound);
-    gate(account, speaker.session_user(account, inbound.peer.kind), mentions, activation, inbound)
+    gate(
+        account,
+        speaker.session_user(account, inbound.peer.kind),
+        mentions,
+        activation,
+        inbound,
+    )
 }
 
 fn word(verdict: &Verdict) -> &'static str {
@@ -288,7 +294,12 @@ fn echoes_bots_and_disabled_accounts_are_left() {
     let mut disabled = account(open());
     disabled.enabled = false;
     assert_eq!(
-        word(&decide(&disabled, &mentions, None, &message(PeerKind::Direct, "1", "hi"))),
+        word(&decide(
+            &disabled,
+            &mentions,
+            None,
+            &message(PeerKind::Direct, "1", "hi")
+        )),
         "skip"
     );
 }
