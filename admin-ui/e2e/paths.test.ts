@@ -57,6 +57,16 @@ async function violations(): Promise<string[]> {
     .map(({ id, nodes }) => `${id}: ${JSON.stringify(nodes.map((node) => node.target))}`);
 }
 
+it('tests under the policy that the server sends', async () => {
+  const [library, server] = await Promise.all(
+    ['../src/lib.rs', './mock-server.mjs'].map((path) => readFile(new URL(path, import.meta.url), 'utf8')),
+  );
+  const directives = (source: string) => (source.match(/[a-z]+-[a-z]+ '(?:self|none)'(?: data: blob:)?(?=;|")/g) ?? []).toSorted();
+  expect(directives(library!)).toHaveLength(9);
+  expect(directives(server!)).toEqual(directives(library!));
+  await open('/', {});
+});
+
 const composer = () => page.getByRole('textbox', { name: 'Write a message' });
 
 describe('signing in', () => {

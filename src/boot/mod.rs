@@ -26,6 +26,9 @@ const IO_THREADS: usize = 2;
 /// How long open requests may take once the tree is drained.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
+/// How long the database may take to close.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+
 /// A server that runs in this process.
 pub struct Running {
     /// Where plain HTTP is served; the port is real even if the setting says 0.
@@ -55,8 +58,11 @@ pub fn serve(settings: Settings) -> anyhow::Result<()> {
             _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
             _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
         }
-        running.stop().await;
-        Ok(())
+        tokio::select! {
+            () = running.stop() => Ok(()),
+            // Whoever asks twice does not want to wait; what is cut off is recovered at the next start.
+            _ = interrupt.recv() => anyhow::bail!("stopped before the drain was over"),
+        }
     })
 }
 
@@ -125,7 +131,12 @@ impl Running {
                 server.stop(false).await;
             }
         }
-        self.services.db.close().await;
+        if tokio::time::timeout(LAST_WRITES, self.services.db.close())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the database was not closed in time");
+        }
         tracing::info!("stopped");
     }
 }
@@ -213,3 +224,6 @@ impl Drop for Spawned {
         self.end();
     }
 }
+
+#[cfg(test)]
+mod tests;

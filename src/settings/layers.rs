@@ -153,6 +153,15 @@ fn broken(error: &config::ConfigError) -> SettingsError {
     {
         return SettingsError::invalid(key, error.to_string());
     }
+    if let config::ConfigError::Type {
+        unexpected,
+        expected,
+        key: Some(key),
+        ..
+    } = error
+    {
+        return SettingsError::invalid(key, format!("must be {expected}, not {unexpected}"));
+    }
     SettingsError::Unreadable {
         place: "settings".to_owned(),
         reason: error.to_string(),

@@ -64,7 +64,7 @@ async fn write(
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         accepted.lock().await.entry(chat).or_default().push(tag);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(40)).await;
     }
 }
 
@@ -74,7 +74,9 @@ async fn killed_at_random_moments_nothing_accepted_is_lost_doubled_or_reordered(
         ("CLAWCENTRAL__LIMITS__SWEEP_SECS", "1"),
         ("CLAWCENTRAL__LIMITS__ATTEMPTS", "1000000"),
     ];
-    let mut app = TestApp::start_with(&json!({}), &settings).await;
+    // Nothing may be dropped for length: what waits while the server is away is more than a queue usually keeps.
+    let queue = json!({"messages": {"queue": {"cap": 100_000}}});
+    let mut app = TestApp::start_with(&queue, &settings).await;
     let mut random = rand::rngs::StdRng::seed_from_u64(rand::random());
     let (stop, tags) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(1)));
     let accepted = Arc::new(Mutex::new(BTreeMap::new()));

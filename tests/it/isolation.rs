@@ -25,7 +25,7 @@ async fn an_unfiltered_query_sees_its_tenant_only() {
     let tenants: Vec<String> = rows.column("SELECT id FROM tenant ORDER BY slug").await;
     assert_eq!(tenants.len(), 2, "demo and other");
     let tables: Vec<String> = rows
-        .column("SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relforcerowsecurity")
+        .column("SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relforcerowsecurity AND relname <> 'platform_state'")
         .await;
     assert!(tables.len() > 20, "{tables:?}");
     let database = Database::connect(&app.database.url).await.expect("opens");
@@ -70,6 +70,9 @@ async fn an_unfiltered_query_sees_its_tenant_only() {
     }
     assert_eq!(count("inbox", "claw_app", Some(&tenants[0])).await, 1);
     assert_eq!(count("inbox", "claw_app", Some(&tenants[1])).await, 0);
+    // Of the platform's own state a tenant's connection sees the change counter, never the master key.
+    assert_eq!(count("platform_state", "claw_app", Some(&tenants[0])).await, 1);
+    assert!(rows.count("platform_state").await > 1);
     // And no writing across: the policy checks new rows too.
     let tx = database.begin().await.expect("begins");
     tx.execute_unprepared("SET LOCAL ROLE claw_app").await.expect("role");

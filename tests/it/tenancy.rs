@@ -65,11 +65,11 @@ async fn owned(app: &TestApp) -> Value {
     operator
         .call(
             "chat.send",
-            json!({"sessionKey": "main", "message": MARK, "idempotencyKey": format!("run-{MARK}")}),
+            json!({"sessionKey": "main", "message": MARK, "idempotencyKey": "owners-run"}),
         )
         .await
         .expect("accepted");
-    while operator.chat(&format!("run-{MARK}")).await["state"] != "final" {}
+    while operator.chat("owners-run").await["state"] != "final" {}
     json!({"tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default"})
 }
 
@@ -164,7 +164,7 @@ async fn marks(app: &TestApp) -> (i64, i64, i64) {
 /// Parameters that fit many methods: the owner's ids under every usual name.
 fn foreign(session: &str) -> Value {
     json!({
-        "sessionKey": session, "key": session, "keys": [session], "runId": format!("run-{MARK}"),
+        "sessionKey": session, "key": session, "keys": [session], "runId": "owners-run",
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
         "limit": 50, "timeoutMs": 200,
     })

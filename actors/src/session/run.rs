@@ -116,7 +116,7 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
 }
 
 fn left(error: &Error) -> Outcome {
-    let again = Duration::from_secs(if matches!(error, Error::Fenced) { 1 } else { 2 });
+    let again = Duration::from_millis(if matches!(error, Error::Fenced) { 50 } else { 2000 });
     tracing::warn!(error = ?error, "turn left for later");
     Outcome::Left { again }
 }

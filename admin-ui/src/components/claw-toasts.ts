@@ -1,4 +1,4 @@
-/** Short notes in a corner. They fade by themselves; errors stay until dismissed. Emits `claw-dismiss` with the id. */
+/** Short notes at the top, away from the composer. They fade by themselves; errors stay until dismissed. Emits `claw-dismiss` with the id. */
 import { LitElement, css, html } from 'lit';
 import { customElement, property } from 'lit/decorators.js';
 import { repeat } from 'lit/directives/repeat.js';
@@ -20,8 +20,9 @@ export class ClawToasts extends LitElement {
       .stack {
         position: fixed;
         z-index: 50;
-        right: 16px;
-        bottom: 16px;
+        top: 12px;
+        left: 50%;
+        transform: translateX(-50%);
         gap: 8px;
         width: min(380px, calc(100vw - 32px));
         pointer-events: none;

@@ -6,15 +6,16 @@ use claw_actors::session::attention;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::resource;
 use crate::error::ApiResult;
 use crate::http::auth::Caller;
 use crate::http::state::AppState;
 
 pub fn routes(config: &mut ServiceConfig) {
     config
-        .service(web::resource("/activity").route(web::get().to(list)))
-        .service(web::resource("/activity/inbox/{id}/retry").route(web::post().to(retry_inbox)))
-        .service(web::resource("/activity/outbox/{id}/retry").route(web::post().to(retry_outbox)));
+        .service(resource("/activity").route(web::get().to(list)))
+        .service(resource("/activity/inbox/{id}/retry").route(web::post().to(retry_inbox)))
+        .service(resource("/activity/outbox/{id}/retry").route(web::post().to(retry_outbox)));
 }
 
 #[derive(Serialize, ToSchema)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::resource;
 use crate::error::ApiResult;
 use crate::http::auth::AdminCaller;
 use crate::http::state::AppState;
@@ -14,7 +15,7 @@ use crate::http::state::AppState;
 const PAGE: u64 = 100;
 
 pub fn routes(config: &mut ServiceConfig) {
-    config.service(web::resource("/audit").route(web::get().to(list)));
+    config.service(resource("/audit").route(web::get().to(list)));
 }
 
 #[derive(Serialize, ToSchema)]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::check_id;
+use super::{check_id, resource};
 use crate::error::ApiResult;
 use crate::http::auth::{AdminCaller, Caller};
 use crate::http::body::JsonIn;
@@ -23,9 +23,9 @@ use crate::http::state::AppState;
 
 pub fn routes(config: &mut ServiceConfig) {
     config
-        .service(web::resource("/channels").route(web::get().to(list)))
+        .service(resource("/channels").route(web::get().to(list)))
         .service(
-            web::resource("/channels/{channel}/{account}")
+            resource("/channels/{channel}/{account}")
                 .route(web::put().to(put))
                 .route(web::delete().to(delete)),
         );

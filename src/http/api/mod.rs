@@ -11,9 +11,25 @@ pub mod session;
 pub mod tokens;
 pub mod users;
 
+use actix_web::{HttpResponse, Resource, web};
 use claw_actors::Error;
 
-use crate::error::ApiResult;
+use crate::error::{ApiResult, ErrorBody, ErrorDetail};
+
+/// A path whose other methods are refused in our own shape.
+fn resource(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(no_such_method))
+}
+
+async fn no_such_method() -> HttpResponse {
+    HttpResponse::MethodNotAllowed().json(ErrorBody {
+        error: ErrorDetail {
+            code: "method_not_allowed",
+            message: "there is no such method here".to_owned(),
+            error_id: None,
+        },
+    })
+}
 
 /// Refuses a name that is empty, padded, too long, or holds control characters.
 fn check_name(what: &str, name: &str, longest: usize) -> ApiResult<()> {

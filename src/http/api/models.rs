@@ -6,12 +6,13 @@ use claw_actors::config::providers::ModelView;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::resource;
 use crate::error::ApiResult;
 use crate::http::auth::Caller;
 use crate::http::state::AppState;
 
 pub fn routes(config: &mut ServiceConfig) {
-    config.service(web::resource("/models").route(web::get().to(list)));
+    config.service(resource("/models").route(web::get().to(list)));
 }
 
 #[derive(Serialize, ToSchema)]

@@ -9,11 +9,11 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
-use super::{activity, audit, channels, models, pairing, providers, session, tokens, users};
+use super::{activity, audit, channels, models, pairing, providers, resource, session, tokens, users};
 use crate::error::ErrorBody;
 
 pub fn routes(config: &mut ServiceConfig) {
-    config.service(web::resource("/openapi.json").route(web::get().to(get)));
+    config.service(resource("/openapi.json").route(web::get().to(get)));
 }
 
 #[derive(OpenApi)]

@@ -7,6 +7,7 @@ use claw_actors::config::accounts::PairingRequest;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::resource;
 use crate::error::ApiResult;
 use crate::http::auth::Caller;
 use crate::http::state::AppState;
@@ -16,10 +17,10 @@ const LINK_CODE_MS: i64 = 10 * 60 * 1000;
 
 pub fn routes(config: &mut ServiceConfig) {
     config
-        .service(web::resource("/pairing").route(web::get().to(list)))
-        .service(web::resource("/pairing/{id}/approve").route(web::post().to(approve)))
-        .service(web::resource("/pairing/{id}/dismiss").route(web::post().to(dismiss)))
-        .service(web::resource("/link-codes").route(web::post().to(create_link_code)));
+        .service(resource("/pairing").route(web::get().to(list)))
+        .service(resource("/pairing/{id}/approve").route(web::post().to(approve)))
+        .service(resource("/pairing/{id}/dismiss").route(web::post().to(dismiss)))
+        .service(resource("/link-codes").route(web::post().to(create_link_code)));
 }
 
 #[derive(Serialize, ToSchema)]

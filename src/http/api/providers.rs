@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 use utoipa::ToSchema;
 
-use super::check_id;
+use super::{check_id, resource};
 use crate::error::ApiResult;
 use crate::http::auth::{AdminCaller, Caller};
 use crate::http::body::JsonIn;
@@ -21,9 +21,9 @@ const MOST_MODELS: usize = 500;
 
 pub fn routes(config: &mut ServiceConfig) {
     config
-        .service(web::resource("/providers").route(web::get().to(list)))
+        .service(resource("/providers").route(web::get().to(list)))
         .service(
-            web::resource("/providers/{id}")
+            resource("/providers/{id}")
                 .route(web::put().to(put))
                 .route(web::delete().to(delete)),
         );

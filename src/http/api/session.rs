@@ -9,6 +9,7 @@ use claw_actors::crypto::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::resource;
 use crate::error::{ApiError, ApiResult};
 use crate::http::auth::{Caller, FullCaller, cookie, csrf};
 use crate::http::body::JsonIn;
@@ -18,12 +19,12 @@ use crate::http::tenant;
 pub fn routes(config: &mut ServiceConfig) {
     config
         .service(
-            web::resource("/session")
+            resource("/session")
                 .route(web::get().to(get))
                 .route(web::post().to(create))
                 .route(web::delete().to(delete)),
         )
-        .service(web::resource("/session/password").route(web::put().to(set_password)));
+        .service(resource("/session/password").route(web::put().to(set_password)));
 }
 
 /// Who is signed in.

@@ -6,7 +6,7 @@ use claw_actors::config::identity::ApiToken;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::check_name;
+use super::{check_name, resource};
 use crate::error::ApiResult;
 use crate::http::auth::{Caller, FullCaller};
 use crate::http::body::JsonIn;
@@ -15,11 +15,11 @@ use crate::http::state::AppState;
 pub fn routes(config: &mut ServiceConfig) {
     config
         .service(
-            web::resource("/tokens")
+            resource("/tokens")
                 .route(web::get().to(list))
                 .route(web::post().to(create)),
         )
-        .service(web::resource("/tokens/{id}").route(web::delete().to(delete)));
+        .service(resource("/tokens/{id}").route(web::delete().to(delete)));
 }
 
 #[derive(Serialize, ToSchema)]

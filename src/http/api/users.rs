@@ -6,6 +6,7 @@ use claw_actors::config::identity::Role;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::resource;
 use super::session::{RoleName, UserOut};
 use crate::error::{ApiError, ApiResult};
 use crate::http::auth::AdminCaller;
@@ -14,7 +15,7 @@ use crate::http::state::AppState;
 
 pub fn routes(config: &mut ServiceConfig) {
     config.service(
-        web::resource("/users")
+        resource("/users")
             .route(web::get().to(list))
             .route(web::post().to(create)),
     );

@@ -23,6 +23,8 @@ impl Serving {
             actix_rt::System::new().block_on(async move {
                 let server = HttpServer::new(move || App::new().configure(configure.clone()))
                     .workers(1)
+                    // A caller that hangs up ends its stream at once: tests watch for that.
+                    .h1_allow_half_closed(false)
                     .disable_signals()
                     .shutdown_timeout(0)
                     .listen(listener)

@@ -1,1 +1,395 @@
+//! Pairing on a real database: requests, approvals, tokens, surfaces, and that nothing crosses users or tenants.
 
+use claw_entities::Scope;
+use serde_json::{Value, json};
+
+use super::surface::{SurfaceClaim, required_scopes, withheld};
+use super::*;
+use crate::config::identity::Role;
+use crate::config::testing::{self, Server};
+use crate::gateway::scopes::{ADMIN, PAIRING, READ, WRITE};
+
+fn list(scopes: &[&str]) -> Vec<String> {
+    scopes.iter().map(|scope| (*scope).to_owned()).collect()
+}
+
+fn claim(device_id: &str, role: &str, scopes: &[&str]) -> DeviceClaim {
+    DeviceClaim {
+        device_id: device_id.to_owned(),
+        public_key: "key".to_owned(),
+        display_name: Some("box".to_owned()),
+        platform: "linux".to_owned(),
+        device_family: "Linux".to_owned(),
+        client_id: "cli".to_owned(),
+        client_mode: "cli".to_owned(),
+        role: role.to_owned(),
+        scopes: list(scopes),
+    }
+}
+
+async fn start() -> (Server, Scope) {
+    let server = testing::start().await;
+    let owner = testing::owner(&server.config).await;
+    (server, owner)
+}
+
+async fn required(server: &Server, scope: &Scope, claim: &DeviceClaim) -> PairingRequired {
+    match server.config.check_pairing(scope, claim).await.expect("checks") {
+        Pairing::Required(required) => required,
+        Pairing::Paired(_) => panic!("nobody approved this"),
+    }
+}
+
+async fn paired(server: &Server, scope: &Scope, claim: &DeviceClaim) -> Paired {
+    match server.config.check_pairing(scope, claim).await.expect("checks") {
+        Pairing::Paired(paired) => paired,
+        Pairing::Required(required) => panic!("still {}", required.reason),
+    }
+}
+
+async fn approve(server: &Server, scope: &Scope, request: &PairingRequired, by: &[&str]) -> Result<Value> {
+    server
+        .config
+        .approve_device(scope, &request.request_id, &list(by))
+        .await
+}
+
+#[tokio::test]
+async fn a_request_keeps_its_id_until_it_asks_for_more() {
+    let (server, owner) = start().await;
+    let first = required(&server, &owner, &claim("d1", "operator", &[READ])).await;
+    assert_eq!((first.reason, first.fresh), ("not-paired", true));
+    let again = required(&server, &owner, &claim("d1", "operator", &[READ])).await;
+    assert_eq!((again.request_id, again.fresh), (first.request_id.clone(), false));
+    let wider = required(&server, &owner, &claim("d1", "operator", &[PAIRING])).await;
+    assert_ne!(wider.request_id, first.request_id);
+    assert_eq!(wider.row["scopes"], json!([READ, PAIRING]));
+    let gone = approve(&server, &owner, &first, &[ADMIN])
+        .await
+        .expect_err("was replaced");
+    assert_eq!(gone.to_string(), "unknown requestId");
+}
+
+#[tokio::test]
+async fn an_approval_never_grants_more_than_the_approver_has() {
+    let (server, owner) = start().await;
+    for (wish, by, allowed) in [
+        (claim("node", "node", &[]), vec![PAIRING], false),
+        (claim("node", "node", &[]), vec![ADMIN], true),
+        (claim("admin", "operator", &[ADMIN]), vec![PAIRING, WRITE], false),
+        (claim("writer", "operator", &[WRITE]), vec![PAIRING, READ], false),
+        (claim("writer", "operator", &[READ]), vec![PAIRING, WRITE], false),
+        (claim("reader", "operator", &[READ]), vec![PAIRING, WRITE], true),
+    ] {
+        let request = required(&server, &owner, &wish).await;
+        let done = approve(&server, &owner, &request, &by).await;
+        match done {
+            Ok(answer) => {
+                assert!(allowed, "{wish:?} by {by:?}");
+                assert_eq!(answer["device"]["deviceId"], json!(wish.device_id));
+            }
+            Err(error) => {
+                assert!(!allowed, "{wish:?} by {by:?}");
+                assert_eq!(error.to_string(), "device pairing approval denied");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_paired_device_gets_the_same_token_until_rotation() {
+    let (server, owner) = start().await;
+    let wish = claim("d1", "operator", &[READ]);
+    let request = required(&server, &owner, &wish).await;
+    approve(&server, &owner, &request, &[ADMIN]).await.expect("approves");
+    let first = paired(&server, &owner, &wish).await;
+    assert_eq!(first.scopes, list(&[READ]));
+    assert_eq!(paired(&server, &owner, &wish).await.token, first.token);
+
+    let tenant = owner.tenant_scope();
+    let grant = server
+        .config
+        .authenticate_device_token(tenant, &first.token)
+        .await
+        .expect("reads")
+        .expect("known");
+    assert_eq!((grant.device_id.as_str(), grant.role.as_str()), ("d1", "operator"));
+    assert_eq!(grant.identity.user.scope, owner);
+
+    let rotated = server
+        .config
+        .rotate_device_token(&owner, "d1", "operator", None)
+        .await
+        .expect("rotates");
+    assert_ne!(rotated.token, first.token);
+    assert!(
+        server
+            .config
+            .authenticate_device_token(tenant, &first.token)
+            .await
+            .expect("reads")
+            .is_none()
+    );
+    assert_eq!(paired(&server, &owner, &wish).await.token, rotated.token);
+
+    let wider = required(&server, &owner, &claim("d1", "operator", &[WRITE])).await;
+    assert_eq!((wider.reason, wider.approved_scopes), ("scope-upgrade", list(&[READ])));
+    let moved = DeviceClaim {
+        platform: "darwin".to_owned(),
+        ..wish.clone()
+    };
+    assert_eq!(required(&server, &owner, &moved).await.reason, "metadata-upgrade");
+    assert_eq!(
+        required(&server, &owner, &claim("d1", "node", &[])).await.reason,
+        "role-upgrade"
+    );
+}
+
+#[tokio::test]
+async fn a_revoked_token_needs_approval_and_comes_back_as_another() {
+    let (server, owner) = start().await;
+    let wish = claim("d1", "operator", &[READ]);
+    let request = required(&server, &owner, &wish).await;
+    approve(&server, &owner, &request, &[ADMIN]).await.expect("approves");
+    let old = paired(&server, &owner, &wish).await.token;
+    server
+        .config
+        .revoke_device_token(&owner, "d1", "operator")
+        .await
+        .expect("revokes");
+    let tenant = owner.tenant_scope();
+    assert!(
+        server
+            .config
+            .authenticate_device_token(tenant, &old)
+            .await
+            .expect("reads")
+            .is_none()
+    );
+    let request = required(&server, &owner, &wish).await;
+    assert_eq!(
+        (request.reason, &request.row["isRepair"]),
+        ("role-upgrade", &json!(true))
+    );
+    approve(&server, &owner, &request, &[ADMIN]).await.expect("approves");
+    assert_ne!(paired(&server, &owner, &wish).await.token, old);
+}
+
+#[tokio::test]
+async fn devices_of_others_do_not_exist() {
+    let (server, owner) = start().await;
+    let colleague = testing::user(&server.config, owner.tenant_scope(), "b@acme.test", Role::Owner).await;
+    let other_tenant = testing::tenant(&server.config, "other").await;
+    let stranger = testing::user(&server.config, &other_tenant, "c@other.test", Role::Owner).await;
+    let wish = claim("d1", "operator", &[READ]);
+    let request = required(&server, &owner, &wish).await;
+    for foreign in [&colleague, &stranger] {
+        assert!(approve(&server, foreign, &request, &[ADMIN]).await.is_err());
+        assert!(server.config.reject_device(foreign, &request.request_id).await.is_err());
+    }
+    approve(&server, &owner, &request, &[ADMIN]).await.expect("approves");
+    let token = paired(&server, &owner, &wish).await.token;
+    // The same key pairs with every tenant anew, and its token is good for one.
+    assert!(
+        server
+            .config
+            .authenticate_device_token(&other_tenant, &token)
+            .await
+            .expect("reads")
+            .is_none()
+    );
+    for foreign in [&colleague, &stranger] {
+        assert_eq!(required(&server, foreign, &wish).await.reason, "not-paired");
+        assert!(!server.config.remove_device(foreign, "d1").await.expect("looks"));
+        assert!(!server.config.rename_device(foreign, "d1", "mine").await.expect("looks"));
+        assert!(
+            server
+                .config
+                .rotate_device_token(foreign, "d1", "operator", None)
+                .await
+                .is_err()
+        );
+        assert_eq!(
+            server.config.list_devices(foreign, &[]).await.expect("lists")["paired"],
+            json!([])
+        );
+    }
+    assert_eq!(paired(&server, &owner, &wish).await.token, token);
+}
+
+#[tokio::test]
+async fn lists_show_names_and_no_token() {
+    let (server, owner) = start().await;
+    let wish = claim("d1", "operator", &[READ]);
+    let request = required(&server, &owner, &wish).await;
+    let pending = server.config.list_devices(&owner, &[]).await.expect("lists");
+    assert_eq!(pending["pending"][0]["requestId"], json!(request.request_id));
+    approve(&server, &owner, &request, &[ADMIN]).await.expect("approves");
+    let token = paired(&server, &owner, &wish).await.token;
+    assert!(
+        server
+            .config
+            .rename_device(&owner, "d1", " Desk ")
+            .await
+            .expect("renames")
+    );
+    let listed = server
+        .config
+        .list_devices(&owner, &["d1".to_owned()])
+        .await
+        .expect("lists");
+    let device = &listed["paired"][0];
+    assert_eq!((&device["label"], &device["connected"]), (&json!("Desk"), &json!(true)));
+    assert_eq!(listed["pending"], json!([]));
+    assert!(!listed.to_string().contains(token.expose()));
+    assert!(server.config.remove_device(&owner, "d1").await.expect("removes"));
+    assert_eq!(required(&server, &owner, &wish).await.reason, "not-paired");
+}
+
+fn surface(commands: &[&str]) -> SurfaceClaim {
+    SurfaceClaim {
+        node_id: "n1".to_owned(),
+        caps: list(&["system"]),
+        commands: list(commands),
+        facts: json!({"displayName": "box", "platform": "linux", "version": "1", "pathEnv": null}),
+    }
+}
+
+#[tokio::test]
+async fn a_surface_waits_for_approval_and_keeps_the_approved_part() {
+    let (server, owner) = start().await;
+    let config = &server.config;
+    let request = required(&server, &owner, &claim("n1", "node", &[])).await;
+    approve(&server, &owner, &request, &[ADMIN]).await.expect("approves");
+
+    let row = config
+        .declare_surface(&owner, &surface(&["system.run", "file.write"]))
+        .await
+        .expect("notes");
+    let row = row.expect("a fresh request");
+    assert_eq!(row["commands"], json!(["system.run"]));
+    assert_eq!(row["requiredApproveScopes"], json!([PAIRING, ADMIN]));
+    let request_id = row["requestId"].as_str().expect("an id").to_owned();
+    assert!(
+        config
+            .declare_surface(&owner, &surface(&["system.run", "file.write"]))
+            .await
+            .expect("notes")
+            .is_none()
+    );
+    let node = config.node(&owner, "n1").await.expect("there");
+    assert_eq!(
+        (node.commands(), node.pending_request()),
+        (Vec::new(), Some(request_id.as_str()))
+    );
+
+    let denied = config
+        .approve_surface(&owner, &request_id, &list(&[PAIRING]))
+        .await
+        .expect_err("needs admin");
+    assert_eq!(denied.to_string(), format!("missing scope: {ADMIN}"));
+    config
+        .approve_surface(&owner, &request_id, &list(&[ADMIN]))
+        .await
+        .expect("approves");
+    assert!(
+        config
+            .surface_is_current(&owner, &surface(&["system.run"]))
+            .await
+            .expect("looks")
+    );
+
+    let more = config
+        .declare_surface(&owner, &surface(&["system.run", "system.notify"]))
+        .await
+        .expect("notes");
+    let more = more.expect("asks for more")["requestId"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    assert_eq!(
+        config.node(&owner, "n1").await.expect("there").commands(),
+        list(&["system.run"])
+    );
+    config.reject_surface(&owner, &more).await.expect("rejects");
+    let node = config.node(&owner, "n1").await.expect("there");
+    assert_eq!((node.commands(), node.pending_request()), (list(&["system.run"]), None));
+
+    config.rename_node(&owner, "n1", "kitchen").await.expect("renames");
+    config
+        .declare_surface(&owner, &surface(&["system.run"]))
+        .await
+        .expect("notes");
+    assert_eq!(
+        config.node(&owner, "n1").await.expect("there").display_name(),
+        Some("kitchen")
+    );
+    config.remove_node(&owner, "n1").await.expect("removes");
+    assert_eq!(
+        config.node(&owner, "n1").await.expect_err("gone").to_string(),
+        "unknown nodeId"
+    );
+}
+
+#[test]
+fn platform_policy_and_required_scopes() {
+    for (command, expected) in [
+        ("file.fetch", true),
+        ("dir.list", true),
+        ("workspace.memory", true),
+        ("camera.snap", true),
+        ("system.run", false),
+        ("fs.listDir", false),
+        ("terminal.upload", false),
+    ] {
+        assert_eq!(withheld(command), expected, "{command}");
+    }
+    assert_eq!(required_scopes(&[]), list(&[PAIRING]));
+    assert_eq!(required_scopes(&list(&["ollama.chat"])), list(&[PAIRING, WRITE]));
+    for command in [
+        "system.execApprovals.get",
+        "browser.proxy.upload.v1",
+        "fs.listDir",
+        "system.which",
+    ] {
+        assert_eq!(required_scopes(&list(&[command])), list(&[PAIRING, ADMIN]), "{command}");
+    }
+}
+
+#[tokio::test]
+async fn exec_approvals_are_guarded_by_their_hash() {
+    let (server, owner) = start().await;
+    let config = &server.config;
+    let empty = config.exec_approvals(&owner).await.expect("reads");
+    assert_eq!(
+        (&empty["exists"], &empty["file"]["version"]),
+        (&json!(false), &json!(1))
+    );
+    let file = json!({"version": 1, "agents": {"main": {"security": "full"}}});
+    let first = config
+        .put_exec_approvals(&owner, file.clone(), None)
+        .await
+        .expect("writes");
+    let hash = first["hash"].as_str().expect("a hash").to_owned();
+    assert!(config.put_exec_approvals(&owner, file.clone(), None).await.is_err());
+    assert!(
+        config
+            .put_exec_approvals(&owner, file.clone(), Some("stale"))
+            .await
+            .is_err()
+    );
+    assert!(
+        config
+            .put_exec_approvals(&owner, json!({"version": 2}), Some(&hash))
+            .await
+            .is_err()
+    );
+    config
+        .put_exec_approvals(&owner, json!({"version": 1}), Some(&hash))
+        .await
+        .expect("writes");
+    assert_eq!(
+        config.exec_approvals(&owner).await.expect("reads")["file"],
+        json!({"version": 1})
+    );
+}

@@ -43,7 +43,7 @@ it('connects a channel with the fields of its manifest', async () => {
     ...routes(accounts),
     'PUT /api/channels/telegram/default': () => {
       accounts.push({ ...account, status: 'connected', statusDetail: null });
-      return { body: { account, warnings: [] } };
+      return { body: { account: accounts[0], warnings: [] } };
     },
   });
   const { shell } = await mount('claw-page-channels');

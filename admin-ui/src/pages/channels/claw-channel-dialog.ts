@@ -88,7 +88,7 @@ export class ClawChannelDialog extends LitElement {
         ...(text('owner') !== '' && { owner: text('owner') }),
       });
       if (saved.warnings.length > 0) this.saved = saved;
-      else this.finish();
+      else this.finish(saved);
     } catch (error) {
       this.error = describeError(error);
       await this.updateComplete;
@@ -109,12 +109,12 @@ export class ClawChannelDialog extends LitElement {
     return writeAccess(config, this.access);
   }
 
-  private finish() {
-    this.dispatchEvent(new CustomEvent<string>('claw-saved', { detail: this.manifest?.label ?? '' }));
+  private finish(saved: SavedChannel) {
+    this.dispatchEvent(new CustomEvent<SavedChannel>('claw-saved', { detail: saved }));
   }
 
   private close() {
-    if (this.saved) this.finish();
+    if (this.saved) this.finish(this.saved);
     else this.dispatchEvent(new CustomEvent('claw-close'));
   }
 
@@ -130,7 +130,8 @@ export class ClawChannelDialog extends LitElement {
     </claw-dialog>`;
   }
 
-  private renderWarnings({ account, warnings }: SavedChannel) {
+  private renderWarnings(saved: SavedChannel) {
+    const { account, warnings } = saved;
     return html`<div class="stack">
       <claw-banner tone="warn">
         <strong>${t.channels.savedWarnings}</strong>
@@ -145,7 +146,7 @@ export class ClawChannelDialog extends LitElement {
           </div>`
         : nothing}
       <div class="row end">
-        <button class="btn primary" type="button" @click=${() => this.finish()}>${t.common.close}</button>
+        <button class="btn primary" type="button" @click=${() => this.finish(saved)}>${t.common.close}</button>
       </div>
     </div>`;
   }

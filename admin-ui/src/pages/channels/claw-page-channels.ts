@@ -4,7 +4,7 @@ import { Task } from '@lit/task';
 import { LitElement, css, html, nothing } from 'lit';
 import { customElement, state } from 'lit/decorators.js';
 import { deleteChannel, listChannels } from '../../api/channels.ts';
-import type { ChannelAccount, ChannelList } from '../../api/channels.ts';
+import type { ChannelAccount, ChannelList, SavedChannel } from '../../api/channels.ts';
 import { isAdmin } from '../../api/session.ts';
 import type { Session } from '../../api/session.ts';
 import { listUsers } from '../../api/users.ts';
@@ -55,9 +55,10 @@ export class ClawPageChannels extends LitElement {
     args: () => [],
   });
 
-  private async saved(label: string) {
+  private async saved({ account }: SavedChannel) {
     this.editing = undefined;
-    this.shell.toast(t.channels.savedOk(label));
+    const label = this.data.value?.channels.find(({ id }) => id === account.channel)?.label ?? account.channel;
+    this.shell.toast(account.status === 'connected' ? t.channels.savedOk(label) : t.common.saved);
     await this.data.run();
   }
 
@@ -108,7 +109,7 @@ export class ClawPageChannels extends LitElement {
       .members=${data.members}
       self=${this.session.user.id}
       @claw-close=${() => (this.editing = undefined)}
-      @claw-saved=${(event: CustomEvent<string>) => this.saved(event.detail)}
+      @claw-saved=${(event: CustomEvent<SavedChannel>) => this.saved(event.detail)}
     ></claw-channel-dialog>`;
   }
 
