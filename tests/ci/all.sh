@@ -37,11 +37,13 @@ on_postgres() {
         -E '(binary(it) - test(/^(tidy|signature_vectors)/)) | package(claw-actors) | package(claw-migration) | package(claw-entities)'
 }
 signature_vectors() { cargo nextest run --workspace --no-capture -E 'test(signature_vectors)'; }
-ui() { (cd admin-ui && npm run --silent check && npm test --silent && npm run --silent build -- --outDir "$CLAW_CACHE/ui-dist" --emptyOutDir); }
+ui() { (cd admin-ui && { [ -d node_modules ] || npm ci --silent; } && npm run --silent check && npm test --silent && npm run --silent build -- --outDir "$CLAW_CACHE/ui-dist" --emptyOutDir); }
 ui_browser() { (cd admin-ui && CHROMIUM="$(command -v chromium)" npm run --silent test:browser); }
 
 must "install" bash tests/peers/install.sh packages
 watch "install tools and peers" bash tests/peers/install.sh tools openclaw
+# The Rust suites need no pages: the UI has stages of its own, and the real clients get a build with it.
+export CLAW_UI_SKIP=1
 stage "crypto guard" crypto_guard
 stage "tree guard" tree_guard
 stage "format" cargo fmt --all --check
@@ -54,6 +56,6 @@ watch "tests on PostgreSQL" on_postgres
 stage "signature vectors" signature_vectors
 stage "UI: types, lint, unit, build" ui
 watch "UI: components in Chromium" ui_browser
-watch "real clients and browser" bash tests/ci/e2e.sh
+watch "real clients and browser" env -u CLAW_UI_SKIP bash tests/ci/e2e.sh
 watch "bench tools" bench_tools
 finish
