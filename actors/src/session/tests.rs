@@ -102,7 +102,7 @@ async fn transcript(runtime: &Runtime, scope: &Scope, key: &str) -> Vec<(bool, S
 #[actix::test]
 async fn thousands_of_turns_over_sleeping_and_crashing_sessions() {
     const SESSIONS: usize = 200;
-    // 40,000 in `make chaos`; fewer in a debug build beside everything else.
+    // CLAW_TURNS=200 makes 40,000; the default is what a debug build does beside everything else.
     let turns: usize = std::env::var("CLAW_TURNS")
         .ok()
         .and_then(|turns| turns.parse().ok())
