@@ -30,7 +30,7 @@ bench_tools() {
     cargo fmt --manifest-path tests/bench/Cargo.toml --check &&
         cargo clippy "${flags[@]}" --all-targets -- -D warnings && cargo test "${flags[@]}"
 }
-on_sqlite() { cargo nextest run --workspace --no-fail-fast --retries 2 --status-level fail; }
+on_sqlite() { cargo nextest run --workspace --no-fail-fast --status-level fail; }
 on_postgres() {
     # What touches the database; the rest would only run twice.
     bash tests/ci/with-postgres.sh cargo nextest run --workspace --no-fail-fast --status-level fail \
@@ -41,21 +41,21 @@ ui() { (cd admin-ui && { [ -d node_modules ] || npm ci --silent; } && npm run --
 ui_browser() { (cd admin-ui && CHROMIUM="$(command -v chromium)" npm run --silent test:browser); }
 
 must "install" bash tests/peers/install.sh packages
-watch "install tools and peers" bash tests/peers/install.sh tools openclaw
+must "install tools and peers" bash tests/peers/install.sh tools openclaw
 # The Rust suites need no pages: the UI has stages of its own, and the real clients get a build with it.
 export CLAW_UI_SKIP=1
 stage "crypto guard" crypto_guard
 stage "tree guard" tree_guard
 stage "format" cargo fmt --all --check
 stage "clippy" lint
-watch "deny" cargo deny --all-features check bans licenses sources
-watch "documentation" documentation
-must "build tests" cargo nextest run --workspace --no-run --quiet
+stage "deny" cargo deny --all-features check bans licenses sources
+stage "documentation" documentation
+must "build tests" cargo nextest run --workspace --no-run --cargo-quiet
 stage "tests on SQLite" on_sqlite
-watch "tests on PostgreSQL" on_postgres
+stage "tests on PostgreSQL" on_postgres
 stage "signature vectors" signature_vectors
 stage "UI: types, lint, unit, build" ui
-watch "UI: components in Chromium" ui_browser
-watch "real clients and browser" env -u CLAW_UI_SKIP bash tests/ci/e2e.sh
-watch "bench tools" bench_tools
+stage "UI: components in Chromium" ui_browser
+stage "real clients and browser" env -u CLAW_UI_SKIP bash tests/ci/e2e.sh
+stage "bench tools" bench_tools
 finish

@@ -21,22 +21,6 @@ stage() {
     STAGES+=("$line")
 }
 
-# watch NAME COMMAND...: a suite that has not run green from end to end yet. It has five minutes; a failure is shown in
-# the table and does not fail the run. Turn it into a `stage` as soon as it is green.
-watch() {
-    local name=$1 start=$SECONDS status=0
-    shift
-    echo
-    echo "=== $name (watched)"
-    if [ "$(type -t "$1")" = function ]; then
-        export -f "$1"
-        timeout --kill-after=20 300 bash -c "source tests/ci/lib.sh; $1" || status=$?
-    else
-        timeout --kill-after=20 300 "$@" || status=$?
-    fi
-    STAGES+=("$(printf '%4d s  %s' $((SECONDS - start)) "$name")$([ "$status" -eq 0 ] || echo "  watched, failed ($status)")")
-}
-
 # must NAME COMMAND...: a stage without which the rest makes no sense.
 must() {
     stage "$@"

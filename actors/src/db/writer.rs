@@ -1,7 +1,7 @@
 //! Group commit: durable writes of many tenants share one transaction.
 //!
 //! Single commits fall with the disk's mood, groups do not. Whatever waits when the previous commit returns (up to
-//! [`GROUP`] jobs) goes into the next one. When anything in a group fails, the group is rolled back and its jobs run
+//! `GROUP` jobs) goes into the next one. When anything in a group fails, the group is rolled back and its jobs run
 //! again one by one, so one bad row hurts nobody else.
 
 use std::collections::HashSet;
