@@ -1,6 +1,7 @@
 //! Something accepted that must be answered for: stored before it is acknowledged.
 
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::SimpleExpr;
 
 use crate::ids::{SessionKey, TenantId, UserId};
 use crate::scope::{PlatformTable, TenantOwned, UserOwned};
@@ -56,4 +57,14 @@ impl UserOwned for Entity {
     fn user_column() -> Column {
         Column::UserId
     }
+}
+
+/// Accepted and not settled. Written out instead of bound: only so do both databases use the partial index.
+pub fn is_open() -> SimpleExpr {
+    Expr::cust("inbox.state IN ('pending', 'running')")
+}
+
+/// Set apart: dead letters and overheard group talk. Written out instead of bound: only so do both databases use the partial index.
+pub fn is_apart() -> SimpleExpr {
+    Expr::cust("inbox.state IN ('dead', 'context')")
 }

@@ -1,6 +1,7 @@
 //! One piece of a reply on its way to a platform.
 
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::SimpleExpr;
 
 use crate::ids::{SessionKey, TenantId, UserId};
 use crate::scope::{PlatformTable, TenantOwned, UserOwned};
@@ -57,4 +58,14 @@ impl UserOwned for Entity {
     fn user_column() -> Column {
         Column::UserId
     }
+}
+
+/// Not delivered yet. Written out instead of bound: only so do both databases use the partial index.
+pub fn is_open() -> SimpleExpr {
+    Expr::cust("outbox.state IN ('pending', 'sending')")
+}
+
+/// Sent perhaps, or not sent at all. Written out instead of bound: only so do both databases use the partial index.
+pub fn is_uncertain() -> SimpleExpr {
+    Expr::cust("outbox.state IN ('unknown', 'failed')")
 }

@@ -109,7 +109,8 @@ impl MigrationTrait for Migration {
                     .col(text_null("reason"))
                     .col(big_integer("received_at"))
                     .col(big_integer("updated_at"))
-                    .primary_key(Index::create().col("tenant_id").col("id"))
+                    // Ids grow with time: new rows lie beside each other.
+                    .primary_key(Index::create().col("id").col("tenant_id"))
                     .to_owned(),
             )
             .await?;
@@ -182,7 +183,8 @@ impl MigrationTrait for Migration {
                     .col(text_null("error"))
                     .col(big_integer("created_at"))
                     .col(big_integer("updated_at"))
-                    .primary_key(Index::create().col("tenant_id").col("id"))
+                    // Ids grow with time: new rows lie beside each other.
+                    .primary_key(Index::create().col("id").col("tenant_id"))
                     .to_owned(),
             )
             .await?;

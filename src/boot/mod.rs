@@ -21,8 +21,6 @@ use crate::http::state::{AppState, Readiness};
 use crate::settings::{Profile, Settings, Urls};
 use crate::telemetry;
 
-/// Threads of the runtime that outbound I/O and background duties run on.
-const IO_THREADS: usize = 2;
 /// How long open requests may take once the tree is drained.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
@@ -48,7 +46,7 @@ pub struct Running {
 /// Serves until SIGTERM or SIGINT, then drains. Blocks the thread.
 pub fn serve(settings: Settings) -> anyhow::Result<()> {
     telemetry::init(&settings.telemetry, settings.profile)?;
-    let system = system(IO_THREADS)?;
+    let system = system()?;
     system.block_on(async move {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -66,10 +64,12 @@ pub fn serve(settings: Settings) -> anyhow::Result<()> {
     })
 }
 
-/// An actix system on a multi-thread runtime: actors start on it, and spawned tasks run beside them.
-fn system(threads: usize) -> anyhow::Result<actix::SystemRunner> {
+/// An actix system on a multi-thread runtime: actors start on it, and spawned tasks run beside them. One thread for
+/// every two cores: the other half are the arbiters', and waking a thread costs more than most tasks do.
+fn system() -> anyhow::Result<actix::SystemRunner> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
+        .worker_threads((cores / 2).max(1))
         .thread_name("io")
         .enable_all()
         .build()
@@ -96,6 +96,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         urls.clone(),
         ready.clone(),
     );
+    services.io.spawn(state.connector.clone().keep(stop.clone()));
     let (tls_addr, metrics_addr) = (listeners.tls_addr, listeners.metrics_addr);
     let servers = listen::serve(listeners, &settings, Data::new(state), &stop)?;
     ready.set(true);
@@ -172,7 +173,7 @@ pub fn spawn(settings: Settings) -> anyhow::Result<Spawned> {
         .name("server".to_owned())
         .spawn(move || {
             let run = || -> anyhow::Result<()> {
-                let system = system(IO_THREADS)?;
+                let system = system()?;
                 system.block_on(async {
                     let running = start(settings).await?;
                     let seen = Spawned {

@@ -2,6 +2,7 @@
 
 mod call;
 mod chunk;
+mod connection;
 mod lenient;
 mod markdown;
 
@@ -11,6 +12,8 @@ mod telegram;
 use std::sync::Arc;
 
 use claw_actors::ports::channel::Channel;
+
+pub(crate) use connection::Connector;
 
 use crate::egress::Egress;
 

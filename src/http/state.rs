@@ -14,6 +14,7 @@ use claw_entities::TenantId;
 
 use super::client::Client;
 use super::rate::Rate;
+use crate::channels::Connector;
 use crate::error::{ApiError, ApiResult};
 use crate::settings::{Http, Limits, Settings, Urls};
 
@@ -24,6 +25,7 @@ pub struct AppState {
     pub http: Http,
     pub limits: Limits,
     pub urls: Urls,
+    pub(crate) connector: Connector,
     /// Origins other than the tenant's own that may open the gateway socket.
     pub allowed_origins: Vec<String>,
     /// Sign-in with e-mail and password.
@@ -60,6 +62,7 @@ impl AppState {
         let limits = settings.limits.clone();
         let minute = Duration::from_secs(60);
         Self {
+            connector: Connector::new(services.clone(), urls.clone()),
             services,
             directory,
             http: settings.http.clone(),

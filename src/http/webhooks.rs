@@ -39,9 +39,6 @@ pub(crate) async fn receive(request: HttpRequest, payload: Payload, state: Data<
     let Some(account) = account.map_err(unavailable)?.filter(|account| account.enabled) else {
         return Err(unknown_account(&request, &state, &tenant));
     };
-    let Some(_guard) = InFlight::enter(&state.webhooks_in_flight, state.limits.webhooks_in_flight) else {
-        return Err(busy());
-    };
     let hook = raw(&request, payload, &state, channel.as_ref()).await?;
     if let Err(refused) = channel.verify(&hook, &account.account) {
         count(id, "refused");
@@ -52,6 +49,10 @@ pub(crate) async fn receive(request: HttpRequest, payload: Payload, state: Data<
         message: "too many webhooks of this tenant".to_owned(),
         retry_after: wait,
     })?;
+    // Only what is proven takes a place: strangers with slow bodies do not keep platforms out.
+    let Some(_guard) = InFlight::enter(&state.webhooks_in_flight, state.limits.webhooks_in_flight) else {
+        return Err(busy());
+    };
     match channel.parse(&hook, &account.account) {
         Ok(WebhookOutcome::Messages { messages, reply }) => accept(&state, id, &account, messages, reply).await,
         Ok(WebhookOutcome::Reply(reply)) => {

@@ -7,7 +7,9 @@ mod support;
 
 mod chaos;
 mod database_away;
+mod disk_full;
 mod gateway_flow;
+mod guests;
 mod isolation;
 mod peers;
 mod provider_failures;

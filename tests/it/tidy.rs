@@ -17,6 +17,8 @@ const VOUCHERS: &[&str] = &[
     "actors/src/config/identity/",
     // A webhook's account was found; its owner answers for it.
     "actors/src/config/accounts/resolve.rs",
+    // The stored row names its tenant.
+    "actors/src/config/accounts/connection.rs",
     // The stored row names its user.
     "actors/src/session/intake.rs",
     "actors/src/session/delivery.rs",
@@ -33,6 +35,8 @@ const ACROSS_TENANTS: &[&str] = &[
     // Host and token look-up.
     "actors/src/config/identity/",
     "actors/src/config/revision.rs",
+    // Accounts that nobody connected yet.
+    "actors/src/config/accounts/connection.rs",
     // Wrapping every tenant's data key anew.
     "actors/src/config/master.rs",
     // Inbox batch insert and turn commits.
@@ -82,9 +86,13 @@ impl Source {
     fn product_lines(&self) -> impl Iterator<Item = (usize, &str)> {
         let test_file =
             self.path.ends_with("tests.rs") || self.path.ends_with("testing.rs") || self.path.contains("/tests/");
-        self.text
-            .lines()
-            .take_while(move |line| !test_file && line.trim() != "#[cfg(test)]")
+        let mut lines = self.text.lines().peekable();
+        let mut until_tests = std::iter::from_fn(move || {
+            let line = lines.next()?;
+            let tests = line == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.ends_with("mod tests {"));
+            (!tests).then_some(line)
+        });
+        std::iter::from_fn(move || until_tests.next().filter(|_| !test_file))
             .enumerate()
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
             .map(|(number, line)| (number + 1, line))

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::support::app::TestApp;
 use crate::support::platform::Trouble;
+use crate::support::wait::becomes;
 use crate::support::webhook::{send, slack_event, status, telegram_update};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,4 +170,30 @@ async fn a_reply_the_platform_refuses_does_not_block_the_next() {
     assert_eq!(app.rows().await.count("outbox WHERE state = 'failed'").await, 1);
     assert_eq!(status(app.webhooks().slack(1, "D0ADA0001", "hello #two")).await, 200);
     app.platform.message("D0ADA0001", "#two").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_imported_account_is_connected_and_keeps_its_webhook_secret() {
+    let app = TestApp::start().await;
+    app.platform.call("setWebhook").await;
+    app.platform.call("auth.test").await;
+    let rows = app.rows().await;
+    becomes("connected accounts", 2, || {
+        rows.count("channel_account WHERE status = 'connected'")
+    })
+    .await;
+    // Signed with the secret of the file.
+    assert_eq!(status(app.webhooks().telegram(1, 700, "hello #one")).await, 200);
+    app.platform.message("700", "#one").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_closed_account_gets_is_on_record_and_wakes_nobody() {
+    let closed = json!({"channels": {"telegram": {"dmPolicy": "disabled"}}});
+    let app = TestApp::start_with(&closed, &[]).await;
+    assert_eq!(status(app.webhooks().telegram(1, 700, "hello #one")).await, 200);
+    let rows = app.rows().await;
+    let reasons: Vec<String> = rows.column("SELECT reason FROM inbox WHERE state = 'skipped'").await;
+    assert_eq!(reasons, ["direct messages are disabled"]);
+    assert!(app.model.calls().is_empty());
 }

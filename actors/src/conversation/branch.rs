@@ -1,6 +1,7 @@
 //! Reading the branch in use, newest first, and no more of it than is asked for: a turn reads only what it sends.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use claw_entities::{Scope, UserOwned, transcript_entry};
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -19,7 +20,7 @@ const LARGEST_PAGE: u64 = 256;
 #[derive(Clone, Debug, Default)]
 pub struct Branch {
     /// Oldest first. A compaction stands where it was written, or first when what lies between was left out.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<Arc<Entry>>,
     /// Rows that could not be read and were passed over.
     pub skipped: usize,
     /// Nothing of the context was left out for its size.
@@ -32,8 +33,14 @@ impl ConversationService {
     /// The newest part of the session's branch that fits `max_tokens` (estimated), back to the last compaction's
     /// first kept entry at most. The newest entry is always in it.
     pub async fn branch(&self, scope: &Scope, head: &SessionHead, max_tokens: u64) -> Result<Branch> {
-        let tx = self.db.read(scope).await?;
-        read(&*tx, scope, head, max_tokens).await
+        // Entries never change, and the head says which of them count.
+        let rows = self.db.glance(scope).await?;
+        let branch = match self.recent.continued(&rows, scope, head, max_tokens).await? {
+            Some(branch) => branch,
+            None => read(&rows, scope, head, max_tokens).await?,
+        };
+        self.recent.keep(scope, head, max_tokens, &branch);
+        Ok(branch)
     }
 }
 
@@ -59,7 +66,7 @@ pub async fn read(tx: &impl ConnectionTrait, scope: &Scope, head: &SessionHead, 
             first_kept = Some(compaction.first_kept_entry_id.clone());
         }
         let last = first_kept.as_deref() == Some(entry.id.as_str());
-        branch.entries.push(entry);
+        branch.entries.push(Arc::new(entry));
         if last {
             ControlFlow::Break(())
         } else {
@@ -73,7 +80,7 @@ pub async fn read(tx: &impl ConnectionTrait, scope: &Scope, head: &SessionHead, 
         && let Some(summary) = last_compaction(tx, scope, &head.session_id, oldest).await?
     {
         branch.tokens += tokens::entry(&summary);
-        branch.entries.push(summary);
+        branch.entries.push(Arc::new(summary));
     }
     branch.entries.reverse();
     Ok(branch)

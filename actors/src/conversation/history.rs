@@ -82,8 +82,7 @@ impl ConversationService {
 
     /// One session's head, if it exists.
     pub async fn head(&self, scope: &Scope, key: &SessionKey) -> Result<Option<SessionHead>> {
-        let tx = self.db.read(scope).await?;
-        transcript::head(&*tx, scope, key).await
+        transcript::head(&self.db.glance(scope).await?, scope, key).await
     }
 
     /// The newest `limit` messages of the session's current transcript (at most 1,000), display form. An unknown

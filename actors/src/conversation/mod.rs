@@ -5,6 +5,7 @@ pub mod transcript;
 
 pub mod branch;
 pub mod history;
+mod recent;
 
 pub mod display;
 pub mod repair;
@@ -14,16 +15,24 @@ pub mod tool_result;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
+use recent::Recent;
+
 use crate::db::Db;
 
 /// The Conversation service. Cheap to clone.
 #[derive(Clone)]
 pub struct ConversationService {
     pub(crate) db: Db,
+    recent: Arc<Recent>,
 }
 
 impl ConversationService {
     pub fn new(db: Db) -> Self {
-        Self { db }
+        Self {
+            db,
+            recent: Arc::new(Recent::new()),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::entry::{Body, Compaction};
 use super::transcript::{self, HeadChanges, NewEntry, SessionHead};
 use super::{ConversationService, branch};
 use crate::crypto::Secret;
-use crate::db::{Db, DbSettings};
+use crate::db::{Batch, Db, DbSettings};
 use crate::error::Error;
 use crate::ports::message::{AssistantMessage, AssistantPart, Message};
 
@@ -75,12 +75,10 @@ impl Fixture {
 
     async fn append(&self, scope: &Scope, head: &mut SessionHead, entries: Vec<NewEntry>) -> Vec<String> {
         let tx = self.db.write(scope).await.unwrap();
-        let ids = transcript::append(&*tx, scope, head, entries).await.unwrap();
-        assert!(
-            transcript::save_head(&*tx, scope, head, HeadChanges::default())
-                .await
-                .unwrap()
-        );
+        let mut batch = Batch::new(&tx);
+        let ids = transcript::append(&mut batch, scope, head, entries).unwrap();
+        transcript::save_head(&mut batch, scope, head, HeadChanges::default());
+        assert!(batch.run(&tx).await.unwrap() > 0);
         tx.commit().await.unwrap();
         ids
     }
@@ -133,17 +131,11 @@ async fn a_user_entry_cannot_be_written_twice() {
         .append(&ada, &mut head, vec![new(Some("inbox-1"), Message::user("hi", 1))])
         .await;
     let tx = fixture.db.write(&ada).await.unwrap();
-    let before = head.clone();
-    let error = transcript::append(
-        &*tx,
-        &ada,
-        &mut head,
-        vec![new(Some("inbox-1"), Message::user("hi", 1))],
-    )
-    .await
-    .unwrap_err();
+    let mut batch = Batch::new(&tx);
+    let again = vec![new(Some("inbox-1"), Message::user("hi", 1))];
+    transcript::append(&mut batch, &ada, &mut head, again).unwrap();
+    let error = Error::from(batch.run(&tx).await.unwrap_err());
     assert!(matches!(error, Error::Conflict(_)), "{error:?}");
-    assert_eq!(head, before);
 }
 
 #[tokio::test]
@@ -193,7 +185,9 @@ async fn a_reset_starts_a_new_transcript_and_fences_the_old_one() {
         entry: Some(json!({"sendPolicy": "deny", "inputTokens": 5})),
         destination: Some(json!({"channel": "telegram"})),
     };
-    assert!(transcript::save_head(&*tx, &ada, &mut head, changes).await.unwrap());
+    let mut batch = Batch::new(&tx);
+    transcript::save_head(&mut batch, &ada, &mut head, changes);
+    assert_eq!(batch.run(&tx).await.unwrap(), 1);
     tx.commit().await.unwrap();
     assert_eq!(fixture.open(&ada).await, head);
 
@@ -218,11 +212,9 @@ async fn a_reset_starts_a_new_transcript_and_fences_the_old_one() {
 
     // A run that still holds the old head does not move the new transcript.
     let tx = fixture.db.write(&ada).await.unwrap();
-    assert!(
-        !transcript::save_head(&*tx, &ada, &mut head, HeadChanges::default())
-            .await
-            .unwrap()
-    );
+    let mut batch = Batch::new(&tx);
+    transcript::save_head(&mut batch, &ada, &mut head, HeadChanges::default());
+    assert_eq!(batch.run(&tx).await.unwrap(), 0);
     let missing = transcript::reset(&*tx, &ada, &SessionKey::from("agent:main:none"), 1).await;
     assert!(matches!(missing, Err(Error::NotFound { .. })));
 }

@@ -1,5 +1,5 @@
-//! Writing a transcript: open, append, reset. Everything here happens inside the caller's transaction, so a run's
-//! entries, outbox rows and inbox rows become durable together.
+//! Writing a transcript: open, append, reset. Everything here happens inside the caller's transaction, or goes into its
+//! batch, so a run's entries, outbox rows and inbox rows become durable together.
 
 use claw_entities::{Scope, SessionKey, UserOwned, new_id, session, transcript_entry};
 use sea_orm::ActiveValue::Set;
@@ -8,6 +8,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, Query
 use serde_json::{Map, Value, json};
 
 use super::entry::Body;
+use crate::db::Batch;
 use crate::error::{Error, Result};
 
 /// Rows per insert statement: far below the parameter limits of both databases.
@@ -156,16 +157,9 @@ pub async fn open(
 }
 
 /// Appends entries after the leaf, each the child of the one before, and moves the head (in memory; see
-/// [`save_head`]). Gives their ids.
-///
-/// # Errors
-/// `Conflict` when an id is in the transcript already, or another writer took the position.
-pub async fn append(
-    tx: &impl ConnectionTrait,
-    scope: &Scope,
-    head: &mut SessionHead,
-    entries: Vec<NewEntry>,
-) -> Result<Vec<String>> {
+/// [`save_head`]). Gives their ids. The batch ends in `Conflict` when an id is in the transcript already, or another
+/// writer took the position.
+pub fn append(batch: &mut Batch, scope: &Scope, head: &mut SessionHead, entries: Vec<NewEntry>) -> Result<Vec<String>> {
     let mut ids = Vec::with_capacity(entries.len());
     let mut rows = Vec::with_capacity(entries.len());
     let mut leaf = head.leaf_id.clone();
@@ -189,9 +183,7 @@ pub async fn append(
     }
     while !rows.is_empty() {
         let rest = rows.split_off(rows.len().min(ROWS_PER_INSERT));
-        transcript_entry::Entity::insert_many(rows)
-            .exec_without_returning(tx)
-            .await?;
+        batch.add(&transcript_entry::Entity::insert_many(rows));
         rows = rest;
     }
     head.leaf_id = leaf;
@@ -212,14 +204,9 @@ pub async fn contains(tx: &impl ConnectionTrait, scope: &Scope, session_id: &str
     Ok(found.is_some())
 }
 
-/// Writes the head's position and `changes` to the session's row. Gives `false`, and writes nothing, when the session
-/// was reset or deleted meanwhile: what was appended belongs to the old transcript.
-pub async fn save_head(
-    tx: &impl ConnectionTrait,
-    scope: &Scope,
-    head: &mut SessionHead,
-    changes: HeadChanges,
-) -> Result<bool> {
+/// Writes the head's position and `changes` to the session's row. Writes nothing when the session was reset or deleted
+/// meanwhile: what was appended belongs to the old transcript.
+pub fn save_head(batch: &mut Batch, scope: &Scope, head: &mut SessionHead, changes: HeadChanges) {
     let mut update = session::Entity::update_owned(scope)
         .filter(session::Column::Key.eq(head.key.clone()))
         .filter(session::Column::SessionId.eq(head.session_id.clone()))
@@ -237,7 +224,7 @@ pub async fn save_head(
         update = update.col_expr(session::Column::Destination, Expr::value(destination.clone()));
         head.destination = destination;
     }
-    Ok(update.exec(tx).await?.rows_affected == 1)
+    batch.add(&update);
 }
 
 /// Starts a new transcript under the same key. The old one stays stored.

@@ -3,6 +3,8 @@
 //! Every transaction starts from a scope. On PostgreSQL that also names the tenant to row-level security; the few
 //! duties that cross tenants use [`Db::system_read`] and [`Db::system_write`].
 
+mod batch;
+mod glance;
 mod pool;
 pub mod writer;
 
@@ -14,6 +16,8 @@ use sea_orm::{
     Statement, TransactionOptions, TransactionTrait,
 };
 
+pub use batch::Batch;
+pub use glance::Glance;
 pub use pool::{DbSettings, OpenError};
 
 /// Handles on the pools. Cheap to clone.
@@ -74,6 +78,14 @@ impl Db {
         let tx = self.read.begin().await?;
         set_tenant(&tx, scope.tenant_scope()).await?;
         Ok(Tx(tx))
+    }
+
+    /// One tenant's rows for statements that need not agree with each other.
+    pub async fn glance(&self, scope: &impl Scoped) -> Result<Glance, DbErr> {
+        if self.backend == DbBackend::Sqlite {
+            return Ok(Glance::Statement(self.read.clone()));
+        }
+        Ok(Glance::Transaction(self.read(scope).await?.0))
     }
 
     /// A write transaction within one tenant. On SQLite it takes the write lock at once: keep it short, and make no

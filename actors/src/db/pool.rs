@@ -154,5 +154,7 @@ fn sqlite_pragmas(options: sea_orm::sqlx::sqlite::SqliteConnectOptions) -> sea_o
         .foreign_keys(true)
         .pragma("wal_autocheckpoint", "4000")
         .pragma("cache_size", "-4096")
+        // What a statement may have to undo is small: not worth a file.
+        .pragma("temp_store", "memory")
         .statement_cache_capacity(256)
 }

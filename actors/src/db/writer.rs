@@ -18,6 +18,9 @@ use crate::error::{Error, Result};
 
 /// Most jobs in one transaction.
 const GROUP: usize = 256;
+/// With this many jobs at hand, and no fewer, it pays to wait a moment for more.
+const BUSY: usize = 16;
+const GATHER: std::time::Duration = std::time::Duration::from_millis(1);
 /// Jobs that may wait; a full queue answers `Busy`.
 const QUEUE: usize = 16_384;
 /// Committing tasks on PostgreSQL, which has its own group commit. SQLite has one writer.
@@ -35,6 +38,8 @@ pub struct NewInbox {
     pub message_key: Option<String>,
     pub session_key: SessionKey,
     pub payload: String,
+    /// Settled on arrival, for this reason: it is on record, and nobody has to look at it.
+    pub skipped: Option<&'static str>,
 }
 
 type Work = Box<dyn for<'a> Fn(&'a DatabaseTransaction) -> BoxFuture<'a, Result<()>> + Send + Sync>;
@@ -155,6 +160,15 @@ async fn commit_loop(db: Db, jobs: Arc<Mutex<mpsc::Receiver<Job>>>, most: usize,
             if jobs.recv_many(&mut group, most).await == 0 {
                 return;
             }
+            if (BUSY..most).contains(&group.len()) {
+                // Those who were answered by the last commit are about to come again.
+                tokio::time::sleep(GATHER).await;
+                while group.len() < most
+                    && let Ok(job) = jobs.try_recv()
+                {
+                    group.push(job);
+                }
+            }
         }
         commit(&db, std::mem::take(&mut group), system).await;
     }
@@ -244,7 +258,7 @@ async fn together(db: &Db, jobs: &[Job], system: bool) -> Result<HashSet<String>
     Ok(fresh)
 }
 
-const COLUMNS: usize = 10;
+const COLUMNS: usize = 12;
 
 async fn insert_inbox(tx: &Tx, rows: &[&NewInbox], fresh: &mut HashSet<String>) -> Result<()> {
     let backend = tx.get_database_backend();
@@ -261,6 +275,8 @@ async fn insert_inbox(tx: &Tx, rows: &[&NewInbox], fresh: &mut HashSet<String>) 
         values.push(row.session_key.as_str().into());
         values.push(row.payload.as_str().into());
         values.push(now.into());
+        values.push(if row.skipped.is_some() { "skipped" } else { "pending" }.into());
+        values.push(row.skipped.into());
     }
     let statement = Statement::from_sql_and_values(backend, insert_sql(backend, rows.len()), values);
     for row in tx.query_all_raw(statement).await? {
@@ -274,7 +290,7 @@ fn insert_sql(backend: DbBackend, rows: usize) -> String {
     let mut sql = String::with_capacity(160 + rows * 64);
     sql.push_str(
         "INSERT INTO inbox (tenant_id, id, user_id, source, account_id, event_key, message_key, session_key, \
-         payload, received_at, updated_at, state, attempts) VALUES ",
+         payload, received_at, state, reason, updated_at, attempts) VALUES ",
     );
     for row in 0..rows {
         if row > 0 {
@@ -286,9 +302,9 @@ fn insert_sql(backend: DbBackend, rows: usize) -> String {
             let mark = if backend == DbBackend::Postgres { '$' } else { '?' };
             let _ = write!(sql, "{mark}{at},");
         }
-        let at = row * COLUMNS + COLUMNS;
+        let received_at = row * COLUMNS + 10;
         let mark = if backend == DbBackend::Postgres { '$' } else { '?' };
-        let _ = write!(sql, "{mark}{at},'pending',0)");
+        let _ = write!(sql, "{mark}{received_at},0)");
     }
     sql.push_str(" ON CONFLICT DO NOTHING RETURNING id");
     sql

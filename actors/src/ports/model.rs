@@ -1,5 +1,6 @@
 //! The model port: a request in, a stream of events out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
@@ -28,10 +29,10 @@ pub struct ModelRequest {
     /// Model id as the provider knows it.
     pub model: String,
     /// System prompt, stable parts first. The adapter puts a cache breakpoint after the last block that asks for one.
-    pub system: Vec<SystemBlock>,
+    pub system: Arc<Vec<SystemBlock>>,
     /// History, oldest first, already repaired for strict providers, images inline.
-    pub messages: Vec<Message>,
-    pub tools: Vec<ToolSpec>,
+    pub messages: Arc<Vec<Message>>,
+    pub tools: Arc<Vec<ToolSpec>>,
     pub max_tokens: u32,
     pub temperature: Option<f32>,
     /// Stable per session, for provider-side prompt caches.

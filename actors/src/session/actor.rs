@@ -19,6 +19,7 @@ use super::commands::{Command, QueueCommand, StopForm};
 use super::events::Emitter;
 use super::item::Item;
 use super::key;
+use super::policy::BotGuard;
 use super::queue::{self, Next, Outcome as Pushed, Queue};
 use super::run::{self, Cancel, Outcome, RunContext};
 use super::turn::{self, Authority, Turn};
@@ -91,6 +92,8 @@ pub(crate) struct SessionActor {
     more: bool,
     draining: bool,
     timer: Option<SpawnHandle>,
+    /// Keeps two bots from talking to each other for ever.
+    bots: BotGuard,
     /// Messages handled; what the parent compares before it lets go.
     seen: u64,
 }
@@ -113,6 +116,7 @@ impl SessionActor {
             more: false,
             draining: false,
             timer: None,
+            bots: BotGuard::default(),
             seen: 0,
         }
     }
@@ -132,24 +136,25 @@ impl SessionActor {
         let services = self.home.directory.services().clone();
         let (scope, session, known) = (self.home.scope.clone(), self.home.key.clone(), self.known.clone());
         let task = services.io.clone().spawn(async move {
-            let settings = services.config.settings(&scope).await?;
-            let head = services.conversation.head(&scope, &session).await?;
-            let entry = head.map(|head| head.entry).unwrap_or_default();
+            let loaded = admission::load(&services, &scope, &session, &known).await?;
             let channel = key::parse(session.as_str())
                 .and_then(|parsed| parsed.channel)
                 .unwrap_or_default();
-            let queue = queue::Settings::resolve(&settings.queue, channel, &entry);
-            let (admitted, more) = admission::load(&services, &scope, &session, &known).await?;
-            Ok::<_, crate::Error>((settings, queue, admitted, more))
+            let own = loaded
+                .head
+                .as_ref()
+                .map_or(&serde_json::Value::Null, |head| &head.entry);
+            let queue = queue::Settings::resolve(&loaded.settings.queue, channel, own);
+            Ok::<_, crate::Error>((loaded, queue))
         });
         context.spawn(task.into_actor(self).map(|loaded, this, context| {
             this.loading = false;
             match loaded {
-                Ok(Ok((settings, queue, admitted, more))) => {
-                    this.settings = settings;
+                Ok(Ok((loaded, queue))) => {
+                    this.settings = loaded.settings;
                     this.queue.set_settings(queue);
-                    this.more = more;
-                    for one in admitted {
+                    this.more = loaded.more;
+                    for one in loaded.admitted {
                         this.admit(context, one);
                     }
                 }
@@ -158,7 +163,7 @@ impl SessionActor {
                     this.load_later(context, Duration::from_secs(1));
                 }
                 Err(panic) => {
-                    tracing::error!(session.key = %this.home.key, panic = %panic, "reading the inbox panicked");
+                    tracing::error!(tenant.id = %this.home.scope.tenant(), panic = %panic, "reading the inbox panicked");
                     this.load_later(context, Duration::from_secs(5));
                 }
             }
@@ -212,6 +217,12 @@ impl SessionActor {
         if !self.known.insert(id.clone()) {
             return;
         }
+        if let Some(bot) = &item.bot
+            && !self.bots.admit(bot, now_ms())
+        {
+            self.settle_dropped(context, item, "too many messages of a bot", "dropped");
+            return;
+        }
         // Inline directive of the client, else what the queue's settings say.
         let mode = item.options.queue_mode.as_deref().and_then(queue::parse_mode);
         let interrupts = mode.unwrap_or(self.queue.settings().mode) == QueueMode::Interrupt;
@@ -238,12 +249,27 @@ impl SessionActor {
         stop_reason: Option<&'static str>,
     ) -> Option<String> {
         let item = self.items.remove(id)?;
+        self.settle_dropped(context, item, reason, stop_reason.unwrap_or("dropped"))
+    }
+
+    fn settle_dropped(
+        &mut self,
+        context: &mut Context<Self>,
+        item: Item,
+        reason: &'static str,
+        stop_reason: &'static str,
+    ) -> Option<String> {
         let emitter = self.emitter_for(&item);
-        let (directory, id) = (self.home.directory.clone(), id.to_owned());
-        self.off_queue(context, vec![id.clone()], move |authority| async move {
-            closing::settle(&directory, &authority, id, "skipped", reason.to_owned(), None).await?;
-            if let Some((mut emitter, _)) = emitter {
-                emitter.aborted(stop_reason.unwrap_or("dropped")).await;
+        let directory = self.home.directory.clone();
+        let (ids, runs) = (item.inbox_ids, item.run_id.iter().chain(&item.also).cloned().collect());
+        self.off_queue(context, ids.clone(), move |authority| async move {
+            let services = directory.services();
+            let ended = closing::dropped(services, &authority, ids, reason, runs, stop_reason).await?;
+            if let Some((mut emitter, user)) = emitter {
+                emitter.aborted(stop_reason).await;
+                for ended in ended {
+                    let _ = user.try_send(ToUser::RunEnded(ended));
+                }
             }
             Ok(())
         });
@@ -256,19 +282,35 @@ impl SessionActor {
         if ids.iter().any(|id| self.known.contains(id)) {
             return;
         }
+        // In a group a guest stops what they started themselves, and rules nothing else.
+        let guest_in_group = !item.guest.is_empty() && !item.direct;
         match command {
             Command::Stop(StopForm::Phrase) if self.running.is_none() && self.queue.is_empty() => {
                 self.enqueue(context, item);
             }
             Command::Stop(_) => {
                 self.known.extend(ids.iter().cloned());
-                let stopped = self.abort_all(context, "stop");
+                let stopped = if guest_in_group {
+                    self.abort_of(context, &item.guest, "stop")
+                } else {
+                    self.abort_all(context, "stop")
+                };
                 let text = if stopped == 0 {
                     "Nothing was running."
                 } else {
                     "Stopped."
                 };
                 self.answer(context, item, text.to_owned());
+            }
+            Command::New { .. } | Command::Reset { .. } | Command::Queue(QueueCommand::Once { .. })
+                if guest_in_group =>
+            {
+                self.known.extend(ids);
+                self.answer(
+                    context,
+                    item,
+                    "In a group only the owner of the agent may do that.".to_owned(),
+                );
             }
             Command::New { rest } | Command::Reset { rest } => {
                 self.abort_all(context, "reset");
@@ -343,6 +385,22 @@ impl SessionActor {
         stopped
     }
 
+    /// Aborts what this guest started. Gives how many were stopped.
+    fn abort_of(&mut self, context: &mut Context<Self>, guest: &str, reason: &'static str) -> usize {
+        let mut stopped = 0;
+        if let Some(running) = self.running.as_ref().filter(|running| running.item.guest == guest) {
+            running.cancel.abort(reason);
+            stopped += 1;
+        }
+        let theirs = self.items.iter().filter(|(_, item)| item.guest == guest);
+        for id in theirs.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.queue.remove(&id);
+            self.drop_item(context, &id, "aborted", Some(reason));
+            stopped += 1;
+        }
+        stopped
+    }
+
     /// A write beside the queue. When it fails the rows are looked at again later.
     fn off_queue<F>(
         &mut self,
@@ -382,7 +440,7 @@ impl SessionActor {
                     this.load_later(context, Duration::from_secs(2));
                 }
                 Err(panic) => {
-                    tracing::error!(session.key = %this.home.key, panic = %panic, "settling a message panicked");
+                    tracing::error!(tenant.id = %this.home.scope.tenant(), panic = %panic, "settling a message panicked");
                     this.load_later(context, Duration::from_secs(5));
                 }
             }
@@ -552,7 +610,7 @@ impl SessionActor {
         item.run_id = Some(turn.run_id.clone());
         self.running = Some(Running {
             run_id: turn.run_id.clone(),
-            run_ids: turn.items.iter().filter_map(|item| item.run_id.clone()).collect(),
+            run_ids: turn.items.iter().flat_map(Item::run_ids).cloned().collect(),
             requesters: turn
                 .items
                 .iter()

@@ -15,6 +15,7 @@ use super::{freshness, key};
 use crate::Services;
 use crate::config::accounts::{PairingAsked, ResolvedAccount, looks_like_link_code};
 use crate::config::document::UserSettings;
+use crate::conversation::transcript::{self, SessionHead};
 use crate::crypto::Secret;
 use crate::error::Result;
 use crate::ports::channel::{Destination, Inbound, PeerKind};
@@ -44,33 +45,47 @@ pub(crate) enum Admitted {
     },
 }
 
-/// Reads the session's open rows that are not `known` yet, and decides. Says whether there are more.
+/// What a look at the session's open rows gave.
+pub(crate) struct Loaded {
+    pub(crate) admitted: Vec<Admitted>,
+    /// There are more rows than were looked at.
+    pub(crate) more: bool,
+    pub(crate) settings: Arc<UserSettings>,
+    /// The session's own settings; `None` before its first turn.
+    pub(crate) head: Option<SessionHead>,
+}
+
+/// Reads the session's open rows that are not `known` yet, and decides.
 pub(crate) async fn load(
     services: &Services,
     scope: &Scope,
     session: &SessionKey,
     known: &HashSet<String>,
-) -> Result<(Vec<Admitted>, bool)> {
-    let tx = services.db.read(scope).await?;
-    let rows = inbox::Entity::owned_by(scope)
-        .filter(inbox::Column::SessionKey.eq(session.as_str()))
-        .filter(inbox::Column::State.is_in(["pending", "running"]))
-        .filter(inbox::Column::Id.is_not_in(known.iter().map(String::as_str)))
-        .order_by_asc(inbox::Column::Id)
-        .limit(PAGE)
-        .all(&*tx)
-        .await?;
-    drop(tx);
+) -> Result<Loaded> {
     let settings = services.config.settings(scope).await?;
+    let view = services.db.glance(scope).await?;
+    let head = transcript::head(&view, scope, session).await?;
+    // Known ones are left out here, not by the statement, which would be another one for each number of them.
+    let most = PAGE + known.len() as u64;
+    let mut rows = inbox::Entity::owned_by(scope)
+        .filter(inbox::Column::SessionKey.eq(session.as_str()))
+        .filter(inbox::is_open())
+        .order_by_asc(inbox::Column::Id)
+        .limit(most)
+        .all(&view)
+        .await?;
+    drop(view);
+    let more = rows.len() as u64 == most;
+    rows.retain(|row| !known.contains(&row.id));
     let facts = Facts {
         services,
         scope,
         session,
         settings: &settings,
+        head: head.as_ref(),
     };
     let mut admitted = Vec::new();
     let mut orphans: BTreeMap<String, Vec<inbox::Model>> = BTreeMap::new();
-    let more = rows.len() as u64 == PAGE;
     for row in rows {
         match (row.state.as_str(), &row.run_id) {
             ("running", Some(run_id)) => orphans.entry(run_id.clone()).or_default().push(row),
@@ -83,7 +98,12 @@ pub(crate) async fn load(
     }
     // What was cut off was first.
     resumed.append(&mut admitted);
-    Ok((resumed, more))
+    Ok(Loaded {
+        admitted: resumed,
+        more,
+        settings,
+        head,
+    })
 }
 
 /// What admission looks at beside the row.
@@ -92,6 +112,7 @@ struct Facts<'a> {
     scope: &'a Scope,
     session: &'a SessionKey,
     settings: &'a UserSettings,
+    head: Option<&'a SessionHead>,
 }
 
 /// A row nobody has worked on.
@@ -107,7 +128,8 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
         let Ok(message) = serde_json::from_str::<ClientMessage>(&row.payload) else {
             return Ok(skip(row.id, "dead", "it cannot be read"));
         };
-        let item = Item::from_client(row.id, row.event_key, row.received_at, message);
+        let private = key::is_private(facts.session);
+        let item = Item::from_client(row.id, row.event_key, row.received_at, private, message);
         return Ok(command_or_turn(item, None));
     }
     let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {
@@ -139,14 +161,13 @@ async fn gate(
     row: inbox::Model,
     inbound: Inbound,
 ) -> Result<Admitted> {
-    let head = facts.services.conversation.head(facts.scope, facts.session).await?;
     let agent_id = key::agent_of(facts.session);
     let agent = facts.settings.agents.iter().find(|agent| agent.id == agent_id);
     let mentions = agent.map_or_else(MentionPatterns::default, MentionPatterns::of);
-    let activation = head.as_ref().and_then(|head| Activation::of(&head.entry));
+    let activation = facts.head.and_then(|head| Activation::of(&head.entry));
     match policy::gate(account, facts.scope.user(), &mentions, activation, &inbound) {
         Verdict::Run { owner, .. } => {
-            let previous_at = head.map(|head| head.updated_at);
+            let previous_at = facts.head.map(|head| head.updated_at);
             let item = to_item(facts, &row, !owner, previous_at, inbound);
             Ok(command_or_turn(
                 item,
@@ -245,6 +266,12 @@ async fn orphan(facts: &Facts<'_>, run_id: String, rows: Vec<inbox::Model>) -> R
     item.inbox_ids = ids;
     item.entry_id = entry_id;
     let touched = touched(facts.services, facts.scope, &run_id).await?;
+    // A client's message has its run under the key it came with, whichever run answers it.
+    item.also = rows
+        .iter()
+        .filter(|row| facts.services.ports.channel(&row.source).is_none() && row.event_key != run_id)
+        .map(|row| row.event_key.clone())
+        .collect();
     item.run_id = Some(run_id);
     if touched {
         return Ok(Admitted::Interrupted(item));
@@ -276,9 +303,10 @@ async fn touched(services: &Services, scope: &Scope, run_id: &str) -> Result<boo
 async fn item(facts: &Facts<'_>, row: &inbox::Model) -> Result<Option<Item>> {
     if facts.services.ports.channel(&row.source).is_none() {
         let message = serde_json::from_str::<ClientMessage>(&row.payload).ok();
-        return Ok(
-            message.map(|message| Item::from_client(row.id.clone(), row.event_key.clone(), row.received_at, message))
-        );
+        let private = key::is_private(facts.session);
+        return Ok(message.map(|message| {
+            Item::from_client(row.id.clone(), row.event_key.clone(), row.received_at, private, message)
+        }));
     }
     let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {
         return Ok(None);
@@ -360,6 +388,7 @@ pub(crate) async fn overheard(
     let tx = services.db.read(scope).await?;
     let mut rows = inbox::Entity::owned_by(scope)
         .filter(inbox::Column::SessionKey.eq(session.as_str()))
+        .filter(inbox::is_apart())
         .filter(inbox::Column::State.eq("context"))
         .order_by_desc(inbox::Column::Id)
         .limit(most as u64)

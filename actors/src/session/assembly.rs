@@ -1,5 +1,7 @@
 //! What one model call is sent: the system prompt, and as much history as fits.
 
+use std::sync::Arc;
+
 use claw_entities::Scope;
 
 use super::blobs;
@@ -105,7 +107,7 @@ async fn fetch(
 
 /// What stays the same over the calls of one run.
 pub(crate) struct Assembly {
-    system: Vec<SystemBlock>,
+    system: Arc<Vec<SystemBlock>>,
     scope: Scope,
     /// Tokens history may fill.
     budget: u64,
@@ -153,7 +155,7 @@ impl Assembly {
         });
         let budget = budget(model.context_window, model.max_tokens, &system, tools);
         Ok(Self {
-            system,
+            system: Arc::new(system),
             scope: context.scope.clone(),
             budget,
         })
@@ -172,7 +174,7 @@ impl Assembly {
             provider: &model.provider,
             model: &model.model,
         };
-        let mut messages = assemble(branch.entries, None, target, self.budget);
+        let mut messages = assemble(&branch.entries, None, target, self.budget);
         blobs::hydrate(services, &self.scope, &mut messages, model.takes_images).await?;
         Ok(messages)
     }
@@ -180,8 +182,8 @@ impl Assembly {
     pub(crate) fn request(
         &self,
         model: &ResolvedModel,
-        messages: Vec<Message>,
-        tools: Vec<ToolSpec>,
+        messages: Arc<Vec<Message>>,
+        tools: Arc<Vec<ToolSpec>>,
         session_id: &str,
     ) -> ModelRequest {
         ModelRequest {

@@ -35,13 +35,14 @@ pub struct Undelivered {
 pub async fn list(directory: &Directory, scope: &Scope) -> Result<(Vec<DeadLetter>, Vec<Undelivered>)> {
     let tx = directory.services().db.read(scope).await?;
     let dead = inbox::Entity::owned_by(scope)
+        .filter(inbox::is_apart())
         .filter(inbox::Column::State.eq("dead"))
         .order_by_desc(inbox::Column::Id)
         .limit(PAGE)
         .all(&*tx)
         .await?;
     let undelivered = outbox::Entity::owned_by(scope)
-        .filter(outbox::Column::State.is_in(["unknown", "failed"]))
+        .filter(outbox::is_uncertain())
         .order_by_desc(outbox::Column::Id)
         .limit(PAGE)
         .all(&*tx)
@@ -69,6 +70,7 @@ pub async fn retry_inbox(directory: &Directory, scope: &Scope, id: &str) -> Resu
     let tx = directory.services().db.write(scope).await?;
     let row = inbox::Entity::owned_by(scope)
         .filter(inbox::Column::Id.eq(id))
+        .filter(inbox::is_apart())
         .filter(inbox::Column::State.eq("dead"))
         .one(&*tx)
         .await?
@@ -94,7 +96,7 @@ pub async fn retry_outbox(directory: &Directory, scope: &Scope, id: &str) -> Res
     let tx = directory.services().db.write(scope).await?;
     let row = outbox::Entity::owned_by(scope)
         .filter(outbox::Column::Id.eq(id))
-        .filter(outbox::Column::State.is_in(["unknown", "failed"]))
+        .filter(outbox::is_uncertain())
         .one(&*tx)
         .await?
         .ok_or(Error::NotFound { what: "reply" })?;

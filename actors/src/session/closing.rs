@@ -8,10 +8,11 @@ use super::preview::Outlet;
 use super::queue;
 use super::run::{self, Outcome};
 use super::turn::{self, Authority, Ending, Piece, Turn};
+use crate::Services;
 use crate::clock::now_ms;
 use crate::error::Result;
 use crate::ports::channel::Destination;
-use crate::ports::message::{AssistantMessage, AssistantPart, Message, StopReason, Usage};
+use crate::ports::message::{AssistantMessage, AssistantPart, Message, StopReason};
 use crate::ports::tool::SessionSnapshot;
 use crate::supervisor::directory::{Directory, RunEnded};
 
@@ -78,21 +79,15 @@ pub(crate) async fn close(directory: &Directory, authority: &Authority, item: It
         Vec::new()
     };
     let ending = Ending {
-        status: why.status(),
-        stop_reason: "error".to_owned(),
         error_class: Some(why.status()),
         error_message: Some(sentence.to_owned()),
-        provider: String::new(),
-        model: String::new(),
-        usage: Usage::default(),
-        context_tokens: 0,
-        payloads: Vec::new(),
         inbox_state: if why == Why::Dead { "dead" } else { "done" },
         reason: Some(match why {
             Why::Interrupted => "interrupted by a restart".to_owned(),
             Why::Dead => "every attempt ended in a crash".to_owned(),
             Why::Crashed => "the run failed inside".to_owned(),
         }),
+        ..Ending::without_model(why.status(), "error", Vec::new())
     };
     let pieces = run::pieces(directory, &authority.scope, outlet.as_ref(), Some(sentence), None);
     turn::end(services, authority, &turn, None, entries, pieces, ending).await?;
@@ -121,9 +116,11 @@ pub(crate) async fn answer(
 ) -> Result<Option<RunEnded>> {
     let outlet = outlet(directory, authority, item.destination.clone()).await?;
     let pieces = notice(outlet.as_ref(), text);
-    let run = item.run_id.clone().map(|run_id| (run_id, text.to_owned()));
+    let runs: Vec<String> = item.run_ids().cloned().collect();
+    let ending = Ending::without_model("ok", "command", vec![text.to_owned()]);
+    let runs = (!runs.is_empty()).then_some((runs, ending));
     let services = directory.services();
-    turn::settle(services, authority, item.inbox_ids.clone(), "done", None, run, pieces).await?;
+    turn::settle(services, authority, item.inbox_ids.clone(), "done", None, runs, pieces).await?;
     kick(directory, authority, outlet.as_ref());
     match &item.run_id {
         Some(run_id) => super::record::ended(services, &authority.scope, run_id).await,
@@ -143,7 +140,7 @@ pub(crate) async fn carry_out(
     Ok(match command {
         Command::Help => commands::help_text(),
         Command::Commands => commands::commands_text(),
-        Command::Status => commands::status_text(snapshot),
+        Command::Status => commands::status_text(snapshot, item.guest.is_empty()),
         Command::Whoami => match &item.destination {
             Some(to) => commands::whoami_text(&to.channel, to.recipient.as_deref().unwrap_or("unknown")),
             None => commands::whoami_text("webchat", authority.scope.user().as_str()),
@@ -184,6 +181,34 @@ fn patch_of(change: &QueueChange) -> Map<String, Value> {
         patch.insert("queueDrop".to_owned(), json!(queue::drop_name(drop)));
     }
     patch
+}
+
+/// Settles rows that will not run. Gives the ends of the runs that clients wait for.
+pub(crate) async fn dropped(
+    services: &Services,
+    authority: &Authority,
+    inbox_ids: Vec<String>,
+    reason: &'static str,
+    runs: Vec<String>,
+    stop_reason: &str,
+) -> Result<Vec<RunEnded>> {
+    let ending = Ending::without_model("aborted", stop_reason, Vec::new());
+    let stored = (!runs.is_empty()).then(|| (runs.clone(), ending));
+    let reason = Some(reason.to_owned());
+    turn::settle(services, authority, inbox_ids, "skipped", reason, stored, Vec::new()).await?;
+    let now = now_ms();
+    Ok(runs
+        .into_iter()
+        .map(|run_id| RunEnded {
+            run_id,
+            status: "aborted".to_owned(),
+            started_at: now,
+            ended_at: now,
+            error: None,
+            stop_reason: Some(stop_reason.to_owned()),
+            result: Value::Null,
+        })
+        .collect())
 }
 
 /// Settles a row with a state and perhaps a notice.

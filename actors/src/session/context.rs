@@ -1,6 +1,8 @@
 //! What one model call is sent (`agent-runtime` §8): history that fits, the turn, and the guard for small windows.
 //! Pure; reading the history is `conversation/branch.rs`.
 
+use std::borrow::Borrow;
+
 use crate::conversation::entry::{Body, Entry};
 use crate::conversation::repair::{Target, repair};
 use crate::conversation::tokens;
@@ -71,7 +73,12 @@ fn schema(value: &serde_json::Value) -> u64 {
 /// The messages of a call: the last compaction's summary, what came after it as far as `budget` tokens reach, and
 /// `turn` (`None` when the turn's user entry is in `entries` already). The newest turn is always whole. Repaired for
 /// `target`.
-pub fn assemble(entries: Vec<Entry>, turn: Option<Message>, target: Target<'_>, budget: u64) -> Vec<Message> {
+pub fn assemble(
+    entries: &[impl Borrow<Entry>],
+    turn: Option<Message>,
+    target: Target<'_>,
+    budget: u64,
+) -> Vec<Message> {
     let (summary, mut history) = messages(entries);
     let mut left = budget;
     for extra in summary.iter().chain(turn.iter()) {
@@ -86,8 +93,9 @@ pub fn assemble(entries: Vec<Entry>, turn: Option<Message>, target: Target<'_>, 
 }
 
 /// Entries as messages, with the summary of the newest compaction apart. What it stands for is left out.
-fn messages(entries: Vec<Entry>) -> (Option<Message>, Vec<Message>) {
-    let compaction = entries.iter().rev().find_map(|entry| match &entry.body {
+fn messages(entries: &[impl Borrow<Entry>]) -> (Option<Message>, Vec<Message>) {
+    let entries = || entries.iter().map(Borrow::borrow);
+    let compaction = entries().rev().find_map(|entry| match &entry.body {
         Body::Compaction(body) => Some((entry.id.clone(), body.first_kept_entry_id.clone())),
         Body::Message(_)
         | Body::BranchSummary(_)
@@ -100,10 +108,10 @@ fn messages(entries: Vec<Entry>) -> (Option<Message>, Vec<Message>) {
     });
     let mut skipping = compaction
         .as_ref()
-        .is_some_and(|(_, first_kept)| entries.iter().any(|entry| entry.id == *first_kept));
+        .is_some_and(|(_, first_kept)| entries().any(|entry| entry.id == *first_kept));
     let mut summary = None;
-    let mut history = Vec::with_capacity(entries.len());
-    for entry in entries {
+    let mut history = Vec::new();
+    for entry in entries() {
         let Some((compaction_id, first_kept)) = &compaction else {
             history.extend(message(entry));
             continue;
@@ -118,10 +126,10 @@ fn messages(entries: Vec<Entry>) -> (Option<Message>, Vec<Message>) {
     (summary, history)
 }
 
-fn message(entry: Entry) -> Option<Message> {
+fn message(entry: &Entry) -> Option<Message> {
     let at = entry.created_at;
-    match entry.body {
-        Body::Message(body) => Some(body.message),
+    match &entry.body {
+        Body::Message(body) => Some(body.message.clone()),
         Body::Compaction(body) => Some(Message::user(
             format!("[Summary of the conversation so far]\n{}", body.summary),
             at,
@@ -134,7 +142,7 @@ fn message(entry: Entry) -> Option<Message> {
             at,
         )),
         Body::CustomMessage(body) => Some(Message::User {
-            content: body.content,
+            content: body.content.clone(),
             timestamp: at,
         }),
         Body::Custom(_)

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::Services;
 use crate::clock::now_ms;
-use crate::config::accounts::ResolvedAccount;
+use crate::config::accounts::{AccountName, ResolvedAccount};
 use crate::error::{Error, Result};
 use crate::ports::channel::{Channel, DeliverError, Delivery as Outgoing, Destination, Rendered};
 use crate::supervisor::lease::{Leases, fence};
@@ -148,15 +148,15 @@ impl Delivery {
     /// Sends what is open. `Some` = look again after this time.
     async fn work(&self, scope: &Scope, conversation: &str) -> Result<Option<Duration>> {
         loop {
-            let tx = self.0.services.db.read(scope).await?;
+            let view = self.0.services.db.glance(scope).await?;
             let rows = outbox::Entity::of_tenant(scope.tenant_scope())
                 .filter(outbox::Column::Conversation.eq(conversation))
-                .filter(outbox::Column::State.is_in(["pending", "sending"]))
+                .filter(outbox::is_open())
                 .order_by_asc(outbox::Column::Id)
                 .limit(PAGE)
-                .all(&*tx)
+                .all(&view)
                 .await?;
-            drop(tx);
+            drop(view);
             if rows.is_empty() {
                 return Ok(None);
             }
@@ -270,17 +270,15 @@ impl Delivery {
                 Err(DeliverError::Unknown { message }) => return Ok(Settled::Unknown(message)),
                 Err(DeliverError::Rejected { message }) => return Ok(Settled::Failed(message)),
                 Err(DeliverError::Unauthorized { message }) => {
+                    let name = AccountName {
+                        tenant: scope.tenant_scope().clone(),
+                        channel: account.account.channel.clone(),
+                        account_id: account.account.account_id.clone(),
+                    };
                     self.0
                         .services
                         .config
-                        .set_account_status(
-                            scope.tenant_scope(),
-                            &account.account.channel,
-                            &account.account.account_id,
-                            "unauthorized",
-                            Some(&message),
-                            None,
-                        )
+                        .set_account_status(&name, "unauthorized", Some(&message))
                         .await?;
                     return Ok(Settled::Failed(message));
                 }

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
+use actix::dev::SendError;
 use claw_entities::SessionKey;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::clock::now_ms;
 use crate::gateway::messages::Event;
@@ -19,11 +21,16 @@ use crate::supervisor::user::FromRun;
 /// Shortest time between two `chat` deltas of a run (OpenClaw: 150 ms).
 const CHAT_PACE: Duration = Duration::from_millis(150);
 
+/// Events of one run on their way to the user's actor.
+const UNDER_WAY: usize = 32;
+
 /// Speaks for one run.
 pub(crate) struct Emitter {
     to: Recipient<FromRun>,
     /// Connections of the user that are there now.
     listeners: Arc<AtomicUsize>,
+    /// Of events on their way.
+    places: Arc<Semaphore>,
     run_id: String,
     session_key: SessionKey,
     session_id: String,
@@ -46,6 +53,7 @@ impl Emitter {
         Self {
             to,
             listeners,
+            places: Arc::new(Semaphore::new(UNDER_WAY)),
             run_id: run_id.to_owned(),
             session_key: session_key.clone(),
             session_id: String::new(),
@@ -71,8 +79,14 @@ impl Emitter {
     }
 
     async fn send(&self, event: Event) {
-        // The user's actor may be gone; the run is on record all the same.
-        let _ = self.to.send(FromRun(Arc::new(event))).await;
+        // Never closed; the user's actor may be gone, and the run is on record all the same.
+        let Ok(place) = self.places.clone().acquire_owned().await else {
+            return;
+        };
+        let event = Arc::new(event);
+        if let Err(SendError::Full(message)) = self.to.try_send(FromRun { event, place }) {
+            let _ = self.to.send(message).await;
+        }
     }
 
     async fn agent(&mut self, stream: &'static str, data: Value) {

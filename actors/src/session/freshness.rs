@@ -2,17 +2,39 @@
 
 use chrono::{DateTime, Days, Duration, LocalResult, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
+use claw_entities::SessionKey;
 
-use crate::config::document::SessionSettings;
+use super::key::{self, ChatType};
+use crate::config::document::{ResetRule, SessionSettings};
+
+/// The rule for this session. A channel's own rule overrides a type's, and that the general one.
+pub fn rule(settings: &SessionSettings, session: &SessionKey) -> ResetRule {
+    let general = ResetRule {
+        at_hour: settings.reset_at_hour,
+        idle: settings.reset_idle,
+    };
+    let Some(parsed) = key::parse(session.as_str()) else {
+        return general;
+    };
+    let by_channel = parsed
+        .channel
+        .and_then(|channel| settings.reset_by_channel.get(channel));
+    let by_type = settings.reset_by_type.get(match parsed.chat_type() {
+        ChatType::Direct => "direct",
+        ChatType::Group => "group",
+        ChatType::Thread => "thread",
+    });
+    by_channel.or(by_type).copied().unwrap_or(general)
+}
 
 /// Is a session that was last used at `updated_at` over by now (both epoch milliseconds).
-pub fn is_stale(settings: &SessionSettings, zone: Tz, updated_at: i64, now: i64) -> bool {
-    let idle = settings.reset_idle.is_some_and(|idle| {
+pub fn is_stale(rule: ResetRule, zone: Tz, updated_at: i64, now: i64) -> bool {
+    let idle = rule.idle.is_some_and(|idle| {
         let idle = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX).max(60_000);
         now > updated_at.saturating_add(idle)
     });
-    idle || settings
-        .reset_at_hour
+    idle || rule
+        .at_hour
         .and_then(|hour| last_boundary(hour, zone, now))
         .is_some_and(|boundary| updated_at < boundary)
 }
@@ -49,9 +71,9 @@ mod tests {
 
     #[test]
     fn a_day_ends_at_the_hour_in_the_persons_zone() {
-        let daily = SessionSettings {
-            reset_at_hour: Some(4),
-            ..SessionSettings::default()
+        let daily = ResetRule {
+            at_hour: Some(4),
+            idle: None,
         };
         let berlin = zone("Europe/Berlin");
         for (used, now, stale) in [
@@ -62,7 +84,7 @@ mod tests {
             // 02:00 to 03:00 does not exist on this day
             ("2026-03-28T12:00:00+01:00", "2026-03-29T12:00:00+02:00", true),
         ] {
-            assert_eq!(is_stale(&daily, berlin, at(used), at(now)), stale, "{used} {now}");
+            assert_eq!(is_stale(daily, berlin, at(used), at(now)), stale, "{used} {now}");
         }
         let skipped = last_boundary(2, berlin, at("2026-03-29T12:00:00+02:00")).unwrap();
         assert_eq!(skipped, at("2026-03-29T03:00:00+02:00"));
@@ -70,12 +92,34 @@ mod tests {
 
     #[test]
     fn idle_and_never() {
-        let idle = SessionSettings {
-            reset_idle: Some(std::time::Duration::from_secs(3_600)),
+        let idle = ResetRule {
+            at_hour: None,
+            idle: Some(std::time::Duration::from_secs(3_600)),
+        };
+        assert!(!is_stale(idle, Tz::UTC, 0, 3_600_000));
+        assert!(is_stale(idle, Tz::UTC, 0, 3_600_001));
+        assert!(!is_stale(ResetRule::default(), Tz::UTC, 0, i64::MAX / 2));
+    }
+
+    #[test]
+    fn a_channel_rules_over_a_type_and_a_type_over_the_rest() {
+        let at = |hour| ResetRule {
+            at_hour: Some(hour),
+            idle: None,
+        };
+        let settings = SessionSettings {
+            reset_at_hour: Some(4),
+            reset_by_type: [("group".to_owned(), at(5))].into(),
+            reset_by_channel: [("slack".to_owned(), ResetRule::default())].into(),
             ..SessionSettings::default()
         };
-        assert!(!is_stale(&idle, Tz::UTC, 0, 3_600_000));
-        assert!(is_stale(&idle, Tz::UTC, 0, 3_600_001));
-        assert!(!is_stale(&SessionSettings::default(), Tz::UTC, 0, i64::MAX / 2));
+        for (session, expected) in [
+            ("agent:main:main", at(4)),
+            ("agent:main:telegram:direct:7", at(4)),
+            ("agent:main:telegram:group:-7", at(5)),
+            ("agent:main:slack:channel:c1", ResetRule::default()),
+        ] {
+            assert_eq!(rule(&settings, &SessionKey::from(session)), expected, "{session}");
+        }
     }
 }

@@ -102,6 +102,7 @@ pub async fn accept_client(
         message_key: None,
         session_key: session_key.clone(),
         payload: serde_json::to_string(&message).map_err(Error::internal)?,
+        skipped: None,
     };
     let fresh = services.writer.accept(vec![row]).await?;
     let run_id = idempotency_key.to_owned();
@@ -170,6 +171,7 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
             &inbound,
             standing,
         );
+        let skipped = policy::refused_at_once(account, user, &inbound);
         rows.push(NewInbox {
             id: new_id(),
             tenant: tenant.clone(),
@@ -180,14 +182,18 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
             message_key: inbound.message_key.clone(),
             session_key: routed.session_key.clone(),
             payload: serde_json::to_string(&inbound).map_err(Error::internal)?,
+            skipped,
         });
-        wakes.push((scope, routed.session_key));
+        wakes.push(skipped.is_none().then_some((scope, routed.session_key)));
     }
     let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let fresh = services.writer.accept(rows).await?;
     let mut woken = HashSet::new();
-    for (id, (scope, key)) in ids.iter().zip(&wakes) {
-        if fresh.contains(id) && woken.insert(key) {
+    for (id, wake) in ids.iter().zip(&wakes) {
+        if let Some((scope, key)) = wake
+            && fresh.contains(id)
+            && woken.insert((scope.user(), key))
+        {
             directory.wake(scope, key);
         }
     }

@@ -13,6 +13,10 @@ pub(crate) struct Item {
     pub(crate) inbox_ids: Vec<String>,
     /// The client's idempotency key, or the id of the run that is resumed.
     pub(crate) run_id: Option<String>,
+    /// Run ids of further client messages it stands for (a resumed turn).
+    pub(crate) also: Vec<String>,
+    /// A bot wrote it: its id on the platform.
+    pub(crate) bot: Option<String>,
     /// User entry that already carries it (a resumed turn).
     pub(crate) entry_id: Option<String>,
     /// Empty for the user themselves, else the guest's id on the platform: their lane.
@@ -48,6 +52,11 @@ pub(crate) struct Options {
 }
 
 impl Item {
+    /// Run ids under which clients wait for it.
+    pub(crate) fn run_ids(&self) -> impl Iterator<Item = &String> {
+        self.run_id.iter().chain(&self.also)
+    }
+
     /// What the queue needs to know of it. `push` counts pushes: the inbox's unique keys have sorted repeats out
     /// already, and a row that comes back after a failed write is no repeat.
     pub(crate) fn queued(&self, mode: Option<QueueMode>, push: u64) -> queue::Item {
@@ -80,10 +89,20 @@ impl Item {
     }
 
     /// From a gateway client's message.
-    pub(crate) fn from_client(inbox_id: String, run_id: String, received_at: i64, message: ClientMessage) -> Self {
+    ///
+    /// `private`: nobody but the user reads along in this session.
+    pub(crate) fn from_client(
+        inbox_id: String,
+        run_id: String,
+        received_at: i64,
+        private: bool,
+        message: ClientMessage,
+    ) -> Self {
         Self {
             inbox_ids: vec![inbox_id],
             run_id: Some(run_id),
+            also: Vec::new(),
+            bot: None,
             entry_id: None,
             guest: String::new(),
             prompt: message.message.clone(),
@@ -91,7 +110,7 @@ impl Item {
             parts: message.attachments,
             attachments: Vec::new(),
             destination: None,
-            direct: true,
+            direct: private,
             room: None,
             options: Options {
                 model: message.model,
@@ -120,6 +139,8 @@ impl Item {
         Self {
             inbox_ids: vec![inbox_id],
             run_id: None,
+            also: Vec::new(),
+            bot: inbound.sender.is_bot.then(|| inbound.sender.id.clone()),
             entry_id: None,
             guest: if guest {
                 inbound.sender.id.clone()

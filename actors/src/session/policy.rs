@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::commands;
-use crate::config::accounts::{AccessPolicy, DmPolicy, GroupPolicy, GroupRule, ResolvedAccount};
+use crate::config::accounts::{AccessPolicy, DmPolicy, GroupPolicy, GroupRule, ResolvedAccount, looks_like_link_code};
 use crate::config::document::AgentSettings;
 use crate::ports::channel::{Inbound, PeerKind};
 
@@ -133,6 +133,18 @@ pub fn gate(
     match inbound.peer.kind {
         PeerKind::Direct => direct(account, user, inbound),
         PeerKind::Group | PeerKind::Channel => group(account, user, mentions, activation, inbound),
+    }
+}
+
+/// Why a direct message is left, where that is certain without its session: it wakes nobody. A link code may come
+/// from anybody.
+pub fn refused_at_once(account: &ResolvedAccount, user: &UserId, inbound: &Inbound) -> Option<&'static str> {
+    if inbound.peer.kind != PeerKind::Direct || looks_like_link_code(&inbound.text) {
+        return None;
+    }
+    match gate(account, user, &MentionPatterns::default(), None, inbound) {
+        Verdict::Skip(reason) => Some(reason),
+        Verdict::Run { .. } | Verdict::AskPairing | Verdict::Context => None,
     }
 }
 

@@ -9,10 +9,10 @@ use crate::supervisor::directory::RunEnded;
 
 /// How the run ended; `None` while it runs or when there is no such run.
 pub(crate) async fn ended(services: &Services, scope: &Scope, run_id: &str) -> Result<Option<RunEnded>> {
-    let tx = services.db.read(scope).await?;
+    let view = services.db.glance(scope).await?;
     let row = run::Entity::owned_by(scope)
         .filter(run::Column::Id.eq(run_id))
-        .one(&*tx)
+        .one(&view)
         .await?;
     Ok(row.and_then(|row| {
         let ended_at = row.ended_at?;

@@ -28,7 +28,7 @@ pub async fn scan(directory: &Directory, older_than_ms: i64) -> Result<usize> {
             inbox::Column::UserId,
             inbox::Column::SessionKey,
         ])
-        .filter(inbox::Column::State.is_in(["pending", "running"]))
+        .filter(inbox::is_open())
         .filter(inbox::Column::UpdatedAt.lt(older_than_ms))
         .distinct()
         .into_tuple()
@@ -41,7 +41,7 @@ pub async fn scan(directory: &Directory, older_than_ms: i64) -> Result<usize> {
             outbox::Column::UserId,
             outbox::Column::Conversation,
         ])
-        .filter(outbox::Column::State.is_in(["pending", "sending"]))
+        .filter(outbox::is_open())
         .filter(outbox::Column::UpdatedAt.lt(older_than_ms))
         .distinct()
         .into_tuple()

@@ -13,7 +13,7 @@ use super::events::Emitter;
 use super::preview::{Outlet, Preview};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
-use super::{assembly, reply};
+use super::{assembly, closing, freshness, reply};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
@@ -128,23 +128,27 @@ async fn unstarted(context: &mut RunContext) -> Outcome {
         Ok(authority) => authority,
         Err(error) => return left(&error),
     };
-    let reason = Some("aborted before it started".to_owned());
-    let ids = context.turn.inbox_ids();
-    if let Err(error) = turn::settle(&services, &authority, ids, "skipped", reason, None, Vec::new()).await {
-        return left(&error);
-    }
     let stop_reason = context.cancel.reason();
-    context.emitter.aborted(stop_reason).await;
-    let now = now_ms();
-    Outcome::Ended(RunEnded {
-        run_id: context.turn.run_id.clone(),
-        status: "aborted".to_owned(),
-        started_at: now,
-        ended_at: now,
-        error: None,
-        stop_reason: Some(stop_reason.to_owned()),
-        result: serde_json::Value::Null,
-    })
+    let ids = context.turn.inbox_ids();
+    let mut runs = vec![context.turn.run_id.clone()];
+    runs.extend(context.turn.merged().cloned());
+    match closing::dropped(
+        &services,
+        &authority,
+        ids,
+        "aborted before it started",
+        runs,
+        stop_reason,
+    )
+    .await
+    {
+        Ok(ended) => {
+            context.emitter.aborted(stop_reason).await;
+            // The session tells the others' watchers along with this one's.
+            ended.into_iter().next().map_or(Outcome::Stopped, Outcome::Ended)
+        }
+        Err(error) => left(&error),
+    }
 }
 
 async fn authority(context: &RunContext) -> Result<Authority> {
@@ -180,14 +184,14 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>) -> Result<
         context.turn.overheard = super::admission::overheard(&services, &context.scope, &context.key, most).await?;
     }
     let user = assembly::user_entry(&services, &context.scope, &context.turn, outlet.as_ref()).await?;
-    let head = turn::begin(&services, &authority, &context.turn, user).await?;
+    let zone = freshness::zone(settings.time_zone.as_deref().unwrap_or("UTC"));
+    let rule = freshness::rule(&settings.session, &context.key);
+    let head = turn::begin(&services, &authority, &context.turn, user, (rule, zone)).await?;
     context.emitter.set_session_id(&head.session_id);
     context.emitter.start().await;
     context.emitter.phase("preparing_context").await;
-    for item in &context.turn.items[..context.turn.items.len().saturating_sub(1)] {
-        if let Some(run_id) = item.run_id.as_ref().filter(|run_id| **run_id != context.turn.run_id) {
-            context.emitter.merged(run_id).await;
-        }
+    for run_id in context.turn.merged() {
+        context.emitter.merged(run_id).await;
     }
     let mut work = Work {
         preview: outlet
@@ -265,12 +269,12 @@ impl Work {
         };
         let owner = context.turn.last().guest.is_empty();
         let toolbox = Toolbox::new(&self.services, self.settings.clone(), owner);
-        let specs = toolbox.specs();
+        let specs = Arc::new(toolbox.specs());
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
         let base = assembly::Assembly::new(&self.services, context, &self.settings, &model, &specs).await?;
-        let mut messages = base.messages(&self.services, &self.head, &model).await?;
+        let mut messages = Arc::new(base.messages(&self.services, &self.head, &model).await?);
         context.emitter.phase("starting_model").await;
         context.emitter.model(&model.provider, &model.model).await;
         self.model = Some(model.clone());
@@ -296,8 +300,9 @@ impl Work {
             let results = toolbox
                 .batch(&self.authority, &tool_context, &calls, &mut context.emitter)
                 .await;
-            messages.push(Message::Assistant(message.clone()));
-            messages.extend(results.iter().cloned());
+            let history = Arc::make_mut(&mut messages);
+            history.push(Message::Assistant(message.clone()));
+            history.extend(results.iter().cloned());
             let mut entries = vec![turn::entry(Message::Assistant(message), &context.turn.run_id)];
             entries.extend(
                 results
@@ -536,6 +541,7 @@ impl Work {
         };
         let pieces = pieces(&context.directory, &context.scope, outlet, reply.as_deref(), replaces);
         let entries = vec![turn::entry(Message::Assistant(final_message), &context.turn.run_id)];
+        let result = ending.result();
         self.end_until_stored(context, entries, pieces, ending).await?;
         match (&end, &failure) {
             (End::Aborted, _) => context.emitter.aborted(&stop_reason).await,
@@ -547,16 +553,15 @@ impl Work {
                     .await
             }
         }
-        let record = super::record::ended(&self.services, &context.scope, &context.turn.run_id).await?;
-        Ok(record.unwrap_or_else(|| RunEnded {
+        Ok(RunEnded {
             run_id: context.turn.run_id.clone(),
             status: status.to_owned(),
             started_at,
             ended_at: now_ms(),
             error: failure.map(|(_, message)| message),
             stop_reason: Some(stop_reason),
-            result: serde_json::Value::Null,
-        }))
+            result,
+        })
     }
 
     /// The assistant entry that closes the turn in the transcript.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use claw_entities::{Scope, SessionKey, TenantOwned, inbox, transcript_entry};
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
+use claw_entities::{Scope, SessionKey, TenantOwned, UserOwned, inbox, session, transcript_entry};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder};
 use tokio::sync::Notify;
 
 use super::intake::{self, Accepted, ClientMessage};
@@ -353,4 +354,51 @@ async fn what_came_meanwhile_is_answered_once_and_in_order() {
         said.len(),
         "{said:?}"
     );
+    // Whoever waits for one of them learns how it ended, whichever run answered it.
+    for text in ["slow", "first", "second", "third"] {
+        let ended = runtime
+            .directory
+            .wait_run(&scope, text, Duration::from_secs(5))
+            .await
+            .expect("answers");
+        assert_eq!(ended.map(|ended| ended.status), Some("ok".to_owned()), "{text}");
+    }
+}
+
+/// A session that nobody used since yesterday starts over, and keeps its old transcript on record.
+#[actix::test]
+async fn a_stale_session_starts_over() {
+    let model = ScriptedModel::new(|text| Step::Say(format!("re: {text}")));
+    let runtime = start(model, Limits::default(), 1).await;
+    let scope = runtime.owner("acme").await;
+    let key = SessionKey::from("agent:main:main");
+    let turn = async |text: &str| {
+        send(&runtime, &scope, key.as_str(), text).await;
+        let ended = runtime
+            .directory
+            .wait_run(&scope, text, PATIENCE)
+            .await
+            .expect("answers");
+        assert_eq!(ended.map(|ended| ended.status), Some("ok".to_owned()), "{text}");
+    };
+    turn("old").await;
+    let long_ago = crate::clock::now_ms() - 25 * 3600 * 1000;
+    let tx = runtime.services.db.write(&scope).await.expect("writes");
+    session::Entity::update_owned(&scope)
+        .col_expr(session::Column::UpdatedAt, Expr::value(long_ago))
+        .exec(&*tx)
+        .await
+        .expect("writes");
+    tx.commit().await.expect("commits");
+    turn("new").await;
+    turn("next").await;
+    let said = transcript(&runtime, &scope, key.as_str()).await;
+    let texts: Vec<&str> = said.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(texts, ["new", "re: new", "next", "re: next"]);
+    let tx = runtime.services.db.read(&scope).await.expect("reads");
+    let entries = transcript_entry::Entity::owned_by(&scope)
+        .count(&*tx)
+        .await
+        .expect("reads");
+    assert_eq!(entries, 6);
 }

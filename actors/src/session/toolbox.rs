@@ -15,13 +15,12 @@ use super::turn::{self, Authority};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
-use crate::ports::message::{Message, Part, ToolCall};
+use crate::conversation::tool_result;
+use crate::ports::message::{Message, ToolCall};
 use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
 
 /// Tools that run at once in one batch.
 const PARALLEL: usize = 8;
-/// Longest text of a result, characters (30 % of a small window; the hard ceiling of `agent-runtime` §7.3 is higher).
-const RESULT_CHARS: usize = 100_000;
 
 /// The tools of one run.
 pub(crate) struct Toolbox {
@@ -93,14 +92,15 @@ impl Toolbox {
                 running.push_back(self.one(authority, context, call));
             }
             let mut at = 0;
-            while let Some(output) = running.next().await {
+            while let Some(mut output) = running.next().await {
                 let call = &group[at];
                 at += 1;
+                tool_result::guard(&mut output.content, context.status.context_window);
                 emitter.tool_result(&call.id, &call.name, output.is_error).await;
                 results.push(Message::ToolResult {
                     tool_call_id: call.id.clone(),
                     tool_name: call.name.clone(),
-                    content: bounded(output.content),
+                    content: output.content,
                     details: output.details,
                     is_error: output.is_error,
                     timestamp: now_ms(),
@@ -188,20 +188,6 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Cuts an over-long text result and says so.
-fn bounded(mut content: Vec<Part>) -> Vec<Part> {
-    for part in &mut content {
-        if let Part::Text { text } = part
-            && let Some((at, _)) = text.char_indices().nth(RESULT_CHARS)
-        {
-            let removed = text[at..].chars().count();
-            text.truncate(at);
-            text.push_str(&format!("\n[{removed} characters were left out]"));
-        }
-    }
-    content
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,16 +198,5 @@ mod tests {
         assert!(matches("web_*", "web_fetch"));
         assert!(matches("*_fetch", "WEB_FETCH"));
         assert!(!matches("web", "web_fetch"));
-    }
-
-    #[test]
-    fn long_results_say_what_is_missing() {
-        let content = bounded(vec![Part::Text {
-            text: "é".repeat(RESULT_CHARS + 7),
-        }]);
-        let Part::Text { text } = &content[0] else {
-            panic!("a text")
-        };
-        assert!(text.ends_with("[7 characters were left out]"));
     }
 }

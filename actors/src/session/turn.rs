@@ -4,17 +4,21 @@
 
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, outbox, run, tool_intent};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
 use super::envelope::ContextLine;
+use super::freshness;
 use super::item::Item;
 use crate::Services;
 use crate::clock::now_ms;
+use crate::config::document::ResetRule;
 use crate::conversation::entry::{Body, MessageBody};
 use crate::conversation::transcript::{self, HeadChanges, NewEntry, SessionHead};
+use crate::db::Batch;
 use crate::error::{Error, Result};
 use crate::ports::channel::{Destination, Rendered};
 use crate::ports::message::{Message, Part, Usage};
@@ -49,6 +53,14 @@ impl Turn {
             .flat_map(|item| item.inbox_ids.iter().cloned())
             .collect()
     }
+
+    /// Runs of other client messages that this one answers along with its own.
+    pub(crate) fn merged(&self) -> impl Iterator<Item = &String> {
+        self.items
+            .iter()
+            .flat_map(Item::run_ids)
+            .filter(|run_id| **run_id != self.run_id)
+    }
 }
 
 /// Whose turn it is, and the right to write.
@@ -79,6 +91,39 @@ pub(crate) struct Ending {
     /// What the inbox rows become: `done`, or `dead` with the reason.
     pub(crate) inbox_state: &'static str,
     pub(crate) reason: Option<String>,
+}
+
+impl Ending {
+    /// `{payloads:[{text, mediaUrl}], meta:{…}}`, as the second answer of `agent` gives it.
+    pub(crate) fn result(&self) -> Value {
+        let payloads: Vec<Value> = self
+            .payloads
+            .iter()
+            .map(|text| json!({"text": text, "mediaUrl": Value::Null}))
+            .collect();
+        json!({
+            "payloads": payloads,
+            "meta": {"agentMeta": {"provider": self.provider, "model": self.model, "usage": self.usage},
+                     "stopReason": self.stop_reason, "aborted": self.status == "aborted"},
+        })
+    }
+
+    /// Of a run that called no model.
+    pub(crate) fn without_model(status: &'static str, stop_reason: &str, payloads: Vec<String>) -> Self {
+        Self {
+            status,
+            stop_reason: stop_reason.to_owned(),
+            error_class: None,
+            error_message: None,
+            provider: String::new(),
+            model: String::new(),
+            usage: Usage::default(),
+            context_tokens: 0,
+            payloads,
+            inbox_state: "done",
+            reason: None,
+        }
+    }
 }
 
 /// A piece for the outbox.
@@ -128,12 +173,14 @@ pub(crate) fn user_entry(inbox_id: &str, message: Message, display: Option<Strin
     }
 }
 
-/// Counts the attempt, opens the run, and stores the user entry unless an earlier attempt did.
+/// Counts the attempt, opens the run, and stores the user entry unless an earlier attempt did. A session that is
+/// stale by its rule gets a new transcript first.
 pub(crate) async fn begin(
     services: &Services,
     authority: &Authority,
     turn: &Turn,
     user: Option<NewEntry>,
+    (rule, zone): (ResetRule, Tz),
 ) -> Result<SessionHead> {
     let (authority_in, turn_in) = (authority.clone(), Arc::new(turn.clone()));
     services
@@ -145,15 +192,28 @@ pub(crate) async fn begin(
                 fence(tx, scope, authority.epoch).await?;
                 let now = now_ms();
                 let mut head = transcript::open(tx, scope, &authority.key, &authority.agent_id, now).await?;
+                if turn.entry_id().is_none() && freshness::is_stale(rule, zone, head.updated_at, now) {
+                    head = transcript::reset(tx, scope, &authority.key, now).await?;
+                }
+                let mut batch = Batch::new(tx);
+                let mut others = 0;
                 let entry_id = match (turn.entry_id(), user) {
                     (Some(stored), _) => stored.to_owned(),
                     (None, Some(entry)) => {
-                        let ids = transcript::append(tx, scope, &mut head, vec![entry]).await?;
+                        others += 1;
+                        let ids = transcript::append(&mut batch, scope, &mut head, vec![entry])?;
                         ids.into_iter().next().unwrap_or_default()
                     }
                     (None, None) => String::new(),
                 };
-                let claimed = inbox::Entity::update_owned(scope)
+                open_run(&mut batch, &authority, &turn.run_id, &head.session_id, now);
+                let changes = HeadChanges {
+                    touched_at: Some(now),
+                    ..HeadChanges::default()
+                };
+                transcript::save_head(&mut batch, scope, &mut head, changes);
+                others += 2;
+                let claim = inbox::Entity::update_owned(scope)
                     .col_expr(inbox::Column::State, Expr::value("running"))
                     .col_expr(inbox::Column::Attempts, Expr::col(inbox::Column::Attempts).add(1))
                     .col_expr(inbox::Column::RunId, Expr::value(turn.run_id.as_str()))
@@ -163,22 +223,17 @@ pub(crate) async fn begin(
                     )
                     .col_expr(inbox::Column::UpdatedAt, Expr::value(now))
                     .filter(inbox::Column::Id.is_in(turn.inbox_ids()))
-                    .filter(inbox::Column::State.is_in(["pending", "running"]))
-                    .exec(tx)
-                    .await?;
-                if claimed.rows_affected == 0 {
+                    .filter(inbox::is_open());
+                batch.add(&claim);
+                if batch.run(tx).await? <= others {
                     return Err(Error::Conflict("the message was answered already".to_owned()));
                 }
                 if !turn.overheard.is_empty() {
                     let ids = turn.overheard.iter().map(|(id, _)| id.clone());
-                    finish_inbox(tx, scope, ids.collect(), "done", &turn.run_id, None).await?;
+                    let mut batch = Batch::new(tx);
+                    finish_inbox(&mut batch, scope, ids.collect(), "done", &turn.run_id, None);
+                    batch.run(tx).await?;
                 }
-                open_run(tx, &authority, &turn.run_id, &head.session_id, now).await?;
-                let changes = HeadChanges {
-                    touched_at: Some(now),
-                    ..HeadChanges::default()
-                };
-                transcript::save_head(tx, scope, &mut head, changes).await?;
                 Ok(head)
             })
         })
@@ -199,8 +254,10 @@ pub(crate) async fn append(
             let (authority, mut head, entries) = (authority_in.clone(), head_in.clone(), entries.clone());
             Box::pin(async move {
                 fence(tx, &authority.scope, authority.epoch).await?;
-                transcript::append(tx, &authority.scope, &mut head, entries).await?;
-                transcript::save_head(tx, &authority.scope, &mut head, HeadChanges::default()).await?;
+                let mut batch = Batch::new(tx);
+                transcript::append(&mut batch, &authority.scope, &mut head, entries)?;
+                transcript::save_head(&mut batch, &authority.scope, &mut head, HeadChanges::default());
+                batch.run(tx).await?;
                 Ok(head)
             })
         })
@@ -232,20 +289,24 @@ pub(crate) async fn end(
                     Some(head) => head,
                     None => transcript::open(tx, scope, &authority.key, &authority.agent_id, now_ms()).await?,
                 };
+                let mut batch = Batch::new(tx);
                 if !entries.is_empty() {
-                    transcript::append(tx, scope, &mut head, entries.to_vec()).await?;
+                    transcript::append(&mut batch, scope, &mut head, entries.to_vec())?;
                 }
-                insert_pieces(tx, &authority, Some(&turn.run_id), &pieces).await?;
-                close_run(tx, scope, &turn.run_id, &ending).await?;
+                insert_pieces(&mut batch, &authority, Some(&turn.run_id), &pieces)?;
+                close_run(&mut batch, scope, &turn.run_id, &ending);
+                for run_id in turn.merged() {
+                    open_run(&mut batch, &authority, run_id, &head.session_id, now_ms());
+                    close_run(&mut batch, scope, run_id, &ending);
+                }
                 finish_inbox(
-                    tx,
+                    &mut batch,
                     scope,
                     turn.inbox_ids(),
                     ending.inbox_state,
                     &turn.run_id,
                     ending.reason.as_deref(),
-                )
-                .await?;
+                );
                 let destination = turn.last().destination.as_ref();
                 let changes = HeadChanges {
                     touched_at: None,
@@ -255,7 +316,8 @@ pub(crate) async fn end(
                         .transpose()
                         .map_err(Error::internal)?,
                 };
-                transcript::save_head(tx, scope, &mut head, changes).await?;
+                transcript::save_head(&mut batch, scope, &mut head, changes);
+                batch.run(tx).await?;
                 Ok(())
             })
         })
@@ -282,14 +344,15 @@ fn counted(entry: &Value, usage: &Usage, context_tokens: u64) -> Value {
     entry
 }
 
-/// Settles a row that needs no turn (a command, a refused or overheard message), with notices for the outbox.
+/// Settles rows that need no turn (a command, a refused, dropped or overheard message), with the end of the runs that
+/// clients wait for, and notices for the outbox.
 pub(crate) async fn settle(
     services: &Services,
     authority: &Authority,
     inbox_ids: Vec<String>,
     state: &'static str,
     reason: Option<String>,
-    run: Option<(String, String)>,
+    runs: Option<(Vec<String>, Ending)>,
     pieces: Vec<Piece>,
 ) -> Result<()> {
     let authority_in = authority.clone();
@@ -297,31 +360,23 @@ pub(crate) async fn settle(
         .writer
         .run(&authority.scope, move |tx| {
             let (authority, inbox_ids, reason) = (authority_in.clone(), inbox_ids.clone(), reason.clone());
-            let (run, pieces) = (run.clone(), pieces.clone());
+            let (runs, pieces) = (runs.clone(), pieces.clone());
             Box::pin(async move {
                 let scope = &authority.scope;
                 fence(tx, scope, authority.epoch).await?;
-                let mut run_id = String::new();
-                if let Some((id, text)) = run {
-                    open_run(tx, &authority, &id, "", now_ms()).await?;
-                    let ending = Ending {
-                        status: "ok",
-                        stop_reason: "command".to_owned(),
-                        error_class: None,
-                        error_message: None,
-                        provider: String::new(),
-                        model: String::new(),
-                        usage: Usage::default(),
-                        context_tokens: 0,
-                        payloads: vec![text],
-                        inbox_state: state,
-                        reason: None,
-                    };
-                    close_run(tx, scope, &id, &ending).await?;
-                    run_id = id;
+                let mut batch = Batch::new(tx);
+                let mut answered_by = String::new();
+                if let Some((runs, ending)) = runs {
+                    for run_id in &runs {
+                        open_run(&mut batch, &authority, run_id, "", now_ms());
+                        close_run(&mut batch, scope, run_id, &ending);
+                    }
+                    answered_by = runs.into_iter().next().unwrap_or_default();
                 }
-                insert_pieces(tx, &authority, None, &pieces).await?;
-                finish_inbox(tx, scope, inbox_ids, state, &run_id, reason.as_deref()).await
+                insert_pieces(&mut batch, &authority, None, &pieces)?;
+                finish_inbox(&mut batch, scope, inbox_ids, state, &answered_by, reason.as_deref());
+                batch.run(tx).await?;
+                Ok(())
             })
         })
         .await
@@ -372,7 +427,9 @@ pub(crate) async fn patch_entry(
                     entry: Some(Value::Object(entry)),
                     ..HeadChanges::default()
                 };
-                transcript::save_head(tx, scope, &mut head, changes).await?;
+                let mut batch = Batch::new(tx);
+                transcript::save_head(&mut batch, scope, &mut head, changes);
+                batch.run(tx).await?;
                 Ok(())
             })
         })
@@ -388,7 +445,10 @@ pub(crate) async fn post(services: &Services, authority: &Authority, run_id: &st
             let (authority, run_id, piece) = (authority_in.clone(), run_id.clone(), piece.clone());
             Box::pin(async move {
                 fence(tx, &authority.scope, authority.epoch).await?;
-                insert_pieces(tx, &authority, Some(&run_id), &[piece]).await
+                let mut batch = Batch::new(tx);
+                insert_pieces(&mut batch, &authority, Some(&run_id), &[piece])?;
+                batch.run(tx).await?;
+                Ok(())
             })
         })
         .await
@@ -429,13 +489,7 @@ pub(crate) async fn intend(
         .await
 }
 
-async fn open_run(
-    tx: &DatabaseTransaction,
-    authority: &Authority,
-    run_id: &str,
-    session_id: &str,
-    now: i64,
-) -> Result<()> {
+fn open_run(batch: &mut Batch, authority: &Authority, run_id: &str, session_id: &str, now: i64) {
     let row = run::ActiveModel {
         tenant_id: Set(authority.scope.tenant().clone()),
         user_id: Set(authority.scope.user().clone()),
@@ -454,29 +508,17 @@ async fn open_run(
         usage: Set(Value::Null),
         result: Set(Value::Null),
     };
-    run::Entity::insert(row)
-        .on_conflict(
+    batch.add(
+        &run::Entity::insert(row).on_conflict(
             OnConflict::columns([run::Column::TenantId, run::Column::UserId, run::Column::Id])
                 .update_columns([run::Column::Status, run::Column::Epoch, run::Column::SessionId])
                 .to_owned(),
-        )
-        .exec_without_returning(tx)
-        .await?;
-    Ok(())
+        ),
+    );
 }
 
-async fn close_run(tx: &DatabaseTransaction, scope: &Scope, run_id: &str, ending: &Ending) -> Result<()> {
-    let payloads: Vec<Value> = ending
-        .payloads
-        .iter()
-        .map(|text| json!({"text": text, "mediaUrl": Value::Null}))
-        .collect();
-    let result = json!({
-        "payloads": payloads,
-        "meta": {"agentMeta": {"provider": ending.provider, "model": ending.model, "usage": ending.usage},
-                 "stopReason": ending.stop_reason, "aborted": ending.status == "aborted"},
-    });
-    run::Entity::update_owned(scope)
+fn close_run(batch: &mut Batch, scope: &Scope, run_id: &str, ending: &Ending) {
+    let update = run::Entity::update_owned(scope)
         .col_expr(run::Column::Status, Expr::value(ending.status))
         .col_expr(run::Column::EndedAt, Expr::value(now_ms()))
         .col_expr(run::Column::StopReason, Expr::value(ending.stop_reason.as_str()))
@@ -488,21 +530,19 @@ async fn close_run(tx: &DatabaseTransaction, scope: &Scope, run_id: &str, ending
         .col_expr(run::Column::Provider, Expr::value(ending.provider.as_str()))
         .col_expr(run::Column::Model, Expr::value(ending.model.as_str()))
         .col_expr(run::Column::Usage, Expr::value(json!(ending.usage)))
-        .col_expr(run::Column::Result, Expr::value(result))
-        .filter(run::Column::Id.eq(run_id))
-        .exec(tx)
-        .await?;
-    Ok(())
+        .col_expr(run::Column::Result, Expr::value(ending.result()))
+        .filter(run::Column::Id.eq(run_id));
+    batch.add(&update);
 }
 
-async fn finish_inbox(
-    tx: &DatabaseTransaction,
+fn finish_inbox(
+    batch: &mut Batch,
     scope: &Scope,
     ids: Vec<String>,
     state: &'static str,
     run_id: &str,
     reason: Option<&str>,
-) -> Result<()> {
+) {
     let mut update = inbox::Entity::update_owned(scope)
         .col_expr(inbox::Column::State, Expr::value(state))
         .col_expr(inbox::Column::Reason, Expr::value(reason.map(str::to_owned)))
@@ -510,20 +550,13 @@ async fn finish_inbox(
     if !run_id.is_empty() {
         update = update.col_expr(inbox::Column::RunId, Expr::value(run_id));
     }
-    update
+    let update = update
         .filter(inbox::Column::Id.is_in(ids))
-        .filter(inbox::Column::State.is_in(["pending", "running", "context"]))
-        .exec(tx)
-        .await?;
-    Ok(())
+        .filter(inbox::Column::State.is_in(["pending", "running", "context"]));
+    batch.add(&update);
 }
 
-async fn insert_pieces(
-    tx: &DatabaseTransaction,
-    authority: &Authority,
-    run_id: Option<&str>,
-    pieces: &[Piece],
-) -> Result<()> {
+fn insert_pieces(batch: &mut Batch, authority: &Authority, run_id: Option<&str>, pieces: &[Piece]) -> Result<()> {
     if pieces.is_empty() {
         return Ok(());
     }
@@ -551,6 +584,6 @@ async fn insert_pieces(
             updated_at: Set(now),
         });
     }
-    outbox::Entity::insert_many(rows).exec_without_returning(tx).await?;
+    batch.add(&outbox::Entity::insert_many(rows));
     Ok(())
 }

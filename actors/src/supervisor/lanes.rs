@@ -1,4 +1,4 @@
-//! Run permits: how many runs go on at once, per sender, per tenant, in the process.
+//! Run permits: how many runs go on at once, per sender, of a tenant's guests together, in the process.
 //!
 //! Taken in that order, the widest last, so that a waiting run never holds what others need. A sender's own lane is
 //! what makes four hung model calls stop that sender only.
@@ -24,14 +24,15 @@ pub struct Lanes {
 #[derive(Clone)]
 pub struct UserLanes {
     lanes: Lanes,
-    tenant: Arc<Semaphore>,
+    /// Of all guests of the tenant: they never take what its users need.
+    guests: Arc<Semaphore>,
     senders: Arc<Mutex<HashMap<String, Weak<Semaphore>>>>,
 }
 
 /// The right to run; dropped when the run ends.
 pub struct Permit {
     _sender: OwnedSemaphorePermit,
-    _tenant: OwnedSemaphorePermit,
+    _guests: Option<OwnedSemaphorePermit>,
     _process: OwnedSemaphorePermit,
 }
 
@@ -55,7 +56,7 @@ impl Lanes {
         });
         UserLanes {
             lanes: self.clone(),
-            tenant: semaphore,
+            guests: semaphore,
             senders: Arc::default(),
         }
     }
@@ -91,7 +92,11 @@ impl UserLanes {
         // None of the three is ever closed; `ok()` keeps that from being a panic all the same.
         Some(Permit {
             _sender: lane.acquire_owned().await.ok()?,
-            _tenant: self.tenant.clone().acquire_owned().await.ok()?,
+            _guests: if sender.is_empty() {
+                None
+            } else {
+                Some(self.guests.clone().acquire_owned().await.ok()?)
+            },
             _process: self.lanes.process.clone().acquire_owned().await.ok()?,
         })
     }
@@ -105,7 +110,7 @@ mod tests {
     async fn a_full_sender_does_not_hold_the_others() {
         let lanes = Lanes::new(Arc::new(Limits {
             tenant_runs: 8,
-            process_runs: 8,
+            process_runs: 16,
             ..Limits::default()
         }));
         let user = lanes.user(&TenantId::from("acme"));
@@ -119,6 +124,21 @@ mod tests {
         let other = user.acquire("guest-2", 4);
         tokio::pin!(other);
         assert!(futures::poll!(&mut other).is_ready(), "another sender runs at once");
+        for guest in 2..4 {
+            hung.push(user.acquire(&format!("guest-{guest}"), 4).await);
+        }
+        let crowd = user.acquire("guest-5", 4);
+        tokio::pin!(crowd);
+        for _ in 0..2 {
+            hung.push(user.acquire("guest-3", 4).await);
+        }
+        assert!(
+            futures::poll!(&mut crowd).is_pending(),
+            "guests have no more than their share"
+        );
+        let owner = user.acquire("", 4);
+        tokio::pin!(owner);
+        assert!(futures::poll!(&mut owner).is_ready(), "guests do not hold the owner");
         hung.clear();
         assert!(futures::poll!(&mut fifth).is_ready());
     }

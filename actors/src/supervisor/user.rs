@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use claw_entities::{Scope, SessionKey};
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::children::Children;
@@ -211,7 +211,7 @@ impl Handler<ToUser> for UserActor {
             }
             ToUser::SessionGone { key, panicked } => {
                 if panicked {
-                    tracing::error!(tenant.id = %self.scope.tenant(), session.key = %key, "session actor panicked");
+                    tracing::error!(tenant.id = %self.scope.tenant(), "session actor panicked");
                     metrics::counter!("claw_actor_crashes", "actor" => "session").increment(1);
                 }
                 if panicked {
@@ -299,15 +299,21 @@ impl Handler<ToUser> for UserActor {
     }
 }
 
-/// An event from a run. Answered, so that a slow user slows its own run instead of filling memory.
+/// An event from a run. A run has only so many of them under way, so that a slow user slows its own run instead of
+/// filling memory.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub(crate) struct FromRun(pub(crate) Arc<Event>);
+pub(crate) struct FromRun {
+    pub(crate) event: Arc<Event>,
+    /// Given back when the event was handed to the connections.
+    pub(crate) place: OwnedSemaphorePermit,
+}
 
 impl Handler<FromRun> for UserActor {
     type Result = ();
 
-    fn handle(&mut self, FromRun(event): FromRun, _: &mut Self::Context) {
-        self.connections.fan_out(&event);
+    fn handle(&mut self, message: FromRun, _: &mut Self::Context) {
+        self.connections.fan_out(&message.event);
+        drop(message.place);
     }
 }

@@ -38,11 +38,17 @@ struct Me {
 }
 
 impl Telegram {
-    /// `getMe`, then `setWebhook` with a fresh secret. A repeat replaces the secret in one step.
+    /// `getMe`, then `setWebhook`. The account keeps the secret it has (an imported one, or an earlier connection's),
+    /// so that events already on their way still prove themselves; without one it gets a fresh one.
     pub(super) async fn set_up(&self, account: &Account, webhook_url: &str) -> Result<Connected, DeliverError> {
         let me = self.call(account, "getMe", &json!({}), LIMIT).await?;
         let me: Me = serde_json::from_value(me).unwrap_or_default();
-        let secret = Secret::new(token::random_token());
+        let secret = account
+            .secrets
+            .get(WEBHOOK_SECRET)
+            .filter(|secret| is_usable(secret.expose()))
+            .cloned()
+            .unwrap_or_else(|| Secret::new(token::random_token()));
         let webhook = json!({
             "url": webhook_url,
             "secret_token": secret.expose(),
@@ -75,4 +81,12 @@ impl Telegram {
         self.call(account, "deleteWebhook", &json!({}), LIMIT).await?;
         Ok(())
     }
+}
+
+/// `secret_token` takes 1 to 256 of these characters.
+fn is_usable(secret: &str) -> bool {
+    (1..=256).contains(&secret.len())
+        && secret
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }

@@ -6,10 +6,10 @@ use actix_web::HttpResponse;
 use actix_web::web::{self, Data, Path, ServiceConfig};
 use claw_actors::Error;
 use claw_actors::config::ConfigService;
-use claw_actors::config::accounts::{AccountDraft, AccountView};
+use claw_actors::config::accounts::{AccountDraft, AccountName, AccountView};
 use claw_actors::config::identity::Role;
 use claw_actors::crypto::Secret;
-use claw_actors::ports::channel::{Channel, Connected, DeliverError, Manifest};
+use claw_actors::ports::channel::{Channel, Manifest};
 use claw_entities::{TenantScope, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -143,14 +143,15 @@ pub async fn put(
         config: Value::Object(input.config),
         secrets: input.secrets.into_iter().collect(),
     };
+    let name = account_name(&caller, &channel_id, &account_id);
+    if !input.enabled {
+        // While the token it was connected with is still there.
+        state.connector.disconnect(&config, &name).await?;
+    }
     config.put_account(tenant, draft, &required).await?;
     let warnings = if input.enabled {
-        connect(&state, &config, &caller, &channel, &account_id).await?
+        state.connector.connect(&config, &name).await?
     } else {
-        disconnect(&state, &config, &caller, &channel, &account_id).await?;
-        config
-            .set_account_status(tenant, &channel_id, &account_id, "disconnected", None, None)
-            .await?;
         Vec::new()
     };
     let saved = find(&config, tenant, &channel_id, &account_id).await?;
@@ -171,9 +172,10 @@ pub async fn delete(
     path: Path<(String, String)>,
 ) -> ApiResult<HttpResponse> {
     let (channel_id, account_id) = path.into_inner();
-    let channel = adapter(&state, &channel_id)?;
+    adapter(&state, &channel_id)?;
     let config = state.services.config.acting_as(caller.actor());
-    disconnect(&state, &config, &caller, &channel, &account_id).await?;
+    let name = account_name(&caller, &channel_id, &account_id);
+    state.connector.disconnect(&config, &name).await?;
     config
         .delete_account(caller.tenant_scope(), &channel_id, &account_id)
         .await?;
@@ -219,92 +221,12 @@ async fn resolve_owner(config: &ConfigService, tenant: &TenantScope, owner: &str
     Ok(user.scope.user().clone())
 }
 
-/// Points the platform at us and notes how that went. Gives the adapter's warnings.
-async fn connect(
-    state: &AppState,
-    config: &ConfigService,
-    caller: &Caller,
-    channel: &Arc<dyn Channel>,
-    account_id: &str,
-) -> ApiResult<Vec<String>> {
-    let tenant = caller.tenant_scope();
-    let id = channel.manifest().id;
-    let resolved = config.account(tenant.tenant(), id, account_id).await?;
-    let resolved = resolved.ok_or(Error::NotFound {
-        what: "channel account",
-    })?;
-    let (adapter, url) = (
-        channel.clone(),
-        webhook_url(state, caller, channel.manifest(), account_id),
-    );
-    // On the runtime of outbound connections: a connection must not live on the thread of a request.
-    let answer = state
-        .services
-        .io
-        .spawn(async move { adapter.connect(&resolved.account, &url).await })
-        .await
-        .map_err(Error::internal)?;
-    match answer {
-        Ok(Connected {
-            identity,
-            generated,
-            warnings,
-        }) => {
-            if !generated.is_empty() {
-                config.put_account_secrets(tenant, id, account_id, &generated).await?;
-            }
-            config
-                .set_account_status(tenant, id, account_id, "connected", None, Some(identity))
-                .await?;
-            Ok(warnings)
-        }
-        Err(error) => {
-            let detail = error.to_string();
-            config
-                .set_account_status(tenant, id, account_id, failed(&error), Some(&detail), None)
-                .await?;
-            Ok(vec![format!("saved, but not connected: {detail}")])
-        }
+fn account_name(caller: &Caller, channel: &str, account_id: &str) -> AccountName {
+    AccountName {
+        tenant: caller.tenant_scope().clone(),
+        channel: channel.to_owned(),
+        account_id: account_id.to_owned(),
     }
-}
-
-fn failed(error: &DeliverError) -> &'static str {
-    match error {
-        DeliverError::Unauthorized { .. } => "unauthorized",
-        DeliverError::Retry { .. }
-        | DeliverError::Unknown { .. }
-        | DeliverError::Rejected { .. }
-        | DeliverError::Moved { .. } => "error",
-    }
-}
-
-/// Takes the webhook away, as far as the platform lets us.
-async fn disconnect(
-    state: &AppState,
-    config: &ConfigService,
-    caller: &Caller,
-    channel: &Arc<dyn Channel>,
-    account_id: &str,
-) -> ApiResult<()> {
-    let tenant = caller.tenant_scope().tenant();
-    let id = channel.manifest().id;
-    let Some(resolved) = config.account(tenant, id, account_id).await? else {
-        return Ok(());
-    };
-    if resolved.status != "connected" {
-        return Ok(());
-    }
-    let adapter = channel.clone();
-    let gone = state
-        .services
-        .io
-        .spawn(async move { adapter.disconnect(&resolved.account).await })
-        .await
-        .map_err(Error::internal)?;
-    if let Err(error) = gone {
-        tracing::warn!(channel.id = id, tenant.id = %tenant, "cannot take the webhook away: {error}");
-    }
-    Ok(())
 }
 
 fn describe(state: &AppState, caller: &Caller, view: AccountView) -> AccountOut {

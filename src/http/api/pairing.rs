@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::resource;
 use crate::error::ApiResult;
-use crate::http::auth::Caller;
+use crate::http::auth::{Caller, FullCaller};
 use crate::http::state::AppState;
 
 /// How long a link code is good for, milliseconds.
@@ -79,7 +79,11 @@ pub async fn list(caller: Caller, state: Data<AppState>) -> ApiResult<HttpRespon
 
 #[utoipa::path(post, path = "/api/pairing/{id}/approve", operation_id = "approvePairing", tag = "pairing",
     params(("id" = String, Path)), responses((status = 204)))]
-pub async fn approve(caller: Caller, state: Data<AppState>, id: Path<String>) -> ApiResult<HttpResponse> {
+pub async fn approve(
+    FullCaller(caller): FullCaller,
+    state: Data<AppState>,
+    id: Path<String>,
+) -> ApiResult<HttpResponse> {
     state.services.config.approve_pairing(caller.scope(), &id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -93,7 +97,7 @@ pub async fn dismiss(caller: Caller, state: Data<AppState>, id: Path<String>) ->
 
 #[utoipa::path(post, path = "/api/link-codes", operation_id = "createLinkCode", tag = "pairing",
     responses((status = 201, body = LinkCodeOut)))]
-pub async fn create_link_code(caller: Caller, state: Data<AppState>) -> ApiResult<HttpResponse> {
+pub async fn create_link_code(FullCaller(caller): FullCaller, state: Data<AppState>) -> ApiResult<HttpResponse> {
     let code = state.services.config.create_link_code(caller.scope()).await?;
     Ok(HttpResponse::Created().json(LinkCodeOut {
         code: code.expose().to_owned(),

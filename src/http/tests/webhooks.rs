@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use claw_actors::config::accounts::AccountDraft;
 use claw_actors::config::identity::Role;
 use claw_entities::{PlatformTable, inbox};
@@ -23,16 +21,15 @@ async fn bot(app: &TestServer, owner: &TestUser, account_id: &str) {
                 account_id: account_id.to_owned(),
                 owner: owner.user.scope.user().clone(),
                 enabled: true,
-                config: json!({"dmPolicy": "disabled"}),
-                secrets: vec![("botToken".to_owned(), "1:x".into())],
+                // Nobody listens there.
+                config: json!({"dmPolicy": "disabled", "apiRoot": "http://127.0.0.1:9"}),
+                secrets: vec![
+                    ("botToken".to_owned(), "1:x".into()),
+                    ("webhookSecret".to_owned(), SECRET.into()),
+                ],
             },
             &["botToken"],
         )
-        .await
-        .expect("saves");
-    let generated = BTreeMap::from([("webhookSecret".to_owned(), SECRET.into())]);
-    config
-        .put_account_secrets(tenant, "telegram", account_id, &generated)
         .await
         .expect("saves");
 }

@@ -118,7 +118,7 @@ fn text(text: &str) -> Block<'_> {
 pub(super) fn body(request: &ModelRequest) -> Body<'_> {
     let mut system: Vec<Block<'_>> = Vec::with_capacity(request.system.len());
     let mut breakpoint = None;
-    for block in &request.system {
+    for block in request.system.iter() {
         if block.text.trim().is_empty() {
             continue;
         }
@@ -158,7 +158,7 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
 
 fn turns(request: &ModelRequest) -> Vec<Turn<'_>> {
     let mut turns: Vec<Turn<'_>> = Vec::with_capacity(request.messages.len());
-    for message in &request.messages {
+    for message in request.messages.iter() {
         let (role, content) = match message {
             Message::User { content, .. } => ("user", parts(content)),
             Message::Assistant(message) => ("assistant", assistant(message, request)),

@@ -188,9 +188,9 @@ fn history() -> Vec<Message> {
 #[test]
 fn body_of_a_full_request() {
     let mut model = model_request("", history());
-    model.tools = vec![spec("look"), spec("listen")];
+    model.tools = std::sync::Arc::new(vec![spec("look"), spec("listen")]);
     model.temperature = Some(0.5);
-    model.system.push(SystemBlock {
+    std::sync::Arc::make_mut(&mut model.system).push(SystemBlock {
         text: "Now it is late.".to_owned(),
         cache: false,
     });
@@ -201,8 +201,8 @@ fn body_of_a_full_request() {
 #[test]
 fn without_a_system_prompt_the_tools_are_the_breakpoint() {
     let mut model = model_request("", vec![Message::user("hi", 1)]);
-    model.system.clear();
-    model.tools = vec![spec("look"), spec("listen")];
+    std::sync::Arc::make_mut(&mut model.system).clear();
+    model.tools = std::sync::Arc::new(vec![spec("look"), spec("listen")]);
     let body = serde_json::to_value(request::body(&model)).unwrap();
     assert_eq!(body.pointer("/tools/1/cache_control/type"), Some(&json!("ephemeral")));
     assert_eq!(body.pointer("/tools/0/cache_control"), None);

@@ -7,6 +7,8 @@ use claw_actors::ports::message::{AssistantMessage, Message, StopReason};
 use claw_actors::ports::model::{
     Endpoint, ErrorClass, ModelError, ModelEvent, ModelProvider, ModelRequest, StreamLimits, SystemBlock,
 };
+use std::sync::Arc;
+
 use futures::StreamExt;
 
 use crate::egress::testing::{Ending, FakeServer, Reply};
@@ -23,12 +25,12 @@ pub(in crate::providers) fn request(base_url: &str, messages: Vec<Message>) -> M
         },
         provider: "acme".to_owned(),
         model: "model-1".to_owned(),
-        system: vec![SystemBlock {
+        system: Arc::new(vec![SystemBlock {
             text: "Be brief.".to_owned(),
             cache: true,
-        }],
-        messages,
-        tools: Vec::new(),
+        }]),
+        messages: Arc::new(messages),
+        tools: Arc::default(),
         max_tokens: 1_000,
         temperature: None,
         cache_key: "session-1".to_owned(),

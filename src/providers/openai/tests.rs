@@ -270,9 +270,9 @@ fn history() -> Vec<Message> {
 fn body(base_url: &str, model: &str) -> Value {
     let mut request = model_request(base_url, history());
     request.model = model.to_owned();
-    request.tools = vec![spec("look")];
+    request.tools = std::sync::Arc::new(vec![spec("look")]);
     request.temperature = Some(0.5);
-    request.system.push(SystemBlock {
+    std::sync::Arc::make_mut(&mut request.system).push(SystemBlock {
         text: "Now it is late.".to_owned(),
         cache: false,
     });

@@ -67,7 +67,10 @@ impl Binary {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_clawcentral"));
+        self.prepared(Command::new(env!("CARGO_BIN_EXE_clawcentral")))
+    }
+
+    fn prepared(&self, mut command: Command) -> Command {
         command
             .current_dir(&self.dir)
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
@@ -84,9 +87,16 @@ impl Binary {
             .append(true)
             .open(self.log_file())
             .expect("the log file opens");
+        // Through a shell that ignores SIGXFSZ, and so does what it becomes: a write beyond a limit that
+        // [`Binary::limit_files`] sets then fails as on a full disk, instead of ending the process.
+        let mut through = Command::new("sh");
+        through.args([
+            "-c",
+            "trap '' XFSZ; exec \"$0\" serve",
+            env!("CARGO_BIN_EXE_clawcentral"),
+        ]);
         let child = self
-            .command()
-            .arg("serve")
+            .prepared(through)
             .stdout(log.try_clone().expect("a file has more than one handle"))
             .stderr(log)
             .spawn()
@@ -137,6 +147,15 @@ impl Binary {
             let _ = child.kill();
             child.wait().expect("a child can be waited for");
         }
+    }
+
+    /// From now on the server can make no file longer than this; `None` lifts the limit.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let set = Command::new("prlimit")
+            .args(["--pid", &self.pid().to_string(), &format!("--fsize={limit}:")])
+            .status();
+        assert!(set.is_ok_and(|status| status.success()), "prlimit failed");
     }
 
     /// SIGTERM, and how it ended.

@@ -1,16 +1,15 @@
 //! Channel accounts: listed, saved, removed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use claw_entities::{TenantOwned, TenantScope, channel_account, channel_link, pairing_request, sender_approval, user};
-use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::{ConfigService, audit, secrets};
 use super::{AccountDraft, AccountView, account_secret_name, policy, secrets_prefix};
 use crate::clock::now_ms;
-use crate::crypto::Secret;
 use crate::error::{Error, Result};
 
 const MAX_CONFIG_BYTES: usize = 64 * 1024;
@@ -49,8 +48,8 @@ impl ConfigService {
             .collect())
     }
 
-    /// Saves settings and secrets. An account whose `required` secrets are not all set cannot be enabled. Connecting
-    /// to the platform is the caller's business. A new owner starts without the guests the old one let in.
+    /// Saves settings and secrets. An account whose `required` secrets are not all set cannot be enabled. What was
+    /// saved counts as disconnected: its token may be another. A new owner starts without the guests the old one let in.
     pub async fn put_account(&self, tenant: &TenantScope, draft: AccountDraft, required: &[&str]) -> Result<()> {
         check(&draft)?;
         let data_key = self.data_key(tenant).await?;
@@ -116,6 +115,8 @@ impl ConfigService {
                 channel_account::Column::UserId,
                 channel_account::Column::Enabled,
                 channel_account::Column::Config,
+                channel_account::Column::Status,
+                channel_account::Column::StatusDetail,
                 channel_account::Column::UpdatedAt,
             ])
             .to_owned(),
@@ -127,51 +128,6 @@ impl ConfigService {
         let detail = json!({ "enabled": draft.enabled, "owner": draft.owner, "secrets": changed });
         let target = format!("{channel}/{account_id}");
         audit::append(&*tx, tenant, self.actor(), "channel.set", &target, detail).await?;
-        self.changed(tx).await
-    }
-
-    /// Stores secrets that connecting made (a webhook secret).
-    pub async fn put_account_secrets(
-        &self,
-        tenant: &TenantScope,
-        channel: &str,
-        account_id: &str,
-        generated: &BTreeMap<String, Secret>,
-    ) -> Result<()> {
-        let data_key = self.data_key(tenant).await?;
-        let tx = self.change(tenant).await?;
-        for (name, value) in generated {
-            let name = account_secret_name(channel, account_id, name);
-            secrets::put(&*tx, tenant, &data_key, &name, value).await?;
-        }
-        self.changed(tx).await
-    }
-
-    /// Notes how the platform answered: `connected`, `disconnected`, `unauthorized` or `error`, and who the bot is.
-    pub async fn set_account_status(
-        &self,
-        tenant: &TenantScope,
-        channel: &str,
-        account_id: &str,
-        status: &str,
-        detail: Option<&str>,
-        identity: Option<Value>,
-    ) -> Result<()> {
-        let tx = self.change(tenant).await?;
-        let mut update = channel_account::Entity::update_of_tenant(tenant)
-            .col_expr(channel_account::Column::Status, Expr::value(status))
-            .col_expr(
-                channel_account::Column::StatusDetail,
-                Expr::value(detail.map(|text| text.chars().take(500).collect::<String>())),
-            );
-        if let Some(identity) = identity {
-            update = update.col_expr(channel_account::Column::Identity, Expr::value(identity));
-        }
-        update
-            .filter(channel_account::Column::Channel.eq(channel))
-            .filter(channel_account::Column::AccountId.eq(account_id))
-            .exec(&*tx)
-            .await?;
         self.changed(tx).await
     }
 
@@ -264,6 +220,7 @@ mod tests {
     use super::super::super::testing;
     use super::*;
     use crate::config::identity::Role;
+    use crate::crypto::Secret;
 
     pub(in crate::config::accounts) fn draft(owner: &claw_entities::Scope, enabled: bool) -> AccountDraft {
         AccountDraft {
@@ -326,41 +283,6 @@ mod tests {
             config.put_account(tenant, foreign, &[]).await,
             Err(Error::NotFound { .. })
         ));
-    }
-
-    #[tokio::test]
-    async fn status_and_identity_reach_the_cached_account() {
-        let server = testing::start().await;
-        let config = &server.config;
-        let owner = testing::owner(config).await;
-        let tenant = owner.tenant_scope();
-        config
-            .put_account(tenant, draft(&owner, true), &[])
-            .await
-            .expect("saves");
-        let read = async || {
-            config
-                .account(owner.tenant(), "telegram", "default")
-                .await
-                .expect("reads")
-                .expect("there")
-        };
-        assert_eq!(read().await.status, "disconnected");
-        let generated = BTreeMap::from([("webhookSecret".to_owned(), Secret::new("w"))]);
-        config
-            .put_account_secrets(tenant, "telegram", "default", &generated)
-            .await
-            .expect("stores");
-        config
-            .set_account_status(tenant, "telegram", "default", "connected", None, Some(json!({"id": 7})))
-            .await
-            .expect("notes");
-        let account = read().await;
-        assert_eq!(
-            (account.status.as_str(), &account.account.identity),
-            ("connected", &json!({"id": 7}))
-        );
-        assert_eq!(account.account.secret("webhookSecret"), Some(&Secret::new("w")));
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Channel accounts: one bot of one platform, its settings, who may talk to it, and who is who.
 
+mod connection;
 mod crud;
 mod links;
 mod pairing;
@@ -14,6 +15,7 @@ use serde_json::Value;
 use crate::crypto::Secret;
 use crate::ports::channel::Account;
 
+pub use connection::AccountName;
 pub use links::{ChannelLink, looks_like_link_code};
 
 /// Where a channel account's secret is kept among the tenant's secrets.

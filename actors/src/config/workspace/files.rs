@@ -21,11 +21,11 @@ impl ConfigService {
     /// Bootstrap files in the order of `agent-runtime` §8.2, present ones only. A new agent starts with our templates,
     /// which cost no row until they are edited. `MEMORY.md` comes last: it is not for guests and groups.
     pub async fn bootstrap_files(&self, scope: &Scope, agent_id: &str) -> Result<Vec<WorkspaceFile>> {
-        let tx = self.db.read(scope).await?;
+        let view = self.db.glance(scope).await?;
         let rows = workspace_file::Entity::owned_by(scope)
             .filter(workspace_file::Column::AgentId.eq(agent_id))
             .filter(workspace_file::Column::Path.is_in(templates::names()))
-            .all(&*tx)
+            .all(&view)
             .await?;
         let mut stored: HashMap<String, workspace_file::Model> =
             rows.into_iter().map(|row| (row.path.clone(), row)).collect();

@@ -34,7 +34,7 @@ pub fn commands_text() -> String {
 }
 
 /// `/status`.
-pub fn status_text(status: &SessionSnapshot) -> String {
+pub fn status_text(status: &SessionSnapshot, owner: bool) -> String {
     let mut text = String::with_capacity(256);
     let model = if status.model.is_empty() {
         "none yet"
@@ -57,7 +57,7 @@ pub fn status_text(status: &SessionSnapshot) -> String {
         thousands(status.input_tokens),
         thousands(status.output_tokens)
     );
-    if status.cost_usd > 0.0 {
+    if owner && status.cost_usd > 0.0 {
         let _ = write!(text, ", ${:.4}", status.cost_usd);
     }
     let _ = write!(text, "\nCompactions: {}", status.compactions);
@@ -67,7 +67,9 @@ pub fn status_text(status: &SessionSnapshot) -> String {
         status.queue_mode.as_str()
     };
     let _ = write!(text, "\nQueue: {mode}, {} waiting", status.queued);
-    let _ = write!(text, "\nSession: {}", status.session_key);
+    if owner {
+        let _ = write!(text, "\nSession: {}", status.session_key);
+    }
     text
 }
 
@@ -120,7 +122,9 @@ mod tests {
             queued: 2,
             ..SessionSnapshot::default()
         };
-        let text = status_text(&status);
+        let guests = status_text(&status, false);
+        assert!(!guests.contains('$') && !guests.contains("Session:"), "{guests}");
+        let text = status_text(&status, true);
         for part in [
             "demo/echo",
             "50,000 of 200,000 tokens (25 %)",
@@ -130,7 +134,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        assert!(status_text(&SessionSnapshot::default()).contains("unknown"));
+        assert!(status_text(&SessionSnapshot::default(), true).contains("unknown"));
         assert!(commands_text().contains("/queue"));
     }
 }

@@ -63,28 +63,28 @@ fn dialogue(turns: usize, size: usize) -> Vec<Entry> {
 
 #[test]
 fn what_fits_is_sent_whole_and_in_order() {
-    let sent = assemble(dialogue(2, 0), Some(Message::user("now", 9)), TARGET, 10_000);
+    let sent = assemble(&dialogue(2, 0), Some(Message::user("now", 9)), TARGET, 10_000);
     assert_eq!(texts(&sent), ["q0 ", "r0 ", "q1 ", "r1 ", "now"]);
 }
 
 #[test]
 fn a_long_history_starts_at_a_question() {
     // Each message is about 104 tokens.
-    let sent = assemble(dialogue(10, 400), Some(Message::user("now", 9)), TARGET, 550);
+    let sent = assemble(&dialogue(10, 400), Some(Message::user("now", 9)), TARGET, 550);
     let texts = texts(&sent);
     assert!(texts[0].starts_with("q8"), "{texts:?}");
     assert_eq!(texts.len(), 5);
-    let sent = assemble(dialogue(10, 400), Some(Message::user("now", 9)), TARGET, 400);
+    let sent = assemble(&dialogue(10, 400), Some(Message::user("now", 9)), TARGET, 400);
     assert!(self::texts(&sent)[0].starts_with("q9"));
 }
 
 #[test]
 fn the_turn_is_sent_even_when_nothing_else_fits() {
-    let sent = assemble(dialogue(3, 4_000), Some(Message::user("now", 9)), TARGET, 10);
+    let sent = assemble(&dialogue(3, 4_000), Some(Message::user("now", 9)), TARGET, 10);
     assert_eq!(texts(&sent), ["now"]);
     let mut history = dialogue(3, 4_000);
     history.push(entry("u", Message::user("stored already", 9)));
-    assert_eq!(texts(&assemble(history, None, TARGET, 1)), ["stored already"]);
+    assert_eq!(texts(&assemble(&history, None, TARGET, 1)), ["stored already"]);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_summary_stands_for_what_came_before() {
     ));
     entries.push(entry("u3", Message::user("more", 0)));
     entries.push(entry("a3", says("sure")));
-    let sent = assemble(entries, Some(Message::user("now", 9)), TARGET, 10_000);
+    let sent = assemble(&entries, Some(Message::user("now", 9)), TARGET, 10_000);
     assert_eq!(
         texts(&sent),
         [
@@ -126,7 +126,7 @@ fn a_summary_whose_kept_part_was_not_read_still_leads() {
         }),
     )];
     entries.extend(dialogue(1, 0));
-    let sent = assemble(entries, Some(Message::user("now", 9)), TARGET, 10_000);
+    let sent = assemble(&entries, Some(Message::user("now", 9)), TARGET, 10_000);
     assert!(texts(&sent)[0].contains("they spoke"));
     assert_eq!(sent.len(), 3);
 }
@@ -154,7 +154,7 @@ fn notes_are_sent_and_state_is_not() {
         ),
     ];
     assert_eq!(
-        texts(&assemble(entries, Some(Message::user("now", 9)), TARGET, 100)),
+        texts(&assemble(&entries, Some(Message::user("now", 9)), TARGET, 100)),
         ["a note|now"]
     );
 }
@@ -189,7 +189,7 @@ fn assembling_a_typical_turn() {
     let started = std::time::Instant::now();
     let rounds = 50;
     for _ in 0..rounds {
-        let sent = assemble(history.clone(), Some(Message::user("now", 9)), TARGET, 100_000);
+        let sent = assemble(&history, Some(Message::user("now", 9)), TARGET, 100_000);
         assert_eq!(sent.len(), 81);
     }
     let each = started.elapsed() / rounds;

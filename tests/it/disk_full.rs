@@ -1,0 +1,74 @@
+//! The disk fills up under a running server, and gets room again. Always SQLite: PostgreSQL's disk is its own business.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::app::TestApp;
+use crate::support::database::TestDatabase;
+use crate::support::wait::eventually;
+use crate::support::webhook::{send, status};
+
+async fn start() -> (TestApp, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("claw.db");
+    let database = TestDatabase {
+        url: format!("sqlite://{}?mode=rwc", file.display()),
+    };
+    let app = TestApp::start_on(dir, database, &json!({}), &[]).await;
+    (app, file)
+}
+
+/// No file of the database can grow any more.
+fn fill(app: &TestApp, database: &Path) {
+    let log = database.with_extension("db-wal");
+    let longest = [database, &log].map(|file| std::fs::metadata(file).map_or(0, |found| found.len()));
+    app.binary.limit_files(longest.into_iter().max());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_get_503_and_nothing_is_stored_until_there_is_room() {
+    let (app, file) = start().await;
+    assert_eq!(status(app.webhooks().telegram(1, 700, "hello #one")).await, 200);
+    app.platform.message("700", "#one").await;
+    app.settled().await;
+    fill(&app, &file);
+    // What is in the log already may be written over: a few may still fit.
+    let refused = eventually("a webhook is refused", || async {
+        let text = format!("hello #two {}", "x".repeat(4000));
+        let response = send(app.webhooks().telegram(2, 701, &text)).await;
+        (response.status() != 200).then_some(response)
+    })
+    .await;
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let body = refused.text().await.unwrap();
+    assert!(body.contains("\"code\"") && !body.contains("sql"), "{body}");
+    app.binary.limit_files(None);
+    assert_eq!(status(app.webhooks().telegram(3, 702, "hello #three")).await, 200);
+    app.platform.message("702", "#three").await;
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_cannot_be_stored_is_whole_once_there_is_room() {
+    let (app, file) = start().await;
+    assert_eq!(status(app.webhooks().telegram(1, 700, "[gate] #one")).await, 200);
+    app.model.asked("#one").await;
+    fill(&app, &file);
+    app.model.release(1);
+    eventually("the server sees that it cannot write", || async {
+        app.binary.log().contains("database").then_some(())
+    })
+    .await;
+    assert!(
+        app.platform.messages("700").is_empty(),
+        "a reply that is not on record was sent"
+    );
+    app.binary.limit_files(None);
+    app.platform.message("700", "re: #one end").await;
+    app.settled().await;
+    let rows = app.rows().await;
+    assert_eq!(rows.count("transcript_entry").await, 2, "the question and its answer");
+    assert_eq!(app.platform.messages("700").len(), 1);
+}

@@ -1,0 +1,58 @@
+//! What a guest of somebody's agent may do to it.
+
+use serde_json::{Value, json};
+
+use crate::support::app::TestApp;
+use crate::support::webhook::{status, telegram_update};
+
+const GROUP: i64 = -500;
+
+/// A message of `sender` in the group.
+fn in_group(update: u64, sender: i64, text: &str) -> Value {
+    let mut body = telegram_update(update, sender, text);
+    body["message"]["chat"] = json!({"id": GROUP, "type": "group", "title": "Friends"});
+    body
+}
+
+async fn open_group() -> TestApp {
+    let telegram = json!({"groupPolicy": "open", "groups": {"*": {"requireMention": false}}});
+    TestApp::start_with(&json!({"channels": {"telegram": telegram}}), &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_in_a_group_stops_what_they_started_and_nothing_else() {
+    let app = open_group().await;
+    let say = async |body: Value| assert_eq!(status(app.webhooks().telegram_body(&body)).await, 200);
+    say(in_group(1, 11, "[gate] #one")).await;
+    app.model.asked("#one").await;
+    say(in_group(2, 12, "/stop")).await;
+    app.platform.message("-500", "Nothing was running.").await;
+    for (update, command) in [(3, "/new"), (4, "/reset hello"), (5, "/queue interrupt now")] {
+        say(in_group(update, 12, command)).await;
+    }
+    app.platform.call("sendMessage").await;
+    crate::support::wait::becomes("refusals", 3, || async {
+        let messages = app.platform.messages("-500");
+        messages
+            .iter()
+            .filter(|call| call.text.contains("only the owner"))
+            .count()
+    })
+    .await;
+    assert_eq!(app.model.running(), 1, "the run of somebody else was stopped");
+    say(in_group(6, 11, "/stop")).await;
+    app.platform.message("-500", "Stopped.").await;
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_learns_no_cost_and_no_session_key() {
+    let app = TestApp::start().await;
+    assert_eq!(status(app.webhooks().telegram(1, 700, "/status")).await, 200);
+    let answer = app.platform.message("700", "Model:").await;
+    assert!(
+        !answer.text.contains("Session:") && !answer.text.contains('$'),
+        "{}",
+        answer.text
+    );
+}
