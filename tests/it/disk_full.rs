@@ -56,9 +56,9 @@ async fn a_turn_that_cannot_be_stored_is_whole_once_there_is_room() {
     assert_eq!(status(app.webhooks().telegram(1, 700, "[gate] #one")).await, 200);
     app.model.asked("#one").await;
     fill(&app, &file);
-    app.model.release(1);
+    app.model.release(100);
     eventually("the server sees that it cannot write", || async {
-        app.binary.log().contains("database").then_some(())
+        app.binary.log().contains("waits for the database").then_some(())
     })
     .await;
     assert!(

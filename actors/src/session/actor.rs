@@ -88,6 +88,9 @@ pub(crate) struct SessionActor {
     settings: Arc<UserSettings>,
     loading: bool,
     load_again: bool,
+    /// A turn is on record as begun and was left: nothing runs before the rows were looked at again, or the next
+    /// question would stand before its answer.
+    held: bool,
     /// The last page was full: there is more than what is known.
     more: bool,
     draining: bool,
@@ -113,6 +116,7 @@ impl SessionActor {
             settings: Arc::default(),
             loading: false,
             load_again: false,
+            held: false,
             more: false,
             draining: false,
             timer: None,
@@ -124,7 +128,7 @@ impl SessionActor {
     /// Reads rows that are not known yet.
     fn load(&mut self, context: &mut Context<Self>) {
         // Enough is known for now; the rest is read when that has been worked off.
-        if self.draining || self.known.len() >= MOST_KNOWN {
+        if self.draining || (self.known.len() >= MOST_KNOWN && !self.held) {
             self.more = true;
             return;
         }
@@ -154,6 +158,7 @@ impl SessionActor {
                     this.settings = loaded.settings;
                     this.queue.set_settings(queue);
                     this.more = loaded.more;
+                    this.held = false;
                     for one in loaded.admitted {
                         this.admit(context, one);
                     }
@@ -418,13 +423,17 @@ impl SessionActor {
         let agent_id = self.agent_id.clone();
         let task = directory.services().io.clone().spawn(async move {
             let epoch = directory.leases().epoch(&scope).await?;
-            work(Authority {
-                scope,
+            let done = work(Authority {
+                scope: scope.clone(),
                 key: session,
                 agent_id,
                 epoch,
             })
-            .await
+            .await;
+            if matches!(done, Err(crate::Error::Fenced)) {
+                directory.leases().lost(&scope, epoch).await;
+            }
+            done
         });
         context.spawn(task.into_actor(self).map(move |done, this, context| {
             for id in &ids {
@@ -433,9 +442,6 @@ impl SessionActor {
             match done {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    if matches!(error, crate::Error::Fenced) {
-                        this.home.directory.leases().lost(&this.home.scope);
-                    }
                     tracing::warn!(error = ?error, "a message was not settled yet");
                     this.load_later(context, Duration::from_secs(2));
                 }
@@ -450,7 +456,7 @@ impl SessionActor {
 
     /// Starts the next turn if none is running.
     fn pump(&mut self, context: &mut Context<Self>) {
-        if self.running.is_some() || self.draining {
+        if self.running.is_some() || self.draining || self.held {
             return;
         }
         if let Some(ahead) = self.ahead.pop_front() {
@@ -511,6 +517,7 @@ impl SessionActor {
     fn is_quiet(&self) -> bool {
         self.running.is_none()
             && !self.loading
+            && !self.held
             && self.known.is_empty()
             && self.ahead.is_empty()
             && self.queue.is_empty()
@@ -630,6 +637,7 @@ impl SessionActor {
             lanes: self.home.lanes.clone(),
             cancel,
             queued: self.queue.len(),
+            epoch: None,
         });
         let life = self.home.life.clone();
         let task = self.home.directory.services().io.spawn(async move {
@@ -660,6 +668,7 @@ impl SessionActor {
                 Ok(Outcome::Ended(ended)) => this.tell_ended(&running, ended),
                 Ok(Outcome::Left { again }) => {
                     if again < Duration::MAX {
+                        this.held = true;
                         this.load_later(context, again);
                     }
                 }

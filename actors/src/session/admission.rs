@@ -93,7 +93,10 @@ pub(crate) async fn load(
         }
     }
     let mut resumed = Vec::new();
-    for (run_id, rows) in orphans {
+    for (run_id, mut rows) in orphans {
+        if more {
+            rows = all_of(services, scope, &run_id).await?;
+        }
         resumed.push(orphan(&facts, run_id, rows).await?);
     }
     // What was cut off was first.
@@ -104,6 +107,16 @@ pub(crate) async fn load(
         settings,
         head,
     })
+}
+
+/// All open rows of a run: it is one turn, however many pages they fill.
+async fn all_of(services: &Services, scope: &Scope, run_id: &str) -> Result<Vec<inbox::Model>> {
+    Ok(inbox::Entity::owned_by(scope)
+        .filter(inbox::is_open())
+        .filter(inbox::Column::RunId.eq(run_id))
+        .order_by_asc(inbox::Column::Id)
+        .all(&services.db.glance(scope).await?)
+        .await?)
 }
 
 /// What admission looks at beside the row.

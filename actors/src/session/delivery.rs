@@ -123,11 +123,8 @@ impl Delivery {
         loop {
             let wait = match self.work(&scope, &lane.1).await {
                 Ok(wait) => wait,
-                Err(Error::Fenced) => {
-                    // Another replica owns the user now; its rows are its business.
-                    self.0.leases.lost(&scope);
-                    None
-                }
+                // Another replica owns the user now; its rows are its business.
+                Err(Error::Fenced) => None,
                 Err(error) => {
                     tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "delivery waits for the database");
                     Some(Duration::from_secs(1))
@@ -172,9 +169,17 @@ impl Delivery {
     async fn one(&self, row: outbox::Model) -> Result<Option<Duration>> {
         let scope = row_scope(&row);
         let epoch = self.0.leases.epoch(&scope).await?;
+        let done = self.under(&scope, epoch, row).await;
+        if matches!(done, Err(Error::Fenced)) {
+            self.0.leases.lost(&scope, epoch).await;
+        }
+        done
+    }
+
+    async fn under(&self, scope: &Scope, epoch: i64, row: outbox::Model) -> Result<Option<Duration>> {
         let Ok(to) = serde_json::from_value::<Destination>(row.destination.clone()) else {
             self.settle(
-                &scope,
+                scope,
                 epoch,
                 &row,
                 Settled::Failed("its destination cannot be read".to_owned()),
@@ -184,7 +189,7 @@ impl Delivery {
         };
         let Some(channel) = self.0.services.ports.channel(&to.channel).cloned() else {
             self.settle(
-                &scope,
+                scope,
                 epoch,
                 &row,
                 Settled::Failed("this platform is not available".to_owned()),
@@ -194,7 +199,7 @@ impl Delivery {
         };
         if row.state == "sending" && !channel.manifest().idempotent_send {
             let why = "the service stopped while this was being sent".to_owned();
-            self.settle(&scope, epoch, &row, Settled::Unknown(why)).await?;
+            self.settle(scope, epoch, &row, Settled::Unknown(why)).await?;
             return Ok(None);
         }
         let now = now_ms();
@@ -211,16 +216,16 @@ impl Delivery {
             .await?;
         let Some(account) = account.filter(|account| account.enabled && account.status != "unauthorized") else {
             let why = "the channel account is disabled, removed or refused by the platform".to_owned();
-            self.settle(&scope, epoch, &row, Settled::Failed(why)).await?;
+            self.settle(scope, epoch, &row, Settled::Failed(why)).await?;
             return Ok(None);
         };
-        self.claim(&scope, epoch, &row).await?;
-        let settled = self.send(&scope, &account, channel.as_ref(), &row, to).await?;
+        self.claim(scope, epoch, &row).await?;
+        let settled = self.send(scope, &account, channel.as_ref(), &row, to).await?;
         let wait = match &settled {
             Settled::Again { at, .. } => Some(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))),
             Settled::Sent(_) | Settled::Failed(_) | Settled::Unknown(_) => None,
         };
-        self.settle(&scope, epoch, &row, settled).await?;
+        self.settle(scope, epoch, &row, settled).await?;
         Ok(wait)
     }
 

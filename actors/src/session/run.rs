@@ -47,6 +47,8 @@ pub(crate) struct RunContext {
     pub(crate) emitter: Emitter,
     pub(crate) cancel: Cancel,
     pub(crate) queued: usize,
+    /// The lease's epoch the run began under.
+    pub(crate) epoch: Option<i64>,
 }
 
 /// How a run is told to stop, and why.
@@ -116,7 +118,8 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
 }
 
 fn left(error: &Error) -> Outcome {
-    let again = Duration::from_millis(if matches!(error, Error::Fenced) { 50 } else { 2000 });
+    let soon = matches!(error, Error::Fenced | Error::Conflict(_));
+    let again = Duration::from_millis(if soon { 50 } else { 2000 });
     tracing::warn!(error = ?error, "turn left for later");
     Outcome::Left { again }
 }
@@ -164,8 +167,8 @@ async fn admitted(context: &mut RunContext, settings: Arc<UserSettings>) -> Outc
     match tried(context, settings).await {
         Ok(ended) => Outcome::Ended(ended),
         Err(error) => {
-            if matches!(error, Error::Fenced) {
-                context.directory.leases().lost(&context.scope);
+            if let (Error::Fenced, Some(epoch)) = (&error, context.epoch) {
+                context.directory.leases().lost(&context.scope, epoch).await;
             }
             left(&error)
         }
@@ -177,6 +180,7 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>) -> Result<
     let services = context.directory.services().clone();
     let started_at = now_ms();
     let authority = authority(context).await?;
+    context.epoch = Some(authority.epoch);
     let outlet = outlet(context, &services).await?;
     let typing = outlet.as_ref().and_then(Outlet::typing);
     if !context.turn.last().direct && context.turn.entry_id().is_none() {
@@ -624,7 +628,8 @@ impl Work {
             )
             .await;
             match stored {
-                Err(Error::Storage(_) | Error::Busy { .. }) if Instant::now() < give_up => {
+                Err(error @ (Error::Storage(_) | Error::Busy { .. })) if Instant::now() < give_up => {
+                    tracing::warn!(error = ?error, "the end of a turn waits for the database");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
                 }

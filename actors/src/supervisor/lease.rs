@@ -151,9 +151,14 @@ impl Leases {
         Ok(epoch)
     }
 
-    /// Forgets the held epoch: the next use claims a fresh one, which fences all that ran under the old.
-    pub fn lost(&self, scope: &Scope) {
-        self.held.remove(&(scope.tenant().clone(), scope.user().clone()));
+    /// A write under `epoch` was fenced: the next use claims a fresh one. Nothing happens when that was done already,
+    /// or the runs under the fresh epoch would be fenced in their turn.
+    pub async fn lost(&self, scope: &Scope, epoch: i64) {
+        let slot = self.slot(scope);
+        let mut held = slot.lock().await;
+        if *held == Some(epoch) {
+            *held = None;
+        }
     }
 
     fn slot(&self, scope: &Scope) -> Slot {

@@ -57,10 +57,6 @@ impl UserActor {
     }
 
     fn forward(&mut self, context: &mut Context<Self>, key: SessionKey, message: ToSession) {
-        if self.sessions.died(&key) {
-            // Its run was cancelled with it, but a write of it may be on its way: the next epoch fences that.
-            self.directory.leases().lost(&self.scope);
-        }
         let start = || {
             let home = Home {
                 directory: self.directory.clone(),
@@ -171,8 +167,6 @@ impl Actor for UserActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        // The next claim raises the epoch: whatever an earlier incarnation of this actor still runs is fenced.
-        self.directory.leases().lost(&self.scope);
         context.run_interval(self.directory.services().limits.user_idle, |this, _| {
             let quiet = this.sessions.len() == 0 && this.connections.is_empty() && this.watchers.is_empty();
             if quiet && this.seen == this.seen_at_check {
@@ -213,9 +207,6 @@ impl Handler<ToUser> for UserActor {
                 if panicked {
                     tracing::error!(tenant.id = %self.scope.tenant(), "session actor panicked");
                     metrics::counter!("claw_actor_crashes", "actor" => "session").increment(1);
-                }
-                if panicked {
-                    self.directory.leases().lost(&self.scope);
                 }
                 self.sessions.forget_dead(&key);
                 return;

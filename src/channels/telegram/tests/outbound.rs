@@ -217,8 +217,8 @@ async fn a_preview_is_replaced_in_place_or_sent_anew_when_gone() {
 // ── connecting ──
 
 #[tokio::test]
-async fn connecting_sets_a_fresh_secret() {
-    let (fake, account) = server(|method, _| match method {
+async fn connecting_sets_a_fresh_secret_unless_there_is_one() {
+    let (fake, mut account) = server(|method, _| match method {
         "getMe" => (
             200,
             json!({"ok": true, "result": {"id": 123_456, "is_bot": true, "first_name": "Claw", "username": "claw_bot",
@@ -227,6 +227,7 @@ async fn connecting_sets_a_fresh_secret() {
         _ => (200, json!({"ok": true, "result": true})),
     })
     .await;
+    account.secrets.remove("webhookSecret");
     let telegram = telegram();
     let connected = telegram
         .connect(&account, "https://acme.test/webhooks/telegram")
@@ -248,11 +249,14 @@ async fn connecting_sets_a_fresh_secret() {
             .expect("a list")
             .contains(&json!("callback_query"))
     );
-    let again = telegram
-        .connect(&account, "https://acme.test/webhooks/telegram")
-        .await
-        .expect("connected");
-    assert_ne!(again.generated["webhookSecret"].expose(), secret);
+    for (before, kept) in [("made-by_hand-1", true), ("not usable!", false)] {
+        account.secrets.insert("webhookSecret".to_owned(), before.into());
+        let again = telegram
+            .connect(&account, "https://acme.test/webhooks/telegram")
+            .await
+            .expect("connected");
+        assert_eq!(again.generated["webhookSecret"].expose() == before, kept, "{before}");
+    }
     telegram.disconnect(&account).await.expect("gone");
     assert_eq!(methods(&fake).last().map(String::as_str), Some("deleteWebhook"));
 }
