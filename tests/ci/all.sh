@@ -31,6 +31,11 @@ bench_tools() {
         cargo clippy "${flags[@]}" --all-targets -- -D warnings && cargo test "${flags[@]}"
 }
 on_sqlite() { cargo nextest run --workspace --no-fail-fast --status-level fail; }
+# Sessions that sleep and crash all the time: 40,000 turns, none lost, doubled or out of order.
+many_turns() {
+    CLAW_TURNS=200 cargo nextest run --workspace --status-level fail \
+        -E 'test(thousands_of_turns_over_sleeping_and_crashing_sessions)'
+}
 on_postgres() {
     # What touches the database; the rest would only run twice.
     bash tests/ci/with-postgres.sh cargo nextest run --workspace --no-fail-fast --status-level fail \
@@ -53,6 +58,7 @@ stage "documentation" documentation
 must "build tests" cargo nextest run --workspace --no-run --cargo-quiet
 stage "tests on SQLite" on_sqlite
 stage "tests on PostgreSQL" on_postgres
+stage "40,000 turns" many_turns
 stage "signature vectors" signature_vectors
 stage "UI: types, lint, unit, build" ui
 stage "UI: components in Chromium" ui_browser

@@ -10,7 +10,7 @@ use crate::support::wait::eventually;
 use crate::support::webhook::{send, status};
 
 async fn start() -> (TestApp, std::path::PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let file = dir.path().join("claw.db");
     let database = TestDatabase {
         url: format!("sqlite://{}?mode=rwc", file.display()),
@@ -42,7 +42,7 @@ async fn webhooks_get_503_and_nothing_is_stored_until_there_is_room() {
     .await;
     assert_eq!(refused.status(), 503);
     assert!(refused.headers().contains_key("retry-after"));
-    let body = refused.text().await.unwrap();
+    let body = refused.text().await.expect("a body");
     assert!(body.contains("\"code\"") && !body.contains("sql"), "{body}");
     app.binary.limit_files(None);
     assert_eq!(status(app.webhooks().telegram(3, 702, "hello #three")).await, 200);

@@ -79,11 +79,6 @@ impl<K: Eq + Hash + Clone, A: Actor> Children<K, A> {
         self.map.remove(key).map(|child| child.addr)
     }
 
-    /// Is there a child that died and was not replaced yet.
-    pub(crate) fn died(&self, key: &K) -> bool {
-        self.map.get(key).is_some_and(|child| !child.addr.connected())
-    }
-
     /// Forgets a child that died.
     pub(crate) fn forget_dead(&mut self, key: &K) {
         if self.map.get(key).is_some_and(|child| !child.addr.connected()) {
