@@ -44,6 +44,7 @@ on_postgres() {
 signature_vectors() { cargo nextest run --workspace --no-capture -E 'test(signature_vectors)'; }
 ui() { (cd admin-ui && { [ -d node_modules ] || npm ci --silent; } && npm run --silent check && npm test --silent && npm run --silent build -- --outDir "$CLAW_CACHE/ui-dist" --emptyOutDir); }
 ui_browser() { (cd admin-ui && CHROMIUM="$(command -v chromium)" npm run --silent test:browser); }
+ui_pages() { (cd admin-ui && CHROMIUM="$(command -v chromium)" npm run --silent test:e2e); }
 
 must "install" bash tests/peers/install.sh packages
 must "install tools and peers" bash tests/peers/install.sh tools openclaw
@@ -62,6 +63,7 @@ stage "40,000 turns" many_turns
 stage "signature vectors" signature_vectors
 stage "UI: types, lint, unit, build" ui
 stage "UI: components in Chromium" ui_browser
+stage "UI: whole pages in Chromium" ui_pages
 stage "real clients and browser" env -u CLAW_UI_SKIP bash tests/ci/e2e.sh
 stage "bench tools" bench_tools
 finish

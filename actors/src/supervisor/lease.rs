@@ -261,3 +261,56 @@ fn is_running(boot_id: &str) -> bool {
     }
     std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "clawcentral")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing;
+
+    fn leases(db: &Db, id: &str) -> Leases {
+        let replica = Replica {
+            id: id.to_owned(),
+            boot_id: boot_id(),
+            version: "0".to_owned(),
+        };
+        Leases::new(db.clone(), Arc::new(replica), Duration::from_secs(15))
+    }
+
+    async fn may_write(db: &Db, scope: &Scope, epoch: i64) -> bool {
+        let tx = db.write(scope).await.expect("begins");
+        fence(&tx, scope, epoch).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_live_replica_is_neither_doubled_nor_robbed() {
+        let server = testing::start().await;
+        let user = testing::owner(&server.config).await;
+        let (first, second) = (leases(&server.db, "one"), leases(&server.db, "two"));
+        first.announce().await.expect("nobody else is there");
+        assert!(matches!(second.announce().await, Err(StartError::InUse { .. })));
+        assert_eq!(first.epoch(&user).await.expect("claims"), 1);
+        assert_eq!(first.epoch(&user).await.expect("holds"), 1);
+        assert!(matches!(second.epoch(&user).await, Err(Error::Fenced)));
+        assert!(may_write(&server.db, &user, 1).await);
+
+        first.leave().await.expect("leaves");
+        second.announce().await.expect("the first is gone");
+        assert_eq!(second.epoch(&user).await.expect("takes over"), 2);
+        assert!(!may_write(&server.db, &user, 1).await, "the old owner still writes");
+        assert!(may_write(&server.db, &user, 2).await);
+    }
+
+    #[tokio::test]
+    async fn who_is_fenced_drops_its_own_epoch_only() {
+        let server = testing::start().await;
+        let user = testing::owner(&server.config).await;
+        let leases = leases(&server.db, "one");
+        leases.announce().await.expect("nobody else is there");
+        assert_eq!(leases.epoch(&user).await.expect("claims"), 1);
+        leases.lost(&user, 1).await;
+        assert_eq!(leases.epoch(&user).await.expect("claims again"), 2);
+        // The second of two that were fenced under the first epoch.
+        leases.lost(&user, 1).await;
+        assert_eq!(leases.epoch(&user).await.expect("holds"), 2);
+    }
+}

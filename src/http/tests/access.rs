@@ -116,7 +116,7 @@ async fn a_narrowed_token_stays_narrow() {
     let owner = app.user("acme", "owner@acme.test", Role::Owner).await;
     let narrow = json(
         app.as_user(&owner, Method::POST, "/api/tokens")
-            .json(&json!({"name": "reader", "scopes": ["operator.read"]})),
+            .json(&json!({"name": "reader", "scopes": ["operator.read", "operator.write"]})),
         201,
     )
     .await;
