@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -70,13 +70,22 @@ async fn write(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_random_moments_nothing_accepted_is_lost_doubled_or_reordered() {
+    // What waits while the server is away is more than a queue usually keeps word for word.
+    killed_again_and_again(&json!({"messages": {"queue": {"cap": 100_000}}}), rounds()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_with_the_usual_cap_what_is_too_much_is_folded_and_not_lost() {
+    killed_again_and_again(&json!({}), rounds().div_ceil(4)).await;
+}
+
+/// Kills the server `rounds` times under load, and compares everything afterwards.
+async fn killed_again_and_again(configuration: &Value, rounds: u64) {
     let settings = [
         ("CLAWCENTRAL__LIMITS__SWEEP_SECS", "1"),
         ("CLAWCENTRAL__LIMITS__ATTEMPTS", "1000000"),
     ];
-    // Nothing may be dropped for length: what waits while the server is away is more than a queue usually keeps.
-    let queue = json!({"messages": {"queue": {"cap": 100_000}}});
-    let mut app = TestApp::start_with(&queue, &settings).await;
+    let mut app = TestApp::start_with(configuration, &settings).await;
     let mut random = rand::rngs::StdRng::seed_from_u64(rand::random());
     let (stop, tags) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(1)));
     let accepted = Arc::new(Mutex::new(BTreeMap::new()));
@@ -90,7 +99,7 @@ async fn killed_at_random_moments_nothing_accepted_is_lost_doubled_or_reordered(
             accepted.clone(),
         ));
     }
-    for _ in 0..rounds() {
+    for _ in 0..rounds {
         tokio::time::sleep(Duration::from_millis(random.random_range(20..700))).await;
         tokio::task::block_in_place(|| {
             app.binary.kill();
@@ -104,12 +113,12 @@ async fn killed_at_random_moments_nothing_accepted_is_lost_doubled_or_reordered(
     app.settled().await;
     let accepted = accepted.lock().await.clone();
     let total: usize = accepted.values().map(Vec::len).sum();
-    assert!(total as u64 >= rounds(), "only {total} messages were accepted");
+    assert!(total as u64 >= rounds, "only {total} messages were accepted");
     let rows = app.rows().await;
     check_inbox(&rows, total).await;
     let answers = check_transcripts(&rows, &accepted).await;
     check_outbox(&app, &rows, &answers).await;
-    eprintln!("{} rounds, {total} accepted, {} answers", rounds(), answers.len());
+    eprintln!("{rounds} rounds, {total} accepted, {} answers", answers.len());
 }
 
 /// Every accepted message is one row that is done.

@@ -17,7 +17,7 @@ mod cache;
 mod link_limit;
 mod revision;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::sync::Arc;
 

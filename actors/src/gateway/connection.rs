@@ -45,7 +45,7 @@ const MAILBOX: usize = 512;
 /// A client's connection.
 pub struct NodeConnection {
     state: GatewayState,
-    conn_id: String,
+    conn_id: Arc<str>,
     nonce: String,
     outbox: Outbox,
     phase: Phase,
@@ -90,7 +90,7 @@ impl NodeConnection {
     pub fn new(state: GatewayState, newcomer: Newcomer, socket: Recipient<Outgoing>) -> Self {
         Self {
             state,
-            conn_id: uuid::Uuid::new_v4().to_string(),
+            conn_id: uuid::Uuid::new_v4().to_string().into(),
             nonce: uuid::Uuid::new_v4().to_string(),
             outbox: Outbox::new(socket, MAX_BUFFERED),
             phase: Phase::Awaiting(Box::new(newcomer)),
@@ -146,14 +146,16 @@ impl NodeConnection {
 
     /// Checks a connect on the I/O runtime. When nobody waits for the result any more, dropping it leaves the user again.
     fn check(
-        &self,
+        &mut self,
         newcomer: Box<Newcomer>,
         request_id: String,
         params: ConnectParams,
         to: Recipient<ToConnection>,
     ) -> oneshot::Receiver<Checked> {
         let (tx, rx) = oneshot::channel();
-        let (state, conn_id, nonce) = (self.state.clone(), self.conn_id.clone(), self.nonce.clone());
+        let (state, conn_id) = (self.state.clone(), self.conn_id.clone());
+        // Good for one connect.
+        let nonce = std::mem::take(&mut self.nonce);
         self.state.services.io.spawn(async move {
             let entrance = Entrance {
                 state: &state,

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a [`Scope`] comes out of here only from a server record (token, device token or web session).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use claw_entities::{Scope, TenantScope};
@@ -32,7 +33,7 @@ pub struct Entrance<'a> {
     pub client: &'a ClientFacts,
     /// Who the browser's session cookie is.
     pub web_identity: Option<&'a Identity>,
-    pub conn_id: &'a str,
+    pub conn_id: &'a Arc<str>,
     pub nonce: &'a str,
 }
 
@@ -297,7 +298,7 @@ fn describe(
 ) -> ConnectionInfo {
     let client = &params.client;
     ConnectionInfo {
-        conn_id: entrance.conn_id.to_owned(),
+        conn_id: entrance.conn_id.clone(),
         node: params.role() == "node",
         scopes: granted,
         device_id,

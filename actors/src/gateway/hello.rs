@@ -88,7 +88,7 @@ pub(super) async fn welcome(
         protocol: PROTOCOL,
         server: Server {
             version: state.services.replica.version.clone(),
-            conn_id: info.conn_id.clone(),
+            conn_id: info.conn_id.to_string(),
             boot_id: state.services.replica.boot_id.clone(),
         },
         features: Features {

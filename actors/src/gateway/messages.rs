@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 /// What a connection is, fixed at hello.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
-    pub conn_id: String,
+    pub conn_id: Arc<str>,
     pub node: bool,
     /// Effective operator scopes: asked ∩ token ∩ role.
     pub scopes: Vec<String>,

@@ -14,7 +14,7 @@ use crate::supervisor::directory::Attached;
 /// Connections of one user on this process, with the recipient kept for each.
 #[derive(Default)]
 pub struct Connections {
-    live: HashMap<String, Member>,
+    live: HashMap<Arc<str>, Member>,
     version: StateVersion,
 }
 
@@ -45,7 +45,7 @@ impl Connections {
 
     /// Adds a connection, closes an older one of the same device and role, and tells the others.
     pub fn attach(&mut self, info: Arc<ConnectionInfo>, to: Recipient<ToConnection>) -> Attached {
-        let replaced: Vec<String> = self
+        let replaced: Vec<Arc<str>> = self
             .live
             .values()
             .filter(|member| {
@@ -164,7 +164,7 @@ impl Connections {
 
     /// Closes the sockets of a device, in one role or in both. Gives how many.
     pub fn close_device(&mut self, device_id: &str, role: Option<&str>, code: u16, reason: &str) -> usize {
-        let found: Vec<String> = self
+        let found: Vec<Arc<str>> = self
             .live
             .values()
             .filter(|member| member.info.device_id.as_deref() == Some(device_id))
@@ -179,7 +179,7 @@ impl Connections {
 
     /// Closes every socket, e.g. when the user moves to another replica.
     pub fn close_all(&mut self, code: u16, reason: &str) {
-        let all: Vec<String> = self.live.keys().cloned().collect();
+        let all: Vec<Arc<str>> = self.live.keys().cloned().collect();
         for conn_id in all {
             self.close(&conn_id, code, reason);
         }

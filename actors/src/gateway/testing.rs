@@ -5,7 +5,7 @@ use super::messages::ConnectionInfo;
 /// An operator of program `cli` with these scopes.
 pub(crate) fn operator(scopes: &[&str]) -> ConnectionInfo {
     ConnectionInfo {
-        conn_id: "c1".to_owned(),
+        conn_id: "c1".into(),
         node: false,
         scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         device_id: None,

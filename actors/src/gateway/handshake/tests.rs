@@ -136,7 +136,7 @@ async fn try_as(
         tenant: &world.tenant,
         client,
         web_identity,
-        conn_id: "c1",
+        conn_id: &"c1".into(),
         nonce: NONCE,
     };
     admit(&entrance, &params).await

@@ -26,7 +26,7 @@ impl Handler<ToConnection> for Recorder {
 
 fn join(connections: &mut Connections, mut info: ConnectionInfo, conn_id: &str) -> mpsc::UnboundedReceiver<String> {
     let (tx, rx) = mpsc::unbounded_channel();
-    info.conn_id = conn_id.to_owned();
+    info.conn_id = conn_id.into();
     connections.attach(Arc::new(info), Recorder(tx).start().recipient());
     rx
 }
@@ -61,7 +61,7 @@ async fn a_newer_connection_of_a_node_closes_the_older() {
         .nodes()
         .into_iter()
         .find(|node| node.device_id.as_deref() == Some("n1"));
-    assert_eq!(node.expect("connected").conn_id, "new");
+    assert_eq!(&*node.expect("connected").conn_id, "new");
     assert!(connections.node("n1").is_some() && connections.node("n3").is_none());
     // The old socket's own goodbye comes late and changes nothing.
     assert!(connections.detach("old").is_none());
