@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use claw_entities::{Scope, UserOwned, transcript_entry};
+use claw_entities::{Scope, SessionKey, UserOwned, transcript_entry};
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
@@ -30,6 +30,11 @@ pub struct Branch {
 }
 
 impl ConversationService {
+    /// Gives up what is kept of a session that goes to sleep.
+    pub fn forget(&self, scope: &Scope, key: &SessionKey) {
+        self.recent.forget(scope, key);
+    }
+
     /// The newest part of the session's branch that fits `max_tokens` (estimated), back to the last compaction's
     /// first kept entry at most. The newest entry is always in it.
     pub async fn branch(&self, scope: &Scope, head: &SessionHead, max_tokens: u64) -> Result<Branch> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use claw_entities::{Scope, UserOwned, transcript_entry};
+use claw_entities::{Scope, SessionKey, UserOwned, transcript_entry};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -27,13 +27,14 @@ const TOKEN_BYTES: u64 = 4;
 /// More new entries than this are read with everything else.
 const MOST_NEW: u64 = 256;
 
-/// User and transcript: another user's entry cannot be found by knowing its id.
-type Key = (Scope, String);
+type Key = (Scope, SessionKey);
 
 /// The kept branches. One per process.
 pub(crate) struct Recent(Cache<Key, Arc<Kept>, Bytes>);
 
 struct Kept {
+    /// The transcript: a reset gives the session another one.
+    session_id: String,
     branch: Branch,
     leaf_id: Option<String>,
     next_seq: i64,
@@ -57,12 +58,18 @@ impl Recent {
 
     pub(crate) fn keep(&self, scope: &Scope, head: &SessionHead, limit: u64, branch: &Branch) {
         let kept = Kept {
+            session_id: head.session_id.clone(),
             branch: branch.clone(),
             leaf_id: head.leaf_id.clone(),
             next_seq: head.next_seq,
             limit,
         };
-        self.0.insert((scope.clone(), head.session_id.clone()), Arc::new(kept));
+        self.0.insert((scope.clone(), head.key.clone()), Arc::new(kept));
+    }
+
+    /// A session that sleeps takes no memory.
+    pub(crate) fn forget(&self, scope: &Scope, key: &SessionKey) {
+        self.0.remove(&(scope.clone(), key.clone()));
     }
 
     /// The branch up to `head`, if what is kept leads there.
@@ -73,7 +80,8 @@ impl Recent {
         head: &SessionHead,
         max_tokens: u64,
     ) -> Result<Option<Branch>> {
-        let Some(kept) = self.0.get(&(scope.clone(), head.session_id.clone())) else {
+        let kept = self.0.get(&(scope.clone(), head.key.clone()));
+        let Some(kept) = kept.filter(|kept| kept.session_id == head.session_id) else {
             return Ok(None);
         };
         let cut_shorter = !kept.branch.complete && max_tokens > kept.limit;

@@ -88,9 +88,11 @@ pub(crate) struct SessionActor {
     settings: Arc<UserSettings>,
     loading: bool,
     load_again: bool,
-    /// A turn is on record as begun and was left: nothing runs before the rows were looked at again, or the next
-    /// question would stand before its answer.
-    held: bool,
+    /// Readings of the inbox that were started.
+    readings: u64,
+    /// A turn was left: nothing runs before the rows were read by a later reading than this, or the next question
+    /// would stand before its answer.
+    held: Option<u64>,
     /// The last page was full: there is more than what is known.
     more: bool,
     draining: bool,
@@ -116,7 +118,8 @@ impl SessionActor {
             settings: Arc::default(),
             loading: false,
             load_again: false,
-            held: false,
+            readings: 0,
+            held: None,
             more: false,
             draining: false,
             timer: None,
@@ -128,7 +131,7 @@ impl SessionActor {
     /// Reads rows that are not known yet.
     fn load(&mut self, context: &mut Context<Self>) {
         // Enough is known for now; the rest is read when that has been worked off.
-        if self.draining || (self.known.len() >= MOST_KNOWN && !self.held) {
+        if self.draining || (self.known.len() >= MOST_KNOWN && self.held.is_none()) {
             self.more = true;
             return;
         }
@@ -137,6 +140,8 @@ impl SessionActor {
             return;
         }
         self.loading = true;
+        self.readings += 1;
+        let reading = self.readings;
         let services = self.home.directory.services().clone();
         let (scope, session, known) = (self.home.scope.clone(), self.home.key.clone(), self.known.clone());
         let task = services.io.clone().spawn(async move {
@@ -151,14 +156,14 @@ impl SessionActor {
             let queue = queue::Settings::resolve(&loaded.settings.queue, channel, own);
             Ok::<_, crate::Error>((loaded, queue))
         });
-        context.spawn(task.into_actor(self).map(|loaded, this, context| {
+        context.spawn(task.into_actor(self).map(move |loaded, this, context| {
             this.loading = false;
             match loaded {
                 Ok(Ok((loaded, queue))) => {
                     this.settings = loaded.settings;
                     this.queue.set_settings(queue);
                     this.more = loaded.more;
-                    this.held = false;
+                    this.held = this.held.filter(|since| reading <= *since);
                     for one in loaded.admitted {
                         this.admit(context, one);
                     }
@@ -212,7 +217,22 @@ impl SessionActor {
             return;
         }
         self.known.extend(item.inbox_ids.iter().cloned());
-        self.ahead.push_back(ahead);
+        let resets = |ahead: &Ahead| matches!(ahead, Ahead::Reset { .. });
+        // A turn that was begun before somebody asked for a new transcript belongs to the old one.
+        let at = if resets(&ahead) {
+            self.ahead.len()
+        } else {
+            self.ahead.iter().position(resets).unwrap_or(self.ahead.len())
+        };
+        self.ahead.insert(at, ahead);
+    }
+
+    /// What waits is read again, in the order in which it came: a turn that was left may have been before it.
+    fn forget_waiting(&mut self) {
+        for (id, _) in self.items.drain() {
+            self.known.remove(&id);
+        }
+        self.queue = Queue::new(*self.queue.settings());
     }
 
     fn enqueue(&mut self, context: &mut Context<Self>, item: Item) {
@@ -456,7 +476,7 @@ impl SessionActor {
 
     /// Starts the next turn if none is running.
     fn pump(&mut self, context: &mut Context<Self>) {
-        if self.running.is_some() || self.draining || self.held {
+        if self.running.is_some() || self.draining || self.held.is_some() {
             return;
         }
         if let Some(ahead) = self.ahead.pop_front() {
@@ -517,7 +537,7 @@ impl SessionActor {
     fn is_quiet(&self) -> bool {
         self.running.is_none()
             && !self.loading
-            && !self.held
+            && self.held.is_none()
             && self.known.is_empty()
             && self.ahead.is_empty()
             && self.queue.is_empty()
@@ -668,7 +688,8 @@ impl SessionActor {
                 Ok(Outcome::Ended(ended)) => this.tell_ended(&running, ended),
                 Ok(Outcome::Left { again }) => {
                     if again < Duration::MAX {
-                        this.held = true;
+                        this.held = Some(this.readings);
+                        this.forget_waiting();
                         this.load_later(context, again);
                     }
                 }
@@ -816,6 +837,8 @@ impl Actor for SessionActor {
 impl Drop for SessionActor {
     fn drop(&mut self) {
         self.home.life.cancel();
+        let conversation = &self.home.directory.services().conversation;
+        conversation.forget(&self.home.scope, &self.home.key);
         let gone = ToUser::SessionGone {
             key: self.home.key.clone(),
             panicked: std::thread::panicking(),

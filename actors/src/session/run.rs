@@ -1,10 +1,11 @@
 //! The agent loop: one run, from admission to its durable end. Knows no actor: a plain future that is `Send`.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use claw_entities::{Scope, SessionKey};
-use futures::StreamExt;
+use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -379,7 +380,7 @@ impl Work {
             );
             return Ok(Err(plain_failure(ErrorClass::ModelNotFound, message)));
         };
-        let mut events = adapter.stream(request);
+        let mut events = adapter.stream(request).peekable();
         // Text of an earlier message of this run stays above.
         let base = context.emitter.text().len();
         loop {
@@ -397,7 +398,14 @@ impl Work {
                 Next::TimedOut => return Err(End::TimedOut(Duration::ZERO)),
             };
             match event {
-                ModelEvent::TextDelta(delta) => {
+                ModelEvent::TextDelta(mut delta) => {
+                    // What came together is shown together.
+                    while let Some(Some(ModelEvent::TextDelta(more))) = Pin::new(&mut events)
+                        .next_if(|event| matches!(event, ModelEvent::TextDelta(_)))
+                        .now_or_never()
+                    {
+                        delta.push_str(&more);
+                    }
                     if let Some(visible) = self.hold.push(&delta) {
                         context.emitter.show(base, visible).await;
                         if let Some(preview) = &mut self.preview {
@@ -649,7 +657,7 @@ enum Next {
     TimedOut,
 }
 
-async fn next(events: &mut futures::stream::BoxStream<'static, ModelEvent>, deadline: Option<Instant>) -> Next {
+async fn next(events: &mut (impl Stream<Item = ModelEvent> + Unpin), deadline: Option<Instant>) -> Next {
     let event = match deadline {
         Some(deadline) => match tokio::time::timeout_at(deadline, events.next()).await {
             Ok(event) => event,

@@ -29,6 +29,17 @@ impl Args {
         Self { values, words }
     }
 
+    /// Refuses flags that are not in `known`, `--help` among them: a mistyped bench must not measure something else.
+    ///
+    /// # Errors
+    /// Names the flag and what there is.
+    pub fn only(&self, known: &[&str]) -> anyhow::Result<()> {
+        match self.values.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => anyhow::bail!("there is no --{name}; there are --{}", known.join(", --")),
+            None => Ok(()),
+        }
+    }
+
     /// The flag's value, or `default` when it is missing.
     ///
     /// # Panics

@@ -38,6 +38,16 @@ pub struct Wishes {
 impl Wishes {
     fn read() -> Result<Self> {
         let args = Args::parse();
+        args.only(&[
+            "clawcentral",
+            "rows",
+            "databases",
+            "tenants",
+            "sessions",
+            "repeats",
+            "floor-workers",
+            "verbose",
+        ])?;
         let tools = std::env::current_exe()?
             .parent()
             .context("the program has a folder")?

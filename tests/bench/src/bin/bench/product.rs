@@ -75,9 +75,14 @@ impl Product {
 
     /// Starts the server and waits for readiness.
     pub fn start(&mut self) -> Result<Started> {
+        self.start_with(&[])
+    }
+
+    /// As [`Product::start`], with settings of its own as variables.
+    pub fn start_with(&mut self, settings: &[(&str, &str)]) -> Result<Started> {
         let begun = Instant::now();
         let mut command = self.command();
-        command.arg("serve");
+        command.envs(settings.iter().copied()).arg("serve");
         let mut server = Child::start("clawcentral", &mut command, &self.dir.join("clawcentral.log"))?;
         let address = self.address();
         let up = server.wait_until(START, Duration::from_millis(1), || {

@@ -75,6 +75,7 @@ pub fn measure(wishes: &Wishes, database: &str, table: &mut Table) -> Result<()>
     bench.tokens = bench.product.people(wishes.sessions).context("making people")?;
     if wishes.wants("B1") || wishes.wants("B2") {
         bench.start_and_memory()?;
+        bench.sleeping_sessions()?;
     }
     if wishes.wants("B4") {
         bench.acceptance()?;
@@ -215,6 +216,39 @@ impl Bench<'_> {
             &ours,
             &floor,
             Goal::AtMost(24.0),
+        );
+        Ok(())
+    }
+
+    /// Memory that sessions leave behind when they have gone to sleep, their clients gone too.
+    fn sleeping_sessions(&mut self) -> Result<()> {
+        const SESSIONS: usize = 400;
+        self.world.pace(0, TOKENS, 0)?;
+        let mut each = Vec::new();
+        for repeat in 0..self.wishes.repeats {
+            self.product.stop();
+            self.product
+                .start_with(&[("CLAWCENTRAL__LIMITS__SESSION_IDLE_SECS", "1")])?;
+            let pid = self.product.pid();
+            let mut weighed = Vec::new();
+            // The first round warms everything up that is there once.
+            for round in 0..3 {
+                let plan = self.chats(SESSIONS, false, &format!("asleep-{repeat}-{round}"));
+                self.load.run("chat", &plan, pid, &[("turns", 1)])?;
+                sleep(Duration::from_secs(4));
+                weighed.push(process::memory_kib(pid) as f64);
+            }
+            each.push((weighed[2] - weighed[1]).max(0.0) / SESSIONS as f64);
+        }
+        self.product.stop();
+        self.product.start()?;
+        self.table.add(
+            "B2",
+            format!("{}: each of {SESSIONS} sleeping sessions", self.database),
+            "KiB",
+            &each,
+            &[],
+            Goal::AtMost(0.1),
         );
         Ok(())
     }
