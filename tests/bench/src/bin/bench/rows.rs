@@ -222,7 +222,9 @@ impl Bench<'_> {
 
     /// Memory that sessions leave behind when they have gone to sleep, their clients gone too.
     fn sleeping_sessions(&mut self) -> Result<()> {
-        const SESSIONS: usize = 400;
+        // Few at a time: each client hears of all of its user's sessions.
+        const AT_ONCE: usize = 16;
+        const SESSIONS: usize = 25 * AT_ONCE;
         self.world.pace(0, TOKENS, 0)?;
         let mut each = Vec::new();
         for repeat in 0..self.wishes.repeats {
@@ -233,8 +235,10 @@ impl Bench<'_> {
             let mut weighed = Vec::new();
             // The first round warms everything up that is there once.
             for round in 0..3 {
-                let plan = self.chats(SESSIONS, false, &format!("asleep-{repeat}-{round}"));
-                self.load.run("chat", &plan, pid, &[("turns", 1)])?;
+                for part in 0..SESSIONS / AT_ONCE {
+                    let plan = self.chats(AT_ONCE, false, &format!("asleep-{repeat}-{round}-{part}"));
+                    self.load.run("chat", &plan, pid, &[("turns", 1)])?;
+                }
                 sleep(Duration::from_secs(4));
                 weighed.push(process::memory_kib(pid) as f64);
             }
