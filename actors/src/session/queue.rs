@@ -368,8 +368,9 @@ impl Queue {
                 inbox_id: item.inbox_id,
                 owner: item.owner,
             });
-            if self.folded.len() > self.settings.cap {
-                gone.extend(self.folded.pop_front().map(|folded| folded.inbox_id));
+            // The oldest lines fall off; the turn answers for their rows all the same.
+            if let Some(at) = self.folded.len().checked_sub(self.settings.cap + 1) {
+                self.folded[at].line = String::new();
             }
         }
         gone.into_iter()

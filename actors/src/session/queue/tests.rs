@@ -226,21 +226,23 @@ fn what_is_folded_is_bounded_too() {
     });
     queue.push(item("running"), 0);
     run(&mut queue, 0);
-    let mut gone = Vec::new();
     for id in ["a", "b", "c", "d", "e"] {
-        gone.extend(
-            queue
-                .push(item(id), 0)
-                .dropped
-                .into_iter()
-                .map(|dropped| dropped.inbox_id),
-        );
+        assert_eq!(queue.push(item(id), 0).dropped, [], "{id}");
     }
-    assert_eq!(gone, ["a"]);
-    assert!(queue.knows("b") && queue.remove("d") && queue.remove("e"));
+    assert!(queue.knows("a") && queue.remove("d") && queue.remove("e"));
     queue.ended();
     let turn = run(&mut queue, 1_000);
-    assert_eq!(turn.inbox_ids().collect::<Vec<_>>(), ["b", "c"]);
+    // All rows are answered for; only the newest lines are shown.
+    assert_eq!(turn.inbox_ids().collect::<Vec<_>>(), ["a", "b", "c"]);
+    let lines: Vec<&str> = turn.folded.iter().map(|folded| folded.line.as_str()).collect();
+    assert_eq!(lines, ["", "text b", "text c"]);
+    let Some(Part::Text { text }) = turn.prompt().into_iter().next() else {
+        panic!("a text")
+    };
+    assert!(
+        text.starts_with("[3 earlier message(s)") && !text.contains("text a"),
+        "{text}"
+    );
     queue.ended();
     assert_eq!(queue.next(1_000), Next::Empty);
 }

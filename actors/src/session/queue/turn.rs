@@ -48,6 +48,7 @@ pub struct Item {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folded {
     pub inbox_id: String,
+    /// Empty once there were too many lines.
     pub line: String,
     pub owner: bool,
 }
@@ -106,7 +107,7 @@ impl Turn {
                 "[{} earlier message(s) are cut short because too many were waiting:]\n",
                 self.folded.len()
             ));
-            for folded in &self.folded {
+            for folded in self.folded.iter().filter(|folded| !folded.line.is_empty()) {
                 text.push_str("- ");
                 text.push_str(&folded.line);
                 text.push('\n');
