@@ -24,7 +24,7 @@ use super::queue::{self, Next, Outcome as Pushed, Queue};
 use super::run::{self, Cancel, Outcome, RunContext};
 use super::turn::{self, Authority, Turn};
 use crate::clock::now_ms;
-use crate::config::document::{QueueMode, UserSettings};
+use crate::config::document::QueueMode;
 use crate::error::Result;
 use crate::ports::message::Part;
 use crate::ports::tool::SessionSnapshot;
@@ -85,7 +85,6 @@ pub(crate) struct SessionActor {
     known: HashSet<String>,
     ahead: VecDeque<Ahead>,
     running: Option<Running>,
-    settings: Arc<UserSettings>,
     loading: bool,
     load_again: bool,
     /// Readings of the inbox that were started.
@@ -115,7 +114,6 @@ impl SessionActor {
             known: HashSet::new(),
             ahead: VecDeque::new(),
             running: None,
-            settings: Arc::default(),
             loading: false,
             load_again: false,
             readings: 0,
@@ -160,7 +158,6 @@ impl SessionActor {
             this.loading = false;
             match loaded {
                 Ok(Ok((loaded, queue))) => {
-                    this.settings = loaded.settings;
                     this.queue.set_settings(queue);
                     this.more = loaded.more;
                     this.held = this.held.filter(|since| reading <= *since);
@@ -426,6 +423,26 @@ impl SessionActor {
         stopped
     }
 
+    /// `work` with the right to write for this session.
+    fn under_authority<T, F, W>(&self, work: W) -> impl Future<Output = Result<T>> + Send + use<T, F, W>
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+        W: FnOnce(Authority) -> F + Send,
+    {
+        let leases = self.home.directory.leases().clone();
+        let (scope, key, agent_id) = (self.home.scope.clone(), self.home.key.clone(), self.agent_id.clone());
+        async move {
+            let authority = |epoch| Authority {
+                scope: scope.clone(),
+                key,
+                agent_id,
+                epoch,
+            };
+            leases.under(&scope, |epoch| work(authority(epoch))).await
+        }
+    }
+
     /// A write beside the queue. When it fails the rows are looked at again later.
     fn off_queue<F>(
         &mut self,
@@ -435,26 +452,8 @@ impl SessionActor {
     ) where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let (directory, scope, session) = (
-            self.home.directory.clone(),
-            self.home.scope.clone(),
-            self.home.key.clone(),
-        );
-        let agent_id = self.agent_id.clone();
-        let task = directory.services().io.clone().spawn(async move {
-            let epoch = directory.leases().epoch(&scope).await?;
-            let done = work(Authority {
-                scope: scope.clone(),
-                key: session,
-                agent_id,
-                epoch,
-            })
-            .await;
-            if matches!(done, Err(crate::Error::Fenced)) {
-                directory.leases().lost(&scope, epoch).await;
-            }
-            done
-        });
+        let work = self.under_authority(work);
+        let task = self.home.directory.services().io.spawn(work);
         context.spawn(task.into_actor(self).map(move |done, this, context| {
             for id in &ids {
                 this.known.remove(id);
@@ -564,7 +563,9 @@ impl SessionActor {
                 let directory = self.home.directory.clone();
                 let again = item.clone();
                 self.occupy(context, again, move |authority| async move {
-                    closing::outcome(closing::close(&directory, &authority, item, why).await)
+                    closing::close(&directory, &authority, item, why)
+                        .await
+                        .map(Outcome::Ended)
                 });
             }
             Ahead::Reset { mut item, rest } => {
@@ -577,18 +578,12 @@ impl SessionActor {
                     self.ahead.push_front(Ahead::Resume(item.clone()));
                 }
                 self.occupy(context, again, move |authority| async move {
-                    let reset = async {
-                        turn::reset(directory.services(), &authority).await?;
-                        if bare {
-                            let text = "New session started. What shall we do?";
-                            finish_command(&directory, &authority, &item, text, emitter).await?;
-                        }
-                        Ok(())
-                    };
-                    match reset.await {
-                        Ok(()) => Outcome::Left { again: Duration::MAX },
-                        Err(error) => closing::outcome(Err(error)),
+                    turn::reset(directory.services(), &authority).await?;
+                    if bare {
+                        let text = "New session started. What shall we do?";
+                        finish_command(&directory, &authority, &item, text, emitter).await?;
                     }
+                    Ok(Outcome::Left { again: Duration::MAX })
                 });
             }
         }
@@ -597,14 +592,8 @@ impl SessionActor {
     /// Runs something that keeps the session busy but needs no model.
     fn occupy<F>(&mut self, context: &mut Context<Self>, item: Item, work: impl FnOnce(Authority) -> F + Send + 'static)
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = Result<Outcome>> + Send + 'static,
     {
-        let (directory, scope, session) = (
-            self.home.directory.clone(),
-            self.home.scope.clone(),
-            self.home.key.clone(),
-        );
-        let agent_id = self.agent_id.clone();
         self.running = Some(Running {
             run_id: item.run_id.clone().unwrap_or_default(),
             run_ids: Vec::new(),
@@ -613,20 +602,9 @@ impl SessionActor {
             cancel: Cancel::default(),
             item,
         });
-        let task = directory.services().io.clone().spawn(async move {
-            match directory.leases().epoch(&scope).await {
-                Ok(epoch) => {
-                    work(Authority {
-                        scope,
-                        key: session,
-                        agent_id,
-                        epoch,
-                    })
-                    .await
-                }
-                Err(error) => closing::outcome(Err(error)),
-            }
-        });
+        let work = self.under_authority(work);
+        let io = &self.home.directory.services().io;
+        let task = io.spawn(async move { work.await.unwrap_or_else(|error| run::left(&error)) });
         self.follow(context, task);
     }
 
@@ -657,7 +635,6 @@ impl SessionActor {
             lanes: self.home.lanes.clone(),
             cancel,
             queued: self.queue.len(),
-            epoch: None,
         });
         let life = self.home.life.clone();
         let task = self.home.directory.services().io.spawn(async move {

@@ -6,7 +6,7 @@ use super::commands::{self, Command, QueueChange, QueueCommand};
 use super::item::Item;
 use super::preview::Outlet;
 use super::queue;
-use super::run::{self, Outcome};
+use super::run;
 use super::turn::{self, Authority, Ending, Piece, Turn};
 use crate::Services;
 use crate::clock::now_ms;
@@ -240,19 +240,6 @@ pub(crate) async fn settle(
     .await?;
     kick(directory, authority, outlet.as_ref());
     Ok(())
-}
-
-/// An outcome for the session, from a closing that may have to wait for the database.
-pub(crate) fn outcome(ended: Result<RunEnded>) -> Outcome {
-    match ended {
-        Ok(ended) => Outcome::Ended(ended),
-        Err(error) => {
-            tracing::warn!(error = ?error, "turn not closed yet");
-            Outcome::Left {
-                again: std::time::Duration::from_secs(2),
-            }
-        }
-    }
 }
 
 async fn outlet(

@@ -168,12 +168,8 @@ impl Delivery {
     /// One row. `Some` = it has to wait, and so has everything behind it.
     async fn one(&self, row: outbox::Model) -> Result<Option<Duration>> {
         let scope = row_scope(&row);
-        let epoch = self.0.leases.epoch(&scope).await?;
-        let done = self.under(&scope, epoch, row).await;
-        if matches!(done, Err(Error::Fenced)) {
-            self.0.leases.lost(&scope, epoch).await;
-        }
-        done
+        let leases = &self.0.leases;
+        leases.under(&scope, |epoch| self.under(&scope, epoch, row)).await
     }
 
     async fn under(&self, scope: &Scope, epoch: i64, row: outbox::Model) -> Result<Option<Duration>> {

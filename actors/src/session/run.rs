@@ -48,8 +48,6 @@ pub(crate) struct RunContext {
     pub(crate) emitter: Emitter,
     pub(crate) cancel: Cancel,
     pub(crate) queued: usize,
-    /// The lease's epoch the run began under.
-    pub(crate) epoch: Option<i64>,
 }
 
 /// How a run is told to stop, and why.
@@ -118,7 +116,8 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
     outcome
 }
 
-fn left(error: &Error) -> Outcome {
+/// Nothing final is on record: the rows are looked at again soon.
+pub(crate) fn left(error: &Error) -> Outcome {
     let soon = matches!(error, Error::Fenced | Error::Conflict(_));
     let again = Duration::from_millis(if soon { 50 } else { 2000 });
     tracing::warn!(error = ?error, "turn left for later");
@@ -127,25 +126,18 @@ fn left(error: &Error) -> Outcome {
 
 /// Aborted while it waited for its place: nothing was stored but the message itself.
 async fn unstarted(context: &mut RunContext) -> Outcome {
-    let services = context.directory.services().clone();
-    let authority = match authority(context).await {
-        Ok(authority) => authority,
-        Err(error) => return left(&error),
-    };
+    let services = context.directory.services();
     let stop_reason = context.cancel.reason();
     let ids = context.turn.inbox_ids();
     let mut runs = vec![context.turn.run_id.clone()];
     runs.extend(context.turn.merged().cloned());
-    match closing::dropped(
-        &services,
-        &authority,
-        ids,
-        "aborted before it started",
-        runs,
-        stop_reason,
-    )
-    .await
-    {
+    let (leases, here) = (context.directory.leases(), &*context);
+    let dropped = leases.under(&context.scope, |epoch| async move {
+        let authority = authority(here, epoch);
+        let reason = "aborted before it started";
+        closing::dropped(services, &authority, ids, reason, runs, stop_reason).await
+    });
+    match dropped.await {
         Ok(ended) => {
             context.emitter.aborted(stop_reason).await;
             // The session tells the others' watchers along with this one's.
@@ -155,33 +147,28 @@ async fn unstarted(context: &mut RunContext) -> Outcome {
     }
 }
 
-async fn authority(context: &RunContext) -> Result<Authority> {
-    Ok(Authority {
+fn authority(context: &RunContext, epoch: i64) -> Authority {
+    Authority {
         scope: context.scope.clone(),
         key: context.key.clone(),
         agent_id: context.agent_id.clone(),
-        epoch: context.directory.leases().epoch(&context.scope).await?,
-    })
+        epoch,
+    }
 }
 
 async fn admitted(context: &mut RunContext, settings: Arc<UserSettings>) -> Outcome {
-    match tried(context, settings).await {
+    let (leases, scope) = (context.directory.leases().clone(), context.scope.clone());
+    match leases.under(&scope, |epoch| tried(context, settings, epoch)).await {
         Ok(ended) => Outcome::Ended(ended),
-        Err(error) => {
-            if let (Error::Fenced, Some(epoch)) = (&error, context.epoch) {
-                context.directory.leases().lost(&context.scope, epoch).await;
-            }
-            left(&error)
-        }
+        Err(error) => left(&error),
     }
 }
 
 /// The run itself. An error means that nothing final is on record.
-async fn tried(context: &mut RunContext, settings: Arc<UserSettings>) -> Result<RunEnded> {
+async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64) -> Result<RunEnded> {
     let services = context.directory.services().clone();
     let started_at = now_ms();
-    let authority = authority(context).await?;
-    context.epoch = Some(authority.epoch);
+    let authority = authority(context, epoch);
     let outlet = outlet(context, &services).await?;
     let typing = outlet.as_ref().and_then(Outlet::typing);
     if !context.turn.last().direct && context.turn.entry_id().is_none() {

@@ -151,9 +151,22 @@ impl Leases {
         Ok(epoch)
     }
 
+    /// Runs `work` under the user's epoch. When it was fenced, the next use claims a fresh one.
+    pub async fn under<T, F>(&self, scope: &Scope, work: impl FnOnce(i64) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let epoch = self.epoch(scope).await?;
+        let done = work(epoch).await;
+        if matches!(done, Err(Error::Fenced)) {
+            self.lost(scope, epoch).await;
+        }
+        done
+    }
+
     /// A write under `epoch` was fenced: the next use claims a fresh one. Nothing happens when that was done already,
     /// or the runs under the fresh epoch would be fenced in their turn.
-    pub async fn lost(&self, scope: &Scope, epoch: i64) {
+    async fn lost(&self, scope: &Scope, epoch: i64) {
         let slot = self.slot(scope);
         let mut held = slot.lock().await;
         if *held == Some(epoch) {

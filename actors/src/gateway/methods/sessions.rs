@@ -238,17 +238,11 @@ async fn resolve(call: Call, params: ResolveParams) -> Result<Value, WireError> 
         }
         (None, Some(id), None) => (by_session_id(&call, &id).await?, id),
         (None, None, Some(label)) => {
-            let (rows, _) = call
-                .state
-                .services
-                .conversation
-                .list_sessions(call.scope(), SEARCHED, 0)
-                .await?;
             let agent = params.agent_id;
             let fits = |row: &SessionRow| {
                 row.label.as_ref() == Some(&label) && agent.as_ref().is_none_or(|agent| *agent == row.agent_id)
             };
-            (rows.into_iter().find(fits), label)
+            (search(&call, fits).await?, label)
         }
         _ => return Err(WireError::invalid("Provide exactly one of key, sessionId, label")),
     };
@@ -261,13 +255,14 @@ async fn resolve(call: Call, params: ResolveParams) -> Result<Value, WireError> 
 
 /// The session whose current transcript has this id.
 pub(super) async fn by_session_id(call: &Call, id: &str) -> Result<Option<SessionRow>, WireError> {
-    let (rows, _) = call
-        .state
-        .services
-        .conversation
-        .list_sessions(call.scope(), SEARCHED, 0)
-        .await?;
-    Ok(rows.into_iter().find(|row| row.session_id == id))
+    search(call, |row| row.session_id == id).await
+}
+
+/// The newest session that fits.
+async fn search(call: &Call, fits: impl Fn(&SessionRow) -> bool) -> Result<Option<SessionRow>, WireError> {
+    let conversation = &call.state.services.conversation;
+    let (rows, _) = conversation.list_sessions(call.scope(), SEARCHED, 0).await?;
+    Ok(rows.into_iter().find(|row| fits(row)))
 }
 
 #[cfg(test)]
