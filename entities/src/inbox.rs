@@ -20,10 +20,8 @@ pub struct Model {
     pub source: String,
     /// Channel account; the user's id for RPC sources.
     pub account_id: String,
-    /// The platform's event id or the client's idempotency key.
+    /// What is answered once: the platform's message or event, or the client's idempotency key.
     pub event_key: String,
-    /// Second identity where one message has two event ids.
-    pub message_key: Option<String>,
     pub session_key: SessionKey,
     /// JSON; `Inbound` for channels.
     pub payload: String,
