@@ -62,6 +62,12 @@ pub fn is_open() -> SimpleExpr {
     Expr::cust("inbox.state IN ('pending', 'running')")
 }
 
+/// Not settled, overheard group talk included. Written out, or SQLite would plan the statement anew each time it is
+/// bound: it compares the values with the conditions of the partial indexes.
+pub fn is_unsettled() -> SimpleExpr {
+    Expr::cust("inbox.state IN ('pending', 'running', 'context')")
+}
+
 /// Set apart: dead letters and overheard group talk. Written out instead of bound: only so do both databases use the partial index.
 pub fn is_apart() -> SimpleExpr {
     Expr::cust("inbox.state IN ('dead', 'context')")

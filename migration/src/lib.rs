@@ -7,7 +7,8 @@ mod m20261124_000002_config;
 mod m20261124_000003_session;
 mod m20261124_000004_gateway;
 mod m20261124_000005_row_level_security;
-mod m20261126_000001_one_inbox_key;
+mod m20261126_000005_one_inbox_key;
+mod m20261126_000006_fence;
 
 /// Runs the steps in order.
 pub struct Migrator;
@@ -21,7 +22,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000003_session::Migration),
             Box::new(m20261124_000004_gateway::Migration),
             Box::new(m20261124_000005_row_level_security::Migration),
-            Box::new(m20261126_000001_one_inbox_key::Migration),
+            Box::new(m20261126_000005_one_inbox_key::Migration),
+            Box::new(m20261126_000006_fence::Migration),
         ]
     }
 }
