@@ -7,6 +7,9 @@ mod m20261124_000002_config;
 mod m20261124_000003_session;
 mod m20261124_000004_gateway;
 mod m20261124_000005_row_level_security;
+mod m20261126_000002_approvals;
+mod m20261126_000003_joining;
+mod row_security;
 
 /// Runs the steps in order.
 pub struct Migrator;
@@ -20,6 +23,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000003_session::Migration),
             Box::new(m20261124_000004_gateway::Migration),
             Box::new(m20261124_000005_row_level_security::Migration),
+            Box::new(m20261126_000002_approvals::Migration),
+            Box::new(m20261126_000003_joining::Migration),
         ]
     }
 }
