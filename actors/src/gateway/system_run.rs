@@ -76,14 +76,17 @@ pub(super) fn check_claim(
     if row.request["nodeId"] != node_id {
         return Err(refused("APPROVAL_NODE_MISMATCH", "approval id not valid for this node"));
     }
-    let asked = json!({
-        "argv": params["command"], "cwd": params["cwd"], "agentId": params["agentId"],
-        "sessionKey": params["sessionKey"], "envHash": env_of(params).as_ref().map(env_hash),
+    let same = env_of(params).is_some_and(|env| {
+        let asked = json!({
+            "argv": params["command"], "cwd": params["cwd"], "agentId": params["agentId"],
+            "sessionKey": params["sessionKey"], "envHash": env_hash(&env),
+        });
+        asked == row.request["systemRunBinding"]
     });
     let plan = &row.request["systemRunPlan"];
     let same_plan = params["systemRunPlan"].is_null() || params["systemRunPlan"] == *plan;
     let same_text = params["rawCommand"].is_null() || params["rawCommand"] == plan["commandText"];
-    if asked == row.request["systemRunBinding"] && same_plan && same_text {
+    if same && same_plan && same_text {
         return Ok(());
     }
     Err(refused(
@@ -97,20 +100,38 @@ pub(super) fn used_up() -> WireError {
     refused("APPROVAL_REQUIRED", "approval was used already")
 }
 
-/// Adds what tells the node that a person allowed exactly this.
+/// What an approved run may say. Anything else was not looked at by whoever allowed it.
+const KNOWN: [&str; 10] = [
+    "agentId",
+    "command",
+    "cwd",
+    "env",
+    "needsScreenRecording",
+    "rawCommand",
+    "runId",
+    "sessionKey",
+    "suppressNotifyOnExit",
+    "timeoutMs",
+];
+
+/// Leaves what was allowed and adds what tells the node that a person allowed exactly this.
 pub(super) fn bear_out(params: &mut Value, row: &approval::Model) {
+    if let Some(fields) = params.as_object_mut() {
+        fields.retain(|name, _| KNOWN.contains(&name.as_str()));
+    }
     params["approved"] = json!(true);
     params["approvalDecision"] = json!(row.decision);
     params["runId"] = json!(row.id);
     params["systemRunPlan"] = row.request["systemRunPlan"].clone();
 }
 
-/// `None` when it is no map of texts, which equals no hash there is.
+/// `None` when it is no map of texts.
 fn env_of(params: &Value) -> Option<BTreeMap<String, String>> {
-    match &params["env"] {
-        Value::Null => Some(BTreeMap::new()),
-        env => BTreeMap::deserialize(env).ok(),
+    let env = &params["env"];
+    if env.is_null() {
+        return Some(BTreeMap::new());
     }
+    BTreeMap::deserialize(env).ok()
 }
 
 fn refused(code: &str, message: &str) -> WireError {
@@ -222,6 +243,37 @@ mod tests {
                 "APPROVAL_REQUEST_MISMATCH"
             );
         }
+    }
+
+    #[test]
+    fn an_environment_that_was_not_asked_for_is_another_request() {
+        let mut allowed = row(Some("allow-once"));
+        allowed.request["systemRunBinding"]["envHash"] = Value::Null;
+        for (env, expected) in [
+            (Value::Null, "ok"),
+            (json!({}), "ok"),
+            (json!({"A": "1"}), "APPROVAL_REQUEST_MISMATCH"),
+            (json!("A=1"), "APPROVAL_REQUEST_MISMATCH"),
+            (json!(["A=1"]), "APPROVAL_REQUEST_MISMATCH"),
+            (json!({"A": 1}), "APPROVAL_REQUEST_MISMATCH"),
+        ] {
+            let mut params = run();
+            params["env"] = env.clone();
+            assert_eq!(code(check_claim(Some(&allowed), "n1", &params, 1)), expected, "{env}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_looked_at_does_not_go_out() {
+        let mut params = run();
+        params["brandNew"] = json!(1);
+        bear_out(&mut params, &row(Some("allow-always")));
+        let mut expected = run();
+        expected["approved"] = json!(true);
+        expected["approvalDecision"] = json!("allow-always");
+        expected["runId"] = json!("a");
+        expected["systemRunPlan"] = row(None).request["systemRunPlan"].clone();
+        assert_eq!(params, expected);
     }
 
     #[test]

@@ -97,9 +97,13 @@ impl ConfigService {
         let inserted = approval::Entity::insert(approval::ActiveModel::from(row.clone()))
             .exec_without_returning(&*tx)
             .await;
-        inserted.map_err(|error| match Error::from(error) {
-            Error::Conflict(_) => taken(),
-            other => other,
+        inserted.map_err(|error| {
+            let error = Error::from(error);
+            if matches!(error, Error::Conflict(_)) {
+                taken()
+            } else {
+                error
+            }
         })?;
         tx.commit().await?;
         Ok(row)

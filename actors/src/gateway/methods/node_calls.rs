@@ -116,7 +116,7 @@ async fn invoke(call: Call, params: InvokeParams) -> Result<Value, WireError> {
             Err(error) => Err(error.into()),
         })
     };
-    call.state.idempotency.once(key, work).await
+    call.state.idempotency.once(key, Box::pin(work)).await
 }
 
 /// Takes the word of a caller that a person allowed the run only if one did. Gives the approval, if there is a claim.
