@@ -82,7 +82,9 @@ async fn owned(app: &TestApp) -> Value {
         .call("voicewake.set", json!({"triggers": [MARK]}))
         .await
         .expect("sets");
-    json!({"tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default"})
+    let job = json!({"name": MARK, "schedule": {"kind": "every", "everyMs": 86_400_000}, "message": MARK});
+    let job = operator.call("cron.add", job).await.expect("adds");
+    json!({"cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default"})
 }
 
 fn is_public(method: &Method, path: &str) -> bool {
@@ -162,7 +164,7 @@ async fn another_user_of_the_tenant_sees_nothing_of_the_owners() {
 }
 
 /// Rows of the owner's that a foreign call must leave alone.
-async fn marks(app: &TestApp) -> (i64, i64, i64, i64) {
+async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64) {
     let rows = app.rows().await;
     (
         rows.count(&format!("api_token WHERE name = '{MARK}' AND revoked_at IS NULL"))
@@ -172,12 +174,18 @@ async fn marks(app: &TestApp) -> (i64, i64, i64, i64) {
         rows.count("provider WHERE enabled").await,
         rows.count("approval WHERE id = 'owners-approval' AND resolved_at IS NULL")
             .await,
+        rows.count(&format!(
+            "cron_job WHERE CAST(definition AS text) LIKE '%{MARK}%' AND enabled AND epoch = 1"
+        ))
+        .await,
+        rows.count("cron_run").await,
     )
 }
 
 /// Parameters that fit many methods: the owner's ids under every usual name.
-fn foreign(session: &str) -> Value {
+fn foreign(session: &str, job: &Value) -> Value {
     json!({
+        "jobId": job, "patch": {"enabled": false, "name": "taken over"}, "mode": "force", "includeDisabled": true,
         "sessionKey": session, "key": session, "keys": [session], "runId": "owners-run",
         "id": "owners-approval", "ids": ["owners-approval"], "decision": "allow-once", "setupId": "owners-setup",
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
@@ -190,7 +198,7 @@ async fn no_method_gives_one_user_anothers_data() {
     let mut app = TestApp::start().await;
     app.add_user("demo", MEMBER, "member");
     app.add_other_tenant();
-    owned(&app).await;
+    let ids = owned(&app).await;
     let session: Vec<String> = app.rows().await.column("SELECT session_id FROM session").await;
     for (tenant, email) in [("demo", MEMBER), ("other", STRANGER)] {
         let mut caller = app
@@ -202,7 +210,7 @@ async fn no_method_gives_one_user_anothers_data() {
             // Ten calls in a row of the other role's methods would end the connection.
             caller.call("health", json!({})).await.expect("answers");
             for key in ["main", "agent:main:main", &session[0]] {
-                let answer = match caller.call(&method, foreign(key)).await {
+                let answer = match caller.call(&method, foreign(key, &ids["cron"])).await {
                     Ok(payload) => payload,
                     Err(error) => error,
                 };
@@ -215,7 +223,7 @@ async fn no_method_gives_one_user_anothers_data() {
         }
     }
     let left = marks(&app).await;
-    assert_eq!((left.0, left.3), (1, 1));
+    assert_eq!((left.0, left.3, left.4, left.5), (1, 1, 1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,11 +235,11 @@ async fn no_method_works_without_scopes() {
         if method == "health" {
             continue;
         }
-        let mut answer = caller.call(&method, foreign("main")).await;
+        let mut answer = caller.call(&method, foreign("main", &json!("owners-job"))).await;
         if answer.as_ref().is_err_and(|error| error["closed"] == true) {
             // Ten calls in a row of the other role's methods ended the connection before this one.
             caller = app.operator_as("demo", OWNER, &[]).await.expect("connects");
-            answer = caller.call(&method, foreign("main")).await;
+            answer = caller.call(&method, foreign("main", &json!("owners-job"))).await;
         }
         let error = answer
             .err()

@@ -33,6 +33,8 @@ struct Inner {
     lanes: Lanes,
     leases: Leases,
     delivery: Delivery,
+    /// A scheduled job was added or changed here.
+    cron_changed: tokio::sync::Notify,
     tenants: DashMap<TenantId, Entry>,
     /// Cancelled when running turns must stop because the process does.
     shutdown: CancellationToken,
@@ -120,6 +122,7 @@ impl Directory {
             lanes,
             leases,
             delivery,
+            cron_changed: tokio::sync::Notify::new(),
             tenants: DashMap::new(),
             shutdown: CancellationToken::new(),
             draining: AtomicBool::new(false),
@@ -131,6 +134,10 @@ impl Directory {
     }
     pub fn delivery(&self) -> &Delivery {
         &self.0.delivery
+    }
+    /// Wakes the scheduler before its time: a job was added, changed or has ended. A hint.
+    pub fn cron_changed(&self) -> &tokio::sync::Notify {
+        &self.0.cron_changed
     }
     pub fn leases(&self) -> &Leases {
         &self.0.leases

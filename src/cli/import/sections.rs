@@ -112,17 +112,16 @@ const PARTS: &[Part] = &[
     },
     Part {
         path: "cron",
-        taken: &[
-            "enabled",
-            "maxConcurrentRuns",
-            "sessionRetention",
-            "jobs",
-            "retry",
+        taken: &["enabled", "maxConcurrentRuns", "sessionRetention", "retry"],
+        local: &[
+            "store",
+            "webhook",
+            "webhookToken",
+            "runLog",
             "failureAlert",
             "failureDestination",
         ],
-        local: &["store", "webhook", "webhookToken", "runLog"],
-        note: "stored, runs once scheduling is available",
+        note: "",
     },
     Part {
         path: "skills",
@@ -194,7 +193,10 @@ fn part(path: &str) -> Option<&'static Part> {
     PARTS.iter().find(|part| part.path == path)
 }
 
-pub(super) fn read(name: &str, section: Value, plan: &mut Plan) {
+pub(super) fn read(name: &str, mut section: Value, plan: &mut Plan) {
+    if name == "cron" {
+        plan.cron_jobs = jobs(&mut section, plan);
+    }
     let kept = match name {
         "agents" => Value::Object(agents(&section, plan)),
         "bindings" => bindings(section, plan),
@@ -250,6 +252,18 @@ fn bindings(section: Value, plan: &mut Plan) -> Value {
     }
 }
 
+/// Takes the jobs out of the section: they are rows of their own.
+fn jobs(section: &mut Value, plan: &mut Plan) -> Vec<Value> {
+    match section.as_object_mut().and_then(|section| section.remove("jobs")) {
+        None => Vec::new(),
+        Some(Value::Array(jobs)) => jobs,
+        Some(_) => {
+            plan.report.add(Outcome::NotTaken, "cron.jobs", "it is not a list");
+            Vec::new()
+        }
+    }
+}
+
 fn filtered(part: &Part, path: &str, section: &Value, plan: &mut Plan) -> Map<String, Value> {
     let mut kept = Map::new();
     for (key, value) in object(section) {
@@ -278,6 +292,8 @@ fn why_local(key: &str) -> &'static str {
         "workspace" | "agentDir" | "repoRoot" | "skipBootstrap" => "each agent has a workspace in this service",
         "sandbox" | "cliBackends" | "runtime" | "embeddedPi" => "commands run on paired devices only",
         "store" | "maintenance" | "runLog" => "this service keeps the data",
+        "webhook" | "webhookToken" => "results of jobs are not posted to addresses yet",
+        "failureAlert" | "failureDestination" => "each job has its own",
         "fs" => "the file tools work on the workspace only",
         _ => "",
     }

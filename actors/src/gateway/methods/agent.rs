@@ -68,6 +68,7 @@ async fn agent(call: Call, params: AgentParams) -> Result<Value, WireError> {
         queue_mode: None,
         requester: Some(chat::requester(&call)),
         deliver: params.deliver,
+        ..ClientMessage::default()
     };
     let directory = &call.state.directory;
     let accepted = intake::accept_client(directory, call.scope(), &key, &params.idempotency_key, message).await?;

@@ -60,6 +60,7 @@ async fn send(call: Call, params: SendParams) -> Result<Value, WireError> {
         queue_mode: params.queue_mode,
         requester: Some(requester(&call)),
         deliver: params.deliver,
+        ..ClientMessage::default()
     };
     let directory = &call.state.directory;
     let accepted = intake::accept_client(

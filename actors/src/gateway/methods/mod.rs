@@ -4,6 +4,7 @@ mod agent;
 mod agents;
 mod chat;
 mod config;
+mod cron;
 mod device_pair;
 mod exec_approval;
 mod exec_approvals;
@@ -17,6 +18,7 @@ mod sessions;
 pub mod setup_code;
 mod small;
 mod voicewake;
+mod wake;
 
 use claw_entities::SessionKey;
 
@@ -31,6 +33,7 @@ pub fn all() -> Methods {
     agents::register(&mut methods);
     chat::register(&mut methods);
     config::register(&mut methods);
+    cron::register(&mut methods);
     device_pair::register(&mut methods);
     exec_approval::register(&mut methods);
     exec_approvals::register(&mut methods);
@@ -44,6 +47,7 @@ pub fn all() -> Methods {
     setup_code::register(&mut methods);
     small::register(&mut methods);
     voicewake::register(&mut methods);
+    wake::register(&mut methods);
     methods
 }
 
