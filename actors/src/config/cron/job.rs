@@ -223,10 +223,7 @@ impl Job {
 
     /// The job as events show it. `delivery` is `delivered`, `not-delivered`, `unknown` or `not-requested`.
     pub fn event(&self, delivery: Option<&str>) -> Value {
-        let mut shown = match json!(self.definition) {
-            Value::Object(shown) => shown,
-            _ => Map::new(),
-        };
+        let mut shown = fields(json!(self.definition));
         shown.insert("id".to_owned(), json!(self.id));
         shown.insert("enabled".to_owned(), json!(self.enabled));
         shown.insert("createdAtMs".to_owned(), json!(self.created_at));
@@ -241,10 +238,7 @@ impl Job {
 
     /// The job as `cron.get` and its kin answer.
     pub fn wire(&self, delivery: Option<&str>) -> Map<String, Value> {
-        let mut shown = match self.event(delivery) {
-            Value::Object(shown) => shown,
-            _ => Map::new(),
-        };
+        let mut shown = fields(self.event(delivery));
         shown.insert("configRevision".to_owned(), json!(self.revision()));
         if let Some(next) = self.next_run_at {
             shown.insert("nextRunAtMs".to_owned(), json!(next));
@@ -298,10 +292,7 @@ impl Job {
 
     fn wire_state(&self, delivery: Option<&str>) -> Value {
         let state = &self.state;
-        let mut shown = match json!(state) {
-            Value::Object(shown) => shown,
-            _ => Map::new(),
-        };
+        let mut shown = fields(json!(state));
         for internal in ["lastDelivery", "lastScheduledAt", "lastErrorReason"] {
             shown.remove(internal);
         }
@@ -333,6 +324,14 @@ impl Job {
                 json!({"label": format!("announce -> {channel}:{to}"), "detail": "explicit"})
             }
         }
+    }
+}
+
+fn fields(value: Value) -> Map<String, Value> {
+    if let Value::Object(fields) = value {
+        fields
+    } else {
+        Map::new()
     }
 }
 

@@ -73,6 +73,7 @@ fn cron(section: &Value) -> CronSettings {
     let usual = CronSettings::default();
     let count = |pointer| number(at(section, pointer)).and_then(|count| usize::try_from(count).ok());
     let backoff = at(section, "/retry/backoffMs").as_array();
+    let retention = at(section, "/sessionRetention");
     CronSettings {
         enabled: at(section, "/enabled").as_bool().unwrap_or(usual.enabled),
         max_concurrent_runs: count("/maxConcurrentRuns")
@@ -83,9 +84,10 @@ fn cron(section: &Value) -> CronSettings {
             .map(|list| list.iter().filter_map(millis).collect::<Vec<_>>())
             .filter(|list| !list.is_empty())
             .unwrap_or(usual.retry_backoff),
-        session_retention: match at(section, "/sessionRetention") {
-            Value::Bool(false) => None,
-            given => text(given).and_then(|text| span(&text)).or(usual.session_retention),
+        session_retention: if *retention == Value::Bool(false) {
+            None
+        } else {
+            text(retention).and_then(|text| span(&text)).or(usual.session_retention)
         },
     }
 }
@@ -444,5 +446,33 @@ mod tests {
         assert_eq!(settings.session.dm_scope, DmScope::PerPeer);
         assert_eq!(settings.session.identity_links["u1"], "ada");
         assert_eq!(settings.tools_allow, Some(vec!["read".to_owned()]));
+    }
+
+    #[test]
+    fn scheduled_jobs_have_their_own_settings() {
+        let read = |section: Value| UserSettings::parse(&json!({"cron": section})).cron;
+        let usual = read(Value::Null);
+        assert_eq!(
+            (usual.enabled, usual.max_concurrent_runs, usual.retry_attempts),
+            (true, 1, 3)
+        );
+        assert_eq!(usual.session_retention, Some(Duration::from_secs(86_400)));
+        let chosen = read(
+            json!({"enabled": false, "maxConcurrentRuns": 4, "sessionRetention": "90m",
+            "retry": {"maxAttempts": 1, "backoffMs": [7]}}),
+        );
+        assert_eq!(
+            (chosen.enabled, chosen.max_concurrent_runs, chosen.retry_attempts),
+            (false, 4, 1)
+        );
+        assert_eq!(chosen.session_retention, Some(Duration::from_secs(5400)));
+        assert_eq!(chosen.retry_backoff, [Duration::from_millis(7)]);
+        assert_eq!(read(json!({"sessionRetention": false})).session_retention, None);
+        let odd = read(json!({"maxConcurrentRuns": 0, "sessionRetention": "soon", "retry": {"backoffMs": []}}));
+        assert_eq!(
+            (odd.max_concurrent_runs, odd.session_retention),
+            (1, usual.session_retention)
+        );
+        assert_eq!(odd.retry_backoff, usual.retry_backoff);
     }
 }

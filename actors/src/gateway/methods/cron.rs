@@ -56,11 +56,13 @@ fn unknown(id: &str) -> WireError {
 
 /// A refusal in the method's words.
 fn refused(method: &str, id: &str, error: Error) -> WireError {
-    match error {
-        Error::Invalid(why) => WireError::invalid(format!("invalid {method} params: {why}")),
-        Error::NotFound { .. } => unknown(id),
-        other => other.into(),
+    if let Error::Invalid(why) = error {
+        return WireError::invalid(format!("invalid {method} params: {why}"));
     }
+    if matches!(error, Error::NotFound { .. }) {
+        return unknown(id);
+    }
+    error.into()
 }
 
 fn limits(call: &Call) -> CronLimits {

@@ -332,7 +332,7 @@ async fn who_may_not_run_anything_is_put_off() {
         .await
         .expect("stores");
     round(&runtime.directory, due).await.expect("looks");
-    config.put_document(&scope, json!({}), None).await.expect("stores");
+    config.update_document(&scope, |_| Ok(json!({}))).await.expect("stores");
     config
         .suspend_tenant(scope.tenant_scope(), true)
         .await
@@ -516,10 +516,10 @@ fn after(job: Job, manual: bool, ended: Ended, now: i64) -> After {
 }
 
 fn kept(after: After) -> Job {
-    match after {
-        After::Keep(job) => job,
-        other => panic!("not kept: {other:?}"),
-    }
+    let After::Keep(job) = after else {
+        panic!("not kept: {after:?}");
+    };
+    job
 }
 
 #[test]
