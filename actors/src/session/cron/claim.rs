@@ -75,8 +75,21 @@ pub async fn run_now(directory: &Directory, scope: &Scope, id: &str, asked: Aske
     }
 }
 
-/// Claims a job that is due, if it may run.
+/// Claims a job that is due, if it may run. One that cannot be run at all is put off, so that it does not hold up the
+/// others.
 pub(super) async fn due(directory: &Directory, scope: &Scope, row: cron_job::Model, now: i64) -> Result<()> {
+    let (id, epoch) = (row.id.clone(), row.epoch);
+    match claim(directory, scope, row, now).await {
+        Err(error @ (Error::Storage(_) | Error::Busy { .. } | Error::Fenced)) => Err(error),
+        Err(error) => {
+            tracing::error!(tenant.id = %scope.tenant(), cron.job = %id, error = ?error, "a job cannot be run");
+            put_off(directory, scope, &id, epoch, now + SUSPENDED_MS).await
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+async fn claim(directory: &Directory, scope: &Scope, row: cron_job::Model, now: i64) -> Result<()> {
     let config = &directory.services().config;
     let tenant = scope.tenant_scope();
     if config.user(tenant, scope.user()).await?.disabled || config.tenant(tenant).await?.suspended {
@@ -86,13 +99,8 @@ pub(super) async fn due(directory: &Directory, scope: &Scope, row: cron_job::Mod
         return put_off(directory, scope, &row.id, row.epoch, now + OFF_MS).await;
     }
     let scheduled_at = row.next_run_at;
-    match Job::try_from(row.clone()) {
-        Ok(job) => fire(directory, scope, job, scheduled_at, now).await.map(|_| ()),
-        Err(error) => {
-            tracing::error!(tenant.id = %scope.tenant(), cron.job = %row.id, error = %error, "a job cannot be read");
-            put_off(directory, scope, &row.id, row.epoch, now + SUSPENDED_MS).await
-        }
-    }
+    let job = Job::try_from(row).map_err(Error::internal)?;
+    fire(directory, scope, job, scheduled_at, now).await.map(|_| ())
 }
 
 /// Moves a job's next time, unless it was changed since it was read.

@@ -632,3 +632,38 @@ fn an_answer_that_cannot_go_where_it_should_is_a_failure_unless_that_was_allowed
     let record = check(last);
     assert_eq!((record.ended.status, record.delivery), ("ok", "not-delivered"));
 }
+
+#[actix::test]
+async fn a_job_that_cannot_be_read_holds_up_nobody() {
+    let runtime = runtime().await;
+    let scope = runtime.owner("acme").await;
+    let broken = add(
+        &runtime,
+        &scope,
+        json!({"name": "broken", "everyMs": 60_000, "message": "m"}),
+    )
+    .await;
+    let sound = add(
+        &runtime,
+        &scope,
+        json!({"name": "sound", "everyMs": 60_000, "message": "m"}),
+    )
+    .await;
+    let tx = runtime.services.db.write(&scope).await.expect("writes");
+    cron_job::Entity::update_owned(&scope)
+        .col_expr(cron_job::Column::Definition, Expr::value(json!({"name": 7})))
+        .filter(cron_job::Column::Id.eq(broken.id.as_str()))
+        .exec(&*tx)
+        .await
+        .expect("updates");
+    tx.commit().await.expect("commits");
+    let due = now_ms() + 60_000;
+    round(&runtime.directory, due).await.expect("looks");
+    assert_eq!(
+        round(&runtime.directory, due).await.expect("looks"),
+        1000,
+        "nothing is due any more"
+    );
+    let found = ended(&runtime, &scope, 1).await;
+    assert_eq!((found.len(), &found[0].job_id), (1, &sound.id));
+}
