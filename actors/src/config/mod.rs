@@ -10,7 +10,9 @@ pub mod document;
 pub mod identity;
 pub mod master;
 pub mod providers;
+pub mod schema;
 pub mod secrets;
+pub mod whole;
 pub mod workspace;
 
 mod cache;

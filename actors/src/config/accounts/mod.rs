@@ -1,7 +1,7 @@
 //! Channel accounts: one bot of one platform, its settings, who may talk to it, and who is who.
 
 mod connection;
-mod crud;
+pub(in crate::config) mod crud;
 mod links;
 mod pairing;
 mod policy;

@@ -2,7 +2,7 @@
 
 mod parse;
 mod secrets;
-mod store;
+pub(in crate::config) mod store;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use secrets::{REDACTED, is_secret_key, redact};
-pub use store::{MAX_BYTES, hash, merge_patch};
+pub use store::{MAX_BYTES, hash};
 
 /// The stored document.
 #[derive(Clone, Debug)]
