@@ -6,6 +6,7 @@
 mod support;
 
 mod chaos;
+mod configuration;
 mod database_away;
 mod disk_full;
 mod gateway_flow;

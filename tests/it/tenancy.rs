@@ -70,6 +70,12 @@ async fn owned(app: &TestApp) -> Value {
         .await
         .expect("accepted");
     while operator.chat("owners-run").await["state"] != "final" {}
+    operator
+        .call("agents.create", json!({"name": "vault", "emoji": MARK}))
+        .await
+        .expect("creates");
+    let file = json!({"agentId": "vault", "name": "SOUL.md", "content": MARK});
+    operator.call("agents.files.set", file).await.expect("writes");
     json!({"tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default"})
 }
 
@@ -150,7 +156,7 @@ async fn another_user_of_the_tenant_sees_nothing_of_the_owners() {
 }
 
 /// Rows of the owner's that a foreign call must leave alone.
-async fn marks(app: &TestApp) -> (i64, i64, i64) {
+async fn marks(app: &TestApp) -> (i64, i64, i64, i64) {
     let rows = app.rows().await;
     (
         rows.count(&format!("api_token WHERE name = '{MARK}' AND revoked_at IS NULL"))
@@ -158,6 +164,7 @@ async fn marks(app: &TestApp) -> (i64, i64, i64) {
         rows.count(&format!("transcript_entry WHERE body LIKE '%{MARK}%'"))
             .await,
         rows.count("provider WHERE enabled").await,
+        rows.count(&format!("workspace_file WHERE content = '{MARK}'")).await,
     )
 }
 
@@ -166,7 +173,8 @@ fn foreign(session: &str) -> Value {
     json!({
         "sessionKey": session, "key": session, "keys": [session], "runId": "owners-run",
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
-        "limit": 50, "timeoutMs": 200,
+        "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",
+        "channel": "telegram", "accountId": "default", "raw": "{}", "baseHash": "0",
     })
 }
 
@@ -197,7 +205,8 @@ async fn no_method_gives_one_user_anothers_data() {
             }
         }
     }
-    assert_eq!(marks(&app).await.0, 1);
+    let (tokens, _, providers, files) = marks(&app).await;
+    assert_eq!((tokens, providers, files), (1, 1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,23 @@ impl ConfigService {
         self.changed(tx).await
     }
 
+    /// Takes an account's secrets away and switches it off. Gives whether there were any.
+    pub async fn log_out_account(&self, tenant: &TenantScope, draft: AccountDraft) -> Result<bool> {
+        let data_key = self.data_key(tenant).await?;
+        let draft = AccountDraft {
+            enabled: false,
+            secrets: Vec::new(),
+            ..draft
+        };
+        let tx = self.change(tenant).await?;
+        let prefix = secrets_prefix(&draft.channel, &draft.account_id);
+        let had = !secrets::under(&*tx, tenant, &prefix).await?.is_empty();
+        secrets::remove_under(&*tx, tenant, &prefix).await?;
+        put(&*tx, tenant, &data_key, self.actor(), &draft, &[]).await?;
+        self.changed(tx).await?;
+        Ok(had)
+    }
+
     /// Removes the account, its secrets, its guests and its links. Disconnecting is the caller's business, before.
     pub async fn delete_account(&self, tenant: &TenantScope, channel: &str, account_id: &str) -> Result<()> {
         let tx = self.change(tenant).await?;

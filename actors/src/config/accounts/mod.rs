@@ -17,6 +17,7 @@ use crate::ports::channel::Account;
 
 pub use connection::AccountName;
 pub use links::{ChannelLink, looks_like_link_code};
+pub use pairing::{PAIRING_LIVES_MS, PAIRING_OPEN_AT_ONCE};
 
 /// Where a channel account's secret is kept among the tenant's secrets.
 pub fn account_secret_name(channel: &str, account_id: &str, secret: &str) -> String {

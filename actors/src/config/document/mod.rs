@@ -1,5 +1,6 @@
 //! A user's OpenClaw configuration document and the typed view the runtime works from.
 
+mod agents;
 mod parse;
 mod secrets;
 pub(in crate::config) mod store;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use agents::AgentChange;
 pub use secrets::{REDACTED, is_secret_key, redact};
 pub use store::{MAX_BYTES, hash};
 

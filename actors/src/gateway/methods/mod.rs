@@ -2,6 +2,9 @@
 
 mod agent;
 mod agents;
+mod agents_files;
+mod audit;
+mod channels;
 mod chat;
 mod config;
 mod device_pair;
@@ -13,6 +16,7 @@ mod node_calls;
 mod node_pair;
 mod sessions;
 mod small;
+mod speech;
 pub(super) mod voicewake;
 
 use claw_entities::SessionKey;
@@ -26,6 +30,9 @@ pub fn all() -> Methods {
     let mut methods = Methods::default();
     agent::register(&mut methods);
     agents::register(&mut methods);
+    agents_files::register(&mut methods);
+    audit::register(&mut methods);
+    channels::register(&mut methods);
     chat::register(&mut methods);
     config::register(&mut methods);
     device_pair::register(&mut methods);
@@ -37,6 +44,7 @@ pub fn all() -> Methods {
     node_pair::register(&mut methods);
     sessions::register(&mut methods);
     small::register(&mut methods);
+    speech::register(&mut methods);
     voicewake::register(&mut methods);
     methods
 }
