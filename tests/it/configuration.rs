@@ -81,8 +81,8 @@ async fn what_a_client_reads_it_can_write_back_without_losing_a_secret() {
     let send = json!({"sessionKey": "main", "message": "#one", "idempotencyKey": "run-1"});
     editor.call("chat.send", send).await.expect("accepted");
     while editor.chat("run-1").await["state"] != "final" {}
-    assert_eq!(status(app.webhooks().telegram(1, 700, "let me in")).await, 200);
-    app.platform.message("700", "code").await;
+    assert_eq!(status(app.webhooks().telegram(1, 700, "#hello")).await, 200);
+    app.platform.message("700", "#hello").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
