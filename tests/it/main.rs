@@ -7,6 +7,7 @@ mod support;
 
 mod approvals;
 mod chaos;
+mod configuration;
 mod database_away;
 mod disk_full;
 mod gateway_flow;

@@ -82,6 +82,12 @@ async fn owned(app: &TestApp) -> Value {
         .call("voicewake.set", json!({"triggers": [MARK]}))
         .await
         .expect("sets");
+    operator
+        .call("agents.create", json!({"name": "vault", "emoji": MARK}))
+        .await
+        .expect("creates");
+    let file = json!({"agentId": "vault", "name": "SOUL.md", "content": MARK});
+    operator.call("agents.files.set", file).await.expect("writes");
     json!({"tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default"})
 }
 
@@ -162,7 +168,7 @@ async fn another_user_of_the_tenant_sees_nothing_of_the_owners() {
 }
 
 /// Rows of the owner's that a foreign call must leave alone.
-async fn marks(app: &TestApp) -> (i64, i64, i64, i64) {
+async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64) {
     let rows = app.rows().await;
     (
         rows.count(&format!("api_token WHERE name = '{MARK}' AND revoked_at IS NULL"))
@@ -172,6 +178,7 @@ async fn marks(app: &TestApp) -> (i64, i64, i64, i64) {
         rows.count("provider WHERE enabled").await,
         rows.count("approval WHERE id = 'owners-approval' AND resolved_at IS NULL")
             .await,
+        rows.count(&format!("workspace_file WHERE content = '{MARK}'")).await,
     )
 }
 
@@ -181,7 +188,8 @@ fn foreign(session: &str) -> Value {
         "sessionKey": session, "key": session, "keys": [session], "runId": "owners-run",
         "id": "owners-approval", "ids": ["owners-approval"], "decision": "allow-once", "setupId": "owners-setup",
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
-        "limit": 50, "timeoutMs": 200,
+        "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",
+        "channel": "telegram", "accountId": "default", "raw": "{}", "baseHash": "0",
     })
 }
 
@@ -214,8 +222,8 @@ async fn no_method_gives_one_user_anothers_data() {
             }
         }
     }
-    let left = marks(&app).await;
-    assert_eq!((left.0, left.3), (1, 1));
+    let (tokens, _, providers, approvals, files) = marks(&app).await;
+    assert_eq!((tokens, providers, approvals, files), (1, 1, 1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

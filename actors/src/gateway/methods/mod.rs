@@ -2,6 +2,9 @@
 
 mod agent;
 mod agents;
+mod agents_files;
+mod audit;
+mod channels;
 mod chat;
 mod config;
 mod device_pair;
@@ -16,6 +19,7 @@ mod node_pending;
 mod sessions;
 pub mod setup_code;
 mod small;
+mod speech;
 mod voicewake;
 
 use claw_entities::SessionKey;
@@ -29,6 +33,9 @@ pub fn all() -> Methods {
     let mut methods = Methods::default();
     agent::register(&mut methods);
     agents::register(&mut methods);
+    agents_files::register(&mut methods);
+    audit::register(&mut methods);
+    channels::register(&mut methods);
     chat::register(&mut methods);
     config::register(&mut methods);
     device_pair::register(&mut methods);
@@ -43,6 +50,7 @@ pub fn all() -> Methods {
     sessions::register(&mut methods);
     setup_code::register(&mut methods);
     small::register(&mut methods);
+    speech::register(&mut methods);
     voicewake::register(&mut methods);
     methods
 }

@@ -1,14 +1,17 @@
-//! `models.list`.
+//! `models.list` and `models.authStatus`.
 
 use serde_json::{Value, json};
 
 use super::Nothing;
+use crate::clock::now_ms;
+use crate::config::providers::ProviderView;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::READ;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("models.list", Access::Scope(READ), list);
+    methods.add("models.authStatus", Access::Scope(READ), auth_status);
 }
 
 async fn list(call: Call, _: Nothing) -> Result<Value, WireError> {
@@ -34,4 +37,23 @@ async fn list(call: Call, _: Nothing) -> Result<Value, WireError> {
         })
         .collect();
     Ok(json!({"models": models}))
+}
+
+/// The tenant's providers, and whether a key is stored for each.
+async fn auth_status(call: Call, _: Nothing) -> Result<Value, WireError> {
+    let tenant = call.scope().tenant_scope();
+    let providers = call.state.services.config.list_providers(tenant).await?;
+    let shown: Vec<Value> = providers.iter().filter(|view| view.enabled).map(auth_of).collect();
+    Ok(json!({"ts": now_ms(), "providers": shown, "providerCapabilities": []}))
+}
+
+fn auth_of(view: &ProviderView) -> Value {
+    let mut row = json!({
+        "provider": view.id, "authProvider": view.id, "displayName": view.id, "profiles": [],
+        "status": if view.key_set { "static" } else { "missing" },
+    });
+    if view.key_set {
+        row["apiKey"] = json!({"source": "config"});
+    }
+    row
 }
