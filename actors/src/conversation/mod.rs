@@ -5,9 +5,11 @@ pub mod transcript;
 
 pub mod branch;
 pub mod history;
+mod listing;
 mod recent;
 
 pub mod display;
+pub mod view;
 pub mod repair;
 pub mod tokens;
 pub mod tool_result;
