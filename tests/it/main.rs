@@ -14,6 +14,7 @@ mod isolation;
 mod peers;
 mod provider_failures;
 mod session_order;
+mod sessions_flow;
 mod signature_vectors;
 mod tenancy;
 mod tidy;

@@ -99,7 +99,11 @@ fn message(body: &MessageBody, most: usize) -> Option<Value> {
             "timestamp": timestamp,
         })),
         Message::Assistant(message) => {
-            let content: Vec<Value> = message.content.iter().filter_map(|part| assistant_part(part, most)).collect();
+            let content: Vec<Value> = message
+                .content
+                .iter()
+                .filter_map(|part| assistant_part(part, most))
+                .collect();
             if content.is_empty() && message.error_message.is_none() {
                 return None; // a silent reply
             }

@@ -106,7 +106,10 @@ impl ConversationService {
             return Ok(HistoryPage::default());
         };
         let below = match &query.around {
-            None => Some(head.next_seq.saturating_sub(i64::try_from(query.offset).unwrap_or(i64::MAX))),
+            None => Some(
+                head.next_seq
+                    .saturating_sub(i64::try_from(query.offset).unwrap_or(i64::MAX)),
+            ),
             Some(id) => seq_of(&*tx, scope, &head.session_id, id)
                 .await?
                 .map(|seq| head.next_seq.min(seq + 1 + i64::try_from(query.limit / 2).unwrap_or(0))),
@@ -205,12 +208,7 @@ impl ConversationService {
 }
 
 /// An earlier transcript of the session: the runs say which were its.
-async fn earlier(
-    tx: &impl ConnectionTrait,
-    scope: &Scope,
-    key: &SessionKey,
-    session_id: &str,
-) -> Result<SessionHead> {
+async fn earlier(tx: &impl ConnectionTrait, scope: &Scope, key: &SessionKey, session_id: &str) -> Result<SessionHead> {
     let current = transcript::head(tx, scope, key).await?;
     if let Some(head) = current.as_ref().filter(|head| head.session_id == session_id) {
         return Ok(head.clone());

@@ -46,6 +46,7 @@ pub struct SessionFilter {
     pub agent_id: Option<String>,
     pub label: Option<String>,
     pub session_id: Option<String>,
+    pub keys: Option<Vec<String>>,
     /// Part of the key or the label, in any case.
     pub search: Option<String>,
     /// Epoch milliseconds.
@@ -79,6 +80,9 @@ impl SessionFilter {
         }
         if let Some(id) = &self.session_id {
             all = all.add(session::Column::SessionId.eq(id.as_str()));
+        }
+        if let Some(keys) = &self.keys {
+            all = all.add(session::Column::Key.is_in(keys.iter().map(String::as_str)));
         }
         if let Some(since) = self.active_since {
             all = all.add(session::Column::UpdatedAt.gte(since));

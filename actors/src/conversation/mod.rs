@@ -9,10 +9,10 @@ mod listing;
 mod recent;
 
 pub mod display;
-pub mod view;
 pub mod repair;
 pub mod tokens;
 pub mod tool_result;
+pub mod view;
 
 #[cfg(test)]
 mod tests;

@@ -697,11 +697,8 @@ impl SessionActor {
                 this.known.remove(id);
             }
             // What still waits ahead (`/new` with a text) stays looked after.
-            this.known.extend(
-                this.ahead
-                    .iter()
-                    .flat_map(|ahead| ahead.inbox_ids().iter().cloned()),
-            );
+            this.known
+                .extend(this.ahead.iter().flat_map(|ahead| ahead.inbox_ids().iter().cloned()));
             match ended {
                 Ok(Outcome::Ended(ended)) => this.tell_ended(&running, ended),
                 Ok(Outcome::Left { again }) => {

@@ -151,7 +151,11 @@ pub(crate) async fn finish_command(
 }
 
 /// The stored facts of the session with the live ones on top.
-pub(crate) async fn full_snapshot(directory: &Directory, authority: &Authority, live: SessionSnapshot) -> Result<SessionSnapshot> {
+pub(crate) async fn full_snapshot(
+    directory: &Directory,
+    authority: &Authority,
+    live: SessionSnapshot,
+) -> Result<SessionSnapshot> {
     let services = directory.services();
     let head = services.conversation.head(&authority.scope, &authority.key).await?;
     let stored = head.as_ref().map(run::snapshot).unwrap_or_default();

@@ -235,7 +235,12 @@ pub(crate) async fn inject(
                 transcript::append(&mut batch, scope, &mut head, vec![(*entry).clone()])?;
                 transcript::save_head(&mut batch, scope, &mut head, HeadChanges::default());
                 turn::open_run(&mut batch, &authority, &run_id, &head.session_id, now);
-                turn::close_run(&mut batch, scope, &run_id, &Ending::without_model("ok", "stop", Vec::new()));
+                turn::close_run(
+                    &mut batch,
+                    scope,
+                    &run_id,
+                    &Ending::without_model("ok", "stop", Vec::new()),
+                );
                 turn::finish_inbox(&mut batch, scope, ids, "done", &run_id, None);
                 batch.run(tx).await?;
                 Ok(Some(head))
@@ -289,9 +294,7 @@ pub(crate) async fn erase(
                 if transcript {
                     forget_words(&mut batch, &authority, head.as_ref());
                 }
-                batch.add(
-                    &session::Entity::delete_owned(scope).filter(session::Column::Key.eq(authority.key.clone())),
-                );
+                batch.add(&session::Entity::delete_owned(scope).filter(session::Column::Key.eq(authority.key.clone())));
                 batch.run(tx).await?;
                 Ok(Erased {
                     found: head.is_some(),
@@ -333,7 +336,13 @@ async fn drop_open(
         }
         ids.push(row.id);
     }
-    turn::finish_inbox(batch, scope, ids, "skipped", "", Some(DELETED));
+    turn::finish_inbox(batch, scope, ids.clone(), "skipped", "", Some(DELETED));
+    // What somebody else settles right now, or just has, loses its words too.
+    ids.extend(known.iter().cloned());
+    let unsaid = inbox::Entity::update_owned(scope)
+        .col_expr(inbox::Column::Payload, Expr::value("{}"))
+        .filter(inbox::Column::Id.is_in(ids));
+    batch.add(&unsaid);
     let overheard = inbox::Entity::update_owned(scope)
         .col_expr(inbox::Column::State, Expr::value("skipped"))
         .col_expr(inbox::Column::Reason, Expr::value(DELETED))
@@ -389,3 +398,6 @@ fn forget_words(batch: &mut Batch, authority: &Authority, head: Option<&SessionH
             .filter(run::Column::SessionKey.eq(authority.key.clone())),
     );
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,8 @@
 //! `seq` counts per run over all streams, without holes on this side. Nothing is serialised while nobody listens; a
 //! client that joins later sees the gap and refetches, as it must anyway.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::Recipient;

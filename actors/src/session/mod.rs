@@ -33,6 +33,7 @@ pub mod blobs;
 pub mod delivery;
 pub(crate) mod record;
 pub mod recovery;
+pub(crate) mod usage;
 
 #[cfg(test)]
 mod tests;

@@ -420,11 +420,7 @@ pub(crate) async fn reset(services: &Services, authority: &Authority) -> Result<
 }
 
 /// Changes settings of the session: a `null` clears one.
-pub(crate) async fn patch_entry(
-    services: &Services,
-    authority: &Authority,
-    patch: Map<String, Value>,
-) -> Result<()> {
+pub(crate) async fn patch_entry(services: &Services, authority: &Authority, patch: Map<String, Value>) -> Result<()> {
     let authority_in = authority.clone();
     services
         .writer

@@ -13,6 +13,7 @@ mod node_calls;
 mod node_pair;
 mod sessions;
 mod small;
+mod usage;
 pub(super) mod voicewake;
 
 use claw_entities::SessionKey;
@@ -37,6 +38,7 @@ pub fn all() -> Methods {
     node_pair::register(&mut methods);
     sessions::register(&mut methods);
     small::register(&mut methods);
+    usage::register(&mut methods);
     voicewake::register(&mut methods);
     methods
 }

@@ -76,6 +76,7 @@ async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
         agent_id: params.agent_id,
         label: params.label,
         session_id: None,
+        keys: None,
         search: params.search,
         active_since: params
             .active_minutes
@@ -93,7 +94,14 @@ async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
     for (at, row) in rows.iter().enumerate() {
         let mut view = shown(row, &models, active.get(&row.key).map(Vec::as_slice));
         if at < MOST_TOLD {
-            tell(&call, row, &mut view, params.include_derived_titles, params.include_last_message).await?;
+            tell(
+                &call,
+                row,
+                &mut view,
+                params.include_derived_titles,
+                params.include_last_message,
+            )
+            .await?;
         }
         views.push(view);
     }
@@ -151,7 +159,9 @@ fn shown(row: &SessionRow, models: &[ModelView], active: Option<&[String]>) -> V
     let mut view = view::session(row);
     let chosen = row.entry.get("modelOverride").and_then(Value::as_str);
     let model = match chosen {
-        Some(chosen) => models.iter().find(|model| format!("{}/{}", model.provider, model.id) == chosen),
+        Some(chosen) => models
+            .iter()
+            .find(|model| format!("{}/{}", model.provider, model.id) == chosen),
         None => models.iter().find(|model| model.default).or(models.first()),
     };
     if let Some(model) = model {
@@ -247,7 +257,14 @@ async fn describe(call: Call, params: DescribeParams) -> Result<Value, WireError
     let mut session = None;
     if let Some(row) = &found {
         let mut view = info(&call, &key).await?.view;
-        tell(&call, row, &mut view, params.include_derived_titles, params.include_last_message).await?;
+        tell(
+            &call,
+            row,
+            &mut view,
+            params.include_derived_titles,
+            params.include_last_message,
+        )
+        .await?;
         session = Some(view);
     }
     Ok(json!({"ts": now_ms(), "session": session}))
@@ -265,7 +282,12 @@ struct GetParams {
 async fn get(call: Call, params: GetParams) -> Result<Value, WireError> {
     let key = session_key(&call, &params.key).await?;
     let limit = params.limit.unwrap_or(MESSAGES);
-    let page = call.state.services.conversation.history(call.scope(), &key, limit).await?;
+    let page = call
+        .state
+        .services
+        .conversation
+        .history(call.scope(), &key, limit)
+        .await?;
     Ok(json!({"messages": page.messages}))
 }
 

@@ -52,7 +52,8 @@ impl SessionActor {
 
     /// The session is about to go: its rows are settled with it.
     pub(super) fn goes(&self) -> bool {
-        let deletes = |ahead: &Ahead| matches!(ahead, Ahead::Edit(request) if matches!(request.edit, Edit::Delete { .. }));
+        let deletes =
+            |ahead: &Ahead| matches!(ahead, Ahead::Edit(request) if matches!(request.edit, Edit::Delete { .. }));
         self.ahead.iter().any(deletes)
     }
 

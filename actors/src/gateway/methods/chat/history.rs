@@ -314,7 +314,10 @@ mod tests {
             (json!({"messageId": "m", "cursor": "c"}), Some("cursor cannot")),
             (json!({"sessionId": "s"}), Some("sessionId requires messageId")),
         ] {
-            let got = params(more.clone()).check("chat.history").err().map(|error| error.message);
+            let got = params(more.clone())
+                .check("chat.history")
+                .err()
+                .map(|error| error.message);
             match complaint {
                 None => assert_eq!(got, None, "{more}"),
                 Some(part) => assert!(got.as_ref().is_some_and(|got| got.contains(part)), "{more}: {got:?}"),

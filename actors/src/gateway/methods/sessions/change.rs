@@ -48,7 +48,13 @@ pub(super) async fn patch(call: Call, params: Map<String, Value>) -> Result<Valu
     let head = edit::patch(&call.state.directory, call.scope(), &key, patch).await?;
     let row = SessionRow::from(&head);
     let running = call.state.directory.observe_session(call.scope(), &key).await?;
-    let event = session_changed(&key, &head.agent_id, "patch", Some(&row), Some(running.in_flight.is_some()));
+    let event = session_changed(
+        &key,
+        &head.agent_id,
+        "patch",
+        Some(&row),
+        Some(running.in_flight.is_some()),
+    );
     call.state.directory.publish(call.scope(), event);
     Ok(json!({
         "ok": true, "path": "", "key": key, "entry": entry(&row), "resolved": resolved(&call, &row).await?,
@@ -81,7 +87,9 @@ async fn field(call: &Call, key: &SessionKey, patch: &mut Patch, name: &str, val
                 None => None,
                 Some("") => return Err(WireError::invalid("invalid label: empty")),
                 Some(label) if label.chars().count() > MOST_LABEL => {
-                    return Err(WireError::invalid(format!("invalid label: too long (max {MOST_LABEL})")));
+                    return Err(WireError::invalid(format!(
+                        "invalid label: too long (max {MOST_LABEL})"
+                    )));
                 }
                 Some(label) => Some(label.to_owned()),
             });
@@ -96,8 +104,13 @@ async fn field(call: &Call, key: &SessionKey, patch: &mut Patch, name: &str, val
         "groupActivation" => {
             call.require(ADMIN)?;
             let wanted = optional_text(name, value)?;
-            if wanted.as_deref().is_some_and(|wanted| !["mention", "always"].contains(&wanted)) {
-                return Err(WireError::invalid("invalid groupActivation (use \"mention\"|\"always\")"));
+            if wanted
+                .as_deref()
+                .is_some_and(|wanted| !["mention", "always"].contains(&wanted))
+            {
+                return Err(WireError::invalid(
+                    "invalid groupActivation (use \"mention\"|\"always\")",
+                ));
             }
             set(name, json!(wanted));
         }
@@ -141,7 +154,9 @@ fn plain_field(patch: &mut Patch, name: &str, value: &Value) -> Result<(), WireE
             return Ok(());
         }
         let allowed = allowed.join("|");
-        return Err(WireError::invalid(format!("invalid {name} \"{given}\" (use {allowed})")));
+        return Err(WireError::invalid(format!(
+            "invalid {name} \"{given}\" (use {allowed})"
+        )));
     }
     Err(WireError::invalid(format!(
         "invalid sessions.patch params: at /{name}: this server does not support it"
@@ -159,9 +174,9 @@ fn optional_text(name: &str, value: &Value) -> Result<Option<String>, WireError>
 }
 
 fn flag(name: &str, value: &Value) -> Result<bool, WireError> {
-    value.as_bool().ok_or_else(|| {
-        WireError::invalid(format!("invalid sessions.patch params: at /{name}: must be boolean"))
-    })
+    value
+        .as_bool()
+        .ok_or_else(|| WireError::invalid(format!("invalid sessions.patch params: at /{name}: must be boolean")))
 }
 
 /// The full name of a model the caller may use.
@@ -243,7 +258,11 @@ pub(super) async fn reset(call: Call, params: ResetParams) -> Result<Value, Wire
         }
     };
     let key = session_key(&call, &params.key).await?;
-    let edited = call.state.directory.edit(call.scope(), &key, Edit::Reset { reason }).await?;
+    let edited = call
+        .state
+        .directory
+        .edit(call.scope(), &key, Edit::Reset { reason })
+        .await?;
     let Edited { head: Some(head), .. } = edited else {
         return Err(WireError::invalid(format!("No session found: {key}")));
     };
