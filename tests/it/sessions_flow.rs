@@ -29,9 +29,10 @@ async fn history(operator: &mut TestNode, params: Value) -> Value {
 /// Roles and texts of a page.
 fn said(page: &Value) -> Vec<(String, String)> {
     let messages = page["messages"].as_array().expect("messages");
-    let text = |message: &Value| match &message["content"] {
-        Value::String(text) => text.clone(),
-        content => content[0]["text"].as_str().unwrap_or_default().to_owned(),
+    let text = |message: &Value| {
+        let content = &message["content"];
+        let text = content.as_str().or(content[0]["text"].as_str());
+        text.unwrap_or_default().to_owned()
     };
     messages
         .iter()
@@ -175,7 +176,7 @@ async fn an_injected_note_waits_for_the_running_turn() {
     let page = history(&mut operator, json!({"sessionKey": KEY})).await;
     assert_eq!(texts(&page), ["[gate] #one #two"]);
     assert_eq!(page["inFlightRun"]["runId"], "run-1");
-    assert_eq!(page["inFlightRun"]["text"], "re: ");
+    assert_eq!(page["inFlightRun"]["text"], "re:");
     assert_eq!(page["sessionInfo"]["hasActiveRun"], true);
     assert_eq!(page["sessionInfo"]["activeRunIds"], json!(["run-1"]));
     let waiting = &page["pendingInputs"];

@@ -277,9 +277,10 @@ fn merge(entry: &Value, fields: &Map<String, Value>) -> Value {
 
 /// [`merge`] done by the database, with the stored fields. PostgreSQL keeps a null, which reads as absent.
 fn merge_sql(backend: DbBackend, fields: Value) -> SimpleExpr {
-    match backend {
-        DbBackend::Postgres => Expr::cust_with_values("entry || $1", [fields]),
-        _ => Expr::cust_with_values("json_patch(entry, ?)", [fields]),
+    if backend == DbBackend::Postgres {
+        Expr::cust_with_values("entry || $1", [fields])
+    } else {
+        Expr::cust_with_values("json_patch(entry, ?)", [fields])
     }
 }
 

@@ -44,6 +44,16 @@ pub(crate) enum Edit {
     },
 }
 
+impl EditRequest {
+    pub(crate) fn new(edit: Edit, reply: oneshot::Sender<Result<Edited>>) -> Self {
+        Self {
+            edit,
+            rows: HashSet::new(),
+            reply,
+        }
+    }
+}
+
 impl Edit {
     /// Why runs are aborted for it.
     pub(crate) const fn stop_reason(&self) -> &'static str {
@@ -66,6 +76,8 @@ pub(crate) struct Edited {
 #[derive(Debug)]
 pub(crate) struct EditRequest {
     pub(crate) edit: Edit,
+    /// Rows the session looked after when it heard of it.
+    pub(crate) rows: HashSet<String>,
     pub(crate) reply: oneshot::Sender<Result<Edited>>,
 }
 
@@ -261,6 +273,15 @@ pub(crate) async fn inject(
     })
 }
 
+/// Rows of a session that is deleted, as its actor knows them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rows {
+    /// Settled by somebody else right now, who also tells their clients.
+    pub(crate) known: HashSet<String>,
+    /// Settled lately: they lose their words.
+    pub(crate) lately: HashSet<String>,
+}
+
 /// What a deletion found.
 pub(crate) struct Erased {
     pub(crate) found: bool,
@@ -269,19 +290,19 @@ pub(crate) struct Erased {
 }
 
 /// Deletes the session: its row, what waits for it, and with `transcript` what was said. What its runs cost stays on
-/// record, without their words. `known` rows are settled by somebody else, who also tells their clients.
+/// record, without their words.
 pub(crate) async fn erase(
     services: &Services,
     authority: &Authority,
-    known: HashSet<String>,
+    rows: Rows,
     (transcript, expected): (bool, Option<String>),
 ) -> Result<Erased> {
     let authority_in = authority.clone();
-    let known = Arc::new(known);
+    let rows = Arc::new(rows);
     services
         .writer
         .run(&authority.scope, move |tx| {
-            let (authority, known, expected) = (authority_in.clone(), known.clone(), expected.clone());
+            let (authority, rows, expected) = (authority_in.clone(), rows.clone(), expected.clone());
             Box::pin(async move {
                 let scope = &authority.scope;
                 fence(tx, scope, authority.epoch).await?;
@@ -290,7 +311,7 @@ pub(crate) async fn erase(
                     expect(head, expected.as_deref())?;
                 }
                 let mut batch = Batch::new(tx);
-                let runs = drop_open(tx, &mut batch, &authority, &known).await?;
+                let runs = drop_open(tx, &mut batch, &authority, &rows).await?;
                 if transcript {
                     forget_words(&mut batch, &authority, head.as_ref());
                 }
@@ -310,7 +331,7 @@ async fn drop_open(
     tx: &DatabaseTransaction,
     batch: &mut Batch,
     authority: &Authority,
-    known: &HashSet<String>,
+    theirs: &Rows,
 ) -> Result<Vec<String>> {
     let scope = &authority.scope;
     let rows = inbox::Entity::owned_by(scope)
@@ -331,14 +352,13 @@ async fn drop_open(
             turn::open_run(batch, authority, run_id, "", row.received_at);
             turn::close_run(batch, scope, run_id, &ending);
         }
-        if !known.contains(&row.id) {
+        if !theirs.known.contains(&row.id) {
             runs.extend(waits);
         }
         ids.push(row.id);
     }
     turn::finish_inbox(batch, scope, ids.clone(), "skipped", "", Some(DELETED));
-    // What somebody else settles right now, or just has, loses its words too.
-    ids.extend(known.iter().cloned());
+    ids.extend(theirs.known.union(&theirs.lately).cloned());
     let unsaid = inbox::Entity::update_owned(scope)
         .col_expr(inbox::Column::Payload, Expr::value("{}"))
         .filter(inbox::Column::Id.is_in(ids));

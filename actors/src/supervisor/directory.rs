@@ -245,7 +245,7 @@ impl Directory {
             return Err(busy());
         }
         let (reply, answer) = oneshot::channel();
-        self.session(scope, key, ToSession::Edit(EditRequest { edit, reply }));
+        self.session(scope, key, ToSession::Edit(EditRequest::new(edit, reply)));
         match tokio::time::timeout(EDITED, answer).await {
             Ok(Ok(edited)) => edited,
             Ok(Err(_)) => Err(busy()),

@@ -1,13 +1,13 @@
 //! Edits and injections of a session: what has its turn between runs without being one.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::{Addr, Context};
 
 use super::{Ahead, Running, SessionActor};
 use crate::error::{Error, Result};
-use crate::session::edit::{self, Edit, EditRequest, Edited};
+use crate::session::edit::{self, Edit, EditRequest, Edited, Rows};
 use crate::session::events::Emitter;
 use crate::session::item::Item;
 use crate::session::record;
@@ -26,10 +26,11 @@ impl Running {
 
 impl SessionActor {
     /// Makes way for the edit: what runs and what waits belongs to what it ends.
-    pub(super) fn edit(&mut self, context: &mut Context<Self>, request: EditRequest) {
+    pub(super) fn edit(&mut self, context: &mut Context<Self>, mut request: EditRequest) {
         if self.draining {
             return; // whoever waits sees that no answer comes
         }
+        request.rows.clone_from(&self.known);
         self.abort_all(context, request.edit.stop_reason());
         if matches!(request.edit, Edit::Delete { .. }) {
             // A turn that was left need not be finished first: its rows are settled with the rest.
@@ -68,7 +69,10 @@ impl SessionActor {
         let work = Work {
             directory: self.home.directory.clone(),
             user: self.home.user.clone(),
-            known: self.known.clone(),
+            rows: Rows {
+                known: self.known.clone(),
+                lately: request.rows,
+            },
             emitter: self.emitter(""),
         };
         self.occupy(context, None, move |authority| async move {
@@ -112,7 +116,7 @@ impl SessionActor {
 struct Work {
     directory: Directory,
     user: Addr<UserActor>,
-    known: HashSet<String>,
+    rows: Rows,
     emitter: Emitter,
 }
 
@@ -129,7 +133,7 @@ impl Work {
                 })
             }
             Edit::Delete { transcript, expected } => {
-                let erased = edit::erase(services, authority, self.known, (transcript, expected)).await?;
+                let erased = edit::erase(services, authority, self.rows, (transcript, expected)).await?;
                 services.conversation.forget(&authority.scope, &authority.key);
                 for run_id in erased.runs {
                     self.emitter.dropped(&run_id, "deleted").await;
