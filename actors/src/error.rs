@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::DbErr;
+use sea_orm::{DbErr, RuntimeErr};
 
 /// What went wrong, named by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -172,8 +172,21 @@ impl From<DbErr> for Error {
         if matches!(error.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_))) {
             return Self::Conflict("it exists already".to_owned());
         }
+        if raised(&error, "fenced") {
+            return Self::Fenced;
+        }
         Self::Storage(error)
     }
+}
+
+/// Is this what a trigger of ours raised.
+fn raised(error: &DbErr, message: &str) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
+        return false;
+    };
+    error
+        .as_database_error()
+        .is_some_and(|error| error.message() == message)
 }
 
 impl From<actix::MailboxError> for Error {

@@ -20,10 +20,8 @@ pub struct Model {
     pub source: String,
     /// Channel account; the user's id for RPC sources.
     pub account_id: String,
-    /// The platform's event id or the client's idempotency key.
+    /// What is answered once: the platform's message or event, or the client's idempotency key.
     pub event_key: String,
-    /// Second identity where one message has two event ids.
-    pub message_key: Option<String>,
     pub session_key: SessionKey,
     /// JSON; `Inbound` for channels.
     pub payload: String,
@@ -62,6 +60,12 @@ impl UserOwned for Entity {
 /// Accepted and not settled. Written out instead of bound: only so do both databases use the partial index.
 pub fn is_open() -> SimpleExpr {
     Expr::cust("inbox.state IN ('pending', 'running')")
+}
+
+/// Not settled, overheard group talk included. Written out, or SQLite would plan the statement anew each time it is
+/// bound: it compares the values with the conditions of the partial indexes.
+pub fn is_unsettled() -> SimpleExpr {
+    Expr::cust("inbox.state IN ('pending', 'running', 'context')")
 }
 
 /// Set apart: dead letters and overheard group talk. Written out instead of bound: only so do both databases use the partial index.

@@ -7,6 +7,11 @@ mod m20261124_000002_config;
 mod m20261124_000003_session;
 mod m20261124_000004_gateway;
 mod m20261124_000005_row_level_security;
+mod m20261126_000002_approvals;
+mod m20261126_000003_joining;
+mod m20261126_000005_one_inbox_key;
+mod m20261126_000006_fence;
+mod row_security;
 
 /// Runs the steps in order.
 pub struct Migrator;
@@ -20,6 +25,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000003_session::Migration),
             Box::new(m20261124_000004_gateway::Migration),
             Box::new(m20261124_000005_row_level_security::Migration),
+            Box::new(m20261126_000002_approvals::Migration),
+            Box::new(m20261126_000003_joining::Migration),
+            Box::new(m20261126_000005_one_inbox_key::Migration),
+            Box::new(m20261126_000006_fence::Migration),
         ]
     }
 }

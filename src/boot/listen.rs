@@ -75,6 +75,7 @@ pub(super) fn serve(
         state.directory.clone(),
         GatewaySettings {
             allowed_origins: settings.gateway.allowed_origins.clone(),
+            url: state.urls.gateway("{tenant}"),
         },
     ));
     let user_timeout = Duration::from_secs(limits.tcp_user_timeout_secs);

@@ -1,10 +1,12 @@
 //! The way to the gateway socket: which upgrades are let through, and as whom.
 
 use actix_web::guard::GuardContext;
-use actix_web::http::header::{HeaderMap, UPGRADE};
-use actix_web::web::{Data, Payload};
+use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, UPGRADE};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use claw_actors::config::identity::{Identity, Tenant};
+use claw_actors::crypto::Secret;
+use claw_actors::gateway::methods::setup_code;
 use claw_actors::gateway::{ClientFacts, GatewayState};
 use serde_json::json;
 
@@ -47,9 +49,23 @@ pub(crate) async fn socket(
     ))
 }
 
-/// A one-paste join payload. There is none yet, so every code is spent.
-pub(crate) async fn join() -> HttpResponse {
-    HttpResponse::NotFound().json(json!({"error": "not_found"}))
+/// The payload behind a join URL, once. A wrong code counts as a wrong proof of its address.
+pub(crate) async fn join(request: HttpRequest, code: Path<String>, state: Data<AppState>) -> ApiResult<HttpResponse> {
+    let tenant = tenant::of(&request, &state).await?;
+    let client = state.client(&request);
+    state.may_guess(&tenant.id, &client)?;
+    let code = Secret::new(code.into_inner());
+    let payload = state.services.config.fetch_join(&tenant.id, &code).await?;
+    let mut answer = match payload {
+        Some(join) => HttpResponse::Ok().json(setup_code::payload(&join.url, join.bootstrap.expose(), join.expires_at)),
+        None => {
+            state.wrong_guess(&tenant.id, &client)?;
+            HttpResponse::NotFound().json(json!({"error": "not_found"}))
+        }
+    };
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer)
 }
 
 /// The user of a page of our own. Pages of others need an entry in `gateway.allowed_origins`, and prove themselves in

@@ -111,6 +111,12 @@ impl AppState {
         }
     }
 
+    /// Counts a wrong guess where the answer to it is not about proofs. `Busy` from the limit on.
+    pub fn wrong_guess(&self, tenant: &TenantId, client: &Client) -> ApiResult<()> {
+        let counted = self.failed_proofs.spend(&(tenant.clone(), client.network()));
+        counted.map_err(|wait| too_many(wait).into())
+    }
+
     /// Refuses before a guess is even looked at: for proofs that can be guessed (passwords, codes).
     pub fn may_guess(&self, tenant: &TenantId, client: &Client) -> ApiResult<()> {
         match self.failed_proofs.wait(&(tenant.clone(), client.network())) {

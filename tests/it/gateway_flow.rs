@@ -280,6 +280,7 @@ async fn wrong_tokens_are_refused_and_the_socket_closes() {
         mode: "cli",
         scopes: &["operator.read"],
         commands: &[],
+        caps: &[],
         device: None,
     };
     let refused = TestNode::connect(&hello(json!({"token": "wrong"})))

@@ -5,12 +5,15 @@
 
 mod support;
 
+mod approvals;
 mod chaos;
 mod database_away;
 mod disk_full;
 mod gateway_flow;
 mod guests;
 mod isolation;
+mod joining;
+mod node_calls;
 mod peers;
 mod provider_failures;
 mod session_order;

@@ -17,6 +17,8 @@ const VOUCHERS: &[&str] = &[
     "actors/src/config/identity/",
     // A webhook's account was found; its owner answers for it.
     "actors/src/config/accounts/resolve.rs",
+    // A join URL's code was asked for at this tenant's host.
+    "actors/src/config/devices/setup_codes.rs",
     // The stored row names its tenant.
     "actors/src/config/accounts/connection.rs",
     // The stored row names its user.

@@ -2,7 +2,10 @@
 //!
 //! A device belongs to one user. Nothing is approved by itself, and an approval never grants more than the approver has.
 
+pub mod approvals;
 pub mod exec_approvals;
+pub mod pending;
+pub mod setup_codes;
 pub mod surface;
 pub mod tokens;
 
@@ -196,43 +199,20 @@ impl ConfigService {
         {
             return Err(Error::invalid("device pairing approval denied"));
         }
-        let known = find_device(&*tx, scope, &request.device_id).await?;
-        let (old_roles, old_scopes) = known
-            .as_ref()
-            .map(|device| (strings(&device.roles), strings(&device.scopes)))
-            .unwrap_or_default();
-        let text = |name: &str| request.row[name].as_str().unwrap_or_default().to_owned();
-        let device = device::Model {
-            tenant_id: scope.tenant().clone(),
-            user_id: scope.user().clone(),
-            id: request.device_id.clone(),
+        let text = |name: &str| request.row[name].as_str().unwrap_or_default();
+        let admission = Admission {
+            device_id: &request.device_id,
             public_key: text("publicKey"),
-            display_name: request.row["displayName"].as_str().map(str::to_owned),
-            label: known.as_ref().and_then(|device| device.label.clone()),
+            display_name: request.row["displayName"].as_str(),
             platform: text("platform"),
             device_family: text("deviceFamily"),
             client_id: text("clientId"),
             client_mode: text("clientMode"),
-            roles: json!(scopes::union(&old_roles, &roles)),
-            scopes: json!(scopes::union(&old_scopes, &wanted)),
-            approved_via: "owner".to_owned(),
-            created_at: known.as_ref().map_or(now, |device| device.created_at),
-            approved_at: now,
-            last_seen_at: known.as_ref().and_then(|device| device.last_seen_at),
-            last_seen_reason: known.and_then(|device| device.last_seen_reason),
+            roles: &roles,
+            scopes: &wanted,
+            via: "owner",
         };
-        delete_device(&*tx, scope, &device.id).await?;
-        device::Entity::insert(device::ActiveModel::from(device.clone()))
-            .exec_without_returning(&*tx)
-            .await?;
-        for role in &roles {
-            let granted: &[String] = if role == "operator" { &wanted } else { &[] };
-            tokens::grant(&*tx, scope, &key, &device.id, role, granted, now).await?;
-        }
-        device_request::Entity::delete_owned(scope)
-            .filter(device_request::Column::DeviceId.eq(&device.id))
-            .exec(&*tx)
-            .await?;
+        let device = admit(&*tx, scope, &key, &admission, now).await?;
         let tokens = tokens::of_device(&*tx, scope, &device.id).await?;
         self.changed(tx).await?;
         self.audit_device(
@@ -267,6 +247,7 @@ impl ConfigService {
             delete_device(&*tx, scope, device_id).await?;
             tokens::delete(&*tx, scope, device_id).await?;
             surface::delete(&*tx, scope, device_id).await?;
+            pending::delete(&*tx, scope, device_id).await?;
             device_request::Entity::delete_owned(scope)
                 .filter(device_request::Column::DeviceId.eq(device_id))
                 .exec(&*tx)
@@ -341,6 +322,69 @@ impl ConfigService {
         self.audit(scope.tenant_scope(), self.actor_or(scope), action, device_id, detail)
             .await
     }
+}
+
+/// What a device is let in as.
+struct Admission<'a> {
+    device_id: &'a str,
+    public_key: &'a str,
+    display_name: Option<&'a str>,
+    platform: &'a str,
+    device_family: &'a str,
+    client_id: &'a str,
+    client_mode: &'a str,
+    roles: &'a [String],
+    /// Of the operator role.
+    scopes: &'a [String],
+    /// `owner` or `bootstrap`.
+    via: &'a str,
+}
+
+/// Lets a device in: stores it with a token for each role, beside what it had. Its open request is settled by that.
+async fn admit(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    key: &[u8; 32],
+    admission: &Admission<'_>,
+    now: i64,
+) -> Result<device::Model> {
+    let known = find_device(tx, scope, admission.device_id).await?;
+    let (old_roles, old_scopes) = known
+        .as_ref()
+        .map(|device| (strings(&device.roles), strings(&device.scopes)))
+        .unwrap_or_default();
+    let device = device::Model {
+        tenant_id: scope.tenant().clone(),
+        user_id: scope.user().clone(),
+        id: admission.device_id.to_owned(),
+        public_key: admission.public_key.to_owned(),
+        display_name: admission.display_name.map(str::to_owned),
+        label: known.as_ref().and_then(|device| device.label.clone()),
+        platform: admission.platform.to_owned(),
+        device_family: admission.device_family.to_owned(),
+        client_id: admission.client_id.to_owned(),
+        client_mode: admission.client_mode.to_owned(),
+        roles: json!(scopes::union(&old_roles, admission.roles)),
+        scopes: json!(scopes::union(&old_scopes, admission.scopes)),
+        approved_via: admission.via.to_owned(),
+        created_at: known.as_ref().map_or(now, |device| device.created_at),
+        approved_at: now,
+        last_seen_at: known.as_ref().and_then(|device| device.last_seen_at),
+        last_seen_reason: known.and_then(|device| device.last_seen_reason),
+    };
+    delete_device(tx, scope, &device.id).await?;
+    device::Entity::insert(device::ActiveModel::from(device.clone()))
+        .exec_without_returning(tx)
+        .await?;
+    for role in admission.roles {
+        let granted: &[String] = if role == "operator" { admission.scopes } else { &[] };
+        tokens::grant(tx, scope, key, &device.id, role, granted, now).await?;
+    }
+    device_request::Entity::delete_owned(scope)
+        .filter(device_request::Column::DeviceId.eq(&device.id))
+        .exec(tx)
+        .await?;
+    Ok(device)
 }
 
 /// Records that a device came (part of a group commit).

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod master;
 pub mod providers;
 pub mod secrets;
+pub mod voice_wake;
 pub mod workspace;
 
 mod cache;

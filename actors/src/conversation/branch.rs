@@ -35,6 +35,11 @@ impl ConversationService {
         self.recent.forget(scope, key);
     }
 
+    /// Tells what a turn has just committed: `head` stands behind the last of `entries`.
+    pub fn wrote(&self, scope: &Scope, head: &SessionHead, entries: &[Arc<Entry>]) {
+        self.recent.wrote(scope, head, entries);
+    }
+
     /// The newest part of the session's branch that fits `max_tokens` (estimated), back to the last compaction's
     /// first kept entry at most. The newest entry is always in it.
     pub async fn branch(&self, scope: &Scope, head: &SessionHead, max_tokens: u64) -> Result<Branch> {

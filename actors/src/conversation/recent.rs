@@ -67,6 +67,24 @@ impl Recent {
         self.0.insert((scope.clone(), head.key.clone()), Arc::new(kept));
     }
 
+    /// What was committed goes on from what is kept, if it does; then it need not be read.
+    pub(crate) fn wrote(&self, scope: &Scope, head: &SessionHead, entries: &[Arc<Entry>]) {
+        let key = (scope.clone(), head.key.clone());
+        let Some(kept) = self.0.get(&key).filter(|kept| kept.session_id == head.session_id) else {
+            return;
+        };
+        let goes_on = entries
+            .first()
+            .is_some_and(|first| first.parent_id == kept.leaf_id && first.seq == kept.next_seq);
+        if !goes_on || entries.iter().any(|entry| matches!(entry.body, Body::Compaction(_))) {
+            return;
+        }
+        let mut branch = kept.branch.clone();
+        branch.tokens += entries.iter().map(|entry| tokens::entry(entry)).sum::<u64>();
+        branch.entries.extend_from_slice(entries);
+        self.keep(scope, head, kept.limit, &branch);
+    }
+
     /// A session that sleeps takes no memory.
     pub(crate) fn forget(&self, scope: &Scope, key: &SessionKey) {
         self.0.remove(&(scope.clone(), key.clone()));

@@ -77,11 +77,11 @@ impl Fixture {
     async fn append(&self, scope: &Scope, head: &mut SessionHead, entries: Vec<NewEntry>) -> Vec<String> {
         let tx = self.db.write(scope).await.unwrap();
         let mut batch = Batch::new(&tx);
-        let ids = transcript::append(&mut batch, scope, head, entries).unwrap();
+        let appended = transcript::append(&mut batch, scope, head, entries).unwrap();
         transcript::save_head(&mut batch, scope, head, HeadChanges::default());
         assert!(batch.run(&tx).await.unwrap() > 0);
         tx.commit().await.unwrap();
-        ids
+        appended.iter().map(|entry| entry.id.clone()).collect()
     }
 }
 

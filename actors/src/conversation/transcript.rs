@@ -1,6 +1,8 @@
 //! Writing a transcript: open, append, reset. Everything here happens inside the caller's transaction, or goes into its
 //! batch, so a run's entries, outbox rows and inbox rows become durable together.
 
+use std::sync::Arc;
+
 use claw_entities::{Scope, SessionKey, UserOwned, new_id, session, transcript_entry};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, SimpleExpr};
@@ -178,29 +180,42 @@ pub async fn open(
 }
 
 /// Appends entries after the leaf, each the child of the one before, and moves the head (in memory; see
-/// [`save_head`]). Gives their ids. The batch ends in `Conflict` when an id is in the transcript already, or another
-/// writer took the position.
-pub fn append(batch: &mut Batch, scope: &Scope, head: &mut SessionHead, entries: Vec<NewEntry>) -> Result<Vec<String>> {
-    let mut ids = Vec::with_capacity(entries.len());
+/// [`save_head`]). Gives them as they will be stored. The batch ends in `Conflict` when an id is in the transcript
+/// already, or another writer took the position.
+pub fn append(
+    batch: &mut Batch,
+    scope: &Scope,
+    head: &mut SessionHead,
+    entries: Vec<NewEntry>,
+) -> Result<Vec<Arc<Entry>>> {
+    let mut appended = Vec::with_capacity(entries.len());
     let mut rows = Vec::with_capacity(entries.len());
     let mut leaf = head.leaf_id.clone();
     let mut seq = head.next_seq;
     for entry in entries {
         let id = entry.id.unwrap_or_else(new_id);
+        let entry = Entry {
+            parent_id: leaf.replace(id.clone()),
+            id,
+            seq,
+            body: entry.body,
+            run_id: entry.run_id,
+            created_at: entry.created_at,
+        };
         rows.push(transcript_entry::ActiveModel {
             tenant_id: Set(scope.tenant().clone()),
             user_id: Set(scope.user().clone()),
             session_id: Set(head.session_id.clone()),
             seq: Set(seq),
-            id: Set(id.clone()),
-            parent_id: Set(leaf.replace(id.clone())),
+            id: Set(entry.id.clone()),
+            parent_id: Set(entry.parent_id.clone()),
             kind: Set(entry.body.kind().to_owned()),
             body: Set(entry.body.encode().map_err(Error::internal)?),
-            run_id: Set(entry.run_id),
+            run_id: Set(entry.run_id.clone()),
             created_at: Set(entry.created_at),
         });
         seq += 1;
-        ids.push(id);
+        appended.push(Arc::new(entry));
     }
     while !rows.is_empty() {
         let rest = rows.split_off(rows.len().min(ROWS_PER_INSERT));
@@ -209,7 +224,7 @@ pub fn append(batch: &mut Batch, scope: &Scope, head: &mut SessionHead, entries:
     }
     head.leaf_id = leaf;
     head.next_seq = seq;
-    Ok(ids)
+    Ok(appended)
 }
 
 /// Is this entry in the transcript already: a re-run asks before it writes the user entry.

@@ -29,6 +29,11 @@ impl Batch {
         self.statements.push(query.build(self.backend));
     }
 
+    /// One that no builder writes.
+    pub(crate) fn add_statement(&mut self, statement: Statement) {
+        self.statements.push(statement);
+    }
+
     /// Runs them. Gives how many rows all of them touched.
     pub async fn run(self, tx: &DatabaseTransaction) -> Result<u64, DbErr> {
         if self.backend != DbBackend::Sqlite {

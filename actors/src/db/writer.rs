@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{Db, Scoped, Tx, set_tenant};
+use super::{Db, Scoped, set_tenant};
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
 
@@ -35,7 +35,6 @@ pub struct NewInbox {
     pub source: String,
     pub account_id: String,
     pub event_key: String,
-    pub message_key: Option<String>,
     pub session_key: SessionKey,
     pub payload: String,
     /// Settled on arrival, for this reason: it is on record, and nobody has to look at it.
@@ -227,11 +226,6 @@ fn fail(jobs: Vec<Job>, error: Error) {
 
 /// One transaction. Gives the inbox ids that were new.
 async fn together(db: &Db, jobs: &[Job], system: bool) -> Result<HashSet<String>> {
-    let tx = if system {
-        db.system_write().await?
-    } else {
-        db.begin_write().await?
-    };
     let mut fresh = HashSet::new();
     let rows: Vec<&NewInbox> = jobs
         .iter()
@@ -240,12 +234,23 @@ async fn together(db: &Db, jobs: &[Job], system: bool) -> Result<HashSet<String>
             Job::Work { .. } => &[],
         })
         .collect();
+    let only_rows = jobs.iter().all(|job| matches!(job, Job::Inbox { .. }));
+    if only_rows && db.backend() == DbBackend::Sqlite && (1..=MOST_ROWS).contains(&rows.len()) {
+        // One statement is a transaction of its own.
+        insert_inbox(&db.write, &rows, &mut fresh).await?;
+        return Ok(fresh);
+    }
+    let tx = if system {
+        db.system_write().await?
+    } else {
+        db.begin_write().await?
+    };
     let mut rest = rows.as_slice();
     while !rest.is_empty() {
         // Powers of two keep the number of different statements, and so of prepared ones, small.
-        let count = 1 << rest.len().ilog2().min(6);
+        let count = (1 << rest.len().ilog2()).min(MOST_ROWS);
         let (now, later) = rest.split_at(count);
-        insert_inbox(&tx, now, &mut fresh).await?;
+        insert_inbox(&*tx, now, &mut fresh).await?;
         rest = later;
     }
     for job in jobs {
@@ -258,9 +263,11 @@ async fn together(db: &Db, jobs: &[Job], system: bool) -> Result<HashSet<String>
     Ok(fresh)
 }
 
-const COLUMNS: usize = 13;
+const COLUMNS: usize = 12;
+/// Rows of one statement.
+const MOST_ROWS: usize = 64;
 
-async fn insert_inbox(tx: &Tx, rows: &[&NewInbox], fresh: &mut HashSet<String>) -> Result<()> {
+async fn insert_inbox(tx: &impl ConnectionTrait, rows: &[&NewInbox], fresh: &mut HashSet<String>) -> Result<()> {
     let backend = tx.get_database_backend();
     let mut values: Vec<Value> = Vec::with_capacity(rows.len() * COLUMNS);
     let now = now_ms();
@@ -271,7 +278,6 @@ async fn insert_inbox(tx: &Tx, rows: &[&NewInbox], fresh: &mut HashSet<String>) 
         values.push(row.source.as_str().into());
         values.push(row.account_id.as_str().into());
         values.push(row.event_key.as_str().into());
-        values.push(row.message_key.as_deref().into());
         values.push(row.session_key.as_str().into());
         values.push(row.payload.as_str().into());
         values.push(now.into());
@@ -313,7 +319,7 @@ fn mark(backend: DbBackend, at: usize, sql: &mut String) {
 fn insert_sql(backend: DbBackend, rows: usize) -> String {
     let mut sql = String::with_capacity(180 + rows * 64);
     sql.push_str(
-        "INSERT INTO inbox (tenant_id, id, user_id, source, account_id, event_key, message_key, session_key, \
+        "INSERT INTO inbox (tenant_id, id, user_id, source, account_id, event_key, session_key, \
          payload, received_at, updated_at, state, reason, attempts) VALUES ",
     );
     for row in 0..rows {

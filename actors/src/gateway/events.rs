@@ -69,6 +69,7 @@ pub const TABLE: &[Row] = &[
     row("device.pair.changed", PAIRING),
     row("device.pair.requested", PAIRING),
     row("device.pair.resolved", PAIRING),
+    row("device.pair.setup.completed", PAIRING),
     row("exec.approval.requested", Audience::Approvers),
     row("exec.approval.resolved", Audience::Approvers),
     row("health", Audience::Everyone).may_drop(),
@@ -110,6 +111,11 @@ pub fn allowed(info: &ConnectionInfo, event: &Event) -> bool {
     let Some(row) = find(event.name) else {
         return false;
     };
+    if let Some(only) = &event.only_for
+        && !info.device_id.as_ref().is_some_and(|id| only.contains(id))
+    {
+        return false;
+    }
     if info.node {
         // Nodes hear what concerns themselves, and the wake words they listen for.
         return for_device || matches!(row.audience, Audience::Everyone) || event.name.starts_with("voicewake.");
@@ -206,5 +212,10 @@ mod tests {
         admin.caps = vec!["tool-events".to_owned(), "approvals".to_owned()];
         assert!(allowed(&admin, &tool));
         assert!(check(&admin, "exec.approval.requested"));
+        let mut narrow = Event::new("exec.approval.requested", &json!({}));
+        narrow.only_for = Some(vec!["phone".to_owned()]);
+        assert!(!allowed(&admin, &narrow));
+        admin.device_id = Some("phone".to_owned());
+        assert!(allowed(&admin, &narrow));
     }
 }

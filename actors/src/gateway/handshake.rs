@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use claw_entities::{Scope, TenantScope};
+use serde_json::Value;
 
 use super::device::{self, DeviceRefusal};
 use super::limiter::Penalty;
-use super::messages::ConnectionInfo;
+use super::messages::{ConnectionInfo, Event};
 use super::protocol::connect::ConnectParams;
 use super::protocol::{OLDEST_NODE_PROTOCOL, PROTOCOL, WireError};
 use super::{ClientFacts, GatewayState, scopes};
@@ -46,6 +47,8 @@ pub struct Admitted {
     pub method: &'static str,
     /// What the device connects with from now on.
     pub device: Option<Paired>,
+    /// It came in with a setup code: the payload of `device.pair.setup.completed`.
+    pub setup: Option<Value>,
 }
 
 impl Admitted {
@@ -58,6 +61,7 @@ impl Admitted {
 struct Proof {
     identity: Identity,
     method: &'static str,
+    setup: Option<Value>,
 }
 
 /// Decides about a connect.
@@ -82,17 +86,17 @@ pub async fn admit(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<Ad
             identity: identity.clone(),
             method: "trusted-proxy",
             device: None,
+            setup: None,
         });
     }
     let device = match &params.device {
         Some(block) => {
             let key = device::verify(params, block, entrance.nonce, now_ms()).map_err(DeviceRefusal::wire)?;
-            Some((block.id.clone(), key))
+            Some(claim_of(params, block.id.clone(), key))
         }
         None => None,
     };
-    let device_id = device.as_ref().map(|(id, _)| id.as_str());
-    let proof = match authenticate(entrance, params, device_id).await {
+    let proof = match authenticate(entrance, params, device.as_ref()).await {
         Ok(proof) => proof,
         Err(refusal) => {
             if refusal.counts {
@@ -103,7 +107,7 @@ pub async fn admit(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<Ad
     };
     let asked = params.scopes.clone().unwrap_or_default();
     let granted = grantable(&asked, &proof.identity);
-    let Some((device_id, public_key)) = device else {
+    let Some(mut claim) = device else {
         if node || entrance.client.origin.is_some() {
             return Err(refusal::device_required(entrance.client.origin.is_some()));
         }
@@ -114,6 +118,7 @@ pub async fn admit(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<Ad
             identity: proof.identity,
             method: proof.method,
             device: None,
+            setup: None,
         });
     };
     if node && proof.method != "device-token" && !scopes::holds(&proof.identity.scopes, scopes::ADMIN) {
@@ -132,17 +137,9 @@ pub async fn admit(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<Ad
             "update_auth_credentials",
         ));
     }
-    let claim = DeviceClaim {
-        device_id: device_id.clone(),
-        public_key,
-        display_name: params.client.display_name.clone(),
-        platform: params.client.platform.clone(),
-        device_family: params.client.device_family.clone().unwrap_or_default(),
-        client_id: params.client.id.clone(),
-        client_mode: params.client.mode.clone(),
-        role: params.role().to_owned(),
-        scopes: if node { Vec::new() } else { granted.clone() },
-    };
+    if !node {
+        claim.scopes.clone_from(&granted);
+    }
     let scope = &proof.identity.user.scope;
     match entrance.state.services.config.check_pairing(scope, &claim).await? {
         Pairing::Required(required) => {
@@ -155,11 +152,16 @@ pub async fn admit(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<Ad
             } else {
                 scopes::intersect(&granted, &paired.scopes)
             };
+            if let Some(completed) = &proof.setup {
+                let completed = Event::new("device.pair.setup.completed", completed);
+                entrance.state.directory.publish(scope, completed);
+            }
             Ok(Admitted {
-                info: describe(entrance, params, Some(device_id), granted),
+                info: describe(entrance, params, Some(claim.device_id), granted),
                 identity: proof.identity,
                 method: proof.method,
                 device: Some(paired),
+                setup: proof.setup,
             })
         }
     }
@@ -204,7 +206,7 @@ fn cookie_identity<'a>(entrance: &Entrance<'a>, params: &ConnectParams, node: bo
 async fn authenticate(
     entrance: &Entrance<'_>,
     params: &ConnectParams,
-    device_id: Option<&str>,
+    device: Option<&DeviceClaim>,
 ) -> Result<Proof, Refusal> {
     let given = |secret: &Option<Secret>| secret.clone().filter(|secret| !secret.is_empty());
     let (token, password) = (given(&params.auth.token), given(&params.auth.password));
@@ -213,25 +215,46 @@ async fn authenticate(
         if let Some(secret) = secret
             && let Some(identity) = config.authenticate_token(&entrance.tenant.id, secret).await?
         {
-            return Ok(Proof { identity, method });
+            return Ok(Proof {
+                identity,
+                method,
+                setup: None,
+            });
         }
     }
-    if given(&params.auth.bootstrap_token).is_some() && token.is_none() && password.is_none() {
-        return Err(auth_failed(
-            "AUTH_BOOTSTRAP_TOKEN_INVALID",
-            "bootstrap_token_invalid",
-            "unauthorized: setup code invalid, expired, revoked, or already used (create a new code)",
-            "review_auth_configuration",
-        ));
-    }
     let explicit = given(&params.auth.device_token);
+    let device_id = device.map(|claim| claim.device_id.as_str());
+    let tenant = TenantScope::vouch(entrance.tenant.id.clone());
+    if let (Some(bootstrap), None, None) = (given(&params.auth.bootstrap_token), &token, &password) {
+        // It is for a device: without one the code stays as it is.
+        let redeemed = match device {
+            Some(claim) => config.redeem_setup_code(&tenant, &bootstrap, claim).await?,
+            None => None,
+        };
+        if let Some(redeemed) = redeemed {
+            return Ok(Proof {
+                identity: redeemed.identity,
+                method: "bootstrap-token",
+                setup: Some(redeemed.completed),
+            });
+        }
+        // A device that came in with it before brings its own token too.
+        if explicit.is_none() {
+            return Err(auth_failed(
+                "AUTH_BOOTSTRAP_TOKEN_INVALID",
+                "bootstrap_token_invalid",
+                "unauthorized: setup code invalid, expired, revoked, or already used (create a new code)",
+                "review_auth_configuration",
+            ));
+        }
+    }
     if let (Some(device_id), Some(secret)) = (device_id, explicit.as_ref().or(token.as_ref())) {
-        let tenant = TenantScope::vouch(entrance.tenant.id.clone());
         let grant = config.authenticate_device_token(&tenant, secret).await?;
         if let Some(grant) = grant.filter(|grant| grant.device_id == device_id && grant.role == params.role()) {
             return Ok(Proof {
                 identity: grant.identity,
                 method: "device-token",
+                setup: None,
             });
         }
     }
@@ -283,9 +306,24 @@ fn grantable(asked: &[String], identity: &Identity) -> Vec<String> {
     scopes::intersect(&scopes::intersect(asked, &identity.scopes), &of_role)
 }
 
+/// What a proved device says it is. The scopes come with its credential.
+fn claim_of(params: &ConnectParams, device_id: String, public_key: String) -> DeviceClaim {
+    DeviceClaim {
+        device_id,
+        public_key,
+        display_name: params.client.display_name.clone(),
+        platform: params.client.platform.clone(),
+        device_family: params.client.device_family.clone().unwrap_or_default(),
+        client_id: params.client.id.clone(),
+        client_mode: params.client.mode.clone(),
+        role: params.role().to_owned(),
+        scopes: Vec::new(),
+    }
+}
+
 fn announce(entrance: &Entrance<'_>, scope: &Scope, required: &PairingRequired) {
     if required.fresh {
-        let event = super::messages::Event::new("device.pair.requested", &required.row);
+        let event = Event::new("device.pair.requested", &required.row);
         entrance.state.directory.publish(scope, event);
     }
 }

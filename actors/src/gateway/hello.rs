@@ -62,8 +62,15 @@ pub(super) async fn welcome(
     let scope = admitted.scope().clone();
     let info = Arc::new(admitted.info);
     if info.node {
-        declare(state, &scope, &info, params).await?;
+        // Bringing a node in with a setup code says yes to what it can do, too.
+        let approver = admitted.setup.is_some().then_some(admitted.identity.scopes.as_slice());
+        declare(state, &scope, &info, params, approver).await?;
     }
+    let phone = admitted.setup.as_ref().is_some_and(|setup| setup["access"] != "node");
+    let handover = match info.device_id.as_deref().filter(|_| phone) {
+        Some(id) => state.services.config.operator_handover(&scope, id).await?,
+        None => None,
+    };
     let attached = state.directory.attach(&scope, Arc::clone(&info), to).await?;
     let membership = Membership {
         state: state.clone(),
@@ -110,19 +117,15 @@ pub(super) async fn welcome(
             scopes: info.scopes.clone(),
             device_token: admitted.device.as_ref().map(|device| device.token.expose().to_owned()),
             issued_at_ms: admitted.device.as_ref().map(|device| device.issued_at),
+            device_tokens: handover.map(|token| vec![token]),
         },
         policy: Policy::default(),
     };
     let mut frames = vec![response_ok(request_id, &hello)];
     if info.node {
-        frames.push(direct(
-            "voicewake.changed",
-            &json!({"triggers": methods::voicewake::TRIGGERS}),
-        ));
-        frames.push(direct(
-            "voicewake.routing.changed",
-            &json!({"config": methods::voicewake::routing()}),
-        ));
+        let wake = state.services.config.voice_wake(&scope).await?;
+        frames.push(direct("voicewake.changed", &json!({"triggers": wake.triggers})));
+        frames.push(direct("voicewake.routing.changed", &json!({"config": wake.routing})));
     }
     Ok(Welcome {
         identity: Arc::new(admitted.identity),
@@ -141,13 +144,19 @@ pub(super) fn direct(name: &str, payload: &Value) -> String {
     }
 }
 
-/// Records what the node can do, and asks for approval of what is new.
-async fn declare(state: &GatewayState, scope: &Scope, info: &ConnectionInfo, params: &ConnectParams) -> Result<()> {
+/// Records what the node can do, and asks for approval of what is new; an `approver` (their scopes) is asked no more.
+async fn declare(
+    state: &GatewayState,
+    scope: &Scope,
+    info: &ConnectionInfo,
+    params: &ConnectParams,
+    approver: Option<&[String]>,
+) -> Result<()> {
     let Some(node_id) = info.device_id.clone() else {
         return Ok(());
     };
     let claim = SurfaceClaim {
-        node_id,
+        node_id: node_id.clone(),
         caps: info.caps.clone(),
         commands: info.commands.clone(),
         facts: json!({
@@ -160,7 +169,14 @@ async fn declare(state: &GatewayState, scope: &Scope, info: &ConnectionInfo, par
     if config.surface_is_current(scope, &claim).await? {
         return Ok(());
     }
-    if let Some(row) = config.declare_surface(scope, &claim).await? {
+    let fresh = config.declare_surface(scope, &claim).await?;
+    if let Some(approver) = approver {
+        let node = config.node(scope, &node_id).await?;
+        if let Some(request_id) = node.pending_request() {
+            config.approve_surface(scope, request_id, approver).await?;
+            methods::node_pair::announce_approved(state, scope, request_id, &node_id);
+        }
+    } else if let Some(row) = fresh {
         state.directory.publish(scope, Event::new("node.pair.requested", &row));
     }
     Ok(())

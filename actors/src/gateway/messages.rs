@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// What a connection is, fixed at hello.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub struct Event {
     pub state_version: Option<StateVersion>,
     /// A device that hears this event too, whatever its role: `node.pair.resolved` to its node.
     pub for_device: Option<String>,
+    /// Devices that alone hear the event, of those who may: an approval for named reviewers.
+    pub only_for: Option<Vec<String>>,
 }
 
 /// `stateVersion` of the wire: each number only grows.
@@ -77,6 +80,7 @@ impl Event {
             tool_stream: false,
             state_version: None,
             for_device: None,
+            only_for: None,
         }
     }
 
@@ -124,6 +128,8 @@ pub struct Invoke {
     pub timeout: Duration,
     pub idempotency_key: String,
     pub reply: oneshot::Sender<InvokeAnswer>,
+    /// Cancelled when nobody waits for the answer any more: the node is told to stop.
+    pub abandoned: CancellationToken,
 }
 
 /// What a node answered.

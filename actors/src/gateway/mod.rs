@@ -5,6 +5,7 @@ pub mod protocol;
 pub mod registry;
 pub mod scopes;
 
+pub mod approvals;
 pub mod connection;
 pub mod device;
 pub mod events;
@@ -15,6 +16,7 @@ pub mod limiter;
 pub mod methods;
 mod outbox;
 pub mod rpc;
+mod system_run;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -43,6 +45,8 @@ pub struct Shared {
     pub methods: rpc::Methods,
     pub idempotency: idempotency::Idempotency,
     pub throttle: rpc::Throttle,
+    /// Those who wait for a person's word.
+    pub approvals: approvals::Waiters,
     /// Last host statistics of connected nodes, by owner and node id.
     pub host_stats: DashMap<(TenantId, UserId, String), Value>,
     pub started: Instant,
@@ -53,6 +57,15 @@ pub struct Shared {
 pub struct GatewaySettings {
     /// Origins besides the tenant's own that may open a socket, with token and paired device.
     pub allowed_origins: Vec<String>,
+    /// Address of a tenant's gateway socket, with `{tenant}` where its slug goes.
+    pub url: String,
+}
+
+impl GatewaySettings {
+    /// Address of the gateway socket of the tenant with this slug.
+    pub fn url_of(&self, slug: &str) -> String {
+        self.url.replace("{tenant}", slug)
+    }
 }
 
 /// What the edge knows about a client before it speaks.
@@ -93,6 +106,7 @@ impl GatewayState {
             methods: methods::all(),
             idempotency: idempotency::Idempotency::default(),
             throttle: rpc::Throttle::default(),
+            approvals: approvals::Waiters::default(),
             host_stats: DashMap::new(),
             started: Instant::now(),
         }))

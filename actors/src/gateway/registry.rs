@@ -85,6 +85,12 @@ impl Connections {
         }
     }
 
+    /// How many connections beside `except` may see this event.
+    pub fn audience(&self, event: &Event, except: &str) -> usize {
+        let others = self.live.values().filter(|member| &*member.info.conn_id != except);
+        others.filter(|member| events::allowed(&member.info, event)).count()
+    }
+
     fn deliver(&mut self, event: &Arc<Event>) -> FanOut {
         let mut done = FanOut::default();
         let mut lost = Vec::new();

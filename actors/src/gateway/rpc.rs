@@ -12,6 +12,7 @@ use futures::future::{BoxFuture, FutureExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
 
 use super::connection::Answer;
 use super::messages::ConnectionInfo;
@@ -46,6 +47,8 @@ pub struct Call {
     pub state: GatewayState,
     pub identity: Arc<Identity>,
     pub connection: Arc<ConnectionInfo>,
+    /// Cancelled when the caller's connection ends.
+    pub ended: CancellationToken,
     pub(super) id: String,
     pub(super) answers: Recipient<Answer>,
 }
@@ -339,7 +342,7 @@ mod tests {
             ("chat.send", &node, "role: unauthorized role: node"),
             ("no.such", &admin, "unknown method: no.such"),
             ("no.such", &reader, "missing scope: operator.admin"),
-            ("node.pending.drain", &node, "unknown method: node.pending.drain"),
+            ("node.canvas.refresh", &node, "unknown method: node.canvas.refresh"),
         ] {
             assert_eq!(denial(name, caller), expected, "{name}");
         }

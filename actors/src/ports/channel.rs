@@ -232,11 +232,9 @@ pub struct HttpReply {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Inbound {
-    /// The platform's id of this event, unique per account, e.g. `update:880012345`.
+    /// What is answered once, unique per account: the message where it has an id (one message can come as two events,
+    /// and a repeated event names the same message), e.g. `msg:<chat>:<message>`; else the event.
     pub event_key: String,
-    /// Second identity where one message can come as two events, e.g. `msg:<chat>:<message>`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message_key: Option<String>,
     pub peer: Peer,
     pub sender: Sender,
     /// What the person wrote, mentions of the bot removed; captions included.

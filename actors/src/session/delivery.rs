@@ -19,7 +19,7 @@ use crate::clock::now_ms;
 use crate::config::accounts::{AccountName, ResolvedAccount};
 use crate::error::{Error, Result};
 use crate::ports::channel::{Channel, DeliverError, Delivery as Outgoing, Destination, Rendered};
-use crate::supervisor::lease::{Leases, fence};
+use crate::supervisor::lease::{Leases, fenced};
 
 /// Rows read at a time.
 const PAGE: u64 = 16;
@@ -305,14 +305,14 @@ impl Delivery {
             .run(scope, move |tx| {
                 let (scope, id) = (scope_in.clone(), id.clone());
                 Box::pin(async move {
-                    fence(tx, &scope, epoch).await?;
-                    outbox::Entity::update_owned(&scope)
+                    let mut batch = fenced(tx, &scope, epoch).await?;
+                    let update = outbox::Entity::update_owned(&scope)
                         .col_expr(outbox::Column::State, Expr::value("sending"))
                         .col_expr(outbox::Column::Attempts, Expr::col(outbox::Column::Attempts).add(1))
                         .col_expr(outbox::Column::UpdatedAt, Expr::value(now_ms()))
-                        .filter(outbox::Column::Id.eq(id))
-                        .exec(tx)
-                        .await?;
+                        .filter(outbox::Column::Id.eq(id));
+                    batch.add(&update);
+                    batch.run(tx).await?;
                     Ok(())
                 })
             })
@@ -334,16 +334,16 @@ impl Delivery {
             .run(scope, move |tx| {
                 let (scope, id, message_id, error) = (scope_in.clone(), id.clone(), kept.clone(), error.clone());
                 Box::pin(async move {
-                    fence(tx, &scope, epoch).await?;
-                    outbox::Entity::update_owned(&scope)
+                    let mut batch = fenced(tx, &scope, epoch).await?;
+                    let update = outbox::Entity::update_owned(&scope)
                         .col_expr(outbox::Column::State, Expr::value(state))
                         .col_expr(outbox::Column::MessageId, Expr::value(message_id))
                         .col_expr(outbox::Column::NextAttemptAt, Expr::value(at))
                         .col_expr(outbox::Column::Error, Expr::value(error))
                         .col_expr(outbox::Column::UpdatedAt, Expr::value(now_ms()))
-                        .filter(outbox::Column::Id.eq(id))
-                        .exec(tx)
-                        .await?;
+                        .filter(outbox::Column::Id.eq(id));
+                    batch.add(&update);
+                    batch.run(tx).await?;
                     Ok(())
                 })
             })

@@ -25,7 +25,7 @@ use crate::db::writer::NewInbox;
 use crate::error::{Error, Result};
 use crate::ports::message::{AssistantMessage, AssistantPart, Message};
 use crate::supervisor::directory::{Directory, RunEnded};
-use crate::supervisor::lease::fence;
+use crate::supervisor::lease::fenced;
 
 /// Source of the inbox rows that [`accept_injection`] stores.
 pub(crate) const INJECT: &str = "inject";
@@ -102,7 +102,7 @@ pub(crate) async fn patch(directory: &Directory, scope: &Scope, key: &SessionKey
         services.writer.run(scope, move |tx| {
             let (scope, key, patch) = (scope_in.clone(), key.clone(), patch.clone());
             Box::pin(async move {
-                fence(tx, &scope, epoch).await?;
+                let mut batch = fenced(tx, &scope, epoch).await?;
                 let mut head = transcript::open(tx, &scope, &key, key::agent_of(&key), now_ms()).await?;
                 expect(&head, patch.expected.as_deref())?;
                 if let Some(Some(label)) = &patch.label {
@@ -113,7 +113,6 @@ pub(crate) async fn patch(directory: &Directory, scope: &Scope, key: &SessionKey
                     label: patch.label.clone(),
                     ..HeadChanges::default()
                 };
-                let mut batch = Batch::new(tx);
                 transcript::save_head(&mut batch, &scope, &mut head, changes);
                 batch.run(tx).await?;
                 Ok(head)
@@ -193,7 +192,6 @@ pub(crate) async fn accept_injection(
         source: INJECT.to_owned(),
         account_id: scope.user().as_str().to_owned(),
         event_key: run_id.clone(),
-        message_key: None,
         session_key: key.clone(),
         payload: serde_json::to_string(&payload).map_err(Error::internal)?,
         skipped: None,
@@ -237,14 +235,13 @@ pub(crate) async fn inject(
             let (ids, run_id) = (ids.clone(), run_in.clone());
             Box::pin(async move {
                 let scope = &authority.scope;
-                fence(tx, scope, authority.epoch).await?;
-                let mut batch = Batch::new(tx);
+                let mut batch = fenced(tx, scope, authority.epoch).await?;
                 let Some(mut head) = transcript::head(tx, scope, &authority.key).await? else {
                     turn::finish_inbox(&mut batch, scope, ids, "skipped", &run_id, Some(DELETED));
                     batch.run(tx).await?;
                     return Ok(None);
                 };
-                transcript::append(&mut batch, scope, &mut head, vec![(*entry).clone()])?;
+                let stored = transcript::append(&mut batch, scope, &mut head, vec![(*entry).clone()])?;
                 transcript::save_head(&mut batch, scope, &mut head, HeadChanges::default());
                 turn::open_run(&mut batch, &authority, &run_id, &head.session_id, now);
                 turn::close_run(
@@ -255,11 +252,12 @@ pub(crate) async fn inject(
                 );
                 turn::finish_inbox(&mut batch, scope, ids, "done", &run_id, None);
                 batch.run(tx).await?;
-                Ok(Some(head))
+                Ok(Some((head, stored)))
             })
         })
         .await?;
-    if let Some(head) = &head {
+    if let Some((head, stored)) = &head {
+        services.conversation.wrote(&authority.scope, head, stored);
         emitter.injected(head, &entry, head.next_seq - 1).await;
     }
     Ok(RunEnded {
@@ -305,12 +303,11 @@ pub(crate) async fn erase(
             let (authority, rows, expected) = (authority_in.clone(), rows.clone(), expected.clone());
             Box::pin(async move {
                 let scope = &authority.scope;
-                fence(tx, scope, authority.epoch).await?;
+                let mut batch = fenced(tx, scope, authority.epoch).await?;
                 let head = transcript::head(tx, scope, &authority.key).await?;
                 if let Some(head) = &head {
                     expect(head, expected.as_deref())?;
                 }
-                let mut batch = Batch::new(tx);
                 let runs = drop_open(tx, &mut batch, &authority, &rows).await?;
                 if transcript {
                     forget_words(&mut batch, &authority, head.as_ref());

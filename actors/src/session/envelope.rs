@@ -203,7 +203,6 @@ mod tests {
     fn inbound(kind: PeerKind, name: &str, text: &str) -> Inbound {
         Inbound {
             event_key: "e".to_owned(),
-            message_key: None,
             peer: Peer {
                 kind,
                 id: "-100".to_owned(),

@@ -243,7 +243,6 @@ mod tests {
     fn inbound(kind: PeerKind, id: &str, thread: Option<&str>) -> Inbound {
         Inbound {
             event_key: "e".to_owned(),
-            message_key: None,
             peer: Peer {
                 kind,
                 id: id.to_owned(),

@@ -22,7 +22,7 @@ use crate::db::Batch;
 use crate::error::{Error, Result};
 use crate::ports::channel::{Destination, Rendered};
 use crate::ports::message::{Message, Part, Usage};
-use crate::supervisor::lease::fence;
+use crate::supervisor::lease::fenced;
 
 /// One turn: what it answers, under which run.
 #[derive(Clone, Debug)]
@@ -183,26 +183,26 @@ pub(crate) async fn begin(
     (rule, zone): (ResetRule, Tz),
 ) -> Result<SessionHead> {
     let (authority_in, turn_in) = (authority.clone(), Arc::new(turn.clone()));
-    services
+    let (head, stored) = services
         .writer
         .run(&authority.scope, move |tx| {
             let (authority, turn, user) = (authority_in.clone(), turn_in.clone(), user.clone());
             Box::pin(async move {
                 let scope = &authority.scope;
-                fence(tx, scope, authority.epoch).await?;
+                let mut batch = fenced(tx, scope, authority.epoch).await?;
                 let now = now_ms();
                 let mut head = transcript::open(tx, scope, &authority.key, &authority.agent_id, now).await?;
                 if turn.entry_id().is_none() && freshness::is_stale(rule, zone, head.updated_at, now) {
                     head = transcript::reset(tx, scope, &authority.key, now).await?;
                 }
-                let mut batch = Batch::new(tx);
                 let mut others = 0;
+                let mut stored = Vec::new();
                 let entry_id = match (turn.entry_id(), user) {
-                    (Some(stored), _) => stored.to_owned(),
+                    (Some(earlier), _) => earlier.to_owned(),
                     (None, Some(entry)) => {
                         others += 1;
-                        let ids = transcript::append(&mut batch, scope, &mut head, vec![entry])?;
-                        ids.into_iter().next().unwrap_or_default()
+                        stored = transcript::append(&mut batch, scope, &mut head, vec![entry])?;
+                        stored.first().map(|entry| entry.id.clone()).unwrap_or_default()
                     }
                     (None, None) => String::new(),
                 };
@@ -237,10 +237,12 @@ pub(crate) async fn begin(
                     finish_inbox(&mut batch, scope, ids.collect(), "done", &turn.run_id, None);
                     batch.run(tx).await?;
                 }
-                Ok(head)
+                Ok((head, stored))
             })
         })
-        .await
+        .await?;
+    services.conversation.wrote(&authority.scope, &head, &stored);
+    Ok(head)
 }
 
 /// Stores what a model call and its tools gave, in the middle of a run.
@@ -251,20 +253,21 @@ pub(crate) async fn append(
     entries: Vec<NewEntry>,
 ) -> Result<SessionHead> {
     let (authority_in, head_in) = (authority.clone(), head.clone());
-    services
+    let (head, stored) = services
         .writer
         .run(&authority.scope, move |tx| {
             let (authority, mut head, entries) = (authority_in.clone(), head_in.clone(), entries.clone());
             Box::pin(async move {
-                fence(tx, &authority.scope, authority.epoch).await?;
-                let mut batch = Batch::new(tx);
-                transcript::append(&mut batch, &authority.scope, &mut head, entries)?;
+                let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
+                let stored = transcript::append(&mut batch, &authority.scope, &mut head, entries)?;
                 transcript::save_head(&mut batch, &authority.scope, &mut head, HeadChanges::default());
                 batch.run(tx).await?;
-                Ok(head)
+                Ok((head, stored))
             })
         })
-        .await
+        .await?;
+    services.conversation.wrote(&authority.scope, &head, &stored);
+    Ok(head)
 }
 
 /// Ends the run: final entry, outbox rows, run record, inbox rows, counters. Without a `head` (closing what a crash
@@ -280,22 +283,19 @@ pub(crate) async fn end(
 ) -> Result<SessionHead> {
     let (authority_in, head_in, turn_in) = (authority.clone(), head.cloned(), Arc::new(turn.clone()));
     let (entries, pieces, ending) = (Arc::new(entries), Arc::new(pieces), Arc::new(ending));
-    services
+    let (head, stored) = services
         .writer
         .run(&authority.scope, move |tx| {
             let (authority, head, turn) = (authority_in.clone(), head_in.clone(), turn_in.clone());
             let (entries, pieces, ending) = (entries.clone(), pieces.clone(), ending.clone());
             Box::pin(async move {
                 let scope = &authority.scope;
-                fence(tx, scope, authority.epoch).await?;
+                let mut batch = fenced(tx, scope, authority.epoch).await?;
                 let mut head = match head {
                     Some(head) => head,
                     None => transcript::open(tx, scope, &authority.key, &authority.agent_id, now_ms()).await?,
                 };
-                let mut batch = Batch::new(tx);
-                if !entries.is_empty() {
-                    transcript::append(&mut batch, scope, &mut head, entries.to_vec())?;
-                }
+                let stored = transcript::append(&mut batch, scope, &mut head, entries.to_vec())?;
                 insert_pieces(&mut batch, &authority, Some(&turn.run_id), &pieces)?;
                 close_run(&mut batch, scope, &turn.run_id, &ending);
                 for run_id in turn.merged() {
@@ -322,10 +322,12 @@ pub(crate) async fn end(
                 };
                 transcript::save_head(&mut batch, scope, &mut head, changes);
                 batch.run(tx).await?;
-                Ok(head)
+                Ok((head, stored))
             })
         })
-        .await
+        .await?;
+    services.conversation.wrote(&authority.scope, &head, &stored);
+    Ok(head)
 }
 
 /// What one more run changes in the session's entry. `totalTokens` is the size of the last prompt, not a sum.
@@ -383,8 +385,7 @@ pub(crate) async fn settle(
             let (runs, pieces) = (runs.clone(), pieces.clone());
             Box::pin(async move {
                 let scope = &authority.scope;
-                fence(tx, scope, authority.epoch).await?;
-                let mut batch = Batch::new(tx);
+                let mut batch = fenced(tx, scope, authority.epoch).await?;
                 let mut answered_by = String::new();
                 if let Some((runs, ending)) = runs {
                     for run_id in &runs {
@@ -410,7 +411,7 @@ pub(crate) async fn reset(services: &Services, authority: &Authority) -> Result<
         .run(&authority.scope, move |tx| {
             let authority = authority_in.clone();
             Box::pin(async move {
-                fence(tx, &authority.scope, authority.epoch).await?;
+                fenced(tx, &authority.scope, authority.epoch).await?.run(tx).await?;
                 let now = now_ms();
                 transcript::open(tx, &authority.scope, &authority.key, &authority.agent_id, now).await?;
                 transcript::reset(tx, &authority.scope, &authority.key, now).await
@@ -428,13 +429,12 @@ pub(crate) async fn patch_entry(services: &Services, authority: &Authority, patc
             let (authority, patch) = (authority_in.clone(), patch.clone());
             Box::pin(async move {
                 let scope = &authority.scope;
-                fence(tx, scope, authority.epoch).await?;
+                let mut batch = fenced(tx, scope, authority.epoch).await?;
                 let mut head = transcript::open(tx, scope, &authority.key, &authority.agent_id, now_ms()).await?;
                 let changes = HeadChanges {
                     merge: Some(patch),
                     ..HeadChanges::default()
                 };
-                let mut batch = Batch::new(tx);
                 transcript::save_head(&mut batch, scope, &mut head, changes);
                 batch.run(tx).await?;
                 Ok(())
@@ -451,8 +451,7 @@ pub(crate) async fn post(services: &Services, authority: &Authority, run_id: &st
         .run(&authority.scope, move |tx| {
             let (authority, run_id, piece) = (authority_in.clone(), run_id.clone(), piece.clone());
             Box::pin(async move {
-                fence(tx, &authority.scope, authority.epoch).await?;
-                let mut batch = Batch::new(tx);
+                let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
                 insert_pieces(&mut batch, &authority, Some(&run_id), &[piece])?;
                 batch.run(tx).await?;
                 Ok(())
@@ -477,7 +476,7 @@ pub(crate) async fn intend(
             let (authority, run_id, call_id, tool) =
                 (authority_in.clone(), run_id.clone(), call_id.clone(), tool.clone());
             Box::pin(async move {
-                fence(tx, &authority.scope, authority.epoch).await?;
+                let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
                 let now = now_ms();
                 let row = tool_intent::ActiveModel {
                     tenant_id: Set(authority.scope.tenant().clone()),
@@ -489,7 +488,8 @@ pub(crate) async fn intend(
                     created_at: Set(now),
                     updated_at: Set(now),
                 };
-                tool_intent::Entity::insert(row).exec_without_returning(tx).await?;
+                batch.add(&tool_intent::Entity::insert(row));
+                batch.run(tx).await?;
                 Ok(())
             })
         })
@@ -559,7 +559,7 @@ pub(super) fn finish_inbox(
     }
     let update = update
         .filter(inbox::Column::Id.is_in(ids))
-        .filter(inbox::Column::State.is_in(["pending", "running", "context"]));
+        .filter(inbox::is_unsettled());
     batch.add(&update);
 }
 

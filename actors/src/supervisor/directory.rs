@@ -198,6 +198,12 @@ impl Directory {
         self.user(scope, ToUser::Publish(event));
     }
 
+    /// As [`Directory::publish`]; gives how many connections beside `except` may see the event.
+    pub async fn announce(&self, scope: &Scope, event: Event, except: &Arc<str>) -> Result<usize> {
+        let except = Arc::clone(except);
+        self.ask(scope, |reply| ToUser::Announce { event, except, reply }).await
+    }
+
     /// Presence entries of the user's connections.
     pub async fn presence(&self, scope: &Scope) -> Result<Vec<Value>> {
         self.ask(scope, |reply| ToUser::Presence { reply }).await

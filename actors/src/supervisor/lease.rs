@@ -13,7 +13,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, Quer
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::db::{Db, clock, clock_sql};
+use crate::db::{Batch, Db, clock, clock_sql};
 use crate::error::{Error, Result};
 use crate::services::Replica;
 
@@ -211,22 +211,34 @@ impl Leases {
     }
 }
 
-/// Fails with [`Error::Fenced`] unless `epoch` is still the user's. Inside the transaction it guards, before its
-/// writes; on PostgreSQL the row stays locked against a takeover until the commit.
-pub async fn fence(tx: &DatabaseTransaction, scope: &Scope, epoch: i64) -> Result<()> {
+/// A batch that fails with [`Error::Fenced`] unless `epoch` is still the user's. On SQLite the check goes with the
+/// batch; on PostgreSQL the lease's row stays locked against a takeover until the commit.
+pub async fn fenced(tx: &DatabaseTransaction, scope: &Scope, epoch: i64) -> Result<Batch> {
     use claw_entities::UserOwned;
     use sea_orm::QuerySelect;
-    let mut query = user_lease::Entity::owned_by(scope).filter(user_lease::Column::Epoch.eq(epoch));
-    if tx.get_database_backend() == DbBackend::Postgres {
-        query = query.lock_shared();
+    let mut batch = Batch::new(tx);
+    if tx.get_database_backend() != DbBackend::Postgres {
+        // A trigger raises what `Error` knows, see the migration.
+        batch.add_statement(Statement::from_sql_and_values(
+            tx.get_database_backend(),
+            "INSERT INTO fence (tenant_id, user_id, epoch) VALUES (?, ?, ?)",
+            [
+                scope.tenant().as_str().into(),
+                scope.user().as_str().into(),
+                epoch.into(),
+            ],
+        ));
+        return Ok(batch);
     }
-    let held: Option<i64> = query
+    let held: Option<i64> = user_lease::Entity::owned_by(scope)
+        .filter(user_lease::Column::Epoch.eq(epoch))
+        .lock_shared()
         .select_only()
         .column(user_lease::Column::Epoch)
         .into_tuple()
         .one(tx)
         .await?;
-    if held.is_some() { Ok(()) } else { Err(Error::Fenced) }
+    if held.is_some() { Ok(batch) } else { Err(Error::Fenced) }
 }
 
 /// A statement written with `?`, numbered for the backend.
@@ -291,7 +303,14 @@ mod tests {
 
     async fn may_write(db: &Db, scope: &Scope, epoch: i64) -> bool {
         let tx = db.write(scope).await.expect("begins");
-        fence(&tx, scope, epoch).await.is_ok()
+        match fenced(&tx, scope, epoch).await {
+            Ok(batch) => match batch.run(&tx).await.map_err(Error::from) {
+                Ok(touched) => touched == 0,
+                Err(Error::Fenced) => false,
+                Err(error) => panic!("{error:?}"),
+            },
+            Err(_) => false,
+        }
     }
 
     #[tokio::test]

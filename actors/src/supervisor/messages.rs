@@ -52,6 +52,12 @@ pub(crate) enum ToUser {
         conn_id: String,
     },
     Publish(Event),
+    /// Publishes, and says how many connections beside `except` may see it.
+    Announce {
+        event: Event,
+        except: Arc<str>,
+        reply: oneshot::Sender<usize>,
+    },
     Presence {
         reply: oneshot::Sender<Vec<Value>>,
     },

@@ -106,6 +106,7 @@ impl UserActor {
             return;
         };
         let (answer, waits) = oneshot::channel();
+        let abandoned = CancellationToken::new();
         let request = Invoke {
             id: uuid::Uuid::new_v4().to_string(),
             node_id: call.node_id.clone(),
@@ -114,6 +115,7 @@ impl UserActor {
             timeout: call.timeout,
             idempotency_key: call.idempotency_key,
             reply: answer,
+            abandoned: abandoned.clone(),
         };
         if node.try_send(ToConnection::Invoke(request)).is_err() {
             let _ = reply.send(Err(Error::NotConnected("node is not connected".to_owned())));
@@ -122,7 +124,15 @@ impl UserActor {
         let (node_id, command) = (call.node_id, call.command);
         context.spawn(
             async move {
-                let _ = reply.send(answered(node_id, command, waits.await));
+                let mut reply = reply;
+                // However this ends, with this actor too: the node does not work for nobody.
+                let _guard = abandoned.drop_guard();
+                tokio::select! {
+                    answer = waits => {
+                        let _ = reply.send(answered(node_id, command, answer));
+                    }
+                    () = reply.closed() => {}
+                }
             }
             .into_actor(self)
             .map(|(), _, _| ()),
@@ -230,6 +240,7 @@ impl Handler<ToUser> for UserActor {
             | ToUser::Attach { .. }
             | ToUser::Detach { .. }
             | ToUser::Publish(_)
+            | ToUser::Announce { .. }
             | ToUser::Presence { .. }
             | ToUser::Nodes { .. }
             | ToUser::CloseDevice { .. }
@@ -262,6 +273,11 @@ impl Handler<ToUser> for UserActor {
                 self.listeners.store(self.connections.len(), Ordering::Relaxed);
             }
             ToUser::Publish(event) => self.connections.fan_out(&event),
+            ToUser::Announce { event, except, reply } => {
+                let audience = self.connections.audience(&event, &except);
+                self.connections.fan_out(&event);
+                let _ = reply.send(audience);
+            }
             ToUser::Presence { reply } => {
                 let _ = reply.send(self.connections.presence());
             }

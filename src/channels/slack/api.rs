@@ -114,7 +114,7 @@ impl Slack {
         let Ok(answer) = serde_json::from_slice::<Value>(&response.body) else {
             return Err(unreadable());
         };
-        let verdict = Verdict::deserialize(&answer).unwrap_or_default();
+        let verdict = lenient::read::<Verdict>(&response.body).unwrap_or_default();
         if verdict.ok {
             return Ok(answer);
         }

@@ -9,6 +9,7 @@ use claw_actors::ports::channel::{
 
 use super::event::Interaction;
 use super::inbound::{Bot, kind, malformed, millis};
+use crate::channels::lenient;
 
 /// Commands that only address the bot: what follows is the message. Any other name is a command of ours.
 const ADDRESS: [&str; 3] = ["/openclaw", "/clawcentral", "/claw"];
@@ -16,7 +17,7 @@ const ADDRESS: [&str; 3] = ["/openclaw", "/clawcentral", "/claw"];
 pub(super) fn parse(hook: &RawWebhook, account: &Account, bot: &Bot<'_>) -> Result<WebhookOutcome, Malformed> {
     let fields: HashMap<String, String> = url::form_urlencoded::parse(&hook.body).into_owned().collect();
     if let Some(payload) = fields.get("payload") {
-        let interaction = serde_json::from_str(payload).map_err(|error| malformed(&error))?;
+        let interaction = lenient::read(payload.as_bytes()).map_err(|error| malformed(&error))?;
         return Ok(press(interaction, bot, hook.now));
     }
     if fields.contains_key("ssl_check") {
@@ -64,7 +65,6 @@ fn command(fields: &HashMap<String, String>, account: &Account, hook: &RawWebhoo
     };
     messages(Inbound {
         event_key: format!("command:{trigger}"),
-        message_key: None,
         peer: Peer {
             kind,
             id: id.to_owned(),
@@ -131,16 +131,14 @@ fn press(interaction: Interaction, bot: &Bot<'_>, now: i64) -> WebhookOutcome {
     } else {
         millis(&action.action_ts)
     };
-    let message_key = format!(
-        "action:{channel}:{message_ts}:{}:{}",
-        interaction.user.id, action.action_ts
-    );
     messages(Inbound {
         event_key: match interaction.trigger_id.as_str() {
-            "" => message_key.clone(),
+            "" => format!(
+                "action:{channel}:{message_ts}:{}:{}",
+                interaction.user.id, action.action_ts
+            ),
             trigger => format!("action:{trigger}"),
         },
-        message_key: Some(message_key),
         peer: Peer {
             kind,
             id: channel,

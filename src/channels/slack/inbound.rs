@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::event::{Envelope, Event, File};
 use super::{form, text};
+use crate::channels::lenient;
 
 /// Who we are in the workspace, as `connect` learned it.
 pub(super) struct Bot<'a> {
@@ -50,7 +51,7 @@ pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutco
     if is_form {
         return form::parse(hook, account, &bot);
     }
-    let envelope: Envelope = serde_json::from_slice(&hook.body).map_err(|error| malformed(&error))?;
+    let envelope: Envelope = lenient::read(&hook.body).map_err(|error| malformed(&error))?;
     match envelope.kind.as_str() {
         "url_verification" => Ok(WebhookOutcome::Reply(HttpReply {
             status: 200,
@@ -98,7 +99,6 @@ fn inbound(envelope: Envelope, bot: &Bot<'_>) -> Result<Inbound, &'static str> {
     let Envelope {
         team_id: team,
         api_app_id: app,
-        event_id,
         event: outer,
         ..
     } = envelope;
@@ -134,18 +134,14 @@ fn inbound(envelope: Envelope, bot: &Bot<'_>) -> Result<Inbound, &'static str> {
     }
     let kind = kind(&channel_type, &channel);
     let ts = message.ts.clone();
-    let message_key = match message.edited.as_ref().filter(|_| edited) {
+    // A mention in a joined channel comes as two events: the message is what is answered once.
+    let event_key = match message.edited.as_ref().filter(|_| edited) {
         Some(edit) => format!("edit:{team}:{channel}:{ts}:{}", edit.ts),
         None => format!("msg:{team}:{channel}:{ts}"),
     };
     let in_thread = !message.thread_ts.is_empty() && message.thread_ts != ts;
     Ok(Inbound {
-        event_key: if event_id.is_empty() {
-            message_key.clone()
-        } else {
-            format!("event:{event_id}")
-        },
-        message_key: Some(message_key),
+        event_key,
         peer: Peer {
             kind,
             id: channel,

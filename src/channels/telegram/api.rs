@@ -138,7 +138,7 @@ impl Telegram {
             .send()
             .await
             .map_err(failed)?;
-        let Ok(answer) = serde_json::from_slice::<Answer>(&response.body) else {
+        let Ok(answer) = lenient::read::<Answer>(&response.body) else {
             let after = call::retry_after(&response);
             return Err(Trouble::Other(call::status(NAME, response.status, after)));
         };

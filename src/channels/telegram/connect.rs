@@ -42,7 +42,7 @@ impl Telegram {
     /// so that events already on their way still prove themselves; without one it gets a fresh one.
     pub(super) async fn set_up(&self, account: &Account, webhook_url: &str) -> Result<Connected, DeliverError> {
         let me = self.call(account, "getMe", &json!({}), LIMIT).await?;
-        let me: Me = serde_json::from_value(me).unwrap_or_default();
+        let me: Me = lenient::read(me.to_string().as_bytes()).unwrap_or_default();
         let secret = account
             .secrets
             .get(WEBHOOK_SECRET)

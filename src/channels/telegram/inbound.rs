@@ -9,6 +9,7 @@ use super::BOT_TOKEN;
 use super::attached::{attachments, place};
 use super::entities::read;
 use super::update::{CallbackQuery, Chat, Message, Update};
+use crate::channels::lenient;
 
 /// Telegram's stand-in author for anonymous administrators and for posts of a linked channel.
 const STAND_INS: [i64; 2] = [1_087_968_824, 777_000];
@@ -52,7 +53,7 @@ impl Bot {
 }
 
 pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutcome, Malformed> {
-    let update: Update = serde_json::from_slice(&hook.body).map_err(|error| Malformed {
+    let update: Update = lenient::read(&hook.body).map_err(|error| Malformed {
         reason: format!("not an update: line {}, column {}", error.line(), error.column()),
     })?;
     let Some(id) = update.update_id else {
@@ -71,7 +72,7 @@ pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutco
         .or(update.channel_post)
         .or(update.edited_channel_post);
     Ok(match message {
-        Some(message) => match inbound(id, *message, edited, &bot) {
+        Some(message) => match inbound(*message, edited, &bot) {
             Ok(message) => WebhookOutcome::Messages {
                 messages: vec![message],
                 reply: None,
@@ -82,7 +83,7 @@ pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutco
     })
 }
 
-fn inbound(update_id: i64, message: Message, edited: bool, bot: &Bot) -> Result<Inbound, &'static str> {
+fn inbound(message: Message, edited: bool, bot: &Bot) -> Result<Inbound, &'static str> {
     if message.chat.id == 0 || message.message_id == 0 {
         return Err("message without a chat or an id");
     }
@@ -104,10 +105,10 @@ fn inbound(update_id: i64, message: Message, edited: bool, bot: &Bot) -> Result<
         ),
     };
     let read = read(raw, entities, bot);
-    let attachments = attachments(&message.media);
+    let attachments = attachments(&message);
     let mut text = read.text;
     if text.is_empty() {
-        text = place(&message.media).unwrap_or_default();
+        text = place(&message).unwrap_or_default();
     }
     if text.is_empty() && attachments.is_empty() && !read.mentioned {
         return Err("nothing to read in it");
@@ -116,15 +117,14 @@ fn inbound(update_id: i64, message: Message, edited: bool, bot: &Bot) -> Result<
         .reply_to_message
         .as_deref()
         .filter(|reply| is_reply(&message, reply));
-    let message_key = if edited {
+    let event_key = if edited {
         let at = message.edit_date.unwrap_or(message.date);
         format!("edit:{chat}:{}:{at}", message.message_id)
     } else {
         format!("msg:{chat}:{}", message.message_id)
     };
     Ok(Inbound {
-        event_key: format!("update:{update_id}"),
-        message_key: Some(message_key),
+        event_key,
         mention: Mention {
             native: read.mentioned,
             reply_to_bot: reply
@@ -165,8 +165,11 @@ fn button(update_id: i64, query: CallbackQuery, bot: &Bot, now: i64) -> WebhookO
     let sender = sender(&message);
     WebhookOutcome::Messages {
         messages: vec![Inbound {
-            event_key: format!("update:{update_id}"),
-            message_key: Some(format!("button:{}", query.id)),
+            event_key: if query.id.is_empty() {
+                format!("update:{update_id}")
+            } else {
+                format!("button:{}", query.id)
+            },
             peer: peer(&message, &sender, bot),
             sender,
             text: data,

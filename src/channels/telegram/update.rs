@@ -57,14 +57,7 @@ pub(super) struct Message {
     pub quote: Option<Quote>,
     #[serde(deserialize_with = "lenient::field")]
     pub migrate_to_chat_id: Option<i64>,
-    #[serde(flatten)]
-    pub media: Media,
-}
-
-/// What can hang on a message; at most one of them does, except that an animation is a document too.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Media {
+    // What can hang on a message; at most one of them does, except that an animation is a document too.
     #[serde(deserialize_with = "lenient::list")]
     pub photo: Vec<File>,
     #[serde(deserialize_with = "lenient::field")]

@@ -208,25 +208,95 @@ impl TestApp {
             mode: "cli",
             scopes,
             commands: &[],
+            caps: &[],
             device: None,
+        })
+        .await
+    }
+
+    /// A program of some person's that shows approvals.
+    pub(crate) async fn approver(&self, tenant: &str, email: &str) -> TestNode {
+        let hello = Hello {
+            url: &self.socket_url(),
+            host: &self.host(tenant),
+            auth: json!({"token": self.token(email)}),
+            role: "operator",
+            client: "cli",
+            mode: "cli",
+            scopes: &["operator.read", "operator.approvals"],
+            commands: &[],
+            caps: &["approvals"],
+            device: None,
+        };
+        TestNode::connect(&hello).await.expect("the token connects")
+    }
+
+    /// A headless node of the owner's that is paired, approved and connected.
+    pub(crate) async fn ready_node(&self, device: &Device, commands: &[&str]) -> TestNode {
+        let (url, host) = (self.socket_url(), self.host("demo"));
+        let auth = json!({"token": self.token(OWNER)});
+        self.pair_node(&node_hello(&url, &host, auth, device, commands)).await
+    }
+
+    /// Pairs a new device of the owner's as the node it says it is, approves it, and leaves it connected.
+    pub(crate) async fn pair_node(&self, hello: &Hello<'_>) -> TestNode {
+        let refused = TestNode::connect(hello)
+            .await
+            .err()
+            .expect("a new device is not let in");
+        let mut operator = self.operator().await;
+        let request = json!({"requestId": refused["details"]["requestId"]});
+        operator
+            .call("device.pair.approve", request)
+            .await
+            .expect("the device is approved");
+        let node = TestNode::connect(hello).await.expect("paired");
+        let list = operator.call("node.pair.list", json!({})).await.expect("lists");
+        let request = json!({"requestId": list["pending"][0]["requestId"]});
+        operator
+            .call("node.pair.approve", request)
+            .await
+            .expect("the surface is approved");
+        node
+    }
+
+    /// A paired device of the demo tenant as an operator.
+    pub(crate) async fn device_operator(
+        &self,
+        device: &Device,
+        auth: Value,
+        scopes: &[&str],
+    ) -> Result<TestNode, Value> {
+        TestNode::connect(&Hello {
+            url: &self.socket_url(),
+            host: &self.host("demo"),
+            auth,
+            role: "operator",
+            client: "cli",
+            mode: "ui",
+            scopes,
+            commands: &[],
+            caps: &[],
+            device: Some(device),
         })
         .await
     }
 
     /// A headless node of the owner's, with `auth` and a device.
     pub(crate) async fn node(&self, device: &Device, auth: Value, commands: &[&str]) -> Result<TestNode, Value> {
-        TestNode::connect(&Hello {
-            url: &self.socket_url(),
-            host: &self.host("demo"),
-            auth,
-            role: "node",
-            client: "node-host",
-            mode: "node",
-            scopes: &[],
-            commands,
-            device: Some(device),
-        })
-        .await
+        self.node_at("demo", device, auth, commands).await
+    }
+
+    /// A headless node at a tenant's host, with `auth` and a device.
+    pub(crate) async fn node_at(
+        &self,
+        tenant: &str,
+        device: &Device,
+        auth: Value,
+        commands: &[&str],
+    ) -> Result<TestNode, Value> {
+        let (url, host) = (self.socket_url(), self.host(tenant));
+        TestNode::connect(&node_hello(&url, &host, auth, device, commands)).await
     }
 
     /// A look into the database.
@@ -283,6 +353,21 @@ impl Person<'_> {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         answered(self.request(Method::POST, path).json(body)).await
+    }
+}
+
+fn node_hello<'a>(url: &'a str, host: &'a str, auth: Value, device: &'a Device, commands: &'a [&'a str]) -> Hello<'a> {
+    Hello {
+        url,
+        host,
+        auth,
+        role: "node",
+        client: "node-host",
+        mode: "node",
+        scopes: &[],
+        commands,
+        caps: &[],
+        device: Some(device),
     }
 }
 

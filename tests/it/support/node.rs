@@ -44,7 +44,10 @@ pub(crate) struct Hello<'a> {
     pub(crate) client: &'a str,
     pub(crate) mode: &'a str,
     pub(crate) scopes: &'a [&'a str],
+    /// What a node can run.
     pub(crate) commands: &'a [&'a str],
+    /// What an operator's program can show.
+    pub(crate) caps: &'a [&'a str],
     pub(crate) device: Option<&'a Device>,
 }
 
@@ -134,6 +137,26 @@ impl TestNode {
         }
     }
 
+    /// Does an event hold this text, among the frames read so far and not asked for?
+    pub(crate) fn has_heard(&self, text: &str) -> bool {
+        self.kept.iter().any(|frame| frame.to_string().contains(text))
+    }
+
+    /// As a node: the next call.
+    pub(crate) async fn invoked(&mut self) -> Value {
+        let frame = self
+            .event("an invocation", |frame| frame["event"] == "node.invoke.request")
+            .await;
+        frame["payload"].clone()
+    }
+
+    /// As a node: answers a call with `1`.
+    pub(crate) async fn answer_invoke(&mut self, asked: &Value) {
+        let result = json!({"id": asked["id"], "nodeId": asked["nodeId"], "ok": true, "payloadJSON": "1"});
+        let taken = self.call("node.invoke.result", result).await.expect("taken");
+        assert_eq!(taken, json!({"ok": true}));
+    }
+
     /// The next `chat` event of run `run`.
     pub(crate) async fn chat(&mut self, run: &str) -> Value {
         let event = self
@@ -180,10 +203,11 @@ impl TestNode {
 }
 
 fn connect_params(hello: &Hello<'_>, challenge: &Value) -> Value {
+    let platform = if hello.client == "openclaw-ios" { "ios" } else { "linux" };
     let mut params = json!({
         "minProtocol": 4, "maxProtocol": 4,
-        "client": {"id": hello.client, "version": "1.0.0", "platform": "linux", "mode": hello.mode, "displayName": "test"},
-        "role": hello.role, "scopes": hello.scopes, "caps": [], "commands": hello.commands, "permissions": {},
+        "client": {"id": hello.client, "version": "1.0.0", "platform": platform, "mode": hello.mode, "displayName": "test"},
+        "role": hello.role, "scopes": hello.scopes, "caps": hello.caps, "commands": hello.commands, "permissions": {},
         "auth": hello.auth, "locale": "en-US",
     });
     if let Some(device) = hello.device {
@@ -194,7 +218,7 @@ fn connect_params(hello: &Hello<'_>, challenge: &Value) -> Value {
             .find_map(|name| hello.auth[*name].as_str())
             .unwrap_or_default();
         let signed = format!(
-            "v3|{}|{}|{}|{}|{}|{signed_at}|{token}|{nonce}|linux|",
+            "v3|{}|{}|{}|{}|{}|{signed_at}|{token}|{nonce}|{platform}|",
             device.id,
             hello.client,
             hello.mode,

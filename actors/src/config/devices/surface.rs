@@ -255,6 +255,7 @@ impl ConfigService {
         }
         let others: Vec<String> = roles.into_iter().filter(|role| role != "node").collect();
         delete(&*tx, scope, node_id).await?;
+        super::pending::delete(&*tx, scope, node_id).await?;
         if others.is_empty() {
             delete_device(&*tx, scope, node_id).await?;
             super::tokens::delete(&*tx, scope, node_id).await?;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use claw_entities::{
-    PlatformTable, TenantId, TenantOwned, TenantScope, api_token, audit, blob, channel_account, channel_link, device,
-    device_request, device_token, exec_approvals, inbox, node_surface, outbox, pairing_request, provider, run, secret,
-    sender_approval, session, sign_in_code, tenant, tool_intent, transcript_entry, user, user_config, user_lease,
-    web_session, workspace_file,
+    PlatformTable, TenantId, TenantOwned, TenantScope, api_token, approval, audit, blob, channel_account, channel_link,
+    device, device_request, device_token, exec_approvals, inbox, node_call, node_pending, node_surface, outbox,
+    pairing_request, provider, run, secret, sender_approval, session, setup_code, sign_in_code, tenant, tool_intent,
+    transcript_entry, user, user_config, user_lease, voice_wake, web_session, workspace_file,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
@@ -154,6 +154,7 @@ async fn delete_everything(tx: &impl ConnectionTrait, scope: &TenantScope) -> Re
     }
     delete!(
         api_token,
+        approval,
         audit,
         blob,
         channel_account,
@@ -163,6 +164,8 @@ async fn delete_everything(tx: &impl ConnectionTrait, scope: &TenantScope) -> Re
         device_token,
         exec_approvals,
         inbox,
+        node_call,
+        node_pending,
         node_surface,
         outbox,
         pairing_request,
@@ -171,12 +174,14 @@ async fn delete_everything(tx: &impl ConnectionTrait, scope: &TenantScope) -> Re
         secret,
         sender_approval,
         session,
+        setup_code,
         sign_in_code,
         tool_intent,
         transcript_entry,
         user,
         user_config,
         user_lease,
+        voice_wake,
         web_session,
         workspace_file,
         tenant,

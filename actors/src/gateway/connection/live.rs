@@ -35,6 +35,8 @@ const WRONG_ROLE: u8 = 10;
 const FOLLOWED: usize = 256;
 const TICK_S: u32 = 30;
 const PING_S: u32 = 25;
+/// Largest piece of progress, characters.
+const LARGEST_CHUNK: usize = 16_384;
 /// Longest time a node may take for one call.
 const LONGEST_INVOKE: Duration = Duration::from_secs(3600);
 
@@ -63,6 +65,8 @@ pub(super) struct Live {
 /// A call that the node has not answered.
 struct Pending {
     node_id: String,
+    /// Of the next piece of progress; earlier ones are repeats.
+    next_seq: u64,
     reply: oneshot::Sender<InvokeAnswer>,
 }
 
@@ -130,12 +134,19 @@ impl Live {
             }
             Local::InvokeProgress => {
                 let progress: ProgressParams = parse_params(method, params)?;
-                let known = self.invokes.contains_key(&progress.invoke_id);
-                Ok(if known {
-                    json!({"ok": true})
-                } else {
-                    json!({"ok": true, "ignored": true})
-                })
+                if progress.chunk.chars().count() > LARGEST_CHUNK {
+                    return Err(WireError::invalid(format!(
+                        "invalid {method} params: at /chunk: must NOT have more than {LARGEST_CHUNK} characters"
+                    )));
+                }
+                let pending = self.invokes.get_mut(&progress.invoke_id);
+                let pending =
+                    pending.filter(|pending| pending.node_id == progress.node_id && progress.seq >= pending.next_seq);
+                let Some(pending) = pending else {
+                    return Ok(json!({"ok": true, "ignored": true}));
+                };
+                pending.next_seq = progress.seq.saturating_add(1);
+                Ok(json!({"ok": true}))
             }
             Local::SubscribeSessions => {
                 self.all_sessions = true;
@@ -184,6 +195,9 @@ struct KeyParams {
 #[serde(rename_all = "camelCase")]
 struct ProgressParams {
     invoke_id: String,
+    node_id: String,
+    seq: u64,
+    chunk: String,
 }
 
 #[derive(Deserialize)]
@@ -314,19 +328,30 @@ impl NodeConnection {
         }
         let pending = Pending {
             node_id: invoke.node_id,
+            next_seq: 0,
             reply: invoke.reply,
         };
         live.invokes.insert(invoke.id.clone(), pending);
         self.write(direct("node.invoke.request", &payload), ctx);
-        let id = invoke.id;
+        let id = invoke.id.clone();
         ctx.run_later(timeout, move |this, ctx| {
-            let Some(pending) = this.live().and_then(|live| live.invokes.remove(&id)) else {
-                return;
-            };
-            let cancel = json!({"invokeId": id, "nodeId": pending.node_id});
-            let _ = pending.reply.send(InvokeAnswer::TimedOut);
-            this.write(direct("node.invoke.cancel", &cancel), ctx);
+            if let Some(reply) = this.cancel_invoke(&id, ctx) {
+                let _ = reply.send(InvokeAnswer::TimedOut);
+            }
         });
+        // The end of a call that was answered comes this way too, and finds nothing to cancel.
+        let (id, abandoned) = (invoke.id, invoke.abandoned);
+        ctx.spawn(abandoned.cancelled_owned().into_actor(self).map(move |(), this, ctx| {
+            this.cancel_invoke(&id, ctx);
+        }));
+    }
+
+    /// Tells the node to stop a call nobody waits for. `None`: it is over already.
+    fn cancel_invoke(&mut self, id: &str, ctx: &mut Context<Self>) -> Option<oneshot::Sender<InvokeAnswer>> {
+        let pending = self.live()?.invokes.remove(id)?;
+        let cancel = json!({"invokeId": id, "nodeId": pending.node_id});
+        self.write(direct("node.invoke.cancel", &cancel), ctx);
+        Some(pending.reply)
     }
 
     pub(super) fn live_frame(&mut self, text: &str, ctx: &mut Context<Self>) {
@@ -401,6 +426,7 @@ impl NodeConnection {
             state: state.clone(),
             identity: Arc::clone(&live.identity),
             connection: Arc::clone(&live.info),
+            ended: live.ended.clone(),
             id: request.id.clone(),
             answers: answers.clone(),
         };

@@ -5,16 +5,19 @@ mod agents;
 mod chat;
 mod config;
 mod device_pair;
+mod exec_approval;
 mod exec_approvals;
 pub(super) mod health;
 mod models;
 mod node;
 mod node_calls;
-mod node_pair;
+pub(super) mod node_pair;
+mod node_pending;
 mod sessions;
+pub mod setup_code;
 mod small;
 mod usage;
-pub(super) mod voicewake;
+mod voicewake;
 
 use claw_entities::SessionKey;
 
@@ -30,13 +33,16 @@ pub fn all() -> Methods {
     chat::register(&mut methods);
     config::register(&mut methods);
     device_pair::register(&mut methods);
+    exec_approval::register(&mut methods);
     exec_approvals::register(&mut methods);
     health::register(&mut methods);
     models::register(&mut methods);
     node::register(&mut methods);
     node_calls::register(&mut methods);
     node_pair::register(&mut methods);
+    node_pending::register(&mut methods);
     sessions::register(&mut methods);
+    setup_code::register(&mut methods);
     small::register(&mut methods);
     usage::register(&mut methods);
     voicewake::register(&mut methods);

@@ -1,5 +1,6 @@
 //! `node.pair.*`: approval of what a node may be asked to do.
 
+use claw_entities::Scope;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -7,6 +8,7 @@ use super::Nothing;
 use super::device_pair::{RequestParams, close};
 use super::node::paired_row;
 use crate::clock::now_ms;
+use crate::gateway::GatewayState;
 use crate::gateway::messages::Event;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
@@ -46,9 +48,7 @@ async fn approve(call: Call, params: RequestParams) -> Result<Value, WireError> 
         .approve_surface(call.scope(), &params.request_id, &call.connection.scopes)
         .await?;
     let node = config.node(call.scope(), &node_id).await?;
-    let changed = Event::new("node.runnerInventory.changed", &json!({"nodeId": node_id}));
-    call.state.directory.publish(call.scope(), changed);
-    resolved(&call, Some(&params.request_id), &node_id, "approved");
+    announce_approved(&call.state, call.scope(), &params.request_id, &node_id);
     Ok(json!({"requestId": params.request_id, "node": paired_row(&node)}))
 }
 
@@ -74,9 +74,25 @@ async fn remove(call: Call, params: NodeParams) -> Result<Value, WireError> {
     Ok(json!({"nodeId": params.node_id}))
 }
 
+/// Tells everybody that a node may be called now.
+pub(in crate::gateway) fn announce_approved(state: &GatewayState, scope: &Scope, request_id: &str, node_id: &str) {
+    let changed = Event::new("node.runnerInventory.changed", &json!({"nodeId": node_id}));
+    state.directory.publish(scope, changed);
+    publish(state, scope, request_id, node_id, "approved");
+}
+
 fn resolved(call: &Call, request_id: Option<&str>, node_id: &str, decision: &str) {
-    let request_id = request_id.unwrap_or(node_id);
+    publish(
+        &call.state,
+        call.scope(),
+        request_id.unwrap_or(node_id),
+        node_id,
+        decision,
+    );
+}
+
+fn publish(state: &GatewayState, scope: &Scope, request_id: &str, node_id: &str, decision: &str) {
     let payload = json!({"requestId": request_id, "nodeId": node_id, "decision": decision, "ts": now_ms()});
     let event = Event::new("node.pair.resolved", &payload).for_device(node_id);
-    call.state.directory.publish(call.scope(), event);
+    state.directory.publish(scope, event);
 }

@@ -80,6 +80,9 @@ pub struct Auth {
     pub device_token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_at_ms: Option<i64>,
+    /// Tokens for other roles of the device, handed out with a phone's setup code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_tokens: Option<Vec<Value>>,
 }
 
 #[derive(Debug, Serialize)]

@@ -156,6 +156,7 @@ fn hello_ok_has_the_required_keys() {
             suspension: json!({"phase": "accepting"}),
         },
         auth: Auth {
+            device_tokens: None,
             method: "token",
             role: "node",
             scopes: Vec::new(),

@@ -33,7 +33,6 @@ fn account(policy: AccessPolicy) -> ResolvedAccount {
 fn message(kind: PeerKind, sender: &str, text: &str) -> Inbound {
     Inbound {
         event_key: "e".to_owned(),
-        message_key: None,
         peer: Peer {
             kind,
             id: if kind == PeerKind::Direct {

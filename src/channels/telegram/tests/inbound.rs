@@ -82,8 +82,7 @@ fn only_the_exact_secret_proves() {
 fn a_mention_in_a_forum_topic() {
     insta::assert_json_snapshot!(message(include_str!("../fixtures/forum_mention.json")), @r#"
     {
-      "eventKey": "update:880012345",
-      "messageKey": "msg:-1001234567890:77",
+      "eventKey": "msg:-1001234567890:77",
       "peer": {
         "kind": "group",
         "id": "-1001234567890",
@@ -121,7 +120,7 @@ fn a_direct_message_and_its_edit() {
     assert_eq!(first.text, "hello 👋");
     assert!(!first.mention.native && !first.edited);
     let edit = message(include_str!("../fixtures/edited.json"));
-    assert_eq!(edit.message_key.as_deref(), Some("edit:700100200:5:1763800060"));
+    assert_eq!(edit.event_key, "edit:700100200:5:1763800060");
     assert_eq!(
         (edit.message_id.as_str(), edit.sent_at, edit.edited),
         ("5", 1_763_800_060_000, true)
@@ -206,7 +205,7 @@ fn a_button_says_its_data_and_is_answered_in_the_response() {
     assert!(press.command && press.mention.native);
     assert_eq!(press.sender.id, "700100200");
     assert_eq!(press.peer.thread.as_deref(), Some("42"));
-    assert_eq!(press.event_key, "update:880012350");
+    assert_eq!(press.event_key, "button:4382bfdwdsb323b2d9");
     let answer: Value = serde_json::from_str(&reply.expect("an answer").body).expect("JSON");
     assert_eq!(
         answer,
