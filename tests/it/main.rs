@@ -18,6 +18,7 @@ mod node_calls;
 mod peers;
 mod provider_failures;
 mod session_order;
+mod sessions_flow;
 mod signature_vectors;
 mod tenancy;
 mod tidy;

@@ -17,7 +17,14 @@ const PUBLIC: &[(&str, &str, &str)] = &[
 ];
 
 /// Methods that can be called without being advertised.
-const HIDDEN: [&str; 2] = ["device.pair.setupCode", "device.pair.setupStatus"];
+const HIDDEN: [&str; 6] = [
+    "chat.inject",
+    "device.pair.setupCode",
+    "device.pair.setupStatus",
+    "sessions.get",
+    "sessions.resolve",
+    "sessions.usage",
+];
 
 /// Words that only the owner's data holds.
 const MARK: &str = "zebra-quartz-42";
@@ -185,7 +192,8 @@ async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64) {
 /// Parameters that fit many methods: the owner's ids under every usual name.
 fn foreign(session: &str) -> Value {
     json!({
-        "sessionKey": session, "key": session, "keys": [session], "runId": "owners-run",
+        "sessionKey": session, "key": session, "keys": [session], "runId": "owners-run", "messageId": "owners-run",
+        "message": "hello",
         "id": "owners-approval", "ids": ["owners-approval"], "decision": "allow-once", "setupId": "owners-setup",
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
         "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",

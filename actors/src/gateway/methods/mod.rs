@@ -20,6 +20,7 @@ mod sessions;
 pub mod setup_code;
 mod small;
 mod speech;
+mod usage;
 mod voicewake;
 
 use claw_entities::SessionKey;
@@ -51,6 +52,7 @@ pub fn all() -> Methods {
     setup_code::register(&mut methods);
     small::register(&mut methods);
     speech::register(&mut methods);
+    usage::register(&mut methods);
     voicewake::register(&mut methods);
     methods
 }

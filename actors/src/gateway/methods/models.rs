@@ -15,12 +15,13 @@ pub(super) fn register(methods: &mut Methods) {
 }
 
 async fn list(call: Call, _: Nothing) -> Result<Value, WireError> {
-    let models: Vec<Value> = call
-        .state
-        .services
-        .config
-        .list_models(call.scope())
-        .await?
+    Ok(json!({"models": views(&call).await?}))
+}
+
+/// The models the caller may use, as clients list them.
+pub(super) async fn views(call: &Call) -> Result<Vec<Value>, WireError> {
+    let models = call.state.services.config.list_models(call.scope()).await?;
+    Ok(models
         .into_iter()
         .map(|model| {
             let input: &[&str] = if model.takes_images {
@@ -35,8 +36,7 @@ async fn list(call: Call, _: Nothing) -> Result<Value, WireError> {
                 "thinkingLevels": [{"id": "off", "label": "off"}], "thinkingDefault": "off",
             })
         })
-        .collect();
-    Ok(json!({"models": models}))
+        .collect())
 }
 
 /// The tenant's providers, and whether a key is stored for each.

@@ -60,7 +60,12 @@ async fn last_heartbeat(_: Call, _: Nothing) -> Result<Value, WireError> {
 }
 
 async fn commands(_: Call, _: Nothing) -> Result<Value, WireError> {
-    let commands: Vec<Value> = COMMANDS
+    Ok(json!({"commands": command_views()}))
+}
+
+/// The slash commands as clients list them.
+pub(super) fn command_views() -> Vec<Value> {
+    COMMANDS
         .iter()
         .map(|(name, description)| {
             json!({
@@ -68,8 +73,7 @@ async fn commands(_: Call, _: Nothing) -> Result<Value, WireError> {
                 "source": "native", "scope": "both", "acceptsArgs": false, "category": "session",
             })
         })
-        .collect();
-    Ok(json!({"commands": commands}))
+        .collect()
 }
 
 #[derive(Deserialize)]
