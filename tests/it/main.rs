@@ -14,6 +14,7 @@ mod gateway_flow;
 mod guests;
 mod isolation;
 mod joining;
+mod logs;
 mod node_calls;
 mod peers;
 mod provider_failures;

@@ -11,6 +11,7 @@ mod device_pair;
 mod exec_approval;
 mod exec_approvals;
 pub(super) mod health;
+mod logs;
 mod models;
 mod node;
 mod node_calls;
@@ -43,6 +44,7 @@ pub fn all() -> Methods {
     exec_approval::register(&mut methods);
     exec_approvals::register(&mut methods);
     health::register(&mut methods);
+    logs::register(&mut methods);
     models::register(&mut methods);
     node::register(&mut methods);
     node_calls::register(&mut methods);
