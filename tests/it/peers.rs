@@ -60,6 +60,22 @@ async fn an_openclaw_node_is_paired_called_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the OpenClaw client: make e2e"]
+async fn the_openclaw_terminal_interface_chats() {
+    let app = TestApp::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let approve = format!(
+        "{} device approve --tenant demo --user {OWNER}",
+        env!("CARGO_BIN_EXE_clawcentral")
+    );
+    let text = tokio::task::block_in_place(|| {
+        let mut script = app.binary.prepared(openclaw(&app, home.path(), "tui.sh"));
+        run(script.env("APPROVE", approve))
+    });
+    assert!(text.contains("tui: all steps passed"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium: make e2e"]
 async fn a_signed_in_browser_sees_the_answer_stream_in() {
     let app = TestApp::start_with(&json!({}), &[]).await;
