@@ -1,5 +1,5 @@
 //! SQLite: a statement that fails unless an epoch still holds, so that a fenced turn's writes can go to the database as
-//! one text. `INSERT INTO fence` never stores anything. PostgreSQL locks the lease's row instead.
+//! one text. `fence` is a view: an insert stores nothing. PostgreSQL locks the lease's row instead.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -15,16 +15,13 @@ impl MigrationTrait for Migration {
         }
         let connection = manager.get_connection();
         connection
-            .execute_unprepared(
-                "CREATE TABLE fence (tenant_id TEXT NOT NULL, user_id TEXT NOT NULL, epoch INTEGER NOT NULL)",
-            )
+            .execute_unprepared("CREATE VIEW fence AS SELECT tenant_id, user_id, epoch FROM user_lease")
             .await?;
         connection
             .execute_unprepared(
-                "CREATE TRIGGER fence_holds BEFORE INSERT ON fence BEGIN \
+                "CREATE TRIGGER fence_holds INSTEAD OF INSERT ON fence BEGIN \
                  SELECT RAISE(ABORT, 'fenced') WHERE NOT EXISTS (SELECT 1 FROM user_lease WHERE \
-                 tenant_id = NEW.tenant_id AND user_id = NEW.user_id AND epoch = NEW.epoch); \
-                 SELECT RAISE(IGNORE); END",
+                 tenant_id = NEW.tenant_id AND user_id = NEW.user_id AND epoch = NEW.epoch); END",
             )
             .await?;
         Ok(())
@@ -32,7 +29,7 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         if manager.get_database_backend() == DbBackend::Sqlite {
-            manager.drop_table(Table::drop().table("fence").to_owned()).await?;
+            manager.get_connection().execute_unprepared("DROP VIEW fence").await?;
         }
         Ok(())
     }

@@ -112,7 +112,7 @@ mod tests {
         let error = read::<Nested>(nested(100_000).as_bytes()).expect_err("too deep");
         assert!(error.to_string().starts_with("nested too deeply"), "{error}");
         // Brackets in texts do not count.
-        let text = format!(r#"{{"inner":"{}\\"[","x":"[\"["}}"#, "[".repeat(80));
+        let text = format!(r#"{{"inner":"{}\\","x":"[\"["}}"#, "[".repeat(80));
         assert!(!is_deeper(text.as_bytes(), 2), "{text}");
     }
 }

@@ -29,8 +29,34 @@ pub fn all(http: &Egress) -> Vec<Arc<dyn Channel>> {
 mod tests {
     use std::collections::HashSet;
 
+    use claw_actors::config::schema::{self, Kind, PLATFORMS};
+
     use super::*;
     use crate::egress::testing::FakeServer;
+
+    /// What a configuration may say of a channel, and what the adapter says of itself.
+    #[test]
+    fn the_table_of_keys_knows_every_channel_and_its_secrets() {
+        let channels = all(&FakeServer::egress());
+        assert_eq!(channels.len(), PLATFORMS.len());
+        for channel in &channels {
+            let manifest = channel.manifest();
+            let platform = PLATFORMS.iter().find(|platform| platform.id == manifest.id);
+            let needed = manifest
+                .secrets
+                .iter()
+                .filter(|secret| secret.required && !secret.generated);
+            let needed: Vec<_> = needed.map(|secret| secret.name).collect();
+            assert_eq!(platform.map(|platform| platform.required), Some(needed.as_slice()));
+            for secret in manifest.secrets {
+                let path = format!("channels.{}.{}", manifest.id, secret.name);
+                assert!(
+                    schema::at(&path).is_some_and(|key| matches!(key.kind, Kind::Secret)),
+                    "{path}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn manifests_are_complete_and_do_not_collide() {

@@ -395,6 +395,24 @@ async fn somebody_elses_job_is_not_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agents_jobs_go_with_it() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let night = json!({"name": "night", "workspace": "night"});
+    operator.call("agents.create", night).await.expect("creates");
+    for agent in [json!("night"), Value::Null] {
+        let job = json!({"name": "n", "agentId": agent, "everyMs": 3_600_000, "message": "m"});
+        operator.call("cron.add", job).await.expect("adds");
+    }
+    operator
+        .call("agents.delete", json!({"agentId": "night"}))
+        .await
+        .expect("deletes");
+    let list = operator.call("cron.list", json!({})).await.expect("lists");
+    assert_eq!((&list["total"], list["jobs"][0].get("agentId")), (&json!(1), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wake_tells_the_main_session() {
     let app = TestApp::start().await;
     let mut operator = app.operator().await;

@@ -17,7 +17,14 @@ const PUBLIC: &[(&str, &str, &str)] = &[
 ];
 
 /// Methods that can be called without being advertised.
-const HIDDEN: [&str; 2] = ["device.pair.setupCode", "device.pair.setupStatus"];
+const HIDDEN: [&str; 6] = [
+    "chat.inject",
+    "device.pair.setupCode",
+    "device.pair.setupStatus",
+    "sessions.get",
+    "sessions.resolve",
+    "sessions.usage",
+];
 
 /// Words that only the owner's data holds.
 const MARK: &str = "zebra-quartz-42";
@@ -82,6 +89,12 @@ async fn owned(app: &TestApp) -> Value {
         .call("voicewake.set", json!({"triggers": [MARK]}))
         .await
         .expect("sets");
+    operator
+        .call("agents.create", json!({"name": "vault", "emoji": MARK}))
+        .await
+        .expect("creates");
+    let file = json!({"agentId": "vault", "name": "SOUL.md", "content": MARK});
+    operator.call("agents.files.set", file).await.expect("writes");
     let job = json!({"name": MARK, "schedule": {"kind": "every", "everyMs": 86_400_000}, "message": MARK});
     let job = operator.call("cron.add", job).await.expect("adds");
     json!({"cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default"})
@@ -164,7 +177,7 @@ async fn another_user_of_the_tenant_sees_nothing_of_the_owners() {
 }
 
 /// Rows of the owner's that a foreign call must leave alone.
-async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64) {
+async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64, i64) {
     let rows = app.rows().await;
     (
         rows.count(&format!("api_token WHERE name = '{MARK}' AND revoked_at IS NULL"))
@@ -174,6 +187,7 @@ async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64) {
         rows.count("provider WHERE enabled").await,
         rows.count("approval WHERE id = 'owners-approval' AND resolved_at IS NULL")
             .await,
+        rows.count(&format!("workspace_file WHERE content = '{MARK}'")).await,
         rows.count(&format!(
             "cron_job WHERE CAST(definition AS text) LIKE '%{MARK}%' AND enabled AND epoch = 1"
         ))
@@ -186,10 +200,12 @@ async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64) {
 fn foreign(session: &str, job: &Value) -> Value {
     json!({
         "jobId": job, "patch": {"enabled": false, "name": "taken over"}, "mode": "force", "includeDisabled": true,
-        "sessionKey": session, "key": session, "keys": [session], "runId": "owners-run",
+        "sessionKey": session, "key": session, "keys": [session], "runId": "owners-run", "messageId": "owners-run",
+        "message": "hello",
         "id": "owners-approval", "ids": ["owners-approval"], "decision": "allow-once", "setupId": "owners-setup",
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
-        "limit": 50, "timeoutMs": 200,
+        "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",
+        "channel": "telegram", "accountId": "default", "raw": "{}", "baseHash": "0",
     })
 }
 
@@ -222,8 +238,8 @@ async fn no_method_gives_one_user_anothers_data() {
             }
         }
     }
-    let left = marks(&app).await;
-    assert_eq!((left.0, left.3, left.4, left.5), (1, 1, 1, 0));
+    let (tokens, _, providers, approvals, files, jobs, fired) = marks(&app).await;
+    assert_eq!((tokens, providers, approvals, files, jobs, fired), (1, 1, 1, 1, 1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

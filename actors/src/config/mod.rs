@@ -11,8 +11,10 @@ pub mod document;
 pub mod identity;
 pub mod master;
 pub mod providers;
+pub mod schema;
 pub mod secrets;
 pub mod voice_wake;
+pub mod whole;
 pub mod workspace;
 
 mod cache;

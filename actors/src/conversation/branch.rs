@@ -150,7 +150,13 @@ pub(crate) async fn walk(
     }
 }
 
-async fn seq_of(tx: &impl ConnectionTrait, scope: &Scope, session_id: &str, id: &str) -> Result<Option<i64>> {
+/// Position of an entry in a transcript, if it is there.
+pub(crate) async fn seq_of(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    session_id: &str,
+    id: &str,
+) -> Result<Option<i64>> {
     Ok(transcript_entry::Entity::owned_by(scope)
         .select_only()
         .column(transcript_entry::Column::Seq)

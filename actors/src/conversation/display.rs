@@ -15,14 +15,38 @@ const MAX_MESSAGE: usize = 128 * 1024;
 
 const CUT: &str = "\n… (the rest is left out)";
 
+/// How much of a message is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Characters of one text.
+    pub text: usize,
+    /// Bytes of one message; a larger one is replaced by a line that says so.
+    pub message: usize,
+}
+
+impl Limits {
+    /// Those of history and events, or shorter texts.
+    pub fn display(max_chars: Option<usize>) -> Self {
+        Self {
+            text: max_chars.unwrap_or(MAX_TEXT).min(MAX_TEXT),
+            message: MAX_MESSAGE,
+        }
+    }
+}
+
 /// The entry as a wire message and its size in bytes. `None` for what people do not see.
 pub fn entry(entry: &Entry) -> Option<(Value, usize)> {
+    entry_within(entry, Limits::display(None))
+}
+
+/// [`entry`] with limits of one's own.
+pub fn entry_within(entry: &Entry, limits: Limits) -> Option<(Value, usize)> {
     let mut shown = match &entry.body {
-        Body::Message(body) => message(body)?,
+        Body::Message(body) => message(body, limits.text)?,
         Body::Compaction(_) => notice("Earlier messages were summarised to make room.", entry.created_at),
         Body::CustomMessage(body) if body.display => json!({
             "role": "system",
-            "content": parts(&body.content),
+            "content": parts(&body.content, limits.text),
             "timestamp": entry.created_at,
         }),
         Body::CustomMessage(_)
@@ -35,7 +59,7 @@ pub fn entry(entry: &Entry) -> Option<(Value, usize)> {
     };
     mark(&mut shown, entry);
     let mut size = length(&shown);
-    if size > MAX_MESSAGE {
+    if size > limits.message {
         shown = json!({
             "role": shown["role"],
             "content": [{"type": "text", "text": "[This message is too large to show here.]"}],
@@ -67,15 +91,19 @@ fn mark(shown: &mut Value, entry: &Entry) {
     shown["__openclaw"] = about;
 }
 
-fn message(body: &MessageBody) -> Option<Value> {
+fn message(body: &MessageBody, most: usize) -> Option<Value> {
     match &body.message {
         Message::User { content, timestamp } => Some(json!({
             "role": "user",
-            "content": user_content(body.display.as_deref(), content),
+            "content": user_content(body.display.as_deref(), content, most),
             "timestamp": timestamp,
         })),
         Message::Assistant(message) => {
-            let content: Vec<Value> = message.content.iter().filter_map(assistant_part).collect();
+            let content: Vec<Value> = message
+                .content
+                .iter()
+                .filter_map(|part| assistant_part(part, most))
+                .collect();
             if content.is_empty() && message.error_message.is_none() {
                 return None; // a silent reply
             }
@@ -108,7 +136,7 @@ fn message(body: &MessageBody) -> Option<Value> {
             "role": "toolResult",
             "toolCallId": tool_call_id,
             "toolName": tool_name,
-            "content": parts(content),
+            "content": parts(content, most),
             "isError": is_error,
             "timestamp": timestamp,
         })),
@@ -116,45 +144,45 @@ fn message(body: &MessageBody) -> Option<Value> {
 }
 
 /// A string when there is only text, as the original; blocks otherwise.
-fn user_content(display: Option<&str>, content: &[Part]) -> Value {
+fn user_content(display: Option<&str>, content: &[Part], most: usize) -> Value {
     let images = content.iter().any(|part| matches!(part, Part::Image { .. }));
     match (display, content) {
-        (Some(text), _) if !images => json!(cut(text)),
-        (None, [Part::Text { text }]) => json!(cut(text)),
+        (Some(text), _) if !images => json!(cut(text, most)),
+        (None, [Part::Text { text }]) => json!(cut(text, most)),
         (Some(text), _) => {
-            let mut blocks = vec![json!({"type": "text", "text": cut(text)})];
+            let mut blocks = vec![json!({"type": "text", "text": cut(text, most)})];
             blocks.extend(
                 content
                     .iter()
                     .filter(|part| matches!(part, Part::Image { .. }))
-                    .map(part),
+                    .map(|image| part(image, most)),
             );
             Value::Array(blocks)
         }
-        (None, _) => parts(content),
+        (None, _) => parts(content, most),
     }
 }
 
-fn parts(content: &[Part]) -> Value {
-    content.iter().map(part).collect()
+fn parts(content: &[Part], most: usize) -> Value {
+    content.iter().map(|piece| part(piece, most)).collect()
 }
 
-fn part(part: &Part) -> Value {
+fn part(part: &Part, most: usize) -> Value {
     match part {
-        Part::Text { text } => json!({"type": "text", "text": cut(text)}),
+        Part::Text { text } => json!({"type": "text", "text": cut(text, most)}),
         Part::Image { blob, mime_type, .. } => json!({"type": "image", "ref": blob, "mimeType": mime_type}),
     }
 }
 
-fn assistant_part(part: &AssistantPart) -> Option<Value> {
+fn assistant_part(part: &AssistantPart, most: usize) -> Option<Value> {
     match part {
         AssistantPart::Text { text } => {
             let shown = reply::shape(text);
-            shown.text.map(|text| json!({"type": "text", "text": cut(&text)}))
+            shown.text.map(|text| json!({"type": "text", "text": cut(&text, most)}))
         }
         AssistantPart::Thinking { redacted: true, .. } => None,
         AssistantPart::Thinking { thinking, .. } if thinking.is_empty() => None,
-        AssistantPart::Thinking { thinking, .. } => Some(json!({"type": "thinking", "thinking": cut(thinking)})),
+        AssistantPart::Thinking { thinking, .. } => Some(json!({"type": "thinking", "thinking": cut(thinking, most)})),
         AssistantPart::ToolCall(call) => Some(json!({
             "type": "toolCall",
             "id": call.id,
@@ -168,14 +196,28 @@ fn notice(text: &str, timestamp: i64) -> Value {
     json!({"role": "system", "content": [{"type": "text", "text": text}], "timestamp": timestamp})
 }
 
-fn cut(text: &str) -> String {
-    if text.len() <= MAX_TEXT {
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
         return text.to_owned();
     }
-    match text.char_indices().nth(MAX_TEXT) {
+    match text.char_indices().nth(most) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}{CUT}", &text[..end]),
     }
+}
+
+/// The message's text as one short line. `None` when it has none.
+pub fn one_line(message: &Value, most: usize) -> Option<String> {
+    let text = match &message["content"] {
+        Value::String(text) => text.clone(),
+        Value::Array(blocks) => {
+            let texts: Vec<&str> = blocks.iter().filter_map(|block| block["text"].as_str()).collect();
+            texts.join(" ")
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
+    };
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!text.is_empty()).then(|| text.chars().take(most).collect())
 }
 
 /// Bytes of the JSON, without keeping it.
@@ -274,6 +316,14 @@ mod tests {
             text: " NO_REPLY\n".to_owned(),
         }];
         assert!(shown(assistant(silent)).is_none());
+    }
+
+    #[test]
+    fn one_line_is_short_and_plain() {
+        let message =
+            json!({"role": "user", "content": [{"type": "text", "text": "a\n b"}, {"type": "text", "text": "cdé"}]});
+        assert_eq!(one_line(&message, 5).as_deref(), Some("a b c"));
+        assert_eq!(one_line(&json!({"role": "assistant", "content": []}), 5), None);
     }
 
     #[test]

@@ -5,12 +5,14 @@ pub mod transcript;
 
 pub mod branch;
 pub mod history;
+mod listing;
 mod recent;
 
 pub mod display;
 pub mod repair;
 pub mod tokens;
 pub mod tool_result;
+pub mod view;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use sea_orm::{ActiveValue::Set, EntityTrait};
 use serde_json::json;
 
 use super::entry::{Body, Compaction};
+use super::history::{Delta, PageQuery};
 use super::transcript::{self, HeadChanges, NewEntry, SessionHead};
 use super::{ConversationService, branch};
 use crate::crypto::Secret;
@@ -184,6 +185,7 @@ async fn a_reset_starts_a_new_transcript_and_fences_the_old_one() {
         touched_at: Some(2_000),
         entry: Some(json!({"sendPolicy": "deny", "inputTokens": 5})),
         destination: Some(json!({"channel": "telegram"})),
+        ..HeadChanges::default()
     };
     let mut batch = Batch::new(&tx);
     transcript::save_head(&mut batch, &ada, &mut head, changes);
@@ -362,4 +364,85 @@ async fn history_never_exceeds_its_size() {
         bytes <= 6 * 1024 * 1024 && page.has_more && page.messages.len() > 50,
         "{bytes}"
     );
+}
+
+/// A run works with the row as it was when it began; what was set meanwhile stays.
+#[tokio::test]
+async fn merged_fields_leave_alone_what_others_set() {
+    let fixture = fixture().await;
+    let ada = scope("ada");
+    let mut old = fixture.open(&ada).await;
+    let save = async |head: &mut SessionHead, merge: serde_json::Value| {
+        let changes = HeadChanges {
+            merge: merge.as_object().cloned(),
+            ..HeadChanges::default()
+        };
+        let tx = fixture.db.write(&ada).await.unwrap();
+        let mut batch = Batch::new(&tx);
+        transcript::save_head(&mut batch, &ada, head, changes);
+        assert_eq!(batch.run(&tx).await.unwrap(), 1);
+        tx.commit().await.unwrap();
+    };
+    let mut now = old.clone();
+    save(&mut now, json!({"queueMode": "steer", "icon": "x", "inputTokens": 1})).await;
+    save(&mut old, json!({"inputTokens": 5, "icon": null})).await;
+    let stored = fixture.open(&ada).await.entry;
+    assert_eq!(stored, json!({"queueMode": "steer", "inputTokens": 5}));
+    assert_eq!(old.entry, json!({"inputTokens": 5}), "the run knows its own");
+}
+
+/// Pages by offset follow the branch in use, also where an abandoned one lies between.
+#[tokio::test]
+async fn pages_pass_over_an_abandoned_branch() {
+    let fixture = fixture().await;
+    let ada = scope("ada");
+    let mut head = fixture.open(&ada).await;
+    let ids = ["a", "b"];
+    let entries = ids.iter().map(|id| new(Some(id), Message::user(*id, 1))).collect();
+    fixture.append(&ada, &mut head, entries).await;
+    let fork = head.leaf_id.clone();
+    fixture
+        .append(&ada, &mut head, vec![new(Some("lost"), Message::user("lost", 1))])
+        .await;
+    head.leaf_id = fork;
+    let entries = ["c", "d", "e"]
+        .iter()
+        .map(|id| new(Some(id), Message::user(*id, 1)))
+        .collect();
+    fixture.append(&ada, &mut head, entries).await;
+    let page = async |limit, offset| {
+        let query = PageQuery {
+            limit,
+            offset,
+            ..PageQuery::default()
+        };
+        let page = fixture.service.page(&ada, &key(), &query).await.unwrap();
+        let texts: Vec<String> = page
+            .messages
+            .iter()
+            .map(|message| message["content"].as_str().unwrap().to_owned())
+            .collect();
+        (texts.join(""), page.next_offset)
+    };
+    assert_eq!(page(2, 0).await, ("de".to_owned(), Some(2)));
+    assert_eq!(page(2, 2).await, ("bc".to_owned(), Some(5)));
+    assert_eq!(page(2, 5).await, ("a".to_owned(), None));
+    assert_eq!(page(2, 3).await, ("ab".to_owned(), None));
+    assert_eq!(page(2, 99).await, (String::new(), None));
+    let at = |delta: Delta| match delta {
+        Delta::Reset => None,
+        Delta::Since { messages, .. } => Some(messages.into_iter().map(|(id, ..)| id).collect::<Vec<_>>().join("")),
+    };
+    let since = async |after| {
+        at(fixture
+            .service
+            .since(&ada, &key(), &head.session_id, after)
+            .await
+            .unwrap())
+    };
+    assert_eq!(since(6).await.as_deref(), Some(""));
+    assert_eq!(since(4).await.as_deref(), Some("de"));
+    assert_eq!(since(0).await.as_deref(), Some("abcde"));
+    assert_eq!(since(3).await, None, "a reader of the abandoned branch starts over");
+    assert_eq!(since(7).await, None);
 }

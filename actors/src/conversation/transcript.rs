@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use claw_entities::{Scope, SessionKey, UserOwned, new_id, session, transcript_entry};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::sea_query::{Expr, SimpleExpr};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::{Map, Value, json};
 
 use super::entry::{Body, Entry};
@@ -18,7 +18,7 @@ const ROWS_PER_INSERT: usize = 500;
 
 /// What a reset keeps of `entry`: one list for `/new`, `sessions.reset` and a stale session. A deny rule must never
 /// get lost at four in the morning, and where a room is does not change with its transcript.
-const KEPT: [&str; 32] = [
+const KEPT: [&str; 36] = [
     "thinkingLevel",
     "fastMode",
     "verboseLevel",
@@ -51,6 +51,10 @@ const KEPT: [&str; 32] = [
     "subagentRole",
     "subagentControlScope",
     "forkedFromParent",
+    "icon",
+    "color",
+    "category",
+    "pinnedAt",
 ];
 
 /// A session's row as a run works with it: where the transcript stands, and the session's own settings.
@@ -85,12 +89,29 @@ pub struct NewEntry {
     pub created_at: i64,
 }
 
+impl NewEntry {
+    /// The entry as it stands in the transcript once it was appended at `seq`. `None` without an id of its own.
+    pub fn placed(&self, seq: i64) -> Option<Entry> {
+        Some(Entry {
+            id: self.id.clone()?,
+            parent_id: None,
+            seq,
+            body: self.body.clone(),
+            run_id: self.run_id.clone(),
+            created_at: self.created_at,
+        })
+    }
+}
+
 /// What [`save_head`] writes beside the position. `None` leaves a column alone.
 #[derive(Clone, Debug, Default)]
 pub struct HeadChanges {
     /// A turn of a person; heartbeats, cron and notices leave it out so that the session can go stale.
     pub touched_at: Option<i64>,
     pub entry: Option<Value>,
+    /// Fields that go into `entry`, whatever else was changed there meanwhile; a null takes one out.
+    pub merge: Option<Map<String, Value>>,
+    pub label: Option<Option<String>>,
     pub destination: Option<Value>,
 }
 
@@ -235,11 +256,47 @@ pub fn save_head(batch: &mut Batch, scope: &Scope, head: &mut SessionHead, chang
         update = update.col_expr(session::Column::Entry, Expr::value(entry.clone()));
         head.entry = entry;
     }
+    if let Some(fields) = changes.merge {
+        let merged = merge(&head.entry, &fields);
+        let value = if head.entry.is_object() {
+            merge_sql(batch.backend(), Value::Object(fields))
+        } else {
+            Expr::value(merged.clone())
+        };
+        update = update.col_expr(session::Column::Entry, value);
+        head.entry = merged;
+    }
+    if let Some(label) = changes.label {
+        update = update.col_expr(session::Column::Label, Expr::value(label.clone()));
+        head.label = label;
+    }
     if let Some(destination) = changes.destination {
         update = update.col_expr(session::Column::Destination, Expr::value(destination.clone()));
         head.destination = destination;
     }
     batch.add(&update);
+}
+
+/// `entry` with `fields` over it; a null takes one out.
+fn merge(entry: &Value, fields: &Map<String, Value>) -> Value {
+    let mut merged = entry.as_object().cloned().unwrap_or_default();
+    for (name, value) in fields {
+        if value.is_null() {
+            merged.remove(name);
+        } else {
+            merged.insert(name.clone(), value.clone());
+        }
+    }
+    Value::Object(merged)
+}
+
+/// [`merge`] done by the database, with the stored fields. PostgreSQL keeps a null, which reads as absent.
+fn merge_sql(backend: DbBackend, fields: Value) -> SimpleExpr {
+    if backend == DbBackend::Postgres {
+        Expr::cust_with_values("entry || $1", [fields])
+    } else {
+        Expr::cust_with_values("json_patch(entry, ?)", [fields])
+    }
 }
 
 /// Starts a new transcript under the same key. The old one stays stored.

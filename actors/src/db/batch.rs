@@ -20,6 +20,11 @@ impl Batch {
         }
     }
 
+    /// For what the two databases spell differently.
+    pub fn backend(&self) -> DbBackend {
+        self.backend
+    }
+
     pub fn add(&mut self, query: &impl QueryTrait) {
         self.statements.push(query.build(self.backend));
     }

@@ -7,6 +7,7 @@ pub const APPROVALS: &str = "operator.approvals";
 pub const QUESTIONS: &str = "operator.questions";
 pub const PAIRING: &str = "operator.pairing";
 pub const TALK: &str = "operator.talk";
+pub const TALK_SECRETS: &str = "operator.talk.secrets";
 
 /// Does a holder of `held` have `scope`: admin holds all operator scopes, write includes read and talk.
 pub fn holds(held: &[String], scope: &str) -> bool {

@@ -4,6 +4,8 @@
 //! queue, so that abort and status are heard while a model streams. Truth is in the inbox rows: what is in memory here
 //! can be lost at any time.
 
+mod edits;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -16,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::admission::{self, Admitted};
 use super::closing::{self, Why};
 use super::commands::{Command, QueueCommand, StopForm};
-use super::events::Emitter;
+use super::edit::EditRequest;
+use super::events::{Emitter, Shown};
 use super::item::Item;
 use super::key;
 use super::policy::BotGuard;
@@ -28,7 +31,7 @@ use crate::config::document::QueueMode;
 use crate::error::Result;
 use crate::ports::message::Part;
 use crate::ports::tool::SessionSnapshot;
-use crate::supervisor::directory::{AbortRequest, Aborted, Directory, SessionObservation};
+use crate::supervisor::directory::{AbortRequest, Aborted, Directory};
 use crate::supervisor::lanes::UserLanes;
 use crate::supervisor::messages::{ToSession, ToUser};
 use crate::supervisor::user::UserActor;
@@ -56,7 +59,12 @@ struct Running {
     requesters: Vec<String>,
     inbox_ids: Vec<String>,
     cancel: Cancel,
-    item: Item,
+    /// `None` for an edit: nobody's message.
+    item: Option<Item>,
+    /// What a turn has shown so far; `None` for what calls no model.
+    shown: Option<Shown>,
+    /// Epoch milliseconds.
+    since: i64,
 }
 
 /// What has its turn before the queue.
@@ -64,12 +72,26 @@ enum Ahead {
     Resume(Item),
     Close(Item, Why),
     Reset { item: Item, rest: String },
+    Inject(Item),
+    Edit(EditRequest),
 }
 
 impl Ahead {
-    fn item(&self) -> &Item {
+    /// Rows it looks after.
+    fn inbox_ids(&self) -> &[String] {
         match self {
-            Self::Resume(item) | Self::Close(item, _) | Self::Reset { item, .. } => item,
+            Self::Resume(item) | Self::Close(item, _) | Self::Reset { item, .. } | Self::Inject(item) => {
+                &item.inbox_ids
+            }
+            Self::Edit(_) => &[],
+        }
+    }
+
+    /// Has its place between turns: what a crash cut off is finished first.
+    fn between_turns(&self) -> bool {
+        match self {
+            Self::Resume(_) | Self::Close(..) => false,
+            Self::Reset { .. } | Self::Inject(_) | Self::Edit(_) => true,
         }
     }
 }
@@ -128,6 +150,9 @@ impl SessionActor {
 
     /// Reads rows that are not known yet.
     fn load(&mut self, context: &mut Context<Self>) {
+        if self.is_edited() {
+            return;
+        }
         // Enough is known for now; the rest is read when that has been worked off.
         if self.draining || (self.known.len() >= MOST_KNOWN && self.held.is_none()) {
             self.more = true;
@@ -161,8 +186,10 @@ impl SessionActor {
                     this.queue.set_settings(queue);
                     this.more = loaded.more;
                     this.held = this.held.filter(|since| reading <= *since);
-                    for one in loaded.admitted {
-                        this.admit(context, one);
+                    if !this.goes() {
+                        for one in loaded.admitted {
+                            this.admit(context, one);
+                        }
                     }
                 }
                 Ok(Err(error)) => {
@@ -191,6 +218,7 @@ impl SessionActor {
             Admitted::Resume(item) => self.put_ahead(Ahead::Resume(item)),
             Admitted::Interrupted(item) => self.put_ahead(Ahead::Close(item, Why::Interrupted)),
             Admitted::Dead(item) => self.put_ahead(Ahead::Close(item, Why::Dead)),
+            Admitted::Inject(item) => self.put_ahead(Ahead::Inject(item)),
             Admitted::Command { item, command } => self.command(context, item, command),
             Admitted::Settle {
                 inbox_id,
@@ -209,17 +237,17 @@ impl SessionActor {
     }
 
     fn put_ahead(&mut self, ahead: Ahead) {
-        let item = ahead.item();
-        if item.inbox_ids.iter().any(|id| self.known.contains(id)) {
+        if ahead.inbox_ids().iter().any(|id| self.known.contains(id)) {
             return;
         }
-        self.known.extend(item.inbox_ids.iter().cloned());
-        let resets = |ahead: &Ahead| matches!(ahead, Ahead::Reset { .. });
-        // A turn that was begun before somebody asked for a new transcript belongs to the old one.
-        let at = if resets(&ahead) {
+        self.known.extend(ahead.inbox_ids().iter().cloned());
+        // A turn that was begun before somebody asked for a new transcript belongs to the old one, and nothing is put
+        // between a question and its answer.
+        let at = if ahead.between_turns() {
             self.ahead.len()
         } else {
-            self.ahead.iter().position(resets).unwrap_or(self.ahead.len())
+            let first = self.ahead.iter().position(Ahead::between_turns);
+            first.unwrap_or(self.ahead.len())
         };
         self.ahead.insert(at, ahead);
     }
@@ -364,10 +392,10 @@ impl SessionActor {
                 );
                 let emitter = self.emitter_for(&item);
                 self.off_queue(context, ids, move |authority| async move {
-                    let snapshot = full_snapshot(&directory, &authority, live).await?;
+                    let snapshot = closing::full_snapshot(&directory, &authority, live).await?;
                     let text =
                         closing::carry_out(&directory, &authority, &command, &item, &snapshot, &settings).await?;
-                    finish_command(&directory, &authority, &item, &text, emitter).await
+                    closing::finish_command(&directory, &authority, &item, &text, emitter).await
                 });
             }
         }
@@ -377,7 +405,7 @@ impl SessionActor {
         let directory = self.home.directory.clone();
         let emitter = self.emitter_for(&item);
         self.off_queue(context, item.inbox_ids.clone(), move |authority| async move {
-            finish_command(&directory, &authority, &item, &text, emitter).await
+            closing::finish_command(&directory, &authority, &item, &text, emitter).await
         });
     }
 
@@ -410,7 +438,7 @@ impl SessionActor {
     /// Aborts what this guest started. Gives how many were stopped.
     fn abort_of(&mut self, context: &mut Context<Self>, guest: &str, reason: &'static str) -> usize {
         let mut stopped = 0;
-        if let Some(running) = self.running.as_ref().filter(|running| running.item.guest == guest) {
+        if let Some(running) = self.running.as_ref().filter(|running| running.is_of(guest)) {
             running.cancel.abort(reason);
             stopped += 1;
         }
@@ -562,7 +590,7 @@ impl SessionActor {
             Ahead::Close(item, why) => {
                 let directory = self.home.directory.clone();
                 let again = item.clone();
-                self.occupy(context, again, move |authority| async move {
+                self.occupy(context, Some(again), move |authority| async move {
                     closing::close(&directory, &authority, item, why)
                         .await
                         .map(Outcome::Ended)
@@ -577,30 +605,40 @@ impl SessionActor {
                 if !bare {
                     self.ahead.push_front(Ahead::Resume(item.clone()));
                 }
-                self.occupy(context, again, move |authority| async move {
-                    turn::reset(directory.services(), &authority).await?;
+                let told = self.emitter("");
+                self.occupy(context, Some(again), move |authority| async move {
+                    let head = turn::reset(directory.services(), &authority).await?;
+                    told.session_changed("reset", Some(&head), false).await;
                     if bare {
                         let text = "New session started. What shall we do?";
-                        finish_command(&directory, &authority, &item, text, emitter).await?;
+                        closing::finish_command(&directory, &authority, &item, text, emitter).await?;
                     }
                     Ok(Outcome::Left { again: Duration::MAX })
                 });
             }
+            Ahead::Inject(item) => self.start_injection(context, item),
+            Ahead::Edit(request) => self.start_edit(context, request),
         }
     }
 
     /// Runs something that keeps the session busy but needs no model.
-    fn occupy<F>(&mut self, context: &mut Context<Self>, item: Item, work: impl FnOnce(Authority) -> F + Send + 'static)
-    where
+    fn occupy<F>(
+        &mut self,
+        context: &mut Context<Self>,
+        item: Option<Item>,
+        work: impl FnOnce(Authority) -> F + Send + 'static,
+    ) where
         F: Future<Output = Result<Outcome>> + Send + 'static,
     {
         self.running = Some(Running {
-            run_id: item.run_id.clone().unwrap_or_default(),
+            run_id: item.as_ref().and_then(|item| item.run_id.clone()).unwrap_or_default(),
             run_ids: Vec::new(),
             requesters: Vec::new(),
-            inbox_ids: item.inbox_ids.clone(),
+            inbox_ids: item.as_ref().map(|item| item.inbox_ids.clone()).unwrap_or_default(),
             cancel: Cancel::default(),
             item,
+            shown: None,
+            since: now_ms(),
         });
         let work = self.under_authority(work);
         let io = &self.home.directory.services().io;
@@ -613,6 +651,7 @@ impl SessionActor {
         let mut item = turn.last().clone();
         item.inbox_ids = turn.inbox_ids();
         item.run_id = Some(turn.run_id.clone());
+        let emitter = self.emitter(&turn.run_id);
         self.running = Some(Running {
             run_id: turn.run_id.clone(),
             run_ids: turn.items.iter().flat_map(Item::run_ids).cloned().collect(),
@@ -623,14 +662,16 @@ impl SessionActor {
                 .collect(),
             inbox_ids: turn.inbox_ids(),
             cancel: cancel.clone(),
-            item,
+            item: Some(item),
+            shown: Some(emitter.so_far()),
+            since: now_ms(),
         });
         let run = run::run(RunContext {
             directory: self.home.directory.clone(),
             scope: self.home.scope.clone(),
             key: self.home.key.clone(),
             agent_id: self.agent_id.clone(),
-            emitter: self.emitter(&turn.run_id),
+            emitter,
             turn,
             lanes: self.home.lanes.clone(),
             cancel,
@@ -656,11 +697,8 @@ impl SessionActor {
                 this.known.remove(id);
             }
             // What still waits ahead (`/new` with a text) stays looked after.
-            this.known.extend(
-                this.ahead
-                    .iter()
-                    .flat_map(|ahead| ahead.item().inbox_ids.iter().cloned()),
-            );
+            this.known
+                .extend(this.ahead.iter().flat_map(|ahead| ahead.inbox_ids().iter().cloned()));
             match ended {
                 Ok(Outcome::Ended(ended)) => this.tell_ended(&running, ended),
                 Ok(Outcome::Left { again }) => {
@@ -677,10 +715,11 @@ impl SessionActor {
                         "run panicked"
                     );
                     metrics::counter!("claw_run_panics").increment(1);
-                    let mut item = running.item;
-                    // The user entry's id is its first inbox row's.
-                    item.entry_id = item.entry_id.or_else(|| item.inbox_ids.first().cloned());
-                    this.put_ahead(Ahead::Close(item, Why::Crashed));
+                    if let Some(mut item) = running.item {
+                        // The user entry's id is its first inbox row's.
+                        item.entry_id = item.entry_id.or_else(|| item.inbox_ids.first().cloned());
+                        this.put_ahead(Ahead::Close(item, Why::Crashed));
+                    }
                 }
             }
             if this.more && this.known.len() < MOST_KNOWN / 2 {
@@ -750,52 +789,6 @@ impl SessionActor {
     }
 }
 
-/// Answers a command, settles it, and tells the client that asked.
-async fn finish_command(
-    directory: &Directory,
-    authority: &Authority,
-    item: &Item,
-    text: &str,
-    emitter: Option<(Emitter, Addr<UserActor>)>,
-) -> Result<()> {
-    let ended = closing::answer(directory, authority, item, text).await?;
-    if let Some((mut emitter, user)) = emitter {
-        emitter.answered(text).await;
-        if let Some(ended) = ended {
-            let _ = user.try_send(ToUser::RunEnded(ended));
-        }
-    }
-    Ok(())
-}
-
-/// The stored facts of the session with the live ones on top.
-async fn full_snapshot(directory: &Directory, authority: &Authority, live: SessionSnapshot) -> Result<SessionSnapshot> {
-    let services = directory.services();
-    let head = services.conversation.head(&authority.scope, &authority.key).await?;
-    let stored = head.as_ref().map(run::snapshot).unwrap_or_default();
-    let wanted = head
-        .as_ref()
-        .and_then(|head| head.entry.get("modelOverride"))
-        .and_then(serde_json::Value::as_str)
-        .map(str::to_owned);
-    let model = services
-        .config
-        .resolve_model(&authority.scope, &authority.agent_id, wanted.as_deref())
-        .await
-        .ok();
-    Ok(SessionSnapshot {
-        session_key: authority.key.as_str().to_owned(),
-        model: model
-            .as_ref()
-            .map(|model| format!("{}/{}", model.provider, model.model))
-            .unwrap_or_default(),
-        context_window: model.map_or(0, |model| model.context_window),
-        queued: live.queued,
-        queue_mode: live.queue_mode,
-        ..stored
-    })
-}
-
 impl Actor for SessionActor {
     type Context = Context<Self>;
 
@@ -836,7 +829,11 @@ impl Handler<ToSession> for SessionActor {
                 self.draining = true;
                 return;
             }
-            ToSession::Wake | ToSession::Abort { .. } | ToSession::Observe { .. } | ToSession::Snapshot { .. } => {
+            ToSession::Wake
+            | ToSession::Abort { .. }
+            | ToSession::Edit(_)
+            | ToSession::Observe { .. }
+            | ToSession::Snapshot { .. } => {
                 self.seen += 1;
             }
         }
@@ -846,11 +843,9 @@ impl Handler<ToSession> for SessionActor {
                 let aborted = self.abort(context, &request);
                 let _ = reply.send(aborted);
             }
+            ToSession::Edit(request) => self.edit(context, request),
             ToSession::Observe { reply } => {
-                let _ = reply.send(SessionObservation {
-                    running: self.running.as_ref().map(|running| running.run_id.clone()),
-                    queued: self.queue.len(),
-                });
+                let _ = reply.send(self.observed());
             }
             ToSession::Snapshot { reply } => {
                 let (directory, live) = (self.home.directory.clone(), self.live_snapshot());
@@ -862,7 +857,7 @@ impl Handler<ToSession> for SessionActor {
                     epoch: 0,
                 };
                 self.home.directory.services().io.spawn(async move {
-                    if let Ok(snapshot) = full_snapshot(&directory, &authority, live).await {
+                    if let Ok(snapshot) = closing::full_snapshot(&directory, &authority, live).await {
                         let _ = reply.send(snapshot);
                     }
                 });

@@ -11,7 +11,7 @@ use super::envelope::{ContextLine, Header, envelope};
 use super::intake::ClientMessage;
 use super::item::Item;
 use super::policy::{self, Activation, MentionPatterns, Verdict};
-use super::{freshness, key};
+use super::{edit, freshness, key};
 use crate::Services;
 use crate::config::accounts::{PairingAsked, ResolvedAccount, looks_like_link_code};
 use crate::config::document::UserSettings;
@@ -34,6 +34,8 @@ pub(crate) enum Admitted {
     Interrupted(Item),
     /// Its attempts are used up.
     Dead(Item),
+    /// An operator's words for the transcript: between turns, without a model.
+    Inject(Item),
     /// Answered without a model, out of band.
     Command { item: Item, command: Command },
     /// Settled with this state, reason, and perhaps a notice to the sender.
@@ -143,6 +145,9 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
         };
         let private = key::is_private(facts.session);
         let item = Item::from_client(row.id, row.event_key, row.received_at, private, message);
+        if row.source == edit::INJECT {
+            return Ok(Admitted::Inject(item));
+        }
         return Ok(command_or_turn(item, None));
     }
     let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {

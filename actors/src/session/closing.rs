@@ -1,8 +1,10 @@
 //! Turns that get no model: closed after a crash, dead-lettered, or answered by a command.
 
+use actix::Addr;
 use serde_json::{Map, Value, json};
 
 use super::commands::{self, Command, QueueChange, QueueCommand};
+use super::events::Emitter;
 use super::item::Item;
 use super::preview::Outlet;
 use super::queue;
@@ -15,6 +17,8 @@ use crate::ports::channel::Destination;
 use crate::ports::message::{AssistantMessage, AssistantPart, Message, StopReason};
 use crate::ports::tool::SessionSnapshot;
 use crate::supervisor::directory::{Directory, RunEnded};
+use crate::supervisor::messages::ToUser;
+use crate::supervisor::user::UserActor;
 
 /// Why a turn is closed without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +130,56 @@ pub(crate) async fn answer(
         Some(run_id) => super::record::ended(services, &authority.scope, run_id).await,
         None => Ok(None),
     }
+}
+
+/// Answers a command, settles it, and tells the client that asked.
+pub(crate) async fn finish_command(
+    directory: &Directory,
+    authority: &Authority,
+    item: &Item,
+    text: &str,
+    emitter: Option<(Emitter, Addr<UserActor>)>,
+) -> Result<()> {
+    let ended = answer(directory, authority, item, text).await?;
+    if let Some((mut emitter, user)) = emitter {
+        emitter.answered(text).await;
+        if let Some(ended) = ended {
+            let _ = user.try_send(ToUser::RunEnded(ended));
+        }
+    }
+    Ok(())
+}
+
+/// The stored facts of the session with the live ones on top.
+pub(crate) async fn full_snapshot(
+    directory: &Directory,
+    authority: &Authority,
+    live: SessionSnapshot,
+) -> Result<SessionSnapshot> {
+    let services = directory.services();
+    let head = services.conversation.head(&authority.scope, &authority.key).await?;
+    let stored = head.as_ref().map(run::snapshot).unwrap_or_default();
+    let wanted = head
+        .as_ref()
+        .and_then(|head| head.entry.get("modelOverride"))
+        .and_then(serde_json::Value::as_str)
+        .map(str::to_owned);
+    let model = services
+        .config
+        .resolve_model(&authority.scope, &authority.agent_id, wanted.as_deref())
+        .await
+        .ok();
+    Ok(SessionSnapshot {
+        session_key: authority.key.as_str().to_owned(),
+        model: model
+            .as_ref()
+            .map(|model| format!("{}/{}", model.provider, model.model))
+            .unwrap_or_default(),
+        context_window: model.map_or(0, |model| model.context_window),
+        queued: live.queued,
+        queue_mode: live.queue_mode,
+        ..stored
+    })
 }
 
 /// Carries out a command that neither stops nor resets, and gives its text. `settings` are the queue's.

@@ -3,8 +3,8 @@
 //! `seq` counts per run over all streams, without holes on this side. Nothing is serialised while nobody listens; a
 //! client that joins later sees the gap and refetches, as it must anyway.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::clock::now_ms;
+use crate::conversation::history::SessionRow;
+use crate::conversation::transcript::{NewEntry, SessionHead};
+use crate::conversation::{display, view};
 use crate::gateway::messages::Event;
 use crate::ports::message::Usage;
 use crate::supervisor::user::FromRun;
@@ -23,6 +26,20 @@ const CHAT_PACE: Duration = Duration::from_millis(150);
 
 /// Events of one run on their way to the user's actor.
 const UNDER_WAY: usize = 32;
+
+/// What the `chat` deltas of a run have shown so far, for whoever joins in the middle.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shown(Arc<Mutex<String>>);
+
+impl Shown {
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, text: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+    }
+}
 
 /// Speaks for one run.
 pub(crate) struct Emitter {
@@ -39,6 +56,7 @@ pub(crate) struct Emitter {
     /// Visible text of the current assistant message, and how much of it the last `chat` delta held.
     text: String,
     shown: usize,
+    so_far: Shown,
     last_chat: Option<Instant>,
 }
 
@@ -61,6 +79,7 @@ impl Emitter {
             seq: 0,
             text: String::new(),
             shown: 0,
+            so_far: Shown::default(),
             last_chat: None,
         }
     }
@@ -74,7 +93,13 @@ impl Emitter {
         &self.text
     }
 
-    fn heard(&self) -> bool {
+    /// What was shown, also while the run goes on.
+    pub(crate) fn so_far(&self) -> Shown {
+        self.so_far.clone()
+    }
+
+    /// Does anybody listen at all.
+    pub(crate) fn heard(&self) -> bool {
         self.listeners.load(Ordering::Relaxed) > 0
     }
 
@@ -179,6 +204,7 @@ impl Emitter {
         }
         let added = self.text[self.shown..].to_owned();
         self.shown = self.text.len();
+        self.so_far.add(&added);
         self.last_chat = Some(Instant::now());
         self.chat(
             "delta",
@@ -268,6 +294,18 @@ impl Emitter {
         }
     }
 
+    /// Another message will not be answered: its own run ends before it began.
+    pub(crate) async fn dropped(&self, run_id: &str, stop_reason: &str) {
+        if self.heard() {
+            let payload = json!({
+                "runId": run_id, "sessionKey": self.session_key, "agentId": self.agent_id, "seq": 1,
+                "state": "aborted", "stopReason": stop_reason,
+            });
+            self.send(Event::new("chat", &payload).for_session(self.session_key.as_str()))
+                .await;
+        }
+    }
+
     /// A command's answer, which is a whole run by itself.
     pub(crate) async fn answered(&mut self, text: &str) {
         self.start().await;
@@ -275,16 +313,78 @@ impl Emitter {
         self.finished(Some(text), "command", &Usage::default()).await;
     }
 
-    /// The session's row changed.
-    pub(crate) async fn session_changed(&self, reason: &'static str) {
+    /// The session's row changed; `running` says whether it works on something now.
+    pub(crate) async fn session_changed(&self, reason: &str, head: Option<&SessionHead>, running: bool) {
         if self.heard() {
-            let event = Event::new(
-                "sessions.changed",
-                &json!({"sessionKey": self.session_key, "agentId": self.agent_id, "reason": reason, "ts": now_ms()}),
-            );
-            self.send(event.droppable()).await;
+            let row = head.map(SessionRow::from);
+            let event = session_changed(&self.session_key, &self.agent_id, reason, row.as_ref(), Some(running));
+            self.send(event).await;
         }
     }
+
+    /// An entry stands in the transcript at `seq`. What people do not see is not told, and neither are tool results.
+    pub(crate) async fn appended(&self, head: &SessionHead, entry: &NewEntry, seq: i64) {
+        if !self.heard() {
+            return;
+        }
+        if let Some(event) = session_message(head, entry, seq) {
+            self.send(event).await;
+        }
+    }
+
+    /// An operator put a message into the transcript: a run of its own, without a beginning.
+    pub(crate) async fn injected(&mut self, head: &SessionHead, entry: &NewEntry, seq: i64) {
+        if let Some((mut shown, _)) = entry.placed(seq).as_ref().and_then(display::entry) {
+            if let Some(fields) = shown.as_object_mut() {
+                fields.remove("__openclaw");
+            }
+            self.chat("final", json!({"message": shown}), false).await;
+        }
+        self.appended(head, entry, seq).await;
+        self.session_changed("inject", Some(head), false).await;
+    }
+}
+
+/// `sessions.changed`. Lists are refetched after a gap, so it may be left out for a slow reader.
+pub(crate) fn session_changed(
+    key: &SessionKey,
+    agent_id: &str,
+    reason: &str,
+    row: Option<&SessionRow>,
+    running: Option<bool>,
+) -> Event {
+    let mut payload = json!({"sessionKey": key, "agentId": agent_id, "reason": reason, "ts": now_ms()});
+    if let Some(row) = row {
+        let mut session = view::session(row);
+        if let Some(running) = running {
+            session["hasActiveRun"] = json!(running);
+            if running {
+                session["status"] = json!("running");
+            }
+        }
+        // The original repeats the row's fields beside it; clients read either.
+        if let (Some(all), Some(fields)) = (payload.as_object_mut(), session.as_object()) {
+            for (name, value) in fields.iter().filter(|(name, _)| *name != "key") {
+                all.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        payload["session"] = session;
+    }
+    Event::new("sessions.changed", &payload).droppable()
+}
+
+/// `session.message`, for those who follow the session.
+fn session_message(head: &SessionHead, entry: &NewEntry, seq: i64) -> Option<Event> {
+    let placed = entry.placed(seq)?;
+    let (shown, _) = display::entry(&placed)?;
+    if !(shown["role"] == "user" || shown["role"] == "assistant") {
+        return None;
+    }
+    let payload = json!({
+        "sessionKey": head.key, "agentId": head.agent_id, "sessionId": head.session_id, "updatedAt": head.updated_at,
+        "message": shown, "messageId": placed.id, "messageSeq": seq, "session": view::session(&SessionRow::from(head)),
+    });
+    Some(Event::new("session.message", &payload).for_session(head.key.as_str()))
 }
 
 fn message(text: &str) -> Value {

@@ -16,7 +16,7 @@ use crate::ports::message::Part;
 use crate::supervisor::directory::Directory;
 
 /// Longest message text we take from a client, bytes.
-const MAX_MESSAGE_BYTES: usize = 1 << 20;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// Longest idempotency key.
 const MAX_KEY_BYTES: usize = 256;
 

@@ -13,6 +13,7 @@ pub mod policy;
 pub mod queue;
 
 mod closing;
+pub(crate) mod edit;
 mod run;
 mod turn;
 
@@ -23,7 +24,7 @@ pub mod freshness;
 pub mod prompt;
 mod toolbox;
 
-mod events;
+pub(crate) mod events;
 mod preview;
 pub mod reply;
 
@@ -35,6 +36,7 @@ pub mod cron;
 pub mod delivery;
 pub(crate) mod record;
 pub mod recovery;
+pub(crate) mod usage;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,11 @@
-//! The run record: what `agent.wait` and repeated requests read after a run has ended.
+//! What is on record of runs: how they ended, which go on, and what waits for its own.
 
-use claw_entities::{Scope, UserOwned, run};
-use sea_orm::{ColumnTrait, QueryFilter};
+use std::collections::HashMap;
 
+use claw_entities::{Scope, SessionKey, UserOwned, inbox, run};
+use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::intake::ClientMessage;
 use crate::Services;
 use crate::error::Result;
 use crate::supervisor::directory::RunEnded;
@@ -26,4 +29,73 @@ pub(crate) async fn ended(services: &Services, scope: &Scope, run_id: &str) -> R
             result: row.result,
         })
     }))
+}
+
+/// Begun runs one look finds; more go on only where something is very wrong.
+const MOST_ACTIVE: u64 = 1_000;
+/// Messages that wait, of one look: as many as the original shows.
+const MOST_PENDING: u64 = 20;
+
+/// A client's message that waits for its turn.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) id: String,
+    pub(crate) run_id: String,
+    /// Epoch milliseconds.
+    pub(crate) accepted_at: i64,
+    /// Said by an operator in the agent's place.
+    pub(crate) injected: bool,
+    pub(crate) text: String,
+}
+
+/// Sessions of the user that work on something now, with their runs.
+pub(crate) async fn active(services: &Services, scope: &Scope) -> Result<HashMap<SessionKey, Vec<String>>> {
+    let rows: Vec<(SessionKey, Option<String>)> = inbox::Entity::owned_by(scope)
+        .select_only()
+        .column(inbox::Column::SessionKey)
+        .column(inbox::Column::RunId)
+        .filter(inbox::is_open())
+        .filter(inbox::Column::State.eq("running"))
+        .distinct()
+        .limit(MOST_ACTIVE)
+        .into_tuple()
+        .all(&services.db.glance(scope).await?)
+        .await?;
+    let mut active: HashMap<SessionKey, Vec<String>> = HashMap::new();
+    for (key, run_id) in rows {
+        active.entry(key).or_default().extend(run_id);
+    }
+    Ok(active)
+}
+
+/// Clients' messages that wait for their turn in this session, oldest first, and how many there are in all.
+pub(crate) async fn pending(services: &Services, scope: &Scope, key: &SessionKey) -> Result<(Vec<Pending>, u64)> {
+    let view = services.db.glance(scope).await?;
+    let waiting = inbox::Entity::owned_by(scope)
+        .filter(inbox::Column::SessionKey.eq(key.clone()))
+        .filter(inbox::is_open())
+        .filter(inbox::Column::State.eq("pending"))
+        .filter(inbox::Column::AccountId.eq(scope.user().as_str()));
+    let rows = waiting
+        .clone()
+        .order_by_asc(inbox::Column::Id)
+        .limit(MOST_PENDING)
+        .all(&view)
+        .await?;
+    let total = if (rows.len() as u64) < MOST_PENDING {
+        rows.len() as u64
+    } else {
+        waiting.count(&view).await?
+    };
+    let items = rows.into_iter().filter_map(|row| {
+        let message: ClientMessage = serde_json::from_str(&row.payload).ok()?;
+        Some(Pending {
+            id: row.id,
+            run_id: row.event_key,
+            accepted_at: row.received_at,
+            injected: row.source == super::edit::INJECT,
+            text: message.message,
+        })
+    });
+    Ok((items.collect(), total))
 }

@@ -186,8 +186,16 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     let user = assembly::user_entry(&services, &context.scope, &context.turn, outlet.as_ref()).await?;
     let zone = freshness::zone(settings.time_zone.as_deref().unwrap_or("UTC"));
     let rule = freshness::rule(&settings.session, &context.key);
+    let said = user.clone().filter(|_| context.emitter.heard());
     let head = turn::begin(&services, &authority, &context.turn, user, (rule, zone)).await?;
     context.emitter.set_session_id(&head.session_id);
+    if let Some(said) = &said {
+        context.emitter.appended(&head, said, head.next_seq - 1).await;
+    }
+    context
+        .emitter
+        .session_changed("agent.run.started", Some(&head), true)
+        .await;
     context.emitter.start().await;
     context.emitter.phase("preparing_context").await;
     for run_id in context.turn.merged() {
@@ -209,14 +217,17 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     };
     let end = work.converse(context).await?;
     drop(typing);
-    let ended = work.finish(context, outlet.as_ref(), end, started_at).await?;
+    let (ended, head) = work.finish(context, outlet.as_ref(), end, started_at).await?;
     if let Some(outlet) = &outlet {
         context
             .directory
             .delivery()
             .kick(&context.scope, &outlet.destination.conversation());
     }
-    context.emitter.session_changed("agent.input.settled").await;
+    context
+        .emitter
+        .session_changed("agent.input.settled", Some(&head), false)
+        .await;
     Ok(ended)
 }
 
@@ -310,7 +321,12 @@ impl Work {
                     .into_iter()
                     .map(|result| turn::entry(result, &context.turn.run_id)),
             );
+            let calling = entries.first().cloned().filter(|_| context.emitter.heard());
+            let seq = self.head.next_seq;
             self.head = turn::append(&self.services, &self.authority, &self.head, entries).await?;
+            if let Some(calling) = &calling {
+                context.emitter.appended(&self.head, calling, seq).await;
+            }
             if stop.is_cancelled() {
                 return Ok(End::Aborted);
             }
@@ -493,7 +509,7 @@ impl Work {
         outlet: Option<&Outlet>,
         end: End,
         started_at: i64,
-    ) -> Result<RunEnded> {
+    ) -> Result<(RunEnded, SessionHead)> {
         let replaces = match self.preview.take() {
             Some(preview) => preview.finish().await,
             None => None,
@@ -550,7 +566,8 @@ impl Work {
         let pieces = pieces(&context.directory, &context.scope, outlet, reply.as_deref(), replaces);
         let entries = vec![turn::entry(Message::Assistant(final_message), &context.turn.run_id)];
         let result = ending.result();
-        self.end_until_stored(context, entries, pieces, ending).await?;
+        let last = entries.first().cloned().filter(|_| context.emitter.heard());
+        let head = self.end_until_stored(context, entries, pieces, ending).await?;
         match (&end, &failure) {
             (End::Aborted, _) => context.emitter.aborted(&stop_reason).await,
             (_, Some((class, message))) => context.emitter.failed(message, class.name()).await,
@@ -561,7 +578,10 @@ impl Work {
                     .await
             }
         }
-        Ok(RunEnded {
+        if let Some(last) = &last {
+            context.emitter.appended(&head, last, head.next_seq - 1).await;
+        }
+        let ended = RunEnded {
             run_id: context.turn.run_id.clone(),
             status: status.to_owned(),
             started_at,
@@ -569,7 +589,8 @@ impl Work {
             error: failure.map(|(_, message)| message),
             stop_reason: Some(stop_reason),
             result,
-        })
+        };
+        Ok((ended, head))
     }
 
     /// The assistant entry that closes the turn in the transcript.
@@ -617,7 +638,7 @@ impl Work {
         entries: Vec<crate::conversation::transcript::NewEntry>,
         pieces: Vec<Piece>,
         ending: Ending,
-    ) -> Result<()> {
+    ) -> Result<SessionHead> {
         let give_up = Instant::now() + END_PATIENCE;
         let mut wait = Duration::from_millis(100);
         loop {

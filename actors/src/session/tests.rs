@@ -16,9 +16,9 @@ use crate::services::Limits;
 use crate::supervisor::directory::AbortRequest;
 use crate::testing::{Runtime, ScriptedModel, Step, start};
 
-const PATIENCE: Duration = Duration::from_secs(240);
+pub(super) const PATIENCE: Duration = Duration::from_secs(240);
 
-fn message(text: &str) -> ClientMessage {
+pub(super) fn message(text: &str) -> ClientMessage {
     ClientMessage {
         source: "chat".to_owned(),
         message: text.to_owned(),
@@ -27,7 +27,7 @@ fn message(text: &str) -> ClientMessage {
     }
 }
 
-async fn send(runtime: &Runtime, scope: &Scope, key: &str, text: &str) -> Accepted {
+pub(super) async fn send(runtime: &Runtime, scope: &Scope, key: &str, text: &str) -> Accepted {
     loop {
         match intake::accept_client(&runtime.directory, scope, key, text, message(text)).await {
             Ok(accepted) => return accepted,
@@ -38,7 +38,7 @@ async fn send(runtime: &Runtime, scope: &Scope, key: &str, text: &str) -> Accept
 }
 
 /// Waits until no inbox row of the tenant is open. Patient as long as they become fewer.
-async fn settled(runtime: &Runtime, scope: &Scope) {
+pub(super) async fn settled(runtime: &Runtime, scope: &Scope) {
     let mut until = Instant::now() + PATIENCE;
     let mut fewest = u64::MAX;
     for look in 0_u64.. {
@@ -68,7 +68,7 @@ async fn settled(runtime: &Runtime, scope: &Scope) {
 }
 
 /// User texts and assistant texts of a session, in order.
-async fn transcript(runtime: &Runtime, scope: &Scope, key: &str) -> Vec<(bool, String)> {
+pub(super) async fn transcript(runtime: &Runtime, scope: &Scope, key: &str) -> Vec<(bool, String)> {
     let head = runtime
         .services
         .conversation

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, outbox, run, tool_intent};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::envelope::ContextLine;
 use super::freshness;
@@ -153,7 +153,7 @@ impl Piece {
 /// The entry of a model's or tool's message.
 pub(crate) fn entry(message: Message, run_id: &str) -> NewEntry {
     NewEntry {
-        id: None,
+        id: Some(new_id()),
         created_at: message.timestamp(),
         body: message.into(),
         run_id: Some(run_id.to_owned()),
@@ -214,8 +214,11 @@ pub(crate) async fn begin(
                     (None, None) => String::new(),
                 };
                 open_run(&mut batch, &authority, &turn.run_id, &head.session_id, now);
+                let archived = head.entry.get("archivedAt").is_some_and(|at| !at.is_null());
                 let changes = HeadChanges {
                     touched_at: (!turn.last().options.background).then_some(now),
+                    // Who writes to a session again wants to see it again.
+                    merge: archived.then(|| Map::from_iter([("archivedAt".to_owned(), Value::Null)])),
                     ..HeadChanges::default()
                 };
                 transcript::save_head(&mut batch, scope, &mut head, changes);
@@ -275,7 +278,7 @@ pub(crate) async fn append(
 }
 
 /// Ends the run: final entry, outbox rows, run record, inbox rows, counters. Without a `head` (closing what a crash
-/// cut off) the session's row is read in the same transaction.
+/// cut off) the session's row is read in the same transaction. Gives the head as it stands then.
 pub(crate) async fn end(
     services: &Services,
     authority: &Authority,
@@ -284,7 +287,7 @@ pub(crate) async fn end(
     entries: Vec<NewEntry>,
     pieces: Vec<Piece>,
     ending: Ending,
-) -> Result<()> {
+) -> Result<SessionHead> {
     let (authority_in, head_in, turn_in) = (authority.clone(), head.cloned(), Arc::new(turn.clone()));
     let (entries, pieces, ending) = (Arc::new(entries), Arc::new(pieces), Arc::new(ending));
     let (head, stored) = services
@@ -317,11 +320,12 @@ pub(crate) async fn end(
                 let destination = turn.last().destination.as_ref();
                 let changes = HeadChanges {
                     touched_at: None,
-                    entry: Some(counted(&head.entry, &ending.usage, ending.context_tokens)),
+                    merge: Some(counted(&head.entry, &turn.run_id, &ending)),
                     destination: destination
                         .map(serde_json::to_value)
                         .transpose()
                         .map_err(Error::internal)?,
+                    ..HeadChanges::default()
                 };
                 transcript::save_head(&mut batch, scope, &mut head, changes);
                 batch.run(tx).await?;
@@ -330,27 +334,43 @@ pub(crate) async fn end(
         })
         .await?;
     services.conversation.wrote(&authority.scope, &head, &stored);
-    Ok(())
+    Ok(head)
 }
 
-/// The session's counters after one more run. `totalTokens` is the size of the last prompt, not a sum.
-fn counted(entry: &Value, usage: &Usage, context_tokens: u64) -> Value {
-    let mut entry = if entry.is_object() { entry.clone() } else { json!({}) };
-    let add = |entry: &mut Value, name: &str, more: u64| {
+/// What one more run changes in the session's entry. `totalTokens` is the size of the last prompt, not a sum.
+fn counted(entry: &Value, run_id: &str, ending: &Ending) -> Map<String, Value> {
+    let usage = &ending.usage;
+    let mut changed = Map::new();
+    for (name, more) in [
+        ("inputTokens", usage.input),
+        ("outputTokens", usage.output),
+        ("cacheRead", usage.cache_read),
+        ("cacheWrite", usage.cache_write),
+    ] {
         let before = entry.get(name).and_then(Value::as_u64).unwrap_or(0);
-        entry[name] = json!(before + more);
-    };
-    add(&mut entry, "inputTokens", usage.input);
-    add(&mut entry, "outputTokens", usage.output);
-    add(&mut entry, "cacheRead", usage.cache_read);
-    add(&mut entry, "cacheWrite", usage.cache_write);
-    let cost = entry.get("costUsd").and_then(Value::as_f64).unwrap_or(0.0);
-    entry["costUsd"] = json!(cost + usage.cost.total);
-    if context_tokens > 0 {
-        entry["totalTokens"] = json!(context_tokens);
-        entry["totalTokensFresh"] = json!(true);
+        changed.insert(name.to_owned(), json!(before + more));
     }
-    entry
+    let cost = entry.get("costUsd").and_then(Value::as_f64).unwrap_or(0.0);
+    changed.insert("costUsd".to_owned(), json!(cost + usage.cost.total));
+    if ending.context_tokens > 0 {
+        changed.insert("totalTokens".to_owned(), json!(ending.context_tokens));
+        changed.insert("totalTokensFresh".to_owned(), json!(true));
+    }
+    if !ending.model.is_empty() {
+        changed.insert("modelProvider".to_owned(), json!(ending.provider));
+        changed.insert("model".to_owned(), json!(ending.model));
+    }
+    let status = match (ending.status, ending.stop_reason.as_str()) {
+        ("ok", _) => "done",
+        ("aborted", _) => "killed",
+        (_, "timeout") => "timeout",
+        _ => "failed",
+    };
+    changed.insert("status".to_owned(), json!(status));
+    changed.insert("abortedLastRun".to_owned(), json!(ending.status == "aborted"));
+    changed.insert("lastRunId".to_owned(), json!(run_id));
+    changed.insert("endedAt".to_owned(), json!(now_ms()));
+    changed
 }
 
 /// Settles rows that need no turn (a command, a refused, dropped or overheard message), with the end of the runs that
@@ -391,7 +411,7 @@ pub(crate) async fn settle(
 }
 
 /// Gives the session a new transcript under the same key.
-pub(crate) async fn reset(services: &Services, authority: &Authority) -> Result<()> {
+pub(crate) async fn reset(services: &Services, authority: &Authority) -> Result<SessionHead> {
     let authority_in = authority.clone();
     services
         .writer
@@ -401,19 +421,14 @@ pub(crate) async fn reset(services: &Services, authority: &Authority) -> Result<
                 fenced(tx, &authority.scope, authority.epoch).await?.run(tx).await?;
                 let now = now_ms();
                 transcript::open(tx, &authority.scope, &authority.key, &authority.agent_id, now).await?;
-                transcript::reset(tx, &authority.scope, &authority.key, now).await?;
-                Ok(())
+                transcript::reset(tx, &authority.scope, &authority.key, now).await
             })
         })
         .await
 }
 
 /// Changes settings of the session: a `null` clears one.
-pub(crate) async fn patch_entry(
-    services: &Services,
-    authority: &Authority,
-    patch: serde_json::Map<String, Value>,
-) -> Result<()> {
+pub(crate) async fn patch_entry(services: &Services, authority: &Authority, patch: Map<String, Value>) -> Result<()> {
     let authority_in = authority.clone();
     services
         .writer
@@ -423,16 +438,8 @@ pub(crate) async fn patch_entry(
                 let scope = &authority.scope;
                 let mut batch = fenced(tx, scope, authority.epoch).await?;
                 let mut head = transcript::open(tx, scope, &authority.key, &authority.agent_id, now_ms()).await?;
-                let mut entry = head.entry.as_object().cloned().unwrap_or_default();
-                for (name, value) in patch {
-                    if value == Value::Null {
-                        entry.remove(&name);
-                    } else {
-                        entry.insert(name, value);
-                    }
-                }
                 let changes = HeadChanges {
-                    entry: Some(Value::Object(entry)),
+                    merge: Some(patch),
                     ..HeadChanges::default()
                 };
                 transcript::save_head(&mut batch, scope, &mut head, changes);
@@ -496,7 +503,7 @@ pub(crate) async fn intend(
         .await
 }
 
-fn open_run(batch: &mut Batch, authority: &Authority, run_id: &str, session_id: &str, now: i64) {
+pub(super) fn open_run(batch: &mut Batch, authority: &Authority, run_id: &str, session_id: &str, now: i64) {
     let row = run::ActiveModel {
         tenant_id: Set(authority.scope.tenant().clone()),
         user_id: Set(authority.scope.user().clone()),
@@ -524,7 +531,7 @@ fn open_run(batch: &mut Batch, authority: &Authority, run_id: &str, session_id: 
     );
 }
 
-fn close_run(batch: &mut Batch, scope: &Scope, run_id: &str, ending: &Ending) {
+pub(super) fn close_run(batch: &mut Batch, scope: &Scope, run_id: &str, ending: &Ending) {
     let update = run::Entity::update_owned(scope)
         .col_expr(run::Column::Status, Expr::value(ending.status))
         .col_expr(run::Column::EndedAt, Expr::value(now_ms()))
@@ -542,7 +549,7 @@ fn close_run(batch: &mut Batch, scope: &Scope, run_id: &str, ending: &Ending) {
     batch.add(&update);
 }
 
-fn finish_inbox(
+pub(super) fn finish_inbox(
     batch: &mut Batch,
     scope: &Scope,
     ids: Vec<String>,

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
 use crate::ports::tool::SessionSnapshot;
 use crate::session::delivery::Delivery;
+use crate::session::edit::{Edit, EditRequest, Edited};
 
 /// Handle on the tree. Cheap to clone.
 #[derive(Clone)]
@@ -81,6 +82,19 @@ pub struct Aborted {
 pub struct SessionObservation {
     pub running: Option<String>,
     pub queued: usize,
+    /// The turn that calls the model, if one does.
+    pub in_flight: Option<InFlight>,
+}
+
+/// A turn in the middle of its answer.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InFlight {
+    pub run_id: String,
+    /// What was shown so far.
+    pub text: String,
+    /// Epoch milliseconds.
+    pub started_at: i64,
 }
 
 /// How a run ended, for `agent.wait` and the second answer of `agent`.
@@ -110,6 +124,8 @@ pub struct InvokeNode {
 
 /// How long a question to the tree may take.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long an edit may wait for its turn: a run that is aborted for it still ends its tools.
+const EDITED: Duration = Duration::from_secs(60);
 
 impl Directory {
     /// The tree of this process. Nothing runs yet: see [`crate::session::recovery`].
@@ -233,6 +249,21 @@ impl Directory {
             message: ToSession::Abort { request, reply },
         })
         .await
+    }
+
+    /// Changes the session between turns, after aborting what runs and what waits. Nothing is changed for a caller who
+    /// gave up waiting before its turn came.
+    pub(crate) async fn edit(&self, scope: &Scope, key: &SessionKey, edit: Edit) -> Result<Edited> {
+        if self.draining() {
+            return Err(busy());
+        }
+        let (reply, answer) = oneshot::channel();
+        self.session(scope, key, ToSession::Edit(EditRequest::new(edit, reply)));
+        match tokio::time::timeout(EDITED, answer).await {
+            Ok(Ok(edited)) => edited,
+            Ok(Err(_)) => Err(busy()),
+            Err(_) => Err(Error::Timeout("the session is still busy; try again".to_owned())),
+        }
     }
 
     /// What the session does right now; the default when it sleeps.

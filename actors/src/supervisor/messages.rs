@@ -12,6 +12,7 @@ use super::directory::{AbortRequest, Aborted, Attached, InvokeNode, RunEnded, Se
 use crate::error::Result;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
 use crate::ports::tool::SessionSnapshot;
+use crate::session::edit::EditRequest;
 
 /// Directory → TenantActor.
 #[derive(Debug, Message)]
@@ -103,6 +104,8 @@ pub(crate) enum ToSession {
         request: AbortRequest,
         reply: oneshot::Sender<Aborted>,
     },
+    /// A change that has its turn between runs.
+    Edit(EditRequest),
     Observe {
         reply: oneshot::Sender<SessionObservation>,
     },

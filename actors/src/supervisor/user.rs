@@ -90,7 +90,13 @@ impl UserActor {
             Err(ToSession::Observe { reply }) => {
                 let _ = reply.send(super::directory::SessionObservation::default());
             }
-            Err(ToSession::Wake | ToSession::Snapshot { .. } | ToSession::Drain | ToSession::Passivate) => {}
+            Err(
+                ToSession::Wake
+                | ToSession::Snapshot { .. }
+                | ToSession::Edit(_)
+                | ToSession::Drain
+                | ToSession::Passivate,
+            ) => {}
             #[cfg(test)]
             Err(ToSession::Crash) => {}
         }
@@ -255,7 +261,8 @@ impl Handler<ToUser> for UserActor {
         self.seen += 1;
         match message {
             ToUser::Session { key, message } => match message {
-                ToSession::Wake => {
+                // A drained user starts nothing: whoever waits for an edit hears that its answer will not come.
+                ToSession::Wake | ToSession::Edit(_) => {
                     if !self.draining {
                         self.forward(context, key, message);
                     }

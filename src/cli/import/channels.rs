@@ -1,6 +1,7 @@
 //! `channels.*` → channel accounts of the tenant, owned by the user.
 
 use claw_actors::config::document::is_secret_key;
+use claw_actors::config::schema::{self, PLATFORMS, Platform};
 use claw_actors::crypto::Secret;
 use serde_json::{Map, Value};
 
@@ -20,138 +21,15 @@ pub(super) struct AccountPlan {
     pub(super) setting: String,
 }
 
-struct Platform {
-    id: &'static str,
-    /// Secrets without which the channel cannot run here.
-    required: &'static [&'static str],
-    /// Settings kept as they are.
-    kept: &'static [&'static str],
-}
-
-/// Settings all platforms share.
-const SHARED: &[&str] = &[
-    "name",
-    "dmPolicy",
-    "allowFrom",
-    "groupPolicy",
-    "groupAllowFrom",
-    "allowBots",
-    "requireMention",
-    "groups",
-    "dm",
-    "dms",
-    "historyLimit",
-    "dmHistoryLimit",
-    "textChunkLimit",
-    "chunkMode",
-    "streaming",
-    "streamMode",
-    "draftChunk",
-    "blockStreaming",
-    "blockStreamingCoalesce",
-    "replyToMode",
-    "mediaMaxMb",
-    "reactionNotifications",
-    "reactionLevel",
-    "reactionAllowlist",
-    "ackReaction",
-    "responsePrefix",
-    "markdown",
-    "capabilities",
-    "actions",
-    "commands",
-    "configWrites",
-    "apiRoot",
-    "apiBaseUrl",
-    "linkPreview",
-    "heartbeat",
-    "typingReaction",
-    "defaultTo",
-];
-
-const PLATFORMS: &[Platform] = &[
-    Platform {
-        id: "telegram",
-        required: &["botToken"],
-        kept: &[
-            "customCommands",
-            "silentErrorReplies",
-            "autoTopicLabel",
-            "topics",
-            "execApprovals",
-        ],
-    },
-    Platform {
-        id: "slack",
-        required: &["botToken", "signingSecret"],
-        kept: &[
-            "channels",
-            "thread",
-            "slashCommand",
-            "replyToModeByChatType",
-            "nativeStreaming",
-            "execApprovals",
-            "dangerouslyAllowNameMatching",
-        ],
-    },
-];
-
-/// Settings about how a gateway on a machine of one's own reaches the platform.
-const LOCAL: &[&str] = &[
-    "webhookUrl",
-    "webhookPath",
-    "webhookHost",
-    "webhookPort",
-    "webhookCertPath",
-    "proxy",
-    "network",
-    "retry",
-    "timeoutSeconds",
-    "tokenFile",
-    "mode",
-    "userTokenReadOnly",
-    "healthMonitor",
-    "pollingStallThresholdMs",
-];
-
-/// Channels of OpenClaw that this service does not have yet.
-const NOT_YET: &[&str] = &[
-    "bluebubbles",
-    "discord",
-    "feishu",
-    "googlechat",
-    "imessage",
-    "irc",
-    "line",
-    "matrix",
-    "mattermost",
-    "msteams",
-    "nextcloud-talk",
-    "nostr",
-    "signal",
-    "synology-chat",
-    "twitch",
-    "whatsapp",
-    "zalo",
-    "zalouser",
-];
-
 pub(super) fn read(section: &Value, plan: &mut Plan) {
     for (name, block) in object(section) {
+        let setting = format!("channels.{name}");
         match PLATFORMS.iter().find(|platform| platform.id == name) {
             Some(platform) => accounts(platform, object(&block), plan),
-            None if name == "defaults" || name == "modelByChannel" => {
-                plan.report
-                    .add(Outcome::NotTaken, format!("channels.{name}"), "set it per account");
-            }
-            None if NOT_YET.contains(&name.as_str()) => {
-                plan.report.add(
-                    Outcome::NotTaken,
-                    format!("channels.{name}"),
-                    "this channel is not available yet",
-                );
-            }
-            None => plan.report.add(Outcome::Unknown, format!("channels.{name}"), ""),
+            None => match schema::at(&setting) {
+                Some(key) => plan.report.add(Outcome::NotTaken, setting, key.note()),
+                None => plan.report.add(Outcome::Unknown, setting, ""),
+            },
         }
     }
 }
@@ -195,6 +73,8 @@ fn account(platform: &Platform, id: &str, block: &Map<String, Value>, setting: S
     let mut secrets = Vec::new();
     let mut enabled = true;
     let mut notes = Vec::new();
+    let accounts = schema::at(&format!("channels.{}.accounts", platform.id));
+    let keys = accounts.and_then(|key| key.kind.entry());
     for (key, value) in block {
         let path = format!("{setting}.{key}");
         match key.as_str() {
@@ -212,14 +92,13 @@ fn account(platform: &Platform, id: &str, block: &Map<String, Value>, setting: S
                     "it is not in the file: enter it under Channels",
                 ),
             },
-            known if SHARED.contains(&known) || platform.kept.contains(&known) => {
-                config.insert(key.clone(), value.clone());
-            }
-            known if LOCAL.contains(&known) => {
-                plan.report
-                    .add(Outcome::NoMeaning, path, "this service is reached by its own webhook");
-            }
-            _ => plan.report.add(Outcome::Unknown, path, ""),
+            other => match keys.and_then(|keys| keys.child(other)) {
+                Some(known) if known.taken() => {
+                    config.insert(key.clone(), value.clone());
+                }
+                Some(known) => plan.report.add(Outcome::NoMeaning, path, known.note()),
+                None => plan.report.add(Outcome::Unknown, path, ""),
+            },
         }
     }
     let missing: Vec<_> = platform

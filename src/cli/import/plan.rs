@@ -1,6 +1,7 @@
 //! From a file to what will be stored: pure, so that it can be looked at before anything is written.
 
 use claw_actors::config::providers::ProviderDraft;
+use claw_actors::config::schema;
 use serde_json::{Map, Value, json};
 
 use super::channels::{self, AccountPlan};
@@ -19,40 +20,6 @@ pub(super) struct Plan {
     pub(super) report: Report,
 }
 
-/// Sections without meaning here, and why.
-const ELSEWHERE: &[(&str, &str)] = &[
-    ("$schema", ""),
-    ("acp", "no local coding agents in the cloud"),
-    (
-        "approvals",
-        "approvals are answered in the Admin UI and by paired clients",
-    ),
-    ("audio", "not available yet"),
-    ("auth", "credentials are kept under Settings → AI Providers"),
-    ("broadcast", "not available yet"),
-    ("browser", "a browser belongs to a paired device"),
-    ("canvasHost", "a canvas belongs to a paired device"),
-    ("cli", "settings of the local command line"),
-    ("diagnostics", "the operator's business"),
-    ("discovery", "there is no local network to be found in"),
-    ("env", "its values were used where the file refers to them"),
-    ("gateway", "the gateway is this service"),
-    ("hooks", "not available yet"),
-    ("logging", "the operator's business"),
-    ("mcp", "not available yet"),
-    ("media", "not available yet"),
-    ("memory", "memory is kept in the workspace"),
-    ("meta", ""),
-    ("nodeHost", "a setting of the device"),
-    ("plugins", "plugins cannot run in the cloud"),
-    ("secrets", "secrets are sealed by this service"),
-    ("talk", "not available yet"),
-    ("ui", "settings of the local Control UI"),
-    ("update", "updates are the operator's business"),
-    ("web", "WhatsApp Web needs a machine of your own"),
-    ("wizard", ""),
-];
-
 pub(super) fn plan(mut file: Value) -> Plan {
     let variables = placeholders::variables(&file);
     placeholders::fill(&mut file, &variables);
@@ -66,8 +33,8 @@ pub(super) fn plan(mut file: Value) -> Plan {
             "models" => providers::read(&section, &mut plan),
             "channels" => channels::read(&section, &mut plan),
             other if sections::known(other) => sections::read(other, section, &mut plan),
-            other => match ELSEWHERE.iter().find(|(known, _)| *known == other) {
-                Some((_, why)) => plan.report.add(Outcome::NoMeaning, other, *why),
+            other => match schema::at(other) {
+                Some(key) => plan.report.add(Outcome::NoMeaning, other, key.note()),
                 None => plan.report.add(Outcome::Unknown, other, ""),
             },
         }

@@ -1,27 +1,13 @@
 //! `models.providers.*` → AI providers of the tenant.
 
-use claw_actors::config::providers::ProviderDraft;
+use claw_actors::config::providers::{ProviderDraft, known};
+use claw_actors::config::schema;
 use claw_actors::crypto::Secret;
 use serde_json::{Map, Value, json};
 
 use super::placeholders;
 use super::plan::{Plan, object};
 use super::report::Outcome;
-
-/// Where a provider lives whose entry has no `baseUrl`: id, wire family, address.
-const KNOWN: &[(&str, &str, &str)] = &[
-    ("anthropic", "anthropic-messages", "https://api.anthropic.com"),
-    ("openai", "openai-completions", "https://api.openai.com/v1"),
-    ("openrouter", "openai-completions", "https://openrouter.ai/api/v1"),
-    ("groq", "openai-completions", "https://api.groq.com/openai/v1"),
-    ("mistral", "openai-completions", "https://api.mistral.ai/v1"),
-    ("xai", "openai-completions", "https://api.x.ai/v1"),
-    ("deepseek", "openai-completions", "https://api.deepseek.com/v1"),
-    ("zai", "openai-completions", "https://api.z.ai/api/paas/v4"),
-];
-
-/// Keys of an entry that are kept in the provider's settings.
-const KEPT: [&str; 4] = ["models", "headers", "authHeader", "compat"];
 
 pub(super) fn read(section: &Value, plan: &mut Plan) {
     for (key, value) in object(section) {
@@ -31,16 +17,12 @@ pub(super) fn read(section: &Value, plan: &mut Plan) {
                     provider(&id, &entry, plan);
                 }
             }
-            "mode" => plan.report.add(
-                Outcome::NoMeaning,
-                "models.mode",
-                "there is no built-in catalogue to merge with: the models listed are the models",
-            ),
-            "bedrockDiscovery" | "catalog" | "pricing" => {
-                plan.report
-                    .add(Outcome::NoMeaning, format!("models.{key}"), "not available");
-            }
-            _ => plan.report.add(Outcome::Unknown, format!("models.{key}"), ""),
+            other => match schema::at(&format!("models.{other}")) {
+                Some(known) => plan
+                    .report
+                    .add(Outcome::NoMeaning, format!("models.{key}"), known.note()),
+                None => plan.report.add(Outcome::Unknown, format!("models.{key}"), ""),
+            },
         }
     }
 }
@@ -49,7 +31,7 @@ fn provider(id: &str, entry: &Value, plan: &mut Plan) {
     let setting = format!("models.providers.{id}");
     let id = id.trim().to_lowercase();
     let entry = object(entry);
-    let known = KNOWN.iter().find(|(known, ..)| *known == id);
+    let known = known(&id);
     let text = |key: &str| {
         entry
             .get(key)
@@ -57,7 +39,7 @@ fn provider(id: &str, entry: &Value, plan: &mut Plan) {
             .map(str::trim)
             .filter(|text| !text.is_empty())
     };
-    let Some(base_url) = text("baseUrl").or(known.map(|(_, _, url)| *url)) else {
+    let Some(base_url) = text("baseUrl").or(known.map(|known| known.base_url)) else {
         plan.report.add(Outcome::NotTaken, setting, "it has no baseUrl");
         return;
     };
@@ -67,10 +49,12 @@ fn provider(id: &str, entry: &Value, plan: &mut Plan) {
         return;
     }
     let api = text("api")
-        .or(known.map(|(_, api, _)| *api))
+        .or(known.map(|known| known.api))
         .unwrap_or("openai-completions");
     let mut config = Map::new();
     let mut notes = Vec::new();
+    let mut enabled = true;
+    let keys = schema::at("models.providers").and_then(|key| key.kind.entry());
     for (key, value) in &entry {
         match key.as_str() {
             "baseUrl" | "api" | "apiKey" => {}
@@ -79,13 +63,16 @@ fn provider(id: &str, entry: &Value, plan: &mut Plan) {
                 let note = "only API keys can be used here; enter one under Settings → AI Providers";
                 plan.report.add(Outcome::NotTaken, format!("{setting}.auth"), note);
             }
-            "injectNumCtxForOpenAICompat" | "timeoutSeconds" | "proxy" | "request" => {
-                plan.report.add(Outcome::NoMeaning, format!("{setting}.{key}"), "");
-            }
-            kept if KEPT.contains(&kept) => {
-                config.insert(kept.to_owned(), value.clone());
-            }
-            _ => plan.report.add(Outcome::Unknown, format!("{setting}.{key}"), ""),
+            "enabled" => enabled = value.as_bool().unwrap_or(true),
+            other => match keys.and_then(|keys| keys.child(other)) {
+                Some(known) if known.taken() => {
+                    config.insert(other.to_owned(), value.clone());
+                }
+                Some(known) => plan
+                    .report
+                    .add(Outcome::NoMeaning, format!("{setting}.{key}"), known.note()),
+                None => plan.report.add(Outcome::Unknown, format!("{setting}.{key}"), ""),
+            },
         }
     }
     drop_unfilled_headers(&mut config, &setting, plan);
@@ -115,7 +102,7 @@ fn provider(id: &str, entry: &Value, plan: &mut Plan) {
         api: api.to_owned(),
         base_url: base_url.to_owned(),
         config: Value::Object(config),
-        enabled: true,
+        enabled,
         api_key,
     });
     plan.report.add(Outcome::Taken, setting, notes.join("; "));

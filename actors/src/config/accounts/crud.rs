@@ -7,6 +7,7 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
 use serde_json::json;
 
+use super::super::secrets::DataKey;
 use super::super::{ConfigService, audit, secrets};
 use super::{AccountDraft, AccountView, account_secret_name, policy, secrets_prefix};
 use crate::clock::now_ms;
@@ -18,143 +19,190 @@ impl ConfigService {
     /// All accounts of the tenant, by channel and account.
     pub async fn list_accounts(&self, tenant: &TenantScope) -> Result<Vec<AccountView>> {
         let tx = self.db.read(tenant).await?;
-        let rows = channel_account::Entity::of_tenant(tenant)
-            .order_by_asc(channel_account::Column::Channel)
-            .order_by_asc(channel_account::Column::AccountId)
-            .all(&*tx)
-            .await?;
-        let mut names: HashMap<(String, String), Vec<String>> = HashMap::new();
-        for row in secrets::under(&*tx, tenant, "channel/").await? {
-            let mut parts = row.name.splitn(4, '/').skip(1).map(str::to_owned);
-            if let (Some(channel), Some(account), Some(name)) = (parts.next(), parts.next(), parts.next()) {
-                names.entry((channel, account)).or_default().push(name);
-            }
-        }
-        Ok(rows
-            .into_iter()
-            .map(|row| AccountView {
-                secrets_set: names
-                    .remove(&(row.channel.clone(), row.account_id.clone()))
-                    .unwrap_or_default(),
-                channel: row.channel,
-                account_id: row.account_id,
-                owner: row.user_id,
-                enabled: row.enabled,
-                config: row.config,
-                identity: row.identity,
-                status: row.status,
-                status_detail: row.status_detail,
-            })
-            .collect())
+        list(&*tx, tenant).await
     }
 
     /// Saves settings and secrets. An account whose `required` secrets are not all set cannot be enabled. What was
     /// saved counts as disconnected: its token may be another. A new owner starts without the guests the old one let in.
     pub async fn put_account(&self, tenant: &TenantScope, draft: AccountDraft, required: &[&str]) -> Result<()> {
-        check(&draft)?;
         let data_key = self.data_key(tenant).await?;
         let tx = self.change(tenant).await?;
-        let owner = user::Entity::of_tenant(tenant)
-            .filter(user::Column::Id.eq(draft.owner.clone()))
-            .one(&*tx)
-            .await?;
-        if owner.is_none() {
-            return Err(Error::NotFound { what: "user" });
-        }
-        let (channel, account_id) = (draft.channel.as_str(), draft.account_id.as_str());
-        for (name, value) in draft
-            .secrets
-            .iter()
-            .filter(|(_, value)| !value.expose().trim().is_empty())
-        {
-            let name = account_secret_name(channel, account_id, name);
-            secrets::put(&*tx, tenant, &data_key, &name, value).await?;
-        }
-        if draft.enabled {
-            let set = secrets::under(&*tx, tenant, &secrets_prefix(channel, account_id)).await?;
-            let missing: Vec<_> = required
-                .iter()
-                .filter(|name| {
-                    let name = account_secret_name(channel, account_id, name);
-                    !set.iter().any(|row| row.name == name)
-                })
-                .copied()
-                .collect();
-            if !missing.is_empty() {
-                return Err(Error::Invalid(format!(
-                    "{channel} cannot be enabled without {}",
-                    missing.join(", ")
-                )));
-            }
-        }
-        let before = find(&*tx, tenant, channel, account_id).await?;
-        if before.as_ref().is_some_and(|row| row.user_id != draft.owner) {
-            delete_guests(&*tx, tenant, channel, account_id).await?;
-        }
-        let now = now_ms();
-        channel_account::Entity::insert(channel_account::ActiveModel {
-            tenant_id: Set(tenant.tenant().clone()),
-            channel: Set(draft.channel.clone()),
-            account_id: Set(draft.account_id.clone()),
-            user_id: Set(draft.owner.clone()),
-            enabled: Set(draft.enabled),
-            config: Set(draft.config.clone()),
-            identity: Set(json!({})),
-            status: Set("disconnected".to_owned()),
-            status_detail: Set(None),
-            created_at: Set(now),
-            updated_at: Set(now),
-        })
-        .on_conflict(
-            OnConflict::columns([
-                channel_account::Column::TenantId,
-                channel_account::Column::Channel,
-                channel_account::Column::AccountId,
-            ])
-            .update_columns([
-                channel_account::Column::UserId,
-                channel_account::Column::Enabled,
-                channel_account::Column::Config,
-                channel_account::Column::Status,
-                channel_account::Column::StatusDetail,
-                channel_account::Column::UpdatedAt,
-            ])
-            .to_owned(),
-        )
-        .exec_without_returning(&*tx)
-        .await?;
-        let mut changed: Vec<_> = draft.secrets.iter().map(|(name, _)| name.as_str()).collect();
-        changed.sort_unstable();
-        let detail = json!({ "enabled": draft.enabled, "owner": draft.owner, "secrets": changed });
-        let target = format!("{channel}/{account_id}");
-        audit::append(&*tx, tenant, self.actor(), "channel.set", &target, detail).await?;
+        put(&*tx, tenant, &data_key, self.actor(), &draft, required).await?;
         self.changed(tx).await
+    }
+
+    /// Takes an account's secrets away and switches it off. Gives whether there were any.
+    pub async fn log_out_account(&self, tenant: &TenantScope, draft: AccountDraft) -> Result<bool> {
+        let data_key = self.data_key(tenant).await?;
+        let draft = AccountDraft {
+            enabled: false,
+            secrets: Vec::new(),
+            ..draft
+        };
+        let tx = self.change(tenant).await?;
+        let prefix = secrets_prefix(&draft.channel, &draft.account_id);
+        let had = !secrets::under(&*tx, tenant, &prefix).await?.is_empty();
+        secrets::remove_under(&*tx, tenant, &prefix).await?;
+        put(&*tx, tenant, &data_key, self.actor(), &draft, &[]).await?;
+        self.changed(tx).await?;
+        Ok(had)
     }
 
     /// Removes the account, its secrets, its guests and its links. Disconnecting is the caller's business, before.
     pub async fn delete_account(&self, tenant: &TenantScope, channel: &str, account_id: &str) -> Result<()> {
         let tx = self.change(tenant).await?;
-        let deleted = channel_account::Entity::delete_of_tenant(tenant)
-            .filter(channel_account::Column::Channel.eq(channel))
-            .filter(channel_account::Column::AccountId.eq(account_id))
-            .exec(&*tx)
-            .await?;
-        if deleted.rows_affected == 0 {
-            return Err(Error::NotFound {
-                what: "channel account",
-            });
-        }
-        secrets::remove_under(&*tx, tenant, &secrets_prefix(channel, account_id)).await?;
-        delete_guests(&*tx, tenant, channel, account_id).await?;
-        channel_link::Entity::delete_of_tenant(tenant)
-            .filter(channel_link::Column::Channel.eq(channel))
-            .filter(channel_link::Column::AccountId.eq(account_id))
-            .exec(&*tx)
-            .await?;
-        let target = format!("{channel}/{account_id}");
-        audit::append(&*tx, tenant, self.actor(), "channel.delete", &target, json!({})).await?;
+        delete(&*tx, tenant, self.actor(), channel, account_id).await?;
         self.changed(tx).await
     }
+}
+
+/// All accounts of the tenant, within the caller's transaction.
+pub(in crate::config) async fn list(tx: &impl ConnectionTrait, tenant: &TenantScope) -> Result<Vec<AccountView>> {
+    let rows = channel_account::Entity::of_tenant(tenant)
+        .order_by_asc(channel_account::Column::Channel)
+        .order_by_asc(channel_account::Column::AccountId)
+        .all(tx)
+        .await?;
+    let mut names: HashMap<(String, String), Vec<String>> = HashMap::new();
+    for row in secrets::under(tx, tenant, "channel/").await? {
+        let mut parts = row.name.splitn(4, '/').skip(1).map(str::to_owned);
+        if let (Some(channel), Some(account), Some(name)) = (parts.next(), parts.next(), parts.next()) {
+            names.entry((channel, account)).or_default().push(name);
+        }
+    }
+    Ok(rows
+        .into_iter()
+        .map(|row| AccountView {
+            secrets_set: names
+                .remove(&(row.channel.clone(), row.account_id.clone()))
+                .unwrap_or_default(),
+            channel: row.channel,
+            account_id: row.account_id,
+            owner: row.user_id,
+            enabled: row.enabled,
+            config: row.config,
+            identity: row.identity,
+            status: row.status,
+            status_detail: row.status_detail,
+        })
+        .collect())
+}
+
+/// What [`ConfigService::put_account`] does, within the caller's transaction.
+pub(in crate::config) async fn put(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantScope,
+    data_key: &DataKey,
+    actor: &str,
+    draft: &AccountDraft,
+    required: &[&str],
+) -> Result<()> {
+    check(draft)?;
+    let owner = user::Entity::of_tenant(tenant)
+        .filter(user::Column::Id.eq(draft.owner.clone()))
+        .one(tx)
+        .await?;
+    if owner.is_none() {
+        return Err(Error::NotFound { what: "user" });
+    }
+    let (channel, account_id) = (draft.channel.as_str(), draft.account_id.as_str());
+    for (name, value) in draft
+        .secrets
+        .iter()
+        .filter(|(_, value)| !value.expose().trim().is_empty())
+    {
+        let name = account_secret_name(channel, account_id, name);
+        secrets::put(tx, tenant, data_key, &name, value).await?;
+    }
+    if draft.enabled {
+        let set = secrets::under(tx, tenant, &secrets_prefix(channel, account_id)).await?;
+        let missing: Vec<_> = required
+            .iter()
+            .filter(|name| {
+                let name = account_secret_name(channel, account_id, name);
+                !set.iter().any(|row| row.name == name)
+            })
+            .copied()
+            .collect();
+        if !missing.is_empty() {
+            return Err(Error::Invalid(format!(
+                "{channel} cannot be enabled without {}",
+                missing.join(", ")
+            )));
+        }
+    }
+    let before = find(tx, tenant, channel, account_id).await?;
+    if before.as_ref().is_some_and(|row| row.user_id != draft.owner) {
+        delete_guests(tx, tenant, channel, account_id).await?;
+    }
+    let now = now_ms();
+    channel_account::Entity::insert(channel_account::ActiveModel {
+        tenant_id: Set(tenant.tenant().clone()),
+        channel: Set(draft.channel.clone()),
+        account_id: Set(draft.account_id.clone()),
+        user_id: Set(draft.owner.clone()),
+        enabled: Set(draft.enabled),
+        config: Set(draft.config.clone()),
+        identity: Set(json!({})),
+        status: Set("disconnected".to_owned()),
+        status_detail: Set(None),
+        created_at: Set(now),
+        updated_at: Set(now),
+    })
+    .on_conflict(
+        OnConflict::columns([
+            channel_account::Column::TenantId,
+            channel_account::Column::Channel,
+            channel_account::Column::AccountId,
+        ])
+        .update_columns([
+            channel_account::Column::UserId,
+            channel_account::Column::Enabled,
+            channel_account::Column::Config,
+            channel_account::Column::Status,
+            channel_account::Column::StatusDetail,
+            channel_account::Column::UpdatedAt,
+        ])
+        .to_owned(),
+    )
+    .exec_without_returning(tx)
+    .await?;
+    let mut changed: Vec<_> = draft.secrets.iter().map(|(name, _)| name.as_str()).collect();
+    changed.sort_unstable();
+    let detail = json!({ "enabled": draft.enabled, "owner": draft.owner, "secrets": changed });
+    let target = format!("{channel}/{account_id}");
+    audit::append(tx, tenant, actor, "channel.set", &target, detail).await?;
+    Ok(())
+}
+
+/// What [`ConfigService::delete_account`] does, within the caller's transaction.
+pub(in crate::config) async fn delete(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantScope,
+    actor: &str,
+    channel: &str,
+    account_id: &str,
+) -> Result<()> {
+    let deleted = channel_account::Entity::delete_of_tenant(tenant)
+        .filter(channel_account::Column::Channel.eq(channel))
+        .filter(channel_account::Column::AccountId.eq(account_id))
+        .exec(tx)
+        .await?;
+    if deleted.rows_affected == 0 {
+        return Err(Error::NotFound {
+            what: "channel account",
+        });
+    }
+    secrets::remove_under(tx, tenant, &secrets_prefix(channel, account_id)).await?;
+    delete_guests(tx, tenant, channel, account_id).await?;
+    channel_link::Entity::delete_of_tenant(tenant)
+        .filter(channel_link::Column::Channel.eq(channel))
+        .filter(channel_link::Column::AccountId.eq(account_id))
+        .exec(tx)
+        .await?;
+    let target = format!("{channel}/{account_id}");
+    audit::append(tx, tenant, actor, "channel.delete", &target, json!({})).await?;
+    Ok(())
 }
 
 pub(super) async fn find(

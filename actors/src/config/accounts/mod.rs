@@ -1,7 +1,7 @@
 //! Channel accounts: one bot of one platform, its settings, who may talk to it, and who is who.
 
 mod connection;
-mod crud;
+pub(in crate::config) mod crud;
 mod links;
 mod pairing;
 mod policy;
@@ -17,6 +17,7 @@ use crate::ports::channel::Account;
 
 pub use connection::AccountName;
 pub use links::{ChannelLink, looks_like_link_code};
+pub use pairing::{PAIRING_LIVES_MS, PAIRING_OPEN_AT_ONCE};
 
 /// Where a channel account's secret is kept among the tenant's secrets.
 pub fn account_secret_name(channel: &str, account_id: &str, secret: &str) -> String {

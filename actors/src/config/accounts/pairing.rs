@@ -11,9 +11,10 @@ use crate::clock::now_ms;
 use crate::crypto::token;
 use crate::error::{Error, Result};
 
-const LIVES_MS: i64 = 60 * 60 * 1000;
+/// How long a request waits, milliseconds.
+pub const PAIRING_LIVES_MS: i64 = 60 * 60 * 1000;
 /// Open requests per account: more would be a way to fill the owner's list.
-const OPEN_AT_ONCE: u64 = 3;
+pub const PAIRING_OPEN_AT_ONCE: u64 = 3;
 const CODE_LENGTH: usize = 8;
 
 impl ConfigService {
@@ -43,7 +44,7 @@ impl ConfigService {
         if waiting > 0 {
             return Ok(PairingAsked::Waiting);
         }
-        if of_account().count(&*tx).await? >= OPEN_AT_ONCE {
+        if of_account().count(&*tx).await? >= PAIRING_OPEN_AT_ONCE {
             return Ok(PairingAsked::Full);
         }
         drop(tx);
@@ -53,7 +54,7 @@ impl ConfigService {
             .filter(pairing_request::Column::ExpiresAt.lte(now))
             .exec(&*tx)
             .await?;
-        if of_account().count(&*tx).await? >= OPEN_AT_ONCE {
+        if of_account().count(&*tx).await? >= PAIRING_OPEN_AT_ONCE {
             return Ok(PairingAsked::Full);
         }
         let request = PairingRequest {
@@ -64,7 +65,7 @@ impl ConfigService {
             sender_name: sender_name.chars().take(100).collect(),
             code: token::readable_code(CODE_LENGTH),
             created_at: now,
-            expires_at: now + LIVES_MS,
+            expires_at: now + PAIRING_LIVES_MS,
         };
         let inserted = pairing_request::Entity::insert(pairing_request::ActiveModel {
             tenant_id: Set(scope.tenant().clone()),
@@ -251,7 +252,10 @@ mod tests {
         let PairingAsked::New(first) = ask("1").await else {
             panic!("the first request is new");
         };
-        assert_eq!((first.code.len(), first.expires_at - first.created_at), (8, LIVES_MS));
+        assert_eq!(
+            (first.code.len(), first.expires_at - first.created_at),
+            (8, PAIRING_LIVES_MS)
+        );
         assert!(matches!(ask("1").await, PairingAsked::Waiting));
         assert!(matches!(ask("2").await, PairingAsked::New(_)));
         assert!(matches!(ask("3").await, PairingAsked::New(_)));

@@ -1,16 +1,18 @@
 //! A user's OpenClaw configuration document and the typed view the runtime works from.
 
+mod agents;
 mod parse;
 mod secrets;
-mod store;
+pub(in crate::config) mod store;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
+pub use agents::AgentChange;
 pub use secrets::{REDACTED, is_secret_key, redact};
-pub use store::{MAX_BYTES, hash, merge_patch};
+pub use store::{MAX_BYTES, hash};
 
 /// The stored document.
 #[derive(Clone, Debug)]

@@ -152,7 +152,7 @@ fn default_agent(doc: &Value, agents: &[AgentSettings]) -> String {
 }
 
 /// Lower-cased, other characters as `-`, at most 64; `main` when nothing is left.
-fn agent_id(id: &str) -> String {
+pub(super) fn agent_id(id: &str) -> String {
     let id: String = id
         .trim()
         .to_lowercase()

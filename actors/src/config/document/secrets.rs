@@ -57,6 +57,49 @@ pub(super) fn extract(doc: &mut Value) -> (Vec<(String, Secret)>, Vec<String>) {
     (taken, kept)
 }
 
+/// Where the secret at this pointer of `after` stood in `before`: entries of lists are found again by their id, or by
+/// being the same. `None`: nowhere.
+pub(super) fn origin(before: &Value, after: &Value, pointer: &str) -> Option<String> {
+    let (mut old, mut new) = (before, after);
+    let mut found = String::new();
+    for part in pointer.split('/').skip(1) {
+        let name = part.replace("~1", "/").replace("~0", "~");
+        let index = match (old, new) {
+            (Value::Array(olds), Value::Array(news)) => {
+                let entry = news.get(name.parse::<usize>().ok()?)?;
+                let same = |old: &&Value| match (entry_id(old), entry_id(entry)) {
+                    (Some(old), Some(new)) => old == new,
+                    (None, None) => *old == entry,
+                    (Some(_), None) | (None, Some(_)) => false,
+                };
+                new = entry;
+                Some(olds.iter().position(|old| same(&old))?)
+            }
+            (_, new_value) => {
+                new = new_value.get(&name)?;
+                None
+            }
+        };
+        found.push('/');
+        match index {
+            Some(index) => {
+                old = old.get(index)?;
+                found.push_str(&index.to_string());
+            }
+            None => {
+                old = old.get(&name)?;
+                found.push_str(part);
+            }
+        }
+    }
+    Some(found)
+}
+
+/// What an entry of a list is known by.
+fn entry_id(entry: &Value) -> Option<&str> {
+    ["id", "name"].iter().find_map(|key| entry.get(key)?.as_str())
+}
+
 /// Visits every secret text with its JSON pointer. Below `env` and `headers` every text counts.
 fn walk(value: &mut Value, path: &mut String, all: bool, visit: &mut impl FnMut(&str, &mut String)) {
     let length = path.len();

@@ -1,17 +1,18 @@
 //! The stored document: read, replaced against its hash, patched. Secrets in it go to the secret store.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use claw_entities::{Scope, UserOwned, user_config};
+use claw_entities::{Scope, UserOwned, secret, user_config};
 use ring::digest;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::{Value, json};
 
 use super::super::audit::canonical;
+use super::super::secrets::DataKey;
 use super::super::{ConfigService, audit, secrets as secret_store};
-use super::secrets::{REDACTED, extract};
+use super::secrets::{REDACTED, extract, origin};
 use super::{Document, UserSettings};
 use crate::clock::now_ms;
 use crate::crypto::{Secret, token::hex};
@@ -27,26 +28,6 @@ pub fn hash(doc: &Value) -> String {
     hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
 }
 
-/// JSON merge patch (RFC 7396): objects merge, `null` removes, everything else replaces.
-pub fn merge_patch(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    if let Value::Object(map) = target {
-        for (key, item) in patch {
-            if item.is_null() {
-                map.remove(key);
-            } else {
-                merge_patch(map.entry(key.clone()).or_insert(Value::Null), item);
-            }
-        }
-    }
-}
-
 impl ConfigService {
     /// The user's document; an empty one with revision 0 while there is none. Secrets in it are markers.
     pub async fn document(&self, scope: &Scope) -> Result<Document> {
@@ -59,15 +40,6 @@ impl ConfigService {
     /// "unchanged".
     pub async fn put_document(&self, scope: &Scope, doc: Value, base_hash: Option<&str>) -> Result<Document> {
         self.change_document(scope, base_hash, |_| Ok(doc)).await
-    }
-
-    /// Merges `patch` into the document (see [`merge_patch`]), under the same rules as [`Self::put_document`].
-    pub async fn patch_document(&self, scope: &Scope, patch: &Value, base_hash: Option<&str>) -> Result<Document> {
-        self.change_document(scope, base_hash, |mut doc| {
-            merge_patch(&mut doc, patch);
-            Ok(doc)
-        })
-        .await
     }
 
     /// Changes the document in one step whatever it holds now, e.g. for an agent that was added.
@@ -102,60 +74,8 @@ impl ConfigService {
             ));
         }
         let before = before.unwrap_or_else(|| document(json!({}), 0));
-        let mut doc = change(before.doc)?;
-        if !doc.is_object() {
-            return Err(Error::invalid("the configuration is an object"));
-        }
-        if doc.to_string().len() > MAX_BYTES {
-            return Err(Error::TooLarge("the configuration has at most 512 KiB".to_owned()));
-        }
-        let prefix = secret_prefix(scope);
-        let stored: HashSet<String> = secret_store::under(&*tx, tenant, &prefix)
-            .await?
-            .into_iter()
-            .map(|row| row.name)
-            .collect();
-        let (taken, kept) = extract(&mut doc);
-        let mut wanted = HashSet::new();
-        for (path, value) in taken {
-            let name = format!("{prefix}{path}");
-            secret_store::put(&*tx, tenant, &data_key, &name, &value).await?;
-            wanted.insert(name);
-        }
-        for path in kept {
-            let name = format!("{prefix}{path}");
-            if !stored.contains(&name) {
-                return Err(Error::Invalid(format!(
-                    "{REDACTED} at {path} stands for no stored secret"
-                )));
-            }
-            wanted.insert(name);
-        }
-        let gone: Vec<String> = stored.difference(&wanted).cloned().collect();
-        secret_store::remove(&*tx, tenant, &gone).await?;
-
-        let after = document(doc, before.revision + 1);
-        user_config::Entity::insert(user_config::ActiveModel {
-            tenant_id: Set(scope.tenant().clone()),
-            user_id: Set(scope.user().clone()),
-            doc: Set(after.doc.clone()),
-            revision: Set(after.revision),
-            updated_at: Set(now_ms()),
-        })
-        .on_conflict(
-            OnConflict::columns([user_config::Column::TenantId, user_config::Column::UserId])
-                .update_columns([
-                    user_config::Column::Doc,
-                    user_config::Column::Revision,
-                    user_config::Column::UpdatedAt,
-                ])
-                .to_owned(),
-        )
-        .exec_without_returning(&*tx)
-        .await?;
-        let detail = json!({ "revision": after.revision });
-        let user = scope.user().as_str();
-        audit::append(&*tx, tenant, self.actor_or(scope), "config.set", user, detail).await?;
+        let doc = change(before.doc.clone())?;
+        let after = write(&*tx, scope, &data_key, self.actor_or(scope), &before, doc).await?;
         self.changed(tx).await?;
         Ok(after)
     }
@@ -183,7 +103,7 @@ fn secret_prefix(scope: &Scope) -> String {
     format!("user/{}/config", scope.user())
 }
 
-fn document(doc: Value, revision: i64) -> Document {
+pub(in crate::config) fn document(doc: Value, revision: i64) -> Document {
     Document {
         hash: hash(&doc),
         doc,
@@ -191,7 +111,8 @@ fn document(doc: Value, revision: i64) -> Document {
     }
 }
 
-async fn read(tx: &impl ConnectionTrait, scope: &Scope) -> Result<Option<Document>> {
+/// The stored document, within the caller's transaction.
+pub(in crate::config) async fn read(tx: &impl ConnectionTrait, scope: &Scope) -> Result<Option<Document>> {
     let row = user_config::Entity::owned_by(scope)
         .filter(user_config::Column::UserId.eq(scope.user().clone()))
         .one(tx)
@@ -199,31 +120,82 @@ async fn read(tx: &impl ConnectionTrait, scope: &Scope) -> Result<Option<Documen
     Ok(row.map(|row| document(row.doc, row.revision)))
 }
 
+/// Replaces `before` by `doc` within the caller's transaction: secrets go to the secret store, a marker keeps the one
+/// that stood there. Those of a list follow their entry.
+pub(in crate::config) async fn write(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    data_key: &DataKey,
+    actor: &str,
+    before: &Document,
+    mut doc: Value,
+) -> Result<Document> {
+    if !doc.is_object() {
+        return Err(Error::invalid("the configuration is an object"));
+    }
+    if doc.to_string().len() > MAX_BYTES {
+        return Err(Error::TooLarge("the configuration has at most 512 KiB".to_owned()));
+    }
+    let tenant = scope.tenant_scope();
+    let prefix = secret_prefix(scope);
+    let stored: HashMap<String, secret::Model> = secret_store::under(tx, tenant, &prefix)
+        .await?
+        .into_iter()
+        .map(|row| (row.name.clone(), row))
+        .collect();
+    let (mut taken, kept) = extract(&mut doc);
+    let mut wanted = HashSet::new();
+    for path in kept {
+        let from = origin(&before.doc, &doc, &path);
+        let row = from.as_ref().and_then(|from| stored.get(&format!("{prefix}{from}")));
+        let Some(row) = row else {
+            return Err(Error::Invalid(format!(
+                "{REDACTED} at {path} stands for no stored secret"
+            )));
+        };
+        if from.as_ref() == Some(&path) {
+            wanted.insert(format!("{prefix}{path}"));
+        } else {
+            taken.push((path, data_key.open(row)?));
+        }
+    }
+    for (path, value) in taken {
+        let name = format!("{prefix}{path}");
+        secret_store::put(tx, tenant, data_key, &name, &value).await?;
+        wanted.insert(name);
+    }
+    let gone: Vec<String> = stored.into_keys().filter(|name| !wanted.contains(name)).collect();
+    secret_store::remove(tx, tenant, &gone).await?;
+
+    let after = document(doc, before.revision + 1);
+    user_config::Entity::insert(user_config::ActiveModel {
+        tenant_id: Set(scope.tenant().clone()),
+        user_id: Set(scope.user().clone()),
+        doc: Set(after.doc.clone()),
+        revision: Set(after.revision),
+        updated_at: Set(now_ms()),
+    })
+    .on_conflict(
+        OnConflict::columns([user_config::Column::TenantId, user_config::Column::UserId])
+            .update_columns([
+                user_config::Column::Doc,
+                user_config::Column::Revision,
+                user_config::Column::UpdatedAt,
+            ])
+            .to_owned(),
+    )
+    .exec_without_returning(tx)
+    .await?;
+    let detail = json!({ "revision": after.revision });
+    audit::append(tx, tenant, actor, "config.set", scope.user().as_str(), detail).await?;
+    Ok(after)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::testing;
     use super::super::DmScope;
     use super::*;
-
-    #[test]
-    fn merging() {
-        let check = |mut target: Value, patch: Value, expected: Value| {
-            merge_patch(&mut target, &patch);
-            assert_eq!(target, expected);
-        };
-        check(
-            json!({"a": 1, "b": {"c": 2}}),
-            json!({"a": null, "b": {"d": 3}}),
-            json!({"b": {"c": 2, "d": 3}}),
-        );
-        check(json!({"a": [1, 2]}), json!({"a": [3]}), json!({"a": [3]}));
-        check(
-            json!({"a": 1}),
-            json!({"a": {"b": null, "c": 1}}),
-            json!({"a": {"c": 1}}),
-        );
-        check(json!({"a": 1}), json!([1]), json!([1]));
-    }
 
     #[tokio::test]
     async fn a_writer_needs_the_hash_it_saw() {
@@ -241,12 +213,12 @@ mod tests {
             Err(Error::Conflict(_))
         ));
         let second = config
-            .patch_document(&owner, &json!({"b": 2}), Some(&first.hash))
+            .put_document(&owner, json!({"a": 1, "b": 2}), Some(&first.hash))
             .await
-            .expect("merges");
+            .expect("stores");
         assert_eq!((second.revision, &second.doc), (2, &json!({"a": 1, "b": 2})));
         assert!(matches!(
-            config.patch_document(&owner, &json!({"b": 3}), Some(&first.hash)).await,
+            config.put_document(&owner, json!({"b": 3}), Some(&first.hash)).await,
             Err(Error::Conflict(_))
         ));
         assert!(matches!(
@@ -283,14 +255,43 @@ mod tests {
         );
         let invented = json!({"other": {"token": REDACTED}});
         assert!(matches!(
-            config.patch_document(&owner, &invented, Some(&kept.hash)).await,
+            config.put_document(&owner, invented, Some(&kept.hash)).await,
             Err(Error::Invalid(_))
         ));
         config
-            .patch_document(&owner, &json!({"skills": null}), Some(&kept.hash))
+            .put_document(&owner, json!({"x": 1}), Some(&kept.hash))
             .await
             .expect("removes");
         assert_eq!(config.document_secret(&owner, pointer).await.expect("reads"), None);
+    }
+
+    #[tokio::test]
+    async fn the_secrets_of_a_list_follow_their_entry() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let owner = testing::owner(config).await;
+        let entry = |id: &str, key: &str| json!({"id": id, "memorySearch": {"apiKey": key}});
+        let doc = json!({"agents": {"list": [entry("a", "k-a"), entry("b", "k-b"), entry("c", "k-c")]}});
+        let stored = config.put_document(&owner, doc, None).await.expect("stores");
+        // The first is gone, the others changed places.
+        let doc = json!({"agents": {"list": [entry("c", REDACTED), entry("b", REDACTED)]}});
+        let moved = config
+            .put_document(&owner, doc, Some(&stored.hash))
+            .await
+            .expect("stores");
+        let secret = async |index: usize| {
+            let pointer = format!("/agents/list/{index}/memorySearch/apiKey");
+            config.document_secret(&owner, &pointer).await.expect("reads")
+        };
+        assert_eq!(secret(0).await, Some(Secret::new("k-c")));
+        assert_eq!(secret(1).await, Some(Secret::new("k-b")));
+        assert_eq!(secret(2).await, None);
+        // An entry that was not there has no secret to keep.
+        let doc = json!({"agents": {"list": [entry("new", REDACTED)]}});
+        assert!(matches!(
+            config.put_document(&owner, doc, Some(&moved.hash)).await,
+            Err(Error::Invalid(_))
+        ));
     }
 
     #[tokio::test]

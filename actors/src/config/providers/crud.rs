@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use claw_entities::{TenantId, TenantOwned, TenantScope, provider, secret};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
 use serde_json::{Value, json};
 
 use super::super::document::REDACTED;
+use super::super::secrets::DataKey;
 use super::super::{ConfigService, audit, secrets};
 use super::models::{StoredModel, models};
 use super::{DEMO_PROVIDER, ProviderDraft, ProviderView};
@@ -44,97 +45,22 @@ fn header_prefix(id: &str) -> String {
 impl ConfigService {
     /// All providers of the tenant by id.
     pub async fn list_providers(&self, tenant: &TenantScope) -> Result<Vec<ProviderView>> {
-        Ok(self
-            .stored_providers(tenant)
-            .await?
-            .iter()
-            .map(|stored| ProviderView {
-                id: stored.id.clone(),
-                api: stored.api.clone(),
-                base_url: stored.base_url.clone(),
-                config: stored.config.clone(),
-                enabled: stored.enabled,
-                key_set: stored.key.is_some(),
-            })
-            .collect())
+        Ok(self.stored_providers(tenant).await?.iter().map(view).collect())
     }
 
     /// Saves a provider. An absent key keeps the stored one, an empty one removes it; header values are secrets too,
     /// and the redaction marker keeps a stored one.
     pub async fn put_provider(&self, tenant: &TenantScope, draft: ProviderDraft) -> Result<()> {
-        check(&draft)?;
         let data_key = self.data_key(tenant).await?;
         let tx = self.change(tenant).await?;
-        match &draft.api_key {
-            Some(key) if key.expose().trim().is_empty() => {
-                secrets::remove(&*tx, tenant, &[key_name(&draft.id)]).await?;
-            }
-            Some(key) => secrets::put(&*tx, tenant, &data_key, &key_name(&draft.id), key).await?,
-            None => {}
-        }
-        let mut config = draft.config;
-        let prefix = header_prefix(&draft.id);
-        let mut gone: Vec<String> = secrets::under(&*tx, tenant, &prefix)
-            .await?
-            .into_iter()
-            .map(|row| row.name)
-            .collect();
-        for (name, value) in config
-            .get_mut("headers")
-            .and_then(Value::as_object_mut)
-            .into_iter()
-            .flatten()
-        {
-            let text = value.as_str().unwrap_or_default();
-            let row = format!("{prefix}{name}");
-            if text != REDACTED {
-                secrets::put(&*tx, tenant, &data_key, &row, &Secret::new(text)).await?;
-            } else if !gone.contains(&row) {
-                return Err(Error::Invalid(format!("the header {name} has no stored value")));
-            }
-            gone.retain(|kept| *kept != row);
-            *value = json!(REDACTED);
-        }
-        secrets::remove(&*tx, tenant, &gone).await?;
-        provider::Entity::insert(provider::ActiveModel {
-            tenant_id: Set(tenant.tenant().clone()),
-            id: Set(draft.id.clone()),
-            api: Set(draft.api.clone()),
-            base_url: Set(draft.base_url.trim_end_matches('/').to_owned()),
-            config: Set(config),
-            enabled: Set(draft.enabled),
-            updated_at: Set(now_ms()),
-        })
-        .on_conflict(
-            OnConflict::columns([provider::Column::TenantId, provider::Column::Id])
-                .update_columns([
-                    provider::Column::Api,
-                    provider::Column::BaseUrl,
-                    provider::Column::Config,
-                    provider::Column::Enabled,
-                    provider::Column::UpdatedAt,
-                ])
-                .to_owned(),
-        )
-        .exec_without_returning(&*tx)
-        .await?;
-        let detail = json!({ "api": draft.api, "enabled": draft.enabled, "key": draft.api_key.is_some() });
-        audit::append(&*tx, tenant, self.actor(), "provider.set", &draft.id, detail).await?;
+        put(&*tx, tenant, &data_key, self.actor(), draft).await?;
         self.changed(tx).await
     }
 
     /// Removes a provider and its secrets.
     pub async fn delete_provider(&self, tenant: &TenantScope, id: &str) -> Result<()> {
         let tx = self.change(tenant).await?;
-        let deleted = provider::Entity::delete_of_tenant(tenant)
-            .filter(provider::Column::Id.eq(id))
-            .exec(&*tx)
-            .await?;
-        if deleted.rows_affected == 0 {
-            return Err(Error::NotFound { what: "provider" });
-        }
-        secrets::remove_under(&*tx, tenant, &format!("{PREFIX}{id}/")).await?;
-        audit::append(&*tx, tenant, self.actor(), "provider.delete", id, json!({})).await?;
+        delete(&*tx, tenant, self.actor(), id).await?;
         self.changed(tx).await
     }
 
@@ -146,17 +72,123 @@ impl ConfigService {
         }
         let seen = self.cache.generation();
         let tx = self.db.read(tenant).await?;
-        let rows = provider::Entity::of_tenant(tenant)
-            .order_by_asc(provider::Column::Id)
-            .all(&*tx)
-            .await?;
-        let sealed = secrets::under(&*tx, tenant, PREFIX).await?;
+        let providers = Arc::new(read(&*tx, tenant).await?);
         drop(tx);
-        let providers: Arc<Vec<_>> = Arc::new(rows.into_iter().map(|row| stored(row, &sealed)).collect());
         self.cache
             .keep(&self.cache.providers, seen, id.clone(), Arc::clone(&providers));
         Ok(providers)
     }
+}
+
+/// All providers of the tenant by id, within the caller's transaction.
+pub(in crate::config) async fn list(tx: &impl ConnectionTrait, tenant: &TenantScope) -> Result<Vec<ProviderView>> {
+    Ok(read(tx, tenant).await?.iter().map(view).collect())
+}
+
+async fn read(tx: &impl ConnectionTrait, tenant: &TenantScope) -> Result<Vec<StoredProvider>> {
+    let rows = provider::Entity::of_tenant(tenant)
+        .order_by_asc(provider::Column::Id)
+        .all(tx)
+        .await?;
+    let sealed = secrets::under(tx, tenant, PREFIX).await?;
+    Ok(rows.into_iter().map(|row| stored(row, &sealed)).collect())
+}
+
+fn view(stored: &StoredProvider) -> ProviderView {
+    ProviderView {
+        id: stored.id.clone(),
+        api: stored.api.clone(),
+        base_url: stored.base_url.clone(),
+        config: stored.config.clone(),
+        enabled: stored.enabled,
+        key_set: stored.key.is_some(),
+    }
+}
+
+/// What [`ConfigService::put_provider`] does, within the caller's transaction.
+pub(in crate::config) async fn put(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantScope,
+    data_key: &DataKey,
+    actor: &str,
+    draft: ProviderDraft,
+) -> Result<()> {
+    check(&draft)?;
+    match &draft.api_key {
+        Some(key) if key.expose().trim().is_empty() => {
+            secrets::remove(tx, tenant, &[key_name(&draft.id)]).await?;
+        }
+        Some(key) => secrets::put(tx, tenant, data_key, &key_name(&draft.id), key).await?,
+        None => {}
+    }
+    let mut config = draft.config;
+    let prefix = header_prefix(&draft.id);
+    let mut gone: Vec<String> = secrets::under(tx, tenant, &prefix)
+        .await?
+        .into_iter()
+        .map(|row| row.name)
+        .collect();
+    for (name, value) in config
+        .get_mut("headers")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flatten()
+    {
+        let text = value.as_str().unwrap_or_default();
+        let row = format!("{prefix}{name}");
+        if text != REDACTED {
+            secrets::put(tx, tenant, data_key, &row, &Secret::new(text)).await?;
+        } else if !gone.contains(&row) {
+            return Err(Error::Invalid(format!("the header {name} has no stored value")));
+        }
+        gone.retain(|kept| *kept != row);
+        *value = json!(REDACTED);
+    }
+    secrets::remove(tx, tenant, &gone).await?;
+    provider::Entity::insert(provider::ActiveModel {
+        tenant_id: Set(tenant.tenant().clone()),
+        id: Set(draft.id.clone()),
+        api: Set(draft.api.clone()),
+        base_url: Set(draft.base_url.trim_end_matches('/').to_owned()),
+        config: Set(config),
+        enabled: Set(draft.enabled),
+        updated_at: Set(now_ms()),
+    })
+    .on_conflict(
+        OnConflict::columns([provider::Column::TenantId, provider::Column::Id])
+            .update_columns([
+                provider::Column::Api,
+                provider::Column::BaseUrl,
+                provider::Column::Config,
+                provider::Column::Enabled,
+                provider::Column::UpdatedAt,
+            ])
+            .to_owned(),
+    )
+    .exec_without_returning(tx)
+    .await?;
+    let detail = json!({ "api": draft.api, "enabled": draft.enabled, "key": draft.api_key.is_some() });
+    audit::append(tx, tenant, actor, "provider.set", &draft.id, detail).await?;
+    Ok(())
+}
+
+/// What [`ConfigService::delete_provider`] does, within the caller's transaction.
+pub(in crate::config) async fn delete(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantScope,
+    actor: &str,
+    id: &str,
+) -> Result<()> {
+    let deleted = provider::Entity::delete_of_tenant(tenant)
+        .filter(provider::Column::Id.eq(id))
+        .exec(tx)
+        .await?;
+    if deleted.rows_affected == 0 {
+        return Err(Error::NotFound { what: "provider" });
+    }
+    secrets::remove_under(tx, tenant, &format!("{PREFIX}{id}/")).await?;
+    audit::append(tx, tenant, actor, "provider.delete", id, json!({})).await?;
+    Ok(())
 }
 
 fn stored(row: provider::Model, sealed: &[secret::Model]) -> StoredProvider {

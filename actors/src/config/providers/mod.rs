@@ -1,6 +1,7 @@
 //! AI providers a tenant brought, and which model a run uses.
 
-mod crud;
+pub(in crate::config) mod crud;
+mod known;
 mod models;
 mod resolve;
 
@@ -10,6 +11,7 @@ use crate::crypto::Secret;
 use crate::ports::model::Endpoint;
 
 pub(crate) use crud::StoredProvider;
+pub use known::{Known, known};
 
 /// A model a run can call: everything but the conversation.
 #[derive(Clone, Debug)]

@@ -137,6 +137,29 @@ impl ConfigService {
         Ok(())
     }
 
+    /// Removes all files of an agent, for an agent that is gone.
+    pub async fn delete_workspace(&self, scope: &Scope, agent_id: &str) -> Result<u64> {
+        let tx = self.db.write(scope).await?;
+        let deleted = workspace_file::Entity::delete_owned(scope)
+            .filter(workspace_file::Column::AgentId.eq(agent_id))
+            .exec(&*tx)
+            .await?;
+        tx.commit().await?;
+        Ok(deleted.rows_affected)
+    }
+
+    /// The bootstrap files of an agent by name, with their content where there is one.
+    pub async fn bootstrap_slots(
+        &self,
+        scope: &Scope,
+        agent_id: &str,
+    ) -> Result<Vec<(&'static str, Option<WorkspaceFile>)>> {
+        let listed = self.list_workspace(scope, agent_id).await?;
+        Ok(templates::names()
+            .map(|name| (name, listed.iter().find(|file| file.path == name).cloned()))
+            .collect())
+    }
+
     /// All files of an agent by path, templates included, without their content.
     pub async fn list_workspace(&self, scope: &Scope, agent_id: &str) -> Result<Vec<WorkspaceFile>> {
         let content = Expr::col(workspace_file::Column::Content);

@@ -4,6 +4,8 @@ mod files;
 mod paths;
 mod templates;
 
+pub use templates::is_bootstrap;
+
 /// A text file of an agent.
 #[derive(Clone, Debug)]
 pub struct WorkspaceFile {

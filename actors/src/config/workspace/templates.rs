@@ -16,8 +16,13 @@ const BOOTSTRAP: [(&str, Option<&str>); 9] = [
 ];
 
 /// Names of the bootstrap files, in order.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
+pub(in crate::config) fn names() -> impl Iterator<Item = &'static str> {
     BOOTSTRAP.iter().map(|(name, _)| *name)
+}
+
+/// Is it one of the files an agent starts its turns from.
+pub fn is_bootstrap(path: &str) -> bool {
+    names().any(|name| name == path)
 }
 
 /// Our text for a file that nobody has edited.

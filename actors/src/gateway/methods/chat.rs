@@ -1,4 +1,6 @@
-//! `chat.send`, `chat.history`, `chat.abort`.
+//! `chat.send`, `chat.abort`, `chat.inject`; what a chat shows is in [`history`].
+
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -7,21 +9,28 @@ use super::{filled, session_key};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{self, ADMIN, READ, WRITE};
+use crate::session::edit;
 use crate::session::intake::{self, Accepted, ClientMessage};
 use crate::supervisor::directory::AbortRequest;
 
 mod attachments;
+mod history;
 
 pub(super) use attachments::{AttachmentParams, store};
 
-/// Messages of `chat.history` without `limit`.
-const HISTORY: u64 = 200;
-const MOST_HISTORY: u64 = 1000;
+/// How long `chat.inject` waits to see its message in the transcript of a quiet session.
+const INJECTED: Duration = Duration::from_secs(10);
+/// Longest label of an injected message, as the original.
+const MOST_LABEL: usize = 100;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("chat.send", Access::Scope(WRITE), send);
-    methods.add("chat.history", Access::Scope(READ), history);
+    methods.add("chat.history", Access::Scope(READ), history::history);
+    methods.add("chat.startup", Access::Scope(READ), history::startup);
+    methods.add("chat.metadata", Access::Scope(READ), history::metadata);
+    methods.add("chat.message.get", Access::Scope(READ), history::message);
     methods.add("chat.abort", Access::Scope(WRITE), abort);
+    methods.add("chat.inject", Access::Scope(ADMIN), inject).hidden();
 }
 
 #[derive(Deserialize)]
@@ -86,34 +95,6 @@ pub(super) fn requester(call: &Call) -> String {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct HistoryParams {
-    session_key: String,
-    limit: Option<u64>,
-}
-
-async fn history(call: Call, params: HistoryParams) -> Result<Value, WireError> {
-    filled("chat.history", "sessionKey", &params.session_key)?;
-    let limit = params.limit.unwrap_or(HISTORY);
-    if !(1..=MOST_HISTORY).contains(&limit) {
-        return Err(WireError::invalid(format!(
-            "invalid chat.history params: at /limit: must be between 1 and {MOST_HISTORY}"
-        )));
-    }
-    let key = session_key(&call, &params.session_key).await?;
-    let conversation = &call.state.services.conversation;
-    let page = conversation.history(call.scope(), &key, limit).await?;
-    let info = conversation.session(call.scope(), &key).await?;
-    let defaults = super::sessions::defaults(&call).await?;
-    Ok(json!({
-        "sessionKey": key, "sessionId": page.session_id, "messages": page.messages,
-        "hasMore": page.has_more, "totalMessages": page.total, "defaults": defaults,
-        "sessionInfo": info.map(|row| super::sessions::row(&row)),
-        "pendingInputs": {"items": [], "total": 0}, "thinkingLevel": "off",
-    }))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct AbortParams {
     session_key: String,
     run_id: Option<String>,
@@ -131,4 +112,39 @@ async fn abort(call: Call, params: AbortParams) -> Result<Value, WireError> {
     };
     let aborted = call.state.directory.abort(call.scope(), request).await?;
     Ok(json!({"ok": true, "aborted": aborted.aborted, "runIds": aborted.run_ids}))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InjectParams {
+    session_key: String,
+    message: String,
+    label: Option<String>,
+}
+
+/// Says something in the agent's place. Stored before it is answered; it stands in the transcript at once, or after the
+/// turn that runs.
+async fn inject(call: Call, params: InjectParams) -> Result<Value, WireError> {
+    filled("chat.inject", "sessionKey", &params.session_key)?;
+    filled("chat.inject", "message", &params.message)?;
+    let message = match params.label.as_deref().map(str::trim).filter(|label| !label.is_empty()) {
+        Some(label) if label.chars().count() > MOST_LABEL => {
+            return Err(WireError::invalid(format!(
+                "invalid chat.inject params: at /label: must NOT have more than {MOST_LABEL} characters"
+            )));
+        }
+        Some(label) => format!("[{label}]\n\n{}", params.message),
+        None => params.message,
+    };
+    let key = session_key(&call, &params.session_key).await?;
+    let directory = &call.state.directory;
+    let stored = edit::accept_injection(directory, call.scope(), &key, message).await?;
+    if directory.observe_session(call.scope(), &key).await?.in_flight.is_none() {
+        let ended = directory.wait_run(call.scope(), &stored.run_id, INJECTED).await?;
+        if ended.is_some_and(|ended| ended.status != "ok") {
+            // Deleted in between.
+            return Err(WireError::invalid("session not found"));
+        }
+    }
+    Ok(json!({"ok": true, "messageId": stored.message_id}))
 }

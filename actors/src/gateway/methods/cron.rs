@@ -115,12 +115,27 @@ async fn update(call: Call, params: UpdateParams) -> Result<Value, WireError> {
 
 async fn remove(call: Call, params: Named) -> Result<Value, WireError> {
     let id = params.take("cron.remove")?;
-    let removed = call.state.services.config.remove_cron_job(call.scope(), &id).await?;
+    let removed = take_away(&call, &id).await?;
+    Ok(json!({"ok": true, "removed": removed}))
+}
+
+/// Removes the jobs of an agent that is no more.
+pub(super) async fn remove_of_agent(call: &Call, agent: &str) -> Result<(), WireError> {
+    for job in call.state.services.config.cron_jobs(call.scope()).await? {
+        if job.definition.agent_id.as_deref() == Some(agent) {
+            take_away(call, &job.id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn take_away(call: &Call, id: &str) -> Result<bool, WireError> {
+    let removed = call.state.services.config.remove_cron_job(call.scope(), id).await?;
     if let Some(job) = &removed {
         let payload = json!({"jobId": job.id, "action": "removed", "job": job.event(None)});
-        publish(&call, &payload);
+        publish(call, &payload);
     }
-    Ok(json!({"ok": true, "removed": removed.is_some()}))
+    Ok(removed.is_some())
 }
 
 #[derive(Deserialize)]

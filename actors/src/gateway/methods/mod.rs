@@ -2,6 +2,9 @@
 
 mod agent;
 mod agents;
+mod agents_files;
+mod audit;
+mod channels;
 mod chat;
 mod config;
 mod cron;
@@ -9,6 +12,7 @@ mod device_pair;
 mod exec_approval;
 mod exec_approvals;
 pub(super) mod health;
+mod logs;
 mod models;
 mod node;
 mod node_calls;
@@ -17,6 +21,8 @@ mod node_pending;
 mod sessions;
 pub mod setup_code;
 mod small;
+mod speech;
+mod usage;
 mod voicewake;
 mod wake;
 
@@ -31,6 +37,9 @@ pub fn all() -> Methods {
     let mut methods = Methods::default();
     agent::register(&mut methods);
     agents::register(&mut methods);
+    agents_files::register(&mut methods);
+    audit::register(&mut methods);
+    channels::register(&mut methods);
     chat::register(&mut methods);
     config::register(&mut methods);
     cron::register(&mut methods);
@@ -38,6 +47,7 @@ pub fn all() -> Methods {
     exec_approval::register(&mut methods);
     exec_approvals::register(&mut methods);
     health::register(&mut methods);
+    logs::register(&mut methods);
     models::register(&mut methods);
     node::register(&mut methods);
     node_calls::register(&mut methods);
@@ -46,6 +56,8 @@ pub fn all() -> Methods {
     sessions::register(&mut methods);
     setup_code::register(&mut methods);
     small::register(&mut methods);
+    speech::register(&mut methods);
+    usage::register(&mut methods);
     voicewake::register(&mut methods);
     wake::register(&mut methods);
     methods

@@ -1,29 +1,44 @@
-//! `sessions.*`: lists and subscriptions.
+//! `sessions.*`: lists, single sessions and subscriptions. Changes are in [`change`].
 
+use claw_entities::SessionKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::session_key;
 use crate::clock::now_ms;
 use crate::config::devices::without_nulls;
-use crate::conversation::history::SessionRow;
+use crate::config::providers::ModelView;
+use crate::conversation::history::{Archived, SessionFilter, SessionRow};
+use crate::conversation::{display, view};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Local, Methods};
-use crate::gateway::scopes::READ;
+use crate::gateway::scopes::{ADMIN, READ, WRITE};
+use crate::session::record;
+use crate::supervisor::directory::InFlight;
+
+mod change;
 
 /// Rows of `sessions.list` without `limit`.
 const ROWS: u64 = 100;
 const MOST_ROWS: u64 = 500;
-/// Sessions a search by id or label looks at.
-const SEARCHED: u64 = 1000;
+/// Rows of one list that get a title and last words: each costs a look into its transcript (the original's number).
+const MOST_TOLD: usize = 100;
+/// Characters of the last words.
+const LAST_WORDS: usize = 200;
 /// Keys of one `sessions.preview`.
 const MOST_KEYS: usize = 64;
+/// Messages of `sessions.get` without `limit`.
+const MESSAGES: u64 = 200;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("sessions.list", Access::Scope(READ), list);
     methods.add("sessions.describe", Access::Scope(READ), describe);
+    methods.add("sessions.get", Access::Scope(READ), get).hidden();
     methods.add("sessions.preview", Access::Scope(READ), preview);
     methods.add("sessions.resolve", Access::Scope(READ), resolve).hidden();
+    methods.add("sessions.patch", Access::Scope(WRITE), change::patch);
+    methods.add("sessions.reset", Access::Scope(ADMIN), change::reset);
+    methods.add("sessions.delete", Access::Scope(WRITE), change::delete);
     methods.add_local("sessions.subscribe", Access::Scope(READ), Local::SubscribeSessions);
     methods.add_local("sessions.unsubscribe", Access::Scope(READ), Local::UnsubscribeSessions);
     methods.add_local(
@@ -47,113 +62,233 @@ struct ListParams {
     search: Option<String>,
     label: Option<String>,
     active_minutes: Option<i64>,
+    archived: Option<Value>,
+    #[serde(default)]
+    include_derived_titles: bool,
+    #[serde(default)]
+    include_last_message: bool,
 }
 
 async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
     let limit = params.limit.unwrap_or(ROWS).clamp(1, MOST_ROWS);
     let offset = params.offset.unwrap_or(0);
-    let conversation = &call.state.services.conversation;
-    let filtered = params.agent_id.is_some()
-        || params.search.is_some()
-        || params.label.is_some()
-        || params.active_minutes.is_some();
-    let (rows, total) = if filtered {
-        let (rows, _) = conversation.list_sessions(call.scope(), SEARCHED, 0).await?;
-        let kept: Vec<SessionRow> = rows.into_iter().filter(|row| matches(row, &params)).collect();
-        let total = u64::try_from(kept.len()).unwrap_or(u64::MAX);
-        let from = usize::try_from(offset).unwrap_or(usize::MAX);
-        let most = usize::try_from(limit).unwrap_or(usize::MAX);
-        (kept.into_iter().skip(from).take(most).collect(), total)
-    } else {
-        conversation.list_sessions(call.scope(), limit, offset).await?
+    let filter = SessionFilter {
+        agent_id: params.agent_id,
+        label: params.label,
+        session_id: None,
+        keys: None,
+        search: params.search,
+        active_since: params
+            .active_minutes
+            .map(|minutes| now_ms() - minutes.saturating_mul(60_000)),
+        archived: archived(params.archived.as_ref())?,
     };
-    let next = offset + u64::try_from(rows.len()).unwrap_or(0);
+    let services = &call.state.services;
+    let (rows, total) = services
+        .conversation
+        .find_sessions(call.scope(), &filter, limit, offset)
+        .await?;
+    let models = services.config.list_models(call.scope()).await?;
+    let active = record::active(services, call.scope()).await?;
+    let mut views = Vec::with_capacity(rows.len());
+    for (at, row) in rows.iter().enumerate() {
+        let mut view = shown(row, &models, active.get(&row.key).map(Vec::as_slice));
+        if at < MOST_TOLD {
+            tell(
+                &call,
+                row,
+                &mut view,
+                params.include_derived_titles,
+                params.include_last_message,
+            )
+            .await?;
+        }
+        views.push(view);
+    }
+    let next = offset + rows.len() as u64;
     let has_more = next < total;
     Ok(json!({
         "ts": now_ms(), "path": "", "count": rows.len(), "totalCount": total, "limitApplied": limit,
         "nextOffset": has_more.then_some(next), "hasMore": has_more, "owners": [],
-        "defaults": defaults(&call).await?, "sessions": rows.iter().map(row).collect::<Vec<_>>(),
+        "defaults": default_model(&models), "sessions": views,
     }))
 }
 
-fn matches(row: &SessionRow, params: &ListParams) -> bool {
-    let has = |text: &str| {
-        let text = text.to_lowercase();
-        row.key.as_str().to_lowercase().contains(&text)
-            || row
-                .label
-                .as_deref()
-                .is_some_and(|label| label.to_lowercase().contains(&text))
-    };
-    params.agent_id.as_ref().is_none_or(|agent| *agent == row.agent_id)
-        && params
-            .label
-            .as_ref()
-            .is_none_or(|label| row.label.as_ref() == Some(label))
-        && params.search.as_deref().is_none_or(has)
-        && params
-            .active_minutes
-            .is_none_or(|minutes| row.updated_at >= now_ms() - minutes.saturating_mul(60_000))
+/// `archived` of a list: false, true, or `all`.
+fn archived(given: Option<&Value>) -> Result<Archived, WireError> {
+    match given {
+        None | Some(Value::Null | Value::Bool(false)) => Ok(Archived::Without),
+        Some(Value::Bool(true)) => Ok(Archived::Only),
+        Some(Value::String(all)) if all == "all" => Ok(Archived::With),
+        Some(Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => Err(WireError::invalid(
+            "invalid sessions.list params: at /archived: must be a boolean or \"all\"",
+        )),
+    }
+}
+
+/// Adds what the session is about and what was said last.
+async fn tell(call: &Call, row: &SessionRow, view: &mut Value, title: bool, last: bool) -> Result<(), WireError> {
+    let conversation = &call.state.services.conversation;
+    if title && let Some(title) = conversation.derived_title(call.scope(), row).await? {
+        view["derivedTitle"] = json!(title);
+    }
+    if last && let Some(words) = conversation.last_words(call.scope(), row, LAST_WORDS).await? {
+        view["lastMessagePreview"] = json!(words);
+    }
+    Ok(())
 }
 
 /// What sessions have when they say nothing else.
 pub(super) async fn defaults(call: &Call) -> Result<Value, WireError> {
-    let models = call.state.services.config.list_models(call.scope()).await?;
-    let default = models.iter().find(|model| model.default).or(models.first());
-    Ok(without_nulls(json!({
-        "modelProvider": default.map(|model| &model.provider), "model": default.map(|model| &model.id),
-        "contextTokens": default.map(|model| model.context_window),
-        "thinkingLevels": [{"id": "off", "label": "off"}], "thinkingOptions": ["off"], "thinkingDefault": "off",
-    })))
+    Ok(default_model(
+        &call.state.services.config.list_models(call.scope()).await?,
+    ))
 }
 
-/// A session as lists show it. Counters and overrides of the stored entry keep their wire names.
-pub(super) fn row(row: &SessionRow) -> Value {
-    let parts: Vec<&str> = row.key.as_str().split(':').collect();
-    let main = matches!(parts.as_slice(), ["agent", _, "main"]);
-    let group = parts.iter().any(|part| ["group", "channel", "room"].contains(part));
-    let kind = if group { "group" } else { "direct" };
-    let mut view = match &row.entry {
-        Value::Object(_) => row.entry.clone(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => json!({}),
+fn default_model(models: &[ModelView]) -> Value {
+    let default = models.iter().find(|model| model.default).or(models.first());
+    without_nulls(json!({
+        "modelProvider": default.map(|model| &model.provider), "model": default.map(|model| &model.id),
+        "contextTokens": default.map(|model| model.context_window), "modelSelectionTarget": "session",
+        "thinkingLevels": [{"id": "off", "label": "off"}], "thinkingOptions": ["off"], "thinkingDefault": "off",
+    }))
+}
+
+/// A session's row with its model and the runs that go on.
+fn shown(row: &SessionRow, models: &[ModelView], active: Option<&[String]>) -> Value {
+    let mut view = view::session(row);
+    let chosen = row.entry.get("modelOverride").and_then(Value::as_str);
+    let model = match chosen {
+        Some(chosen) => models
+            .iter()
+            .find(|model| format!("{}/{}", model.provider, model.id) == chosen),
+        None => models.iter().find(|model| model.default).or(models.first()),
     };
-    for (name, value) in [
-        ("key", json!(row.key)),
-        ("sessionId", json!(row.session_id)),
-        ("agentId", json!(row.agent_id)),
-        ("kind", json!(kind)),
-        ("chatType", json!(kind)),
-        ("classification", json!(if main { "main" } else { kind })),
-        ("isMain", json!(main)),
-        ("isBackground", json!(false)),
-        ("label", json!(row.label)),
-        ("displayName", json!(row.label)),
-        ("createdAt", json!(row.created_at)),
-        ("updatedAt", json!(row.updated_at)),
-        ("lastInteractionAt", json!(row.updated_at)),
-        ("archived", json!(false)),
-        ("pinned", json!(false)),
-        ("unread", json!(false)),
-    ] {
-        view[name] = value;
+    if let Some(model) = model {
+        view["modelProvider"] = json!(model.provider);
+        view["model"] = json!(model.id);
+        view["contextTokens"] = json!(model.context_window);
+    } else if let Some((provider, model)) = chosen.and_then(|chosen| chosen.split_once('/')) {
+        // A model that providers have without listing it.
+        view["modelProvider"] = json!(provider);
+        view["model"] = json!(model);
     }
-    without_nulls(view)
+    if chosen.is_some() {
+        view["modelOverrideSource"] = json!("user");
+    }
+    view["thinkingLevels"] = json!([{"id": "off", "label": "off"}]);
+    view["thinkingOptions"] = json!(["off"]);
+    view["thinkingDefault"] = json!("off");
+    let runs = active.unwrap_or_default();
+    view["hasActiveRun"] = json!(!runs.is_empty());
+    view["activeRunIds"] = json!(runs);
+    if !runs.is_empty() {
+        view["status"] = json!("running");
+    }
+    view
+}
+
+/// One session as it is right now.
+pub(super) struct Info {
+    pub(super) view: Value,
+    in_flight: Option<InFlight>,
+}
+
+impl Info {
+    /// The turn that goes on, as `chat.history` shows it to whoever joins in the middle.
+    pub(super) fn in_flight(&self) -> Option<Value> {
+        let run = self.in_flight.as_ref()?;
+        Some(json!({
+            "runId": run.run_id, "text": run.text, "startedAt": run.started_at, "sessionAbortable": false,
+        }))
+    }
+}
+
+/// What there is to say of a session, of one that has no messages yet too.
+pub(super) async fn info(call: &Call, key: &SessionKey) -> Result<Info, WireError> {
+    let services = &call.state.services;
+    let models = services.config.list_models(call.scope()).await?;
+    let live = call.state.directory.observe_session(call.scope(), key).await?;
+    let runs: Vec<String> = live.in_flight.iter().map(|run| run.run_id.clone()).collect();
+    let found = services.conversation.session(call.scope(), key).await?;
+    let view = match &found {
+        Some(row) => shown(row, &models, Some(&runs)),
+        None => {
+            let mut view = shown(&unused(key), &models, Some(&runs));
+            for field in ["sessionId", "createdAt", "updatedAt", "lastInteractionAt"] {
+                view[field] = Value::Null;
+            }
+            without_nulls(view)
+        }
+    };
+    Ok(Info {
+        view,
+        in_flight: live.in_flight,
+    })
+}
+
+/// A session nobody has used.
+fn unused(key: &SessionKey) -> SessionRow {
+    SessionRow {
+        key: key.clone(),
+        session_id: String::new(),
+        agent_id: super::agent_of(key).to_owned(),
+        label: None,
+        entry: Value::Null,
+        destination: Value::Null,
+        created_at: 0,
+        updated_at: 0,
+    }
 }
 
 #[derive(Deserialize)]
-struct KeyParams {
+#[serde(rename_all = "camelCase")]
+struct DescribeParams {
     key: String,
+    #[serde(default)]
+    include_derived_titles: bool,
+    #[serde(default)]
+    include_last_message: bool,
 }
 
-async fn describe(call: Call, params: KeyParams) -> Result<Value, WireError> {
+async fn describe(call: Call, params: DescribeParams) -> Result<Value, WireError> {
     let key = session_key(&call, &params.key).await?;
     let found = call.state.services.conversation.session(call.scope(), &key).await?;
-    let mut session = found.as_ref().map(row);
-    if let Some(session) = &mut session {
-        let live = call.state.directory.observe_session(call.scope(), &key).await?;
-        session["hasActiveRun"] = json!(live.running.is_some());
+    let mut session = None;
+    if let Some(row) = &found {
+        let mut view = info(&call, &key).await?.view;
+        tell(
+            &call,
+            row,
+            &mut view,
+            params.include_derived_titles,
+            params.include_last_message,
+        )
+        .await?;
+        session = Some(view);
     }
     Ok(json!({"ts": now_ms(), "session": session}))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GetParams {
+    #[serde(alias = "sessionKey")]
+    key: String,
+    limit: Option<u64>,
+}
+
+/// The newest messages alone. An unknown session has none.
+async fn get(call: Call, params: GetParams) -> Result<Value, WireError> {
+    let key = session_key(&call, &params.key).await?;
+    let limit = params.limit.unwrap_or(MESSAGES);
+    let page = call
+        .state
+        .services
+        .conversation
+        .history(call.scope(), &key, limit)
+        .await?;
+    Ok(json!({"messages": page.messages}))
 }
 
 #[derive(Deserialize)]
@@ -199,21 +334,8 @@ async fn preview(call: Call, params: PreviewParams) -> Result<Value, WireError> 
 }
 
 fn preview_item(message: &Value, most: usize) -> Option<Value> {
-    let role = message["role"].as_str()?;
-    let text = match &message["content"] {
-        Value::String(text) => text.clone(),
-        Value::Array(blocks) => {
-            let texts: Vec<&str> = blocks.iter().filter_map(|block| block["text"].as_str()).collect();
-            texts.join(" ")
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
-    };
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if text.is_empty() {
-        return None;
-    }
-    let shown: String = text.chars().take(most).collect();
-    Some(json!({"role": role, "text": shown}))
+    let text = display::one_line(message, most)?;
+    Some(json!({"role": message["role"].as_str()?, "text": text}))
 }
 
 #[derive(Deserialize)]
@@ -238,11 +360,12 @@ async fn resolve(call: Call, params: ResolveParams) -> Result<Value, WireError> 
         }
         (None, Some(id), None) => (by_session_id(&call, &id).await?, id),
         (None, None, Some(label)) => {
-            let agent = params.agent_id;
-            let fits = |row: &SessionRow| {
-                row.label.as_ref() == Some(&label) && agent.as_ref().is_none_or(|agent| *agent == row.agent_id)
+            let filter = SessionFilter {
+                label: Some(label.clone()),
+                agent_id: params.agent_id,
+                ..SessionFilter::default()
             };
-            (search(&call, fits).await?, label)
+            (newest(&call, filter).await?, label)
         }
         _ => return Err(WireError::invalid("Provide exactly one of key, sessionId, label")),
     };
@@ -255,58 +378,20 @@ async fn resolve(call: Call, params: ResolveParams) -> Result<Value, WireError> 
 
 /// The session whose current transcript has this id.
 pub(super) async fn by_session_id(call: &Call, id: &str) -> Result<Option<SessionRow>, WireError> {
-    search(call, |row| row.session_id == id).await
+    let filter = SessionFilter {
+        session_id: Some(id.to_owned()),
+        ..SessionFilter::default()
+    };
+    newest(call, filter).await
 }
 
-/// The newest session that fits.
-async fn search(call: &Call, fits: impl Fn(&SessionRow) -> bool) -> Result<Option<SessionRow>, WireError> {
+/// The newest session that fits, archived or not.
+async fn newest(call: &Call, filter: SessionFilter) -> Result<Option<SessionRow>, WireError> {
+    let filter = SessionFilter {
+        archived: Archived::With,
+        ..filter
+    };
     let conversation = &call.state.services.conversation;
-    let (rows, _) = conversation.list_sessions(call.scope(), SEARCHED, 0).await?;
-    Ok(rows.into_iter().find(|row| fits(row)))
-}
-
-#[cfg(test)]
-mod tests {
-    use claw_entities::SessionKey;
-
-    use super::*;
-
-    fn stored(key: &str) -> SessionRow {
-        SessionRow {
-            key: SessionKey::from(key),
-            session_id: "s1".to_owned(),
-            agent_id: "main".to_owned(),
-            label: None,
-            entry: json!({"inputTokens": 3, "key": "not this"}),
-            destination: Value::Null,
-            created_at: 1,
-            updated_at: 2,
-        }
-    }
-
-    #[test]
-    fn rows_tell_what_a_session_is() {
-        for (key, kind, main) in [
-            ("agent:main:main", "direct", true),
-            ("agent:main:telegram:direct:42", "direct", false),
-            ("agent:main:slack:channel:c1", "group", false),
-        ] {
-            let view = row(&stored(key));
-            assert_eq!((view["key"].as_str(), view["kind"].as_str()), (Some(key), Some(kind)));
-            assert_eq!(view["isMain"], json!(main), "{key}");
-            assert_eq!(view["inputTokens"], 3);
-            assert!(view.get("label").is_none());
-        }
-    }
-
-    #[test]
-    fn previews_are_short_lines() {
-        let message =
-            json!({"role": "user", "content": [{"type": "text", "text": "a\n b"}, {"type": "text", "text": "cdé"}]});
-        assert_eq!(
-            preview_item(&message, 5),
-            Some(json!({"role": "user", "text": "a b c"}))
-        );
-        assert_eq!(preview_item(&json!({"role": "assistant", "content": []}), 5), None);
-    }
+    let (rows, _) = conversation.find_sessions(call.scope(), &filter, 1, 0).await?;
+    Ok(rows.into_iter().next())
 }

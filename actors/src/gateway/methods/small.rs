@@ -10,7 +10,7 @@ use crate::clock::now_ms;
 use crate::crypto::{signature, token};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
-use crate::gateway::scopes::READ;
+use crate::gateway::scopes::{ADMIN, READ};
 
 /// Slash commands a person can type in a chat, with what they do.
 const COMMANDS: [(&str, &str); 4] = [
@@ -26,6 +26,7 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("last-heartbeat", Access::Scope(READ), last_heartbeat);
     methods.add("commands.list", Access::Scope(READ), commands);
     methods.add("tools.catalog", Access::Scope(READ), tools);
+    methods.add("update.status", Access::Scope(ADMIN), update_status);
 }
 
 /// The gateway itself first, then the user's connections.
@@ -54,13 +55,26 @@ async fn identity(call: Call, _: Nothing) -> Result<Value, WireError> {
     Ok(json!({"deviceId": token::hash_bytes(&key), "publicKey": URL_SAFE_NO_PAD.encode(key)}))
 }
 
+/// A hosted server is updated by who hosts it: there is nothing to fetch and no schedule of the tenant's.
+async fn update_status(call: Call, _: Nothing) -> Result<Value, WireError> {
+    Ok(json!({
+        "currentVersion": call.state.services.replica.version, "sentinel": null, "updateAvailable": null,
+        "effectiveChannel": "stable", "schedule": {"channel": "stable", "autoEnabled": false},
+    }))
+}
+
 /// Agents have no heartbeat yet.
 async fn last_heartbeat(_: Call, _: Nothing) -> Result<Value, WireError> {
     Ok(Value::Null)
 }
 
 async fn commands(_: Call, _: Nothing) -> Result<Value, WireError> {
-    let commands: Vec<Value> = COMMANDS
+    Ok(json!({"commands": command_views()}))
+}
+
+/// The slash commands as clients list them.
+pub(super) fn command_views() -> Vec<Value> {
+    COMMANDS
         .iter()
         .map(|(name, description)| {
             json!({
@@ -68,8 +82,7 @@ async fn commands(_: Call, _: Nothing) -> Result<Value, WireError> {
                 "source": "native", "scope": "both", "acceptsArgs": false, "category": "session",
             })
         })
-        .collect();
-    Ok(json!({"commands": commands}))
+        .collect()
 }
 
 #[derive(Deserialize)]

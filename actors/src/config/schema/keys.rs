@@ -1,0 +1,315 @@
+//! The table itself: sections of the file, and what belongs to the whole of it.
+
+mod agents;
+mod channels;
+mod models;
+
+pub use channels::{PLATFORMS, Platform};
+
+use super::{Form, Key, Kind, bookkeeping, elsewhere, kept, live};
+
+const TEXTS: Kind = Kind::List(&Kind::Text);
+const WHOLE_MAP: Kind = Kind::Map(&Kind::Whole);
+const ANY_MAP: Kind = Kind::Map(&Kind::Any);
+
+/// The whole file.
+pub const ROOT: Kind = Kind::Object(&[SECTIONS, ELSEWHERE]);
+
+const SECTIONS: &[Key] = &[
+    live(
+        "agents",
+        Kind::Object(&[agents::AGENTS]),
+        "The agents and what they have in common.",
+    ),
+    live(
+        "bindings",
+        Kind::List(&Kind::Object(&[BINDING])),
+        "Which agent answers where.",
+    ),
+    live(
+        "session",
+        Kind::Object(&[SESSION]),
+        "How conversations are kept apart and end.",
+    ),
+    live(
+        "messages",
+        Kind::Object(&[MESSAGES]),
+        "How messages are taken in and answered.",
+    ),
+    live("cron", Kind::Object(&[CRON]), "Scheduled jobs."),
+    kept("skills", Kind::Object(&[SKILLS])),
+    live("tools", Kind::Object(&[TOOLS]), "Which tools agents may use."),
+    kept("commands", ANY_MAP),
+    live("ui", Kind::Object(&[UI]), "What clients look like."),
+    live(
+        "models",
+        Kind::Object(&[models::MODELS]),
+        "AI providers of the tenant; owners and admins change them.",
+    ),
+    live(
+        "channels",
+        Kind::Object(channels::CHANNELS),
+        "Bots of the tenant; owners and admins change them.",
+    ),
+];
+
+/// Sections without meaning here, and why.
+const ELSEWHERE: &[Key] = &[
+    bookkeeping("$schema"),
+    bookkeeping("meta"),
+    bookkeeping("wizard"),
+    elsewhere("acp", "no local coding agents in the cloud"),
+    elsewhere(
+        "approvals",
+        "approvals are answered in the Admin UI and by paired clients",
+    ),
+    elsewhere("audio", "not available yet"),
+    elsewhere("auth", "credentials are kept under Settings → AI Providers"),
+    elsewhere("broadcast", "not available yet"),
+    elsewhere("browser", "a browser belongs to a paired device"),
+    elsewhere("canvasHost", "a canvas belongs to a paired device"),
+    elsewhere("cli", "settings of the local command line"),
+    elsewhere("diagnostics", "the operator's business"),
+    elsewhere("discovery", "there is no local network to be found in"),
+    elsewhere("env", "its values were used where the file refers to them"),
+    elsewhere("gateway", "the gateway is this service"),
+    elsewhere("hooks", "not available yet"),
+    elsewhere("logging", "the operator's business"),
+    elsewhere("mcp", "not available yet"),
+    elsewhere("media", "not available yet"),
+    elsewhere("memory", "memory is kept in the workspace"),
+    elsewhere("nodeHost", "a setting of the device"),
+    elsewhere("plugins", "plugins cannot run in the cloud"),
+    elsewhere("secrets", "secrets are sealed by this service"),
+    elsewhere("talk", "not available yet"),
+    elsewhere("update", "updates are the operator's business"),
+    elsewhere("web", "WhatsApp Web needs a machine of your own"),
+];
+
+const PEER: &[Key] = &[
+    live("kind", Kind::Choice(&["direct", "dm", "group", "channel"]), ""),
+    live("id", Kind::Id, ""),
+];
+
+const MATCH: &[Key] = &[
+    live("channel", Kind::Text, "Channel id, e.g. telegram."),
+    live("accountId", Kind::Text, "Absent: the default account; *: any."),
+    live("peer", Kind::Object(&[PEER]), "One chat."),
+    live("teamId", Kind::Text, "One workspace or team."),
+    kept("guildId", Kind::Id),
+    kept("roles", TEXTS),
+];
+
+const BINDING: &[Key] = &[
+    live("agentId", Kind::Text, "Who answers."),
+    live("match", Kind::Object(&[MATCH]), "Where."),
+    kept("comment", Kind::Text),
+    kept("type", Kind::Text),
+];
+
+const RESET_KIND: Kind = Kind::Object(&[RESET]);
+const RESET: &[Key] = &[
+    live(
+        "mode",
+        Kind::Choice(&["daily", "idle", "off", "never", "none"]),
+        "When a conversation starts over by itself.",
+    ),
+    live(
+        "atHour",
+        Kind::Whole,
+        "Hour of the day, 0 to 23, in the user's time zone.",
+    ),
+    live("idleMinutes", Kind::Whole, "Minutes without a message."),
+];
+
+const SESSION: &[Key] = &[
+    live(
+        "dmScope",
+        Kind::Choice(&["main", "per-peer", "per-channel-peer", "per-account-channel-peer"]),
+        "Who shares a conversation in direct chats.",
+    ),
+    live(
+        "identityLinks",
+        Kind::Map(&TEXTS),
+        "Chat identities of one person, by their name.",
+    ),
+    live("reset", RESET_KIND, "When a conversation starts over by itself."),
+    live(
+        "resetByType",
+        Kind::Map(&RESET_KIND),
+        "By kind of chat: direct, group, thread.",
+    ),
+    live(
+        "resetByChannel",
+        Kind::Map(&RESET_KIND),
+        "By channel; goes before the rest.",
+    ),
+    live("resetTriggers", TEXTS, "Words that start over, beside /new and /reset."),
+    live("idleMinutes", Kind::Whole, "Older spelling of reset.idleMinutes."),
+    kept("scope", Kind::Text),
+    kept("groupScope", Kind::Text),
+    kept("sendPolicy", Kind::Any),
+    kept("mainKey", Kind::Text),
+    kept("parentForkMaxTokens", Kind::Whole),
+    kept("agentToAgent", Kind::Any),
+    kept("typingMode", Kind::Text),
+    kept("typingIntervalSeconds", Kind::Whole),
+    kept("threadBindings", Kind::Any),
+    elsewhere("store", "this service keeps the data"),
+    elsewhere("maintenance", "this service keeps the data"),
+];
+
+const QUEUE_MODE: Kind = Kind::Formed(&Form {
+    what: "one of collect, followup, steer, steer-backlog, interrupt",
+    fits: |text| crate::config::document::QueueMode::parse(text).is_some(),
+});
+const DROP_POLICY: Kind = Kind::Formed(&Form {
+    what: "one of old, new, summarize",
+    fits: |text| crate::config::document::DropPolicy::parse(text).is_some(),
+});
+
+const QUEUE: &[Key] = &[
+    live(
+        "mode",
+        QUEUE_MODE,
+        "What happens to messages that come while an answer is written.",
+    ),
+    live("byChannel", Kind::Map(&QUEUE_MODE), "The mode by channel."),
+    live(
+        "debounceMs",
+        Kind::Whole,
+        "Milliseconds to wait for more; at most 60000.",
+    ),
+    live("debounceMsByChannel", WHOLE_MAP, "The wait by channel, milliseconds."),
+    live("cap", Kind::Whole, "Messages that may wait; at most 1000."),
+    live("drop", DROP_POLICY, "Which go when more wait."),
+];
+
+const INBOUND: &[Key] = &[
+    live(
+        "debounceMs",
+        Kind::Whole,
+        "Milliseconds in which messages of one sender become one; at most 60000.",
+    ),
+    live("byChannel", WHOLE_MAP, "The same by channel, milliseconds."),
+];
+
+const PATTERN: Kind = Kind::Formed(&Form {
+    what: "a regular expression",
+    fits: |text| regex::Regex::new(text).is_ok(),
+});
+
+const GROUP_CHAT: &[Key] = &[
+    live(
+        "historyLimit",
+        Kind::Whole,
+        "Messages of a group the agent is shown as context.",
+    ),
+    live(
+        "mentionPatterns",
+        Kind::List(&PATTERN),
+        "Regular expressions that count as a mention of the agent.",
+    ),
+];
+
+const MESSAGES: &[Key] = &[
+    live("responsePrefix", Kind::Text, "Stands before every answer in a chat."),
+    live(
+        "queue",
+        Kind::Object(&[QUEUE]),
+        "Messages that come while an answer is written.",
+    ),
+    live(
+        "inbound",
+        Kind::Object(&[INBOUND]),
+        "Messages that come quickly one after another.",
+    ),
+    live("groupChat", Kind::Object(&[GROUP_CHAT]), "Groups."),
+    kept("messagePrefix", Kind::Text),
+    kept("ackReaction", Kind::Text),
+    kept("ackReactionScope", Kind::Text),
+    kept("removeAckAfterReply", Kind::Bool),
+    kept("tts", Kind::Any),
+    kept("suppressToolErrors", Kind::Bool),
+    kept("statusReactions", Kind::Any),
+];
+
+const CRON: &[Key] = &[
+    live("enabled", Kind::Bool, "Whether scheduled jobs run."),
+    live(
+        "maxConcurrentRuns",
+        Kind::Whole,
+        "Scheduled answers being written at the same time.",
+    ),
+    live(
+        "sessionRetention",
+        Kind::Any,
+        "How long transcripts of ended runs stay, e.g. 24h; false: for good.",
+    ),
+    live("retry", Kind::Any, "When a one-shot job that failed is tried again."),
+    elsewhere("jobs", "jobs are added one by one, see cron.add"),
+    elsewhere("failureAlert", "each job has its own"),
+    elsewhere("failureDestination", "each job has its own"),
+    elsewhere("store", "this service keeps the data"),
+    elsewhere("webhook", ""),
+    elsewhere("webhookToken", ""),
+    elsewhere("runLog", "this service keeps the data"),
+];
+
+const SKILL_ENTRY: &[Key] = &[
+    kept("enabled", Kind::Bool),
+    kept("apiKey", Kind::Secret),
+    kept("env", Kind::Map(&Kind::Secret)),
+    kept("config", Kind::Any),
+];
+
+const SKILLS: &[Key] = &[
+    kept("entries", Kind::Map(&Kind::Object(&[SKILL_ENTRY]))),
+    kept("allowBundled", TEXTS),
+    kept("limits", Kind::Any),
+    elsewhere("load", ""),
+    elsewhere("install", ""),
+];
+
+const TOOLS: &[Key] = &[
+    live("allow", TEXTS, "Only these tools."),
+    live("deny", TEXTS, "Never these tools."),
+    kept("profile", Kind::Text),
+    kept("alsoAllow", TEXTS),
+    kept("byProvider", Kind::Any),
+    kept("web", Kind::Any),
+    kept("message", Kind::Any),
+    kept("agentToAgent", Kind::Any),
+    kept("sessions", Kind::Any),
+    kept("loopDetection", Kind::Any),
+    kept("subagents", Kind::Any),
+    kept("links", Kind::Any),
+    kept("exec", Kind::Any),
+    kept("elevated", Kind::Any),
+    kept("sessions_spawn", Kind::Any),
+    elsewhere("sandbox", "commands run on paired devices only"),
+    elsewhere("fs", "the file tools work on the workspace only"),
+    elsewhere("media", ""),
+];
+
+const COLOR: Kind = Kind::Formed(&Form {
+    what: "a color such as #12ab34",
+    fits: |text| {
+        let digits = text.strip_prefix('#').unwrap_or(text);
+        digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    },
+});
+
+const ASSISTANT: &[Key] = &[
+    live(
+        "name",
+        Kind::Text,
+        "Name clients show for an agent without one of its own.",
+    ),
+    live("avatar", Kind::Text, "Letter, emoji or address of an image."),
+];
+
+const UI: &[Key] = &[
+    live("seamColor", COLOR, "Accent color of clients."),
+    live("assistant", Kind::Object(&[ASSISTANT]), "How the assistant is shown."),
+];

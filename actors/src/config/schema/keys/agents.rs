@@ -1,0 +1,131 @@
+//! `agents`: what all have in common, and each of them.
+
+use super::super::{Form, Key, Kind, elsewhere, kept, live};
+use super::{GROUP_CHAT, TEXTS};
+
+const MODEL_CHOICE: &[Key] = &[
+    live("primary", Kind::Text, "provider/model, or an alias."),
+    kept("fallbacks", TEXTS),
+];
+const MODEL: Kind = Kind::Either(&[Kind::Text, Kind::Object(&[MODEL_CHOICE])]);
+
+const ZONE: Kind = Kind::Formed(&Form {
+    what: "a time zone such as Europe/Paris",
+    fits: |text| text.parse::<chrono_tz::Tz>().is_ok(),
+});
+
+const ALLOWED_MODEL: &[Key] = &[
+    live("alias", Kind::Text, "Short name for /model and for settings."),
+    kept("params", Kind::Any),
+    kept("streaming", Kind::Bool),
+];
+
+const IDENTITY_KIND: Kind = Kind::Object(&[IDENTITY]);
+const IDENTITY: &[Key] = &[
+    live("name", Kind::Text, "What people call the agent; counts as a mention."),
+    live("emoji", Kind::Text, "Counts as a mention."),
+    live("avatar", Kind::Text, "Letter, emoji or address of an image."),
+    live("theme", Kind::Text, "Shown by clients."),
+];
+
+pub(super) const AGENTS: &[Key] = &[
+    live(
+        "defaults",
+        Kind::Object(&[DEFAULTS]),
+        "What agents have that say nothing else.",
+    ),
+    live(
+        "list",
+        Kind::List(&Kind::Object(&[LISTED, AGENT, AGENT_LOCAL])),
+        "The agents in order; the first is the default one.",
+    ),
+    live(
+        "entries",
+        Kind::Map(&Kind::Object(&[AGENT, AGENT_LOCAL])),
+        "The agents by id: the newer spelling.",
+    ),
+];
+
+const DEFAULTS: &[Key] = &[
+    live("model", MODEL, "Model of agents without one of their own."),
+    live(
+        "models",
+        Kind::Map(&Kind::Object(&[ALLOWED_MODEL])),
+        "Models that may be picked, by provider/model. None: all.",
+    ),
+    live("timeoutSeconds", Kind::Whole, "Longest run, seconds; 0 = no limit."),
+    live("maxConcurrent", Kind::Whole, "Runs of one sender at the same time."),
+    live("userTimezone", ZONE, "Time zone of the user."),
+    kept("imageModel", Kind::Any),
+    kept("imageGenerationModel", Kind::Any),
+    kept("pdfModel", Kind::Any),
+    kept("params", Kind::Any),
+    kept("thinkingDefault", Kind::Text),
+    kept("verboseDefault", Kind::Text),
+    kept("reasoningDefault", Kind::Text),
+    kept("elevatedDefault", Kind::Text),
+    kept("fastModeDefault", Kind::Any),
+    kept("timeFormat", Kind::Text),
+    kept("envelopeTimezone", Kind::Text),
+    kept("envelopeTimestamp", Kind::Any),
+    kept("envelopeElapsed", Kind::Any),
+    kept("contextTokens", Kind::Whole),
+    kept("contextPruning", Kind::Any),
+    kept("compaction", Kind::Any),
+    kept("bootstrapMaxChars", Kind::Whole),
+    kept("bootstrapTotalMaxChars", Kind::Whole),
+    kept("mediaMaxMb", Kind::Number),
+    kept("memorySearch", Kind::Any),
+    kept("heartbeat", Kind::Any),
+    kept("subagents", Kind::Any),
+    kept("blockStreamingDefault", Kind::Any),
+    kept("blockStreamingBreak", Kind::Text),
+    kept("blockStreamingChunk", Kind::Any),
+    kept("blockStreamingCoalesce", Kind::Any),
+    kept("humanDelay", Kind::Any),
+    kept("typingMode", Kind::Text),
+    kept("typingIntervalSeconds", Kind::Whole),
+    kept("identity", Kind::Any),
+    kept("groupChat", Kind::Any),
+    kept("tools", Kind::Any),
+    kept("skills", Kind::Any),
+    kept("bootstrapPromptTruncationWarning", Kind::Any),
+    elsewhere("workspace", OWN_WORKSPACE),
+    elsewhere("repoRoot", OWN_WORKSPACE),
+    elsewhere("sandbox", DEVICES),
+    elsewhere("cliBackends", DEVICES),
+    elsewhere("skipBootstrap", OWN_WORKSPACE),
+    elsewhere("embeddedPi", DEVICES),
+    elsewhere("runtime", DEVICES),
+];
+
+const OWN_WORKSPACE: &str = "each agent has a workspace in this service";
+const DEVICES: &str = "commands run on paired devices only";
+
+const LISTED: &[Key] = &[live("id", Kind::Text, "Stands in session keys and bindings.")];
+
+const AGENT: &[Key] = &[
+    live("default", Kind::Bool, "Answers where nothing else is bound."),
+    live("name", Kind::Text, "Name for people."),
+    live("model", MODEL, "Model of this agent."),
+    live("identity", IDENTITY_KIND, "How the agent is shown and called."),
+    live("groupChat", Kind::Object(&[GROUP_CHAT]), "Groups."),
+    kept("params", Kind::Any),
+    kept("skills", Kind::Any),
+    kept("tools", Kind::Any),
+    kept("subagents", Kind::Any),
+    kept("heartbeat", Kind::Any),
+    kept("humanDelay", Kind::Any),
+    kept("memorySearch", Kind::Any),
+    kept("thinkingDefault", Kind::Text),
+    kept("verboseDefault", Kind::Text),
+    kept("reasoningDefault", Kind::Text),
+    kept("fastModeDefault", Kind::Any),
+];
+
+const AGENT_LOCAL: &[Key] = &[
+    elsewhere("workspace", OWN_WORKSPACE),
+    elsewhere("agentDir", OWN_WORKSPACE),
+    elsewhere("sandbox", DEVICES),
+    elsewhere("runtime", DEVICES),
+];

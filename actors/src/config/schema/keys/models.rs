@@ -1,0 +1,78 @@
+//! `models`: AI providers of the tenant.
+
+use super::super::{Form, Key, Kind, elsewhere, kept, live};
+
+pub(super) const MODELS: &[Key] = &[
+    live(
+        "providers",
+        Kind::Map(&Kind::Object(&[PROVIDER])),
+        "AI providers by id.",
+    ),
+    elsewhere(
+        "mode",
+        "there is no built-in catalogue to merge with: the models listed are the models",
+    ),
+    elsewhere("bedrockDiscovery", "not available"),
+    elsewhere("catalog", "not available"),
+    elsewhere("pricing", "not available"),
+];
+
+const BASE_URL: Kind = Kind::Formed(&Form {
+    what: "an http or https address",
+    fits: |text| text.starts_with("https://") || text.starts_with("http://"),
+});
+
+const PROVIDER: &[Key] = &[
+    live(
+        "baseUrl",
+        BASE_URL,
+        "Where the provider's API is; well-known providers need none.",
+    ),
+    live("apiKey", Kind::Secret, "Sealed when it is stored."),
+    live(
+        "api",
+        Kind::Text,
+        "Wire family, e.g. openai-completions or anthropic-messages.",
+    ),
+    live(
+        "models",
+        Kind::List(&Kind::Either(&[Kind::Text, Kind::Object(&[MODEL])])),
+        "What can be picked.",
+    ),
+    live(
+        "headers",
+        Kind::Map(&Kind::Secret),
+        "Sent with every request; sealed when stored.",
+    ),
+    live("authHeader", Kind::Bool, "Send the key as a bearer token too."),
+    live("enabled", Kind::Bool, "May agents use it."),
+    kept("compat", Kind::Any),
+    elsewhere("auth", "only API keys can be used here"),
+    elsewhere("injectNumCtxForOpenAICompat", ""),
+    elsewhere("timeoutSeconds", ""),
+    elsewhere("proxy", ""),
+    elsewhere("request", ""),
+];
+
+const MODEL: &[Key] = &[
+    live("id", Kind::Text, "The provider's name of the model."),
+    live("name", Kind::Text, "Name for people."),
+    live("reasoning", Kind::Bool, "Does it think before it answers."),
+    live("input", Kind::List(&Kind::Text), "text, image."),
+    live("contextWindow", Kind::Whole, "Tokens."),
+    live("maxTokens", Kind::Whole, "Tokens of one answer."),
+    live("cost", Kind::Object(&[COST]), "USD per million tokens."),
+    kept("api", Kind::Text),
+    kept("alias", Kind::Text),
+    kept("compat", Kind::Any),
+    kept("params", Kind::Any),
+    kept("contextTokens", Kind::Whole),
+    elsewhere("headers", "set headers on the provider, where they are sealed"),
+];
+
+const COST: &[Key] = &[
+    live("input", Kind::Number, ""),
+    live("output", Kind::Number, ""),
+    live("cacheRead", Kind::Number, ""),
+    live("cacheWrite", Kind::Number, ""),
+];

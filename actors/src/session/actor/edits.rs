@@ -1,0 +1,154 @@
+//! Edits and injections of a session: what has its turn between runs without being one.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use actix::{Addr, Context};
+
+use super::{Ahead, Running, SessionActor};
+use crate::error::{Error, Result};
+use crate::session::edit::{self, Edit, EditRequest, Edited, Rows};
+use crate::session::events::Emitter;
+use crate::session::item::Item;
+use crate::session::record;
+use crate::session::run::Outcome;
+use crate::session::turn::{self, Authority};
+use crate::supervisor::directory::{Directory, InFlight, SessionObservation};
+use crate::supervisor::messages::ToUser;
+use crate::supervisor::user::UserActor;
+
+impl Running {
+    /// Did this guest start it.
+    pub(super) fn is_of(&self, guest: &str) -> bool {
+        self.item.as_ref().is_some_and(|item| item.guest == guest)
+    }
+}
+
+impl SessionActor {
+    /// Makes way for the edit: what runs and what waits belongs to what it ends.
+    pub(super) fn edit(&mut self, context: &mut Context<Self>, mut request: EditRequest) {
+        if self.draining {
+            return; // whoever waits sees that no answer comes
+        }
+        request.rows.clone_from(&self.known);
+        self.abort_all(context, request.edit.stop_reason());
+        if matches!(request.edit, Edit::Delete { .. }) {
+            // A turn that was left need not be finished first: its rows are settled with the rest.
+            let (edits, others): (VecDeque<_>, VecDeque<_>) =
+                self.ahead.drain(..).partition(|ahead| matches!(ahead, Ahead::Edit(_)));
+            self.ahead = edits;
+            for id in others.iter().flat_map(Ahead::inbox_ids) {
+                self.known.remove(id);
+            }
+            self.held = None;
+        }
+        self.put_ahead(Ahead::Edit(request));
+        self.pump(context);
+    }
+
+    /// An edit goes on: rows are read when it is done.
+    pub(super) fn is_edited(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.item.is_none())
+    }
+
+    /// The session is about to go: its rows are settled with it.
+    pub(super) fn goes(&self) -> bool {
+        let deletes =
+            |ahead: &Ahead| matches!(ahead, Ahead::Edit(request) if matches!(request.edit, Edit::Delete { .. }));
+        self.ahead.iter().any(deletes)
+    }
+
+    pub(super) fn start_edit(&mut self, context: &mut Context<Self>, request: EditRequest) {
+        if request.reply.is_closed() {
+            return self.pump(context);
+        }
+        if self.loading {
+            // What is being read may be what goes. The end of the reading goes on from here.
+            return self.ahead.push_front(Ahead::Edit(request));
+        }
+        let work = Work {
+            directory: self.home.directory.clone(),
+            user: self.home.user.clone(),
+            rows: Rows {
+                known: self.known.clone(),
+                lately: request.rows,
+            },
+            emitter: self.emitter(""),
+        };
+        self.occupy(context, None, move |authority| async move {
+            let done = work.run(&authority, request.edit).await;
+            let fenced = matches!(done, Err(Error::Fenced));
+            // The caller decides what an error means; the session goes on either way.
+            let _ = request.reply.send(done);
+            if fenced {
+                return Err(Error::Fenced);
+            }
+            // What came meanwhile is read now.
+            Ok(Outcome::Left { again: Duration::ZERO })
+        });
+    }
+
+    pub(super) fn start_injection(&mut self, context: &mut Context<Self>, item: Item) {
+        let directory = self.home.directory.clone();
+        let emitter = self.emitter(item.run_id.as_deref().unwrap_or_default());
+        self.occupy(context, Some(item.clone()), move |authority| async move {
+            let ended = edit::inject(directory.services(), &authority, &item, emitter).await;
+            ended.map(Outcome::Ended)
+        });
+    }
+
+    pub(super) fn observed(&self) -> SessionObservation {
+        SessionObservation {
+            running: self.running.as_ref().map(|running| running.run_id.clone()),
+            queued: self.queue.len(),
+            in_flight: self.running.as_ref().and_then(|running| {
+                Some(InFlight {
+                    run_id: running.run_id.clone(),
+                    text: running.shown.as_ref()?.text(),
+                    started_at: running.since,
+                })
+            }),
+        }
+    }
+}
+
+/// What an edit needs of its session.
+struct Work {
+    directory: Directory,
+    user: Addr<UserActor>,
+    rows: Rows,
+    emitter: Emitter,
+}
+
+impl Work {
+    async fn run(self, authority: &Authority, edit: Edit) -> Result<Edited> {
+        let services = self.directory.services();
+        match edit {
+            Edit::Reset { reason } => {
+                let head = turn::reset(services, authority).await?;
+                self.emitter.session_changed(reason, Some(&head), false).await;
+                Ok(Edited {
+                    head: Some(head),
+                    found: true,
+                })
+            }
+            Edit::Delete { transcript, expected } => {
+                let erased = edit::erase(services, authority, self.rows, (transcript, expected)).await?;
+                services.conversation.forget(&authority.scope, &authority.key);
+                for run_id in erased.runs {
+                    self.emitter.dropped(&run_id, "deleted").await;
+                    if let Ok(Some(ended)) = record::ended(services, &authority.scope, &run_id).await {
+                        let _ = self.user.try_send(ToUser::RunEnded(ended));
+                    }
+                }
+                if erased.found {
+                    self.emitter.session_changed("delete", None, false).await;
+                }
+                Ok(Edited {
+                    head: None,
+                    found: erased.found,
+                })
+            }
+        }
+    }
+}
