@@ -11,6 +11,7 @@ mod database_away;
 mod disk_full;
 mod gateway_flow;
 mod guests;
+mod hostile;
 mod isolation;
 mod joining;
 mod node_calls;

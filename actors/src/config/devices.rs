@@ -12,7 +12,7 @@ pub mod tokens;
 use claw_entities::UserOwned;
 use claw_entities::{Scope, device, device_request, device_token};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 use serde_json::{Value, json};
 
 use super::ConfigService;
@@ -23,6 +23,8 @@ use crate::gateway::scopes;
 
 /// How long a request waits for approval, milliseconds.
 const REQUEST_LIFETIME_MS: i64 = 5 * 60 * 1000;
+/// Devices of one user that may wait for approval; when more ask, the oldest requests make room.
+const MOST_REQUESTS: u64 = 100;
 /// Longest label, characters.
 const LONGEST_LABEL: usize = 64;
 
@@ -180,6 +182,7 @@ impl ConfigService {
         )
         .exec_without_returning(&*tx)
         .await?;
+        make_room(&*tx, scope).await?;
         tx.commit().await?;
         Ok(answer(request_id, row, true))
     }
@@ -322,6 +325,26 @@ impl ConfigService {
         self.audit(scope.tenant_scope(), self.actor_or(scope), action, device_id, detail)
             .await
     }
+}
+
+/// Forgets the oldest requests beyond [`MOST_REQUESTS`].
+async fn make_room(tx: &impl ConnectionTrait, scope: &Scope) -> Result<()> {
+    let surplus = device_request::Entity::owned_by(scope)
+        .order_by_desc(device_request::Column::CreatedAt)
+        .order_by_desc(device_request::Column::RequestId)
+        .offset(MOST_REQUESTS)
+        .limit(MOST_REQUESTS)
+        .all(tx)
+        .await?;
+    if surplus.is_empty() {
+        return Ok(());
+    }
+    let ids = surplus.into_iter().map(|request| request.device_id);
+    device_request::Entity::delete_owned(scope)
+        .filter(device_request::Column::DeviceId.is_in(ids))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// What a device is let in as.

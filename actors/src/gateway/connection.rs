@@ -79,8 +79,8 @@ pub struct Newcomer {
 pub struct Answer {
     pub(super) id: String,
     pub(super) outcome: std::result::Result<Box<RawValue>, WireError>,
-    /// False for the first of two answers.
-    pub(super) last: bool,
+    /// The call is over, and its parameters of this many bytes with it. `None`: the first of two answers.
+    pub(super) ends: Option<usize>,
 }
 
 /// What checking a connect gave.

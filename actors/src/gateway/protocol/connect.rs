@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::error::short;
 use crate::crypto::Secret;
 
 /// What a client says about itself in its first frame.
@@ -153,7 +154,7 @@ fn explain(value: &Value, complaint: &str) -> String {
         .strip_prefix("missing field `")
         .and_then(|rest| rest.split('`').next())
     else {
-        return complaint.to_owned();
+        return short(complaint.to_owned());
     };
     let at = ["device", "client"].into_iter().find(|block| {
         value.get(*block).is_some_and(|inner| {
