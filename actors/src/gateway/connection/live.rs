@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, NodeConnection, Phase, still_valid};
+use super::validity::Look;
+use super::{Answer, NodeConnection, Phase};
 use crate::clock::now_ms;
 use crate::config::identity::Identity;
 use crate::gateway::events::{self, Subscription};
@@ -45,8 +46,8 @@ const LONGEST_INVOKE: Duration = Duration::from_secs(3600);
 
 /// State of a live connection.
 pub(super) struct Live {
-    identity: Arc<Identity>,
-    info: Arc<ConnectionInfo>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) info: Arc<ConnectionInfo>,
     default_agent: String,
     /// Of the last numbered event.
     seq: u64,
@@ -63,7 +64,7 @@ pub(super) struct Live {
     /// Seconds since hello.
     age: u32,
     ping_unanswered: bool,
-    checking: bool,
+    pub(super) look: Look,
     _membership: Membership,
 }
 
@@ -92,7 +93,7 @@ impl Live {
             ended: CancellationToken::new(),
             age: 0,
             ping_unanswered: false,
-            checking: false,
+            look: Look::default(),
             _membership: welcome.membership,
         }
     }
@@ -244,7 +245,7 @@ impl InvokeResultParams {
 }
 
 impl NodeConnection {
-    fn live(&mut self) -> Option<&mut Live> {
+    pub(super) fn live(&mut self) -> Option<&mut Live> {
         match &mut self.phase {
             Phase::Live(live) => Some(live),
             Phase::Awaiting(_) | Phase::Checking { .. } | Phase::Closing => None,
@@ -269,25 +270,6 @@ impl NodeConnection {
             self.event(&Event::new("tick", &json!({"ts": now_ms()})).droppable(), ctx);
         }
         self.recheck(ctx);
-    }
-
-    fn recheck(&mut self, ctx: &mut Context<Self>) {
-        let state = self.state.clone();
-        let Some(live) = self.live().filter(|live| !live.checking) else {
-            return;
-        };
-        live.checking = true;
-        let (identity, device_id) = (Arc::clone(&live.identity), live.info.device_id.clone());
-        let check = async move { still_valid(&state, &identity, device_id.as_deref()).await };
-        ctx.spawn(check.into_actor(self).map(|valid, this, ctx| {
-            if let Some(live) = this.live() {
-                live.checking = false;
-            }
-            // When the database is away nobody is thrown out; the next second asks again.
-            if matches!(valid, Ok(false)) {
-                this.close(4001, "gateway auth changed", ctx);
-            }
-        }));
     }
 
     pub(super) fn told_by_user(&mut self, message: ToConnection, ctx: &mut Context<Self>) {
