@@ -131,7 +131,7 @@ async fn broken_frames_end_the_socket_with_their_code() {
             "no UTF-8" => raw.piece(&[b'"', 0xff, 0xfe, b'"'], true, true).await,
             "no UTF-8 in pieces" => {
                 raw.piece(&[b'"', 0xff], true, false).await;
-                raw.piece(&[b'"'], false, true).await;
+                raw.piece(b"\"", false, true).await;
             }
             "a piece of nothing" => raw.piece(b"{}", false, true).await,
             "noise" => raw.say("{}").await,
