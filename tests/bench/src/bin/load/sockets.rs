@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use super::{Chat, Plan, Seen, gather};
 
 /// What a CLI of a user may ask for that approves devices.
-const APPROVER: [&str; 3] = ["operator.admin", "operator.pairing", "operator.read"];
+const APPROVER: [&str; 4] = ["operator.admin", "operator.pairing", "operator.read", "operator.write"];
 /// Frames on their way in an echo.
 const WINDOW: u64 = 16;
 
