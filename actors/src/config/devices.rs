@@ -9,6 +9,8 @@ pub mod setup_codes;
 pub mod surface;
 pub mod tokens;
 
+use std::sync::Arc;
+
 use claw_entities::UserOwned;
 use claw_entities::{Scope, device, device_request, device_token};
 use sea_orm::sea_query::OnConflict;
@@ -16,6 +18,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 use serde_json::{Value, json};
 
 use super::ConfigService;
+use super::cache::triple;
 use crate::clock::now_ms;
 use crate::crypto::Secret;
 use crate::error::{Error, Result};
@@ -78,29 +81,42 @@ pub struct PairingRequired {
 impl ConfigService {
     /// Checks a proved device against what was approved; records a request when that is not enough.
     pub async fn check_pairing(&self, scope: &Scope, claim: &DeviceClaim) -> Result<Pairing> {
-        let tx = self.db.read(scope).await?;
-        let device = find_device(&*tx, scope, &claim.device_id).await?;
-        let token = tokens::find(&*tx, scope, &claim.device_id, &claim.role).await?;
-        tx.commit().await?;
-        let reason = match (&device, token) {
-            (Some(device), Some(token)) if token.revoked_at.is_none() => match shortfall(claim, device, &token) {
-                Some(reason) => reason,
-                None => {
-                    return Ok(Pairing::Paired(Paired {
-                        scopes: strings(&token.scopes),
-                        token: self
-                            .device_token(scope, &token.device_id, &token.role, token.generation)
-                            .await?,
-                        issued_at: token.rotated_at.unwrap_or(token.created_at),
-                    }));
+        let name = format!("{}\u{1f}{}", claim.device_id, claim.role);
+        let key = triple(scope.tenant(), scope.user().as_str(), &name);
+        let known = match self.cache.pairings.get(&key) {
+            Some(known) => known,
+            None => {
+                let seen = self.cache.generation();
+                let tx = self.db.read(scope).await?;
+                let device = find_device(&*tx, scope, &claim.device_id).await?;
+                let token = tokens::find(&*tx, scope, &claim.device_id, &claim.role).await?;
+                tx.commit().await?;
+                match (device, token.filter(|token| token.revoked_at.is_none())) {
+                    (Some(device), Some(token)) => {
+                        let known = Arc::new((device, token));
+                        self.cache.keep(&self.cache.pairings, seen, key, Arc::clone(&known));
+                        known
+                    }
+                    (device, _) => {
+                        let reason = if device.is_some() { "role-upgrade" } else { "not-paired" };
+                        let required = self.request_pairing(scope, claim, device.as_ref(), reason).await?;
+                        return Ok(Pairing::Required(required));
+                    }
                 }
-            },
-            (Some(_), _) => "role-upgrade",
-            (None, _) => "not-paired",
+            }
         };
-        self.request_pairing(scope, claim, device.as_ref(), reason)
-            .await
-            .map(Pairing::Required)
+        let (device, token) = &*known;
+        if let Some(reason) = shortfall(claim, device, token) {
+            let required = self.request_pairing(scope, claim, Some(device), reason).await?;
+            return Ok(Pairing::Required(required));
+        }
+        Ok(Pairing::Paired(Paired {
+            scopes: strings(&token.scopes),
+            token: self
+                .device_token(scope, &token.device_id, &token.role, token.generation)
+                .await?,
+            issued_at: token.rotated_at.unwrap_or(token.created_at),
+        }))
     }
 
     async fn request_pairing(
