@@ -11,6 +11,9 @@ use crate::config::identity::{Credential, Identity};
 use crate::error::Result;
 use crate::gateway::GatewayState;
 
+/// Shortest time between two looks that changes cause: many changes in a row are few looks.
+const BETWEEN: Duration = Duration::from_millis(300);
+
 /// Where the look at the credential stands.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Look {
@@ -24,11 +27,11 @@ pub(super) enum Look {
 impl NodeConnection {
     /// Looks soon after configuration changed: a revocation does not wait for the heartbeat.
     pub(super) fn watch(&mut self, mut changes: watch::Receiver<u64>, ctx: &mut Context<Self>) {
-        let pause = self.after_change();
+        let spread = self.spread();
         let changed = async move {
+            tokio::time::sleep(BETWEEN).await;
             changes.changed().await.ok()?;
-            // Many changes are one, and the connections of a process do not all ask at the same moment.
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(spread).await;
             changes.borrow_and_update();
             Some(changes)
         };
@@ -40,10 +43,9 @@ impl NodeConnection {
         }));
     }
 
-    /// Between 100 and 500 ms, for each connection the same.
-    fn after_change(&self) -> Duration {
-        let spread = self.conn_id.bytes().map(u64::from).sum::<u64>() * 37 % 400;
-        Duration::from_millis(100 + spread)
+    /// Up to 200 ms, for each connection the same: those of a process do not all ask at the same moment.
+    fn spread(&self) -> Duration {
+        Duration::from_millis(self.conn_id.bytes().map(u64::from).sum::<u64>() * 37 % 200)
     }
 
     pub(super) fn recheck(&mut self, ctx: &mut Context<Self>) {
