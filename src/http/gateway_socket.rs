@@ -3,6 +3,7 @@
 //! The only file that names `actix_web_actors`.
 
 use std::cell::Cell;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use tokio_util::codec::Decoder;
 
 /// How long a closed socket waits for the peer's own close.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// Marks a text frame that is not UTF-8; nothing else fails this way.
+const NOT_TEXT: ErrorKind = ErrorKind::InvalidData;
 
 /// Answers the upgrade and starts the connection on this worker. Tenant, address and cookie were resolved before.
 pub(crate) fn upgrade(
@@ -64,6 +67,7 @@ pub(crate) fn upgrade(
             codec: Codec::new(),
             max_frame: Rc::clone(&max_frame),
             buffer: BytesMut::new(),
+            broken: false,
             ended: false,
         }),
         connection: None,
@@ -200,6 +204,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for NodeSocket {
             Ok(Message::Nop) => {}
             Ok(Message::Binary(_)) => self.violation(1003, "binary frames are not supported"),
             Err(ProtocolError::Overflow) => self.too_large(),
+            Err(ProtocolError::Io(error)) if error.kind() == NOT_TEXT => self.violation(1007, "text is not UTF-8"),
             Err(ProtocolError::Io(_)) => ctx.stop(),
             Err(_) => self.violation(1002, "protocol error"),
         }
@@ -239,6 +244,9 @@ struct Frames {
     codec: Codec,
     max_frame: Rc<Cell<usize>>,
     buffer: BytesMut,
+    /// The peer broke the framing. What else it sends is thrown away until the socket closes, so that it can read why:
+    /// a socket closed with unread bytes is reset.
+    broken: bool,
     ended: bool,
 }
 
@@ -251,22 +259,24 @@ impl Stream for Frames {
             if this.ended {
                 return Poll::Ready(None);
             }
-            this.codec = this.codec.clone().max_size(this.max_frame.get());
-            match this.codec.decode(&mut this.buffer) {
-                Ok(Some(frame)) => {
-                    if this.buffer.is_empty() {
-                        // Gives the memory back: most connections are idle most of the time.
-                        this.buffer = BytesMut::new();
-                    }
-                    return Poll::Ready(Some(message(frame)));
+            if !this.broken {
+                this.codec = this.codec.clone().max_size(this.max_frame.get());
+                let frame = match this.codec.decode(&mut this.buffer) {
+                    Ok(Some(frame)) => Some(message(frame)),
+                    Ok(None) => None,
+                    Err(error) => Some(Err(error)),
+                };
+                this.broken = matches!(frame, Some(Err(_)));
+                if this.broken || this.buffer.is_empty() {
+                    // Gives the memory back: most connections are idle most of the time.
+                    this.buffer = BytesMut::new();
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    this.ended = true;
-                    return Poll::Ready(Some(Err(error)));
+                if frame.is_some() {
+                    return Poll::Ready(frame);
                 }
             }
             match ready!(Pin::new(&mut this.payload).poll_next(cx)) {
+                Some(Ok(_)) if this.broken => {}
                 Some(Ok(bytes)) => this.buffer.extend_from_slice(&bytes),
                 Some(Err(_)) | None => this.ended = true,
             }
@@ -286,5 +296,5 @@ fn message(frame: Frame) -> Result<Message, ProtocolError> {
 }
 
 fn text<T: TryFrom<Bytes>>(bytes: Bytes) -> Result<T, ProtocolError> {
-    T::try_from(bytes).map_err(|_| ProtocolError::BadOpCode)
+    T::try_from(bytes).map_err(|_| ProtocolError::Io(NOT_TEXT.into()))
 }

@@ -13,6 +13,7 @@ mod database_away;
 mod disk_full;
 mod gateway_flow;
 mod guests;
+mod hostile;
 mod isolation;
 mod joining;
 mod logs;

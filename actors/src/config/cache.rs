@@ -8,11 +8,12 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use claw_entities::{Scope, TenantId};
+use claw_entities::{Scope, TenantId, device, device_token};
 use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::accounts::ResolvedAccount;
+use super::devices::tokens::DeviceGrant;
 use super::document::UserSettings;
 use super::identity::{Identity, Tenant, User};
 use super::providers::StoredProvider;
@@ -29,6 +30,10 @@ pub(crate) struct Cache {
     pub(crate) users: Shelf<Scope, Arc<User>>,
     /// By [`pair`] of tenant and token hash.
     pub(crate) tokens: Shelf<String, Arc<Identity>>,
+    /// By [`pair`] of tenant and device token hash.
+    pub(crate) grants: Shelf<String, Arc<DeviceGrant>>,
+    /// Devices with a good token for a role, by [`triple`] of tenant, user, and device with role.
+    pub(crate) pairings: Shelf<String, Arc<(device::Model, device_token::Model)>>,
     /// By [`pair`] of tenant and cookie hash, with the expiry in epoch milliseconds.
     pub(crate) web_sessions: Shelf<String, (Arc<Identity>, i64)>,
     /// By [`triple`] of tenant, channel and account.
@@ -73,6 +78,8 @@ impl Default for Cache {
             tenants: Shelf::default(),
             users: Shelf::default(),
             tokens: Shelf::default(),
+            grants: Shelf::default(),
+            pairings: Shelf::default(),
             web_sessions: Shelf::default(),
             accounts: Shelf::default(),
             settings: Shelf::default(),
@@ -110,6 +117,8 @@ impl Cache {
         self.tenants.clear();
         self.users.clear();
         self.tokens.clear();
+        self.grants.clear();
+        self.pairings.clear();
         self.web_sessions.clear();
         self.accounts.clear();
         self.settings.clear();

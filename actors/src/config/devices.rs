@@ -9,13 +9,16 @@ pub mod setup_codes;
 pub mod surface;
 pub mod tokens;
 
+use std::sync::Arc;
+
 use claw_entities::UserOwned;
 use claw_entities::{Scope, device, device_request, device_token};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 use serde_json::{Value, json};
 
 use super::ConfigService;
+use super::cache::triple;
 use crate::clock::now_ms;
 use crate::crypto::Secret;
 use crate::error::{Error, Result};
@@ -23,6 +26,8 @@ use crate::gateway::scopes;
 
 /// How long a request waits for approval, milliseconds.
 const REQUEST_LIFETIME_MS: i64 = 5 * 60 * 1000;
+/// Devices of one user that may wait for approval; when more ask, the oldest requests make room.
+const MOST_REQUESTS: u64 = 100;
 /// Longest label, characters.
 const LONGEST_LABEL: usize = 64;
 
@@ -76,29 +81,42 @@ pub struct PairingRequired {
 impl ConfigService {
     /// Checks a proved device against what was approved; records a request when that is not enough.
     pub async fn check_pairing(&self, scope: &Scope, claim: &DeviceClaim) -> Result<Pairing> {
-        let tx = self.db.read(scope).await?;
-        let device = find_device(&*tx, scope, &claim.device_id).await?;
-        let token = tokens::find(&*tx, scope, &claim.device_id, &claim.role).await?;
-        tx.commit().await?;
-        let reason = match (&device, token) {
-            (Some(device), Some(token)) if token.revoked_at.is_none() => match shortfall(claim, device, &token) {
-                Some(reason) => reason,
-                None => {
-                    return Ok(Pairing::Paired(Paired {
-                        scopes: strings(&token.scopes),
-                        token: self
-                            .device_token(scope, &token.device_id, &token.role, token.generation)
-                            .await?,
-                        issued_at: token.rotated_at.unwrap_or(token.created_at),
-                    }));
+        let name = format!("{}\u{1f}{}", claim.device_id, claim.role);
+        let key = triple(scope.tenant(), scope.user().as_str(), &name);
+        let known = match self.cache.pairings.get(&key) {
+            Some(known) => known,
+            None => {
+                let seen = self.cache.generation();
+                let tx = self.db.read(scope).await?;
+                let device = find_device(&*tx, scope, &claim.device_id).await?;
+                let token = tokens::find(&*tx, scope, &claim.device_id, &claim.role).await?;
+                tx.commit().await?;
+                match (device, token.filter(|token| token.revoked_at.is_none())) {
+                    (Some(device), Some(token)) => {
+                        let known = Arc::new((device, token));
+                        self.cache.keep(&self.cache.pairings, seen, key, Arc::clone(&known));
+                        known
+                    }
+                    (device, _) => {
+                        let reason = if device.is_some() { "role-upgrade" } else { "not-paired" };
+                        let required = self.request_pairing(scope, claim, device.as_ref(), reason).await?;
+                        return Ok(Pairing::Required(required));
+                    }
                 }
-            },
-            (Some(_), _) => "role-upgrade",
-            (None, _) => "not-paired",
+            }
         };
-        self.request_pairing(scope, claim, device.as_ref(), reason)
-            .await
-            .map(Pairing::Required)
+        let (device, token) = &*known;
+        if let Some(reason) = shortfall(claim, device, token) {
+            let required = self.request_pairing(scope, claim, Some(device), reason).await?;
+            return Ok(Pairing::Required(required));
+        }
+        Ok(Pairing::Paired(Paired {
+            scopes: strings(&token.scopes),
+            token: self
+                .device_token(scope, &token.device_id, &token.role, token.generation)
+                .await?,
+            issued_at: token.rotated_at.unwrap_or(token.created_at),
+        }))
     }
 
     async fn request_pairing(
@@ -180,6 +198,7 @@ impl ConfigService {
         )
         .exec_without_returning(&*tx)
         .await?;
+        make_room(&*tx, scope).await?;
         tx.commit().await?;
         Ok(answer(request_id, row, true))
     }
@@ -322,6 +341,26 @@ impl ConfigService {
         self.audit(scope.tenant_scope(), self.actor_or(scope), action, device_id, detail)
             .await
     }
+}
+
+/// Forgets the oldest requests beyond [`MOST_REQUESTS`].
+async fn make_room(tx: &impl ConnectionTrait, scope: &Scope) -> Result<()> {
+    let surplus = device_request::Entity::owned_by(scope)
+        .order_by_desc(device_request::Column::CreatedAt)
+        .order_by_desc(device_request::Column::RequestId)
+        .offset(MOST_REQUESTS)
+        .limit(MOST_REQUESTS)
+        .all(tx)
+        .await?;
+    if surplus.is_empty() {
+        return Ok(());
+    }
+    let ids = surplus.into_iter().map(|request| request.device_id);
+    device_request::Entity::delete_owned(scope)
+        .filter(device_request::Column::DeviceId.is_in(ids))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// What a device is let in as.

@@ -22,11 +22,11 @@ use super::protocol::hello::{MAX_BUFFERED, MAX_PAYLOAD};
 use super::protocol::{Request, WireError, response_error};
 use super::{ClientFacts, GatewayState};
 use crate::config::identity::{Identity, Tenant};
-use crate::error::Result;
 
 mod live;
 #[cfg(test)]
 mod tests;
+mod validity;
 
 use live::Live;
 
@@ -79,8 +79,8 @@ pub struct Newcomer {
 pub struct Answer {
     pub(super) id: String,
     pub(super) outcome: std::result::Result<Box<RawValue>, WireError>,
-    /// False for the first of two answers.
-    pub(super) last: bool,
+    /// The call is over, and its parameters of this many bytes with it. `None`: the first of two answers.
+    pub(super) ends: Option<usize>,
 }
 
 /// What checking a connect gave.
@@ -186,6 +186,7 @@ impl NodeConnection {
         metrics::gauge!("claw_gateway_connections").increment(1.0);
         let greeting = welcome.frames.clone();
         self.phase = Phase::Live(Box::new(Live::new(welcome)));
+        self.watch(self.state.services.config.changes(), ctx);
         self.put(Outgoing::MaxFrame(MAX_PAYLOAD), ctx);
         for text in greeting {
             self.write(text, ctx);
@@ -309,23 +310,5 @@ impl Handler<Answer> for NodeConnection {
 
     fn handle(&mut self, answer: Answer, ctx: &mut Self::Context) {
         self.answered(&answer, ctx);
-    }
-}
-
-/// Is the credential behind the connection still good, and its device still paired.
-async fn still_valid(state: &GatewayState, identity: &Identity, device_id: Option<&str>) -> Result<bool> {
-    use crate::config::identity::Credential;
-    if !state.services.config.still_valid(identity).await? {
-        return Ok(false);
-    }
-    match (device_id, &identity.credential) {
-        (None, _) | (Some(_), Credential::Device { .. }) => Ok(true),
-        (Some(id), Credential::ApiToken { .. } | Credential::WebSession { .. }) => {
-            let device = Identity {
-                credential: Credential::Device { id: id.to_owned() },
-                ..identity.clone()
-            };
-            state.services.config.still_valid(&device).await
-        }
     }
 }

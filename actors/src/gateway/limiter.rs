@@ -62,9 +62,7 @@ impl Limiter {
     /// Counts a failed proof.
     pub fn failed(&self, tenant: &TenantId, address: IpAddr, now: Instant) -> Penalty {
         if self.0.failures.len() >= SWEEP_AT {
-            self.0
-                .failures
-                .retain(|_, entry| now.duration_since(entry.since) < WINDOW + LOCKOUT);
+            self.sweep(now);
         }
         let mut entry = self.0.failures.entry(key(tenant, address)).or_insert(Failures {
             count: 0,
@@ -86,6 +84,19 @@ impl Limiter {
             entry.locked_until = Some(now + LOCKOUT);
         }
         Penalty::None
+    }
+
+    /// Makes room: what is over goes, then who is not locked out, then all. Each time at least half of the room is
+    /// free again, so that somebody with very many addresses costs neither memory nor time.
+    fn sweep(&self, now: Instant) {
+        let failures = &self.0.failures;
+        failures.retain(|_, entry| now.duration_since(entry.since) < WINDOW + LOCKOUT);
+        if failures.len() > SWEEP_AT / 2 {
+            failures.retain(|_, entry| entry.locked_until.is_some_and(|until| until > now));
+        }
+        if failures.len() > SWEEP_AT / 2 {
+            failures.clear();
+        }
     }
 
     /// Takes a place among the unauthenticated sockets of the address. `None`: it holds too many already.
@@ -184,6 +195,23 @@ mod tests {
         }
         assert!(limiter.locked(&acme, address("2001:db8::ffff"), now).is_some());
         assert!(limiter.locked(&acme, address("2001:db8:0:1::1"), now).is_none());
+    }
+
+    #[test]
+    fn very_many_addresses_are_not_all_remembered() {
+        let (limiter, now) = (Limiter::default(), Instant::now());
+        let (acme, locked) = (TenantId::from("acme"), address("203.0.113.7"));
+        for _ in 0..FAILURES {
+            limiter.failed(&acme, locked, now);
+        }
+        for number in 0..3 * SWEEP_AT as u128 {
+            limiter.failed(&acme, IpAddr::V6((number << 64).into()), now);
+            assert!(limiter.0.failures.len() <= SWEEP_AT);
+        }
+        assert!(
+            limiter.locked(&acme, locked, now).is_some(),
+            "the lockouts stay longest"
+        );
     }
 
     #[test]

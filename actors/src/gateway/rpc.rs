@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Answer;
 use super::messages::ConnectionInfo;
 use super::protocol::WireError;
+use super::protocol::error::short;
 use super::{GatewayState, scopes};
 use crate::config::identity::Identity;
 
@@ -72,7 +73,7 @@ impl Call {
         let answer = Answer {
             id: self.id.clone(),
             outcome: Ok(payload),
-            last: false,
+            ends: None,
         };
         // The connection may be gone by now; then nobody waits for the answer either.
         let _ = self.answers.send(answer).await;
@@ -270,7 +271,7 @@ pub(super) fn parse_params<P: DeserializeOwned>(method: &str, raw: Option<&RawVa
     let text = raw.map_or("{}", RawValue::get).trim();
     let text = if text == "null" { "{}" } else { text };
     serde_json::from_str(text).map_err(|error| {
-        let complaint = error.to_string();
+        let complaint = short(error.to_string());
         let missing = complaint
             .strip_prefix("missing field `")
             .and_then(|rest| rest.split('`').next());

@@ -1,9 +1,13 @@
-//! An operator of the OpenClaw gateway protocol, just enough to chat: challenge, connect, `chat.send`, `final`.
+//! A client of the OpenClaw gateway protocol, just enough to chat: challenge, connect, `chat.send`, `final`.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::{SinkExt, StreamExt};
+use ring::digest;
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -12,6 +16,47 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// Longest wait for any one frame that must come.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A device identity. The same number gives the same key, in every process.
+pub struct Device {
+    key: Ed25519KeyPair,
+    pub id: String,
+}
+
+impl Device {
+    pub fn of(number: u64) -> Self {
+        let seed = digest::digest(&digest::SHA256, &number.to_le_bytes());
+        let key = Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).expect("32 bytes are a seed");
+        let hash = digest::digest(&digest::SHA256, key.public_key().as_ref());
+        let id = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { key, id }
+    }
+
+    /// The signed `device` block of a connect, for this challenge.
+    fn block(&self, node: bool, token: &str, scopes: &str, challenge: &Value) -> Value {
+        let (nonce, at) = (challenge["nonce"].as_str().unwrap_or_default(), &challenge["ts"]);
+        let (client, mode, role) = names(node);
+        let text = format!(
+            "v3|{}|{client}|{mode}|{role}|{scopes}|{at}|{token}|{nonce}|linux|",
+            self.id
+        );
+        json!({
+            "id": self.id, "publicKey": URL_SAFE_NO_PAD.encode(self.key.public_key()),
+            "signature": URL_SAFE_NO_PAD.encode(self.key.sign(text.as_bytes())), "signedAt": at, "nonce": nonce,
+        })
+    }
+}
+
+/// `client.id`, `client.mode` and role.
+const fn names(node: bool) -> (&'static str, &'static str, &'static str) {
+    if node {
+        ("node-host", "node", "node")
+    } else {
+        ("cli", "cli", "operator")
+    }
+}
+
+const SCOPES: [&str; 2] = ["operator.read", "operator.write"];
 
 /// A connected client.
 pub struct Client {
@@ -37,20 +82,87 @@ impl Client {
         if token.is_empty() {
             return Ok(client);
         }
-        let challenge = client.frame().await?;
-        ensure!(challenge["event"] == "connect.challenge", "first frame was {challenge}");
-        client
-            .request(
-                "connect",
-                json!({
-                    "minProtocol": 4, "maxProtocol": 4, "role": "operator",
-                    "client": {"id": "cli", "mode": "cli", "version": "1.0.0", "platform": "linux"},
-                    "scopes": ["operator.read", "operator.write"],
-                    "caps": [], "auth": {"token": token},
-                }),
-            )
-            .await?;
+        client.greet(token, None, false, &SCOPES).await?;
         Ok(client)
+    }
+
+    /// Connects with a personal API token and these scopes, as the CLI does on loopback.
+    pub async fn operator(url: &str, token: &str, scopes: &[&str]) -> Result<Self> {
+        let (socket, _) = timeout(PATIENCE, tokio_tungstenite::connect_async(url)).await??;
+        let mut client = Self { socket, next_id: 0 };
+        client.greet(token, None, false, scopes).await?;
+        Ok(client)
+    }
+
+    /// Connects as a device that signs. `Err` inside: the error it was refused with.
+    pub async fn signed(url: &str, token: &str, device: &Device, node: bool) -> Result<Result<Self, Value>> {
+        let (socket, _) = timeout(PATIENCE, tokio_tungstenite::connect_async(url)).await??;
+        let mut client = Self { socket, next_id: 0 };
+        let scopes: &[&str] = if node { &[] } else { &SCOPES };
+        let refused = client.greet(token, Some(device), node, scopes).await?;
+        Ok(match refused {
+            Some(error) => Err(error),
+            None => Ok(client),
+        })
+    }
+
+    /// Challenge, `connect`, and its answer: an error of a device is given back, any other is a failure.
+    async fn greet(
+        &mut self,
+        token: &str,
+        device: Option<&Device>,
+        node: bool,
+        scopes: &[&str],
+    ) -> Result<Option<Value>> {
+        let challenge = self.frame().await?;
+        ensure!(challenge["event"] == "connect.challenge", "first frame was {challenge}");
+        let (client, mode, role) = names(node);
+        let mut params = json!({
+            "minProtocol": 4, "maxProtocol": 4, "role": role, "scopes": scopes,
+            "client": {"id": client, "mode": mode, "version": "1.0.0", "platform": "linux"},
+            "caps": [], "auth": {"token": token},
+        });
+        if let Some(device) = device {
+            params["device"] = device.block(node, token, &scopes.join(","), &challenge["payload"]);
+        }
+        let id = self.send("connect", params).await?;
+        loop {
+            let frame = self.frame().await?;
+            if frame["id"] != id.as_str() {
+                continue;
+            }
+            if frame["ok"] == true {
+                return Ok(None);
+            }
+            ensure!(device.is_some(), "connect was refused: {}", frame["error"]);
+            return Ok(Some(frame["error"].clone()));
+        }
+    }
+
+    /// Ends it as a client does that leaves.
+    pub async fn leave(mut self) {
+        // Whether the server hears it does not matter.
+        let _ = self.socket.close(None).await;
+    }
+
+    /// The next text frame as it came; `None` when the server closed.
+    pub async fn raw(&mut self) -> Option<String> {
+        loop {
+            match self.socket.next().await? {
+                Ok(Message::Text(text)) => return Some(text.as_str().to_owned()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+            }
+        }
+    }
+
+    /// Puts a text on its way without waiting for room.
+    pub async fn say(&mut self, text: String) -> Result<()> {
+        Ok(self.socket.feed(Message::text(text)).await?)
+    }
+
+    pub async fn flush(&mut self) -> Result<()> {
+        Ok(self.socket.flush().await?)
     }
 
     /// Sends a request and waits for its answer; events in between are dropped.
@@ -99,7 +211,7 @@ impl Client {
         while let Some(Ok(_)) = self.socket.next().await {}
     }
 
-    async fn send(&mut self, method: &str, params: Value) -> Result<String> {
+    pub async fn send(&mut self, method: &str, params: Value) -> Result<String> {
         self.next_id += 1;
         let id = self.next_id.to_string();
         let frame = json!({"type": "req", "id": id, "method": method, "params": params});

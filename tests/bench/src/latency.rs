@@ -54,6 +54,11 @@ pub struct Report {
     pub max_ms: f64,
     /// CPU seconds of the measured process within the measured part; 0 without `--pid`.
     pub cpu_s: f64,
+    /// Text frames that arrived, and their bytes; 0 where nobody counts them.
+    #[serde(default)]
+    pub frames: u64,
+    #[serde(default)]
+    pub bytes: u64,
     /// Proportional memory of the measured process, KiB, before and after.
     pub memory_before_kib: u64,
     pub memory_after_kib: u64,
@@ -75,6 +80,24 @@ impl Report {
     pub fn rate(&self) -> f64 {
         if self.wall_s > 0.0 {
             self.done as f64 / self.wall_s
+        } else {
+            0.0
+        }
+    }
+
+    /// Operations per second of one core's time.
+    pub fn per_core(&self) -> f64 {
+        if self.cpu_s > 0.0 {
+            self.done as f64 / self.cpu_s
+        } else {
+            0.0
+        }
+    }
+
+    /// Frames per second of one core's time.
+    pub fn frames_per_core(&self) -> f64 {
+        if self.cpu_s > 0.0 {
+            self.frames as f64 / self.cpu_s
         } else {
             0.0
         }

@@ -66,6 +66,14 @@ impl Binary {
         self.server.as_ref().expect("the server runs").id()
     }
 
+    /// Resident memory of the server, bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("Linux tells the memory of a process") * 1024
+    }
+
     fn command(&self) -> Command {
         self.prepared(Command::new(env!("CARGO_BIN_EXE_clawcentral")))
     }

@@ -7,6 +7,7 @@ pub(crate) mod model;
 pub(crate) mod node;
 pub(crate) mod platform;
 pub(crate) mod postgres;
+pub(crate) mod raw;
 pub(crate) mod serving;
 pub(crate) mod wait;
 pub(crate) mod webhook;

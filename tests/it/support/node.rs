@@ -202,7 +202,8 @@ impl TestNode {
     }
 }
 
-fn connect_params(hello: &Hello<'_>, challenge: &Value) -> Value {
+/// The parameters of `connect`, signed if there is a device.
+pub(crate) fn connect_params(hello: &Hello<'_>, challenge: &Value) -> Value {
     let platform = if hello.client == "openclaw-ios" { "ios" } else { "linux" };
     let mut params = json!({
         "minProtocol": 4, "maxProtocol": 4,

@@ -392,3 +392,32 @@ async fn exec_approvals_are_guarded_by_their_hash() {
         json!({"version": 1})
     );
 }
+
+#[tokio::test]
+async fn thousands_of_requests_do_not_pile_up() {
+    let (server, owner) = start().await;
+    for number in 0..MOST_REQUESTS + 20 {
+        required(&server, &owner, &claim(&format!("d{number}"), "operator", &[READ])).await;
+    }
+    let member = testing::user(&server.config, owner.tenant_scope(), "m@acme.test", Role::Member).await;
+    let theirs = required(&server, &member, &claim("d", "operator", &[READ])).await;
+    let pending = |listed: Value| -> Vec<String> {
+        let rows = listed["pending"].as_array().expect("a list").iter();
+        rows.map(|row| row["deviceId"].as_str().expect("an id").to_owned())
+            .collect()
+    };
+    let kept = pending(server.config.list_devices(&owner, &[]).await.expect("lists"));
+    assert_eq!(kept.len() as u64, MOST_REQUESTS);
+    assert!(!kept.contains(&"d0".to_owned()), "the oldest make room");
+    assert!(
+        kept.contains(&format!("d{}", MOST_REQUESTS + 19)),
+        "the newest is there"
+    );
+    assert_eq!(
+        pending(server.config.list_devices(&member, &[]).await.expect("lists")),
+        ["d"]
+    );
+    approve(&server, &member, &theirs, &[ADMIN])
+        .await
+        .expect("theirs is untouched");
+}

@@ -1,5 +1,7 @@
 //! Device tokens: derived from the tenant's key, so that every connect hands out the same one; only hashes are stored.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claw_entities::{Scope, TenantScope, device_token};
@@ -10,6 +12,7 @@ use serde_json::json;
 use super::strings;
 use crate::clock::now_ms;
 use crate::config::ConfigService;
+use crate::config::cache::pair;
 use crate::config::identity::{Credential, Identity};
 use crate::crypto::{Secret, signature, token};
 use crate::error::{Error, Result};
@@ -35,9 +38,15 @@ pub struct Rotated {
 impl ConfigService {
     /// Who this device token is, within this tenant only. `None`: unknown, revoked, rotated away or its user disabled.
     pub async fn authenticate_device_token(&self, tenant: &TenantScope, token: &Secret) -> Result<Option<DeviceGrant>> {
+        let hash = token::hash(token.expose());
+        let key = pair(tenant.tenant(), &hash);
+        if let Some(grant) = self.cache.grants.get(&key) {
+            return Ok(Some(grant.as_ref().clone()));
+        }
+        let seen = self.cache.generation();
         let tx = self.db.read(tenant).await?;
         let row = device_token::Entity::of_tenant(tenant)
-            .filter(device_token::Column::Hash.eq(token::hash(token.expose())))
+            .filter(device_token::Column::Hash.eq(hash))
             .filter(device_token::Column::RevokedAt.is_null())
             .one(&*tx)
             .await?;
@@ -49,7 +58,7 @@ impl ConfigService {
         if user.disabled {
             return Ok(None);
         }
-        Ok(Some(DeviceGrant {
+        let grant = DeviceGrant {
             identity: Identity {
                 user,
                 scopes: strings(&row.scopes),
@@ -59,7 +68,9 @@ impl ConfigService {
             },
             device_id: row.device_id,
             role: row.role,
-        }))
+        };
+        self.cache.keep(&self.cache.grants, seen, key, Arc::new(grant.clone()));
+        Ok(Some(grant))
     }
 
     /// Makes the old token of a role worthless and gives the new one. `scopes` may only narrow.

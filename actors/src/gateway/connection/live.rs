@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, NodeConnection, Phase, still_valid};
+use super::validity::Look;
+use super::{Answer, NodeConnection, Phase};
 use crate::clock::now_ms;
 use crate::config::identity::Identity;
 use crate::gateway::events::{self, Subscription};
@@ -21,6 +22,7 @@ use crate::gateway::hello::{Membership, Welcome, direct};
 use crate::gateway::messages::{ConnectionInfo, Event, Invoke, InvokeAnswer, Outgoing, ToConnection};
 use crate::gateway::outbox::Sent;
 use crate::gateway::protocol::frames::{Parsed, event_frame, parse};
+use crate::gateway::protocol::hello::MAX_BUFFERED;
 use crate::gateway::protocol::{Request, WireError, response_error, response_ok};
 use crate::gateway::rpc::{Call, Denied, Handler, Local, parse_params};
 use crate::session::key;
@@ -29,6 +31,8 @@ use crate::session::key;
 const IN_FLIGHT: usize = 32;
 /// Calls waiting behind them; clients open with a burst of about forty.
 const WAITING: usize = 128;
+/// Bytes of parameters that may wait or be worked on. One call alone may be as large as a frame.
+const HELD: usize = MAX_BUFFERED;
 /// Wrong-role calls in a row that end the connection.
 const WRONG_ROLE: u8 = 10;
 /// Session keys one connection may follow.
@@ -42,8 +46,8 @@ const LONGEST_INVOKE: Duration = Duration::from_secs(3600);
 
 /// State of a live connection.
 pub(super) struct Live {
-    identity: Arc<Identity>,
-    info: Arc<ConnectionInfo>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) info: Arc<ConnectionInfo>,
     default_agent: String,
     /// Of the last numbered event.
     seq: u64,
@@ -51,6 +55,8 @@ pub(super) struct Live {
     followed: HashSet<String>,
     in_flight: usize,
     waiting: VecDeque<Request>,
+    /// Bytes of parameters of the calls in flight and waiting.
+    held: usize,
     wrong_role: u8,
     invokes: HashMap<String, Pending>,
     /// Cancelled when the connection ends: calls that only wait are given up.
@@ -58,7 +64,7 @@ pub(super) struct Live {
     /// Seconds since hello.
     age: u32,
     ping_unanswered: bool,
-    checking: bool,
+    pub(super) look: Look,
     _membership: Membership,
 }
 
@@ -81,12 +87,13 @@ impl Live {
             followed: HashSet::new(),
             in_flight: 0,
             waiting: VecDeque::new(),
+            held: 0,
             wrong_role: 0,
             invokes: HashMap::new(),
             ended: CancellationToken::new(),
             age: 0,
             ping_unanswered: false,
-            checking: false,
+            look: Look::default(),
             _membership: welcome.membership,
         }
     }
@@ -238,7 +245,7 @@ impl InvokeResultParams {
 }
 
 impl NodeConnection {
-    fn live(&mut self) -> Option<&mut Live> {
+    pub(super) fn live(&mut self) -> Option<&mut Live> {
         match &mut self.phase {
             Phase::Live(live) => Some(live),
             Phase::Awaiting(_) | Phase::Checking { .. } | Phase::Closing => None,
@@ -263,25 +270,6 @@ impl NodeConnection {
             self.event(&Event::new("tick", &json!({"ts": now_ms()})).droppable(), ctx);
         }
         self.recheck(ctx);
-    }
-
-    fn recheck(&mut self, ctx: &mut Context<Self>) {
-        let state = self.state.clone();
-        let Some(live) = self.live().filter(|live| !live.checking) else {
-            return;
-        };
-        live.checking = true;
-        let (identity, device_id) = (Arc::clone(&live.identity), live.info.device_id.clone());
-        let check = async move { still_valid(&state, &identity, device_id.as_deref()).await };
-        ctx.spawn(check.into_actor(self).map(|valid, this, ctx| {
-            if let Some(live) = this.live() {
-                live.checking = false;
-            }
-            // When the database is away nobody is thrown out; the next second asks again.
-            if matches!(valid, Ok(false)) {
-                this.close(4001, "gateway auth changed", ctx);
-            }
-        }));
     }
 
     pub(super) fn told_by_user(&mut self, message: ToConnection, ctx: &mut Context<Self>) {
@@ -367,7 +355,6 @@ impl NodeConnection {
 
     fn dispatch(&mut self, request: Request, ctx: &mut Context<Self>) {
         let state = self.state.clone();
-        let conn_id = self.conn_id.clone();
         let Some(live) = self.live() else {
             return;
         };
@@ -398,17 +385,21 @@ impl NodeConnection {
                 self.write(text, ctx);
             }
             Handler::Task(_) => {
-                let device = live.info.device_id.as_deref().unwrap_or(&conn_id);
+                // Without a device all connections of the user count together: a new socket is no new budget.
+                let device = live.info.device_id.as_deref().unwrap_or_default();
                 if let Err(error) = state.methods.throttle(&state, name, &live.identity.user.scope, device) {
                     return self.write(response_error(&request.id, &error), ctx);
                 }
+                let room = live.held == 0 || live.held + request.size() <= HELD;
+                if !room || live.waiting.len() >= WAITING {
+                    let error = WireError::unavailable("too many calls in flight").retry_after(Duration::from_secs(1));
+                    return self.write(response_error(&request.id, &error), ctx);
+                }
+                live.held += request.size();
                 if live.in_flight < IN_FLIGHT {
                     self.start(request, ctx);
-                } else if live.waiting.len() < WAITING {
-                    live.waiting.push_back(request);
                 } else {
-                    let error = WireError::unavailable("too many calls in flight").retry_after(Duration::from_secs(1));
-                    self.write(response_error(&request.id, &error), ctx);
+                    live.waiting.push_back(request);
                 }
             }
         }
@@ -431,6 +422,7 @@ impl NodeConnection {
             answers: answers.clone(),
         };
         let (info, ended) = (Arc::clone(&live.info), live.ended.clone());
+        let size = request.size();
         let io = state.services.io.clone();
         io.spawn(async move {
             let (outcome, waits) = match state.methods.find(&request.method, &info) {
@@ -456,7 +448,7 @@ impl NodeConnection {
                 .send(Answer {
                     id: request.id,
                     outcome,
-                    last: true,
+                    ends: Some(size),
                 })
                 .await;
         });
@@ -466,12 +458,11 @@ impl NodeConnection {
         let Some(live) = self.live() else {
             return;
         };
-        let next = if answer.last {
+        let next = answer.ends.and_then(|size| {
             live.in_flight = live.in_flight.saturating_sub(1);
+            live.held = live.held.saturating_sub(size);
             live.waiting.pop_front()
-        } else {
-            None
-        };
+        });
         let text = match &answer.outcome {
             Ok(payload) => response_ok(&answer.id, payload),
             Err(error) => response_error(&answer.id, error),

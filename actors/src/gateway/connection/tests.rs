@@ -10,6 +10,8 @@ use crate::gateway::GatewaySettings;
 use crate::gateway::messages::Event;
 use crate::testing::{Runtime, ScriptedModel, Step, start};
 
+mod anything;
+
 struct Socket(mpsc::UnboundedSender<Outgoing>);
 
 impl Actor for Socket {

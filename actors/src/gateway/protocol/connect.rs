@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::error::short;
 use crate::crypto::Secret;
 
 /// What a client says about itself in its first frame.
@@ -88,9 +89,14 @@ impl ConnectParams {
     ///
     /// The error is the text after `invalid connect params: `.
     pub fn parse(raw: &str) -> Result<Self, String> {
-        let value: Value = serde_json::from_str(raw).map_err(|_| "must be object".to_owned())?;
-        let mut params: Self =
-            serde_json::from_value(value.clone()).map_err(|error| explain(&value, &error.to_string()))?;
+        let mut params: Self = match serde_json::from_str(raw) {
+            Ok(params) => params,
+            Err(_) => {
+                // Once more, for the words that clients know; and a field that stands twice is no reason to refuse.
+                let value: Value = serde_json::from_str(raw).map_err(|_| "must be object".to_owned())?;
+                Self::deserialize(&value).map_err(|error| explain(&value, &error.to_string()))?
+            }
+        };
         if params.min_protocol == 0 || params.max_protocol == 0 {
             return Err("at /minProtocol: must be >= 1".to_owned());
         }
@@ -153,7 +159,7 @@ fn explain(value: &Value, complaint: &str) -> String {
         .strip_prefix("missing field `")
         .and_then(|rest| rest.split('`').next())
     else {
-        return complaint.to_owned();
+        return short(complaint.to_owned());
     };
     let at = ["device", "client"].into_iter().find(|block| {
         value.get(*block).is_some_and(|inner| {

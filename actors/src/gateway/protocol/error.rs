@@ -79,6 +79,15 @@ impl WireError {
     }
 }
 
+/// Longest complaint about parameters, bytes: it may quote what the client sent.
+const LONGEST_COMPLAINT: usize = 200;
+
+/// Cuts a complaint about parameters.
+pub fn short(mut complaint: String) -> String {
+    complaint.truncate(complaint.floor_char_boundary(LONGEST_COMPLAINT));
+    complaint
+}
+
 impl From<Error> for WireError {
     fn from(error: Error) -> Self {
         let code = error.code();

@@ -14,6 +14,13 @@ pub struct Request {
     pub params: Option<Box<RawValue>>,
 }
 
+impl Request {
+    /// Bytes of its parameters.
+    pub fn size(&self) -> usize {
+        self.params.as_deref().map_or(0, |params| params.get().len())
+    }
+}
+
 #[derive(Deserialize)]
 struct Incoming {
     #[serde(rename = "type")]

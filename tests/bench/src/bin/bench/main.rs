@@ -1,7 +1,7 @@
 //! `make bench`: starts the release binary, the floor and the mock world, drives all of them, prints one table.
 //!
 //! It builds nothing and ends only what it started. Options: `--clawcentral FILE` (the release binary),
-//! `--rows B1,B2,B4,B5,B6,B11`, `--databases sqlite,postgres`, `--tenants N`, `--sessions N`, `--repeats N`,
+//! `--rows B1,B2,B3,B4,B5,B6,B9,B11,B14`, `--databases sqlite,postgres`, `--tenants N`, `--sessions N`, `--repeats N`,
 //! `--floor-workers N`, `--verbose`.
 
 mod child;
@@ -9,6 +9,7 @@ mod floor;
 mod postgres;
 mod product;
 mod rows;
+mod sockets;
 mod table;
 
 use std::path::PathBuf;
@@ -62,7 +63,7 @@ impl Wishes {
         Ok(Self {
             clawcentral: clawcentral.canonicalize()?,
             tools,
-            rows: list("rows", "B1,B2,B4,B5,B6,B11"),
+            rows: list("rows", "B1,B2,B3,B4,B5,B6,B9,B11,B14"),
             databases: list("databases", "sqlite,postgres"),
             tenants: args.get("tenants", 100),
             sessions: args.get("sessions", 64),

@@ -108,20 +108,33 @@ impl Postgres {
         Ok(transactions * 64.0)
     }
 
+    /// The command line that runs a statement in a database.
+    pub fn psql(&self, database: &str, text: &str) -> Vec<String> {
+        let program = self.bin.join("psql").display().to_string();
+        let port = self.port.to_string();
+        let line = [
+            &program,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            "postgres",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            database,
+            "-c",
+            text,
+        ];
+        line.map(str::to_owned).into()
+    }
+
     fn sql(&self, database: &str, text: &str) -> Result<()> {
-        let output = Command::new(self.bin.join("psql"))
-            .args([
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &self.port.to_string(),
-                "-U",
-                "postgres",
-                "-q",
-                "-v",
-                "ON_ERROR_STOP=1",
-            ])
-            .args(["-d", database, "-c", text])
+        let line = self.psql(database, text);
+        let output = Command::new(&line[0])
+            .args(&line[1..])
             .output()
             .context("psql does not run")?;
         ensure!(

@@ -18,23 +18,23 @@ use crate::product::Product;
 use crate::table::{Goal, Table};
 
 /// Model pace of the plain rows: eight tokens at once.
-const TOKENS: u64 = 8;
+pub(crate) const TOKENS: u64 = 8;
 /// The thinking time of the slow model, ms.
 const SLOW: u64 = 750;
 
 /// Everything one database's rows need.
-struct Bench<'a> {
-    wishes: &'a Wishes,
-    database: &'a str,
-    table: &'a mut Table,
-    world: World,
-    floor: Floor,
-    load: Load,
-    product: Product,
-    postgres: Option<Postgres>,
+pub(crate) struct Bench<'a> {
+    pub(crate) wishes: &'a Wishes,
+    pub(crate) database: &'a str,
+    pub(crate) table: &'a mut Table,
+    pub(crate) world: World,
+    pub(crate) floor: Floor,
+    pub(crate) load: Load,
+    pub(crate) product: Product,
+    pub(crate) postgres: Option<Postgres>,
     /// Tokens of people of the demo tenant, its owner first.
-    tokens: Vec<String>,
-    _dir: TempDir,
+    pub(crate) tokens: Vec<String>,
+    pub(crate) dir: TempDir,
 }
 
 /// Measures all wanted rows on one database.
@@ -62,7 +62,7 @@ pub fn measure(wishes: &Wishes, database: &str, table: &mut Table) -> Result<()>
         product,
         postgres,
         tokens: Vec::new(),
-        _dir: dir,
+        dir,
     };
     bench.table.add(
         "B1",
@@ -77,6 +77,9 @@ pub fn measure(wishes: &Wishes, database: &str, table: &mut Table) -> Result<()>
         bench.start_and_memory()?;
         bench.sleeping_sessions()?;
     }
+    if wishes.wants("B3") {
+        bench.signed_connects()?;
+    }
     if wishes.wants("B4") {
         bench.acceptance()?;
     }
@@ -85,6 +88,12 @@ pub fn measure(wishes: &Wishes, database: &str, table: &mut Table) -> Result<()>
     }
     if wishes.wants("B6") {
         bench.many_sessions()?;
+    }
+    if wishes.wants("B9") {
+        bench.fan_out()?;
+    }
+    if wishes.wants("B14") {
+        bench.revocation()?;
     }
     if wishes.wants("B11") {
         bench.recovery()?;
@@ -99,7 +108,7 @@ fn ms(duration: Duration) -> f64 {
 }
 
 /// Picks one number of each report.
-fn pick(reports: &[Report], number: impl Fn(&Report) -> f64) -> Vec<f64> {
+pub(crate) fn pick(reports: &[Report], number: impl Fn(&Report) -> f64) -> Vec<f64> {
     reports.iter().map(number).collect()
 }
 
@@ -118,7 +127,7 @@ fn settle(pid: u32) {
 }
 
 impl Bench<'_> {
-    fn repeat(&mut self, mode: &str, plan: &Value, pid: u32, flags: &[(&str, u64)]) -> Result<Vec<Report>> {
+    pub(crate) fn repeat(&mut self, mode: &str, plan: &Value, pid: u32, flags: &[(&str, u64)]) -> Result<Vec<Report>> {
         (0..self.wishes.repeats)
             .map(|_| self.load.run(mode, plan, pid, flags))
             .collect()
@@ -325,7 +334,7 @@ impl Bench<'_> {
     }
 
     /// Gateway clients: `sessions` of the owner's, or one session each of as many people.
-    fn chats(&self, sessions: usize, spread: bool, name: &str) -> Value {
+    pub(crate) fn chats(&self, sessions: usize, spread: bool, name: &str) -> Value {
         let chats: Vec<_> = (0..sessions)
             .map(|number| {
                 let token = if spread {

@@ -8,6 +8,7 @@ pub enum Goal {
     /// Nothing; the number is for people.
     None,
     AtMost(f64),
+    AtLeast(f64),
     /// At least this part of the floor's.
     OfFloor(f64),
     /// At most the larger of a number and a multiple of the floor's.
@@ -50,7 +51,7 @@ impl Table {
             ours: ours.to_vec(),
             floor: floor.to_vec(),
             goal,
-            rising: unit.ends_with("/s"),
+            rising: unit.starts_with('/'),
         });
         if let Some(line) = self.lines.last() {
             // Numbers as they come: a long run that is cut short has shown something.
@@ -97,6 +98,7 @@ impl Line {
         let judge = |met: bool| if met { "met" } else { "MISSED" };
         match (self.goal, ours, floor) {
             (Goal::AtMost(limit), Some(ours), _) => (format!("<= {}", number(limit)), judge(ours <= limit)),
+            (Goal::AtLeast(limit), Some(ours), _) => (format!(">= {}", number(limit)), judge(ours >= limit)),
             (Goal::OfFloor(part), Some(ours), Some(floor)) => (
                 format!(">= {:.0} % of floor", part * 100.0),
                 judge(ours >= part * floor),

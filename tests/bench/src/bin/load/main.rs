@@ -4,8 +4,11 @@
 //! - `load chat --plan FILE --turns T`: one connection per entry of the plan, `chat.send` until `final`
 //! - `load webhook-turn --plan FILE --mock ADDRESS --turns T`: webhook in, platform call with the answer out
 //! - `load hold --plan FILE --n N`: opens N idle gateway clients and weighs them
+//! - `load connect`, `echo`, `fan`, `revoke`: see `sockets.rs`
 //!
 //! `--pid` names the process whose CPU time and memory are reported; `--first` numbers the first event.
+
+mod sockets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -33,6 +36,9 @@ struct Plan {
     targets: Vec<Target>,
     #[serde(default)]
     chats: Vec<Chat>,
+    /// Of `revoke`.
+    #[serde(default)]
+    revocation: Option<sockets::Revocation>,
 }
 
 /// One gateway client and the session it talks in.
@@ -304,7 +310,11 @@ async fn main() -> Result<()> {
             Some("chat") => chat(&args, plan).await,
             Some("webhook-turn") => webhook_turn(&args, plan).await,
             Some("hold") => hold(&args, plan).await,
-            other => bail!("say http, chat, webhook-turn or hold, not {other:?}"),
+            Some("connect") => sockets::connect(&args, plan).await,
+            Some("echo") => sockets::echo(&args, plan).await,
+            Some("fan") => sockets::fan(&args, plan).await,
+            Some("revoke") => sockets::revoke(plan).await,
+            other => bail!("say http, chat, webhook-turn, hold, connect, echo, fan or revoke, not {other:?}"),
         }
     };
     let limit = Duration::from_secs(args.get("limit-s", 300));

@@ -1,0 +1,252 @@
+//! Every method with parameters of every kind, and calls that hold too much.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+
+use super::*;
+use crate::config::devices::{DeviceClaim, Pairing};
+use crate::crypto::token;
+use crate::gateway::rpc::Access;
+use crate::gateway::scopes::ADMIN;
+use crate::gateway::tests::{examples, json, nasty};
+
+/// Parameter names that methods know.
+const NAMES: [&str; 44] = [
+    "sessionKey",
+    "key",
+    "keys",
+    "message",
+    "idempotencyKey",
+    "runId",
+    "nodeId",
+    "command",
+    "params",
+    "paramsJSON",
+    "timeoutMs",
+    "deviceId",
+    "requestId",
+    "scopes",
+    "role",
+    "id",
+    "ids",
+    "decision",
+    "limit",
+    "cursor",
+    "offset",
+    "raw",
+    "baseHash",
+    "file",
+    "triggers",
+    "config",
+    "label",
+    "agentId",
+    "publicUrl",
+    "setupId",
+    "displayName",
+    "event",
+    "payload",
+    "payloadJSON",
+    "ok",
+    "error",
+    "invokeId",
+    "seq",
+    "chunk",
+    "search",
+    "attachments",
+    "type",
+    "expiresInMs",
+    "systemRunPlan",
+];
+
+/// Raw parameters: an object with some of the names, or something that is none.
+fn parameters() -> impl Strategy<Value = String> {
+    let plausible = prop_oneof![
+        Just("\"main\"".to_owned()),
+        Just("\"agent:main:main\"".to_owned()),
+        Just("[\"main\"]".to_owned()),
+        Just("0".to_owned()),
+        Just("50".to_owned()),
+        Just("-1".to_owned()),
+        Just("true".to_owned()),
+        Just("{}".to_owned()),
+        Just("\"system.run\"".to_owned()),
+        Just("\"allow-once\"".to_owned()),
+        Just("\"operator\"".to_owned()),
+    ];
+    let value = prop_oneof![3 => plausible, 2 => json().prop_map(|value| value.to_string()), 1 => nasty()];
+    let object = vec((select(NAMES.to_vec()), value), 0..10).prop_map(|fields| {
+        let fields: Vec<_> = fields
+            .into_iter()
+            .map(|(name, value)| format!("\"{name}\":{value}"))
+            .collect();
+        format!("{{{}}}", fields.join(","))
+    });
+    prop_oneof![6 => object, 1 => nasty()]
+}
+
+/// A node of the owner's, approved and connected.
+async fn node(world: &World) -> Client {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a key");
+    let public_key = URL_SAFE_NO_PAD.encode(pair.public_key());
+    let id = token::hash_bytes(pair.public_key().as_ref());
+    let claim = DeviceClaim {
+        device_id: id.clone(),
+        public_key: public_key.clone(),
+        display_name: None,
+        platform: "linux".to_owned(),
+        device_family: String::new(),
+        client_id: "node-host".to_owned(),
+        client_mode: "node".to_owned(),
+        role: "node".to_owned(),
+        scopes: Vec::new(),
+    };
+    let config = &world.runtime.services.config;
+    let Pairing::Required(request) = config.check_pairing(&world.owner, &claim).await.expect("checks") else {
+        panic!("a new device waits");
+    };
+    config
+        .approve_device(&world.owner, &request.request_id, &[ADMIN.to_owned()])
+        .await
+        .expect("approves");
+    let mut client = Client::open(&world.state, &world.tenant).await;
+    let challenge = client.next().await;
+    let nonce = challenge["payload"]["nonce"].as_str().expect("a nonce");
+    let at = crate::clock::now_ms();
+    let signed = format!("v3|{id}|node-host|node|node||{at}|{}|{nonce}|linux|", world.token);
+    let signature = URL_SAFE_NO_PAD.encode(pair.sign(signed.as_bytes()));
+    client
+        .say(&json!({"type": "req", "id": "1", "method": "connect", "params": {
+            "minProtocol": 3, "maxProtocol": 4, "role": "node", "scopes": [], "auth": {"token": world.token},
+            "client": {"id": "node-host", "version": "1", "platform": "linux", "mode": "node"},
+            "device": {"id": id, "publicKey": public_key, "signature": signature, "signedAt": at, "nonce": nonce},
+        }}))
+        .await;
+    let hello = client.answer("1").await;
+    assert_eq!(hello["payload"]["auth"]["role"], "node", "{hello}");
+    client
+}
+
+/// Calls every method that the role may call, `rounds` times, with generated parameters; each is answered as it should be.
+async fn call_all(world: &World, client: &mut Client, is_node: bool, rounds: usize) {
+    let mut runner = TestRunner::new(examples(1));
+    for (name, access) in world.state.methods.surface() {
+        let theirs = match access {
+            Access::Node => is_node,
+            Access::Scope(_) => !is_node,
+            Access::ScopeOrNode(_) => true,
+        };
+        let info = if is_node {
+            crate::gateway::testing::node("n")
+        } else {
+            crate::gateway::testing::operator(&[ADMIN])
+        };
+        let waits = || {
+            world
+                .state
+                .methods
+                .find(name, &info)
+                .is_ok_and(|(_, method)| method.waits)
+        };
+        if !theirs || waits() {
+            continue;
+        }
+        for round in 0..rounds {
+            let params = parameters().new_tree(&mut runner).expect("a value").current();
+            let id = format!("{name} {round}");
+            let frame = format!("{{\"type\":\"req\",\"id\":\"{id}\",\"method\":\"{name}\",\"params\":{params}}}");
+            let valid = serde_json::from_str::<Box<RawValue>>(&frame).is_ok();
+            client.connection.send(FromSocket::Text(frame)).await.expect("is there");
+            if !valid {
+                // Not JSON: ignored, and the next call shows that nothing else happened.
+                continue;
+            }
+            let answer = client.answer(&id).await;
+            if answer["ok"] == true {
+                continue;
+            }
+            let error = &answer["error"];
+            let code = error["code"].as_str().unwrap_or_default();
+            let known = [
+                "INVALID_REQUEST",
+                "NOT_PAIRED",
+                "FORBIDDEN",
+                "UNAVAILABLE",
+                "APPROVAL_NOT_FOUND",
+            ];
+            assert!(known.contains(&code), "{id}: {answer}");
+            let message = error["message"].as_str().unwrap_or_default();
+            let brief: String = params.chars().take(600).collect();
+            assert!(!message.contains("internal error"), "{id} {brief}: {answer}");
+            assert!(message.len() < 1000, "{id}: {} bytes of message", message.len());
+        }
+    }
+}
+
+#[actix::test]
+async fn every_method_answers_whatever_its_parameters_are() {
+    let world = world().await;
+    let mut operator = live(&world, &[ADMIN]).await;
+    call_all(&world, &mut operator, false, 24).await;
+    assert_eq!(operator.call("end", "health", json!({})).await["ok"], json!(true));
+    let mut node = node(&world).await;
+    call_all(&world, &mut node, true, 24).await;
+    assert_eq!(node.call("end", "health", json!({})).await["ok"], json!(true));
+}
+
+#[actix::test]
+async fn calls_of_one_connection_hold_a_bounded_number_of_bytes() {
+    let world = world().await;
+    let mut client = live(&world, &[ADMIN]).await;
+    let large = "x".repeat(MAX_PAYLOAD - 1000);
+    // Held for as long as the run takes, and it never ends.
+    for number in 0..4 {
+        let params = json!({"message": large, "sessionKey": "main", "idempotencyKey": format!("k{number}")});
+        client
+            .say(
+                &json!({"type": "req", "id": format!("a{number}"), "method": "agent.wait", "params":
+            {"runId": "none", "timeoutMs": 3_600_000, "ignored": params}}),
+            )
+            .await;
+    }
+    let mut refused = Vec::new();
+    while refused.len() < 2 {
+        let answer = client.next().await;
+        if answer["error"]["message"] == "too many calls in flight" {
+            assert_eq!(
+                (&answer["error"]["code"], &answer["error"]["retryable"]),
+                (&json!("UNAVAILABLE"), &json!(true))
+            );
+            refused.push(answer["id"].clone());
+        }
+    }
+    assert_eq!(refused, [json!("a2"), json!("a3")]);
+    // Small calls still have room.
+    assert_eq!(client.call("small", "health", json!({})).await["ok"], json!(true));
+}
+
+#[actix::test]
+async fn a_new_socket_is_no_new_budget_for_writes() {
+    let world = world().await;
+    let wish = json!({"publicUrl": "ws://127.0.0.1:1"});
+    for number in 0..3 {
+        let mut client = live(&world, &[ADMIN]).await;
+        for round in 0..10 {
+            let made = client
+                .call(&format!("{number}-{round}"), "device.pair.setupCode", wish.clone())
+                .await;
+            assert_eq!(made["ok"], json!(true), "{made}");
+        }
+    }
+    let mut client = live(&world, &[ADMIN]).await;
+    let refused = client.call("more", "device.pair.setupCode", wish).await;
+    assert_eq!(
+        refused["error"]["details"],
+        json!({"method": "device.pair.setupCode", "limit": 30})
+    );
+}

@@ -1,0 +1,93 @@
+//! Whether the credential behind a live connection is still good: asked every second, and soon after any change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use tokio::sync::watch;
+
+use super::NodeConnection;
+use crate::config::identity::{Credential, Identity};
+use crate::error::Result;
+use crate::gateway::GatewayState;
+
+/// Shortest time between two looks that changes cause: many changes in a row are few looks.
+const BETWEEN: Duration = Duration::from_millis(300);
+
+/// Where the look at the credential stands.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Look {
+    #[default]
+    Idle,
+    Running,
+    /// Something changed while it ran: what it finds may be old.
+    RunningAndAgain,
+}
+
+impl NodeConnection {
+    /// Looks soon after configuration changed: a revocation does not wait for the heartbeat.
+    pub(super) fn watch(&mut self, mut changes: watch::Receiver<u64>, ctx: &mut Context<Self>) {
+        let spread = self.spread();
+        let changed = async move {
+            tokio::time::sleep(BETWEEN).await;
+            changes.changed().await.ok()?;
+            tokio::time::sleep(spread).await;
+            changes.borrow_and_update();
+            Some(changes)
+        };
+        ctx.spawn(changed.into_actor(self).map(|changes, this, ctx| {
+            if let Some(changes) = changes.filter(|_| this.live().is_some()) {
+                this.recheck(ctx);
+                this.watch(changes, ctx);
+            }
+        }));
+    }
+
+    /// Up to 200 ms, for each connection the same: those of a process do not all ask at the same moment.
+    fn spread(&self) -> Duration {
+        Duration::from_millis(self.conn_id.bytes().map(u64::from).sum::<u64>() * 37 % 200)
+    }
+
+    pub(super) fn recheck(&mut self, ctx: &mut Context<Self>) {
+        let state = self.state.clone();
+        let Some(live) = self.live() else {
+            return;
+        };
+        if live.look != Look::Idle {
+            live.look = Look::RunningAndAgain;
+            return;
+        }
+        live.look = Look::Running;
+        let (identity, device_id) = (Arc::clone(&live.identity), live.info.device_id.clone());
+        let check = async move { still_valid(&state, &identity, device_id.as_deref()).await };
+        ctx.spawn(check.into_actor(self).map(|valid, this, ctx| {
+            let Some(live) = this.live() else {
+                return;
+            };
+            let again = std::mem::take(&mut live.look) == Look::RunningAndAgain;
+            // When the database is away nobody is thrown out; the next second asks again.
+            if matches!(valid, Ok(false)) {
+                this.close(4001, "gateway auth changed", ctx);
+            } else if again && valid.is_ok() {
+                this.recheck(ctx);
+            }
+        }));
+    }
+}
+
+/// Is the credential behind the connection still good, and its device still paired.
+async fn still_valid(state: &GatewayState, identity: &Identity, device_id: Option<&str>) -> Result<bool> {
+    if !state.services.config.still_valid(identity).await? {
+        return Ok(false);
+    }
+    match (device_id, &identity.credential) {
+        (None, _) | (Some(_), Credential::Device { .. }) => Ok(true),
+        (Some(id), Credential::ApiToken { .. } | Credential::WebSession { .. }) => {
+            let device = Identity {
+                credential: Credential::Device { id: id.to_owned() },
+                ..identity.clone()
+            };
+            state.services.config.still_valid(&device).await
+        }
+    }
+}
