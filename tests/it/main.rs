@@ -6,6 +6,7 @@
 mod support;
 
 mod approvals;
+mod approving;
 mod chaos;
 mod configuration;
 mod database_away;
@@ -15,6 +16,7 @@ mod guests;
 mod isolation;
 mod joining;
 mod node_calls;
+mod nodes_tool;
 mod peers;
 mod provider_failures;
 mod session_order;

@@ -95,7 +95,8 @@ async fn owned(app: &TestApp) -> Value {
         .expect("creates");
     let file = json!({"agentId": "vault", "name": "SOUL.md", "content": MARK});
     operator.call("agents.files.set", file).await.expect("writes");
-    json!({"tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default"})
+    json!({"tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
+        "approvals": "owners-approval"})
 }
 
 fn is_public(method: &Method, path: &str) -> bool {
