@@ -74,7 +74,12 @@ mod tests {
         let specs: Vec<&ToolSpec> = tools.iter().map(|tool| tool.spec()).collect();
         insta::assert_json_snapshot!("specs", specs);
         for spec in specs {
-            assert_eq!(spec.effect, Effect::ReadOnly, "{}", spec.name);
+            let effect = if spec.owner_only {
+                Effect::External
+            } else {
+                Effect::ReadOnly
+            };
+            assert_eq!(spec.effect, effect, "{}", spec.name);
             assert_eq!(spec.parameters["type"], "object", "{}", spec.name);
             assert_eq!(spec.parameters["additionalProperties"], Value::Bool(false));
             let text = spec.parameters.to_string();

@@ -43,7 +43,8 @@ enum Action {
     ScreenRecord,
     LocationGet,
     NotificationsList,
-    NotificationsAction,
+    #[serde(rename = "notifications_action")]
+    NotificationsAct,
     DeviceStatus,
     DeviceInfo,
     DevicePermissions,
@@ -213,7 +214,7 @@ async fn act(nodes: &Nodes, call_id: &str, arguments: Arguments) -> Result<ToolO
         | Action::ScreenRecord
         | Action::LocationGet
         | Action::NotificationsList
-        | Action::NotificationsAction
+        | Action::NotificationsAct
         | Action::DeviceStatus
         | Action::DeviceInfo
         | Action::DevicePermissions
@@ -284,7 +285,7 @@ fn request(arguments: Arguments) -> Result<(String, Value), String> {
                 "timeoutMs": arguments.location_timeout_ms}),
         ),
         Action::NotificationsList => ("notifications.list", json!({})),
-        Action::NotificationsAction => (
+        Action::NotificationsAct => (
             "notifications.actions",
             json!({"key": needed(arguments.notification_key, "notificationKey")?,
                 "action": needed(arguments.notification_action, "notificationAction")?,
