@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::config::ConfigService;
+use crate::config::cron::CronLimits;
 use crate::conversation::ConversationService;
 use crate::db::Db;
 use crate::db::writer::Writer;
@@ -62,6 +63,8 @@ pub struct Limits {
     pub sweep: Duration,
     /// Default of the run timeout.
     pub run_timeout: Duration,
+    /// Of each user's scheduled jobs.
+    pub cron: CronLimits,
 }
 
 impl Default for Limits {
@@ -78,6 +81,7 @@ impl Default for Limits {
             lease: Duration::from_secs(5),
             sweep: Duration::from_secs(5),
             run_timeout: Duration::from_secs(600),
+            cron: CronLimits::default(),
         }
     }
 }

@@ -11,6 +11,8 @@ mod m20261126_000002_approvals;
 mod m20261126_000003_joining;
 mod m20261126_000005_one_inbox_key;
 mod m20261126_000006_fence;
+mod m20261126_000007_cron;
+mod m20261126_000008_system_event;
 mod row_security;
 
 /// Runs the steps in order.
@@ -29,6 +31,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000003_joining::Migration),
             Box::new(m20261126_000005_one_inbox_key::Migration),
             Box::new(m20261126_000006_fence::Migration),
+            Box::new(m20261126_000007_cron::Migration),
+            Box::new(m20261126_000008_system_event::Migration),
         ]
     }
 }

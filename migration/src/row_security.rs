@@ -26,3 +26,20 @@ pub(crate) async fn tenant_only(manager: &SchemaManager<'_>, tables: &[&str]) ->
     }
     Ok(())
 }
+
+/// Lets `claw_system` read all rows of these tables, and change none. Nothing on SQLite.
+pub(crate) async fn system_reads(manager: &SchemaManager<'_>, tables: &[&str]) -> Result<(), DbErr> {
+    if manager.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    let db = manager.get_connection();
+    for table in tables {
+        db.execute_unprepared(&format!("GRANT SELECT ON \"{table}\" TO claw_system"))
+            .await?;
+        db.execute_unprepared(&format!(
+            "CREATE POLICY system_duties ON \"{table}\" FOR SELECT TO claw_system USING (true)"
+        ))
+        .await?;
+    }
+    Ok(())
+}

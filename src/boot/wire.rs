@@ -11,7 +11,7 @@ use claw_actors::db::Db;
 use claw_actors::db::writer::Writer;
 use claw_actors::ports::Ports;
 use claw_actors::services::Replica;
-use claw_actors::session::recovery;
+use claw_actors::session::{cron, recovery};
 use claw_actors::supervisor::directory::Directory;
 use claw_actors::supervisor::lease::{self, Leases};
 use claw_actors::supervisor::placement::Placement;
@@ -59,6 +59,7 @@ pub(super) async fn wire(settings: &Settings) -> anyhow::Result<Wired> {
     services.config.watch();
     services.io.spawn(leases.beat(stop.clone()));
     services.io.spawn(recovery::sweep(directory.clone(), stop.clone()));
+    services.io.spawn(cron::run(directory.clone(), stop.clone()));
     Ok(Wired {
         services,
         directory,

@@ -10,7 +10,7 @@ use claw_actors::config::ConfigService;
 use claw_actors::config::document::redact;
 use claw_actors::config::identity::User;
 use claw_actors::db::{Db, Tx};
-use claw_entities::{Scope, UserOwned, channel_link, device, session, transcript_entry, workspace_file};
+use claw_entities::{Scope, UserOwned, channel_link, cron_job, device, session, transcript_entry, workspace_file};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -53,6 +53,8 @@ pub(super) struct Archive {
     pub(super) transcripts: Vec<Transcript>,
     #[serde(default)]
     pub(super) devices: Vec<Value>,
+    #[serde(default)]
+    pub(super) cron_jobs: Vec<Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -135,6 +137,7 @@ async fn write(config: &ConfigService, db: &Db, user: &User, writer: &mut impl W
     file.next("document", &document)?;
     file.next("channelLinks", &links(&tx, scope).await?)?;
     file.next("devices", &devices(&tx, scope).await?)?;
+    file.next("cronJobs", &cron_jobs(&tx, scope).await?)?;
     workspace(&tx, scope, &mut file).await?;
     file.next("sessions", &sessions(&tx, scope).await?)?;
     transcripts(&tx, scope, &mut file).await?;
@@ -194,6 +197,23 @@ async fn devices(tx: &Tx, scope: &Scope) -> Result<Vec<Value>, CliError> {
                 "roles": row.roles, "scopes": row.scopes, "createdAt": row.created_at, "approvedAt": row.approved_at,
                 "lastSeenAt": row.last_seen_at,
             })
+        })
+        .collect())
+}
+
+/// Jobs as `cron.add` takes them, with their ids.
+async fn cron_jobs(tx: &Tx, scope: &Scope) -> Result<Vec<Value>, CliError> {
+    let rows = cron_job::Entity::owned_by(scope)
+        .order_by_asc(cron_job::Column::CreatedAt)
+        .all(&**tx)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let mut job = row.definition;
+            job["id"] = json!(row.id);
+            job["enabled"] = json!(row.enabled);
+            job
         })
         .collect())
 }
@@ -319,6 +339,9 @@ mod tests {
         let scope = &user.scope;
         let doc = json!({"agents": {"list": [{"id": "main"}]}, "skills": {"entries": {"gh": {"apiKey": "sk-secret"}}}});
         config.put_document(scope, doc, None).await.expect("stores");
+        let job = json!({"name": "tidy up", "schedule": {"kind": "every", "everyMs": 3_600_000}, "message": "tidy"});
+        let limits = here.settings.limits.cron();
+        config.add_cron_job(scope, &job, limits).await.expect("adds");
         config
             .put_workspace_file(scope, "main", "notes.md", "hello", None)
             .await
@@ -387,10 +410,13 @@ mod tests {
                 file["workspace"].clone(),
                 file["sessions"].clone(),
                 file["transcripts"].clone(),
+                file["cronJobs"].clone(),
             )
         };
         assert_eq!(parts(&first), parts(&second));
         let file: Value = serde_json::from_str(&second).expect("is JSON");
+        assert_eq!(file["cronJobs"].as_array().map(Vec::len), Some(1));
+        assert_eq!(file["cronJobs"][0]["name"], "tidy up");
         assert_eq!(
             file["document"],
             json!({"agents": {"list": [{"id": "main"}]}, "skills": {"entries": {"gh": {}}}})

@@ -7,6 +7,7 @@ mod urls;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use claw_actors::config::cron::CronLimits;
 use claw_actors::crypto::Secret;
 use claw_actors::db::DbSettings;
 use claw_actors::services::Limits as RuntimeLimits;
@@ -168,6 +169,8 @@ pub struct Limits {
     pub lease_secs: u64,
     pub sweep_secs: u64,
     pub run_timeout_secs: u64,
+    pub cron_jobs: usize,
+    pub cron_interval_secs: u64,
     pub api_body_bytes: usize,
     pub webhook_body_bytes: usize,
     pub accept_timeout_secs: u64,
@@ -274,6 +277,14 @@ impl Database {
 }
 
 impl Limits {
+    /// Of scheduled jobs.
+    pub fn cron(&self) -> CronLimits {
+        CronLimits {
+            jobs: self.cron_jobs,
+            interval_ms: i64::try_from(self.cron_interval_secs.saturating_mul(1000)).unwrap_or(i64::MAX),
+        }
+    }
+
     /// The runtime's share of the limits.
     pub fn runtime(&self) -> RuntimeLimits {
         RuntimeLimits {
@@ -288,6 +299,7 @@ impl Limits {
             lease: Duration::from_secs(self.lease_secs),
             sweep: Duration::from_secs(self.sweep_secs),
             run_timeout: Duration::from_secs(self.run_timeout_secs),
+            cron: self.cron(),
         }
     }
 }

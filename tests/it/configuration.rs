@@ -120,10 +120,10 @@ async fn a_patch_merges_and_what_is_not_honoured_is_refused_by_path() {
             .await
             .expect_err("no configuration");
     }
-    let kept = patch(&mut operator, json!({"cron": {"enabled": true}}))
+    let kept = patch(&mut operator, json!({"messages": {"ackReaction": "x"}}))
         .await
         .expect("stores");
-    assert!(kept["warnings"].to_string().contains("cron.enabled"), "{kept}");
+    assert!(kept["warnings"].to_string().contains("messages.ackReaction"), "{kept}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,22 @@ async fn an_openclaw_node_is_paired_called_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the OpenClaw client: make e2e"]
+async fn the_openclaw_terminal_interface_chats() {
+    let app = TestApp::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let approve = format!(
+        "{} device approve --tenant demo --user {OWNER}",
+        env!("CARGO_BIN_EXE_clawcentral")
+    );
+    let text = tokio::task::block_in_place(|| {
+        let mut script = app.binary.prepared(openclaw(&app, home.path(), "tui.sh"));
+        run(script.env("APPROVE", approve))
+    });
+    assert!(text.contains("tui: all steps passed"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium: make e2e"]
 async fn a_signed_in_browser_sees_the_answer_stream_in() {
     let app = TestApp::start_with(&json!({}), &[]).await;
@@ -77,4 +93,33 @@ async fn a_signed_in_browser_sees_the_answer_stream_in() {
             .env("LINK", link))
     });
     assert!(text.contains("chat page: all steps passed"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the OpenClaw client and Chromium: make e2e"]
+async fn the_published_control_ui_shows_its_pages() {
+    // The port of a server that starts later: free now, and nobody else here asks for one in between.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port();
+    let origin = format!("http://127.0.0.1:{port}");
+    let app = TestApp::start_with(&json!({}), &[("CLAWCENTRAL__GATEWAY__ALLOWED_ORIGINS", &origin)]).await;
+    let binary = env!("CARGO_BIN_EXE_clawcentral");
+    let approve = json!([binary, "device", "approve", "--tenant", "demo", "--user", OWNER]);
+    let pages = Path::new(&needed("OPENCLAW_CLI")).with_file_name("dist/control-ui");
+    let text = tokio::task::block_in_place(|| {
+        run(app
+            .binary
+            .prepared(Command::new("node"))
+            .arg(repository().join("tests/peers/control_ui.mjs"))
+            .env("CHROMIUM", needed("CHROMIUM"))
+            .env("PLAYWRIGHT", repository().join("admin-ui/node_modules/playwright"))
+            .env("UI", pages)
+            .env("UI_PORT", port.to_string())
+            .env("GATEWAY_URL", app.socket_url())
+            .env("GATEWAY_TOKEN", app.token(OWNER))
+            .env("APPROVE", approve.to_string()))
+    });
+    assert!(text.contains("control ui: all steps passed"), "{text}");
 }

@@ -95,7 +95,9 @@ async fn owned(app: &TestApp) -> Value {
         .expect("creates");
     let file = json!({"agentId": "vault", "name": "SOUL.md", "content": MARK});
     operator.call("agents.files.set", file).await.expect("writes");
-    json!({"tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
+    let job = json!({"name": MARK, "schedule": {"kind": "every", "everyMs": 86_400_000}, "message": MARK});
+    let job = operator.call("cron.add", job).await.expect("adds");
+    json!({"cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
         "approvals": "owners-approval"})
 }
 
@@ -176,7 +178,7 @@ async fn another_user_of_the_tenant_sees_nothing_of_the_owners() {
 }
 
 /// Rows of the owner's that a foreign call must leave alone.
-async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64) {
+async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64, i64) {
     let rows = app.rows().await;
     (
         rows.count(&format!("api_token WHERE name = '{MARK}' AND revoked_at IS NULL"))
@@ -187,12 +189,18 @@ async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64) {
         rows.count("approval WHERE id = 'owners-approval' AND resolved_at IS NULL")
             .await,
         rows.count(&format!("workspace_file WHERE content = '{MARK}'")).await,
+        rows.count(&format!(
+            "cron_job WHERE CAST(definition AS text) LIKE '%{MARK}%' AND enabled AND epoch = 1"
+        ))
+        .await,
+        rows.count("cron_run").await,
     )
 }
 
 /// Parameters that fit many methods: the owner's ids under every usual name.
-fn foreign(session: &str) -> Value {
+fn foreign(session: &str, job: &Value) -> Value {
     json!({
+        "jobId": job, "patch": {"enabled": false, "name": "taken over"}, "mode": "force", "includeDisabled": true,
         "sessionKey": session, "key": session, "keys": [session], "runId": "owners-run", "messageId": "owners-run",
         "message": "hello",
         "id": "owners-approval", "ids": ["owners-approval"], "decision": "allow-once", "setupId": "owners-setup",
@@ -207,7 +215,7 @@ async fn no_method_gives_one_user_anothers_data() {
     let mut app = TestApp::start().await;
     app.add_user("demo", MEMBER, "member");
     app.add_other_tenant();
-    owned(&app).await;
+    let ids = owned(&app).await;
     let session: Vec<String> = app.rows().await.column("SELECT session_id FROM session").await;
     for (tenant, email) in [("demo", MEMBER), ("other", STRANGER)] {
         let mut caller = app
@@ -219,7 +227,7 @@ async fn no_method_gives_one_user_anothers_data() {
             // Ten calls in a row of the other role's methods would end the connection.
             caller.call("health", json!({})).await.expect("answers");
             for key in ["main", "agent:main:main", &session[0]] {
-                let answer = match caller.call(&method, foreign(key)).await {
+                let answer = match caller.call(&method, foreign(key, &ids["cron"])).await {
                     Ok(payload) => payload,
                     Err(error) => error,
                 };
@@ -231,8 +239,8 @@ async fn no_method_gives_one_user_anothers_data() {
             }
         }
     }
-    let (tokens, _, providers, approvals, files) = marks(&app).await;
-    assert_eq!((tokens, providers, approvals, files), (1, 1, 1, 1));
+    let (tokens, _, providers, approvals, files, jobs, fired) = marks(&app).await;
+    assert_eq!((tokens, providers, approvals, files, jobs, fired), (1, 1, 1, 1, 1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,11 +252,11 @@ async fn no_method_works_without_scopes() {
         if method == "health" {
             continue;
         }
-        let mut answer = caller.call(&method, foreign("main")).await;
+        let mut answer = caller.call(&method, foreign("main", &json!("owners-job"))).await;
         if answer.as_ref().is_err_and(|error| error["closed"] == true) {
             // Ten calls in a row of the other role's methods ended the connection before this one.
             caller = app.operator_as("demo", OWNER, &[]).await.expect("connects");
-            answer = caller.call(&method, foreign("main")).await;
+            answer = caller.call(&method, foreign("main", &json!("owners-job"))).await;
         }
         let error = answer
             .err()

@@ -25,6 +25,7 @@ const VOUCHERS: &[&str] = &[
     "actors/src/session/intake.rs",
     "actors/src/session/delivery.rs",
     "actors/src/session/recovery.rs",
+    "actors/src/session/cron/mod.rs",
     "actors/src/supervisor/",
     // A device or token was proven.
     "actors/src/gateway/handshake.rs",
@@ -43,8 +44,9 @@ const ACROSS_TENANTS: &[&str] = &[
     "actors/src/config/master.rs",
     // Inbox batch insert and turn commits.
     "actors/src/db/",
-    // Recovery and leases.
+    // Recovery, the scheduler, and leases.
     "actors/src/session/recovery.rs",
+    "actors/src/session/cron/mod.rs",
     "actors/src/supervisor/",
     // The operator of the machine.
     "src/cli/",

@@ -122,7 +122,7 @@ try {
 
   await open("chat", page.locator("textarea").first());
   const input = page.locator("textarea").first();
-  await input.fill("[slow:150] #one #two #three #four");
+  await input.fill("[slow:500] #one #two #three #four");
   await input.press("Enter");
   await page.getByText("re: #one").first().waitFor();
   assert.equal(await page.getByText("#four end").count(), 0, "the answer came in one piece");

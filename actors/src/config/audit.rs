@@ -28,6 +28,19 @@ pub struct AuditEntry {
     pub detail: Value,
 }
 
+impl From<audit::Model> for AuditEntry {
+    fn from(row: audit::Model) -> Self {
+        Self {
+            seq: row.seq,
+            at: row.at,
+            actor: row.actor,
+            action: row.action,
+            target: row.target,
+            detail: row.detail,
+        }
+    }
+}
+
 impl ConfigService {
     /// Appends one line. `actor` is a user id, `system` or `cli`; `action` is dotted, e.g. `device.approve`.
     pub async fn audit(
@@ -56,17 +69,41 @@ impl ConfigService {
             .limit(limit.min(PAGE))
             .all(&*tx)
             .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| AuditEntry {
-                seq: row.seq,
-                at: row.at,
-                actor: row.actor,
-                action: row.action,
-                target: row.target,
-                detail: row.detail,
-            })
-            .collect())
+        Ok(rows.into_iter().map(AuditEntry::from).collect())
+    }
+
+    /// The newest lines in their order: those after `after`, of one `actor` where one is given, `limit` at most.
+    pub async fn audit_after(
+        &self,
+        tenant: &TenantScope,
+        after: Option<i64>,
+        actor: Option<&str>,
+        limit: u64,
+    ) -> Result<Vec<AuditEntry>> {
+        let tx = self.db.read(tenant).await?;
+        let mut query = audit::Entity::of_tenant(tenant);
+        if let Some(after) = after {
+            query = query.filter(audit::Column::Seq.gt(after));
+        }
+        if let Some(actor) = actor {
+            query = query.filter(audit::Column::Actor.eq(actor));
+        }
+        let mut rows = query.order_by_desc(audit::Column::Seq).limit(limit).all(&*tx).await?;
+        rows.reverse();
+        Ok(rows.into_iter().map(AuditEntry::from).collect())
+    }
+
+    /// `seq` of the newest line; 0 while there is none.
+    pub async fn newest_audit_seq(&self, tenant: &TenantScope) -> Result<i64> {
+        let tx = self.db.read(tenant).await?;
+        let newest: Option<i64> = audit::Entity::of_tenant(tenant)
+            .select_only()
+            .column(audit::Column::Seq)
+            .order_by_desc(audit::Column::Seq)
+            .into_tuple()
+            .one(&*tx)
+            .await?;
+        Ok(newest.unwrap_or(0))
     }
 
     /// Checks the whole chain. Gives the number of lines, or where it breaks.

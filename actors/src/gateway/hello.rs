@@ -101,7 +101,7 @@ pub(super) async fn welcome(
         features: Features {
             methods: state.methods.names(),
             events: events::advertised(),
-            capabilities: Vec::new(),
+            capabilities: vec!["published-model-catalog"],
         },
         snapshot: Snapshot {
             presence: attached.presence,

@@ -34,6 +34,14 @@ struct FanOut {
     dropped: usize,
 }
 
+/// Is the newer connection the older one come back. A node is one process; a device may run several operator programs
+/// at once (a terminal and the command line share an identity), which only their instance tells apart.
+fn takes_the_place_of(newer: &ConnectionInfo, older: &ConnectionInfo) -> bool {
+    let same_device = newer.device_id.is_some() && newer.device_id == older.device_id;
+    let same_program = newer.node || (newer.instance_id.is_some() && newer.instance_id == older.instance_id);
+    same_device && newer.node == older.node && same_program
+}
+
 impl Connections {
     pub fn is_empty(&self) -> bool {
         self.live.is_empty()
@@ -43,18 +51,12 @@ impl Connections {
         self.live.len()
     }
 
-    /// Adds a connection, closes an older one of the same device and role, and tells the others.
+    /// Adds a connection, closes the one it takes the place of, and tells the others.
     pub fn attach(&mut self, info: Arc<ConnectionInfo>, to: Recipient<ToConnection>) -> Attached {
         let replaced: Vec<Arc<str>> = self
             .live
             .values()
-            .filter(|member| {
-                info.device_id.is_some()
-                    && member.info.device_id == info.device_id
-                    && member.info.node == info.node
-                    // One device may run several operator programs; a node is one process.
-                    && (info.node || member.info.instance_id == info.instance_id)
-            })
+            .filter(|member| takes_the_place_of(&info, &member.info))
             .map(|member| member.info.conn_id.clone())
             .collect();
         for conn_id in replaced {

@@ -51,6 +51,24 @@ pub struct ClientMessage {
     /// Deliver the reply to the session's last channel too.
     #[serde(default)]
     pub deliver: bool,
+    /// Nobody is there: the turn neither keeps the session fresh nor starts it over (a scheduled event).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub background: bool,
+    /// Starts a new transcript, and runs in the lane of scheduled jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<Scheduled>,
+}
+
+/// How a scheduled job runs the agent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scheduled {
+    /// In a new transcript.
+    #[serde(default)]
+    pub fresh: bool,
+    /// Patterns of tools it may use, within what the user's own policy allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<String>>,
 }
 
 /// What accepting a client's message gave. `run_id` is the idempotency key.

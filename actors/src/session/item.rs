@@ -1,6 +1,6 @@
 //! One accepted message on its way to a turn.
 
-use super::intake::ClientMessage;
+use super::intake::{ClientMessage, Scheduled};
 use super::queue::{self, Route};
 use crate::config::document::QueueMode;
 use crate::ports::channel::{Attachment, Destination, Inbound};
@@ -51,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) queue_mode: Option<String>,
     pub(crate) requester: Option<String>,
+    pub(crate) background: bool,
+    pub(crate) scheduled: Option<Scheduled>,
 }
 
 impl Item {
@@ -121,6 +123,8 @@ impl Item {
                 timeout_ms: message.timeout_ms,
                 queue_mode: message.queue_mode,
                 requester: message.requester,
+                background: message.background,
+                scheduled: message.scheduled,
             },
             received_at,
             settle_ms: 0,

@@ -29,8 +29,11 @@ pub(crate) mod events;
 mod preview;
 pub mod reply;
 
+pub(crate) mod system_event;
+
 pub mod attention;
 pub mod blobs;
+pub mod cron;
 pub mod delivery;
 pub(crate) mod record;
 pub mod recovery;

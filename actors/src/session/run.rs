@@ -101,12 +101,20 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
         .max_concurrent
         .unwrap_or(context.directory.services().limits.user_runs);
     let guest = context.turn.last().guest.clone();
-    let lanes = context.lanes.clone();
+    let (lanes, scheduled) = (context.lanes.clone(), context.turn.last().options.scheduled.is_some());
+    let most_scheduled = settings.cron.max_concurrent_runs;
+    let place = async {
+        if scheduled {
+            lanes.acquire_scheduled(most_scheduled).await
+        } else {
+            lanes.acquire(&guest, most).await
+        }
+    };
     let permit = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Outcome::Stopped,
         () = cancel.token.cancelled() => return unstarted(&mut context).await,
-        permit = lanes.acquire(&guest, most) => permit,
+        permit = place => permit,
     };
     let outcome = tokio::select! {
         biased;
@@ -274,7 +282,8 @@ impl Work {
             Err(error) => return Ok(failed(plain_failure(ErrorClass::ModelNotFound, error.to_string()))),
         };
         let owner = context.turn.last().guest.is_empty();
-        let toolbox = Toolbox::new(&self.services, self.settings.clone(), owner);
+        let only = options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone());
+        let toolbox = Toolbox::new(&self.services, self.settings.clone(), owner, only);
         let specs = Arc::new(toolbox.specs());
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));

@@ -27,14 +27,22 @@ pub(crate) struct Toolbox {
     services: Services,
     settings: Arc<UserSettings>,
     owner: bool,
+    /// Patterns that narrow the user's policy for this run.
+    only: Option<Vec<String>>,
 }
 
 impl Toolbox {
-    pub(crate) fn new(services: &Services, settings: Arc<UserSettings>, owner: bool) -> Self {
+    pub(crate) fn new(
+        services: &Services,
+        settings: Arc<UserSettings>,
+        owner: bool,
+        only: Option<Vec<String>>,
+    ) -> Self {
         Self {
             services: services.clone(),
             settings,
             owner,
+            only,
         }
     }
 
@@ -60,6 +68,11 @@ impl Toolbox {
             .tools_deny
             .iter()
             .any(|pattern| matches(pattern, &spec.name))
+        {
+            return false;
+        }
+        if let Some(only) = &self.only
+            && !only.iter().any(|pattern| matches(pattern, &spec.name))
         {
             return false;
         }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::envelope::ContextLine;
 use super::freshness;
 use super::item::Item;
+use super::system_event;
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::ResetRule;
@@ -192,14 +193,20 @@ pub(crate) async fn begin(
                 let mut batch = fenced(tx, scope, authority.epoch).await?;
                 let now = now_ms();
                 let mut head = transcript::open(tx, scope, &authority.key, &authority.agent_id, now).await?;
-                if turn.entry_id().is_none() && freshness::is_stale(rule, zone, head.updated_at, now) {
+                let options = &turn.last().options;
+                let over = match &options.scheduled {
+                    Some(scheduled) if scheduled.fresh => head.leaf_id.is_some(),
+                    Some(_) | None => !options.background && freshness::is_stale(rule, zone, head.updated_at, now),
+                };
+                if turn.entry_id().is_none() && over {
                     head = transcript::reset(tx, scope, &authority.key, now).await?;
                 }
                 let mut others = 0;
                 let mut stored = Vec::new();
                 let entry_id = match (turn.entry_id(), user) {
                     (Some(earlier), _) => earlier.to_owned(),
-                    (None, Some(entry)) => {
+                    (None, Some(mut entry)) => {
+                        system_event::drain(tx, scope, &authority.key, zone, &mut entry).await?;
                         others += 1;
                         stored = transcript::append(&mut batch, scope, &mut head, vec![entry])?;
                         stored.first().map(|entry| entry.id.clone()).unwrap_or_default()
@@ -209,7 +216,7 @@ pub(crate) async fn begin(
                 open_run(&mut batch, &authority, &turn.run_id, &head.session_id, now);
                 let archived = head.entry.get("archivedAt").is_some_and(|at| !at.is_null());
                 let changes = HeadChanges {
-                    touched_at: Some(now),
+                    touched_at: (!turn.last().options.background).then_some(now),
                     // Who writes to a session again wants to see it again.
                     merge: archived.then(|| Map::from_iter([("archivedAt".to_owned(), Value::Null)])),
                     ..HeadChanges::default()
@@ -563,7 +570,13 @@ pub(super) fn finish_inbox(
     batch.add(&update);
 }
 
-fn insert_pieces(batch: &mut Batch, authority: &Authority, run_id: Option<&str>, pieces: &[Piece]) -> Result<()> {
+/// Puts pieces of a reply into the outbox.
+pub(crate) fn insert_pieces(
+    batch: &mut Batch,
+    authority: &Authority,
+    run_id: Option<&str>,
+    pieces: &[Piece],
+) -> Result<()> {
     if pieces.is_empty() {
         return Ok(());
     }

@@ -40,6 +40,8 @@ struct Inner {
     approvals: Waiters,
     /// What calls of nodes gave, by key.
     node_results: Idempotency,
+    /// A scheduled job was added or changed here.
+    cron_changed: tokio::sync::Notify,
     tenants: DashMap<TenantId, Entry>,
     /// Cancelled when running turns must stop because the process does.
     shutdown: CancellationToken,
@@ -144,6 +146,7 @@ impl Directory {
             delivery,
             approvals: Waiters::default(),
             node_results: Idempotency::default(),
+            cron_changed: tokio::sync::Notify::new(),
             tenants: DashMap::new(),
             shutdown: CancellationToken::new(),
             draining: AtomicBool::new(false),
@@ -155,6 +158,10 @@ impl Directory {
     }
     pub fn delivery(&self) -> &Delivery {
         &self.0.delivery
+    }
+    /// Wakes the scheduler before its time: a job was added, changed or has ended. A hint.
+    pub fn cron_changed(&self) -> &tokio::sync::Notify {
+        &self.0.cron_changed
     }
     pub fn leases(&self) -> &Leases {
         &self.0.leases

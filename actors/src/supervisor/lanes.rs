@@ -12,6 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::services::Limits;
 
+/// The lane of scheduled jobs: no platform has such a sender.
+const SCHEDULED: &str = "\0scheduled";
+
 /// Permits of the whole process. Cheap to clone.
 #[derive(Clone)]
 pub struct Lanes {
@@ -77,6 +80,16 @@ impl UserLanes {
     /// Waits for a place. `sender` is empty for the user, else the guest's id; `most` is how many runs one sender
     /// may have at once.
     pub async fn acquire(&self, sender: &str, most: usize) -> Option<Permit> {
+        self.place(sender, most, !sender.is_empty()).await
+    }
+
+    /// Waits for a place among the user's scheduled jobs, of which `most` run at once. They take nothing from what
+    /// the user asks for themselves.
+    pub async fn acquire_scheduled(&self, most: usize) -> Option<Permit> {
+        self.place(SCHEDULED, most, false).await
+    }
+
+    async fn place(&self, sender: &str, most: usize, guest: bool) -> Option<Permit> {
         let lane = {
             let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
             if senders.len() > 64 {
@@ -92,10 +105,10 @@ impl UserLanes {
         // None of the three is ever closed; `ok()` keeps that from being a panic all the same.
         Some(Permit {
             _sender: lane.acquire_owned().await.ok()?,
-            _guests: if sender.is_empty() {
-                None
-            } else {
+            _guests: if guest {
                 Some(self.guests.clone().acquire_owned().await.ok()?)
+            } else {
+                None
             },
             _process: self.lanes.process.clone().acquire_owned().await.ok()?,
         })

@@ -15,10 +15,12 @@ use super::directory::{Directory, InvokeNode, RunEnded};
 use super::lanes::UserLanes;
 use super::messages::{ToAll, ToSession, ToTenant, ToUser};
 use super::tenant::TenantActor;
+use crate::config::cron::job::firing_of;
 use crate::error::{Error, Result};
 use crate::gateway::messages::{Event, Invoke, InvokeAnswer, InvokeResult, ToConnection};
 use crate::gateway::registry::Connections;
 use crate::session::actor::{Home, SessionActor};
+use crate::session::cron;
 
 pub(crate) struct UserActor {
     directory: Directory,
@@ -229,6 +231,15 @@ impl Handler<ToUser> for UserActor {
             }
             // Sent by the runs below, not forwarded by the parent: they do not count.
             ToUser::RunEnded(ended) => {
+                if firing_of(&ended.run_id).is_some() {
+                    // A hint: what is lost here, the scheduler finds among the open runs.
+                    let (directory, scope, run_id) = (self.directory.clone(), self.scope.clone(), ended.run_id.clone());
+                    self.directory.services().io.spawn(async move {
+                        if let Err(error) = cron::settle(&directory, &scope, &run_id).await {
+                            tracing::warn!(tenant.id = %scope.tenant(), run.id = %run_id, error = ?error, "the end of a job waits");
+                        }
+                    });
+                }
                 for watcher in self.watchers.remove(&ended.run_id).unwrap_or_default() {
                     let _ = watcher.send(ended.clone());
                 }

@@ -3,6 +3,7 @@
 use claw_actors::Error;
 use claw_actors::config::ConfigService;
 use claw_actors::config::accounts::AccountDraft;
+use claw_actors::config::cron::CronLimits;
 use claw_actors::config::document::{REDACTED, redact};
 use claw_actors::config::identity::{Role, User};
 use serde_json::{Map, Value};
@@ -11,11 +12,17 @@ use super::super::error::CliError;
 use super::plan::Plan;
 use super::report::{Outcome, Report};
 
-pub(super) async fn apply(config: &ConfigService, user: &User, plan: Plan) -> Result<Report, CliError> {
+pub(super) async fn apply(
+    config: &ConfigService,
+    user: &User,
+    plan: Plan,
+    limits: CronLimits,
+) -> Result<Report, CliError> {
     let document = plan.document_patch();
     let Plan {
         providers,
         accounts,
+        cron_jobs,
         mut report,
         ..
     } = plan;
@@ -67,7 +74,34 @@ pub(super) async fn apply(config: &ConfigService, user: &User, plan: Plan) -> Re
             .await;
         refused(&mut report, "the document".to_owned(), stored.map(|_| ()))?;
     }
+    // After the document: a job may name an agent of it.
+    for (index, job) in cron_jobs.into_iter().enumerate() {
+        cron_job(config, user, index, job, limits, &mut report).await?;
+    }
     Ok(report)
+}
+
+/// A scheduled job. The file's name for it becomes its key, so that another import finds it again.
+async fn cron_job(
+    config: &ConfigService,
+    user: &User,
+    index: usize,
+    mut job: Value,
+    limits: CronLimits,
+    report: &mut Report,
+) -> Result<(), CliError> {
+    let text = |name: &str| job.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let name = text("id").or(text("jobId")).or(text("name")).map(str::to_owned);
+    let name = name.unwrap_or_else(|| index.to_string());
+    let setting = format!("cron.jobs[{name}]");
+    if let Value::Object(fields) = &mut job {
+        fields
+            .entry("declarationKey")
+            .or_insert_with(|| Value::String(format!("import:{name}")));
+    }
+    report.add(Outcome::Taken, setting.clone(), "");
+    let added = config.add_cron_job(&user.scope, &job, limits).await;
+    refused(report, setting, added.map(|_| ()))
 }
 
 /// Would these sections change the document. Secrets count as changed: what is sealed cannot be compared.

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
+use claw_actors::Error;
 use claw_actors::config::ConfigService;
+use claw_actors::config::cron::CronLimits;
 use claw_actors::config::document::REDACTED;
 use claw_actors::config::identity::User;
 use claw_actors::db::Db;
@@ -17,7 +19,13 @@ use super::report::{Outcome, Report};
 /// Rows inserted by one statement.
 const BATCH: usize = 200;
 
-pub(super) async fn restore(config: &ConfigService, db: &Db, user: &User, file: Value) -> Result<Report, CliError> {
+pub(super) async fn restore(
+    config: &ConfigService,
+    db: &Db,
+    user: &User,
+    file: Value,
+    limits: CronLimits,
+) -> Result<Report, CliError> {
     let archive: Archive = serde_json::from_value(file)
         .map_err(|error| CliError::Usage(format!("this export cannot be read: {error}")))?;
     if archive.version > VERSION {
@@ -82,6 +90,17 @@ pub(super) async fn restore(config: &ConfigService, db: &Db, user: &User, file: 
         }
     }
     report.add(Outcome::Taken, "sessions", format!("{sessions} of them"));
+    let mut jobs = 0;
+    for job in archive.cron_jobs {
+        let id = job["id"].as_str().unwrap_or_default();
+        match config.restore_cron_job(scope, id, &job, limits).await {
+            Ok(true) => jobs += 1,
+            Ok(false) => {}
+            Err(Error::Invalid(why)) => report.add(Outcome::NotTaken, format!("cronJobs {id}"), why),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    report.add(Outcome::Taken, "cronJobs", format!("{jobs} of them"));
     if !archive.devices.is_empty() {
         report.add(Outcome::NoMeaning, "devices", "devices pair again");
     }

@@ -71,9 +71,9 @@ impl Import {
 async fn import(config: &ConfigService, settings: &Settings, user: &User, file: Value) -> Result<Report, CliError> {
     if file.get("format").and_then(Value::as_str) == Some(super::export::FORMAT) {
         let db = place::database(settings).await?;
-        return archive::restore(config, &db, user, file).await;
+        return archive::restore(config, &db, user, file, settings.limits.cron()).await;
     }
-    apply::apply(config, user, plan::plan(file)).await
+    apply::apply(config, user, plan::plan(file), settings.limits.cron()).await
 }
 
 fn read(path: &Path) -> Result<Value, CliError> {

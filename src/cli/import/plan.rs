@@ -13,6 +13,8 @@ use super::{placeholders, providers, sections};
 pub(super) struct Plan {
     pub(super) providers: Vec<ProviderDraft>,
     pub(super) accounts: Vec<AccountPlan>,
+    /// Scheduled jobs, as the file has them.
+    pub(super) cron_jobs: Vec<Value>,
     /// Sections of the user's document that the file sets.
     pub(super) document: Map<String, Value>,
     pub(super) report: Report,

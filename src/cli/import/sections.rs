@@ -11,7 +11,10 @@ pub(super) fn known(name: &str) -> bool {
     schema::at(name).is_some_and(Key::taken)
 }
 
-pub(super) fn read(name: &str, section: Value, plan: &mut Plan) {
+pub(super) fn read(name: &str, mut section: Value, plan: &mut Plan) {
+    if name == "cron" {
+        plan.cron_jobs = jobs(&mut section, plan);
+    }
     let kept = match name {
         "agents" => Value::Object(agents(&section, plan)),
         "bindings" => bindings(section, plan),
@@ -69,6 +72,18 @@ fn bindings(section: Value, plan: &mut Plan) -> Value {
     } else {
         plan.report.add(Outcome::NotTaken, "bindings", "it is not a list");
         Value::Array(Vec::new())
+    }
+}
+
+/// Takes the jobs out of the section: they are rows of their own.
+fn jobs(section: &mut Value, plan: &mut Plan) -> Vec<Value> {
+    match section.as_object_mut().and_then(|section| section.remove("jobs")) {
+        None => Vec::new(),
+        Some(Value::Array(jobs)) => jobs,
+        Some(_) => {
+            plan.report.add(Outcome::NotTaken, "cron.jobs", "it is not a list");
+            Vec::new()
+        }
     }
 }
 

@@ -213,7 +213,16 @@ async fn a_power_users_file() {
     let (outcome, why) = done.outcome("channels.telegram.accounts.alerts");
     assert!(outcome == Outcome::NotTaken && why.contains("allowFrom"), "{why}");
 
-    assert!(done.outcome("cron.enabled").1.contains("once scheduling is available"));
+    assert_eq!(done.outcome("cron.enabled"), (Outcome::Taken, ""));
+    assert_eq!(done.outcome("cron.jobs[morning]").0, Outcome::Taken);
+    let (outcome, why) = done.outcome("cron.jobs[hectic]");
+    assert!(outcome == Outcome::NotTaken && why.contains("too often"), "{why}");
+    let jobs = done.config.cron_jobs(scope).await.expect("reads");
+    let names: Vec<_> = jobs
+        .iter()
+        .map(|job| (job.definition.name.as_str(), job.enabled))
+        .collect();
+    assert_eq!(names, [("Morning news", true), ("Water", false)]);
     assert_eq!(done.outcome("flubber").0, Outcome::Unknown);
     assert_eq!(done.outcome("channels.carrierpigeon").0, Outcome::Unknown);
     assert_eq!(done.outcome("agents.defaults.frobnicate").0, Outcome::Unknown);
@@ -229,6 +238,13 @@ async fn a_power_users_file() {
     let settings = done.config.settings(scope).await.expect("reads");
     assert_eq!(settings.agents.len(), 2);
     done.again("power-user.json5").await;
+    let again = done.config.cron_jobs(scope).await.expect("reads");
+    assert_eq!(again.len(), 2);
+    assert_eq!(
+        again.iter().map(|job| job.epoch).collect::<Vec<_>>(),
+        [1, 1],
+        "the second import changed nothing"
+    );
 }
 
 #[tokio::test]

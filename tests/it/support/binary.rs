@@ -70,7 +70,8 @@ impl Binary {
         self.prepared(Command::new(env!("CARGO_BIN_EXE_clawcentral")))
     }
 
-    fn prepared(&self, mut command: Command) -> Command {
+    /// A program in the installation's folder, with its settings: what it runs of ours finds the database.
+    pub(crate) fn prepared(&self, mut command: Command) -> Command {
         command
             .current_dir(&self.dir)
             .envs(self.settings.iter().map(|(name, value)| (name, value)))

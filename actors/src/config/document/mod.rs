@@ -52,6 +52,32 @@ pub struct UserSettings {
     pub inbound_debounce_by_channel: HashMap<String, Duration>,
     pub tools_deny: Vec<String>,
     pub tools_allow: Option<Vec<String>>,
+    pub cron: CronSettings,
+}
+
+/// `cron`.
+#[derive(Clone, Debug)]
+pub struct CronSettings {
+    pub enabled: bool,
+    /// Agent turns of scheduled jobs that go on at once.
+    pub max_concurrent_runs: usize,
+    /// `cron.retry`: how often a one-shot job is tried again after a failure that may pass, and after what pauses.
+    pub retry_attempts: usize,
+    pub retry_backoff: Vec<Duration>,
+    /// `cron.sessionRetention`: how long transcripts of ended isolated runs stay; `None` = for good.
+    pub session_retention: Option<Duration>,
+}
+
+impl Default for CronSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_concurrent_runs: 1,
+            retry_attempts: 3,
+            retry_backoff: [30, 60, 300].map(Duration::from_secs).to_vec(),
+            session_retention: Some(Duration::from_secs(24 * 3600)),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]

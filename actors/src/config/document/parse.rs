@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    AgentSettings, Binding, DmScope, DropPolicy, QueueMode, QueueSettings, ResetRule, SessionSettings, UserSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, QueueMode, QueueSettings, ResetRule, SessionSettings,
+    UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -58,6 +59,7 @@ impl UserSettings {
             inbound_debounce_by_channel: by_name(at(messages, "/inbound/byChannel"), millis),
             tools_deny: texts(at(doc, "/tools/deny")).unwrap_or_default(),
             tools_allow: texts(at(doc, "/tools/allow")),
+            cron: cron(at(doc, "/cron")),
         }
     }
 
@@ -65,6 +67,44 @@ impl UserSettings {
     pub fn agent(&self, id: &str) -> Option<&AgentSettings> {
         self.agents.iter().find(|agent| agent.id == id)
     }
+}
+
+fn cron(section: &Value) -> CronSettings {
+    let usual = CronSettings::default();
+    let count = |pointer| number(at(section, pointer)).and_then(|count| usize::try_from(count).ok());
+    let backoff = at(section, "/retry/backoffMs").as_array();
+    let retention = at(section, "/sessionRetention");
+    CronSettings {
+        enabled: at(section, "/enabled").as_bool().unwrap_or(usual.enabled),
+        max_concurrent_runs: count("/maxConcurrentRuns")
+            .filter(|count| *count > 0)
+            .unwrap_or(usual.max_concurrent_runs),
+        retry_attempts: count("/retry/maxAttempts").unwrap_or(usual.retry_attempts),
+        retry_backoff: backoff
+            .map(|list| list.iter().filter_map(millis).collect::<Vec<_>>())
+            .filter(|list| !list.is_empty())
+            .unwrap_or(usual.retry_backoff),
+        session_retention: if *retention == Value::Bool(false) {
+            None
+        } else {
+            text(retention).and_then(|text| span(&text)).or(usual.session_retention)
+        },
+    }
+}
+
+/// `90m`, `24h`, `7d`; a bare number is hours.
+fn span(text: &str) -> Option<Duration> {
+    let text = text.trim().to_lowercase();
+    let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let count: u64 = text.get(..text.len() - unit.len())?.parse().ok()?;
+    let seconds = match unit.trim() {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" | "" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    Some(Duration::from_secs(count.checked_mul(seconds)?))
 }
 
 /// `agents.list[]`, or `agents.entries.<id>` as newer files spell it.
@@ -406,5 +446,33 @@ mod tests {
         assert_eq!(settings.session.dm_scope, DmScope::PerPeer);
         assert_eq!(settings.session.identity_links["u1"], "ada");
         assert_eq!(settings.tools_allow, Some(vec!["read".to_owned()]));
+    }
+
+    #[test]
+    fn scheduled_jobs_have_their_own_settings() {
+        let read = |section: Value| UserSettings::parse(&json!({"cron": section})).cron;
+        let usual = read(Value::Null);
+        assert_eq!(
+            (usual.enabled, usual.max_concurrent_runs, usual.retry_attempts),
+            (true, 1, 3)
+        );
+        assert_eq!(usual.session_retention, Some(Duration::from_secs(86_400)));
+        let chosen = read(
+            json!({"enabled": false, "maxConcurrentRuns": 4, "sessionRetention": "90m",
+            "retry": {"maxAttempts": 1, "backoffMs": [7]}}),
+        );
+        assert_eq!(
+            (chosen.enabled, chosen.max_concurrent_runs, chosen.retry_attempts),
+            (false, 4, 1)
+        );
+        assert_eq!(chosen.session_retention, Some(Duration::from_secs(5400)));
+        assert_eq!(chosen.retry_backoff, [Duration::from_millis(7)]);
+        assert_eq!(read(json!({"sessionRetention": false})).session_retention, None);
+        let odd = read(json!({"maxConcurrentRuns": 0, "sessionRetention": "soon", "retry": {"backoffMs": []}}));
+        assert_eq!(
+            (odd.max_concurrent_runs, odd.session_retention),
+            (1, usual.session_retention)
+        );
+        assert_eq!(odd.retry_backoff, usual.retry_backoff);
     }
 }

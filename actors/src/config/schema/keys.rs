@@ -6,7 +6,7 @@ mod models;
 
 pub use channels::{PLATFORMS, Platform};
 
-use super::{Form, Key, Kind, State, bookkeeping, elsewhere, kept, live};
+use super::{Form, Key, Kind, bookkeeping, elsewhere, kept, live};
 
 const TEXTS: Kind = Kind::List(&Kind::Text);
 const WHOLE_MAP: Kind = Kind::Map(&Kind::Whole);
@@ -36,7 +36,7 @@ const SECTIONS: &[Key] = &[
         Kind::Object(&[MESSAGES]),
         "How messages are taken in and answered.",
     ),
-    kept("cron", Kind::Object(&[CRON])),
+    live("cron", Kind::Object(&[CRON]), "Scheduled jobs."),
     kept("skills", Kind::Object(&[SKILLS])),
     live("tools", Kind::Object(&[TOOLS]), "Which tools agents may use."),
     kept("commands", ANY_MAP),
@@ -234,24 +234,22 @@ const MESSAGES: &[Key] = &[
     kept("statusReactions", Kind::Any),
 ];
 
-const SCHEDULED: State = State::Kept("stored, runs once scheduling is available");
-const fn scheduled(name: &'static str, kind: Kind) -> Key {
-    Key {
-        name,
-        kind,
-        state: SCHEDULED,
-        help: "",
-    }
-}
-
 const CRON: &[Key] = &[
-    scheduled("enabled", Kind::Bool),
-    scheduled("maxConcurrentRuns", Kind::Whole),
-    scheduled("sessionRetention", Kind::Any),
-    scheduled("jobs", Kind::Any),
-    scheduled("retry", Kind::Any),
-    scheduled("failureAlert", Kind::Any),
-    scheduled("failureDestination", Kind::Any),
+    live("enabled", Kind::Bool, "Whether scheduled jobs run."),
+    live(
+        "maxConcurrentRuns",
+        Kind::Whole,
+        "Scheduled answers being written at the same time.",
+    ),
+    live(
+        "sessionRetention",
+        Kind::Any,
+        "How long transcripts of ended runs stay, e.g. 24h; false: for good.",
+    ),
+    live("retry", Kind::Any, "When a one-shot job that failed is tried again."),
+    elsewhere("jobs", "jobs are added one by one, see cron.add"),
+    elsewhere("failureAlert", "each job has its own"),
+    elsewhere("failureDestination", "each job has its own"),
     elsewhere("store", "this service keeps the data"),
     elsewhere("webhook", ""),
     elsewhere("webhookToken", ""),

@@ -69,6 +69,7 @@ async fn agent(call: Call, params: AgentParams) -> Result<Value, WireError> {
         requester: Some(chat::requester(&call)),
         approver: call.connection.has_scope(APPROVALS),
         deliver: params.deliver,
+        ..ClientMessage::default()
     };
     let directory = &call.state.directory;
     let accepted = intake::accept_client(directory, call.scope(), &key, &params.idempotency_key, message).await?;

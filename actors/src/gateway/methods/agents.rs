@@ -136,6 +136,7 @@ async fn delete(call: Call, params: DeleteParams) -> Result<Value, WireError> {
     known_agent(&call, &id).await?;
     let service = &call.state.services.config;
     let removed_bindings = service.delete_agent(call.scope(), &id).await?;
+    super::cron::remove_of_agent(&call, &id).await?;
     if params.delete_files.unwrap_or(true) {
         service.delete_workspace(call.scope(), &id).await?;
     }

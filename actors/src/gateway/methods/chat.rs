@@ -70,6 +70,7 @@ async fn send(call: Call, params: SendParams) -> Result<Value, WireError> {
         requester: Some(requester(&call)),
         approver: call.connection.has_scope(scopes::APPROVALS),
         deliver: params.deliver,
+        ..ClientMessage::default()
     };
     let directory = &call.state.directory;
     let accepted = intake::accept_client(

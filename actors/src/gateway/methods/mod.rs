@@ -7,10 +7,12 @@ mod audit;
 mod channels;
 mod chat;
 mod config;
+mod cron;
 mod device_pair;
 pub(crate) mod exec_approval;
 mod exec_approvals;
 pub(super) mod health;
+mod logs;
 mod models;
 pub(crate) mod node;
 mod node_calls;
@@ -22,6 +24,7 @@ mod small;
 mod speech;
 mod usage;
 mod voicewake;
+mod wake;
 
 use claw_entities::SessionKey;
 
@@ -39,10 +42,12 @@ pub fn all() -> Methods {
     channels::register(&mut methods);
     chat::register(&mut methods);
     config::register(&mut methods);
+    cron::register(&mut methods);
     device_pair::register(&mut methods);
     exec_approval::register(&mut methods);
     exec_approvals::register(&mut methods);
     health::register(&mut methods);
+    logs::register(&mut methods);
     models::register(&mut methods);
     node::register(&mut methods);
     node_calls::register(&mut methods);
@@ -54,6 +59,7 @@ pub fn all() -> Methods {
     speech::register(&mut methods);
     usage::register(&mut methods);
     voicewake::register(&mut methods);
+    wake::register(&mut methods);
     methods
 }
 

@@ -1,5 +1,6 @@
 //! `models.list` and `models.authStatus`.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Nothing;
@@ -14,8 +15,20 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("models.authStatus", Access::Scope(READ), auth_status);
 }
 
-async fn list(call: Call, _: Nothing) -> Result<Value, WireError> {
-    Ok(json!({"models": views(&call).await?}))
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListParams {
+    /// Only this provider's.
+    provider: Option<String>,
+}
+
+/// Every view shows the same: what the tenant's providers offer (`published-model-catalog`).
+async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
+    let mut models = views(&call).await?;
+    if let Some(provider) = params.provider {
+        models.retain(|model| model["provider"] == provider);
+    }
+    Ok(json!({"models": models}))
 }
 
 /// The models the caller may use, as clients list them.

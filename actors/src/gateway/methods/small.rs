@@ -10,7 +10,7 @@ use crate::clock::now_ms;
 use crate::crypto::{signature, token};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
-use crate::gateway::scopes::READ;
+use crate::gateway::scopes::{ADMIN, READ};
 
 /// Slash commands a person can type in a chat: what they do, their category, and whether more must follow.
 const COMMANDS: [(&str, &str, &str, bool); 5] = [
@@ -37,6 +37,7 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("last-heartbeat", Access::Scope(READ), last_heartbeat);
     methods.add("commands.list", Access::Scope(READ), commands);
     methods.add("tools.catalog", Access::Scope(READ), tools);
+    methods.add("update.status", Access::Scope(ADMIN), update_status);
 }
 
 /// The gateway itself first, then the user's connections.
@@ -63,6 +64,14 @@ async fn identity(call: Call, _: Nothing) -> Result<Value, WireError> {
         .await?;
     let key = signature::ed25519_public_key(&seed);
     Ok(json!({"deviceId": token::hash_bytes(&key), "publicKey": URL_SAFE_NO_PAD.encode(key)}))
+}
+
+/// A hosted server is updated by who hosts it: there is nothing to fetch and no schedule of the tenant's.
+async fn update_status(call: Call, _: Nothing) -> Result<Value, WireError> {
+    Ok(json!({
+        "currentVersion": call.state.services.replica.version, "sentinel": null, "updateAvailable": null,
+        "effectiveChannel": "stable", "schedule": {"channel": "stable", "autoEnabled": false},
+    }))
 }
 
 /// Agents have no heartbeat yet.

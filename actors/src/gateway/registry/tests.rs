@@ -68,6 +68,29 @@ async fn a_newer_connection_of_a_node_closes_the_older() {
 }
 
 #[actix::test]
+async fn programs_of_one_device_do_not_close_each_other() {
+    let mut connections = Connections::default();
+    let program = |instance: Option<&str>| ConnectionInfo {
+        device_id: Some("d1".to_owned()),
+        instance_id: instance.map(str::to_owned),
+        ..testing::operator(&["operator.read"])
+    };
+    let _terminal = join(&mut connections, program(None), "terminal");
+    let _command_line = join(&mut connections, program(None), "command line");
+    let mut page = join(&mut connections, program(Some("page")), "page");
+    assert_eq!(connections.len(), 3);
+    let _reloaded = join(&mut connections, program(Some("page")), "reloaded");
+    assert_eq!(connections.len(), 3);
+    while let Some(said) = page.recv().await {
+        if said == "1008 replaced by a newer connection of this device" {
+            return;
+        }
+        assert_eq!(said, "presence");
+    }
+    panic!("the page's old connection was left open");
+}
+
+#[actix::test]
 async fn a_dead_connection_is_forgotten_and_a_slow_one_closed() {
     let mut connections = Connections::default();
     let reader = testing::operator(&["operator.read"]);

@@ -1,0 +1,31 @@
+//! Scheduled jobs as a user keeps them. When they run is [`crate::session::cron`]'s business.
+
+pub mod draft;
+pub mod job;
+mod runs;
+pub mod schedule;
+pub(crate) mod store;
+
+pub use job::{Definition, Job};
+pub use runs::{Delivered, RunFilter, next_wake};
+
+/// What bounds a user's jobs.
+#[derive(Clone, Copy, Debug)]
+pub struct CronLimits {
+    /// Jobs of one user.
+    pub jobs: usize,
+    /// Shortest pause between two runs of the agent by one job, milliseconds.
+    pub interval_ms: i64,
+}
+
+impl Default for CronLimits {
+    fn default() -> Self {
+        Self {
+            jobs: 200,
+            interval_ms: 60_000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! Scheduled jobs run: what is due is claimed, accepted through the inbox, and its end put on record.
+//!
+//! One task per process; any process may claim. A claim, the inbox row and the next time are one commit, and the claim's
+//! row is unique by job and time: a firing is neither missed nor doubled, whoever dies when. The inbox does the rest.
+//! How a run ended is read from its record, at once when it ends here and again by a look at what is still open.
+
+mod announce;
+mod claim;
+mod outcome;
+mod record;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use claw_entities::{PlatformTable, Scope, TenantId, UserId, cron_job, cron_run};
+use futures::stream::{self, StreamExt};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::now_ms;
+use crate::config::cron::job::run_id;
+use crate::error::Result;
+use crate::gateway::messages::Event;
+use crate::supervisor::directory::Directory;
+
+pub use claim::{Asked, Started, run_now};
+pub(crate) use settle::settle;
+
+/// Jobs looked at together, and claimed at the same time.
+const PAGE: u64 = 256;
+const AT_ONCE: usize = 64;
+/// How far ahead the index is looked at; also the longest sleep, so that a job another process added is seen in time.
+const AHEAD_MS: i64 = 1000;
+/// How often runs that are not on record as ended are compared with the inbox.
+const RECONCILE_MS: i64 = 5000;
+/// Overdue by more than this is missed: the process was away.
+const MISSED_MS: i64 = 60_000;
+/// Missed jobs of one user that are started at once, and the pause between the others.
+const CATCH_UP: usize = 5;
+const CATCH_UP_PAUSE_MS: i64 = 5000;
+
+/// Claims what is due until `stop`.
+pub async fn run(directory: Directory, stop: CancellationToken) {
+    let mut reconciled_at = i64::MIN;
+    while !directory.draining() {
+        let now = now_ms();
+        if now.saturating_sub(reconciled_at) >= RECONCILE_MS {
+            reconciled_at = now;
+            if let Err(error) = reconcile(&directory).await {
+                tracing::warn!(error = ?error, "open cron runs were not looked at, it is tried again");
+            }
+        }
+        let wait = match round(&directory, now).await {
+            Ok(wait) => wait,
+            Err(error) => {
+                tracing::warn!(error = ?error, "due cron jobs were not read, it is tried again");
+                AHEAD_MS
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = directory.cron_changed().notified() => {}
+            () = tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or(0))) => {}
+        }
+    }
+}
+
+/// Claims what is due at `now` (epoch milliseconds). Gives how long nothing more is due, milliseconds.
+pub(crate) async fn round(directory: &Directory, now: i64) -> Result<i64> {
+    let tx = directory.services().db.system_read().await?;
+    let rows = cron_job::Entity::platform()
+        .filter(cron_job::is_waiting())
+        .filter(cron_job::Column::NextRunAt.lte(now + AHEAD_MS))
+        .order_by_asc(cron_job::Column::NextRunAt)
+        .limit(PAGE)
+        .all(&*tx)
+        .await?;
+    drop(tx);
+    let full = rows.len() as u64 == PAGE;
+    let (due, soon): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.next_run_at <= Some(now));
+    let soonest = soon.iter().filter_map(|row| row.next_run_at).min();
+    let any_due = !due.is_empty();
+    let mut missed: HashMap<(TenantId, UserId), usize> = HashMap::new();
+    let jobs = due.into_iter().map(|row| {
+        let late = row.next_run_at.is_some_and(|at| at < now - MISSED_MS);
+        let before = if late {
+            let count = missed.entry((row.tenant_id.clone(), row.user_id.clone())).or_default();
+            *count += 1;
+            *count
+        } else {
+            0
+        };
+        async move {
+            let scope = Scope::vouch(row.tenant_id.clone(), row.user_id.clone());
+            let id = row.id.clone();
+            let done = if before > CATCH_UP {
+                let more = i64::try_from(before - CATCH_UP).unwrap_or(1);
+                claim::put_off(directory, &scope, &row.id, row.epoch, now + more * CATCH_UP_PAUSE_MS).await
+            } else {
+                claim::due(directory, &scope, row, now).await
+            };
+            if let Err(error) = done {
+                tracing::warn!(tenant.id = %scope.tenant(), cron.job = %id, error = ?error, "a due job was not claimed");
+                return false;
+            }
+            true
+        }
+    });
+    let claimed: Vec<bool> = stream::iter(jobs).buffer_unordered(AT_ONCE).collect().await;
+    // What could not be claimed is not asked for again at once.
+    if claimed.contains(&false) {
+        return Ok(AHEAD_MS);
+    }
+    if full || any_due {
+        return Ok(0);
+    }
+    Ok(soonest.map_or(AHEAD_MS, |at| (at - now).clamp(1, AHEAD_MS)))
+}
+
+/// Puts the end of runs on record whose inbox rows are settled. Gives how many there were.
+pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
+    let tx = directory.services().db.system_read().await?;
+    let open: Vec<(TenantId, UserId, String, i64)> = cron_run::Entity::platform()
+        .select_only()
+        .columns([
+            cron_run::Column::TenantId,
+            cron_run::Column::UserId,
+            cron_run::Column::JobId,
+            cron_run::Column::ScheduledAt,
+        ])
+        .filter(cron_run::is_open())
+        .filter(Expr::cust(
+            "NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.tenant_id = cron_run.tenant_id AND inbox.source = 'cron' \
+             AND inbox.account_id = cron_run.user_id \
+             AND inbox.event_key = 'cron:' || cron_run.job_id || ':' || CAST(cron_run.scheduled_at AS text) \
+             AND inbox.state IN ('pending', 'running'))",
+        ))
+        .limit(PAGE)
+        .into_tuple()
+        .all(&*tx)
+        .await?;
+    drop(tx);
+    let found = open.len();
+    stream::iter(open)
+        .for_each_concurrent(AT_ONCE, |(tenant, user, job, at)| async move {
+            let scope = Scope::vouch(tenant, user);
+            if let Err(error) = settle(directory, &scope, &run_id(&job, at)).await {
+                tracing::warn!(tenant.id = %scope.tenant(), cron.job = %job, error = ?error, "the end of a job was not stored");
+            }
+        })
+        .await;
+    Ok(found)
+}
+
+/// Tells the user's connections.
+fn publish(directory: &Directory, scope: &Scope, payload: &serde_json::Value) {
+    directory.publish(scope, Event::new("cron", payload).droppable());
+}

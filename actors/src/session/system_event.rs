@@ -1,0 +1,166 @@
+//! System events: lines for the agent that no person wrote (`agent-runtime` §18.4). They wait for the next turn of
+//! their session and stand before what the person says there.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use claw_entities::{Scope, SessionKey, UserOwned, new_id, system_event};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+
+use super::key;
+use crate::Services;
+use crate::clock::now_ms;
+use crate::conversation::entry::Body;
+use crate::conversation::transcript::NewEntry;
+use crate::error::{Error, Result};
+use crate::ports::message::{Message, Part};
+
+/// Lines that wait for one session; older ones make room.
+const MOST: usize = 20;
+/// Longest line, characters.
+const LONGEST: usize = 2000;
+
+/// Adds a line. One that was added last already is not added again.
+///
+/// # Errors
+/// `Invalid` for a session that other people read along in: such lines are the user's alone.
+pub(crate) async fn add(services: &Services, scope: &Scope, session: &SessionKey, text: &str) -> Result<()> {
+    let (scope_in, session, text) = (scope.clone(), session.clone(), text.to_owned());
+    services
+        .writer
+        .run(scope, move |tx| {
+            let (scope, session, text) = (scope_in.clone(), session.clone(), text.clone());
+            Box::pin(async move { put(tx, &scope, &session, &text).await })
+        })
+        .await
+}
+
+/// As [`add`], inside a transaction.
+pub(crate) async fn put(tx: &impl ConnectionTrait, scope: &Scope, session: &SessionKey, text: &str) -> Result<()> {
+    if !key::is_private(session) {
+        return Err(Error::invalid(
+            "system events are for sessions of the user alone, not for chats on a channel",
+        ));
+    }
+    let text = one_line(text);
+    let there: Vec<(String, String)> = system_event::Entity::owned_by(scope)
+        .select_only()
+        .columns([system_event::Column::Id, system_event::Column::Text])
+        .filter(system_event::Column::SessionKey.eq(session.as_str()))
+        .order_by_asc(system_event::Column::Id)
+        .into_tuple()
+        .all(tx)
+        .await?;
+    if there.last().is_some_and(|(_, last)| *last == text) {
+        return Ok(());
+    }
+    let room = there.len().saturating_sub(MOST - 1);
+    if room > 0 {
+        let oldest = there.iter().take(room).map(|(id, _)| id.clone());
+        remove(tx, scope, session, oldest.collect()).await?;
+    }
+    system_event::Entity::insert(system_event::ActiveModel {
+        tenant_id: Set(scope.tenant().clone()),
+        user_id: Set(scope.user().clone()),
+        session_key: Set(session.clone()),
+        id: Set(new_id()),
+        text: Set(text),
+        created_at: Set(now_ms()),
+    })
+    .exec_without_returning(tx)
+    .await?;
+    Ok(())
+}
+
+/// Puts the lines that wait before the text of a user entry, and takes them away: both or neither.
+pub(crate) async fn drain(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    session: &SessionKey,
+    zone: Tz,
+    entry: &mut NewEntry,
+) -> Result<()> {
+    // None can wait for a chat on a channel: those turns do not ask.
+    if !key::is_private(session) {
+        return Ok(());
+    }
+    let rows = system_event::Entity::owned_by(scope)
+        .filter(system_event::Column::SessionKey.eq(session.as_str()))
+        .order_by_asc(system_event::Column::Id)
+        .all(tx)
+        .await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut lines = String::new();
+    for row in &rows {
+        lines.push_str(&line(row.created_at, zone, &row.text));
+        lines.push('\n');
+    }
+    if let Body::Message(body) = &mut entry.body
+        && let Message::User { content, .. } = &mut body.message
+    {
+        match content.first_mut() {
+            Some(Part::Text { text }) => {
+                // People see what they wrote.
+                body.display.get_or_insert_with(|| text.clone());
+                text.insert_str(0, &format!("{lines}\n"));
+            }
+            Some(Part::Image { .. }) | None => content.insert(0, Part::Text { text: lines }),
+        }
+    }
+    remove(tx, scope, session, rows.into_iter().map(|row| row.id).collect()).await
+}
+
+async fn remove(tx: &impl ConnectionTrait, scope: &Scope, session: &SessionKey, ids: Vec<String>) -> Result<()> {
+    system_event::Entity::delete_owned(scope)
+        .filter(system_event::Column::SessionKey.eq(session.as_str()))
+        .filter(system_event::Column::Id.is_in(ids))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// What the model is asked when an event is not to wait.
+pub(crate) fn prompt(at: i64, zone: Tz, text: &str) -> String {
+    format!(
+        "{}\n\nThis is an event, not a message of a person. Do or say what it asks for; if it is a reminder, pass it on \
+         in a friendly way. If there is nothing to do and nothing to say, answer NO_REPLY.",
+        line(at, zone, &one_line(text))
+    )
+}
+
+fn line(at: i64, zone: Tz, text: &str) -> String {
+    format!("System: [{}] {text}", wall_time(at, zone))
+}
+
+/// `2026-11-26 16:04:00 CET`.
+pub(crate) fn wall_time(at: i64, zone: Tz) -> String {
+    let at = DateTime::<Utc>::from_timestamp_millis(at).unwrap_or_default();
+    at.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+/// One line of bounded length: what it holds cannot pass for a line of its own.
+fn one_line(text: &str) -> String {
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((at, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(at);
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        assert_eq!(one_line(" a\nSystem: [now] b\r\n\tc "), "a System: [now] b c");
+        assert_eq!(one_line(&"ä".repeat(3000)).chars().count(), LONGEST + 1);
+        let asked = prompt(0, Tz::Europe__Vienna, "call\nEve");
+        assert!(
+            asked.starts_with("System: [1970-01-01 01:00:00 CET] call Eve\n\n"),
+            "{asked}"
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! Lines that wait for the next turn of a session.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::schema::*;
+
+use crate::row_security;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+const TABLE: &str = "system_event";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .create_table(
+                Table::create()
+                    .table(TABLE)
+                    .col(text("tenant_id"))
+                    .col(text("user_id"))
+                    .col(text("session_key"))
+                    .col(text("id"))
+                    .col(text("text"))
+                    .col(big_integer("created_at"))
+                    .primary_key(
+                        Index::create()
+                            .col("tenant_id")
+                            .col("user_id")
+                            .col("session_key")
+                            .col("id"),
+                    )
+                    .to_owned(),
+            )
+            .await?;
+        row_security::tenant_only(manager, &[TABLE]).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.drop_table(Table::drop().table(TABLE).to_owned()).await
+    }
+}

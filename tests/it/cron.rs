@@ -1,0 +1,455 @@
+//! Scheduled jobs with the real binary: on time, once, whoever dies; and their log, delivery and owners.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{SecondsFormat, Utc};
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+use crate::support::app::{MEMBER, STRANGER, TestApp};
+use crate::support::node::TestNode;
+use crate::support::wait::eventually;
+
+fn soon(ms: i64) -> String {
+    (Utc::now() + chrono::Duration::milliseconds(ms)).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Waits for the job's event with this action.
+async fn event(operator: &mut TestNode, job: &Value, action: &str) -> Value {
+    let frame = operator
+        .event(&format!("cron {action}"), |frame| {
+            frame["event"] == "cron" && frame["payload"]["action"] == action && frame["payload"]["jobId"] == *job
+        })
+        .await;
+    frame["payload"].clone()
+}
+
+async fn entries(operator: &mut TestNode, params: Value) -> Vec<Value> {
+    let log = operator.call("cron.runs", params).await.expect("reads");
+    log["entries"].as_array().expect("entries").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_life_of_a_job_as_the_command_line_lives_it() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let job = json!({"name": "probe", "enabled": true, "schedule": {"kind": "every", "everyMs": 3_600_000},
+        "sessionTarget": "isolated", "wakeMode": "now", "payload": {"kind": "agentTurn", "message": "say hi #one"},
+        "delivery": {"mode": "none", "channel": "last"}});
+    let added = operator.call("cron.add", job).await.expect("adds");
+    let id = added["id"].clone();
+    let anchor = added["createdAtMs"].as_i64().expect("a time");
+    assert_eq!(
+        added["schedule"],
+        json!({"kind": "every", "everyMs": 3_600_000, "anchorMs": anchor})
+    );
+    assert_eq!(added["nextRunAtMs"], anchor + 3_600_000);
+    assert_eq!(added["state"]["nextRunAtMs"], added["nextRunAtMs"]);
+    assert_eq!(added["deliveryPreview"]["label"], "not requested");
+    assert_eq!(event(&mut operator, &id, "added").await["job"]["name"], "probe");
+
+    let list = operator.call("cron.list", json!({"limit": 200})).await.expect("lists");
+    assert_eq!((&list["total"], &list["jobs"][0]["id"]), (&json!(1), &id));
+    assert_eq!((&list["hasMore"], &list["nextOffset"]), (&json!(false), &Value::Null));
+    let status = operator.call("cron.status", json!({})).await.expect("answers");
+    assert_eq!((&status["jobs"], &status["enabled"]), (&json!(1), &json!(true)));
+    assert_eq!(status["nextWakeAtMs"], added["nextRunAtMs"]);
+    let got = operator.call("cron.get", json!({"jobId": id})).await.expect("reads");
+    assert_eq!(got["configRevision"], added["configRevision"]);
+
+    let off = operator
+        .call("cron.update", json!({"id": id, "patch": {"enabled": false}}))
+        .await
+        .expect("updates");
+    assert!(off["enabled"] == false && off.get("nextRunAtMs").is_none(), "{off}");
+    let list = operator
+        .call("cron.list", json!({"includeDisabled": false}))
+        .await
+        .expect("lists");
+    assert_eq!(list["total"], 0);
+    let list = operator
+        .call("cron.list", json!({"enabled": "disabled", "compact": true}))
+        .await
+        .expect("lists");
+    assert_eq!(
+        (&list["jobs"][0]["scheduleKind"], &list["jobs"][0]["lastRunAtMs"]),
+        (&json!("every"), &Value::Null)
+    );
+    let stale = json!({"id": id, "patch": {"name": "x"}, "expectedConfigRevision": added["configRevision"]});
+    let refused = operator
+        .call("cron.update", stale)
+        .await
+        .expect_err("it was changed since");
+    assert!(
+        refused["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("re-run cron.get")),
+        "{refused}"
+    );
+    let on = json!({"id": id, "patch": {"enabled": true}});
+    assert_eq!(
+        operator.call("cron.update", on).await.expect("updates")["enabled"],
+        true
+    );
+
+    let ran = operator
+        .call("cron.run", json!({"id": id, "mode": "due"}))
+        .await
+        .expect("answers");
+    assert_eq!(ran, json!({"ok": true, "ran": false, "reason": "not-due"}));
+    let ran = operator
+        .call("cron.run", json!({"id": id, "mode": "force"}))
+        .await
+        .expect("runs");
+    assert_eq!((&ran["ok"], &ran["enqueued"]), (&json!(true), &json!(true)));
+    let finished = event(&mut operator, &id, "finished").await;
+    assert_eq!((&finished["status"], &finished["runId"]), (&json!("ok"), &ran["runId"]));
+    assert_eq!(finished["summary"], "re: #one end");
+    let log = entries(&mut operator, json!({"id": id, "limit": 5})).await;
+    let [entry] = &log[..] else { panic!("{log:?}") };
+    assert_eq!((&entry["action"], &entry["status"]), (&json!("finished"), &json!("ok")));
+    assert_eq!(
+        (&entry["provider"], &entry["model"]),
+        (&json!("mock"), &json!("mock-1"))
+    );
+    assert_eq!(entry["usage"]["total_tokens"], 15);
+    assert_eq!(
+        (&entry["deliveryStatus"], &entry["jobName"]),
+        (&json!("not-requested"), &json!("probe"))
+    );
+    let got = operator.call("cron.get", json!({"id": id})).await.expect("reads");
+    assert_eq!(got["state"]["lastRunStatus"], "ok");
+    assert!(
+        got["state"].get("runningAtMs").is_none() && got["nextRunAtMs"].is_i64(),
+        "{got}"
+    );
+
+    let removed = operator.call("cron.remove", json!({"id": id})).await.expect("removes");
+    assert_eq!(removed, json!({"ok": true, "removed": true}));
+    event(&mut operator, &id, "removed").await;
+    let again = operator.call("cron.remove", json!({"id": id})).await.expect("answers");
+    assert_eq!(again, json!({"ok": true, "removed": false}));
+    let gone = operator
+        .call("cron.get", json!({"id": id}))
+        .await
+        .expect_err("it is gone");
+    assert_eq!(gone["details"], json!({"code": "CRON_JOB_NOT_FOUND", "jobId": id}));
+    assert_eq!(
+        entries(&mut operator, json!({"id": id})).await.len(),
+        1,
+        "the log stays"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_due_soon_runs_once_and_is_removed() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let job = json!({"name": "tea", "schedule": {"kind": "at", "at": soon(86_400_000)}, "message": "brew #tea",
+        "delivery": {"mode": "none"}});
+    let id = operator.call("cron.add", job).await.expect("adds")["id"].clone();
+    // Given another time: it is that one that counts.
+    let patch = json!({"id": id, "patch": {"schedule": {"kind": "at", "at": soon(300)}}});
+    operator.call("cron.update", patch).await.expect("updates");
+    let started = event(&mut operator, &id, "started").await;
+    assert!(started["job"]["state"]["runningAtMs"].is_i64(), "{started}");
+    let finished = event(&mut operator, &id, "finished").await;
+    assert_eq!(
+        (&finished["status"], &finished["summary"]),
+        (&json!("ok"), &json!("re: #tea end"))
+    );
+    event(&mut operator, &id, "removed").await;
+    let list = operator
+        .call("cron.list", json!({"includeDisabled": true}))
+        .await
+        .expect("lists");
+    assert_eq!(list["total"], 0);
+    let key = format!("agent:main:cron:{}", id.as_str().expect("an id"));
+    let history = operator
+        .call("chat.history", json!({"sessionKey": key}))
+        .await
+        .expect("reads");
+    let text = history["messages"].to_string();
+    assert!(text.contains("brew #tea") && text.contains("re: #tea end"), "{text}");
+    assert_eq!(app.model.calls().len(), 1);
+}
+
+/// One-shots around a moment at which the server is killed, again and again: each fires once.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_the_tick_nothing_is_missed_or_doubled() {
+    const JOBS: i64 = 12;
+    let rounds: u64 = std::env::var("CLAW_CHAOS_ROUNDS")
+        .ok()
+        .map_or(6, |text| text.parse().expect("a number of rounds"));
+    let settings = [
+        ("CLAWCENTRAL__LIMITS__SWEEP_SECS", "1"),
+        ("CLAWCENTRAL__LIMITS__ATTEMPTS", "1000000"),
+        ("CLAWCENTRAL__LIMITS__CRON_JOBS", "100000"),
+    ];
+    let mut app = TestApp::start_with(&json!({"cron": {"maxConcurrentRuns": 8}}), &settings).await;
+    let mut random = rand::rngs::StdRng::seed_from_u64(rand::random());
+    let mut tags = BTreeMap::new();
+    for round in 0..rounds {
+        let mut operator = app.operator().await;
+        for number in 0..JOBS {
+            let tag = format!("#c{round}x{number}e");
+            let job = json!({"name": tag, "schedule": {"kind": "at", "at": soon(300 + number * 10)},
+                "message": format!("[slow:5] {tag}"), "delivery": {"mode": "none"}, "deleteAfterRun": number % 2 == 0});
+            let id = operator.call("cron.add", job).await.expect("adds")["id"].clone();
+            tags.insert(id.as_str().expect("an id").to_owned(), tag);
+        }
+        let wait = Duration::from_millis(random.random_range(250..650));
+        tokio::time::sleep(wait).await;
+        drop(operator);
+        tokio::task::block_in_place(|| {
+            app.binary.kill();
+            app.binary.start();
+        });
+    }
+    let rows = app.rows().await;
+    eventually("every job has ended", || async {
+        let open = rows.count("cron_run WHERE ended_at IS NULL").await;
+        let waiting = rows.count("cron_job WHERE next_run_at IS NOT NULL").await;
+        (open == 0 && waiting == 0).then_some(())
+    })
+    .await;
+    app.settled().await;
+    let mut fired = BTreeMap::<String, usize>::new();
+    for job in rows.column::<String>("SELECT job_id FROM cron_run").await {
+        *fired.entry(job).or_default() += 1;
+    }
+    let bodies: Vec<String> = rows
+        .column("SELECT body FROM transcript_entry WHERE kind = 'message'")
+        .await;
+    let said = |tag: &str, role: &str| {
+        let holds = |body: &&String| body.contains(tag) && body.contains(&format!("\"role\":\"{role}\""));
+        bodies.iter().filter(holds).count()
+    };
+    for (id, tag) in &tags {
+        assert_eq!(fired.get(id), Some(&1), "{tag} fired");
+        assert_eq!(
+            (said(tag, "user"), said(tag, "assistant")),
+            (1, 1),
+            "{tag} was asked and answered"
+        );
+    }
+    assert_eq!(rows.count("cron_run WHERE status = 'ok'").await, tags.len() as i64);
+    assert_eq!(
+        rows.count("cron_job").await,
+        i64::try_from(rounds).expect("few") * JOBS / 2,
+        "kept ones"
+    );
+    assert_eq!(rows.count("cron_job WHERE enabled OR running_at IS NOT NULL").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeating_job_goes_on_after_a_restart() {
+    let settings = [("CLAWCENTRAL__LIMITS__CRON_INTERVAL_SECS", "1")];
+    let mut app = TestApp::start_with(&json!({}), &settings).await;
+    let mut operator = app.operator().await;
+    let job = json!({"name": "beat", "everyMs": 1000, "message": "#beat", "delivery": {"mode": "none"}});
+    let id = operator.call("cron.add", job).await.expect("adds")["id"].clone();
+    event(&mut operator, &id, "finished").await;
+    tokio::task::block_in_place(|| {
+        app.binary.kill();
+        app.binary.start();
+    });
+    let mut operator = app.operator().await;
+    event(&mut operator, &id, "finished").await;
+    let off = json!({"id": id, "patch": {"enabled": false}});
+    operator.call("cron.update", off).await.expect("updates");
+    let rows = app.rows().await;
+    eventually("the last run is on record", || async {
+        (rows.count("cron_run WHERE ended_at IS NULL").await == 0).then_some(())
+    })
+    .await;
+    let times: Vec<i64> = rows
+        .column("SELECT scheduled_at FROM cron_run ORDER BY scheduled_at")
+        .await;
+    let anchor = times[0];
+    assert!(
+        times.iter().all(|at| (at - anchor) % 1000 == 0),
+        "it does not drift: {times:?}"
+    );
+    assert_eq!(rows.count("run WHERE status <> 'ok'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_announced_in_a_chat_and_a_line_waits_for_the_owner() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let job = |to: &str| {
+        json!({"name": "news", "everyMs": 3_600_000, "message": "what is new #news",
+            "delivery": {"mode": "announce", "channel": "telegram", "to": to}})
+    };
+    let id = operator.call("cron.add", job("4242")).await.expect("adds")["id"].clone();
+    operator.call("cron.run", json!({"id": id})).await.expect("runs");
+    let finished = event(&mut operator, &id, "finished").await;
+    assert_eq!(
+        (&finished["status"], &finished["deliveryStatus"]),
+        (&json!("ok"), &json!("unknown"))
+    );
+    app.platform.message("4242", "re: #news end").await;
+    app.settled().await;
+    let log = entries(&mut operator, json!({"id": id, "deliveryStatus": "delivered"})).await;
+    assert_eq!((log.len(), &log[0]["delivered"]), (1, &json!(true)));
+    let got = operator.call("cron.get", json!({"id": id})).await.expect("reads");
+    assert_eq!(got["state"]["lastDeliveryStatus"], "delivered");
+    let copies = app.platform.messages("4242").len();
+    assert_eq!(copies, 1, "it is sent once");
+    // The main session learns of it with its next turn.
+    let hello = json!({"sessionKey": "main", "message": "hello #me", "idempotencyKey": "k1"});
+    operator.call("chat.send", hello).await.expect("accepted");
+    let call = app.model.asked("#me").await;
+    let text = call["messages"].to_string();
+    assert!(
+        text.contains("System: [") && text.contains("Cron (news): re: #news end"),
+        "{text}"
+    );
+
+    // A channel that is not there is said so, and fails the run.
+    let nowhere = json!({"name": "lost", "everyMs": 3_600_000, "message": "#lost",
+        "delivery": {"mode": "announce", "channel": "discord", "to": "1"}});
+    let id = operator.call("cron.add", nowhere).await.expect("adds")["id"].clone();
+    operator.call("cron.run", json!({"id": id})).await.expect("runs");
+    let finished = event(&mut operator, &id, "finished").await;
+    assert_eq!(
+        (&finished["status"], &finished["deliveryStatus"]),
+        (&json!("error"), &json!("not-delivered"))
+    );
+    assert!(
+        finished["error"].as_str().is_some_and(|text| text.contains("discord")),
+        "{finished}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_on_record_and_told() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let job = json!({"name": "bad", "everyMs": 3_600_000, "message": "[status:401] #bad", "delivery": {"mode": "none"},
+        "failureAlert": {"after": 2, "channel": "telegram", "to": "77"}});
+    let id = operator.call("cron.add", job).await.expect("adds")["id"].clone();
+    for failures in 1..=2 {
+        operator.call("cron.run", json!({"id": id})).await.expect("runs");
+        let finished = event(&mut operator, &id, "finished").await;
+        assert_eq!(
+            (&finished["status"], &finished["completionStatus"]),
+            (&json!("error"), &json!("failed"))
+        );
+        assert_eq!(finished["job"]["state"]["consecutiveErrors"], failures);
+    }
+    app.platform.message("77", "failed 2 times").await;
+    app.settled().await;
+    assert_eq!(app.platform.messages("77").len(), 1, "told once");
+    let log = entries(&mut operator, json!({"id": id, "status": "error"})).await;
+    assert_eq!(log.len(), 2);
+    assert!(log[0]["error"].is_string(), "{log:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_job_is_not_found() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    app.add_other_tenant();
+    let mut owner = app.operator().await;
+    let job = json!({"name": "mine", "everyMs": 3_600_000, "message": "#mine", "delivery": {"mode": "none"}});
+    let id = owner.call("cron.add", job).await.expect("adds")["id"].clone();
+    let scopes = ["operator.read", "operator.write", "operator.admin"];
+    for (tenant, email) in [("demo", MEMBER), ("other", STRANGER)] {
+        let mut caller = app.operator_as(tenant, email, &scopes).await.expect("connects");
+        for method in ["cron.get", "cron.update", "cron.run"] {
+            let params = json!({"id": id, "patch": {"enabled": false}, "mode": "force"});
+            let refused = caller.call(method, params).await.expect_err("it is not theirs");
+            let known = refused["details"]["code"] == "CRON_JOB_NOT_FOUND"
+                || refused["message"]
+                    .as_str()
+                    .is_some_and(|text| text.starts_with("missing scope"));
+            assert!(known, "{method} as {email}: {refused}");
+        }
+        let list = caller
+            .call("cron.list", json!({"includeDisabled": true}))
+            .await
+            .expect("lists");
+        assert_eq!(list["total"], 0, "{email}");
+        assert!(entries(&mut caller, json!({"id": id})).await.is_empty(), "{email}");
+    }
+    let mut reader = app
+        .operator_as("demo", crate::support::app::OWNER, &["operator.read"])
+        .await
+        .expect("connects");
+    assert!(reader.call("cron.get", json!({"id": id})).await.is_ok());
+    for method in ["cron.add", "cron.update", "cron.remove", "cron.run"] {
+        let refused = reader
+            .call(method, json!({"id": id}))
+            .await
+            .expect_err("reading is not writing");
+        assert_eq!(refused["details"]["missingScope"], "operator.admin", "{method}");
+    }
+    let got = owner.call("cron.get", json!({"id": id})).await.expect("reads");
+    assert_eq!(
+        (&got["enabled"], got["state"].get("lastRunStatus")),
+        (&json!(true), None)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agents_jobs_go_with_it() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let night = json!({"name": "night", "workspace": "night"});
+    operator.call("agents.create", night).await.expect("creates");
+    for agent in [json!("night"), Value::Null] {
+        let job = json!({"name": "n", "agentId": agent, "everyMs": 3_600_000, "message": "m"});
+        operator.call("cron.add", job).await.expect("adds");
+    }
+    operator
+        .call("agents.delete", json!({"agentId": "night"}))
+        .await
+        .expect("deletes");
+    let list = operator.call("cron.list", json!({})).await.expect("lists");
+    assert_eq!((&list["total"], list["jobs"][0].get("agentId")), (&json!(1), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wake_tells_the_main_session() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let later = json!({"mode": "next-heartbeat", "text": "the post came #post"});
+    assert_eq!(
+        operator.call("wake", later).await.expect("answers"),
+        json!({"ok": true})
+    );
+    let now = json!({"mode": "now", "text": "the bell rang #bell"});
+    assert_eq!(operator.call("wake", now).await.expect("answers"), json!({"ok": true}));
+    let call = app.model.asked("#bell").await;
+    let text = call["messages"].to_string();
+    assert!(text.contains("#post"), "what waited comes along: {text}");
+    app.settled().await;
+    let keys: Vec<String> = app
+        .rows()
+        .await
+        .column("SELECT session_key FROM inbox WHERE source = 'wake'")
+        .await;
+    assert_eq!(keys, ["agent:main:main"]);
+    for (params, complaint) in [
+        (json!({"mode": "now", "text": " "}), "/text"),
+        (json!({"mode": "later", "text": "x"}), "/mode"),
+        (json!({"mode": "now"}), "'text'"),
+        (
+            json!({"mode": "now", "text": "x", "agentId": "nobody"}),
+            "unknown agent",
+        ),
+        (
+            json!({"mode": "next-heartbeat", "text": "x", "sessionKey": "agent:main:telegram:direct:1"}),
+            "of the user alone",
+        ),
+    ] {
+        let refused = operator.call("wake", params.clone()).await.expect_err("is refused");
+        assert!(
+            refused["message"].as_str().is_some_and(|text| text.contains(complaint)),
+            "{params}: {refused}"
+        );
+    }
+}
