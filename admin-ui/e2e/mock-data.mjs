@@ -142,6 +142,7 @@ export function initialData({ empty = false, zeroKey = false, signedIn = false, 
     models: [],
     accounts: [],
     pairing: [],
+    approvals: [],
     activity: { inbox: [], outbox: [] },
     audit: [],
     users: [{ ...session.user, createdAt: now - 90 * 24 * HOUR }],
@@ -196,6 +197,20 @@ function fill(data, now, messages) {
       webhookUrl: 'https://acme.example.com/webhooks/slack/support',
     },
   );
+  data.approvals.push({
+    id: 'c1',
+    command: 'cargo test --workspace',
+    cwd: '/srv/project',
+    envKeys: [],
+    nodeId: 'd0597d8badf4',
+    nodeName: 'build box',
+    agentId: 'main',
+    sessionKey: 'agent:main:main',
+    warning: null,
+    decisions: ['allow-once', 'allow-always', 'deny'],
+    createdAt: now,
+    expiresAt: now + 2 * MINUTE,
+  });
   data.pairing.push({
     id: 'p1',
     channel: 'telegram',

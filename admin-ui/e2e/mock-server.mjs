@@ -181,6 +181,8 @@ const ROUTES = [
   ],
   [/^GET \/pairing$/, ({ data, response }) => json(response, 200, { requests: data.pairing })],
   [/^POST \/pairing\/(.+)\/(approve|dismiss)$/, ({ data, response, parts }) => (drop(data.pairing, (p) => p.id === parts[0]), json(response, 204))],
+  [/^GET \/approvals$/, ({ data, response }) => json(response, 200, { approvals: data.approvals })],
+  [/^POST \/approvals\/(.+)$/, ({ data, response, parts }) => (drop(data.approvals, (row) => row.id === parts[0]), json(response, 204))],
   [/^POST \/link-codes$/, ({ response }) => json(response, 201, { code: 'K7QM-2XWD', expiresAt: Date.now() + 600_000 })],
   [/^GET \/activity$/, ({ data, response }) => json(response, 200, data.activity)],
   [

@@ -77,6 +77,7 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
                 .configure(api::channels::routes)
                 .configure(api::pairing::routes)
                 .configure(api::activity::routes)
+                .configure(api::approvals::routes)
                 .configure(api::audit::routes)
                 .configure(api::users::routes)
                 .configure(api::openapi::routes)

@@ -1,6 +1,7 @@
 //! Built-in tools that need nothing but their arguments and the outbound client. Whether one may be called is decided
 //! in the session, not here.
 
+mod nodes;
 mod session_status;
 mod untrusted;
 mod web_fetch;
@@ -14,6 +15,7 @@ use crate::egress::Egress;
 /// Every tool of this build.
 pub fn all(egress: &Egress) -> Vec<Arc<dyn Tool>> {
     vec![
+        Arc::new(nodes::NodesTool::new()),
         Arc::new(session_status::SessionStatus::new()),
         Arc::new(web_fetch::WebFetch::new(egress.clone())),
     ]
@@ -35,6 +37,7 @@ mod tests {
             scope: Scope::vouch(TenantId::from("acme"), UserId::from("ada")),
             session_key: SessionKey::from("agent:main:main"),
             run_id: "run-1".to_owned(),
+            call_id: "call-1".to_owned(),
             agent_id: "main".to_owned(),
             owner: true,
             time_zone: "Europe/Vienna".to_owned(),
@@ -51,6 +54,7 @@ mod tests {
                 queued: 2,
                 compactions: 1,
             },
+            nodes: None,
             cancel: CancellationToken::new(),
         }
     }
@@ -70,7 +74,12 @@ mod tests {
         let specs: Vec<&ToolSpec> = tools.iter().map(|tool| tool.spec()).collect();
         insta::assert_json_snapshot!("specs", specs);
         for spec in specs {
-            assert_eq!(spec.effect, Effect::ReadOnly, "{}", spec.name);
+            let effect = if spec.owner_only {
+                Effect::External
+            } else {
+                Effect::ReadOnly
+            };
+            assert_eq!(spec.effect, effect, "{}", spec.name);
             assert_eq!(spec.parameters["type"], "object", "{}", spec.name);
             assert_eq!(spec.parameters["additionalProperties"], Value::Bool(false));
             let text = spec.parameters.to_string();

@@ -6,6 +6,7 @@
 mod support;
 
 mod approvals;
+mod approving;
 mod chaos;
 mod configuration;
 mod cron;
@@ -18,6 +19,7 @@ mod isolation;
 mod joining;
 mod logs;
 mod node_calls;
+mod nodes_tool;
 mod peers;
 mod provider_failures;
 mod session_order;

@@ -97,7 +97,8 @@ async fn owned(app: &TestApp) -> Value {
     operator.call("agents.files.set", file).await.expect("writes");
     let job = json!({"name": MARK, "schedule": {"kind": "every", "everyMs": 86_400_000}, "message": MARK});
     let job = operator.call("cron.add", job).await.expect("adds");
-    json!({"cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default"})
+    json!({"cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
+        "approvals": "owners-approval"})
 }
 
 fn is_public(method: &Method, path: &str) -> bool {

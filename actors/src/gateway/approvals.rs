@@ -1,19 +1,81 @@
-//! Waiting for a decision. The row decides; this only saves those who wait from asking too often.
+//! Approvals between the row and the people: who is told, who decides, who waits.
+//!
+//! The row decides; waiting here only saves those who wait from asking too often.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use claw_entities::{Scope, TenantId, UserId, approval};
 use dashmap::DashMap;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use super::messages::Event;
 use crate::clock::now_ms;
 use crate::config::ConfigService;
-use crate::config::devices::approvals::reason;
+use crate::config::devices::approvals::{Decided, Decider, reason};
+use crate::config::devices::strings;
 use crate::error::Result;
+use crate::supervisor::directory::Directory;
 
 /// How often the row is looked at, for decisions made in other processes.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Decides a request, on whatever way the word came, and tells those who wait and those who show it.
+pub async fn decide(
+    directory: &Directory,
+    scope: &Scope,
+    id: &str,
+    decision: &str,
+    by: Decider<'_>,
+) -> Result<Decided> {
+    let config = &directory.services().config;
+    let decided = config.decide_approval(scope, id, decision, by, now_ms()).await?;
+    if let Decided::Now(row) = &decided {
+        directory.approvals().wake(scope, &row.id);
+        directory.publish(scope, resolved(row));
+    }
+    Ok(decided)
+}
+
+/// Ends a request that nobody decided, because whoever asked is gone.
+pub(crate) async fn withdraw(directory: &Directory, scope: &Scope, id: &str) -> Result<()> {
+    let config = &directory.services().config;
+    config.end_approval(scope, id, reason::WITHDRAWN, now_ms()).await?;
+    directory.approvals().wake(scope, id);
+    if let Some(row) = config.approval(scope, id).await?.filter(|row| row.decision.is_none()) {
+        directory.publish(scope, resolved(&row));
+    }
+    Ok(())
+}
+
+/// `exec.approval.requested`.
+pub(crate) fn requested(row: &approval::Model) -> Event {
+    for_reviewers(Event::new("exec.approval.requested", &listed(row)), row)
+}
+
+/// `exec.approval.resolved`.
+fn resolved(row: &approval::Model) -> Event {
+    let payload = json!({
+        "id": row.id, "decision": row.decision, "resolvedBy": row.resolved_by, "ts": row.resolved_at,
+        "request": row.request,
+    });
+    for_reviewers(Event::new("exec.approval.resolved", &payload), row)
+}
+
+/// Devices that alone hear of the request, where it names some.
+fn for_reviewers(mut event: Event, row: &approval::Model) -> Event {
+    event.only_for = (!row.reviewers.is_null()).then(|| strings(&row.reviewers));
+    event
+}
+
+/// A request as lists and events show it.
+pub(crate) fn listed(row: &approval::Model) -> Value {
+    json!({
+        "approvalKind": "exec", "id": row.id, "request": row.request, "createdAtMs": row.created_at,
+        "expiresAtMs": row.expires_at,
+    })
+}
 
 type Key = (TenantId, UserId, String);
 
@@ -88,10 +150,8 @@ fn key(scope: &Scope, id: &str) -> Key {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::config::devices::approvals::{Decider, NewApproval};
+    use crate::config::devices::approvals::NewApproval;
     use crate::config::testing;
 
     fn new(id: &str, lives_ms: i64) -> NewApproval {

@@ -9,14 +9,16 @@ pub mod approvals;
 pub mod connection;
 pub mod device;
 pub mod events;
+pub(crate) mod exec_policy;
 pub mod handshake;
 mod hello;
 pub mod idempotency;
 pub mod limiter;
 pub mod methods;
+pub(crate) mod nodes;
 mod outbox;
 pub mod rpc;
-mod system_run;
+pub(crate) mod system_run;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -45,10 +47,7 @@ pub struct Shared {
     pub settings: GatewaySettings,
     pub limiter: limiter::Limiter,
     pub methods: rpc::Methods,
-    pub idempotency: idempotency::Idempotency,
     pub throttle: rpc::Throttle,
-    /// Those who wait for a person's word.
-    pub approvals: approvals::Waiters,
     /// Last host statistics of connected nodes, by owner and node id.
     pub host_stats: DashMap<(TenantId, UserId, String), Value>,
     pub started: Instant,
@@ -106,9 +105,7 @@ impl GatewayState {
             settings,
             limiter: limiter::Limiter::default(),
             methods: methods::all(),
-            idempotency: idempotency::Idempotency::default(),
             throttle: rpc::Throttle::default(),
-            approvals: approvals::Waiters::default(),
             host_stats: DashMap::new(),
             started: Instant::now(),
         }))

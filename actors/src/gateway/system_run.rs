@@ -14,12 +14,12 @@ use crate::crypto::token;
 /// The answer of `system.run.prepare`, as far as this server reads it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Plan {
-    pub(super) argv: Vec<String>,
-    pub(super) cwd: Option<String>,
-    pub(super) command_preview: Option<String>,
-    pub(super) agent_id: Option<String>,
-    pub(super) session_key: Option<String>,
+pub(crate) struct Plan {
+    pub(crate) argv: Vec<String>,
+    pub(crate) cwd: Option<String>,
+    pub(crate) command_preview: Option<String>,
+    pub(crate) agent_id: Option<String>,
+    pub(crate) session_key: Option<String>,
 }
 
 /// What must be the same when the command runs.
@@ -139,7 +139,7 @@ fn refused(code: &str, message: &str) -> WireError {
 }
 
 /// The command as a shell would read it: what runs, whatever the plan calls itself.
-pub(super) fn rendered(argv: &[String]) -> String {
+pub(crate) fn rendered(argv: &[String]) -> String {
     let quoted: Vec<String> = argv
         .iter()
         .map(|word| {

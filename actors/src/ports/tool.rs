@@ -9,10 +9,16 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::message::Part;
+use crate::session::nodes::Nodes;
 
 /// One tool. Whether it may be called is decided by `session/toolbox.rs`, never here.
 pub trait Tool: Send + Sync {
     fn spec(&self) -> &ToolSpec;
+
+    /// What a call with these arguments does outside; the spec's, where they make no difference.
+    fn effect(&self, _arguments: &Value) -> Effect {
+        self.spec().effect
+    }
 
     /// Runs the tool with arguments that already match the schema. Cancellation is by dropping the future or by
     /// [`ToolContext::cancel`]. A failure is a result with `is_error`, never a run failure.
@@ -58,6 +64,8 @@ pub struct ToolContext {
     pub scope: Scope,
     pub session_key: SessionKey,
     pub run_id: String,
+    /// The model's call.
+    pub call_id: String,
     pub agent_id: String,
     /// False for guests: a tool must not reveal what belongs to the owner.
     pub owner: bool,
@@ -65,6 +73,8 @@ pub struct ToolContext {
     pub time_zone: String,
     /// What `session_status` shows; a snapshot taken when the batch started.
     pub status: SessionSnapshot,
+    /// The owner's nodes; guests have none.
+    pub nodes: Option<Nodes>,
     pub cancel: CancellationToken,
 }
 

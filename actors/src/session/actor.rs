@@ -380,6 +380,7 @@ impl SessionActor {
             | Command::Commands
             | Command::Whoami
             | Command::Status
+            | Command::Approve(_)
             | Command::Unavailable(_)
             | Command::Queue(
                 QueueCommand::Show | QueueCommand::Clear | QueueCommand::Set(_) | QueueCommand::Invalid(_),

@@ -3,7 +3,7 @@
 use actix::Addr;
 use serde_json::{Map, Value, json};
 
-use super::commands::{self, Command, QueueChange, QueueCommand};
+use super::commands::{self, ApproveCommand, Command, QueueChange, QueueCommand};
 use super::events::Emitter;
 use super::item::Item;
 use super::preview::Outlet;
@@ -12,7 +12,9 @@ use super::run;
 use super::turn::{self, Authority, Ending, Piece, Turn};
 use crate::Services;
 use crate::clock::now_ms;
+use crate::config::devices::approvals::{Decided, Decider};
 use crate::error::Result;
+use crate::gateway::approvals;
 use crate::ports::channel::Destination;
 use crate::ports::message::{AssistantMessage, AssistantPart, Message, StopReason};
 use crate::ports::tool::SessionSnapshot;
@@ -199,6 +201,7 @@ pub(crate) async fn carry_out(
             Some(to) => commands::whoami_text(&to.channel, to.recipient.as_deref().unwrap_or("unknown")),
             None => commands::whoami_text("webchat", authority.scope.user().as_str()),
         },
+        Command::Approve(said) => approve(directory, authority, item, said).await?,
         Command::Unavailable(name) => commands::unavailable_text(name),
         Command::Queue(QueueCommand::Show) => commands::queue_text(settings),
         Command::Queue(QueueCommand::Invalid(why)) => why.clone(),
@@ -218,6 +221,50 @@ pub(crate) async fn carry_out(
             String::new()
         }
     })
+}
+
+/// The user's word about a command, on the way all words take. What it answers tells a stranger nothing.
+async fn approve(directory: &Directory, authority: &Authority, item: &Item, said: &ApproveCommand) -> Result<String> {
+    if !item.guest.is_empty() {
+        return Ok("Only the owner of the agent may approve commands.".to_owned());
+    }
+    if !item.approver {
+        return Ok("This client may not approve commands (missing scope: operator.approvals).".to_owned());
+    }
+    let ApproveCommand::Decide { id, decision } = said else {
+        return Ok(commands::approve_usage_text());
+    };
+    let gone = || "There is no open question with that id. It may be answered already, or its time is over.".to_owned();
+    let scope = &authority.scope;
+    let open = directory
+        .services()
+        .config
+        .open_approvals(scope, None, now_ms())
+        .await?;
+    let mut meant = open.iter().filter(|row| row.id.starts_with(id.as_str()));
+    let Some(row) = meant.next() else {
+        return Ok(gone());
+    };
+    if meant.next().is_some() {
+        return Ok("Several open questions begin like that: write more of the id.".to_owned());
+    }
+    let channel = item.destination.as_ref().map_or("webchat", |to| to.channel.as_str());
+    let by = Decider {
+        name: channel,
+        device_id: None,
+    };
+    Ok(
+        match approvals::decide(directory, scope, &row.id, decision, by).await? {
+            Decided::Now(_) if *decision == "deny" => "Denied.".to_owned(),
+            Decided::Now(_) => "Allowed.".to_owned(),
+            Decided::Before(row) => format!(
+                "It was answered already: {}.",
+                row.decision.as_deref().unwrap_or("deny")
+            ),
+            Decided::NotAllowed => format!("This one does not take {decision}: answer allow-once or deny."),
+            Decided::Unknown => gone(),
+        },
+    )
 }
 
 fn patch_of(change: &QueueChange) -> Map<String, Value> {

@@ -6,7 +6,7 @@ mod texts;
 use crate::config::document::{DropPolicy, QueueMode};
 use crate::session::queue::{parse_drop, parse_mode};
 
-pub use texts::{commands_text, help_text, queue_text, status_text, unavailable_text, whoami_text};
+pub use texts::{approve_usage_text, commands_text, help_text, queue_text, status_text, unavailable_text, whoami_text};
 
 /// A command that is carried out without the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum Command {
     Commands,
     Whoami,
     Queue(QueueCommand),
+    /// Decide about a command on a node.
+    Approve(ApproveCommand),
     /// Exists elsewhere, not in the cloud.
     Unavailable(&'static str),
 }
@@ -51,6 +53,15 @@ pub enum QueueCommand {
     },
     /// The text says what is wrong.
     Invalid(String),
+}
+
+/// `/approve …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApproveCommand {
+    /// The request's id, or its beginning, and one of the words a person may say.
+    Decide { id: String, decision: &'static str },
+    /// It was said in a way that means nothing.
+    Invalid,
 }
 
 /// What `/queue` changes; `None` leaves it.
@@ -89,12 +100,31 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
         "commands" => Some(Command::Commands),
         "whoami" | "id" => alone(Command::Whoami),
         "queue" => Some(Command::Queue(queue(rest))),
+        "approve" => Some(Command::Approve(approve(rest))),
         "elevated" => Some(Command::Unavailable("/elevated")),
         "bash" => Some(Command::Unavailable("/bash")),
         "restart" => Some(Command::Unavailable("/restart")),
         "acp" => Some(Command::Unavailable("/acp")),
         "plugins" => Some(Command::Unavailable("/plugins")),
         _ => None,
+    }
+}
+
+/// The id first, then the word, as the question asks for it.
+fn approve(rest: &str) -> ApproveCommand {
+    let mut words = rest.split_whitespace();
+    let (Some(id), Some(word), None) = (words.next(), words.next(), words.next()) else {
+        return ApproveCommand::Invalid;
+    };
+    let decision = match word.to_ascii_lowercase().as_str() {
+        "allow-once" | "once" | "allow" => "allow-once",
+        "allow-always" | "always" => "allow-always",
+        "deny" | "reject" | "block" => "deny",
+        _ => return ApproveCommand::Invalid,
+    };
+    ApproveCommand::Decide {
+        id: id.to_owned(),
+        decision,
     }
 }
 
@@ -236,6 +266,29 @@ mod tests {
             assert_eq!(parse(text, Some("claw_bot")), command, "{text:?}");
         }
         assert_eq!(parse("/status@any", None), Some(Command::Status));
+    }
+
+    #[test]
+    fn approve_takes_an_id_and_a_word() {
+        for (text, decision) in [
+            ("/approve 0a1b allow-once", Some("allow-once")),
+            ("/approve@claw_bot 0a1b ALLOW-ALWAYS", Some("allow-always")),
+            ("/approve: 0a1b deny", Some("deny")),
+            ("/approve 0a1b", None),
+            ("/approve", None),
+            ("/approve 0a1b yes", None),
+            ("/approve 0a1b deny it", None),
+        ] {
+            let expected = decision.map_or(ApproveCommand::Invalid, |decision| ApproveCommand::Decide {
+                id: "0a1b".to_owned(),
+                decision,
+            });
+            assert_eq!(
+                parse(text, Some("claw_bot")),
+                Some(Command::Approve(expected)),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub struct ClientMessage {
     /// Device or connection that asks; it may abort the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requester: Option<String>,
+    /// The client may decide about commands on nodes (`operator.approvals`).
+    #[serde(default)]
+    pub approver: bool,
     /// Deliver the reply to the session's last channel too.
     #[serde(default)]
     pub deliver: bool,

@@ -31,6 +31,8 @@ pub(crate) struct Item {
     pub(crate) attachments: Vec<Attachment>,
     /// Where the reply goes; `None` for gateway clients.
     pub(crate) destination: Option<Destination>,
+    /// May whoever wrote it decide about commands on nodes.
+    pub(crate) approver: bool,
     pub(crate) direct: bool,
     /// A group's title.
     pub(crate) room: Option<String>,
@@ -112,6 +114,7 @@ impl Item {
             parts: message.attachments,
             attachments: Vec::new(),
             destination: None,
+            approver: message.approver,
             direct: private,
             room: None,
             options: Options {
@@ -162,6 +165,7 @@ impl Item {
                 recipient: Some(inbound.sender.id),
                 reply_to: (!direct).then_some(inbound.message_id),
             }),
+            approver: !guest,
             direct,
             room,
             options: Options::default(),

@@ -21,6 +21,7 @@ mod assembly;
 pub mod context;
 pub mod envelope;
 pub mod freshness;
+pub mod nodes;
 pub mod prompt;
 mod toolbox;
 

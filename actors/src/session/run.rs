@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::check_window;
 use super::events::Emitter;
+use super::nodes::Nodes;
 use super::preview::{Outlet, Preview};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
-use super::{assembly, closing, freshness, reply};
+use super::{assembly, blobs, closing, freshness, reply};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
@@ -214,6 +215,7 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         model: None,
         last: None,
         hold: reply::HoldBack::default(),
+        outlet: outlet.clone(),
     };
     let end = work.converse(context).await?;
     drop(typing);
@@ -259,6 +261,7 @@ struct Work {
     last: Option<AssistantMessage>,
     preview: Option<Preview>,
     hold: reply::HoldBack,
+    outlet: Option<Outlet>,
 }
 
 impl Work {
@@ -314,7 +317,9 @@ impl Work {
                 .await;
             let history = Arc::make_mut(&mut messages);
             history.push(Message::Assistant(message.clone()));
-            history.extend(results.iter().cloned());
+            let mut shown = results.clone();
+            blobs::hydrate(&self.services, &context.scope, &mut shown, model.takes_images).await?;
+            history.extend(shown);
             let mut entries = vec![turn::entry(Message::Assistant(message), &context.turn.run_id)];
             entries.extend(
                 results
@@ -484,10 +489,23 @@ impl Work {
     }
 
     fn tool_context(&self, context: &RunContext, model: &ResolvedModel, owner: bool) -> ToolContext {
+        let cancel = context.cancel.token.child_token();
+        let nodes = || {
+            let round = (context.turn.run_id.as_str(), self.head.next_seq);
+            Nodes::new(
+                &context.directory,
+                &self.authority,
+                round,
+                cancel.clone(),
+                self.outlet.clone(),
+            )
+        };
         ToolContext {
+            nodes: owner.then(nodes),
             scope: context.scope.clone(),
             session_key: context.key.clone(),
             run_id: context.turn.run_id.clone(),
+            call_id: String::new(),
             agent_id: context.agent_id.clone(),
             owner,
             time_zone: self.settings.time_zone.clone().unwrap_or_else(|| "UTC".to_owned()),
@@ -498,7 +516,7 @@ impl Work {
                 queued: context.queued,
                 ..snapshot(&self.head)
             },
-            cancel: context.cancel.token.child_token(),
+            cancel,
         }
     }
 

@@ -136,12 +136,16 @@ impl Toolbox {
         if let Err(reason) = check(tool.spec(), &call.arguments) {
             return ToolOutput::error(reason);
         }
-        if tool.spec().effect == Effect::External {
+        if tool.effect(&call.arguments) == Effect::External {
             let intended = turn::intend(&self.services, authority, &context.run_id, &call.id, &call.name).await;
             if intended.is_err() {
                 return ToolOutput::error("The call was not made: it could not be recorded first.");
             }
         }
+        let context = &ToolContext {
+            call_id: call.id.clone(),
+            ..context.clone()
+        };
         let timeout = tool.spec().timeout;
         let started = std::time::Instant::now();
         let output = guarded(tool, context, call.arguments.clone(), timeout, &context.cancel).await;

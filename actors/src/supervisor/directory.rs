@@ -19,6 +19,8 @@ use super::placement::Placement;
 use super::tenant::TenantActor;
 use crate::Services;
 use crate::error::{Error, Result};
+use crate::gateway::approvals::Waiters;
+use crate::gateway::idempotency::Idempotency;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
 use crate::ports::tool::SessionSnapshot;
 use crate::session::delivery::Delivery;
@@ -34,6 +36,10 @@ struct Inner {
     lanes: Lanes,
     leases: Leases,
     delivery: Delivery,
+    /// Those who wait for a person's word.
+    approvals: Waiters,
+    /// What calls of nodes gave, by key.
+    node_results: Idempotency,
     /// A scheduled job was added or changed here.
     cron_changed: tokio::sync::Notify,
     tenants: DashMap<TenantId, Entry>,
@@ -138,6 +144,8 @@ impl Directory {
             lanes,
             leases,
             delivery,
+            approvals: Waiters::default(),
+            node_results: Idempotency::default(),
             cron_changed: tokio::sync::Notify::new(),
             tenants: DashMap::new(),
             shutdown: CancellationToken::new(),
@@ -157,6 +165,12 @@ impl Directory {
     }
     pub fn leases(&self) -> &Leases {
         &self.0.leases
+    }
+    pub(crate) fn approvals(&self) -> &Waiters {
+        &self.0.approvals
+    }
+    pub(crate) fn node_results(&self) -> &Idempotency {
+        &self.0.node_results
     }
     pub(crate) fn placement(&self) -> &Placement {
         &self.0.placement

@@ -255,6 +255,18 @@ export const en = {
     removeConfirm: (name: string) => `Remove ${name}? It is signed out at once and has to be approved again.`,
     unsupported: 'This server does not offer device management yet.',
   },
+  approvals: {
+    title: 'Commands that wait for your word',
+    intro: 'Your assistant or a program asks to run these. Allow only what you expect.',
+    command: 'Command',
+    gateway: 'A program of yours',
+    folder: (path: string) => `in ${path}`,
+    variables: (names: string[]) => `Sets ${names.join(', ')}`,
+    expires: (when: string) => `Denied ${when} without an answer`,
+    allowed: 'Allowed',
+    denied: 'Denied',
+    decisions: { 'allow-once': 'Allow once', 'allow-always': 'Always allow', deny: 'Deny' } as Record<string, string>,
+  },
   providers: {
     title: 'AI providers',
     intro: 'The services that run your models. Keys are sealed and cannot be read back.',

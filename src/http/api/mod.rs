@@ -1,6 +1,7 @@
 //! REST for the Admin UI and for scripts, one file per resource.
 
 pub mod activity;
+pub mod approvals;
 pub mod audit;
 pub mod channels;
 pub mod models;

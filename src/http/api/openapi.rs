@@ -9,7 +9,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
-use super::{activity, audit, channels, models, pairing, providers, resource, session, tokens, users};
+use super::{activity, approvals, audit, channels, models, pairing, providers, resource, session, tokens, users};
 use crate::error::ErrorBody;
 
 pub fn routes(config: &mut ServiceConfig) {
@@ -28,6 +28,7 @@ pub fn routes(config: &mut ServiceConfig) {
         providers::list, providers::put, providers::delete, models::list,
         channels::list, channels::put, channels::delete,
         pairing::list, pairing::approve, pairing::dismiss, pairing::create_link_code,
+        approvals::list, approvals::decide,
         activity::list, activity::retry_inbox, activity::retry_outbox,
         audit::list,
         users::list, users::create,

@@ -32,6 +32,10 @@ pub struct AdminCaller(pub Caller);
 #[derive(Clone, Debug)]
 pub struct FullCaller(pub Caller);
 
+/// A caller who may decide about commands on nodes.
+#[derive(Clone, Debug)]
+pub struct ApprovingCaller(pub Caller);
+
 impl Caller {
     pub fn scope(&self) -> &Scope {
         &self.identity.user.scope
@@ -102,6 +106,16 @@ async fn caller(request: &HttpRequest) -> ApiResult<Caller> {
     }
 }
 
+async fn approving(request: &HttpRequest) -> ApiResult<ApprovingCaller> {
+    let needed = "operator.approvals";
+    let caller = authenticate(request).await?;
+    if caller.holds(needed) {
+        Ok(ApprovingCaller(caller))
+    } else {
+        Err(ApiError::forbidden(format!("missing scope: {needed}")))
+    }
+}
+
 async fn full(request: &HttpRequest) -> ApiResult<FullCaller> {
     let caller = authenticate(request).await?;
     if caller.not_narrowed() {
@@ -127,6 +141,16 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move { caller(&request).await })
+    }
+}
+
+impl FromRequest for ApprovingCaller {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, ApiResult<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { approving(&request).await })
     }
 }
 

@@ -1,7 +1,8 @@
 //! A scripted model behind the OpenAI Chat Completions wire format.
 //!
 //! What it does stands in the newest user message, in brackets: `[gate]` (each chunk waits for the test),
-//! `[slow:MS]` (pause before each chunk), `[tool:NAME]` (calls a tool first), `[garbage]`, `[cut]`, `[hang]`,
+//! `[slow:MS]` (pause before each chunk), `[tool:NAME]` (calls a tool first; [`calls_tool`] orders it with arguments),
+//! `[garbage]`, `[cut]`, `[hang]`,
 //! `[status:CODE]`, `[die]` (kills the server under test). Without an order it answers at once. An answer is
 //! `re:` and the words of the message that start with `#`, so a test knows which question it answers.
 
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpResponse, web};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -127,6 +130,16 @@ fn order<'a>(question: &'a str, name: &str) -> Option<&'a str> {
     question[start..].split(']').next()
 }
 
+/// The order to call a tool with arguments.
+pub(crate) fn calls_tool(tool: &str, arguments: &Value) -> String {
+    format!("[tool:{tool}] [with:{}]", URL_SAFE_NO_PAD.encode(arguments.to_string()))
+}
+
+fn decoded(text: &str) -> String {
+    let bytes = URL_SAFE_NO_PAD.decode(text).expect("the test encoded it");
+    String::from_utf8(bytes).expect("JSON is text")
+}
+
 struct Running(Data<State>);
 
 impl Running {
@@ -181,8 +194,9 @@ async fn complete(body: Bytes, state: Data<State>) -> HttpResponse {
         ])
         .boxed()
     } else if let Some(tool) = order(&question, "tool").filter(|_| !answered_tool) {
+        let arguments = order(&question, "with").map_or_else(|| "{}".to_owned(), decoded);
         let call = json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function",
-            "function": {"name": tool, "arguments": "{}"}}]});
+            "function": {"name": tool, "arguments": arguments}}]});
         stream::iter([
             Ok(chunk(&call, None)),
             Ok(chunk(&json!({}), Some("tool_calls"))),

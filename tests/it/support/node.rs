@@ -152,9 +152,36 @@ impl TestNode {
 
     /// As a node: answers a call with `1`.
     pub(crate) async fn answer_invoke(&mut self, asked: &Value) {
-        let result = json!({"id": asked["id"], "nodeId": asked["nodeId"], "ok": true, "payloadJSON": "1"});
+        self.answer_invoke_with(asked, &json!(1)).await;
+    }
+
+    /// As a node: answers a call.
+    pub(crate) async fn answer_invoke_with(&mut self, asked: &Value, payload: &Value) {
+        let payload = payload.to_string();
+        let result = json!({"id": asked["id"], "nodeId": asked["nodeId"], "ok": true, "payloadJSON": payload});
         let taken = self.call("node.invoke.result", result).await.expect("taken");
         assert_eq!(taken, json!({"ok": true}));
+    }
+
+    /// As a node: the next call, which must be of `command`. Gives it and its parameters.
+    pub(crate) async fn invoked_as(&mut self, command: &str) -> (Value, Value) {
+        let asked = self.invoked().await;
+        assert_eq!(asked["command"], command, "{asked}");
+        let params = serde_json::from_str(asked["paramsJSON"].as_str().expect("a text")).expect("JSON");
+        (asked, params)
+    }
+
+    /// As an operator: waits until run `run` ends; gives the last event.
+    pub(crate) async fn chat_end(&mut self, run: &str) -> Value {
+        loop {
+            let event = self.chat(run).await;
+            if ["final", "aborted", "error"]
+                .iter()
+                .any(|state| event["state"] == *state)
+            {
+                return event;
+            }
+        }
     }
 
     /// The next `chat` event of run `run`.

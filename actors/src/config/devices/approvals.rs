@@ -25,6 +25,7 @@ pub mod reason {
     pub const USER: &str = "user";
     pub const TIMEOUT: &str = "timeout";
     pub const NO_ROUTE: &str = "no-approval-route";
+    pub const WITHDRAWN: &str = "withdrawn";
 }
 
 /// A request to store.

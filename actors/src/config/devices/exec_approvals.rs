@@ -2,13 +2,14 @@
 
 use claw_entities::UserOwned;
 use claw_entities::{Scope, exec_approvals};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::{Value, json};
 
 use crate::clock::now_ms;
 use crate::config::ConfigService;
 use crate::crypto::token;
 use crate::error::{Error, Result};
+use crate::gateway::exec_policy;
 
 /// Largest file, bytes of JSON.
 const LARGEST: usize = 256 * 1024;
@@ -44,28 +45,57 @@ impl ConfigService {
                 "exec approvals changed since last load; re-run exec.approvals.get and retry",
             ));
         }
-        exec_approvals::Entity::delete_owned(scope)
-            .filter(exec_approvals::Column::UserId.eq(scope.user().clone()))
-            .exec(&*tx)
-            .await?;
-        exec_approvals::Entity::insert(exec_approvals::ActiveModel {
-            tenant_id: Set(scope.tenant().clone()),
-            user_id: Set(scope.user().clone()),
-            file: Set(file.clone()),
-            updated_at: Set(now_ms()),
-        })
-        .exec_without_returning(&*tx)
-        .await?;
+        replace(&*tx, scope, file.clone()).await?;
         tx.commit().await?;
         self.audit_device(scope, "exec_approvals.set", scope.user().as_str(), Value::Null)
             .await?;
         Ok(view(Some(file)))
     }
+
+    /// Puts a program on the agent's allowlist: what "allow always" means.
+    pub(crate) async fn allow_program(&self, scope: &Scope, agent_id: &str, path: &str, command: &str) -> Result<()> {
+        let tx = self.db.write(scope).await?;
+        let stored = exec_approvals::Entity::owned_by(scope).one(&*tx).await?;
+        let file = stored.map_or_else(empty, |row| row.file);
+        let file = exec_policy::remember(file, agent_id, path, command, now_ms());
+        if file.to_string().len() > LARGEST {
+            return Err(Error::TooLarge("the exec approvals file is too large".to_owned()));
+        }
+        replace(&*tx, scope, file).await?;
+        tx.commit().await?;
+        self.audit_device(
+            scope,
+            "exec_approvals.allow",
+            scope.user().as_str(),
+            json!({"program": path}),
+        )
+        .await
+    }
+}
+
+async fn replace(tx: &impl ConnectionTrait, scope: &Scope, file: Value) -> Result<()> {
+    exec_approvals::Entity::delete_owned(scope)
+        .filter(exec_approvals::Column::UserId.eq(scope.user().clone()))
+        .exec(tx)
+        .await?;
+    exec_approvals::Entity::insert(exec_approvals::ActiveModel {
+        tenant_id: Set(scope.tenant().clone()),
+        user_id: Set(scope.user().clone()),
+        file: Set(file),
+        updated_at: Set(now_ms()),
+    })
+    .exec_without_returning(tx)
+    .await?;
+    Ok(())
+}
+
+fn empty() -> Value {
+    json!({"version": 1, "defaults": {}, "agents": {}})
 }
 
 fn view(stored: Option<Value>) -> Value {
     let exists = stored.is_some();
-    let file = stored.unwrap_or_else(|| json!({"version": 1, "defaults": {}, "agents": {}}));
+    let file = stored.unwrap_or_else(empty);
     json!({
         "path": "exec-approvals.json",
         "exists": exists,

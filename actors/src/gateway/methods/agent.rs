@@ -11,7 +11,7 @@ use crate::clock::now_ms;
 use crate::config::devices::without_nulls;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
-use crate::gateway::scopes::{ADMIN, WRITE};
+use crate::gateway::scopes::{ADMIN, APPROVALS, WRITE};
 use crate::session::intake::{self, Accepted, ClientMessage};
 use crate::supervisor::directory::RunEnded;
 
@@ -67,6 +67,7 @@ async fn agent(call: Call, params: AgentParams) -> Result<Value, WireError> {
         timeout_ms: params.timeout.map(|seconds| seconds.saturating_mul(1000)),
         queue_mode: None,
         requester: Some(chat::requester(&call)),
+        approver: call.connection.has_scope(APPROVALS),
         deliver: params.deliver,
         ..ClientMessage::default()
     };

@@ -68,6 +68,7 @@ async fn send(call: Call, params: SendParams) -> Result<Value, WireError> {
         timeout_ms: params.timeout_ms,
         queue_mode: params.queue_mode,
         requester: Some(requester(&call)),
+        approver: call.connection.has_scope(scopes::APPROVALS),
         deliver: params.deliver,
         ..ClientMessage::default()
     };

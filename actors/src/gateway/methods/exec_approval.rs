@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use claw_entities::{approval, new_id};
+use claw_entities::{Scope, new_id};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Nothing, filled};
 use crate::clock::now_ms;
+use crate::config::ConfigService;
 use crate::config::devices::approvals::{DECISIONS, Decided, Decider, NewApproval, may_review, reason};
-use crate::gateway::messages::Event;
+use crate::gateway::approvals::{self, listed};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::APPROVALS;
@@ -40,7 +41,7 @@ pub(super) fn register(methods: &mut Methods) {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RequestParams {
+pub(crate) struct RequestParams {
     id: Option<String>,
     command: Option<String>,
     command_argv: Option<Vec<String>>,
@@ -91,10 +92,7 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
     };
     let two_phase = params.two_phase;
     let reviewers = params.approval_reviewer_device_ids.clone();
-    let shown = describe(&call, params).await?;
-    if shown.to_string().len() > LARGEST {
-        return Err(WireError::invalid("the approval request is too large"));
-    }
+    let shown = describe(&call.state.services.config, call.scope(), params).await?;
     let (state, config) = (&call.state, &call.state.services.config);
     let now = now_ms();
     let new = NewApproval {
@@ -105,11 +103,9 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
         expires_at: now.saturating_add(life),
     };
     let row = config.open_approval(call.scope(), new).await?;
-    let mut event = Event::new("exec.approval.requested", &listed(&row));
-    event.only_for = devices(&row);
     let heard = state
         .directory
-        .announce(call.scope(), event, &call.connection.conn_id)
+        .announce(call.scope(), approvals::requested(&row), &call.connection.conn_id)
         .await?;
     if heard == 0 {
         config
@@ -122,7 +118,11 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
         }))
         .await?;
     }
-    let decided = state.approvals.decision(config, call.scope(), &row.id).await?;
+    let decided = state
+        .directory
+        .approvals()
+        .decision(config, call.scope(), &row.id)
+        .await?;
     Ok(json!({
         "id": row.id, "decision": decided.and_then(|row| row.decision),
         "createdAtMs": row.created_at, "expiresAtMs": row.expires_at,
@@ -130,7 +130,11 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
 }
 
 /// The request as clients are shown it. For a node it is the node's own plan, bound to what will run.
-async fn describe(call: &Call, params: RequestParams) -> Result<Value, WireError> {
+pub(crate) async fn describe(
+    config: &ConfigService,
+    caller: &Scope,
+    params: RequestParams,
+) -> Result<Value, WireError> {
     let trimmed = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let host = trimmed(params.host);
     let (mut cwd, mut agent_id, mut session_key) = (params.cwd, params.agent_id, params.session_key);
@@ -139,7 +143,7 @@ async fn describe(call: &Call, params: RequestParams) -> Result<Value, WireError
     if host.as_deref() == Some("node") {
         let node = trimmed(params.node_id).ok_or_else(|| WireError::invalid("nodeId is required for host=node"))?;
         // Of the caller's own nodes; another user's does not exist.
-        call.state.services.config.node(call.scope(), &node).await?;
+        config.node(caller, &node).await?;
         if params.system_run_plan.is_null() {
             return Err(WireError::invalid("systemRunPlan is required for host=node"));
         }
@@ -182,6 +186,9 @@ async fn describe(call: &Call, params: RequestParams) -> Result<Value, WireError
     if !params.env.is_empty() {
         shown["envKeys"] = json!(params.env.keys().collect::<Vec<_>>());
     }
+    if shown.to_string().len() > LARGEST {
+        return Err(WireError::invalid("the approval request is too large"));
+    }
     Ok(shown)
 }
 
@@ -196,7 +203,8 @@ async fn wait_decision(call: Call, params: IdParams) -> Result<Value, WireError>
     let (id, config) = (params.id.trim(), &call.state.services.config);
     let row = call
         .state
-        .approvals
+        .directory
+        .approvals()
         .decision(config, call.scope(), id)
         .await?
         .ok_or_else(over)?;
@@ -227,22 +235,16 @@ async fn resolve(call: Call, params: ResolveParams) -> Result<Value, WireError> 
         name: info.display_name.as_deref().unwrap_or(&info.client_id),
         device_id: info.device_id.as_deref(),
     };
-    let config = &call.state.services.config;
-    let decided = config
-        .decide_approval(call.scope(), params.id.trim(), &params.decision, by, now_ms())
-        .await?;
-    match decided {
-        Decided::Now(row) => {
-            call.state.approvals.wake(call.scope(), &row.id);
-            let payload = json!({
-                "id": row.id, "decision": row.decision, "resolvedBy": row.resolved_by, "ts": row.resolved_at,
-                "request": row.request,
-            });
-            let mut event = Event::new("exec.approval.resolved", &payload);
-            event.only_for = devices(&row);
-            call.state.directory.publish(call.scope(), event);
-            Ok(json!({"ok": true}))
-        }
+    match approvals::decide(
+        &call.state.directory,
+        call.scope(),
+        params.id.trim(),
+        &params.decision,
+        by,
+    )
+    .await?
+    {
+        Decided::Now(_) => Ok(json!({"ok": true})),
         // Said twice, meant once.
         Decided::Before(row) if row.decision.as_deref() == Some(params.decision.as_str()) => Ok(json!({"ok": true})),
         Decided::Before(_) => {
@@ -278,18 +280,6 @@ async fn get(call: Call, params: IdParams) -> Result<Value, WireError> {
         "allowedDecisions": request["allowedDecisions"], "host": request["host"], "nodeId": request["nodeId"],
         "agentId": request["agentId"], "expiresAtMs": row.expires_at,
     }))
-}
-
-fn listed(row: &approval::Model) -> Value {
-    json!({
-        "approvalKind": "exec", "id": row.id, "request": row.request, "createdAtMs": row.created_at,
-        "expiresAtMs": row.expires_at,
-    })
-}
-
-/// The devices that alone hear of the request.
-fn devices(row: &approval::Model) -> Option<Vec<String>> {
-    (!row.reviewers.is_null()).then(|| crate::config::devices::strings(&row.reviewers))
 }
 
 fn unknown() -> WireError {

@@ -7,10 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Nothing, filled};
-use crate::gateway::methods::node_calls;
+use crate::gateway::nodes;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::ADMIN;
+use crate::supervisor::directory::InvokeNode;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("exec.approvals.get", Access::Scope(ADMIN), get);
@@ -67,7 +68,12 @@ async fn node_set(call: Call, params: NodeSetParams) -> Result<Value, WireError>
 }
 
 async fn ask(call: &Call, node_id: String, command: &str, params: Value) -> Result<Value, WireError> {
-    let timeout = Duration::from_secs(30);
-    let result = node_calls::call_node(call, &node_id, command, params, timeout, new_id()).await?;
-    Ok(result.payload)
+    let request = InvokeNode {
+        node_id,
+        command: command.to_owned(),
+        params,
+        timeout: Duration::from_secs(30),
+        idempotency_key: new_id(),
+    };
+    Ok(nodes::ask(&call.state.directory, call.scope(), request).await?.payload)
 }

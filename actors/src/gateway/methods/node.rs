@@ -36,7 +36,10 @@ struct RenameParams {
 async fn list(call: Call, _: Nothing) -> Result<Value, WireError> {
     let nodes = call.state.services.config.nodes(call.scope()).await?;
     let connected = call.state.directory.connected_nodes(call.scope()).await?;
-    let rows: Vec<Value> = nodes.iter().map(|node| row(&call, node, &connected)).collect();
+    let rows: Vec<Value> = nodes
+        .iter()
+        .map(|node| row(node, &connected, stats(&call, node)))
+        .collect();
     Ok(json!({"ts": now_ms(), "nodes": rows}))
 }
 
@@ -44,7 +47,7 @@ async fn describe(call: Call, params: NodeParams) -> Result<Value, WireError> {
     filled("node.describe", "nodeId", &params.node_id)?;
     let node = call.state.services.config.node(call.scope(), &params.node_id).await?;
     let connected = call.state.directory.connected_nodes(call.scope()).await?;
-    let mut row = row(&call, &node, &connected);
+    let mut row = row(&node, &connected, stats(&call, &node));
     row["ts"] = json!(now_ms());
     Ok(row)
 }
@@ -58,7 +61,7 @@ async fn rename(call: Call, params: RenameParams) -> Result<Value, WireError> {
 }
 
 /// What may be called on a node right now: approved, and declared by the live connection if there is one.
-pub(super) fn callable(node: &Node, live: Option<&ConnectionInfo>) -> Vec<String> {
+pub(crate) fn callable(node: &Node, live: Option<&ConnectionInfo>) -> Vec<String> {
     let mut commands = node.commands();
     if let Some(live) = live {
         commands.retain(|command| live.commands.contains(command));
@@ -66,19 +69,21 @@ pub(super) fn callable(node: &Node, live: Option<&ConnectionInfo>) -> Vec<String
     commands
 }
 
-fn row(call: &Call, node: &Node, connected: &[Arc<ConnectionInfo>]) -> Value {
+/// Last statistics a connected node sent of its machine.
+fn stats(call: &Call, node: &Node) -> Option<Value> {
+    let (tenant, user) = (call.scope().tenant().clone(), call.scope().user().clone());
+    let stats = call.state.host_stats.get(&(tenant, user, node.device.id.clone()));
+    stats.map(|stats| stats.clone())
+}
+
+/// A node as lists show it. `stats`: what its machine last said of itself.
+pub(crate) fn row(node: &Node, connected: &[Arc<ConnectionInfo>], stats: Option<Value>) -> Value {
     let device = &node.device;
     let live = connected
         .iter()
         .find(|info| info.device_id.as_deref() == Some(device.id.as_str()));
     let surface = node.surface.as_ref();
     let fact = |name: &str| surface.map(|surface| surface.facts[name].clone());
-    let (tenant, user) = (call.scope().tenant().clone(), call.scope().user().clone());
-    let stats = call
-        .state
-        .host_stats
-        .get(&(tenant, user, device.id.clone()))
-        .map(|stats| stats.clone());
     let pending = node.pending_request().and(surface).map(|surface| &surface.pending);
     without_nulls(json!({
         "nodeId": device.id,

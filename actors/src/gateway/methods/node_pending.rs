@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use claw_entities::node_pending;
+use claw_entities::{Scope, node_pending};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::node::callable;
 use super::{Nothing, filled};
 use crate::clock::now_ms;
+use crate::config::ConfigService;
 use crate::config::devices::pending::{ACTIONS, NewPending, WORK};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
@@ -143,8 +144,9 @@ async fn ack(call: Call, params: AckParams) -> Result<Value, WireError> {
 }
 
 /// Keeps a call for when the phone is in the foreground again. Gives what its caller is told.
-pub(super) async fn put_off(
-    call: &Call,
+pub(in crate::gateway) async fn put_off(
+    config: &ConfigService,
+    scope: &Scope,
     node_id: &str,
     command: &str,
     params: &Value,
@@ -160,7 +162,7 @@ pub(super) async fn put_off(
         key: idempotency_key.to_owned(),
         expires_at: Some(now.saturating_add(i64::try_from(ACTION_LIFE.as_millis()).unwrap_or(i64::MAX))),
     };
-    let (row, _) = call.state.services.config.put_pending(call.scope(), new, now).await?;
+    let (row, _) = config.put_pending(scope, new, now).await?;
     let mut told = WireError::unavailable("node command queued until iOS returns to foreground").details(json!({
         "code": "QUEUED_UNTIL_FOREGROUND", "queuedActionId": row.id, "nodeId": node_id, "command": command,
     }));

@@ -12,12 +12,23 @@ use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, READ};
 
-/// Slash commands a person can type in a chat, with what they do.
-const COMMANDS: [(&str, &str); 4] = [
-    ("new", "Start a new conversation"),
-    ("reset", "Forget this conversation and start over"),
-    ("status", "Show model, context and queue of this conversation"),
-    ("stop", "Stop the running answer"),
+/// Slash commands a person can type in a chat: what they do, their category, and whether more must follow.
+const COMMANDS: [(&str, &str, &str, bool); 5] = [
+    (
+        "approve",
+        "Allow or deny a command on a device: <id> allow-once, allow-always or deny",
+        "management",
+        true,
+    ),
+    ("new", "Start a new conversation", "session", false),
+    ("reset", "Forget this conversation and start over", "session", false),
+    (
+        "status",
+        "Show model, context and queue of this conversation",
+        "session",
+        false,
+    ),
+    ("stop", "Stop the running answer", "session", false),
 ];
 
 pub(super) fn register(methods: &mut Methods) {
@@ -76,10 +87,10 @@ async fn commands(_: Call, _: Nothing) -> Result<Value, WireError> {
 pub(super) fn command_views() -> Vec<Value> {
     COMMANDS
         .iter()
-        .map(|(name, description)| {
+        .map(|(name, description, category, arguments)| {
             json!({
                 "name": name, "nativeName": name, "textAliases": [format!("/{name}")], "description": description,
-                "source": "native", "scope": "both", "acceptsArgs": false, "category": "session",
+                "source": "native", "scope": "both", "acceptsArgs": arguments, "category": category,
             })
         })
         .collect()

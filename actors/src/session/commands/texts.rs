@@ -6,7 +6,7 @@ use crate::ports::tool::SessionSnapshot;
 use crate::session::queue::{Settings, drop_name, mode_name};
 
 /// (command, what it does), in the order of the list.
-const COMMANDS: [(&str, &str); 8] = [
+const COMMANDS: [(&str, &str); 9] = [
     ("/help", "this overview"),
     ("/commands", "all commands"),
     ("/status", "model, context use, queue"),
@@ -15,6 +15,10 @@ const COMMANDS: [(&str, &str); 8] = [
     ("/reset", "the same, with the model as it is"),
     ("/stop", "stop what runs and drop what waits"),
     ("/queue [mode]", "how messages are handled while I am busy"),
+    (
+        "/approve <id> allow-once|allow-always|deny",
+        "decide about a command on a device",
+    ),
 ];
 
 /// `/help`.
@@ -88,6 +92,11 @@ pub fn queue_text(settings: &Settings) -> String {
         settings.cap,
         drop_name(settings.drop)
     )
+}
+
+/// `/approve` said in a way that means nothing.
+pub fn approve_usage_text() -> String {
+    "Usage: /approve <id> allow-once|allow-always|deny. The id stands in the question.".to_owned()
 }
 
 /// A command that means something only on one's own machine.

@@ -26,6 +26,7 @@ import '../../components/claw-skeleton.ts';
 import '../../components/claw-time.ts';
 import { confirmAction } from '../../components/confirm.ts';
 import { relativeTime, t } from '../../i18n/index.ts';
+import './claw-approval-list.ts';
 import { devicesStyles } from './claw-page-devices.styles.ts';
 import { deviceName, nodeCommand, platformLine } from './describe.ts';
 
@@ -113,7 +114,9 @@ export class ClawPageDevices extends LitElement {
   }
 
   override render() {
-    return html`<claw-page heading=${t.devices.title} intro=${t.devices.intro}>${this.renderContent()}</claw-page>`;
+    return html`<claw-page heading=${t.devices.title} intro=${t.devices.intro}
+      ><claw-approval-list></claw-approval-list>${this.renderContent()}</claw-page
+    >`;
   }
 
   private renderContent() {

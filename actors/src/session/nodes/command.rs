@@ -1,0 +1,257 @@
+//! A command on a node: the plan, the policy, a person's word where it needs one, and the run of exactly that plan.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use claw_entities::approval;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Found, Nodes, Refusal, given, notice, own_plan, told};
+use crate::clock::now_ms;
+use crate::config::devices::approvals::NewApproval;
+use crate::gateway::approvals;
+use crate::gateway::exec_policy::{self, Policy, Verdict};
+use crate::gateway::methods::exec_approval::{self, RequestParams};
+use crate::gateway::protocol::WireError;
+use crate::gateway::system_run::{Plan, rendered};
+
+const RUN: &str = "system.run";
+const PREPARE: &str = "system.run.prepare";
+const WHICH: &str = "system.which";
+/// For the questions around a command.
+const SHORT: Duration = Duration::from_secs(15);
+/// How long a person has to answer, milliseconds. Nothing said by then is a no.
+pub(super) const PATIENCE_MS: i64 = 120_000;
+const ALWAYS: &str = "allow-always";
+
+/// What the agent wants to run.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Id or name; `None`: the one node that runs commands.
+    pub node: Option<String>,
+    pub argv: Vec<String>,
+    pub cwd: Option<String>,
+    pub env: BTreeMap<String, String>,
+    /// What the command itself may take.
+    pub timeout: Duration,
+}
+
+/// A planned command.
+struct Planned {
+    plan: Value,
+    parsed: Plan,
+    env: BTreeMap<String, String>,
+    policy: Policy,
+    /// Resolved path of the program, where somebody had to know.
+    program: Option<String>,
+    timeout: Duration,
+}
+
+impl Nodes {
+    /// Runs a command as the exec policy says. Gives the node's answer (exit code, output).
+    pub async fn run(&self, call_id: &str, mut command: Command) -> Result<Value, Refusal> {
+        command.env.retain(|name, _| !exec_policy::is_protected(name));
+        let node = self.choose(command.node.as_deref(), RUN).await?;
+        let planned = self.plan(call_id, &node, command).await?;
+        match planned.policy.verdict(planned.program.as_deref()) {
+            Verdict::Refuse(why) => return Err(format!("exec denied on {}: {why}.", node.name())),
+            Verdict::Ask => {}
+            Verdict::Run => {
+                let ran = self.perform(call_id, &node, &planned, None).await;
+                if !ran.as_ref().is_err_and(|refusal| wants_approval(refusal)) {
+                    return ran;
+                }
+            }
+        }
+        let row = self.ask(call_id, &node, &planned).await?;
+        self.perform(&format!("{call_id}:approved"), &node, &planned, Some(&row))
+            .await
+    }
+
+    /// The node says what it would run, and what its own policy is.
+    async fn plan(&self, call_id: &str, node: &Found, command: Command) -> Result<Planned, Refusal> {
+        let mut prepared = json!({"plan": own_plan(&command, self.agent_id(), self.session_key())});
+        if node.takes(PREPARE) {
+            let asked = given(json!({
+                "command": command.argv, "cwd": command.cwd, "agentId": self.agent_id(),
+                "sessionKey": self.session_key().as_str(),
+            }));
+            prepared = self
+                .call(&format!("{call_id}:prepare"), node, PREPARE, asked, SHORT)
+                .await?;
+        }
+        let policy = prepared["execPolicy"].take();
+        let plan = if prepared["plan"].is_object() {
+            prepared["plan"].take()
+        } else {
+            prepared
+        };
+        let parsed = Plan::deserialize(&plan)
+            .ok()
+            .filter(|plan| !plan.argv.is_empty())
+            .ok_or_else(|| format!("{} made no plan of the command.", node.name()))?;
+        let file = self.config().exec_approvals(self.scope()).await.map_err(gateway)?;
+        let policy = Policy::of(&file["file"], self.agent_id()).and_nodes(&policy);
+        let program = match parsed.argv.first() {
+            Some(program) if policy.needs_path() => self.resolved(call_id, node, program).await,
+            Some(_) | None => None,
+        };
+        Ok(Planned {
+            plan,
+            parsed,
+            env: command.env,
+            policy,
+            program,
+            timeout: command.timeout,
+        })
+    }
+
+    /// Where a program is on the node; `None` when that is not known for certain.
+    async fn resolved(&self, call_id: &str, node: &Found, program: &str) -> Option<String> {
+        if program.contains(['/', '\\']) {
+            return Some(program.to_owned());
+        }
+        if !node.takes(WHICH) {
+            return None;
+        }
+        let asked = json!({"bins": [program]});
+        let found = self
+            .call(&format!("{call_id}:which"), node, WHICH, asked, SHORT)
+            .await
+            .ok()?;
+        found["bins"][program].as_str().map(str::to_owned)
+    }
+
+    /// Puts the plan before a person and waits for their word. Gives the request if it was allowed.
+    async fn ask(&self, call_id: &str, node: &Found, planned: &Planned) -> Result<approval::Model, Refusal> {
+        let row = self.open(call_id, node, planned).await?;
+        // However this ends before a decision (the run is aborted, the process stops): nobody decides it later.
+        let mut open = Open {
+            nodes: self,
+            id: &row.id,
+            decided: false,
+        };
+        self.0.directory.publish(self.scope(), approvals::requested(&row));
+        self.notify(&notice::text(node.name(), &row)).await;
+        let waiters = self.0.directory.approvals();
+        let row = waiters
+            .decision(self.config(), self.scope(), &row.id)
+            .await
+            .map_err(gateway)?;
+        open.decided = true;
+        let denied = |why: &str| {
+            format!(
+                "exec denied on {}: {why}. Do not try the same in other words.",
+                node.name()
+            )
+        };
+        let row = row.ok_or_else(|| denied("the request is gone"))?;
+        match row.decision.as_deref() {
+            Some("allow-once") => Ok(row),
+            Some(ALWAYS) => {
+                if let Some(program) = &planned.program {
+                    let command = rendered(&planned.parsed.argv);
+                    let kept = self
+                        .config()
+                        .allow_program(self.scope(), self.agent_id(), program, &command);
+                    kept.await.map_err(gateway)?;
+                }
+                Ok(row)
+            }
+            Some(_) => Err(denied("the user said no")),
+            None => Err(denied("nobody answered in time")),
+        }
+    }
+
+    async fn open(&self, call_id: &str, node: &Found, planned: &Planned) -> Result<approval::Model, Refusal> {
+        let to = self.0.outlet.as_ref().map(|outlet| &outlet.destination);
+        let always = planned.policy.can_remember(planned.program.as_deref());
+        let unavailable: &[&str] = if always { &[] } else { &[ALWAYS] };
+        let params = RequestParams::deserialize(given(json!({
+            "systemRunPlan": planned.plan, "env": planned.env, "nodeId": node.id(), "host": "node",
+            "security": planned.policy.security(), "ask": planned.policy.ask(),
+            "resolvedPath": planned.program, "runId": self.0.run_id, "toolCallId": call_id,
+            "unavailableDecisions": unavailable,
+            "turnSourceChannel": to.map(|to| &to.channel), "turnSourceTo": to.map(|to| &to.peer.id),
+            "turnSourceAccountId": to.map(|to| &to.account_id),
+            "turnSourceThreadId": to.and_then(|to| to.peer.thread.as_ref()),
+        })))
+        .map_err(|error| told(node.name(), &WireError::internal(&error)))?;
+        let request = exec_approval::describe(self.config(), self.scope(), params)
+            .await
+            .map_err(|error| told("approval", &error))?;
+        let now = now_ms();
+        let new = NewApproval {
+            id: uuid::Uuid::new_v4().to_string(),
+            request,
+            reviewers: Vec::new(),
+            created_at: now,
+            expires_at: now + PATIENCE_MS,
+        };
+        self.config().open_approval(self.scope(), new).await.map_err(gateway)
+    }
+
+    /// Sends the plan as it is; with a request, as that was allowed.
+    async fn perform(
+        &self,
+        call_id: &str,
+        node: &Found,
+        planned: &Planned,
+        allowed: Option<&approval::Model>,
+    ) -> Result<Value, Refusal> {
+        let plan = &planned.parsed;
+        let env = (!planned.env.is_empty()).then_some(&planned.env);
+        let timeout_ms = u64::try_from(planned.timeout.as_millis()).unwrap_or(u64::MAX);
+        let run_id = allowed.map_or_else(|| uuid::Uuid::new_v4().to_string(), |row| row.id.clone());
+        let mut params = given(json!({
+            "command": plan.argv, "cwd": plan.cwd, "agentId": plan.agent_id, "sessionKey": plan.session_key, "env": env,
+            "timeoutMs": timeout_ms, "runId": run_id,
+        }));
+        if let Some(row) = allowed {
+            params["approved"] = json!(true);
+            params["approvalDecision"] = json!(row.decision);
+        }
+        // The node ends the command by itself; what it says then is worth more than our silence.
+        self.call(call_id, node, RUN, params, planned.timeout + SHORT).await
+    }
+
+    fn config(&self) -> &crate::config::ConfigService {
+        &self.0.directory.services().config
+    }
+}
+
+/// A request that waits for a word. Dropped undecided, it is withdrawn.
+struct Open<'a> {
+    nodes: &'a Nodes,
+    id: &'a str,
+    decided: bool,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if self.decided {
+            return;
+        }
+        let (directory, scope, id) = (
+            self.nodes.0.directory.clone(),
+            self.nodes.scope().clone(),
+            self.id.to_owned(),
+        );
+        self.nodes.0.directory.services().io.spawn(async move {
+            // Left open, it ends by the clock.
+            if let Err(error) = approvals::withdraw(&directory, &scope, &id).await {
+                tracing::warn!(error = ?error, "an approval was not withdrawn");
+            }
+        });
+    }
+}
+
+/// The node's own policy wants a person's word.
+fn wants_approval(refusal: &str) -> bool {
+    refusal.contains("SYSTEM_RUN_DENIED") && refusal.contains("approval required")
+}
+
+fn gateway(error: crate::Error) -> Refusal {
+    told("the gateway", &error.into())
+}

@@ -1,0 +1,114 @@
+//! The question in the chat where the agent was asked.
+
+use claw_entities::approval;
+use serde_json::Value;
+
+use super::Nodes;
+use super::command::PATIENCE_MS;
+use crate::config::devices::strings;
+use crate::session::turn::{self, Piece};
+
+/// Characters of an id that people type.
+const SHORT_ID: usize = 8;
+/// Longest command that is asked about in a chat, characters. Nobody shall allow what they were not shown.
+const LONGEST: usize = 2_000;
+
+impl Nodes {
+    /// Says something in the run's chat, ahead of the answer. A failure is no reason to stop: there are other ways to
+    /// hear of it.
+    pub(super) async fn notify(&self, markdown: &str) {
+        let Some(outlet) = &self.0.outlet else { return };
+        let services = self.0.directory.services();
+        for rendered in outlet.render(markdown) {
+            let piece = Piece::new("notice", &outlet.destination, rendered);
+            if let Err(error) = turn::post(services, &self.0.authority, &self.0.run_id, piece).await {
+                tracing::warn!(error = ?error, run.id = %self.0.run_id, "a notice was not stored");
+                return;
+            }
+        }
+        let conversation = outlet.destination.conversation();
+        self.0.directory.delivery().kick(self.scope(), &conversation);
+    }
+}
+
+/// Which command, on which node, and how to answer.
+pub(super) fn text(node: &str, row: &approval::Model) -> String {
+    let command = row.request["command"].as_str().unwrap_or_default();
+    let minutes = PATIENCE_MS / 60_000;
+    if command.chars().count() > LONGEST {
+        return format!(
+            "The agent wants to run a command on {node} that is too long to show here. Decide it in the Admin UI under \
+             Devices or in an OpenClaw app. Without an answer it is denied in {minutes} minutes."
+        );
+    }
+    let fence = fence(command);
+    let mut place = String::new();
+    if let Some(cwd) = row.request["cwd"].as_str() {
+        place = format!(" in {cwd}");
+    }
+    if let Some(names) = row.request["envKeys"].as_array() {
+        let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+        place.push_str(&format!(" with {} set", names.join(", ")));
+    }
+    let id: String = row.id.chars().take(SHORT_ID).collect();
+    let words = strings(&row.request["allowedDecisions"]);
+    let answers: Vec<String> = words.iter().map(|word| format!("/approve {id} {word}")).collect();
+    format!(
+        "The agent wants to run this on {node}{place}:\n\n{fence}\n{command}\n{fence}\n\nAnswer with one of:\n{}\n\n\
+         Without an answer it is denied in {minutes} minutes.",
+        answers.join("\n")
+    )
+}
+
+/// Longer than any run of backticks in the text, so that the text cannot end the block.
+fn fence(text: &str) -> String {
+    let longest = text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
+    "`".repeat(longest.max(2) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(command: &str) -> approval::Model {
+        approval::Model {
+            tenant_id: "t".into(),
+            user_id: "u".into(),
+            id: "0123456789abcdef".to_owned(),
+            request: json!({"command": command, "cwd": "/tmp", "envKeys": ["LANG"],
+                "allowedDecisions": ["allow-once", "deny"]}),
+            reviewers: Value::Null,
+            created_at: 0,
+            expires_at: 100,
+            decision: None,
+            reason: None,
+            resolved_by: None,
+            resolved_at: None,
+            consumed_at: None,
+        }
+    }
+
+    #[test]
+    fn the_question_says_what_where_and_how() {
+        let text = text("Mac mini", &row("rm -rf x"));
+        assert_eq!(
+            text,
+            "The agent wants to run this on Mac mini in /tmp with LANG set:\n\n```\nrm -rf x\n```\n\nAnswer with one \
+             of:\n/approve 01234567 allow-once\n/approve 01234567 deny\n\nWithout an answer it is denied in 2 minutes."
+        );
+    }
+
+    #[test]
+    fn a_command_cannot_step_out_of_its_block() {
+        let text = text("n", &row("echo ````\nAnswer: it is fine"));
+        assert!(text.contains("\n`````\necho ````\n"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_not_asked_about_here() {
+        let text = text("n", &row(&"x".repeat(LONGEST + 1)));
+        assert!(!text.contains("/approve"), "{text}");
+    }
+}

@@ -1,0 +1,172 @@
+//! A person's word about a command, by chat and over REST: the same decision, and nobody else's.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp};
+use crate::support::model::calls_tool;
+use crate::support::node::{Device, TestNode};
+use crate::support::wait::eventually;
+use crate::support::webhook::status;
+
+const OWNERS_CHAT: i64 = 700;
+
+/// Ties the chat to the owner.
+async fn link(app: &TestApp) {
+    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
+    assert_eq!(code, 201, "{made}");
+    let word = made["code"].as_str().expect("a code");
+    assert_eq!(status(app.webhooks().telegram(1, OWNERS_CHAT, word)).await, 200);
+    app.platform.message("700", "now linked").await;
+}
+
+/// A question of a program that waits for an answer.
+async fn asks(app: &TestApp, program: &mut TestNode, id: &str) -> String {
+    let _listener = app.approver("demo", OWNER).await;
+    let wish = json!({"id": id, "command": "echo hi", "timeoutMs": 600_000, "twoPhase": true});
+    let asked = program.send("exec.approval.request", wish).await;
+    program.answer(&asked).await.expect("waits");
+    asked
+}
+
+async fn said(app: &TestApp, update: u64, chat: i64, text: &str, answer: &str) {
+    assert_eq!(status(app.webhooks().telegram(update, chat, text)).await, 200);
+    app.platform.message(&chat.to_string(), answer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_answers_where_the_agent_was_asked() {
+    let app = TestApp::start().await;
+    let mut node = app.ready_node(&Device::generate(), &["system.run"]).await;
+    link(&app).await;
+    let wish = calls_tool(
+        "nodes",
+        &json!({"action": "run", "command": ["/usr/bin/make", "all"], "cwd": "/srv"}),
+    );
+    let ordered = app.webhooks().telegram(2, OWNERS_CHAT, &format!("#build {wish}"));
+    assert_eq!(status(ordered).await, 200);
+    let question = app.platform.message("700", "/approve").await.text;
+    for part in ["/usr/bin/make all", "test", "/srv", "allow-once", "deny"] {
+        assert!(question.contains(part), "{part}: {question}");
+    }
+    let id: String = app.rows().await.column("SELECT id FROM approval").await.remove(0);
+    let short = id.get(..8).expect("a long id");
+    assert!(question.contains(&format!("/approve {short} allow-once")), "{question}");
+    // A guest of the same bot knows the id, and it helps them nothing.
+    let by_guest = format!("/approve {id} allow-once");
+    said(&app, 3, 800, &by_guest, "Only the owner").await;
+    said(&app, 4, OWNERS_CHAT, "/approve", "Usage:").await;
+    said(&app, 5, OWNERS_CHAT, "/approve zzzz deny", "no open question").await;
+    let word = format!("/approve {short} allow-once");
+    said(&app, 6, OWNERS_CHAT, &word, "Allowed.").await;
+    let (asked, params) = node.invoked_as("system.run").await;
+    assert_eq!(
+        (&params["command"], &params["runId"], &params["approved"]),
+        (&json!(["/usr/bin/make", "all"]), &json!(id), &json!(true))
+    );
+    node.answer_invoke_with(&asked, &json!({"exitCode": 0})).await;
+    app.platform.message("700", "re: #build").await;
+    let by: Vec<String> = app.rows().await.column("SELECT resolved_by FROM approval").await;
+    assert_eq!(by, ["telegram"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_decides_by_chat_only_if_it_may_decide() {
+    let app = TestApp::start().await;
+    let (mut program, mut owner) = (app.operator().await, app.operator().await);
+    let mut writer = app
+        .operator_as("demo", OWNER, &["operator.read", "operator.write"])
+        .await
+        .expect("connects");
+    let first = asks(&app, &mut program, "same-1").await;
+    let second = asks(&app, &mut program, "same-2").await;
+    let say = |run: &str, text: &str| json!({"sessionKey": "main", "message": text, "idempotencyKey": run});
+    let refused = say("r1", "/approve same-1 allow-once");
+    writer.call("chat.send", refused).await.expect("accepted");
+    assert!(writer.chat_end("r1").await.to_string().contains("missing scope"));
+    for (run, text, answer) in [
+        ("r2", "/approve same- deny", "Several open questions"),
+        ("r3", "/approve same-1 deny", "Denied."),
+        ("r4", "/approve same-1 allow-once", "no open question"),
+        ("r5", "/approve same-2 always", "Allowed."),
+    ] {
+        owner.call("chat.send", say(run, text)).await.expect("accepted");
+        let end = owner.chat_end(run).await.to_string();
+        assert!(end.contains(answer), "{text}: {end}");
+    }
+    assert_eq!(program.answer(&first).await.expect("decided")["decision"], "deny");
+    assert_eq!(
+        program.answer(&second).await.expect("decided")["decision"],
+        "allow-always"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_ui_lists_and_decides() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    app.add_other_tenant();
+    let mut program = app.operator().await;
+    let asked = asks(&app, &mut program, "a1").await;
+    let (code, list) = app.owner().get("/api/approvals").await;
+    assert_eq!((code, &list["approvals"][0]["id"]), (200, &json!("a1")), "{list}");
+    let row = &list["approvals"][0];
+    assert_eq!((&row["command"], &row["nodeId"]), (&json!("echo hi"), &Value::Null));
+    assert_eq!(row["decisions"], json!(["allow-once", "allow-always", "deny"]));
+    let allow = json!({"decision": "allow-once"});
+    for (tenant, email) in [("demo", MEMBER), ("other", STRANGER)] {
+        let foreign = app.person(tenant, email);
+        assert_eq!(
+            foreign.get("/api/approvals").await.1,
+            json!({"approvals": []}),
+            "{email}"
+        );
+        let (code, _) = foreign.post("/api/approvals/a1", &allow).await;
+        assert_eq!(code, 404, "{email}");
+    }
+    let token = app.binary.cli(&[
+        "token",
+        "create",
+        "--tenant",
+        "demo",
+        "--user",
+        OWNER,
+        "--scopes",
+        "operator.write",
+    ]);
+    for request in [
+        app.anonymous().request(Method::GET, "/api/approvals"),
+        app.anonymous().request(Method::POST, "/api/approvals/a1").json(&allow),
+    ] {
+        assert_eq!(
+            status(request.bearer_auth(&token)).await,
+            403,
+            "a token that may not approve"
+        );
+    }
+    for (body, expected) in [
+        (json!({}), 400),
+        (json!({"decision": "yes"}), 400),
+        (allow.clone(), 204),
+        (allow, 204),
+        (json!({"decision": "deny"}), 409),
+    ] {
+        let (code, answer) = app.owner().post("/api/approvals/a1", &body).await;
+        assert_eq!(code, expected, "{body} {answer}");
+    }
+    assert_eq!(
+        app.owner()
+            .post("/api/approvals/none", &json!({"decision": "deny"}))
+            .await
+            .0,
+        404
+    );
+    assert_eq!(program.answer(&asked).await.expect("decided")["decision"], "allow-once");
+    eventually("nothing is open", || async {
+        let (_, list) = app.owner().get("/api/approvals").await;
+        (list["approvals"] == json!([])).then_some(())
+    })
+    .await;
+    let by: Vec<String> = app.rows().await.column("SELECT resolved_by FROM approval").await;
+    assert_eq!(by, [OWNER]);
+}
