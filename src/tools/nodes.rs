@@ -320,6 +320,15 @@ fn without_nulls(mut params: Value) -> Value {
     params
 }
 
+/// Letters, digits and underscores: what a person is asked about reads as what it is.
+fn is_name(name: &str) -> bool {
+    !name.starts_with(|letter: char| letter.is_ascii_digit())
+        && !name.is_empty()
+        && name
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+}
+
 fn command(arguments: Arguments) -> Result<Command, String> {
     if arguments
         .command
@@ -332,9 +341,16 @@ fn command(arguments: Arguments) -> Result<Command, String> {
     for variable in arguments.env {
         let (name, value) = variable
             .split_once('=')
-            .filter(|(name, _)| !name.trim().is_empty())
+            .filter(|(name, _)| is_name(name))
             .ok_or_else(|| "\"env\" takes items like NAME=value.".to_owned())?;
-        env.insert(name.trim().to_owned(), value.to_owned());
+        env.insert(name.to_owned(), value.to_owned());
+    }
+    if arguments
+        .cwd
+        .as_deref()
+        .is_some_and(|cwd| cwd.contains(char::is_control))
+    {
+        return Err("\"cwd\" is a path without control characters.".to_owned());
     }
     Ok(Command {
         node: arguments.node,

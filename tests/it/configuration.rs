@@ -436,3 +436,13 @@ async fn small_reads_are_truthful() {
         "operator.talk.secrets"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_end_is_refused_before_anybody_waits_for_it() {
+    let app = TestApp::start().await;
+    let mut editor = app.operator().await;
+    let agents: Vec<Value> = (0..1001).map(|number| json!({"id": format!("a{number}")})).collect();
+    let refused = patch(&mut editor, json!({"agents": {"list": agents}})).await;
+    let error = refused.expect_err("too many");
+    assert!(error["message"].as_str().unwrap().contains("1000 entries"), "{error}");
+}

@@ -742,3 +742,17 @@ async fn usage_is_summed_by_session_and_day_and_outlives_a_session() {
     let after = operator.call("usage.cost", json!({"days": 7})).await.expect("cost");
     assert_eq!(after["totals"], cost["totals"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_beyond_all_sense_are_answered_in_a_list() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    for params in [
+        json!({"offset": u64::MAX, "limit": u64::MAX}),
+        json!({"activeMinutes": i64::MIN}),
+        json!({"activeMinutes": i64::MAX}),
+    ] {
+        let listed = operator.call("sessions.list", params.clone()).await;
+        assert_eq!(listed.expect("a list")["sessions"], json!([]), "{params}");
+    }
+}

@@ -267,6 +267,7 @@ impl ConfigService {
             tokens::delete(&*tx, scope, device_id).await?;
             surface::delete(&*tx, scope, device_id).await?;
             pending::delete(&*tx, scope, device_id).await?;
+            setup_codes::withdraw(&*tx, scope).await?;
             device_request::Entity::delete_owned(scope)
                 .filter(device_request::Column::DeviceId.eq(device_id))
                 .exec(&*tx)

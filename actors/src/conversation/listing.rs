@@ -146,7 +146,8 @@ impl ConversationService {
             .order_by_desc(session::Column::UpdatedAt)
             .order_by_asc(session::Column::Key)
             .limit(limit)
-            .offset(offset)
+            // The drivers take no larger one.
+            .offset(std::cmp::min(offset, i64::MAX.unsigned_abs()))
             .all(&*tx)
             .await?;
         Ok((rows.into_iter().map(SessionRow::from).collect(), total))

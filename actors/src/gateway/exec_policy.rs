@@ -149,6 +149,11 @@ impl Policy {
     }
 }
 
+/// Longest path that is compared, bytes, and patterns of one list: a node says what the path is, and comparing takes as
+/// long as the two multiplied.
+const LONGEST_PATH: usize = 1024;
+const MOST_PATTERNS: usize = 1000;
+
 fn patterns(place: &Value) -> Vec<String> {
     let entries = place["allowlist"].as_array().map(Vec::as_slice).unwrap_or_default();
     let pattern = |entry: &Value| entry["pattern"].as_str().or(entry.as_str()).map(str::to_owned);
@@ -156,7 +161,8 @@ fn patterns(place: &Value) -> Vec<String> {
     entries
         .iter()
         .filter_map(pattern)
-        .filter(|pattern| pattern.contains(['/', '\\']))
+        .filter(|pattern| pattern.contains(['/', '\\']) && pattern.len() <= LONGEST_PATH)
+        .take(MOST_PATTERNS)
         .collect()
 }
 
@@ -184,49 +190,80 @@ pub(crate) fn remember(mut file: Value, agent_id: &str, path: &str, command: &st
 }
 
 /// Programs whose arguments are programs: a word about them says nothing about what will run.
-const WRAPPERS: [&str; 44] = [
+const WRAPPERS: [&str; 75] = [
     "ash",
     "awk",
     "bash",
+    "bun",
+    "bunx",
     "busybox",
     "chroot",
     "cmd",
     "command",
+    "cscript",
     "csh",
     "dash",
     "deno",
     "doas",
+    "docker",
     "env",
     "eval",
     "exec",
+    "expect",
     "find",
     "fish",
     "flock",
     "gawk",
+    "genv",
+    "gtimeout",
+    "gxargs",
     "ionice",
     "ksh",
     "lua",
     "make",
+    "mawk",
+    "mksh",
+    "mshta",
+    "nawk",
     "nice",
     "node",
+    "nodejs",
     "nohup",
+    "npm",
     "npx",
+    "nsenter",
+    "osascript",
     "parallel",
     "perl",
     "php",
+    "pkexec",
+    "podman",
     "powershell",
     "pwsh",
+    "pypy",
     "python",
+    "rbash",
     "ruby",
+    "rundll32",
+    "script",
     "setsid",
     "sh",
     "ssh",
     "stdbuf",
+    "strace",
+    "su",
     "sudo",
+    "systemd-run",
+    "tclsh",
+    "tcsh",
     "time",
     "timeout",
     "tmux",
+    "unshare",
+    "uv",
     "watch",
+    "wscript",
+    "wsl",
     "xargs",
     "zsh",
 ];
@@ -242,11 +279,15 @@ fn storable(path: &str) -> bool {
     let name = name.strip_suffix(".exe").unwrap_or(&name);
     // `python3.12` is python.
     let name = name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.' || letter == '-');
-    absolute && straight && !path.contains(['*', '?', '[']) && !WRAPPERS.contains(&name)
+    let short = path.len() <= LONGEST_PATH;
+    short && absolute && straight && !path.contains(['*', '?', '[']) && !WRAPPERS.contains(&name)
 }
 
 /// `*` and `?` stay within a folder, `**` does not; case does not matter.
 fn matches(pattern: &str, path: &str) -> bool {
+    if path.len() > LONGEST_PATH {
+        return false;
+    }
     let fold = |text: &str| -> Vec<char> { text.replace('\\', "/").to_lowercase().chars().collect() };
     glob(&fold(pattern), &fold(path))
 }
@@ -279,29 +320,54 @@ fn glob(pattern: &[char], path: &[char]) -> bool {
     reach.last() == Some(&true)
 }
 
+/// Variables that change how a program speaks, not what it does: a word about the program covers them.
+pub(crate) fn is_harmless(name: &str) -> bool {
+    ["LANG", "LANGUAGE", "TERM", "TZ", "NO_COLOR", "COLUMNS", "LINES"].contains(&name) || name.starts_with("LC_")
+}
+
 /// Variables that would change which program runs, or what it runs first.
 pub(crate) fn is_protected(name: &str) -> bool {
-    const NAMES: [&str; 20] = [
+    const NAMES: [&str; 40] = [
+        "BASHOPTS",
         "BASH_ENV",
+        "BROWSER",
         "CDPATH",
+        "DOTNET_STARTUP_HOOKS",
+        "EDITOR",
         "ENV",
         "GCONV_PATH",
+        "HOME",
         "IFS",
         "JAVA_TOOL_OPTIONS",
+        "JDK_JAVA_OPTIONS",
+        "LESSCLOSE",
+        "LESSOPEN",
+        "LUA_INIT",
+        "MANPAGER",
         "NODE_OPTIONS",
         "NODE_PATH",
+        "OPENSSL_CONF",
+        "PAGER",
         "PATH",
+        "PERL5DB",
         "PERL5LIB",
         "PERL5OPT",
+        "PERLLIB",
+        "PHPRC",
         "PROMPT_COMMAND",
         "PS4",
         "PYTHONHOME",
         "PYTHONPATH",
         "PYTHONSTARTUP",
+        "PYTHONUSERBASE",
         "RUBYLIB",
         "RUBYOPT",
+        "RUSTC_WRAPPER",
         "SHELLOPTS",
-        "BASHOPTS",
+        "VISUAL",
+        "XDG_CONFIG_HOME",
+        "ZDOTDIR",
+        "_JAVA_OPTIONS",
     ];
     let name = name.to_ascii_uppercase();
     NAMES.contains(&name.as_str())
@@ -319,6 +385,28 @@ mod tests {
         let file = json!({"version": 1, "defaults": {"security": security, "ask": ask},
             "agents": {"main": {"allowlist": allowlist}}});
         Policy::of(&file, "main")
+    }
+
+    #[test]
+    fn a_path_longer_than_any_is_compared_with_nothing() {
+        let endless = format!("/opt/tools/{}", "a".repeat(LONGEST_PATH));
+        assert!(!matches("/opt/**", &endless) && !storable(&endless));
+        let file = json!({"defaults": {"allowlist": [{"pattern": format!("/{}", "*?".repeat(LONGEST_PATH))}]}});
+        assert_eq!(patterns(&file["defaults"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn only_variables_that_change_nothing_are_harmless() {
+        for (name, harmless) in [
+            ("LANG", true),
+            ("LC_ALL", true),
+            ("LESSOPEN", false),
+            ("FOO", false),
+            ("lang", false),
+        ] {
+            assert_eq!(is_harmless(name), harmless, "{name}");
+        }
+        assert!(is_protected("lessopen") && is_protected("GIT_SSH_COMMAND") && !is_protected("FOO"));
     }
 
     #[test]

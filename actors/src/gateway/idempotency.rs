@@ -31,13 +31,18 @@ impl Idempotency {
             self.kept.retain(|_, (since, _)| now.duration_since(*since) < KEPT);
         }
         let cell = {
-            let mut entry = self.kept.entry(key).or_insert_with(|| (now, Arc::default()));
+            let mut entry = self.kept.entry(key.clone()).or_insert_with(|| (now, Arc::default()));
             if now.duration_since(entry.0) >= KEPT {
                 *entry = (now, Arc::default());
             }
             Arc::clone(&entry.1)
         };
-        cell.get_or_try_init(|| work).await?.clone()
+        let outcome = cell.get_or_try_init(|| work).await.cloned();
+        if outcome.is_err() {
+            // Nothing was run, so there is nothing to remember, unless somebody else has run it meanwhile.
+            self.kept.remove_if(&key, |_, (_, cell)| cell.get().is_none());
+        }
+        outcome?
     }
 }
 
@@ -70,6 +75,7 @@ mod tests {
         let idempotency = Idempotency::default();
         let offline = async { Err(WireError::unavailable("node not connected")) };
         assert!(idempotency.once("k".to_owned(), offline).await.is_err());
+        assert!(idempotency.kept.is_empty(), "what never ran is remembered");
         assert_eq!(
             idempotency.once("k".to_owned(), async { Ok(Ok(json!(1))) }).await,
             Ok(json!(1))

@@ -35,6 +35,8 @@ pub(crate) async fn invoke(
         call.idempotency_key
     );
     let key_hash = token::hash(&key);
+    // However long the client's key is, what is kept of it is not.
+    let kept_as = key_hash.clone();
     let work = async {
         let platform = check(directory, scope, &call.node_id, &call.command).await?;
         let approval = match call.command.as_str() {
@@ -67,7 +69,7 @@ pub(crate) async fn invoke(
             Err(error) => Err(error.into()),
         })
     };
-    directory.node_results().once(key, Box::pin(work)).await
+    directory.node_results().once(kept_as, Box::pin(work)).await
 }
 
 /// Calls a node for the server's own purposes, if the command is approved, declared and the node is there.

@@ -156,7 +156,7 @@ pub(crate) fn rendered(argv: &[String]) -> String {
 
 /// Makes visible what could hide a part of the command from whoever approves it: control characters, and characters
 /// that take no room or turn the direction of writing.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
         let hidden = matches!(letter,

@@ -5,7 +5,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, outbox, run, session, transcript_entry};
+use claw_entities::{
+    Scope, SessionKey, UserOwned, cron_run, inbox, new_id, outbox, run, session, system_event, transcript_entry,
+};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QuerySelect, QueryTrait};
 use serde_json::{Map, Value};
@@ -312,6 +314,8 @@ pub(crate) async fn erase(
                 if transcript {
                     forget_words(&mut batch, &authority, head.as_ref());
                 }
+                let untold = system_event::Column::SessionKey.eq(authority.key.clone());
+                batch.add(&system_event::Entity::delete_owned(scope).filter(untold));
                 batch.add(&session::Entity::delete_owned(scope).filter(session::Column::Key.eq(authority.key.clone())));
                 batch.run(tx).await?;
                 Ok(Erased {
@@ -396,6 +400,12 @@ fn forget_words(batch: &mut Batch, authority: &Authority, head: Option<&SessionH
             .filter(inbox::Column::State.is_in(["done", "skipped"])),
     );
     batch.add(&transcript_entry::Entity::delete_owned(scope).filter(theirs));
+    batch.add(
+        &cron_run::Entity::update_owned(scope)
+            .col_expr(cron_run::Column::Summary, Expr::value(None::<String>))
+            .col_expr(cron_run::Column::Error, Expr::value(None::<String>))
+            .filter(cron_run::Column::SessionKey.eq(authority.key.clone())),
+    );
     let runs = run::Entity::owned_by(scope)
         .select_only()
         .column(run::Column::Id)

@@ -46,6 +46,9 @@ pub struct Decider<'a> {
     pub device_id: Option<&'a str>,
 }
 
+/// How long a decision can be used at least (`agent-runtime` §13.5).
+const GRACE_MS: i64 = 15_000;
+
 /// What became of a decision.
 #[derive(Clone, Debug)]
 pub enum Decided {
@@ -167,6 +170,11 @@ impl ConfigService {
             .col_expr(approval::Column::Reason, Expr::value(reason::USER))
             .col_expr(approval::Column::ResolvedBy, Expr::value(by.name))
             .col_expr(approval::Column::ResolvedAt, Expr::value(now))
+            // A yes at the last moment still has to reach whoever waits for it.
+            .col_expr(
+                approval::Column::ExpiresAt,
+                Expr::value(row.expires_at.max(now + GRACE_MS)),
+            )
             .exec(&*tx)
             .await?;
         // The row as it is now: ours, or that of whoever was faster.
@@ -335,7 +343,14 @@ mod tests {
             decide(config, &owner, "b", "allow-once", 1).await,
             Decided::Now(_)
         ));
-        assert!(!config.use_approval(&owner, "b", LATER).await.expect("asks"));
+        assert!(!config.use_approval(&owner, "b", 1 + GRACE_MS).await.expect("asks"));
+        // A yes at the last moment still reaches whoever waits for it.
+        config.open_approval(&owner, new("c")).await.expect("opens");
+        assert!(matches!(
+            decide(config, &owner, "c", "allow-once", LATER - 1).await,
+            Decided::Now(_)
+        ));
+        assert!(config.use_approval(&owner, "c", LATER + 1_000).await.expect("asks"));
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claw_entities::{Scope, TenantId, TenantOwned, TenantScope, UserOwned, setup_code};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
 use super::{Admission, DeviceClaim, admit, strings, tokens};
@@ -291,6 +291,15 @@ impl ConfigService {
     async fn setup_key(&self, tenant: &TenantScope) -> Result<[u8; 32]> {
         self.derived_key(tenant, "setup-code").await
     }
+}
+
+/// Ends the codes of a user that nobody has used: one of their credentials was revoked, and it may have made them.
+pub(crate) async fn withdraw(tx: &impl ConnectionTrait, scope: &Scope) -> Result<()> {
+    setup_code::Entity::delete_owned(scope)
+        .filter(setup_code::Column::UsedAt.is_null())
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 fn open(tenant: &TenantScope, token_hash: &str, now: i64) -> sea_orm::Select<setup_code::Entity> {

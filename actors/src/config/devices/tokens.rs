@@ -9,7 +9,7 @@ use claw_entities::{TenantOwned, UserOwned};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::json;
 
-use super::strings;
+use super::{setup_codes, strings};
 use crate::clock::now_ms;
 use crate::config::ConfigService;
 use crate::config::cache::pair;
@@ -104,6 +104,7 @@ impl ConfigService {
             .col_expr(device_token::Column::RotatedAt, now.into())
             .exec(&*tx)
             .await?;
+        setup_codes::withdraw(&*tx, scope).await?;
         self.changed(tx).await?;
         self.audit_device(scope, "device.token.rotate", device_id, json!({"role": role}))
             .await?;
@@ -125,6 +126,7 @@ impl ConfigService {
             .col_expr(device_token::Column::RevokedAt, now.into())
             .exec(&*tx)
             .await?;
+        setup_codes::withdraw(&*tx, scope).await?;
         self.changed(tx).await?;
         self.audit_device(scope, "device.token.revoke", device_id, json!({"role": role}))
             .await?;

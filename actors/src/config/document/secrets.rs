@@ -72,8 +72,15 @@ pub(super) fn origin(before: &Value, after: &Value, pointer: &str) -> Option<Str
                     (None, None) => *old == entry,
                     (Some(_), None) | (None, Some(_)) => false,
                 };
+                // Where it stood, if that fits: entries without an id look the same but for their secrets.
+                let at = name.parse::<usize>().ok()?;
                 new = entry;
-                Some(olds.iter().position(|old| same(&old))?)
+                let stayed = olds.get(at).is_some_and(|old| same(&old));
+                Some(if stayed {
+                    at
+                } else {
+                    olds.iter().position(|old| same(&old))?
+                })
             }
             (_, new_value) => {
                 new = new_value.get(&name)?;
@@ -160,6 +167,16 @@ mod tests {
         for no in ["maxTokens", "contextTokens", "name", "tokenFile", "keys", "secretary"] {
             assert!(!is_secret_key(no), "{no}");
         }
+    }
+
+    #[test]
+    fn entries_that_look_alike_keep_their_own_secret() {
+        let before = json!({"list": [{"url": "u", "token": REDACTED}, {"url": "u", "token": REDACTED}]});
+        let origin = |after: &Value, pointer: &str| origin(&before, after, pointer);
+        assert_eq!(origin(&before, "/list/1/token").as_deref(), Some("/list/1/token"));
+        // One that moved is found by what it says.
+        let moved = json!({"list": [{"url": "new"}, {"url": "u", "token": REDACTED}, {"url": "u", "token": REDACTED}]});
+        assert_eq!(origin(&moved, "/list/2/token").as_deref(), Some("/list/0/token"));
     }
 
     #[test]

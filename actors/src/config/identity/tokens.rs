@@ -8,6 +8,7 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
 use serde_json::{Value, json};
 
 use super::super::cache::pair;
+use super::super::devices::setup_codes;
 use super::super::{ConfigService, audit};
 use super::roles::{check_scopes, effective_scopes};
 use super::{ApiToken, Credential, Identity};
@@ -109,6 +110,7 @@ impl ConfigService {
         }
         let tenant = scope.tenant_scope();
         audit::append(&*tx, tenant, self.actor_or(scope), "token.revoke", id, json!({})).await?;
+        setup_codes::withdraw(&*tx, scope).await?;
         self.changed(tx).await
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Key, Kind, ROOT, State};
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Weight {
     /// It cannot be stored so.
     Refused,
@@ -14,7 +14,7 @@ pub enum Weight {
 }
 
 /// One complaint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Issue {
     /// Dotted, list entries by index: `bindings.0.agentId`.
     pub path: String,

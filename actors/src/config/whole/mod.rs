@@ -5,6 +5,8 @@ mod accounts;
 mod patch;
 mod providers;
 
+use std::collections::HashSet;
+
 use claw_entities::Scope;
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
@@ -20,6 +22,8 @@ use super::{ConfigService, accounts as account_service, providers as provider_se
 use crate::error::{Error, Result};
 
 /// Sections that belong to the tenant.
+/// Entries of one list or object: lists are merged entry by entry while nobody else can write.
+const MOST_ENTRIES: usize = 1000;
 const TENANT: [&str; 2] = ["models", "channels"];
 
 /// The configuration of one user, secrets blotted out.
@@ -120,6 +124,12 @@ impl ConfigService {
         change: Change,
         apis: &[&'static str],
     ) -> Result<Written> {
+        let (Change::Set(given) | Change::Patch { patch: given, .. }) = &change;
+        if has_more_entries(given, MOST_ENTRIES) {
+            return Err(Error::TooLarge(format!(
+                "a list or object of the configuration has more than {MOST_ENTRIES} entries"
+            )));
+        }
         let data_key = self.data_key(user.scope.tenant_scope()).await?;
         let tx = self.change(&user.scope).await?;
         let parts = Parts::read(&*tx, &user.scope).await?;
@@ -152,7 +162,8 @@ impl ConfigService {
             issues: schema::check(&after),
         };
         // What was there already is not this writer's fault.
-        writing.issues.retain(|issue| !before.issues.contains(issue));
+        let stood: HashSet<_> = before.issues.iter().collect();
+        writing.issues.retain(|issue| !stood.contains(issue));
         schema::prune(&mut after);
         if writing.any_refused() {
             return Ok(Written::Refused(writing.issues));
@@ -210,6 +221,14 @@ impl Parts {
             providers: provider_service::crud::list(tx, tenant).await?,
             accounts: account_service::crud::list(tx, tenant).await?,
         })
+    }
+}
+
+fn has_more_entries(value: &Value, most: usize) -> bool {
+    match value {
+        Value::Array(items) => items.len() > most || items.iter().any(|item| has_more_entries(item, most)),
+        Value::Object(map) => map.len() > most || map.values().any(|item| has_more_entries(item, most)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

@@ -80,7 +80,7 @@ async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
         search: params.search,
         active_since: params
             .active_minutes
-            .map(|minutes| now_ms() - minutes.saturating_mul(60_000)),
+            .map(|minutes| now_ms().saturating_sub(minutes.saturating_mul(60_000))),
         archived: archived(params.archived.as_ref())?,
     };
     let services = &call.state.services;

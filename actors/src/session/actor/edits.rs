@@ -60,6 +60,9 @@ impl SessionActor {
 
     pub(super) fn start_edit(&mut self, context: &mut Context<Self>, request: EditRequest) {
         if request.reply.is_closed() {
+            // What waited was given up for it, and what came since was not looked at.
+            self.forget_waiting();
+            self.load(context);
             return self.pump(context);
         }
         if self.loading {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::Nodes;
 use super::command::PATIENCE_MS;
 use crate::config::devices::strings;
+use crate::gateway::system_run::visible;
 use crate::session::turn::{self, Piece};
 
 /// Characters of an id that people type.
@@ -35,29 +36,45 @@ impl Nodes {
 pub(super) fn text(node: &str, row: &approval::Model) -> String {
     let command = row.request["command"].as_str().unwrap_or_default();
     let minutes = PATIENCE_MS / 60_000;
-    if command.chars().count() > LONGEST {
+    let cwd = row.request["cwd"].as_str().unwrap_or_default();
+    let names: Vec<&str> = row.request["envKeys"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let mut block = command.to_owned();
+    if !cwd.is_empty() {
+        block = format!("{block}\n\nin: {}", in_a_line(cwd));
+    }
+    if !names.is_empty() {
+        block = format!("{block}\nwith set: {}", in_a_line(&names.join(", ")));
+    }
+    if block.chars().count() > LONGEST {
         return format!(
             "The agent wants to run a command on {node} that is too long to show here. Decide it in the Admin UI under \
              Devices or in an OpenClaw app. Without an answer it is denied in {minutes} minutes."
         );
     }
-    let fence = fence(command);
-    let mut place = String::new();
-    if let Some(cwd) = row.request["cwd"].as_str() {
-        place = format!(" in {cwd}");
-    }
-    if let Some(names) = row.request["envKeys"].as_array() {
-        let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
-        place.push_str(&format!(" with {} set", names.join(", ")));
-    }
+    let fence = fence(&block);
     let id: String = row.id.chars().take(SHORT_ID).collect();
     let words = strings(&row.request["allowedDecisions"]);
     let answers: Vec<String> = words.iter().map(|word| format!("/approve {id} {word}")).collect();
+    let always = if words.iter().any(|word| word == "allow-always") {
+        "Always means: this program, with any arguments. "
+    } else {
+        ""
+    };
     format!(
-        "The agent wants to run this on {node}{place}:\n\n{fence}\n{command}\n{fence}\n\nAnswer with one of:\n{}\n\n\
-         Without an answer it is denied in {minutes} minutes.",
+        "The agent wants to run this on {node}:\n\n{fence}\n{block}\n{fence}\n\nAnswer with one of:\n{}\n\n\
+         {always}Without an answer it is denied in {minutes} minutes.",
         answers.join("\n")
     )
+}
+
+fn in_a_line(text: &str) -> String {
+    visible(text).replace(['\n', '\t'], " ")
 }
 
 /// Longer than any run of backticks in the text, so that the text cannot end the block.
@@ -95,7 +112,7 @@ mod tests {
         let text = text("Mac mini", &row("rm -rf x"));
         assert_eq!(
             text,
-            "The agent wants to run this on Mac mini in /tmp with LANG set:\n\n```\nrm -rf x\n```\n\nAnswer with one \
+            "The agent wants to run this on Mac mini:\n\n```\nrm -rf x\n\nin: /tmp\nwith set: LANG\n```\n\nAnswer with one \
              of:\n/approve 01234567 allow-once\n/approve 01234567 deny\n\nWithout an answer it is denied in 2 minutes."
         );
     }
@@ -104,6 +121,15 @@ mod tests {
     fn a_command_cannot_step_out_of_its_block() {
         let text = text("n", &row("echo ````\nAnswer: it is fine"));
         assert!(text.contains("\n`````\necho ````\n"), "{text}");
+    }
+
+    #[test]
+    fn a_folder_cannot_pose_as_the_question() {
+        let mut row = row("rm -rf x");
+        row.request["cwd"] = json!("/tmp\n```\nls\n```");
+        let text = text("n", &row);
+        assert_eq!(text.matches("\n````\n").count(), 2, "{text}");
+        assert!(!text.contains("\nls\n"), "{text}");
     }
 
     #[test]

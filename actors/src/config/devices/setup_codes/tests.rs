@@ -197,3 +197,21 @@ async fn a_device_never_gets_more_than_its_creator_has() {
             .is_some()
     );
 }
+
+#[tokio::test]
+async fn a_revoked_credential_leaves_no_code_behind() {
+    let (server, owner) = start().await;
+    let config = &server.config;
+    let (token, _) = config
+        .create_api_token(&owner, "stolen", None)
+        .await
+        .expect("makes a token");
+    let code = make(config, &owner, SetupAccess::Full, &[ADMIN]).await;
+    config.revoke_api_token(&owner, &token.id).await.expect("revokes");
+    assert!(
+        redeem(config, owner.tenant_scope(), &code.bootstrap, "d1")
+            .await
+            .is_none()
+    );
+    assert!(paired(config, &owner, &claim("d1", "node")).await.is_none());
+}

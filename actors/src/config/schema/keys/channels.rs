@@ -11,7 +11,7 @@ pub struct Platform {
     pub required: &'static [&'static str],
 }
 
-/// The platforms of [`CHANNELS`]. A test compares them with what the adapters say of themselves.
+/// The platforms whose keys stand below. A test compares them with what the adapters say of themselves.
 pub const PLATFORMS: &[Platform] = &[
     Platform {
         id: "telegram",
