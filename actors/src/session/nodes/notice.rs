@@ -1,7 +1,6 @@
 //! The question in the chat where the agent was asked.
 
 use claw_entities::approval;
-use serde_json::Value;
 
 use super::Nodes;
 use super::command::PATIENCE_MS;
@@ -37,13 +36,7 @@ pub(super) fn text(node: &str, row: &approval::Model) -> String {
     let command = row.request["command"].as_str().unwrap_or_default();
     let minutes = PATIENCE_MS / 60_000;
     let cwd = row.request["cwd"].as_str().unwrap_or_default();
-    let names: Vec<&str> = row.request["envKeys"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+    let names = strings(&row.request["envKeys"]);
     let mut block = command.to_owned();
     if !cwd.is_empty() {
         block = format!("{block}\n\nin: {}", in_a_line(cwd));
@@ -85,7 +78,7 @@ fn fence(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
