@@ -17,6 +17,7 @@ use super::{tls, wire};
 use claw_actors::gateway::{GatewaySettings, GatewayState};
 
 use crate::http;
+use crate::http::gateway_socket::WRITE_BUFFER;
 use crate::http::health;
 use crate::http::state::AppState;
 use crate::settings::Settings;
@@ -92,6 +93,7 @@ pub(super) fn serve(
     .client_request_timeout(Duration::from_secs(limits.head_timeout_secs))
     .client_disconnect_timeout(Duration::from_secs(2))
     .tcp_nodelay(true)
+    .h1_write_buffer_size(WRITE_BUFFER)
     .on_connect(move |connection, _| watch_unacknowledged(connection, user_timeout))
     .shutdown_timeout(3)
     .disable_signals()

@@ -39,12 +39,13 @@ pub(super) async fn wire(settings: &Settings) -> anyhow::Result<Wired> {
         Duration::from_secs(settings.limits.lease_secs),
     );
     leases.announce().await?;
-    let config = config(settings, &db).await?;
+    let writer = Writer::start(db.clone());
+    let config = config(settings, &db, &writer).await?;
     if settings.profile == Profile::Development {
         cli::seed(&config).await.context("cannot make the first tenant")?;
     }
     let services = Services {
-        writer: Writer::start(db.clone()),
+        writer,
         conversation: ConversationService::new(db.clone()),
         ports: ports(settings)?,
         io: Handle::current(),
@@ -86,11 +87,11 @@ fn replica(settings: &Settings) -> Arc<Replica> {
     })
 }
 
-async fn config(settings: &Settings, db: &Db) -> anyhow::Result<ConfigService> {
+async fn config(settings: &Settings, db: &Db, writer: &Writer) -> anyhow::Result<ConfigService> {
     let development = settings.profile == Profile::Development;
     let given = Some(settings.secrets.master_key.clone());
     let key = ConfigService::master_key(db, given, development).await?;
-    Ok(ConfigService::new(db.clone(), key))
+    Ok(ConfigService::new(db.clone(), writer.clone(), key))
 }
 
 /// Every adapter of this process.

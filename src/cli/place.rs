@@ -6,6 +6,7 @@ use claw_actors::config::ConfigService;
 use claw_actors::config::identity::User;
 use claw_actors::crypto::Secret;
 use claw_actors::db::Db;
+use claw_actors::db::writer::Writer;
 use claw_entities::{PlatformTable, TenantScope, platform_state};
 use sea_orm::{DbErr, PaginatorTrait};
 
@@ -18,7 +19,8 @@ pub(super) async fn open(settings: &Settings) -> Result<ConfigService, CliError>
     let configured = Some(settings.secrets.master_key.clone());
     let development = settings.profile == Profile::Development;
     let key = ConfigService::master_key(&db, configured, development).await?;
-    Ok(ConfigService::new(db, key).acting_as("cli"))
+    let writer = Writer::start(db.clone());
+    Ok(ConfigService::new(db, writer, key).acting_as("cli"))
 }
 
 /// Opens an existing, migrated database.

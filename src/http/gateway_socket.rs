@@ -24,6 +24,8 @@ use claw_actors::gateway::{ClientFacts, GatewayState};
 use futures::Stream;
 use tokio_util::codec::Decoder;
 
+/// Bytes the HTTP layer gathers before it writes. Two pieces of this size fit into the room it starts with.
+pub(crate) const WRITE_BUFFER: usize = 4096;
 /// How long a closed socket waits for the peer's own close.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Marks a text frame that is not UTF-8; nothing else fails this way.
@@ -76,7 +78,36 @@ pub(crate) fn upgrade(
         closing: false,
     };
     // Frames come through a stream of our own, whose limit can change; the built-in one never yields.
-    response.streaming(WebsocketContext::create(socket, futures::stream::pending()))
+    response.streaming(Slices {
+        written: WebsocketContext::create(socket, futures::stream::pending()),
+        rest: Bytes::new(),
+    })
+}
+
+/// What is written to the socket, cut into pieces: the HTTP layer keeps the room that its largest piece took for as
+/// long as the connection lives, and hello-ok is much longer than what comes after it.
+struct Slices<S> {
+    written: S,
+    rest: Bytes,
+}
+
+impl<S> Stream for Slices<S>
+where
+    S: Stream<Item = Result<Bytes, actix_web::Error>> + Unpin,
+{
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.rest.is_empty() {
+            match ready!(Pin::new(&mut this.written).poll_next(cx)) {
+                Some(Ok(bytes)) => this.rest = bytes,
+                end => return Poll::Ready(end),
+            }
+        }
+        let piece = this.rest.split_to(this.rest.len().min(WRITE_BUFFER));
+        Poll::Ready(Some(Ok(piece)))
+    }
 }
 
 /// One socket.

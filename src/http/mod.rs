@@ -41,6 +41,9 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
         .app_data(state.clone())
         .app_data(PathConfig::default().error_handler(|error, _| path_error(&error).into()))
         .app_data(QueryConfig::default().error_handler(|error, _| query_error(&error).into()))
+        // Messaging platforms: the hottest path, so it is looked for first.
+        .service(webhook("/webhooks/{path}"))
+        .service(webhook("/webhooks/{path}/{account}"))
         // Any host.
         .route("/health", readable().to(health::live))
         .route("/healthz", readable().to(health::live))
@@ -56,10 +59,7 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
             web::get()
                 .guard(guard::fn_guard(gateway::wants_upgrade))
                 .to(gateway::socket),
-        )
-        // Messaging platforms.
-        .service(webhook("/webhooks/{path}"))
-        .service(webhook("/webhooks/{path}/{account}"));
+        );
     for path in extra_paths(state) {
         config.service(webhook(path));
     }

@@ -14,13 +14,18 @@ use std::sync::Arc;
 use claw_entities::UserOwned;
 use claw_entities::{Scope, device, device_request, device_token};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Set,
+};
 use serde_json::{Value, json};
 
 use super::ConfigService;
 use super::cache::triple;
 use crate::clock::now_ms;
 use crate::crypto::Secret;
+use crate::db::Batch;
+use crate::db::writer::Writer;
 use crate::error::{Error, Result};
 use crate::gateway::scopes;
 
@@ -87,10 +92,14 @@ impl ConfigService {
             Some(known) => known,
             None => {
                 let seen = self.cache.generation();
-                let tx = self.db.read(scope).await?;
-                let device = find_device(&*tx, scope, &claim.device_id).await?;
-                let token = tokens::find(&*tx, scope, &claim.device_id, &claim.role).await?;
-                tx.commit().await?;
+                let glance = self.db.glance(scope).await?;
+                let device = find_device(&glance, scope, &claim.device_id).await?;
+                // Nobody has a token whose device is unknown.
+                let token = match &device {
+                    Some(_) => tokens::find(&glance, scope, &claim.device_id, &claim.role).await?,
+                    None => None,
+                };
+                drop(glance);
                 match (device, token.filter(|token| token.revoked_at.is_none())) {
                     (Some(device), Some(token)) => {
                         let known = Arc::new((device, token));
@@ -99,7 +108,7 @@ impl ConfigService {
                     }
                     (device, _) => {
                         let reason = if device.is_some() { "role-upgrade" } else { "not-paired" };
-                        let required = self.request_pairing(scope, claim, device.as_ref(), reason).await?;
+                        let required = request_pairing(&self.writer, scope, claim, device.as_ref(), reason).await?;
                         return Ok(Pairing::Required(required));
                     }
                 }
@@ -107,7 +116,7 @@ impl ConfigService {
         };
         let (device, token) = &*known;
         if let Some(reason) = shortfall(claim, device, token) {
-            let required = self.request_pairing(scope, claim, Some(device), reason).await?;
+            let required = request_pairing(&self.writer, scope, claim, Some(device), reason).await?;
             return Ok(Pairing::Required(required));
         }
         Ok(Pairing::Paired(Paired {
@@ -117,90 +126,6 @@ impl ConfigService {
                 .await?,
             issued_at: token.rotated_at.unwrap_or(token.created_at),
         }))
-    }
-
-    async fn request_pairing(
-        &self,
-        scope: &Scope,
-        claim: &DeviceClaim,
-        device: Option<&device::Model>,
-        reason: &'static str,
-    ) -> Result<PairingRequired> {
-        let now = now_ms();
-        let tx = self.db.write(scope).await?;
-        device_request::Entity::delete_owned(scope)
-            .filter(device_request::Column::ExpiresAt.lte(now))
-            .exec(&*tx)
-            .await?;
-        let open = device_request::Entity::owned_by(scope)
-            .filter(device_request::Column::DeviceId.eq(&claim.device_id))
-            .one(&*tx)
-            .await?;
-        let approved_roles = device.map(|device| strings(&device.roles)).unwrap_or_default();
-        let approved_scopes = device.map(|device| strings(&device.scopes)).unwrap_or_default();
-        let answer = |request_id: String, row: Value, fresh: bool| PairingRequired {
-            reason,
-            request_id,
-            row,
-            fresh,
-            approved_roles: approved_roles.clone(),
-            approved_scopes: approved_scopes.clone(),
-        };
-        let (open_roles, open_scopes) = open
-            .as_ref()
-            .map(|open| (strings(&open.row["roles"]), strings(&open.scopes)))
-            .unwrap_or_default();
-        if let Some(open) = open
-            && open_roles.contains(&claim.role)
-            && scopes::holds_all(&open_scopes, &claim.scopes)
-        {
-            tx.commit().await?;
-            return Ok(answer(open.request_id, open.row, false));
-        }
-        let request_id = uuid::Uuid::new_v4().to_string();
-        let wanted = scopes::union(&open_scopes, &claim.scopes);
-        let roles = scopes::union(&open_roles, std::slice::from_ref(&claim.role));
-        let row = json!({
-            "requestId": request_id, "deviceId": claim.device_id, "publicKey": claim.public_key,
-            "displayName": claim.display_name, "platform": claim.platform, "deviceFamily": claim.device_family,
-            "clientId": claim.client_id, "clientMode": claim.client_mode, "role": claim.role, "roles": roles,
-            "scopes": wanted, "silent": false, "isRepair": device.is_some(), "ts": now,
-        });
-        let row = without_nulls(row);
-        device_request::Entity::insert(device_request::ActiveModel {
-            tenant_id: Set(scope.tenant().clone()),
-            user_id: Set(scope.user().clone()),
-            device_id: Set(claim.device_id.clone()),
-            request_id: Set(request_id.clone()),
-            role: Set(claim.role.clone()),
-            scopes: Set(json!(wanted)),
-            is_repair: Set(device.is_some()),
-            row: Set(row.clone()),
-            created_at: Set(now),
-            expires_at: Set(now + REQUEST_LIFETIME_MS),
-        })
-        .on_conflict(
-            OnConflict::columns([
-                device_request::Column::TenantId,
-                device_request::Column::UserId,
-                device_request::Column::DeviceId,
-            ])
-            .update_columns([
-                device_request::Column::RequestId,
-                device_request::Column::Role,
-                device_request::Column::Scopes,
-                device_request::Column::IsRepair,
-                device_request::Column::Row,
-                device_request::Column::CreatedAt,
-                device_request::Column::ExpiresAt,
-            ])
-            .to_owned(),
-        )
-        .exec_without_returning(&*tx)
-        .await?;
-        make_room(&*tx, scope).await?;
-        tx.commit().await?;
-        Ok(answer(request_id, row, true))
     }
 
     /// Approves a pending device. `Invalid("device pairing approval denied")` when the approver lacks what it asks for;
@@ -344,24 +269,114 @@ impl ConfigService {
     }
 }
 
-/// Forgets the oldest requests beyond [`MOST_REQUESTS`].
-async fn make_room(tx: &impl ConnectionTrait, scope: &Scope) -> Result<()> {
+/// The open request that covers what the device wants, or a new one that takes an older one's place. Many devices may
+/// ask at once, so their requests are committed together.
+async fn request_pairing(
+    writer: &Writer,
+    scope: &Scope,
+    claim: &DeviceClaim,
+    device: Option<&device::Model>,
+    reason: &'static str,
+) -> Result<PairingRequired> {
+    let is_repair = device.is_some();
+    let (scope_in, claim) = (scope.clone(), claim.clone());
+    let recorded = writer.run(scope, move |tx| {
+        let (scope, claim) = (scope_in.clone(), claim.clone());
+        Box::pin(async move { record_request(tx, &scope, &claim, is_repair).await })
+    });
+    let (request_id, row, fresh) = recorded.await?;
+    Ok(PairingRequired {
+        reason,
+        request_id,
+        row,
+        fresh,
+        approved_roles: device.map(|device| strings(&device.roles)).unwrap_or_default(),
+        approved_scopes: device.map(|device| strings(&device.scopes)).unwrap_or_default(),
+    })
+}
+
+/// Gives the request's id, the row that clients see, and whether it was made just now.
+async fn record_request(
+    tx: &DatabaseTransaction,
+    scope: &Scope,
+    claim: &DeviceClaim,
+    is_repair: bool,
+) -> Result<(String, Value, bool)> {
+    let now = now_ms();
+    let open = device_request::Entity::owned_by(scope)
+        .filter(device_request::Column::DeviceId.eq(&claim.device_id))
+        .filter(device_request::Column::ExpiresAt.gt(now))
+        .one(tx)
+        .await?;
+    let (open_roles, open_scopes) = open
+        .as_ref()
+        .map(|open| (strings(&open.row["roles"]), strings(&open.scopes)))
+        .unwrap_or_default();
+    if let Some(open) = open
+        && open_roles.contains(&claim.role)
+        && scopes::holds_all(&open_scopes, &claim.scopes)
+    {
+        return Ok((open.request_id, open.row, false));
+    }
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let wanted = scopes::union(&open_scopes, &claim.scopes);
+    let roles = scopes::union(&open_roles, std::slice::from_ref(&claim.role));
+    let row = without_nulls(json!({
+        "requestId": request_id, "deviceId": claim.device_id, "publicKey": claim.public_key,
+        "displayName": claim.display_name, "platform": claim.platform, "deviceFamily": claim.device_family,
+        "clientId": claim.client_id, "clientMode": claim.client_mode, "role": claim.role, "roles": roles,
+        "scopes": wanted, "silent": false, "isRepair": is_repair, "ts": now,
+    }));
+    let request = device_request::ActiveModel {
+        tenant_id: Set(scope.tenant().clone()),
+        user_id: Set(scope.user().clone()),
+        device_id: Set(claim.device_id.clone()),
+        request_id: Set(request_id.clone()),
+        role: Set(claim.role.clone()),
+        scopes: Set(json!(wanted)),
+        is_repair: Set(is_repair),
+        row: Set(row.clone()),
+        created_at: Set(now),
+        expires_at: Set(now + REQUEST_LIFETIME_MS),
+    };
+    let mut batch = Batch::new(tx);
+    batch.add(
+        &device_request::Entity::insert(request).on_conflict(
+            OnConflict::columns([
+                device_request::Column::TenantId,
+                device_request::Column::UserId,
+                device_request::Column::DeviceId,
+            ])
+            .update_columns([
+                device_request::Column::RequestId,
+                device_request::Column::Role,
+                device_request::Column::Scopes,
+                device_request::Column::IsRepair,
+                device_request::Column::Row,
+                device_request::Column::CreatedAt,
+                device_request::Column::ExpiresAt,
+            ])
+            .to_owned(),
+        ),
+    );
+    // What has run out goes, and the oldest beyond the limit.
     let surplus = device_request::Entity::owned_by(scope)
+        .select_only()
+        .column(device_request::Column::DeviceId)
         .order_by_desc(device_request::Column::CreatedAt)
         .order_by_desc(device_request::Column::RequestId)
         .offset(MOST_REQUESTS)
         .limit(MOST_REQUESTS)
-        .all(tx)
-        .await?;
-    if surplus.is_empty() {
-        return Ok(());
-    }
-    let ids = surplus.into_iter().map(|request| request.device_id);
-    device_request::Entity::delete_owned(scope)
-        .filter(device_request::Column::DeviceId.is_in(ids))
-        .exec(tx)
-        .await?;
-    Ok(())
+        .into_query();
+    batch.add(
+        &device_request::Entity::delete_owned(scope).filter(
+            Condition::any()
+                .add(device_request::Column::ExpiresAt.lte(now))
+                .add(device_request::Column::DeviceId.in_subquery(surplus)),
+        ),
+    );
+    batch.run(tx).await?;
+    Ok((request_id, row, true))
 }
 
 /// What a device is let in as.

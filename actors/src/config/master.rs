@@ -328,6 +328,7 @@ async fn claim(db: &Db, key: &MasterKey, stored: Option<String>) -> Result<()> {
 mod tests {
     use super::super::testing;
     use super::*;
+    use crate::db::writer::Writer;
 
     fn base64_key(byte: u8) -> Secret {
         Secret::new(STANDARD.encode([byte; 32]))
@@ -374,7 +375,7 @@ mod tests {
             let key = ConfigService::master_key(&server.db, configured, development)
                 .await
                 .expect("a key");
-            ConfigService::new(server.db.clone(), key)
+            ConfigService::new(server.db.clone(), Writer::start(server.db.clone()), key)
         };
         let running = start(None, true).await;
         let acme = testing::tenant(&running, "acme").await;

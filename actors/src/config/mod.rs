@@ -29,6 +29,7 @@ use claw_entities::Scope;
 use sea_orm::DbErr;
 use tokio::sync::Semaphore;
 
+use crate::db::writer::Writer;
 use crate::db::{Db, Scoped, Tx};
 use crate::error::{Error, Result};
 
@@ -41,6 +42,8 @@ const PASSWORD_HASHES_AT_ONCE: usize = 4;
 #[derive(Clone)]
 pub struct ConfigService {
     pub(crate) db: Db,
+    /// For what many clients ask at once.
+    writer: Writer,
     pub(crate) master: Arc<master::Holder>,
     pub(crate) cache: Arc<cache::Cache>,
     /// Who the audit log names when a call carries no user of its own.
@@ -50,9 +53,10 @@ pub struct ConfigService {
 }
 
 impl ConfigService {
-    pub fn new(db: Db, master_key: MasterKey) -> Self {
+    pub fn new(db: Db, writer: Writer, master_key: MasterKey) -> Self {
         Self {
             db,
+            writer,
             master: Arc::new(master::Holder::new(master_key)),
             cache: Arc::new(cache::Cache::default()),
             actor: None,
@@ -64,7 +68,8 @@ impl ConfigService {
     /// A service over a fixed master key, for tests.
     #[cfg(any(test, feature = "testing"))]
     pub fn for_test(db: Db) -> Self {
-        Self::new(db, MasterKey::from_bytes(&[7; 32]))
+        let writer = Writer::start(db.clone());
+        Self::new(db, writer, MasterKey::from_bytes(&[7; 32]))
     }
 
     /// The same service, with changes put down to `actor` (a user id, `system` or `cli`) in the audit log.

@@ -2,8 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
-use ring::{digest, hmac};
+use subtle::ConstantTimeEq;
 
 /// `N` random bytes from the system. Panics only when the kernel has no randomness, which it always has on Linux.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
@@ -67,9 +68,7 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// Equality whose time does not depend on where two values differ (it does depend on their lengths).
 pub fn equal(left: &[u8], right: &[u8]) -> bool {
-    // ring's bare comparison is deprecated; comparing MACs under a fresh key is its documented replacement.
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>());
-    hmac::verify(&key, left, hmac::sign(&key, right).as_ref()).is_ok()
+    left.ct_eq(right).into()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Group commit: durable writes of many tenants share one transaction.
 //!
 //! Single commits fall with the disk's mood, groups do not. Whatever waits when the previous commit returns (up to
-//! `GROUP` jobs) goes into the next one. When anything in a group fails, the group is rolled back and its jobs run
+//! `GROUP` jobs) goes into the next one; waiting for more would only keep the disk and the clients idle in turn. When anything in a group fails, the group is rolled back and its jobs run
 //! again one by one, so one bad row hurts nobody else.
 
 use std::collections::HashSet;
@@ -18,9 +18,6 @@ use crate::error::{Error, Result};
 
 /// Most jobs in one transaction.
 const GROUP: usize = 256;
-/// With this many jobs at hand, and no fewer, it pays to wait a moment for more.
-const BUSY: usize = 16;
-const GATHER: std::time::Duration = std::time::Duration::from_millis(1);
 /// Jobs that may wait; a full queue answers `Busy`.
 const QUEUE: usize = 16_384;
 /// Committing tasks on PostgreSQL, which has its own group commit. SQLite has one writer.
@@ -154,20 +151,8 @@ fn stopping() -> Error {
 async fn commit_loop(db: Db, jobs: Arc<Mutex<mpsc::Receiver<Job>>>, most: usize, system: bool) {
     let mut group = Vec::new();
     loop {
-        {
-            let mut jobs = jobs.lock().await;
-            if jobs.recv_many(&mut group, most).await == 0 {
-                return;
-            }
-            if (BUSY..most).contains(&group.len()) {
-                // Those who were answered by the last commit are about to come again.
-                tokio::time::sleep(GATHER).await;
-                while group.len() < most
-                    && let Ok(job) = jobs.try_recv()
-                {
-                    group.push(job);
-                }
-            }
+        if jobs.lock().await.recv_many(&mut group, most).await == 0 {
+            return;
         }
         commit(&db, std::mem::take(&mut group), system).await;
     }
