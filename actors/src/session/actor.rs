@@ -4,6 +4,7 @@
 //! queue, so that abort and status are heard while a model streams. Truth is in the inbox rows: what is in memory here
 //! can be lost at any time.
 
+mod compacting;
 mod edits;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -15,9 +16,11 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Ha
 use claw_entities::{Scope, SessionKey};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::compacting::CompactRequest;
 use super::admission::{self, Admitted};
 use super::closing::{self, Why};
 use super::commands::{Command, QueueCommand, StopForm};
+use super::compaction::manual::Wish;
 use super::edit::EditRequest;
 use super::events::{Emitter, Shown};
 use super::item::Item;
@@ -65,6 +68,8 @@ struct Running {
     shown: Option<Shown>,
     /// Epoch milliseconds.
     since: i64,
+    /// Rows are read again when it is done: it may be about to delete them.
+    edits: bool,
 }
 
 /// What has its turn before the queue.
@@ -74,6 +79,7 @@ enum Ahead {
     Reset { item: Item, rest: String },
     Inject(Item),
     Edit(EditRequest),
+    Compact(CompactRequest),
 }
 
 impl Ahead {
@@ -83,6 +89,7 @@ impl Ahead {
             Self::Resume(item) | Self::Close(item, _) | Self::Reset { item, .. } | Self::Inject(item) => {
                 &item.inbox_ids
             }
+            Self::Compact(request) => request.inbox_ids(),
             Self::Edit(_) => &[],
         }
     }
@@ -91,7 +98,7 @@ impl Ahead {
     fn between_turns(&self) -> bool {
         match self {
             Self::Resume(_) | Self::Close(..) => false,
-            Self::Reset { .. } | Self::Inject(_) | Self::Edit(_) => true,
+            Self::Reset { .. } | Self::Inject(_) | Self::Edit(_) | Self::Compact(_) => true,
         }
     }
 }
@@ -352,7 +359,10 @@ impl SessionActor {
                 };
                 self.answer(context, item, text.to_owned());
             }
-            Command::New { .. } | Command::Reset { .. } | Command::Queue(QueueCommand::Once { .. })
+            Command::New { .. }
+            | Command::Reset { .. }
+            | Command::Compact { .. }
+            | Command::Queue(QueueCommand::Once { .. })
                 if guest_in_group =>
             {
                 self.known.extend(ids);
@@ -369,6 +379,13 @@ impl SessionActor {
                     rest: rest.unwrap_or_default(),
                 });
             }
+            Command::Compact { instructions } => {
+                let wish = Wish {
+                    instructions,
+                    ..Wish::default()
+                };
+                self.compact(CompactRequest::command(item, wish));
+            }
             Command::Queue(QueueCommand::Once { change, message }) => {
                 let mut item = item;
                 item.options.queue_mode = change.mode.map(|mode| queue::mode_name(mode).to_owned());
@@ -380,6 +397,7 @@ impl SessionActor {
             | Command::Commands
             | Command::Whoami
             | Command::Status
+            | Command::Context(_)
             | Command::Approve(_)
             | Command::Unavailable(_)
             | Command::Queue(
@@ -619,14 +637,28 @@ impl SessionActor {
             }
             Ahead::Inject(item) => self.start_injection(context, item),
             Ahead::Edit(request) => self.start_edit(context, request),
+            Ahead::Compact(request) => self.start_compaction(context, request),
         }
     }
 
-    /// Runs something that keeps the session busy but needs no model.
+    /// Runs something that keeps the session busy and soon ends by itself.
     fn occupy<F>(
         &mut self,
         context: &mut Context<Self>,
         item: Option<Item>,
+        work: impl FnOnce(Authority) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<Outcome>> + Send + 'static,
+    {
+        self.occupy_until(context, item, Cancel::default(), work);
+    }
+
+    /// Runs something that keeps the session busy, and ends when `cancel` says so.
+    fn occupy_until<F>(
+        &mut self,
+        context: &mut Context<Self>,
+        item: Option<Item>,
+        cancel: Cancel,
         work: impl FnOnce(Authority) -> F + Send + 'static,
     ) where
         F: Future<Output = Result<Outcome>> + Send + 'static,
@@ -636,10 +668,11 @@ impl SessionActor {
             run_ids: Vec::new(),
             requesters: Vec::new(),
             inbox_ids: item.as_ref().map(|item| item.inbox_ids.clone()).unwrap_or_default(),
-            cancel: Cancel::default(),
+            cancel,
             item,
             shown: None,
             since: now_ms(),
+            edits: false,
         });
         let work = self.under_authority(work);
         let io = &self.home.directory.services().io;
@@ -666,6 +699,7 @@ impl SessionActor {
             item: Some(item),
             shown: Some(emitter.so_far()),
             since: now_ms(),
+            edits: false,
         });
         let run = run::run(RunContext {
             directory: self.home.directory.clone(),
@@ -833,6 +867,7 @@ impl Handler<ToSession> for SessionActor {
             ToSession::Wake
             | ToSession::Abort { .. }
             | ToSession::Edit(_)
+            | ToSession::Compact(_)
             | ToSession::Observe { .. }
             | ToSession::Snapshot { .. } => {
                 self.seen += 1;
@@ -845,6 +880,10 @@ impl Handler<ToSession> for SessionActor {
                 let _ = reply.send(aborted);
             }
             ToSession::Edit(request) => self.edit(context, request),
+            ToSession::Compact(request) => {
+                self.compact(request);
+                self.pump(context);
+            }
             ToSession::Observe { reply } => {
                 let _ = reply.send(self.observed());
             }

@@ -15,9 +15,10 @@ pub mod queue;
 mod closing;
 pub(crate) mod edit;
 mod run;
-mod turn;
+pub(crate) mod turn;
 
 mod assembly;
+pub(crate) mod compaction;
 pub mod context;
 pub mod envelope;
 pub mod freshness;
@@ -36,6 +37,7 @@ pub mod blobs;
 pub mod cron;
 pub mod delivery;
 pub(crate) mod record;
+mod report;
 pub mod recovery;
 pub(crate) mod usage;
 
