@@ -502,7 +502,11 @@ mod tests {
         ] {
             let body = serde_json::json!({"error": {"message": message, "type": "invalid_request_error"}});
             check(400, &body.to_string(), ErrorClass::ContextOverflow);
-            assert_eq!(Failure::in_stream(&body["error"]).class, ErrorClass::ContextOverflow, "{message}");
+            assert_eq!(
+                Failure::in_stream(&body["error"]).class,
+                ErrorClass::ContextOverflow,
+                "{message}"
+            );
         }
         for message in [
             "Rate limit reached: this request exceeds the limit of 30000 tokens per minute",

@@ -37,8 +37,8 @@ pub mod blobs;
 pub mod cron;
 pub mod delivery;
 pub(crate) mod record;
-mod report;
 pub mod recovery;
+mod report;
 pub(crate) mod usage;
 
 #[cfg(test)]

@@ -49,12 +49,7 @@ struct ToolRow {
 }
 
 /// The text for the one who asked.
-pub(crate) async fn text(
-    services: &Services,
-    authority: &Authority,
-    item: &Item,
-    form: ContextForm,
-) -> Result<String> {
+pub(crate) async fn text(services: &Services, authority: &Authority, item: &Item, form: ContextForm) -> Result<String> {
     let report = match gather(services, authority, item).await {
         Ok(report) => report,
         Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
@@ -72,7 +67,10 @@ async fn gather(services: &Services, authority: &Authority, item: &Item) -> Resu
     let settings = services.config.settings(scope).await?;
     let head = services.conversation.head(scope, &authority.key).await?;
     let wanted = head.as_ref().and_then(run::override_of);
-    let model = services.config.resolve_model(scope, &authority.agent_id, wanted).await?;
+    let model = services
+        .config
+        .resolve_model(scope, &authority.agent_id, wanted)
+        .await?;
     let specs = Toolbox::new(services, settings.clone(), item.guest.is_empty(), None).specs();
     let place = Place {
         scope,
@@ -167,7 +165,11 @@ impl Report {
         text.push_str("\n\nFiles:");
         for file in self.files.iter().take(MOST_ROWS) {
             let cut = if file.injected < file.raw { " (cut)" } else { "" };
-            let _ = write!(text, "\n{}: {} of {} characters{cut}", file.name, file.injected, file.raw);
+            let _ = write!(
+                text,
+                "\n{}: {} of {} characters{cut}",
+                file.name, file.injected, file.raw
+            );
         }
         text.push_str("\n\nTools:");
         for tool in self.tools.iter().take(MOST_ROWS) {

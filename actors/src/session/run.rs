@@ -11,6 +11,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::room::{Again, Room};
 use super::context::check_window;
 use super::events::Emitter;
 use super::nodes::Nodes;
@@ -18,7 +19,6 @@ use super::preview::{Outlet, Preview};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
 use super::{assembly, blobs, closing, compaction, freshness, reply};
-use self::room::{Again, Room};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
@@ -329,7 +329,10 @@ impl Work {
                     Err(End::Failed(error)) if error.class == ErrorClass::ContextOverflow => None,
                     Err(end) => return Ok(end),
                 };
-                match (self.after_overflow(context, &model, &base, &mut deadline).await?, answered) {
+                match (
+                    self.after_overflow(context, &model, &base, &mut deadline).await?,
+                    answered,
+                ) {
                     (Again::Retry(messages), _) => sent.messages = messages,
                     // An answer to a part of the conversation is better than none.
                     (Again::GiveUp(End::Failed(_)), Some(message)) => break message,

@@ -88,7 +88,9 @@ fn cron(section: &Value) -> CronSettings {
         session_retention: if *retention == Value::Bool(false) {
             None
         } else {
-            text(retention).and_then(|text| span(&text, "h")).or(usual.session_retention)
+            text(retention)
+                .and_then(|text| span(&text, "h"))
+                .or(usual.session_retention)
         },
     }
 }

@@ -155,8 +155,9 @@ fn compaction(section: &Value) -> CompactionSettings {
         },
         identifiers: match text(at(section, "/identifierPolicy")).as_deref() {
             Some("off") => Identifiers::Off,
-            Some("custom") => text(at(section, "/identifierInstructions"))
-                .map_or(Identifiers::Strict, Identifiers::Custom),
+            Some("custom") => {
+                text(at(section, "/identifierInstructions")).map_or(Identifiers::Strict, Identifiers::Custom)
+            }
             _ => Identifiers::Strict,
         },
         instructions: text(at(section, "/customInstructions")),
@@ -220,7 +221,10 @@ mod tests {
 
     #[test]
     fn nothing_said_is_the_default() {
-        for doc in [json!({}), json!({"compaction": 3, "contextPruning": [], "contextTokens": "x"})] {
+        for doc in [
+            json!({}),
+            json!({"compaction": 3, "contextPruning": [], "contextTokens": "x"}),
+        ] {
             assert_eq!(RoomSettings::parse(&doc), RoomSettings::default(), "{doc}");
         }
     }
@@ -239,7 +243,10 @@ mod tests {
         assert_eq!(read.context_tokens, Some(50_000));
         let compaction = read.compaction;
         assert_eq!(compaction.mode, CompactionMode::Safeguard);
-        assert_eq!((compaction.reserve, compaction.keep_recent, compaction.share), (30_000, 5, 25));
+        assert_eq!(
+            (compaction.reserve, compaction.keep_recent, compaction.share),
+            (30_000, 5, 25)
+        );
         assert_eq!((compaction.keep_turns, compaction.retries), (12, 3));
         assert_eq!(compaction.identifiers, Identifiers::Custom("keep ids".to_owned()));
         assert_eq!(compaction.timeout, Duration::from_secs(9));

@@ -97,7 +97,10 @@ impl ByHand {
         let Some(head) = services.conversation.head(&authority.scope, &authority.key).await? else {
             return self.told_only(authority, Done::Missing, command).await;
         };
-        let guest = command.as_ref().map(|command| command.item.guest.clone()).unwrap_or_default();
+        let guest = command
+            .as_ref()
+            .map(|command| command.item.guest.clone())
+            .unwrap_or_default();
         let made = match self.wish.keep_entries {
             Some(most) => self.left_out(authority, &head, most).await?,
             None => self.summarised(authority, &head, &guest).await?,

@@ -166,7 +166,9 @@ pub(super) fn prompt(asked: &Asked<'_>) -> String {
     for (heading, _) in SECTIONS {
         let _ = write!(text, "\n## {heading}");
     }
-    text.push_str("\nBe brief and exact. Keep what the person asked for and has not got yet word for word where it is short.");
+    text.push_str(
+        "\nBe brief and exact. Keep what the person asked for and has not got yet word for word where it is short.",
+    );
     match &asked.settings.identifiers {
         Identifiers::Strict => text.push_str(
             "\nCopy names, ids, numbers, dates, paths, addresses, URLs and error texts exactly as they were written; \
@@ -191,7 +193,10 @@ pub(super) fn prompt(asked: &Asked<'_>) -> String {
 /// What safeguard mode finds wrong with a summary; `None` when nothing.
 pub(super) fn complaint(summary: &str, identifiers: &[String]) -> Option<String> {
     let lower = summary.to_lowercase();
-    let headings: Vec<&str> = lower.lines().filter(|line| line.trim_start().starts_with('#')).collect();
+    let headings: Vec<&str> = lower
+        .lines()
+        .filter(|line| line.trim_start().starts_with('#'))
+        .collect();
     let missing: Vec<&str> = SECTIONS
         .iter()
         .filter(|(_, word)| REQUIRED.contains(word) && !headings.iter().any(|line| line.contains(word)))
@@ -291,7 +296,10 @@ fn failures(messages: &[Message]) -> Vec<String> {
                 ..
             } => {
                 let text: String = parts(content, RESULT).split_whitespace().collect::<Vec<_>>().join(" ");
-                Some(format!("- {tool_name}: {}", text.chars().take(FAILURE).collect::<String>()))
+                Some(format!(
+                    "- {tool_name}: {}",
+                    text.chars().take(FAILURE).collect::<String>()
+                ))
             }
             Message::User { .. } | Message::Assistant(_) | Message::ToolResult { .. } => None,
         })

@@ -56,7 +56,10 @@ pub fn cut(entries: &[impl Borrow<Entry>], keep: Keep) -> Option<Cut> {
             .map(|(at, _)| at)
     };
     let turns: Vec<usize> = places(begins_turn).collect();
-    let wanted = keep.turns.checked_sub(1).and_then(|others| turns.iter().rev().nth(others));
+    let wanted = keep
+        .turns
+        .checked_sub(1)
+        .and_then(|others| turns.iter().rev().nth(others));
     let from = wanted.filter(|at| fits(**at)).map_or(from, |at| from.min(*at));
     let before = turns.iter().rev().find(|at| **at <= from && fits(**at));
     let after = turns.iter().find(|at| **at > from);
@@ -226,7 +229,10 @@ mod tests {
             turns: 2,
         };
         assert_eq!(cut(&entries, three), Some(Cut { at: 2, turn: None }));
-        assert_eq!(cut(&entries, Keep { most: 400, ..three }), Some(Cut { at: 4, turn: None }));
+        assert_eq!(
+            cut(&entries, Keep { most: 400, ..three }),
+            Some(Cut { at: 4, turn: None })
+        );
     }
 
     #[test]

@@ -127,7 +127,10 @@ fn trim(content: &mut Vec<Part>, settings: &PruningSettings) {
         let place = |count: usize| whole.char_indices().nth(count).map_or(whole.len(), |(at, _)| at);
         let (start, end) = (place(head), place(length - tail));
         let (first, last) = (&whole[..start], &whole[end..]);
-        whole = format!("{first}\n[… {} characters of this old result left out …]\n{last}", length - head - tail);
+        whole = format!(
+            "{first}\n[… {} characters of this old result left out …]\n{last}",
+            length - head - tail
+        );
     }
     *content = vec![Part::Text { text: whole }];
 }

@@ -89,8 +89,16 @@ impl Work {
         if !sent.complete {
             return true;
         }
-        let newest = sent.messages.iter().rposition(|message| matches!(message, Message::Assistant(_)));
-        let since = sent.messages.iter().skip(newest.unwrap_or(0)).map(tokens::message).sum::<u64>();
+        let newest = sent
+            .messages
+            .iter()
+            .rposition(|message| matches!(message, Message::Assistant(_)));
+        let since = sent
+            .messages
+            .iter()
+            .skip(newest.unwrap_or(0))
+            .map(tokens::message)
+            .sum::<u64>();
         let known = if self.context_tokens > 0 {
             Some(self.context_tokens)
         } else {
@@ -128,7 +136,10 @@ impl Work {
         let mut why = String::new();
         if self.room.attempts < compaction::PER_RUN {
             let before = self.room.attempts;
-            match self.compact(context, model, Extent::Refused { before }, deadline).await? {
+            match self
+                .compact(context, model, Extent::Refused { before }, deadline)
+                .await?
+            {
                 Step::Compacted => {
                     context.emitter.restart(self.base);
                     return Ok(Again::Retry(self.sent(base, model).await?.messages));
@@ -154,7 +165,10 @@ impl Work {
              choose a model with a larger window.",
             model.model
         );
-        Ok(Again::GiveUp(failed(plain_failure(ErrorClass::ContextOverflow, message))))
+        Ok(Again::GiveUp(failed(plain_failure(
+            ErrorClass::ContextOverflow,
+            message,
+        ))))
     }
 
     /// What is sent as the conversation stands now.

@@ -34,7 +34,10 @@ pub(super) async fn compact(call: Call, params: CompactParams) -> Result<Value, 
         Done::Compacted { body, kept: None, .. } => {
             let list = |name: &str| {
                 let details = body.details.as_ref();
-                details.and_then(|details| details.get(name)).cloned().unwrap_or_else(|| json!([]))
+                details
+                    .and_then(|details| details.get(name))
+                    .cloned()
+                    .unwrap_or_else(|| json!([]))
             };
             json!({
                 "ok": true, "key": key, "compacted": true,

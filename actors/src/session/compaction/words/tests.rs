@@ -56,13 +56,19 @@ fn messages_are_written_out_without_details_and_thoughts() {
         "[Assistant]\n(calls web_fetch with {\"url\":\"https://a.test\"})"
     );
     let long = written(&result(&"y".repeat(9_000), true));
-    assert!(long.starts_with("[Result of web_fetch, failed]\nyyy") && long.len() < 2_200, "{}", long.len());
+    assert!(
+        long.starts_with("[Result of web_fetch, failed]\nyyy") && long.len() < 2_200,
+        "{}",
+        long.len()
+    );
     assert!(!long.contains("details"));
 }
 
 #[test]
 fn chunks_hold_everything_once_and_the_oldest_go_first() {
-    let messages: Vec<Message> = (0..20).map(|n| Message::user(format!("m{n} {}", "x".repeat(400)), 0)).collect();
+    let messages: Vec<Message> = (0..20)
+        .map(|n| Message::user(format!("m{n} {}", "x".repeat(400)), 0))
+        .collect();
     let all = chunks(&messages, 350, 100);
     assert_eq!((all.left_out, all.texts.len()), (0, 7));
     let joined = all.texts.join("\n\n");
@@ -95,7 +101,12 @@ fn a_prompt_updates_what_is_there_and_says_what_to_mind() {
         wrong: Some("it lacks."),
         ..asked(&settings, "CHUNK")
     });
-    for part in ["<summary-so-far>\nBEFORE\n", "Update the summary", "Also mind: names", "it lacks."] {
+    for part in [
+        "<summary-so-far>\nBEFORE\n",
+        "Update the summary",
+        "Also mind: names",
+        "it lacks.",
+    ] {
         assert!(again.contains(part), "{part}");
     }
     let off = CompactionSettings {
@@ -120,12 +131,21 @@ fn a_summary_is_checked_for_headings_and_identifiers() {
 #[test]
 fn identifiers_are_what_cannot_be_guessed() {
     let messages = [
-        Message::user("Order INV-20931 for ada@example.com, see https://a.test/x?y=1 and /srv/data/file.txt.", 0),
+        Message::user(
+            "Order INV-20931 for ada@example.com, see https://a.test/x?y=1 and /srv/data/file.txt.",
+            0,
+        ),
         result("not-this-1234567", false),
         says("Your number is +436601234567, thanks for everything."),
     ];
     let found = identifiers(&messages);
-    for wanted in ["INV-20931", "ada@example.com", "https://a.test/x?y=1", "/srv/data/file.txt", "436601234567"] {
+    for wanted in [
+        "INV-20931",
+        "ada@example.com",
+        "https://a.test/x?y=1",
+        "/srv/data/file.txt",
+        "436601234567",
+    ] {
         assert!(found.iter().any(|one| one == wanted), "{wanted}: {found:?}");
     }
     assert_eq!(found.len(), 5, "{found:?}");
@@ -145,11 +165,20 @@ fn what_must_not_get_lost_is_added() {
         ..CompactionSettings::default()
     };
     let done = completed("S".to_owned(), &messages, &safeguard, None, true);
-    assert!(done.contains("INV-20931") && done.contains("- web_fetch: could not connect"), "{done}");
+    assert!(
+        done.contains("INV-20931") && done.contains("- web_fetch: could not connect"),
+        "{done}"
+    );
     assert!(done.contains("Still older messages"));
     assert!(done.len() < 600);
     let question = Message::user("please do it all", 0);
-    let done = completed("S".to_owned(), &messages, &CompactionSettings::default(), Some(&question), false);
+    let done = completed(
+        "S".to_owned(),
+        &messages,
+        &CompactionSettings::default(),
+        Some(&question),
+        false,
+    );
     assert_eq!(done, "S\n\n## The request being worked on\nplease do it all");
 }
 
@@ -163,12 +192,16 @@ fn sections_of_the_instructions_are_said_again() {
         updated_at: 0,
     };
     let titles = ["Session Startup", "Red Lines"].map(str::to_owned);
-    let files = [file("# A\nintro\n## red lines\nNever lie.\n### Deep\nReally.\n## Other\nno\n")];
+    let files = [file(
+        "# A\nintro\n## red lines\nNever lie.\n### Deep\nReally.\n## Other\nno\n",
+    )];
     let said = rules(&files, &titles).expect("is there");
     assert!(said.contains("Never lie.\n### Deep\nReally.") && !said.contains("no\n") && !said.contains("intro"));
     assert_eq!(rules(&[file("## Other\nx")], &titles), None);
     assert_eq!(rules(&[], &titles), None);
     let last = [file("## Red Lines\nto the end")];
     assert!(rules(&last, &titles).is_some_and(|said| said.ends_with("to the end")));
-    assert!(rules(&[file(&format!("## Red Lines\n{}", "x".repeat(9_000)))], &titles).is_some_and(|said| said.len() < 3_200));
+    assert!(
+        rules(&[file(&format!("## Red Lines\n{}", "x".repeat(9_000)))], &titles).is_some_and(|said| said.len() < 3_200)
+    );
 }
