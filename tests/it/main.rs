@@ -8,6 +8,7 @@ mod support;
 mod approvals;
 mod approving;
 mod chaos;
+mod compaction;
 mod configuration;
 mod cron;
 mod database_away;

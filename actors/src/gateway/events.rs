@@ -80,6 +80,7 @@ pub const TABLE: &[Row] = &[
     row("node.runnerInventory.changed", READ).may_drop(),
     row("presence", READ).may_drop(),
     row("session.message", READ).after(Subscription::SessionOrKey),
+    row("session.operation", READ).after(Subscription::SessionOrKey),
     row("session.tool", READ).after(Subscription::SessionOrKey),
     row("session.typing", READ).after(Subscription::Key).may_drop(),
     row("sessions.changed", READ).after(Subscription::Sessions),

@@ -36,6 +36,10 @@ impl Shown {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn set(&self, text: &str) {
+        text.clone_into(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn add(&self, text: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
     }
@@ -56,6 +60,8 @@ pub(crate) struct Emitter {
     /// Visible text of the current assistant message, and how much of it the last `chat` delta held.
     text: String,
     shown: usize,
+    /// The next delta is the whole text: what was shown before was taken back.
+    replaces: bool,
     so_far: Shown,
     last_chat: Option<Instant>,
 }
@@ -79,6 +85,7 @@ impl Emitter {
             seq: 0,
             text: String::new(),
             shown: 0,
+            replaces: false,
             so_far: Shown::default(),
             last_chat: None,
         }
@@ -202,16 +209,63 @@ impl Emitter {
         if self.shown == self.text.len() {
             return;
         }
-        let added = self.text[self.shown..].to_owned();
+        if std::mem::take(&mut self.replaces) {
+            self.shown = 0;
+            self.so_far.set("");
+            let whole = json!({"deltaText": self.text, "replace": true, "message": message(&self.text)});
+            return self.send_delta(whole).await;
+        }
+        let added = &self.text[self.shown..];
+        let delta = json!({"deltaText": added, "message": message(&self.text)});
+        self.send_delta(delta).await;
+    }
+
+    async fn send_delta(&mut self, delta: Value) {
+        self.so_far.add(&self.text[self.shown..]);
         self.shown = self.text.len();
-        self.so_far.add(&added);
         self.last_chat = Some(Instant::now());
-        self.chat(
-            "delta",
-            json!({"deltaText": added, "message": message(&self.text)}),
-            true,
+        self.chat("delta", delta, true).await;
+    }
+
+    /// Takes back what was shown after the first `base` bytes: the call that said it is made again.
+    pub(crate) fn restart(&mut self, base: usize) {
+        if base < self.text.len() {
+            self.text.truncate(base);
+            self.replaces = self.replaces || self.shown > base;
+            self.shown = self.shown.min(base);
+            self.so_far.set(&self.text);
+        }
+    }
+
+    /// The conversation is being summarised.
+    pub(crate) async fn compacting(&mut self) {
+        self.flush().await;
+        self.agent("compaction", json!({"phase": "start"})).await;
+    }
+
+    /// That has come to its end, with a summary or without. `will_retry`: the call that did not fit is made again.
+    pub(crate) async fn compacted(&mut self, will_retry: bool, completed: bool) {
+        self.agent(
+            "compaction",
+            json!({"phase": "end", "willRetry": will_retry, "completed": completed}),
         )
         .await;
+    }
+
+    /// A compaction that somebody asked for begins (`completed` is `None`) or ends.
+    pub(crate) async fn operation(&self, id: &str, completed: Option<bool>) {
+        if self.heard() {
+            let mut payload = json!({
+                "operationId": id, "operation": "compact", "phase": "start", "sessionKey": self.session_key,
+                "agentId": self.agent_id, "ts": now_ms(),
+            });
+            if let Some(completed) = completed {
+                payload["phase"] = json!("end");
+                payload["completed"] = json!(completed);
+            }
+            let event = Event::new("session.operation", &payload).for_session(self.session_key.as_str());
+            self.send(event).await;
+        }
     }
 
     /// A tool starts. Text above it is complete by then.

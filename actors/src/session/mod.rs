@@ -15,9 +15,10 @@ pub mod queue;
 mod closing;
 pub(crate) mod edit;
 mod run;
-mod turn;
+pub(crate) mod turn;
 
 mod assembly;
+pub(crate) mod compaction;
 pub mod context;
 pub mod envelope;
 pub mod freshness;
@@ -37,6 +38,7 @@ pub mod cron;
 pub mod delivery;
 pub(crate) mod record;
 pub mod recovery;
+mod report;
 pub(crate) mod usage;
 
 #[cfg(test)]

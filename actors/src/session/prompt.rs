@@ -10,7 +10,7 @@ use crate::conversation::repair::neutralise;
 use crate::ports::model::SystemBlock;
 use crate::ports::tool::ToolSpec;
 
-pub use files::is_private as is_private_file;
+pub use files::{FileShare, is_private as is_private_file, shares as file_shares};
 
 /// How much of the prompt a run gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

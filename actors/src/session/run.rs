@@ -1,5 +1,7 @@
 //! The agent loop: one run, from admission to its durable end. Knows no actor: a plain future that is `Send`.
 
+mod room;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +11,14 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::room::{Again, Room};
 use super::context::check_window;
 use super::events::Emitter;
 use super::nodes::Nodes;
 use super::preview::{Outlet, Preview};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
-use super::{assembly, blobs, closing, freshness, reply};
+use super::{assembly, blobs, closing, compaction, freshness, reply};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
@@ -63,6 +66,11 @@ impl Cancel {
     pub(crate) fn abort(&self, reason: &'static str) {
         let _ = self.reason.set(reason);
         self.token.cancel();
+    }
+
+    /// Cancelled by an abort.
+    pub(crate) fn token(&self) -> &CancellationToken {
+        &self.token
     }
 
     fn reason(&self) -> &'static str {
@@ -216,6 +224,8 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         last: None,
         hold: reply::HoldBack::default(),
         outlet: outlet.clone(),
+        base: 0,
+        room: Room::default(),
     };
     let end = work.converse(context).await?;
     drop(typing);
@@ -262,6 +272,9 @@ struct Work {
     preview: Option<Preview>,
     hold: reply::HoldBack,
     outlet: Option<Outlet>,
+    /// Bytes of the run's visible text when the call that goes on began.
+    base: usize,
+    room: Room,
 }
 
 impl Work {
@@ -269,7 +282,7 @@ impl Work {
     async fn converse(&mut self, context: &mut RunContext) -> Result<End> {
         let options = context.turn.last().options.clone();
         let limit = run_timeout(&options, &self.settings, &self.services);
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let mut deadline = limit.map(|limit| Instant::now() + limit);
         let wanted = options.model.as_deref().or_else(|| override_of(&self.head));
         let model = match self
             .services
@@ -288,8 +301,9 @@ impl Work {
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
-        let base = assembly::Assembly::new(&self.services, context, &self.settings, &model, &specs).await?;
-        let mut messages = Arc::new(base.messages(&self.services, &self.head, &model).await?);
+        let place = assembly::Place::of(context);
+        let base = assembly::Assembly::new(&self.services, place, &self.settings, &model, &specs).await?;
+        let mut sent = base.messages(&self.services, &self.head, &model).await?;
         context.emitter.phase("starting_model").await;
         context.emitter.model(&model.provider, &model.model).await;
         self.model = Some(model.clone());
@@ -297,13 +311,35 @@ impl Work {
             if call > 0 {
                 self.hold = reply::HoldBack::default();
             }
-            let request = base.request(&model, messages.clone(), specs.clone(), &self.head.session_id);
-            let message = match self.call(context, &model, request, deadline).await {
-                Ok(message) => message,
-                Err(End::TimedOut(_)) => return Ok(End::TimedOut(limit.unwrap_or_default())),
+            sent = match self.make_room(context, &model, &base, sent, &mut deadline).await? {
+                Ok(sent) => sent,
                 Err(end) => return Ok(end),
             };
-            self.count(&message, &model);
+            let message = loop {
+                let request = base.request(&model, sent.messages.clone(), specs.clone(), &self.head.session_id);
+                let answered = match self.call(context, &model, request, deadline).await {
+                    Ok(message) => {
+                        self.count(&message, &model);
+                        if !self.hides_overflow(&message, &model) {
+                            break message;
+                        }
+                        Some(message)
+                    }
+                    Err(End::TimedOut(_)) => return Ok(End::TimedOut(limit.unwrap_or_default())),
+                    Err(End::Failed(error)) if error.class == ErrorClass::ContextOverflow => None,
+                    Err(end) => return Ok(end),
+                };
+                match (
+                    self.after_overflow(context, &model, &base, &mut deadline).await?,
+                    answered,
+                ) {
+                    (Again::Retry(messages), _) => sent.messages = messages,
+                    // An answer to a part of the conversation is better than none.
+                    (Again::GiveUp(End::Failed(_)), Some(message)) => break message,
+                    (Again::GiveUp(end), _) => return Ok(end),
+                }
+                self.hold = reply::HoldBack::default();
+            };
             let calls: Vec<_> = message.tool_calls().cloned().collect();
             if calls.is_empty() {
                 let silent = reply::shape(&message.text()).text.is_none() && context.emitter.text().is_empty();
@@ -315,7 +351,7 @@ impl Work {
             let results = toolbox
                 .batch(&self.authority, &tool_context, &calls, &mut context.emitter)
                 .await;
-            let history = Arc::make_mut(&mut messages);
+            let history = Arc::make_mut(&mut sent.messages);
             history.push(Message::Assistant(message.clone()));
             let mut shown = results.clone();
             blobs::hydrate(&self.services, &context.scope, &mut shown, model.takes_images).await?;
@@ -400,6 +436,7 @@ impl Work {
         let mut events = adapter.stream(request).peekable();
         // Text of an earlier message of this run stays above.
         let base = context.emitter.text().len();
+        self.base = base;
         loop {
             let event = tokio::select! {
                 biased;
@@ -470,22 +507,8 @@ impl Work {
     }
 
     fn count(&mut self, message: &AssistantMessage, model: &ResolvedModel) {
-        let usage = &message.usage;
-        self.context_tokens = usage.prompt_tokens();
-        self.usage.input += usage.input;
-        self.usage.output += usage.output;
-        self.usage.cache_read += usage.cache_read;
-        self.usage.cache_write += usage.cache_write;
-        self.usage.total_tokens = self.usage.prompt_tokens() + self.usage.output;
-        let [input, output, cache_read, cache_write] = model.prices;
-        #[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
-        let price = |tokens: u64, per_million: f64| tokens as f64 * per_million / 1e6;
-        self.usage.cost.input = price(self.usage.input, input);
-        self.usage.cost.output = price(self.usage.output, output);
-        self.usage.cost.cache_read = price(self.usage.cache_read, cache_read);
-        self.usage.cost.cache_write = price(self.usage.cache_write, cache_write);
-        let cost = &mut self.usage.cost;
-        cost.total = cost.input + cost.output + cost.cache_read + cost.cache_write;
+        self.context_tokens = message.usage.prompt_tokens();
+        self.usage.add(&message.usage, model.prices);
     }
 
     fn tool_context(&self, context: &RunContext, model: &ResolvedModel, owner: bool) -> ToolContext {
@@ -731,7 +754,8 @@ fn run_timeout(options: &super::item::Options, settings: &UserSettings, services
     }
 }
 
-fn override_of(head: &SessionHead) -> Option<&str> {
+/// The session's own model.
+pub(crate) fn override_of(head: &SessionHead) -> Option<&str> {
     head.entry
         .get("modelOverride")
         .and_then(serde_json::Value::as_str)
@@ -744,7 +768,7 @@ pub(crate) fn snapshot(head: &SessionHead) -> SessionSnapshot {
     SessionSnapshot {
         session_key: head.key.as_str().to_owned(),
         session_id: head.session_id.clone(),
-        context_tokens: head.entry.get("totalTokens").and_then(serde_json::Value::as_u64),
+        context_tokens: compaction::fresh_tokens(head),
         input_tokens: count("inputTokens"),
         output_tokens: count("outputTokens"),
         cost_usd: head

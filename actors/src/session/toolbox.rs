@@ -195,7 +195,7 @@ fn check(spec: &ToolSpec, arguments: &Value) -> Result<(), String> {
 }
 
 /// `*` at either end is a wildcard; case does not matter.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.to_ascii_lowercase(), name.to_ascii_lowercase());
     match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
         (Some(""), _) => true,

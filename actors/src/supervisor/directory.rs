@@ -23,6 +23,8 @@ use crate::gateway::approvals::Waiters;
 use crate::gateway::idempotency::Idempotency;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
 use crate::ports::tool::SessionSnapshot;
+use crate::session::actor::CompactRequest;
+use crate::session::compaction::manual::{Done, Wish};
 use crate::session::delivery::Delivery;
 use crate::session::edit::{Edit, EditRequest, Edited};
 
@@ -130,6 +132,8 @@ pub struct InvokeNode {
 
 /// How long a question to the tree may take.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long a compaction may take, its wait for a place included: more than any setting allows it.
+const COMPACTED: Duration = Duration::from_secs(2 * 3600);
 /// How long an edit may wait for its turn: a run that is aborted for it still ends its tools.
 const EDITED: Duration = Duration::from_secs(60);
 
@@ -275,6 +279,20 @@ impl Directory {
         self.session(scope, key, ToSession::Edit(EditRequest::new(edit, reply)));
         match tokio::time::timeout(EDITED, answer).await {
             Ok(Ok(edited)) => edited,
+            Ok(Err(_)) => Err(busy()),
+            Err(_) => Err(Error::Timeout("the session is still busy; try again".to_owned())),
+        }
+    }
+
+    /// Compacts the session between turns, after aborting what runs. What waits has its turn afterwards.
+    pub(crate) async fn compact(&self, scope: &Scope, key: &SessionKey, wish: Wish) -> Result<Done> {
+        if self.draining() {
+            return Err(busy());
+        }
+        let (reply, answer) = oneshot::channel();
+        self.session(scope, key, ToSession::Compact(CompactRequest::called(wish, reply)));
+        match tokio::time::timeout(COMPACTED, answer).await {
+            Ok(Ok(done)) => done,
             Ok(Err(_)) => Err(busy()),
             Err(_) => Err(Error::Timeout("the session is still busy; try again".to_owned())),
         }

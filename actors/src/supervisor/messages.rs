@@ -12,6 +12,7 @@ use super::directory::{AbortRequest, Aborted, Attached, InvokeNode, RunEnded, Se
 use crate::error::Result;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
 use crate::ports::tool::SessionSnapshot;
+use crate::session::actor::CompactRequest;
 use crate::session::edit::EditRequest;
 
 /// Directory → TenantActor.
@@ -106,6 +107,8 @@ pub(crate) enum ToSession {
     },
     /// A change that has its turn between runs.
     Edit(EditRequest),
+    /// A compaction that was asked for.
+    Compact(CompactRequest),
     Observe {
         reply: oneshot::Sender<SessionObservation>,
     },

@@ -94,6 +94,7 @@ impl UserActor {
                 ToSession::Wake
                 | ToSession::Snapshot { .. }
                 | ToSession::Edit(_)
+                | ToSession::Compact(_)
                 | ToSession::Drain
                 | ToSession::Passivate,
             ) => {}
@@ -261,8 +262,8 @@ impl Handler<ToUser> for UserActor {
         self.seen += 1;
         match message {
             ToUser::Session { key, message } => match message {
-                // A drained user starts nothing: whoever waits for an edit hears that its answer will not come.
-                ToSession::Wake | ToSession::Edit(_) => {
+                // A drained user starts nothing: whoever waits hears that no answer will come.
+                ToSession::Wake | ToSession::Edit(_) | ToSession::Compact(_) => {
                     if !self.draining {
                         self.forward(context, key, message);
                     }

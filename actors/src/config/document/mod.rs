@@ -2,6 +2,7 @@
 
 mod agents;
 mod parse;
+mod room;
 mod secrets;
 pub(in crate::config) mod store;
 
@@ -11,6 +12,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use agents::AgentChange;
+pub(in crate::config) use parse::span;
+pub use room::{CompactionMode, CompactionSettings, Identifiers, PruningSettings, RoomSettings};
 pub use secrets::{REDACTED, is_secret_key, redact};
 pub use store::{MAX_BYTES, hash};
 
@@ -53,6 +56,8 @@ pub struct UserSettings {
     pub tools_deny: Vec<String>,
     pub tools_allow: Option<Vec<String>>,
     pub cron: CronSettings,
+    /// `agents.defaults.contextTokens`, `compaction` and `contextPruning`.
+    pub room: RoomSettings,
 }
 
 /// `cron`.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, QueueMode, QueueSettings, ResetRule, SessionSettings,
-    UserSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, QueueMode, QueueSettings, ResetRule, RoomSettings,
+    SessionSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -60,6 +60,7 @@ impl UserSettings {
             tools_deny: texts(at(doc, "/tools/deny")).unwrap_or_default(),
             tools_allow: texts(at(doc, "/tools/allow")),
             cron: cron(at(doc, "/cron")),
+            room: RoomSettings::parse(defaults),
         }
     }
 
@@ -87,20 +88,26 @@ fn cron(section: &Value) -> CronSettings {
         session_retention: if *retention == Value::Bool(false) {
             None
         } else {
-            text(retention).and_then(|text| span(&text)).or(usual.session_retention)
+            text(retention)
+                .and_then(|text| span(&text, "h"))
+                .or(usual.session_retention)
         },
     }
 }
 
-/// `90m`, `24h`, `7d`; a bare number is hours.
-fn span(text: &str) -> Option<Duration> {
+/// `90m`, `24h`, `7d`; a bare number is in `usual`.
+pub(in crate::config) fn span(text: &str, usual: &str) -> Option<Duration> {
     let text = text.trim().to_lowercase();
     let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
     let count: u64 = text.get(..text.len() - unit.len())?.parse().ok()?;
-    let seconds = match unit.trim() {
+    let unit = match unit.trim() {
+        "" => usual,
+        unit => unit,
+    };
+    let seconds = match unit {
         "s" => 1,
         "m" | "min" => 60,
-        "h" | "" => 3600,
+        "h" => 3600,
         "d" => 86_400,
         _ => return None,
     };
@@ -294,12 +301,12 @@ impl DropPolicy {
 }
 
 /// A missing value reads as null.
-fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+pub(super) fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
     value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 /// A text or number, trimmed; blank is nothing.
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
         Value::Number(number) => Some(number.to_string()),
@@ -307,12 +314,12 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-fn texts(value: &Value) -> Option<Vec<String>> {
+pub(super) fn texts(value: &Value) -> Option<Vec<String>> {
     value.as_array().map(|items| items.iter().filter_map(text).collect())
 }
 
 /// A whole number, also as a text.
-fn number(value: &Value) -> Option<u64> {
+pub(super) fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.trim().parse().ok(),

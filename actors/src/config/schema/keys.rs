@@ -3,6 +3,7 @@
 mod agents;
 mod channels;
 mod models;
+mod room;
 
 pub use channels::{PLATFORMS, Platform};
 

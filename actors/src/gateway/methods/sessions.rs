@@ -17,6 +17,7 @@ use crate::session::record;
 use crate::supervisor::directory::InFlight;
 
 mod change;
+mod compact;
 
 /// Rows of `sessions.list` without `limit`.
 const ROWS: u64 = 100;
@@ -38,6 +39,7 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("sessions.resolve", Access::Scope(READ), resolve).hidden();
     methods.add("sessions.patch", Access::Scope(WRITE), change::patch);
     methods.add("sessions.reset", Access::Scope(ADMIN), change::reset);
+    methods.add("sessions.compact", Access::Scope(ADMIN), compact::compact);
     methods.add("sessions.delete", Access::Scope(WRITE), change::delete);
     methods.add_local("sessions.subscribe", Access::Scope(READ), Local::SubscribeSessions);
     methods.add_local("sessions.unsubscribe", Access::Scope(READ), Local::UnsubscribeSessions);
@@ -149,7 +151,7 @@ fn default_model(models: &[ModelView]) -> Value {
     let default = models.iter().find(|model| model.default).or(models.first());
     without_nulls(json!({
         "modelProvider": default.map(|model| &model.provider), "model": default.map(|model| &model.id),
-        "contextTokens": default.map(|model| model.context_window), "modelSelectionTarget": "session",
+        "contextTokens": default.map(|model| model.context_tokens), "modelSelectionTarget": "session",
         "thinkingLevels": [{"id": "off", "label": "off"}], "thinkingOptions": ["off"], "thinkingDefault": "off",
     }))
 }
@@ -167,7 +169,7 @@ fn shown(row: &SessionRow, models: &[ModelView], active: Option<&[String]>) -> V
     if let Some(model) = model {
         view["modelProvider"] = json!(model.provider);
         view["model"] = json!(model.id);
-        view["contextTokens"] = json!(model.context_window);
+        view["contextTokens"] = json!(model.context_tokens);
     } else if let Some((provider, model)) = chosen.and_then(|chosen| chosen.split_once('/')) {
         // A model that providers have without listing it.
         view["modelProvider"] = json!(provider);

@@ -13,11 +13,23 @@ use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, READ};
 
 /// Slash commands a person can type in a chat: what they do, their category, and whether more must follow.
-const COMMANDS: [(&str, &str, &str, bool); 5] = [
+const COMMANDS: [(&str, &str, &str, bool); 7] = [
     (
         "approve",
         "Allow or deny a command on a device: <id> allow-once, allow-always or deny",
         "management",
+        true,
+    ),
+    (
+        "compact",
+        "Summarise the earlier part of this conversation",
+        "session",
+        true,
+    ),
+    (
+        "context",
+        "Show what fills the context window: list, detail or json",
+        "session",
         true,
     ),
     ("new", "Start a new conversation", "session", false),

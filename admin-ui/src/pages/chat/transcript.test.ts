@@ -55,6 +55,15 @@ describe('TranscriptView', () => {
     expect(items[2]?.problem).toBe('no credit');
   });
 
+  it('shows a compaction as a line, not as a message', () => {
+    const summarised = message(2, 'system', [{ type: 'text', text: 'Earlier messages were summarised.' }], {
+      __openclaw: { id: 'm2', seq: 2, kind: 'compaction' },
+    });
+    const items = new TranscriptView().build([user(1), summarised, message(3, 'system', 'a note')]);
+    expect(items.map(({ kind }) => kind)).toEqual(['user', 'divider', 'system']);
+    expect(items[1]).toEqual({ kind: 'divider', key: 'm2', at: 2_000, text: 'Earlier messages were summarised.' });
+  });
+
   it('shows images only of known types', () => {
     const [item] = new TranscriptView().build([
       message(1, 'user', [

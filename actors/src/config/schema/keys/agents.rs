@@ -1,7 +1,7 @@
 //! `agents`: what all have in common, and each of them.
 
 use super::super::{Form, Key, Kind, elsewhere, kept, live};
-use super::{GROUP_CHAT, TEXTS};
+use super::{GROUP_CHAT, TEXTS, room};
 
 const MODEL_CHOICE: &[Key] = &[
     live("primary", Kind::Text, "provider/model, or an alias."),
@@ -56,6 +56,17 @@ const DEFAULTS: &[Key] = &[
     live("timeoutSeconds", Kind::Whole, "Longest run, seconds; 0 = no limit."),
     live("maxConcurrent", Kind::Whole, "Runs of one sender at the same time."),
     live("userTimezone", ZONE, "Time zone of the user."),
+    live("contextTokens", Kind::Whole, "No context window is larger than this."),
+    live(
+        "compaction",
+        Kind::Object(&[room::COMPACTION]),
+        "How a long conversation is summarised.",
+    ),
+    live(
+        "contextPruning",
+        Kind::Object(&[room::PRUNING]),
+        "How old tool results are shortened in what is sent.",
+    ),
     kept("imageModel", Kind::Any),
     kept("imageGenerationModel", Kind::Any),
     kept("pdfModel", Kind::Any),
@@ -69,9 +80,6 @@ const DEFAULTS: &[Key] = &[
     kept("envelopeTimezone", Kind::Text),
     kept("envelopeTimestamp", Kind::Any),
     kept("envelopeElapsed", Kind::Any),
-    kept("contextTokens", Kind::Whole),
-    kept("contextPruning", Kind::Any),
-    kept("compaction", Kind::Any),
     kept("bootstrapMaxChars", Kind::Whole),
     kept("bootstrapTotalMaxChars", Kind::Whole),
     kept("mediaMaxMb", Kind::Number),
