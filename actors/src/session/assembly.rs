@@ -135,7 +135,10 @@ impl Assembly {
             .and_then(|to| services.ports.channel(&to.channel));
         let reference = format!("{}/{}", model.provider, model.model);
         let system = system_prompt(&PromptFacts {
-            mode: Mode::Full,
+            mode: match context.turn.beat() {
+                Some(beat) if beat.light_context => Mode::Light,
+                Some(_) | None => Mode::Full,
+            },
             audience: match (last.direct, owner) {
                 (true, true) => Audience::Owner,
                 (true, false) => Audience::Guest,

@@ -1,6 +1,7 @@
 //! A user's OpenClaw configuration document and the typed view the runtime works from.
 
 mod agents;
+mod heartbeat;
 mod parse;
 mod secrets;
 pub(in crate::config) mod store;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use agents::AgentChange;
+pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use secrets::{REDACTED, is_secret_key, redact};
 pub use store::{MAX_BYTES, hash};
 
@@ -53,6 +55,8 @@ pub struct UserSettings {
     pub tools_deny: Vec<String>,
     pub tools_allow: Option<Vec<String>>,
     pub cron: CronSettings,
+    /// Agents that look by themselves.
+    pub heartbeats: Vec<HeartbeatSettings>,
 }
 
 /// `cron`.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::heartbeat::heartbeats;
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, QueueMode, QueueSettings, ResetRule, SessionSettings,
-    UserSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, QueueMode, QueueSettings, ResetRule,
+    SessionSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -33,6 +34,7 @@ impl UserSettings {
         }
         let models = at(defaults, "/models").as_object();
         Self {
+            heartbeats: heartbeats(doc, &default_agent),
             agents,
             default_agent,
             default_model,
@@ -67,6 +69,11 @@ impl UserSettings {
     pub fn agent(&self, id: &str) -> Option<&AgentSettings> {
         self.agents.iter().find(|agent| agent.id == id)
     }
+
+    /// The agent's heartbeat, if it has one.
+    pub fn heartbeat(&self, agent: &str) -> Option<&HeartbeatSettings> {
+        self.heartbeats.iter().find(|beat| beat.agent_id == agent)
+    }
 }
 
 fn cron(section: &Value) -> CronSettings {
@@ -87,20 +94,23 @@ fn cron(section: &Value) -> CronSettings {
         session_retention: if *retention == Value::Bool(false) {
             None
         } else {
-            text(retention).and_then(|text| span(&text)).or(usual.session_retention)
+            text(retention)
+                .and_then(|text| span(&text, 3600))
+                .or(usual.session_retention)
         },
     }
 }
 
-/// `90m`, `24h`, `7d`; a bare number is hours.
-fn span(text: &str) -> Option<Duration> {
+/// `90m`, `24h`, `7d`; a bare number is so many times `unit_s` seconds.
+pub(super) fn span(text: &str, unit_s: u64) -> Option<Duration> {
     let text = text.trim().to_lowercase();
     let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
     let count: u64 = text.get(..text.len() - unit.len())?.parse().ok()?;
     let seconds = match unit.trim() {
         "s" => 1,
         "m" | "min" => 60,
-        "h" | "" => 3600,
+        "" => unit_s,
+        "h" => 3600,
         "d" => 86_400,
         _ => return None,
     };
@@ -130,7 +140,7 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
     agents
 }
 
-fn agent_entries(doc: &Value) -> Vec<(String, &Value)> {
+pub(super) fn agent_entries(doc: &Value) -> Vec<(String, &Value)> {
     let listed = at(doc, "/agents/list").as_array();
     let named = at(doc, "/agents/entries").as_object();
     listed
@@ -294,12 +304,12 @@ impl DropPolicy {
 }
 
 /// A missing value reads as null.
-fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+pub(super) fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
     value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 /// A text or number, trimmed; blank is nothing.
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
         Value::Number(number) => Some(number.to_string()),
@@ -312,7 +322,7 @@ fn texts(value: &Value) -> Option<Vec<String>> {
 }
 
 /// A whole number, also as a text.
-fn number(value: &Value) -> Option<u64> {
+pub(super) fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.trim().parse().ok(),
