@@ -26,6 +26,8 @@ pub struct Model {
     pub oidc_subject: Option<String>,
     /// IANA zone.
     pub time_zone: String,
+    /// Do the person's agents look by themselves, where they are configured to.
+    pub heartbeats: bool,
     pub created_at: i64,
 }
 

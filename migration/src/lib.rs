@@ -13,6 +13,8 @@ mod m20261126_000005_one_inbox_key;
 mod m20261126_000006_fence;
 mod m20261126_000007_cron;
 mod m20261126_000008_system_event;
+mod m20261126_000010_heartbeat;
+mod m20261126_000011_leftovers;
 mod row_security;
 
 /// Runs the steps in order.
@@ -33,6 +35,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000006_fence::Migration),
             Box::new(m20261126_000007_cron::Migration),
             Box::new(m20261126_000008_system_event::Migration),
+            Box::new(m20261126_000010_heartbeat::Migration),
+            Box::new(m20261126_000011_leftovers::Migration),
         ]
     }
 }

@@ -15,6 +15,7 @@ mod database_away;
 mod disk_full;
 mod gateway_flow;
 mod guests;
+mod heartbeat;
 mod hostile;
 mod isolation;
 mod joining;

@@ -97,6 +97,12 @@ async fn owned(app: &TestApp) -> Value {
     operator.call("agents.files.set", file).await.expect("writes");
     let job = json!({"name": MARK, "schedule": {"kind": "every", "everyMs": 86_400_000}, "message": MARK});
     let job = operator.call("cron.add", job).await.expect("adds");
+    let looked = format!(
+        "INSERT INTO heartbeat (tenant_id, user_id, agent_id, every_ms, woken, last, epoch) \
+         SELECT tenant_id, id, 'main', 86400000, false, '{{\"ts\": 1, \"preview\": \"{MARK}\"}}', 1 \
+         FROM \"user\" WHERE email = '{OWNER}'"
+    );
+    app.rows().await.execute(&looked).await;
     json!({"cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
         "approvals": "owners-approval"})
 }
@@ -206,7 +212,7 @@ fn foreign(session: &str, job: &Value) -> Value {
         "id": "owners-approval", "ids": ["owners-approval"], "decision": "allow-once", "setupId": "owners-setup",
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
         "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",
-        "channel": "telegram", "accountId": "default", "raw": "{}", "baseHash": "0",
+        "channel": "telegram", "accountId": "default", "raw": "{}", "baseHash": "0", "enabled": false,
     })
 }
 
@@ -241,6 +247,12 @@ async fn no_method_gives_one_user_anothers_data() {
     }
     let (tokens, _, providers, approvals, files, jobs, fired) = marks(&app).await;
     assert_eq!((tokens, providers, approvals, files, jobs, fired), (1, 1, 1, 1, 1, 0));
+    let theirs = format!("\"user\" WHERE email = '{OWNER}' AND heartbeats");
+    assert_eq!(
+        app.rows().await.count(&theirs).await,
+        1,
+        "somebody else switched the owner's off"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

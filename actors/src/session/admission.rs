@@ -148,6 +148,9 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
         if row.source == edit::INJECT {
             return Ok(Admitted::Inject(item));
         }
+        if item.options.heartbeat.is_some() {
+            return Ok(Admitted::Turn(item));
+        }
         return Ok(command_or_turn(item, None));
     }
     let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {

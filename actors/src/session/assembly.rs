@@ -168,7 +168,10 @@ impl Assembly {
             .and_then(|to| services.ports.channel(&to.channel));
         let reference = format!("{}/{}", model.provider, model.model);
         let facts = PromptFacts {
-            mode: Mode::Full,
+            mode: match &last.options.heartbeat {
+                Some(beat) if beat.light_context => Mode::Light,
+                Some(_) | None => Mode::Full,
+            },
             audience: match (last.direct, owner) {
                 (true, true) => Audience::Owner,
                 (true, false) => Audience::Guest,

@@ -64,6 +64,10 @@ pub(crate) struct Emitter {
     replaces: bool,
     so_far: Shown,
     last_chat: Option<Instant>,
+    /// Nobody asked: an agent looks by itself.
+    heartbeat: bool,
+    /// Shows nothing: it may turn out that there is nothing to say.
+    quiet: bool,
 }
 
 impl Emitter {
@@ -88,7 +92,19 @@ impl Emitter {
             replaces: false,
             so_far: Shown::default(),
             last_chat: None,
+            heartbeat: false,
+            quiet: false,
         }
+    }
+
+    /// The run is an agent's own look: nothing is shown before [`Emitter::speak`].
+    pub(crate) fn hush(&mut self) {
+        (self.heartbeat, self.quiet) = (true, true);
+    }
+
+    /// There is something to say after all.
+    pub(crate) fn speak(&mut self) {
+        self.quiet = false;
     }
 
     pub(crate) fn set_session_id(&mut self, session_id: &str) {
@@ -131,7 +147,7 @@ impl Emitter {
             &json!({
                 "runId": self.run_id, "sessionKey": self.session_key, "sessionId": self.session_id,
                 "agentId": self.agent_id, "stream": stream, "data": data, "seq": self.seq, "ts": now_ms(),
-                "isHeartbeat": false,
+                "isHeartbeat": self.heartbeat,
             }),
         )
         .for_session(self.session_key.as_str());
@@ -140,7 +156,7 @@ impl Emitter {
     }
 
     async fn chat(&mut self, state: &'static str, extra: Value, droppable: bool) {
-        if !self.heard() {
+        if !self.heard() || self.quiet {
             return;
         }
         let mut payload = json!({
@@ -193,6 +209,9 @@ impl Emitter {
             return;
         }
         self.text.push_str(delta);
+        if self.quiet {
+            return;
+        }
         if self.heard() {
             self.agent("assistant", json!({"text": self.text, "delta": delta}))
                 .await;
@@ -206,7 +225,7 @@ impl Emitter {
 
     /// Sends what the pace has held back.
     pub(crate) async fn flush(&mut self) {
-        if self.shown == self.text.len() {
+        if self.quiet || self.shown == self.text.len() {
             return;
         }
         if std::mem::take(&mut self.replaces) {
@@ -378,7 +397,7 @@ impl Emitter {
 
     /// An entry stands in the transcript at `seq`. What people do not see is not told, and neither are tool results.
     pub(crate) async fn appended(&self, head: &SessionHead, entry: &NewEntry, seq: i64) {
-        if !self.heard() {
+        if !self.heard() || self.quiet {
             return;
         }
         if let Some(event) = session_message(head, entry, seq) {

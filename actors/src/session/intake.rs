@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, run};
-use sea_orm::{ColumnTrait, QueryFilter};
+use sea_orm::{ColumnTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
 
 use super::routing::{self, Standing};
@@ -57,6 +57,23 @@ pub struct ClientMessage {
     /// Starts a new transcript, and runs in the lane of scheduled jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled: Option<Scheduled>,
+    /// The agent looks by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Beat>,
+}
+
+/// How an agent looks by itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Beat {
+    /// Up to so many characters beside the token are nothing to report.
+    pub ack_max_chars: usize,
+    /// Of the workspace only `HEARTBEAT.md` goes into the prompt.
+    #[serde(default)]
+    pub light_context: bool,
+    /// Begins without what was said before, in a session apart from this one, whose events it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart_from: Option<SessionKey>,
 }
 
 /// How a scheduled job runs the agent.
@@ -131,6 +148,34 @@ pub async fn accept_client(
         return Ok(Accepted::Started { run_id, session_key });
     }
     repeated(directory, scope, &source, run_id).await
+}
+
+/// A row for something that comes due by itself: a scheduled job, a heartbeat. Its key keeps it from coming twice.
+pub(crate) fn own_row(
+    scope: &Scope,
+    source: &str,
+    key: &str,
+    session: &SessionKey,
+    payload: String,
+    now: i64,
+) -> inbox::ActiveModel {
+    inbox::ActiveModel {
+        tenant_id: Set(scope.tenant().clone()),
+        id: Set(new_id()),
+        user_id: Set(scope.user().clone()),
+        source: Set(source.to_owned()),
+        account_id: Set(scope.user().as_str().to_owned()),
+        event_key: Set(key.to_owned()),
+        session_key: Set(session.clone()),
+        payload: Set(payload),
+        state: Set("pending".to_owned()),
+        attempts: Set(0),
+        run_id: Set(None),
+        entry_id: Set(None),
+        reason: Set(None),
+        received_at: Set(now),
+        updated_at: Set(now),
+    }
 }
 
 /// What became of the first message under this key.

@@ -36,6 +36,7 @@ pub mod attention;
 pub mod blobs;
 pub mod cron;
 pub mod delivery;
+pub(crate) mod heartbeat;
 pub(crate) mod record;
 pub mod recovery;
 mod report;

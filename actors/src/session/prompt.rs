@@ -19,6 +19,8 @@ pub enum Mode {
     Full,
     /// Sub-agents.
     Minimal,
+    /// An agent's own look that wants little: `HEARTBEAT.md` alone.
+    Light,
     /// The identity line alone.
     Bare,
 }

@@ -18,7 +18,7 @@ use super::nodes::Nodes;
 use super::preview::{Outlet, Preview};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
-use super::{assembly, blobs, closing, compaction, freshness, reply};
+use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
@@ -101,6 +101,10 @@ enum End {
 pub(crate) async fn run(mut context: RunContext) -> Outcome {
     let shutdown = context.directory.shutdown().clone();
     let cancel = context.cancel.clone();
+    let beat = context.turn.beat().is_some();
+    if beat {
+        context.emitter.hush();
+    }
     let settings = match context.directory.services().config.settings(&context.scope).await {
         Ok(settings) => settings,
         Err(error) => return left(&error),
@@ -109,7 +113,10 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
         .max_concurrent
         .unwrap_or(context.directory.services().limits.user_runs);
     let guest = context.turn.last().guest.clone();
-    let (lanes, scheduled) = (context.lanes.clone(), context.turn.last().options.scheduled.is_some());
+    let (lanes, scheduled) = (
+        context.lanes.clone(),
+        context.turn.last().options.scheduled.is_some() && !beat,
+    );
     let most_scheduled = settings.cron.max_concurrent_runs;
     let place = async {
         if scheduled {
@@ -584,6 +591,15 @@ impl Work {
                 None,
             ),
         };
+        let (text, reason) = if context.turn.beat().is_some() {
+            self.concluded(context, status == "ok", model.as_ref()).await?
+        } else {
+            (text, None)
+        };
+        let forgotten = context.turn.beat().is_some() && text.is_none();
+        if !forgotten {
+            context.emitter.speak();
+        }
         let final_message = self.final_message(&end, &shown, model.as_ref(), failure.as_ref().map(|(_, text)| text));
         let reply = match (&text, &failure) {
             (Some(text), _) => Some(text.clone()),
@@ -602,7 +618,8 @@ impl Work {
             context_tokens: self.context_tokens,
             payloads: text.iter().cloned().collect(),
             inbox_state: "done",
-            reason: None,
+            reason,
+            forgotten,
         };
         let pieces = pieces(&context.directory, &context.scope, outlet, reply.as_deref(), replaces);
         let entries = vec![turn::entry(Message::Assistant(final_message), &context.turn.run_id)];
@@ -632,6 +649,25 @@ impl Work {
             result,
         };
         Ok((ended, head))
+    }
+
+    /// What an agent that looked by itself has to say, or why nothing.
+    async fn concluded(
+        &self,
+        context: &RunContext,
+        answered: bool,
+        model: Option<&ResolvedModel>,
+    ) -> Result<(Option<String>, Option<String>)> {
+        let (Some(beat), Some(last)) = (context.turn.beat(), self.last.as_ref().filter(|_| answered)) else {
+            return Ok((None, None));
+        };
+        match heartbeat::judge(&last.text(), beat.ack_max_chars) {
+            Err(nothing) => Ok((None, Some(nothing.name().to_owned()))),
+            Ok(text) => {
+                let text = self.prefixed(&text, model);
+                heartbeat::unless_repeated(&self.services, &self.authority, text).await
+            }
+        }
     }
 
     /// The assistant entry that closes the turn in the transcript.

@@ -12,8 +12,10 @@ use serde_json::{Map, Value, json};
 
 use super::envelope::ContextLine;
 use super::freshness;
+use super::heartbeat;
+use super::intake::Beat;
 use super::item::Item;
-use super::system_event;
+use super::{key, system_event};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::ResetRule;
@@ -41,6 +43,14 @@ impl Turn {
     /// The item whose settings rule the turn.
     pub(crate) fn last(&self) -> &Item {
         self.items.last().expect("a turn answers at least one message")
+    }
+
+    /// Does an agent look by itself: then the turn is that alone.
+    pub(crate) fn beat(&self) -> Option<&Beat> {
+        match self.items.as_slice() {
+            [only] => only.options.heartbeat.as_ref(),
+            _ => None,
+        }
     }
 
     /// User entry of an earlier attempt.
@@ -92,6 +102,8 @@ pub(crate) struct Ending {
     /// What the inbox rows become: `done`, or `dead` with the reason.
     pub(crate) inbox_state: &'static str,
     pub(crate) reason: Option<String>,
+    /// Nothing came of it: the turn leaves the transcript again, so that it does not fill the context.
+    pub(crate) forgotten: bool,
 }
 
 impl Ending {
@@ -123,6 +135,7 @@ impl Ending {
             payloads,
             inbox_state: "done",
             reason: None,
+            forgotten: false,
         }
     }
 }
@@ -201,12 +214,20 @@ pub(crate) async fn begin(
                 if turn.entry_id().is_none() && over {
                     head = transcript::reset(tx, scope, &authority.key, now).await?;
                 }
-                let mut others = 0;
+                if turn.entry_id().is_none() && turn.beat().is_some_and(|beat| beat.apart_from.is_some()) {
+                    heartbeat::start_over(tx, scope, &mut head).await?;
+                }
+                let (mut others, mut asked) = (0, None);
                 let mut stored = Vec::new();
                 let entry_id = match (turn.entry_id(), user) {
                     (Some(earlier), _) => earlier.to_owned(),
                     (None, Some(mut entry)) => {
-                        system_event::drain(tx, scope, &authority.key, zone, &mut entry).await?;
+                        let base = turn.beat().and_then(|beat| beat.apart_from.as_ref());
+                        if base.is_some() || (head.has_events() && key::is_private(&authority.key)) {
+                            let events_of = base.unwrap_or(&authority.key);
+                            system_event::drain(tx, scope, events_of, zone, &mut entry).await?;
+                            asked = Some(head.events);
+                        }
                         others += 1;
                         stored = transcript::append(&mut batch, scope, &mut head, vec![entry])?;
                         stored.first().map(|entry| entry.id.clone()).unwrap_or_default()
@@ -219,6 +240,7 @@ pub(crate) async fn begin(
                     touched_at: (!turn.last().options.background).then_some(now),
                     // Who writes to a session again wants to see it again.
                     merge: archived.then(|| Map::from_iter([("archivedAt".to_owned(), Value::Null)])),
+                    events_seen: asked.filter(|asked| *asked > head.events_seen),
                     ..HeadChanges::default()
                 };
                 transcript::save_head(&mut batch, scope, &mut head, changes);
@@ -302,7 +324,13 @@ pub(crate) async fn end(
                     Some(head) => head,
                     None => transcript::open(tx, scope, &authority.key, &authority.agent_id, now_ms()).await?,
                 };
-                let stored = transcript::append(&mut batch, scope, &mut head, entries.to_vec())?;
+                let taken_back =
+                    ending.forgotten && heartbeat::take_back(tx, &mut batch, scope, &mut head, &turn).await?;
+                let stored = if taken_back {
+                    Vec::new()
+                } else {
+                    transcript::append(&mut batch, scope, &mut head, entries.to_vec())?
+                };
                 insert_pieces(&mut batch, &authority, Some(&turn.run_id), &pieces)?;
                 close_run(&mut batch, scope, &turn.run_id, &ending);
                 for run_id in turn.merged() {

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::gateway::messages::{Event, Invoke, InvokeAnswer, InvokeResult, ToConnection};
 use crate::gateway::registry::Connections;
 use crate::session::actor::{Home, SessionActor};
-use crate::session::cron;
+use crate::session::{cron, heartbeat};
 
 pub(crate) struct UserActor {
     directory: Directory,
@@ -232,11 +232,17 @@ impl Handler<ToUser> for UserActor {
             }
             // Sent by the runs below, not forwarded by the parent: they do not count.
             ToUser::RunEnded(ended) => {
-                if firing_of(&ended.run_id).is_some() {
+                let beat = heartbeat::beat_of(&ended.run_id).is_some();
+                if beat || firing_of(&ended.run_id).is_some() {
                     // A hint: what is lost here, the scheduler finds among the open runs.
                     let (directory, scope, run_id) = (self.directory.clone(), self.scope.clone(), ended.run_id.clone());
                     self.directory.services().io.spawn(async move {
-                        if let Err(error) = cron::settle(&directory, &scope, &run_id).await {
+                        let settled = if beat {
+                            heartbeat::settle(&directory, &scope, &run_id).await
+                        } else {
+                            cron::settle(&directory, &scope, &run_id).await
+                        };
+                        if let Err(error) = settled {
                             tracing::warn!(tenant.id = %scope.tenant(), run.id = %run_id, error = ?error, "the end of a job waits");
                         }
                     });

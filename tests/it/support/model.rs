@@ -2,7 +2,7 @@
 //!
 //! What it does stands in the newest user message, in brackets: `[gate]` (each chunk waits for the test),
 //! `[slow:MS]` (pause before each chunk), `[tool:NAME]` (calls a tool first; [`calls_tool`] orders it with arguments),
-//! `[garbage]`, `[cut]`, `[hang]`,
+//! `[garbage]`, `[cut]`, `[hang]`, `[say:TEXT]` (answers exactly that),
 //! `[status:CODE]`, `[die]` (kills the server under test). Without an order it answers at once. An answer is
 //! `re:` and the words of the message that start with `#`, so a test knows which question it answers.
 //!
@@ -200,6 +200,9 @@ pub(crate) fn question(call: &Value) -> String {
 
 /// What the model answers to `question`.
 pub(crate) fn answer(question: &str) -> String {
+    if let Some(text) = order(question, "say") {
+        return text.to_owned();
+    }
     let tags: Vec<_> = question
         .split_whitespace()
         .filter(|word| word.starts_with('#'))

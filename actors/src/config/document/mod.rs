@@ -1,6 +1,7 @@
 //! A user's OpenClaw configuration document and the typed view the runtime works from.
 
 mod agents;
+mod heartbeat;
 mod parse;
 mod room;
 mod secrets;
@@ -14,6 +15,7 @@ use serde_json::Value;
 pub use agents::AgentChange;
 pub(in crate::config) use parse::span;
 pub use room::{CompactionMode, CompactionSettings, Identifiers, PruningSettings, RoomSettings};
+pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use secrets::{REDACTED, is_secret_key, redact};
 pub use store::{MAX_BYTES, hash};
 
@@ -58,6 +60,8 @@ pub struct UserSettings {
     pub cron: CronSettings,
     /// `agents.defaults.contextTokens`, `compaction` and `contextPruning`.
     pub room: RoomSettings,
+    /// Agents that look by themselves.
+    pub heartbeats: Vec<HeartbeatSettings>,
 }
 
 /// `cron`.

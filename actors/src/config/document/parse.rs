@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::heartbeat::heartbeats;
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, QueueMode, QueueSettings, ResetRule, RoomSettings,
-    SessionSettings, UserSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, QueueMode, QueueSettings, ResetRule,
+    RoomSettings, SessionSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -33,6 +34,7 @@ impl UserSettings {
         }
         let models = at(defaults, "/models").as_object();
         Self {
+            heartbeats: heartbeats(doc, &default_agent),
             agents,
             default_agent,
             default_model,
@@ -67,6 +69,11 @@ impl UserSettings {
     /// The agent of this id, if it is configured.
     pub fn agent(&self, id: &str) -> Option<&AgentSettings> {
         self.agents.iter().find(|agent| agent.id == id)
+    }
+
+    /// The agent's heartbeat, if it has one.
+    pub fn heartbeat(&self, agent: &str) -> Option<&HeartbeatSettings> {
+        self.heartbeats.iter().find(|beat| beat.agent_id == agent)
     }
 }
 
@@ -137,7 +144,7 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
     agents
 }
 
-fn agent_entries(doc: &Value) -> Vec<(String, &Value)> {
+pub(super) fn agent_entries(doc: &Value) -> Vec<(String, &Value)> {
     let listed = at(doc, "/agents/list").as_array();
     let named = at(doc, "/agents/entries").as_object();
     listed

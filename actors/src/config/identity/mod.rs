@@ -42,6 +42,8 @@ pub struct User {
     pub name: String,
     pub role: Role,
     pub time_zone: String,
+    /// Do the person's agents look by themselves, where they are configured to.
+    pub heartbeats: bool,
     pub disabled: bool,
 }
 

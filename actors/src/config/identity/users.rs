@@ -38,6 +38,7 @@ impl ConfigService {
             password_hash,
             oidc_subject: None,
             time_zone: "UTC".to_owned(),
+            heartbeats: true,
             created_at: now_ms(),
         };
         let tx = self.change(tenant).await?;
@@ -51,6 +52,7 @@ impl ConfigService {
             password_hash: Set(row.password_hash.clone()),
             oidc_subject: Set(None),
             time_zone: Set(row.time_zone.clone()),
+            heartbeats: Set(row.heartbeats),
             created_at: Set(row.created_at),
         })
         .exec_without_returning(&*tx)
@@ -182,6 +184,7 @@ impl From<user::Model> for User {
             // An unknown role gives the least.
             role: Role::parse(&row.role).unwrap_or(Role::Member),
             time_zone: row.time_zone,
+            heartbeats: row.heartbeats,
             disabled: row.status != "active",
         }
     }

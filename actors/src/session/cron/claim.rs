@@ -1,6 +1,6 @@
 //! Claims: a firing becomes a row of its own and an inbox row, once.
 
-use claw_entities::{Scope, SessionKey, UserOwned, cron_job, cron_run, inbox, new_id};
+use claw_entities::{Scope, SessionKey, UserOwned, cron_job, cron_run, inbox};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::clock::now_ms;
 use crate::config::cron::job::{Definition, Job, Payload, WakeMode, run_id};
 use crate::db::Batch;
 use crate::error::{Error, Result};
-use crate::session::intake::{ClientMessage, Scheduled};
+use crate::session::intake::{self, ClientMessage, Scheduled};
 use crate::session::{key, system_event};
 use crate::supervisor::directory::Directory;
 
@@ -274,28 +274,17 @@ async fn store(tx: &sea_orm::DatabaseTransaction, scope: &Scope, firing: Firing)
         model: Set(None),
         usage: Set(Value::Null),
         next_run_at: Set(None),
+        expires_at: Set(None),
     }));
     let (state, payload) = match &firing.does {
         Does::Ask(payload) => ("pending", payload.clone()),
         // On record like every firing, and done: the line waits for the session's next turn.
         Does::Note(_) => ("done", "{}".to_owned()),
     };
+    let key = run_id(&job.id, firing.scheduled_at);
     batch.add(&inbox::Entity::insert(inbox::ActiveModel {
-        tenant_id: Set(scope.tenant().clone()),
-        id: Set(new_id()),
-        user_id: Set(scope.user().clone()),
-        source: Set("cron".to_owned()),
-        account_id: Set(scope.user().as_str().to_owned()),
-        event_key: Set(run_id(&job.id, firing.scheduled_at)),
-        session_key: Set(firing.session_key.clone()),
-        payload: Set(payload),
         state: Set(state.to_owned()),
-        attempts: Set(0),
-        run_id: Set(None),
-        entry_id: Set(None),
-        reason: Set(None),
-        received_at: Set(*now),
-        updated_at: Set(*now),
+        ..intake::own_row(scope, "cron", &key, &firing.session_key, payload, *now)
     }));
     batch.run(tx).await?;
     Ok(true)

@@ -38,6 +38,7 @@ fn admitted(path: &str, mode: Mode, audience: Audience) -> bool {
     match mode {
         Mode::Bare => false,
         Mode::Minimal => matches!(path, "AGENTS.md" | "TOOLS.md"),
+        Mode::Light => path == "HEARTBEAT.md",
         Mode::Full if is_memory(path) => audience.is_private(),
         Mode::Full => audience.speaks_with_owner() || !is_private(path),
     }
