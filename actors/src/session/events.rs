@@ -58,6 +58,8 @@ pub(crate) struct Emitter {
     shown: usize,
     so_far: Shown,
     last_chat: Option<Instant>,
+    /// Clients are shown what tools give, not only that they run.
+    results: bool,
 }
 
 impl Emitter {
@@ -80,6 +82,7 @@ impl Emitter {
             text: String::new(),
             shown: 0,
             so_far: Shown::default(),
+            results: false,
             last_chat: None,
         }
     }
@@ -222,6 +225,20 @@ impl Emitter {
             json!({"phase": "start", "name": name, "toolCallId": call_id, "args": arguments}),
         )
         .await;
+    }
+
+    /// Whether clients are shown what tools give.
+    pub(crate) fn show_results(&mut self, results: bool) {
+        self.results = results;
+    }
+
+    /// A tool has news. What it gave so far is for those alone who asked to see it.
+    pub(crate) async fn tool_update(&mut self, call_id: &str, name: &str, text: &str) {
+        let mut data = json!({"phase": "update", "name": name, "toolCallId": call_id});
+        if self.results {
+            data["partialResult"] = json!({"content": [{"type": "text", "text": text}]});
+        }
+        self.agent("tool", data).await;
     }
 
     /// A tool is done. Its result is left out: results are for the transcript.

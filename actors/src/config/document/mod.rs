@@ -53,6 +53,16 @@ pub struct UserSettings {
     pub tools_deny: Vec<String>,
     pub tools_allow: Option<Vec<String>>,
     pub cron: CronSettings,
+    pub nodes: NodeCommands,
+}
+
+/// `gateway.nodes`: exact names of commands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeCommands {
+    /// Allowed although they are off by default.
+    pub allow: Vec<String>,
+    /// Not allowed, whatever else is said.
+    pub deny: Vec<String>,
 }
 
 /// `cron`.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, QueueMode, QueueSettings, ResetRule, SessionSettings,
-    UserSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, NodeCommands, QueueMode, QueueSettings, ResetRule,
+    SessionSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -60,12 +60,25 @@ impl UserSettings {
             tools_deny: texts(at(doc, "/tools/deny")).unwrap_or_default(),
             tools_allow: texts(at(doc, "/tools/allow")),
             cron: cron(at(doc, "/cron")),
+            nodes: node_commands(at(doc, "/gateway/nodes")),
         }
     }
 
     /// The agent of this id, if it is configured.
     pub fn agent(&self, id: &str) -> Option<&AgentSettings> {
         self.agents.iter().find(|agent| agent.id == id)
+    }
+}
+
+/// Both spellings together: `allowCommands` is the older one of `commands.allow`.
+fn node_commands(section: &Value) -> NodeCommands {
+    let both = |older: &str, newer: &str| {
+        let lists = [at(section, older), at(section, newer)].into_iter();
+        lists.filter_map(texts).flatten().collect()
+    };
+    NodeCommands {
+        allow: both("/allowCommands", "/commands/allow"),
+        deny: both("/denyCommands", "/commands/deny"),
     }
 }
 
