@@ -55,6 +55,7 @@ mod tests {
                 compactions: 1,
             },
             nodes: None,
+            updates: claw_actors::ports::tool::Updates::default(),
             cancel: CancellationToken::new(),
         }
     }

@@ -17,10 +17,12 @@ const PUBLIC: &[(&str, &str, &str)] = &[
 ];
 
 /// Methods that can be called without being advertised.
-const HIDDEN: [&str; 6] = [
+const HIDDEN: [&str; 8] = [
     "chat.inject",
     "device.pair.setupCode",
     "device.pair.setupStatus",
+    "node.invoke.cancel",
+    "node.invoke.input",
     "sessions.get",
     "sessions.resolve",
     "sessions.usage",
@@ -211,7 +213,7 @@ fn foreign(session: &str, job: &Value) -> Value {
         "message": "hello",
         "id": "owners-approval", "ids": ["owners-approval"], "decision": "allow-once", "setupId": "owners-setup",
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
-        "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",
+        "idempotencyKey": "owners-call", "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",
         "channel": "telegram", "accountId": "default", "raw": "{}", "baseHash": "0", "enabled": false,
     })
 }

@@ -92,7 +92,13 @@ pub const TABLE: &[Row] = &[
 ];
 
 /// Events for one connection only; they carry no `seq` and are never fanned out.
-pub const DIRECT: &[&str] = &["connect.challenge", "node.invoke.request", "node.invoke.cancel"];
+pub const DIRECT: &[&str] = &[
+    "connect.challenge",
+    "node.invoke.cancel",
+    "node.invoke.input",
+    "node.invoke.progress",
+    "node.invoke.request",
+];
 
 /// Names for `features.events`.
 pub fn advertised() -> Vec<&'static str> {

@@ -6,6 +6,7 @@ use claw_entities::{Scope, SessionKey};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::message::Part;
@@ -76,6 +77,39 @@ pub struct ToolContext {
     /// The owner's nodes; guests have none.
     pub nodes: Option<Nodes>,
     pub cancel: CancellationToken,
+    pub updates: Updates,
+}
+
+/// News of a call that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    pub call_id: String,
+    /// What the call has given so far, or the end of it.
+    pub text: String,
+}
+
+/// Where a tool says how its call goes, for whoever watches the run; the default tells nobody. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Updates(Option<mpsc::Sender<Update>>);
+
+impl Updates {
+    /// With the place where the news come out.
+    pub fn channel() -> (Self, mpsc::Receiver<Update>) {
+        /// News that may wait.
+        const WAITING: usize = 64;
+        let (to, from) = mpsc::channel(WAITING);
+        (Self(Some(to)), from)
+    }
+
+    /// Left out when whoever watches is behind: the next news hold more.
+    pub fn say(&self, call_id: &str, text: &str) {
+        if let Some(to) = &self.0 {
+            let _ = to.try_send(Update {
+                call_id: call_id.to_owned(),
+                text: text.to_owned(),
+            });
+        }
+    }
 }
 
 /// The facts `session_status` and `/status` show.

@@ -27,7 +27,7 @@ use crate::conversation::transcript::SessionHead;
 use crate::error::{Error, Result};
 use crate::ports::message::{AssistantMessage, Message, StopReason, Usage};
 use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest};
-use crate::ports::tool::{SessionSnapshot, ToolContext};
+use crate::ports::tool::{SessionSnapshot, ToolContext, Updates};
 use crate::supervisor::directory::{Directory, RunEnded};
 use crate::supervisor::lanes::UserLanes;
 
@@ -355,6 +355,9 @@ impl Work {
             }
             let tool_context = self.tool_context(context, &model, owner);
             let stop = context.cancel.token.clone();
+            context
+                .emitter
+                .show_results(self.head.entry.get("verboseLevel").is_some_and(|level| level == "full"));
             let results = toolbox
                 .batch(&self.authority, &tool_context, &calls, &mut context.emitter)
                 .await;
@@ -547,6 +550,7 @@ impl Work {
                 ..snapshot(&self.head)
             },
             cancel,
+            updates: Updates::default(),
         }
     }
 

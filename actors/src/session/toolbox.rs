@@ -17,7 +17,7 @@ use crate::clock::now_ms;
 use crate::config::document::UserSettings;
 use crate::conversation::tool_result;
 use crate::ports::message::{Message, ToolCall};
-use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
+use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec, Update, Updates};
 
 /// Tools that run at once in one batch.
 const PARALLEL: usize = 8;
@@ -98,6 +98,11 @@ impl Toolbox {
         emitter: &mut Emitter,
     ) -> Vec<Message> {
         let mut results = Vec::with_capacity(calls.len());
+        let (updates, mut news) = Updates::channel();
+        let context = &ToolContext {
+            updates,
+            ..context.clone()
+        };
         for group in calls.chunks(PARALLEL) {
             let mut running = FuturesOrdered::new();
             for call in group {
@@ -105,7 +110,20 @@ impl Toolbox {
                 running.push_back(self.one(authority, context, call));
             }
             let mut at = 0;
-            while let Some(mut output) = running.next().await {
+            loop {
+                let mut output = tokio::select! {
+                    Some(update) = news.recv() => {
+                        tell(emitter, group, &update).await;
+                        continue;
+                    }
+                    output = running.next() => match output {
+                        Some(output) => output,
+                        None => break,
+                    },
+                };
+                while let Ok(update) = news.try_recv() {
+                    tell(emitter, group, &update).await;
+                }
                 let call = &group[at];
                 at += 1;
                 tool_result::guard(&mut output.content, context.status.context_window);
@@ -155,6 +173,13 @@ impl Toolbox {
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "tool call"
         );
         output
+    }
+}
+
+/// Shows news of one of these calls.
+async fn tell(emitter: &mut Emitter, calls: &[ToolCall], update: &Update) {
+    if let Some(call) = calls.iter().find(|call| call.id == update.call_id) {
+        emitter.tool_update(&call.id, &call.name, &update.text).await;
     }
 }
 

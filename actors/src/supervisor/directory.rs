@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::gateway::approvals::Waiters;
 use crate::gateway::idempotency::Idempotency;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
+use crate::gateway::node_streams::Streams;
 use crate::ports::tool::SessionSnapshot;
 use crate::session::actor::CompactRequest;
 use crate::session::compaction::manual::{Done, Wish};
@@ -341,10 +342,10 @@ impl Directory {
     }
 
     /// Calls a node. Approval of the surface is checked by the caller; offline nodes give `NotConnected`.
-    pub async fn invoke_node(&self, scope: &Scope, call: InvokeNode) -> Result<InvokeResult> {
+    pub async fn invoke_node(&self, scope: &Scope, call: InvokeNode, streams: Streams) -> Result<InvokeResult> {
         let timeout = call.timeout + Duration::from_secs(5);
         let (reply, answer) = oneshot::channel();
-        self.user(scope, ToUser::Invoke { call, reply });
+        self.user(scope, ToUser::Invoke { call, streams, reply });
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(busy()),

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::directory::{AbortRequest, Aborted, Attached, InvokeNode, RunEnded, SessionObservation};
 use crate::error::Result;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
+use crate::gateway::node_streams::Streams;
 use crate::ports::tool::SessionSnapshot;
 use crate::session::actor::CompactRequest;
 use crate::session::edit::EditRequest;
@@ -74,6 +75,7 @@ pub(crate) enum ToUser {
     },
     Invoke {
         call: InvokeNode,
+        streams: Streams,
         reply: oneshot::Sender<Result<InvokeResult>>,
     },
     /// Wants to hear how this run ends.

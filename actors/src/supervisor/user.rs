@@ -18,6 +18,7 @@ use super::tenant::TenantActor;
 use crate::config::cron::job::firing_of;
 use crate::error::{Error, Result};
 use crate::gateway::messages::{Event, Invoke, InvokeAnswer, InvokeResult, ToConnection};
+use crate::gateway::node_streams::Streams;
 use crate::gateway::registry::Connections;
 use crate::session::actor::{Home, SessionActor};
 use crate::session::{cron, heartbeat};
@@ -103,7 +104,13 @@ impl UserActor {
         }
     }
 
-    fn invoke(&mut self, context: &mut Context<Self>, call: InvokeNode, reply: oneshot::Sender<Result<InvokeResult>>) {
+    fn invoke(
+        &mut self,
+        context: &mut Context<Self>,
+        call: InvokeNode,
+        streams: Streams,
+        reply: oneshot::Sender<Result<InvokeResult>>,
+    ) {
         let Some(node) = self.connections.node(&call.node_id) else {
             let _ = reply.send(Err(Error::NotConnected("node is not connected".to_owned())));
             return;
@@ -117,6 +124,7 @@ impl UserActor {
             params_json: (!call.params.is_null()).then(|| call.params.to_string()),
             timeout: call.timeout,
             idempotency_key: call.idempotency_key,
+            streams,
             reply: answer,
             abandoned: abandoned.clone(),
         };
@@ -314,7 +322,7 @@ impl Handler<ToUser> for UserActor {
                     .close_device(&device_id, role.as_deref(), code, &reason);
                 let _ = reply.send(());
             }
-            ToUser::Invoke { call, reply } => self.invoke(context, call, reply),
+            ToUser::Invoke { call, streams, reply } => self.invoke(context, call, streams, reply),
             ToUser::Watch { run_id, reply } => {
                 self.watchers.retain(|_, waiting| {
                     waiting.retain(|watcher| !watcher.is_closed());

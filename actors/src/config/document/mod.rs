@@ -62,6 +62,16 @@ pub struct UserSettings {
     pub room: RoomSettings,
     /// Agents that look by themselves.
     pub heartbeats: Vec<HeartbeatSettings>,
+    pub nodes: NodeCommands,
+}
+
+/// `gateway.nodes`: exact names of commands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeCommands {
+    /// Allowed although they are off by default.
+    pub allow: Vec<String>,
+    /// Not allowed, whatever else is said.
+    pub deny: Vec<String>,
 }
 
 /// `cron`.

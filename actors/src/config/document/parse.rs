@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::heartbeat::heartbeats;
 use super::{
     AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, QueueMode, QueueSettings, ResetRule,
-    RoomSettings, SessionSettings, UserSettings,
+    NodeCommands, RoomSettings, SessionSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -63,6 +63,7 @@ impl UserSettings {
             tools_allow: texts(at(doc, "/tools/allow")),
             cron: cron(at(doc, "/cron")),
             room: RoomSettings::parse(defaults),
+            nodes: node_commands(at(doc, "/gateway/nodes")),
         }
     }
 
@@ -74,6 +75,18 @@ impl UserSettings {
     /// The agent's heartbeat, if it has one.
     pub fn heartbeat(&self, agent: &str) -> Option<&HeartbeatSettings> {
         self.heartbeats.iter().find(|beat| beat.agent_id == agent)
+    }
+}
+
+/// Both spellings together: `allowCommands` is the older one of `commands.allow`.
+fn node_commands(section: &Value) -> NodeCommands {
+    let both = |older: &str, newer: &str| {
+        let lists = [at(section, older), at(section, newer)].into_iter();
+        lists.filter_map(texts).flatten().collect()
+    };
+    NodeCommands {
+        allow: both("/allowCommands", "/commands/allow"),
+        deny: both("/denyCommands", "/commands/deny"),
     }
 }
 

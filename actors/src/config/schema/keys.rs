@@ -2,6 +2,7 @@
 
 mod agents;
 mod channels;
+mod gateway;
 mod models;
 mod room;
 
@@ -38,6 +39,11 @@ const SECTIONS: &[Key] = &[
         "How messages are taken in and answered.",
     ),
     live("cron", Kind::Object(&[CRON]), "Scheduled jobs."),
+    live(
+        "gateway",
+        Kind::Object(&[gateway::GATEWAY, gateway::SERVICE]),
+        "What clients may do. The rest of it is this service.",
+    ),
     kept("skills", Kind::Object(&[SKILLS])),
     live("tools", Kind::Object(&[TOOLS]), "Which tools agents may use."),
     kept("commands", ANY_MAP),
@@ -73,7 +79,6 @@ const ELSEWHERE: &[Key] = &[
     elsewhere("diagnostics", "the operator's business"),
     elsewhere("discovery", "there is no local network to be found in"),
     elsewhere("env", "its values were used where the file refers to them"),
-    elsewhere("gateway", "the gateway is this service"),
     elsewhere("hooks", "not available yet"),
     elsewhere("logging", "the operator's business"),
     elsewhere("mcp", "not available yet"),
