@@ -11,6 +11,9 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+/// How a socket closes whose credential, user or tenant is no longer good (protocol: close codes).
+pub(crate) const GATEWAY_AUTH_CHANGED: (u16, &str) = (4001, "gateway auth changed");
+
 /// What a connection is, fixed at hello.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {

@@ -22,10 +22,19 @@ pub(crate) enum ToTenant {
     User { user: UserId, message: ToUser },
     /// For every user that is awake.
     All(ToAll),
+    /// What goes on for them ends: they are locked out.
+    Lock(Whom),
     /// A user reports that nothing happens in it.
     UserIdle { user: UserId, seen: u64 },
     /// A user's actor is gone.
     UserGone { user: UserId, panicked: bool },
+}
+
+/// Who is locked out.
+#[derive(Clone, Debug)]
+pub(crate) enum Whom {
+    Everybody,
+    One(UserId),
 }
 
 /// What every actor below hears.
@@ -91,6 +100,8 @@ pub(crate) enum ToUser {
         panicked: bool,
     },
     All(ToAll),
+    /// Closes the sockets, cuts the turns off, and goes.
+    Lock,
     Passivate,
 }
 

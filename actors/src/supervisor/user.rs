@@ -17,7 +17,7 @@ use super::messages::{ToAll, ToSession, ToTenant, ToUser};
 use super::tenant::TenantActor;
 use crate::config::cron::job::firing_of;
 use crate::error::{Error, Result};
-use crate::gateway::messages::{Event, Invoke, InvokeAnswer, InvokeResult, ToConnection};
+use crate::gateway::messages::{Event, GATEWAY_AUTH_CHANGED, Invoke, InvokeAnswer, InvokeResult, ToConnection};
 use crate::gateway::registry::Connections;
 use crate::session::actor::{Home, SessionActor};
 use crate::session::cron;
@@ -246,6 +246,11 @@ impl Handler<ToUser> for UserActor {
                 return;
             }
             ToUser::All(ToAll::Drain) => return self.drain(),
+            ToUser::Lock => {
+                self.connections.close_all(GATEWAY_AUTH_CHANGED.0, GATEWAY_AUTH_CHANGED.1);
+                // The sessions and their runs go with this actor.
+                return context.stop();
+            }
             ToUser::Passivate => return context.stop(),
             ToUser::Session { .. }
             | ToUser::Attach { .. }
@@ -319,6 +324,7 @@ impl Handler<ToUser> for UserActor {
             | ToUser::SessionIdle { .. }
             | ToUser::SessionGone { .. }
             | ToUser::All(_)
+            | ToUser::Lock
             | ToUser::Passivate => {}
         }
     }

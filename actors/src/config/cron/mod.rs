@@ -7,6 +7,7 @@ pub mod schedule;
 pub(crate) mod store;
 
 pub use job::{Definition, Job};
+pub(in crate::config) use store::release_jobs;
 pub use runs::{Delivered, RunFilter, next_wake};
 
 /// What bounds a user's jobs.

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use claw_entities::{Scope, TenantOwned, TenantScope, UserId, UserOwned, user, web_session};
+use claw_entities::{
+    Scope, TenantOwned, TenantScope, UserId, UserOwned, device_request, pairing_request, sign_in_code, user, web_session,
+};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Set};
 use serde_json::json;
 
+use super::super::cron::release_jobs;
+use super::super::devices::setup_codes;
 use super::super::{ConfigService, audit, conflict};
 use super::{Role, User};
 use crate::clock::now_ms;
@@ -129,11 +133,19 @@ impl ConfigService {
             .await
     }
 
-    /// Locks a user out (their sockets close within seconds) or lets them in again. The last active owner stays.
+    /// Locks a user out, or lets them in again. Running servers end within a second what goes on for them; their
+    /// browsers are signed out and their unused codes and open requests are gone for good. Tokens, devices and jobs
+    /// work again afterwards, and what was accepted waits for that. Nobody locks themselves out, and the last active
+    /// owner stays.
     pub async fn set_disabled(&self, tenant: &TenantScope, user: &UserId, disabled: bool) -> Result<()> {
+        if disabled && self.actor() == user.as_str() {
+            return Err(Error::Conflict("nobody can disable themselves".to_owned()));
+        }
         let status = if disabled { "disabled" } else { "active" };
         self.change_user(tenant, user, user::Column::Status, status, disabled)
-            .await
+            .await?;
+        self.locked_changed().await;
+        Ok(())
     }
 
     async fn change_user(
@@ -150,6 +162,10 @@ impl ConfigService {
             .one(&*tx)
             .await?
             .ok_or(Error::NotFound { what: "user" })?;
+        // No role is named like a state.
+        if row.status == value || row.role == value {
+            return Ok(());
+        }
         if takes_power && row.role == Role::Owner.name() && row.status == "active" {
             let owners = user::Entity::of_tenant(tenant)
                 .filter(user::Column::Role.eq(Role::Owner.name()))
@@ -164,13 +180,26 @@ impl ConfigService {
             .col_expr(column, Expr::value(value))
             .exec(&*tx)
             .await?;
-        if value == "disabled" {
-            web_session::Entity::delete_owned(&scope).exec(&*tx).await?;
+        match value {
+            "disabled" => withdraw(&*tx, &scope).await?,
+            "active" => release_jobs(&*tx, tenant, Some(user)).await?,
+            _ => {}
         }
         let detail = json!({ "value": value });
         audit::append(&*tx, tenant, self.actor(), "user.update", user.as_str(), detail).await?;
         self.changed(tx).await
     }
+}
+
+/// Takes away what somebody could come in with later, or let others in with: browser sessions, sign-in and link codes,
+/// setup codes, devices and guests that wait.
+async fn withdraw(tx: &impl ConnectionTrait, scope: &Scope) -> Result<()> {
+    web_session::Entity::delete_owned(scope).exec(tx).await?;
+    sign_in_code::Entity::delete_owned(scope).exec(tx).await?;
+    setup_codes::withdraw(tx, scope).await?;
+    device_request::Entity::delete_owned(scope).exec(tx).await?;
+    pairing_request::Entity::delete_owned(scope).exec(tx).await?;
+    Ok(())
 }
 
 impl From<user::Model> for User {
@@ -183,6 +212,7 @@ impl From<user::Model> for User {
             role: Role::parse(&row.role).unwrap_or(Role::Member),
             time_zone: row.time_zone,
             disabled: row.status != "active",
+            created_at: row.created_at,
         }
     }
 }
