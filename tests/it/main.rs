@@ -17,6 +17,7 @@ mod guests;
 mod hostile;
 mod isolation;
 mod joining;
+mod lock_outs;
 mod logs;
 mod node_calls;
 mod nodes_tool;

@@ -215,10 +215,13 @@ impl Delivery {
             .account(scope.tenant(), &to.channel, &to.account_id)
             .await?;
         let usable = |account: &Arc<ResolvedAccount>| {
-            account.enabled && account.status != "unauthorized" && !self.0.services.config.is_locked(&account.owner_scope())
+            account.enabled
+                && account.status != "unauthorized"
+                && !self.0.services.config.is_locked(&account.owner_scope())
         };
         let Some(account) = account.filter(usable) else {
-            let why = "the channel account or its user is disabled, or it is removed or refused by the platform".to_owned();
+            let why =
+                "the channel account or its user is disabled, or it is removed or refused by the platform".to_owned();
             self.settle(scope, epoch, &row, Settled::Failed(why)).await?;
             return Ok(None);
         };

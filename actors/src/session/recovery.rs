@@ -49,7 +49,8 @@ pub async fn scan(directory: &Directory, older_than_ms: i64) -> Result<usize> {
         .await?;
     drop(tx);
     // What belongs to somebody who is locked out waits.
-    let served = |tenant, user| Some(Scope::vouch(tenant, user)).filter(|scope| !directory.services().config.is_locked(scope));
+    let served =
+        |tenant, user| Some(Scope::vouch(tenant, user)).filter(|scope| !directory.services().config.is_locked(scope));
     let mut found = 0;
     for (tenant, user, key) in sessions {
         if let Some(scope) = served(tenant, user) {

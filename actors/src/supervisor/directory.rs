@@ -226,6 +226,20 @@ impl Directory {
         self.user(scope, ToUser::Publish(event));
     }
 
+    /// The user's configuration has this hash now: their connections are told, unless they were.
+    pub fn config_is(&self, scope: &Scope, hash: String) {
+        self.user(scope, ToUser::ConfigIs { hash });
+    }
+
+    /// Something of the tenant's configuration changed: everybody whose own is another by it is told.
+    pub fn config_changed(&self, tenant: &TenantId) {
+        if let Some(mut entry) = self.0.tenants.get_mut(tenant)
+            && entry.addr.try_send(ToTenant::All(ToAll::ConfigChanged)).is_ok()
+        {
+            entry.forwarded += 1;
+        }
+    }
+
     /// As [`Directory::publish`]; gives how many connections beside `except` may see the event.
     pub async fn announce(&self, scope: &Scope, event: Event, except: &Arc<str>) -> Result<usize> {
         let except = Arc::clone(except);

@@ -42,6 +42,8 @@ pub(crate) enum Whom {
 pub(crate) enum ToAll {
     /// Start no more runs; tell sockets that the service restarts.
     Drain,
+    /// What belongs to the tenant of the configuration may be another.
+    ConfigChanged,
 }
 
 /// TenantActor → UserActor.
@@ -61,6 +63,10 @@ pub(crate) enum ToUser {
         conn_id: String,
     },
     Publish(Event),
+    /// Publishes `config.changed`, unless this is the hash that was told last.
+    ConfigIs {
+        hash: String,
+    },
     /// Publishes, and says how many connections beside `except` may see it.
     Announce {
         event: Event,

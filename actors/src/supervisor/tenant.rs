@@ -5,7 +5,7 @@ use claw_entities::{Scope, TenantId, UserId};
 
 use super::children::Children;
 use super::directory::Directory;
-use super::messages::{ToAll, ToTenant, ToUser, Whom};
+use super::messages::{ToTenant, ToUser, Whom};
 use super::user::UserActor;
 
 pub(crate) struct TenantActor {
@@ -81,10 +81,10 @@ impl Handler<ToTenant> for TenantActor {
                 self.seen += 1;
                 self.forward(context, user, message);
             }
-            ToTenant::All(ToAll::Drain) => {
+            ToTenant::All(what) => {
                 self.seen += 1;
                 for user in self.users.addresses() {
-                    let _ = user.try_send(ToUser::All(ToAll::Drain));
+                    let _ = user.try_send(ToUser::All(what));
                 }
             }
             ToTenant::Lock(whom) => {

@@ -1,8 +1,6 @@
 //! Bytes of attachments, to their owner alone.
 
-use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CROSS_ORIGIN_RESOURCE_POLICY, ETAG, IF_NONE_MATCH,
-};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH};
 use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use claw_actors::session::blobs;
@@ -51,8 +49,7 @@ pub async fn get(
     answer
         .insert_header((ETAG, etag))
         .insert_header((CACHE_CONTROL, "private, no-cache"))
-        .insert_header((CONTENT_SECURITY_POLICY, NO_PAGE))
-        .insert_header((CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"));
+        .insert_header((CONTENT_SECURITY_POLICY, NO_PAGE));
     if known {
         return Ok(answer.finish());
     }

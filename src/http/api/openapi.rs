@@ -9,7 +9,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
-use super::{activity, approvals, audit, blobs, channels, models, pairing, providers, resource, session, tokens, users};
+use super::{
+    activity, approvals, audit, blobs, channels, models, pairing, providers, resource, session, tokens, users,
+};
 use crate::error::ErrorBody;
 
 pub fn routes(config: &mut ServiceConfig) {

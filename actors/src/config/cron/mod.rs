@@ -7,8 +7,8 @@ pub mod schedule;
 pub(crate) mod store;
 
 pub use job::{Definition, Job};
-pub(in crate::config) use store::release_jobs;
 pub use runs::{Delivered, RunFilter, next_wake};
+pub(in crate::config) use store::release_jobs;
 
 /// What bounds a user's jobs.
 #[derive(Clone, Copy, Debug)]

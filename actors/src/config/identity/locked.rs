@@ -112,7 +112,10 @@ mod tests {
         assert_eq!(look().await, [false; 3]);
         // By another process, then here, where it is known at once.
         let process = server.another_process();
-        process.set_disabled(tenant, member.user(), true).await.expect("disables");
+        process
+            .set_disabled(tenant, member.user(), true)
+            .await
+            .expect("disables");
         assert_eq!(locked(), [false; 3]);
         let before = config.locked();
         assert_eq!(look().await, [false, true, false]);
@@ -121,13 +124,13 @@ mod tests {
         assert_eq!(now.new_users(&now).count() + now.new_tenants(&before).count(), 0);
         config.suspend_tenant(tenant, true).await.expect("suspends");
         assert_eq!(locked(), [true, true, false]);
-        assert_eq!(
-            config.locked().new_tenants(&now).collect::<Vec<_>>(),
-            [tenant.tenant()]
-        );
+        assert_eq!(config.locked().new_tenants(&now).collect::<Vec<_>>(), [tenant.tenant()]);
         config.suspend_tenant(tenant, false).await.expect("resumes");
         assert_eq!(locked(), [false, true, false]);
-        config.set_disabled(tenant, member.user(), false).await.expect("enables");
+        config
+            .set_disabled(tenant, member.user(), false)
+            .await
+            .expect("enables");
         assert_eq!(locked(), [false; 3]);
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use claw_entities::{
-    Scope, TenantOwned, TenantScope, UserId, UserOwned, device_request, pairing_request, sign_in_code, user, web_session,
+    Scope, TenantOwned, TenantScope, UserId, UserOwned, device_request, pairing_request, sign_in_code, user,
+    web_session,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Set};
@@ -94,6 +95,15 @@ impl ConfigService {
         let user = Arc::new(User::from(row));
         self.cache.keep(&self.cache.users, seen, scope, Arc::clone(&user));
         Ok(user)
+    }
+
+    /// The user behind a credential that was found. `None` when they are disabled: it proves nothing then.
+    pub(in crate::config) async fn active_user(
+        &self,
+        tenant: &TenantScope,
+        user: &UserId,
+    ) -> Result<Option<Arc<User>>> {
+        Ok(Some(self.user(tenant, user).await?).filter(|user| !user.disabled))
     }
 
     /// All users by e-mail address.
@@ -234,6 +244,10 @@ fn normal_email(email: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
     use super::super::super::testing;
     use super::*;
 
@@ -321,5 +335,94 @@ mod tests {
         let user = config.user(owner.tenant_scope(), owner.user()).await.expect("reads");
         assert_eq!((user.name.as_str(), user.time_zone.as_str()), ("Ada", "Europe/Paris"));
         assert!(config.set_profile(&owner, "Ada", "Mars/North").await.is_err());
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Role(Role),
+        Disabled(bool),
+    }
+
+    /// Whatever anybody does in whatever order, somebody is left who may do everything.
+    #[tokio::test]
+    async fn a_tenant_always_has_an_active_owner() {
+        let step = prop_oneof![
+            proptest::sample::select(vec![Role::Owner, Role::Admin, Role::Member]).prop_map(Step::Role),
+            any::<bool>().prop_map(Step::Disabled),
+        ];
+        let steps = proptest::collection::vec((0..3_usize, 0..4_usize, step), 1..40);
+        let mut runner = TestRunner::deterministic();
+        let (mut done, mut refused) = (0, 0);
+        for _ in 0..6 {
+            let server = testing::start().await;
+            let config = &server.config;
+            let owner = testing::owner(config).await;
+            let tenant = owner.tenant_scope();
+            let second = testing::user(config, tenant, "second@acme.test", Role::Owner).await;
+            let member = testing::user(config, tenant, "m@acme.test", Role::Member).await;
+            let people = [&owner, &second, &member];
+            for (whom, who, step) in steps.new_tree(&mut runner).expect("a plan").current() {
+                // One of them, or the command line.
+                let actor = people.get(who).map_or("cli", |actor| actor.user().as_str());
+                let (acting, whom) = (config.acting_as(actor), people[whom].user());
+                let changed = match step {
+                    Step::Role(role) => acting.set_role(tenant, whom, role).await,
+                    Step::Disabled(disabled) => acting.set_disabled(tenant, whom, disabled).await,
+                };
+                match changed {
+                    Ok(()) => done += 1,
+                    Err(Error::Conflict(_)) => refused += 1,
+                    Err(error) => panic!("{step:?} failed: {error}"),
+                }
+                let users = config.list_users(tenant).await.expect("lists");
+                let power = |user: &User| user.role == Role::Owner && !user.disabled;
+                assert!(users.iter().any(power), "after {step:?} nobody may do everything");
+            }
+        }
+        assert!(done > 10 && refused > 10, "{done} done, {refused} refused");
+    }
+
+    #[tokio::test]
+    async fn nobody_disables_themselves_and_what_could_let_others_in_is_gone() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let owner = testing::owner(config).await;
+        let tenant = owner.tenant_scope();
+        let admin = testing::user(config, tenant, "a@acme.test", Role::Admin).await;
+        let own = config.acting_as(admin.user().as_str());
+        assert!(matches!(
+            own.set_disabled(tenant, admin.user(), true).await,
+            Err(Error::Conflict(_))
+        ));
+        let sign_in = config.create_sign_in_code(&admin).await.expect("makes one");
+        let link = config.create_link_code(&admin).await.expect("makes one");
+        let cookie = config.create_web_session(&admin).await.expect("opens");
+        let (_, token) = config.create_api_token(&admin, "t", None).await.expect("makes one");
+        config.set_disabled(tenant, admin.user(), true).await.expect("disables");
+        config.set_disabled(tenant, admin.user(), false).await.expect("enables");
+        let tenant_id = tenant.tenant();
+        assert!(
+            config
+                .redeem_sign_in_code(tenant_id, &sign_in)
+                .await
+                .expect("reads")
+                .is_none()
+        );
+        let linked = config.redeem_link_code(tenant, "telegram", "default", "5", &link).await;
+        assert!(linked.expect("reads").is_none());
+        assert!(
+            config
+                .authenticate_web_session(tenant_id, &cookie)
+                .await
+                .expect("reads")
+                .is_none()
+        );
+        assert!(
+            config
+                .authenticate_token(tenant_id, &token)
+                .await
+                .expect("reads")
+                .is_some()
+        );
     }
 }

@@ -333,7 +333,12 @@ async fn who_may_not_run_anything_waits_and_misses_nothing() {
         .await
         .expect("creates")
         .scope;
-    add(&runtime, &second, json!({"name": "n", "everyMs": 60_000, "message": "m"})).await;
+    add(
+        &runtime,
+        &second,
+        json!({"name": "n", "everyMs": 60_000, "message": "m"}),
+    )
+    .await;
     config
         .put_document(&scope, json!({"cron": {"enabled": false}}), None)
         .await
