@@ -292,8 +292,9 @@ pub(crate) async fn revoke(plan: Plan) -> Result<Report> {
         }
         Revocation::Command { line } => {
             let (program, rest) = line.split_first().context("an empty command")?;
-            let status = tokio::process::Command::new(program).args(rest).status().await?;
-            ensure!(status.success(), "{program}: {status}");
+            // What it prints is not our report.
+            let output = tokio::process::Command::new(program).args(rest).output().await?;
+            ensure!(output.status.success(), "{program}: {}", output.status);
         }
     }
     let mut latencies = Latencies::default();
