@@ -19,6 +19,7 @@ mod heartbeat;
 mod hostile;
 mod isolation;
 mod joining;
+mod lock_outs;
 mod logs;
 mod node_calls;
 mod nodes_tool;

@@ -3,6 +3,8 @@
 //! Generated from what the product says it has: the OpenAPI document and `hello-ok.features.methods`. A new operation is
 //! covered before anybody writes a test for it; what is meant to be open is listed here with its reason.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -74,10 +76,12 @@ async fn owned(app: &TestApp) -> Value {
     let (code, token) = app.owner().post("/api/tokens", &json!({"name": MARK})).await;
     assert_eq!(code, 201, "{token}");
     let mut operator = app.operator().await;
+    let bytes = STANDARD.encode([b"\x89PNG\r\n\x1a\n".as_slice(), MARK.as_bytes()].concat());
+    let image = json!({"type": "image", "mimeType": "image/png", "fileName": "x.png", "content": bytes});
     operator
         .call(
             "chat.send",
-            json!({"sessionKey": "main", "message": MARK, "idempotencyKey": "owners-run"}),
+            json!({"sessionKey": "main", "message": MARK, "idempotencyKey": "owners-run", "attachments": [image]}),
         )
         .await
         .expect("accepted");
@@ -105,7 +109,13 @@ async fn owned(app: &TestApp) -> Value {
          FROM \"user\" WHERE email = '{OWNER}'"
     );
     app.rows().await.execute(&looked).await;
-    json!({"cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
+    let (_, users) = app.owner().get("/api/users").await;
+    let owners = users["users"].as_array().expect("users").iter();
+    let owner = owners.clone().find(|user| user["email"] == OWNER).expect("the owner");
+    let blobs: Vec<String> = app.rows().await.column("SELECT id FROM blob").await;
+    let own = app.owner().request(Method::GET, &format!("/api/blobs/{}", blobs[0]));
+    assert_eq!(status(own).await, 200);
+    json!({"users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
         "approvals": "owners-approval"})
 }
 

@@ -13,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::node_streams::Streams;
 
+/// How a socket closes whose credential, user or tenant is no longer good (protocol: close codes).
+pub(crate) const GATEWAY_AUTH_CHANGED: (u16, &str) = (4001, "gateway auth changed");
+
 /// What a connection is, fixed at hello.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {

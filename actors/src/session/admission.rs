@@ -65,6 +65,15 @@ pub(crate) async fn load(
     known: &HashSet<String>,
 ) -> Result<Loaded> {
     let settings = services.config.settings(scope).await?;
+    if services.config.is_locked(scope) {
+        // The rows stay as they are: the end of the lock-out wakes their session.
+        return Ok(Loaded {
+            admitted: Vec::new(),
+            more: false,
+            settings,
+            head: None,
+        });
+    }
     let view = services.db.glance(scope).await?;
     let head = transcript::head(&view, scope, session).await?;
     // Known ones are left out here, not by the statement, which would be another one for each number of them.

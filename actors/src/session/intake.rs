@@ -117,6 +117,9 @@ pub async fn accept_client(
             retry_after: std::time::Duration::from_secs(1),
         });
     }
+    if directory.services().config.is_locked(scope) {
+        return Err(Error::Forbidden("this user or workspace is not served now".to_owned()));
+    }
     if idempotency_key.is_empty() || idempotency_key.len() > MAX_KEY_BYTES {
         return Err(Error::invalid("idempotencyKey must have 1 to 256 bytes"));
     }
@@ -216,6 +219,11 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
     }
     let services = directory.services();
     let tenant = &account.account.tenant;
+    let locked = services.config.locked();
+    if locked.holds_tenant(tenant) {
+        // Suspended just now. What is not acknowledged, the platform brings again.
+        return Err(Error::Fenced);
+    }
     let mut rows = Vec::with_capacity(messages.len());
     let mut wakes = Vec::with_capacity(messages.len());
     for inbound in messages {
@@ -236,7 +244,12 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
             &inbound,
             standing,
         );
-        let skipped = policy::refused_at_once(account, user, &inbound);
+        // Nobody can tell when they come back, and an old question is not answered out of the blue then.
+        let skipped = if locked.holds(&scope) || locked.holds(&account.owner_scope()) {
+            Some("the user is disabled")
+        } else {
+            policy::refused_at_once(account, user, &inbound)
+        };
         rows.push(NewInbox {
             id: new_id(),
             tenant: tenant.clone(),

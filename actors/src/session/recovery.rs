@@ -49,12 +49,21 @@ pub async fn scan(directory: &Directory, older_than_ms: i64) -> Result<usize> {
         .all(&*tx)
         .await?;
     drop(tx);
-    let found = sessions.len() + conversations.len();
+    // What belongs to somebody who is locked out waits.
+    let served =
+        |tenant, user| Some(Scope::vouch(tenant, user)).filter(|scope| !directory.services().config.is_locked(scope));
+    let mut found = 0;
     for (tenant, user, key) in sessions {
-        directory.wake(&Scope::vouch(tenant, user), &key);
+        if let Some(scope) = served(tenant, user) {
+            directory.wake(&scope, &key);
+            found += 1;
+        }
     }
     for (tenant, user, conversation) in conversations {
-        directory.delivery().kick(&Scope::vouch(tenant, user), &conversation);
+        if let Some(scope) = served(tenant, user) {
+            directory.delivery().kick(&scope, &conversation);
+            found += 1;
+        }
     }
     Ok(found)
 }

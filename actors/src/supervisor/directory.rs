@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lanes::Lanes;
 use super::lease::Leases;
-use super::messages::{ToAll, ToSession, ToTenant, ToUser};
+use super::messages::{ToAll, ToSession, ToTenant, ToUser, Whom};
 use super::placement::Placement;
 use super::tenant::TenantActor;
 use crate::Services;
@@ -193,7 +193,9 @@ impl Directory {
 
     /// Tells the session that inbox rows wait for it. A hint: what is lost here, recovery finds.
     pub fn wake(&self, scope: &Scope, key: &SessionKey) {
-        self.session(scope, key, ToSession::Wake);
+        if !self.services().config.is_locked(scope) {
+            self.session(scope, key, ToSession::Wake);
+        }
     }
 
     /// Joins a live connection to its user. An older connection of the same device and role is closed.
@@ -203,7 +205,8 @@ impl Directory {
         info: Arc<ConnectionInfo>,
         to: Recipient<ToConnection>,
     ) -> Result<Attached> {
-        if self.draining() {
+        // Somebody who was locked out just now hears why when they try again.
+        if self.draining() || self.services().config.is_locked(scope) {
             return Err(busy());
         }
         self.ask(scope, |reply| ToUser::Attach { info, to, reply }).await
@@ -211,6 +214,10 @@ impl Directory {
 
     /// The connection went away.
     pub fn detach(&self, scope: &Scope, conn_id: &str) {
+        // Nobody is woken up to hear it.
+        if self.services().config.is_locked(scope) {
+            return;
+        }
         self.user(
             scope,
             ToUser::Detach {
@@ -222,6 +229,20 @@ impl Directory {
     /// Sends an event to the user's connections that may see it.
     pub fn publish(&self, scope: &Scope, event: Event) {
         self.user(scope, ToUser::Publish(event));
+    }
+
+    /// The user's configuration has this hash now: their connections are told, unless they were.
+    pub fn config_is(&self, scope: &Scope, hash: String) {
+        self.user(scope, ToUser::ConfigIs { hash });
+    }
+
+    /// Something of the tenant's configuration changed: everybody whose own is another by it is told.
+    pub fn config_changed(&self, tenant: &TenantId) {
+        if let Some(mut entry) = self.0.tenants.get_mut(tenant)
+            && entry.addr.try_send(ToTenant::All(ToAll::ConfigChanged)).is_ok()
+        {
+            entry.forwarded += 1;
+        }
     }
 
     /// As [`Directory::publish`]; gives how many connections beside `except` may see the event.
@@ -350,6 +371,29 @@ impl Directory {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(busy()),
             Err(_) => Err(Error::Timeout("the node did not answer in time".to_owned())),
+        }
+    }
+
+    /// Ends what goes on for these tenants and users: their sockets close and their turns are cut off, as they would be
+    /// by a crash.
+    pub(crate) async fn lock_out(&self, tenants: Vec<TenantId>, users: Vec<Scope>) {
+        for tenant in tenants {
+            self.lock(&tenant, Whom::Everybody).await;
+        }
+        for user in users {
+            self.lock(user.tenant(), Whom::One(user.user().clone())).await;
+        }
+    }
+
+    async fn lock(&self, tenant: &TenantId, whom: Whom) {
+        // Counted before it is on its way: an actor that is let go in between had nobody awake.
+        let addr = self.0.tenants.get_mut(tenant).map(|mut entry| {
+            entry.forwarded += 1;
+            entry.addr.clone()
+        });
+        if let Some(addr) = addr {
+            // A tenant without an actor has nothing to end.
+            let _ = addr.send(ToTenant::Lock(whom)).await;
         }
     }
 

@@ -17,7 +17,8 @@ use super::messages::{ToAll, ToSession, ToTenant, ToUser};
 use super::tenant::TenantActor;
 use crate::config::cron::job::firing_of;
 use crate::error::{Error, Result};
-use crate::gateway::messages::{Event, Invoke, InvokeAnswer, InvokeResult, ToConnection};
+use crate::gateway::events;
+use crate::gateway::messages::{Event, GATEWAY_AUTH_CHANGED, Invoke, InvokeAnswer, InvokeResult, ToConnection};
 use crate::gateway::node_streams::Streams;
 use crate::gateway::registry::Connections;
 use crate::session::actor::{Home, SessionActor};
@@ -33,6 +34,8 @@ pub(crate) struct UserActor {
     /// How many connections there are: runs say nothing while nobody listens.
     listeners: Arc<AtomicUsize>,
     watchers: HashMap<String, Vec<oneshot::Sender<RunEnded>>>,
+    /// Of the configuration, as the connections were told last.
+    config_hash: Option<String>,
     /// Cancelled when this actor is gone for whatever reason: its sessions stop with it.
     life: CancellationToken,
     draining: bool,
@@ -52,6 +55,7 @@ impl UserActor {
             lanes,
             listeners: Arc::default(),
             watchers: HashMap::new(),
+            config_hash: None,
             life: CancellationToken::new(),
             draining: false,
             seen: 0,
@@ -148,6 +152,28 @@ impl UserActor {
             .into_actor(self)
             .map(|(), _, _| ()),
         );
+    }
+
+    /// What the user's clients see of the configuration may be another.
+    fn look_at_config(&mut self) {
+        if self.connections.is_empty() {
+            // Whoever comes reads it anew.
+            self.config_hash = None;
+            return;
+        }
+        let (directory, scope) = (self.directory.clone(), self.scope.clone());
+        self.directory.services().io.spawn(async move {
+            let config = &directory.services().config;
+            let whole = async {
+                config
+                    .whole(&*config.user(scope.tenant_scope(), scope.user()).await?)
+                    .await
+            };
+            match whole.await {
+                Ok(whole) => directory.config_is(&scope, whole.hash),
+                Err(error) => tracing::debug!(error = ?error, "a change of configuration was not told"),
+            }
+        });
     }
 
     fn drain(&mut self) {
@@ -261,11 +287,19 @@ impl Handler<ToUser> for UserActor {
                 return;
             }
             ToUser::All(ToAll::Drain) => return self.drain(),
+            ToUser::All(ToAll::ConfigChanged) => return self.look_at_config(),
+            ToUser::Lock => {
+                self.connections
+                    .close_all(GATEWAY_AUTH_CHANGED.0, GATEWAY_AUTH_CHANGED.1);
+                // The sessions and their runs go with this actor.
+                return context.stop();
+            }
             ToUser::Passivate => return context.stop(),
             ToUser::Session { .. }
             | ToUser::Attach { .. }
             | ToUser::Detach { .. }
             | ToUser::Publish(_)
+            | ToUser::ConfigIs { .. }
             | ToUser::Announce { .. }
             | ToUser::Presence { .. }
             | ToUser::Nodes { .. }
@@ -299,6 +333,12 @@ impl Handler<ToUser> for UserActor {
                 self.listeners.store(self.connections.len(), Ordering::Relaxed);
             }
             ToUser::Publish(event) => self.connections.fan_out(&event),
+            ToUser::ConfigIs { hash } => {
+                if self.config_hash.as_ref() != Some(&hash) {
+                    self.connections.fan_out(&events::config_changed(&hash));
+                    self.config_hash = Some(hash);
+                }
+            }
             ToUser::Announce { event, except, reply } => {
                 let audience = self.connections.audience(&event, &except);
                 self.connections.fan_out(&event);
@@ -334,6 +374,7 @@ impl Handler<ToUser> for UserActor {
             | ToUser::SessionIdle { .. }
             | ToUser::SessionGone { .. }
             | ToUser::All(_)
+            | ToUser::Lock
             | ToUser::Passivate => {}
         }
     }

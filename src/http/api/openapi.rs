@@ -9,7 +9,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
-use super::{activity, approvals, audit, channels, models, pairing, providers, resource, session, tokens, users};
+use super::{
+    activity, approvals, audit, blobs, channels, models, pairing, providers, resource, session, tokens, users,
+};
 use crate::error::ErrorBody;
 
 pub fn routes(config: &mut ServiceConfig) {
@@ -30,8 +32,8 @@ pub fn routes(config: &mut ServiceConfig) {
         pairing::list, pairing::approve, pairing::dismiss, pairing::create_link_code,
         approvals::list, approvals::decide,
         activity::list, activity::retry_inbox, activity::retry_outbox,
-        audit::list,
-        users::list, users::create,
+        audit::list, blobs::get,
+        users::list, users::create, users::change,
     ),
     components(schemas(ErrorBody)),
     security(("token" = []), ("session" = [])),

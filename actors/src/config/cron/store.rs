@@ -1,7 +1,7 @@
 //! Jobs are added, changed and removed.
 
 use chrono_tz::Tz;
-use claw_entities::{Scope, UserOwned, cron_job, cron_run, user};
+use claw_entities::{Scope, TenantOwned, TenantScope, UserId, UserOwned, cron_job, cron_run, user};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
@@ -103,6 +103,7 @@ impl ConfigService {
             running_at: Set(None),
             state: Set(json!({})),
             epoch: Set(1),
+            held: Set(false),
             created_at: Set(now),
             updated_at: Set(now),
         };
@@ -278,6 +279,22 @@ async fn lock(tx: &impl ConnectionTrait, scope: &Scope) -> Result<()> {
         .col_expr(user::Column::TimeZone, Expr::col(user::Column::TimeZone))
         .exec(tx)
         .await?;
+    Ok(())
+}
+
+/// Lets jobs that came due during a lock-out go on: of one user, or of the whole tenant.
+pub(in crate::config) async fn release_jobs(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantScope,
+    user: Option<&UserId>,
+) -> Result<()> {
+    let mut release = cron_job::Entity::update_of_tenant(tenant)
+        .col_expr(cron_job::Column::Held, Expr::value(false))
+        .filter(cron_job::Column::Held.eq(true));
+    if let Some(user) = user {
+        release = release.filter(cron_job::Column::UserId.eq(user.clone()));
+    }
+    release.exec(tx).await?;
     Ok(())
 }
 

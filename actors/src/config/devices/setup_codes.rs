@@ -211,9 +211,11 @@ impl ConfigService {
         let Some(row) = row.filter(|_| claim.role == "node") else {
             return Ok(None);
         };
-        let user = self.user(tenant, &row.user_id).await?;
+        let Some(user) = self.active_user(tenant, &row.user_id).await? else {
+            return Ok(None);
+        };
         let held = scopes::intersect(&strings(&row.scopes), &role_scopes(user.role));
-        if user.disabled || !scopes::holds(&held, scopes::ADMIN) {
+        if !scopes::holds(&held, scopes::ADMIN) {
             return Ok(None);
         }
         let scope = user.scope.clone();

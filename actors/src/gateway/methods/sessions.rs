@@ -65,10 +65,36 @@ struct ListParams {
     label: Option<String>,
     active_minutes: Option<i64>,
     archived: Option<Value>,
+    #[serde(flatten)]
+    extras: Extras,
+}
+
+/// What is told of a session beside its row. Each costs a look into its transcript.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Extras {
     #[serde(default)]
     include_derived_titles: bool,
     #[serde(default)]
     include_last_message: bool,
+}
+
+impl Extras {
+    /// Adds what the session is about and what was said last, as far as asked for.
+    async fn tell(self, call: &Call, row: &SessionRow, view: &mut Value) -> Result<(), WireError> {
+        let conversation = &call.state.services.conversation;
+        if self.include_derived_titles
+            && let Some(title) = conversation.derived_title(call.scope(), row).await?
+        {
+            view["derivedTitle"] = json!(title);
+        }
+        if self.include_last_message
+            && let Some(words) = conversation.last_words(call.scope(), row, LAST_WORDS).await?
+        {
+            view["lastMessagePreview"] = json!(words);
+        }
+        Ok(())
+    }
 }
 
 async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
@@ -96,14 +122,7 @@ async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
     for (at, row) in rows.iter().enumerate() {
         let mut view = shown(row, &models, active.get(&row.key).map(Vec::as_slice));
         if at < MOST_TOLD {
-            tell(
-                &call,
-                row,
-                &mut view,
-                params.include_derived_titles,
-                params.include_last_message,
-            )
-            .await?;
+            params.extras.tell(&call, row, &mut view).await?;
         }
         views.push(view);
     }
@@ -126,18 +145,6 @@ fn archived(given: Option<&Value>) -> Result<Archived, WireError> {
             "invalid sessions.list params: at /archived: must be a boolean or \"all\"",
         )),
     }
-}
-
-/// Adds what the session is about and what was said last.
-async fn tell(call: &Call, row: &SessionRow, view: &mut Value, title: bool, last: bool) -> Result<(), WireError> {
-    let conversation = &call.state.services.conversation;
-    if title && let Some(title) = conversation.derived_title(call.scope(), row).await? {
-        view["derivedTitle"] = json!(title);
-    }
-    if last && let Some(words) = conversation.last_words(call.scope(), row, LAST_WORDS).await? {
-        view["lastMessagePreview"] = json!(words);
-    }
-    Ok(())
 }
 
 /// What sessions have when they say nothing else.
@@ -247,10 +254,8 @@ fn unused(key: &SessionKey) -> SessionRow {
 #[serde(rename_all = "camelCase")]
 struct DescribeParams {
     key: String,
-    #[serde(default)]
-    include_derived_titles: bool,
-    #[serde(default)]
-    include_last_message: bool,
+    #[serde(flatten)]
+    extras: Extras,
 }
 
 async fn describe(call: Call, params: DescribeParams) -> Result<Value, WireError> {
@@ -259,14 +264,7 @@ async fn describe(call: Call, params: DescribeParams) -> Result<Value, WireError
     let mut session = None;
     if let Some(row) = &found {
         let mut view = info(&call, &key).await?.view;
-        tell(
-            &call,
-            row,
-            &mut view,
-            params.include_derived_titles,
-            params.include_last_message,
-        )
-        .await?;
+        params.extras.tell(&call, row, &mut view).await?;
         session = Some(view);
     }
     Ok(json!({"ts": now_ms(), "session": session}))

@@ -11,6 +11,7 @@ use super::{Asked, Started, expire, reconcile, round, run_now};
 use crate::clock::now_ms;
 use crate::config::cron::{Job, store};
 use crate::config::document::CronSettings;
+use crate::config::identity::Role;
 use crate::db::writer::Writer;
 use crate::services::Limits;
 use crate::session::system_event;
@@ -317,7 +318,7 @@ async fn a_job_has_one_run_at_a_time_and_a_person_may_ask_for_one() {
 }
 
 #[actix::test]
-async fn who_may_not_run_anything_is_put_off() {
+async fn who_may_not_run_anything_waits_and_misses_nothing() {
     let runtime = runtime().await;
     let scope = runtime.owner("acme").await;
     let every = add(
@@ -328,6 +329,17 @@ async fn who_may_not_run_anything_is_put_off() {
     .await;
     let due = every.next_run_at.expect("is planned");
     let config = &runtime.services.config;
+    let second = config
+        .create_user(scope.tenant_scope(), "second@acme.test", Role::Member, None)
+        .await
+        .expect("creates")
+        .scope;
+    add(
+        &runtime,
+        &second,
+        json!({"name": "n", "everyMs": 60_000, "message": "m"}),
+    )
+    .await;
     config
         .put_document(&scope, json!({"cron": {"enabled": false}}), None)
         .await
@@ -338,16 +350,38 @@ async fn who_may_not_run_anything_is_put_off() {
         .suspend_tenant(scope.tenant_scope(), true)
         .await
         .expect("suspends");
+    config
+        .set_disabled(scope.tenant_scope(), second.user(), true)
+        .await
+        .expect("disables");
     round(&runtime.directory, due + 60_000).await.expect("looks");
     assert!(runs(&runtime, &scope).await.is_empty());
+    // Held once, it is not looked at each second.
+    let held = |scope: &Scope| {
+        let (db, scope) = (runtime.services.db.clone(), scope.clone());
+        async move {
+            let rows = cron_job::Entity::owned_by(&scope)
+                .all(&*db.read(&scope).await.expect("begins"))
+                .await
+                .expect("reads");
+            rows.iter().map(|row| row.held).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!((held(&scope).await, held(&second).await), (vec![true], vec![true]));
     config
         .suspend_tenant(scope.tenant_scope(), false)
         .await
         .expect("lets go");
-    round(&runtime.directory, due + 60_000 + 15 * 60_000)
-        .await
-        .expect("looks");
+    round(&runtime.directory, due + 60_000).await.expect("looks");
     assert_eq!(ended(&runtime, &scope, 1).await.len(), 1);
+    assert!(runs(&runtime, &second).await.is_empty());
+    assert_eq!(held(&second).await, [true]);
+    config
+        .set_disabled(scope.tenant_scope(), second.user(), false)
+        .await
+        .expect("lets in");
+    round(&runtime.directory, due + 60_000).await.expect("looks");
+    assert_eq!(ended(&runtime, &second, 1).await.len(), 1);
 }
 
 #[actix::test]

@@ -69,11 +69,17 @@ describe('TranscriptView', () => {
       message(1, 'user', [
         { type: 'image', data: 'AAAA', mimeType: 'image/png' },
         { type: 'image', data: 'AAAA', mimeType: 'image/svg+xml' },
-        { type: 'image', ref: 'blob-1', mimeType: 'image/png' },
+        { type: 'image', ref: 'blob/1', mimeType: 'image/png' },
+        { type: 'image', ref: 'blob-2', mimeType: 'text/html' },
       ]),
     ]);
     expect(item).toMatchObject({
-      images: [{ source: 'data:image/png;base64,AAAA' }, { source: undefined }, { source: undefined }],
+      images: [
+        { source: 'data:image/png;base64,AAAA' },
+        { source: undefined },
+        { source: '/api/blobs/blob%2F1' },
+        { source: undefined },
+      ],
     });
   });
 });

@@ -11,7 +11,7 @@ export interface ToolView {
 }
 
 export interface ImageView {
-  /** `data:` address, or `undefined` when the server keeps the bytes to itself. */
+  /** `data:` address or path of the stored bytes; `undefined` for what is not shown. */
   source: string | undefined;
 }
 
@@ -187,10 +187,16 @@ const IMAGE_TYPE = /^image\/(?:png|jpeg|gif|webp)$/;
 function images(message: ChatMessage): ImageView[] {
   return blocks(message).flatMap((block) => {
     if (block.type !== 'image') return [];
-    const { data, mimeType } = block as { data?: string; mimeType?: string };
-    const shown = data !== undefined && IMAGE_TYPE.test(mimeType ?? '');
-    return [{ source: shown ? `data:${mimeType};base64,${data}` : undefined }];
+    const { data, ref, mimeType } = block as { data?: string; ref?: string; mimeType?: string };
+    if (!IMAGE_TYPE.test(mimeType ?? '')) return [{ source: undefined }];
+    if (data !== undefined) return [{ source: `data:${mimeType};base64,${data}` }];
+    return [{ source: ref ? blobPath(ref) : undefined }];
   });
+}
+
+/** Where the bytes of a stored image are, for their owner. */
+export function blobPath(ref: string): string {
+  return `/api/blobs/${encodeURIComponent(ref)}`;
 }
 
 function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {

@@ -34,7 +34,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) postgres: Option<Postgres>,
     /// Tokens of people of the demo tenant, its owner first.
     pub(crate) tokens: Vec<String>,
-    pub(crate) dir: TempDir,
+    /// Removed at the end.
+    _dir: TempDir,
 }
 
 /// Measures all wanted rows on one database.
@@ -62,7 +63,7 @@ pub fn measure(wishes: &Wishes, database: &str, table: &mut Table) -> Result<()>
         product,
         postgres,
         tokens: Vec::new(),
-        dir,
+        _dir: dir,
     };
     bench.table.add(
         "B1",

@@ -221,8 +221,6 @@ pub(crate) enum Revocation {
     Device,
     /// `DELETE /api/tokens/{id}` of the sockets' token.
     Token,
-    /// SQL on a SQLite file.
-    Sqlite { file: String, sql: String },
     /// A command.
     Command { line: Vec<String> },
 }
@@ -259,9 +257,7 @@ pub(crate) async fn revoke(plan: Plan) -> Result<Report> {
     for _ in 0..if matches!(kind, Revocation::Device) { 1 } else { SOCKETS } {
         let mut client = match kind {
             Revocation::Device => pair(&chat, &device, false).await?,
-            Revocation::Token | Revocation::Sqlite { .. } | Revocation::Command { .. } => {
-                Client::connect(&chat.url, &chat.token).await?
-            }
+            Revocation::Token | Revocation::Command { .. } => Client::connect(&chat.url, &chat.token).await?,
         };
         sockets.spawn(async move {
             let mut last = Instant::now();
@@ -294,15 +290,11 @@ pub(crate) async fn revoke(plan: Plan) -> Result<Report> {
             let answer = web.call(&head("DELETE", &path, &owner), b"").await?;
             ensure!(answer.status == 204, "the token was not revoked: {}", answer.status);
         }
-        Revocation::Sqlite { file, sql } => {
-            let database = rusqlite::Connection::open(file)?;
-            database.busy_timeout(Duration::from_secs(10))?;
-            database.execute_batch(&sql)?;
-        }
         Revocation::Command { line } => {
             let (program, rest) = line.split_first().context("an empty command")?;
-            let status = tokio::process::Command::new(program).args(rest).status().await?;
-            ensure!(status.success(), "{program}: {status}");
+            // What it prints is not our report.
+            let output = tokio::process::Command::new(program).args(rest).output().await?;
+            ensure!(output.status.success(), "{program}: {}", output.status);
         }
     }
     let mut latencies = Latencies::default();
