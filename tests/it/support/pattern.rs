@@ -102,17 +102,21 @@ fn at(path: &str, pattern: &Value, value: Option<&Value>, names: &mut Names) -> 
 fn some(path: &str, wanted: &[Value], found: &[Value], names: &mut Names) -> Result<(), String> {
     let mut left: Vec<_> = found.iter().collect();
     for wanted in wanted {
+        let mut reasons = Vec::new();
         let place = left.iter().position(|item| {
             let mut tried = names.clone();
-            let fits = at(path, wanted, Some(item), &mut tried).is_ok();
-            if fits {
-                *names = tried;
+            match at(path, wanted, Some(item), &mut tried) {
+                Ok(()) => *names = tried,
+                Err(reason) => {
+                    reasons.push(reason);
+                    return false;
+                }
             }
-            fits
+            true
         });
         match place {
             Some(place) => drop(left.remove(place)),
-            None => return Err(format!("{path}: no item fits {wanted} among {} items", found.len())),
+            None => return Err(format!("{path}: no item fits: {}", reasons.join("; "))),
         }
     }
     Ok(())

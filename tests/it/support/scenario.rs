@@ -92,15 +92,21 @@ fn newest() -> String {
     "v3".to_owned()
 }
 
+/// What a socket said and heard.
+#[derive(Default)]
+struct Log {
+    heard: Vec<Value>,
+    /// Methods by request id.
+    asked: HashMap<String, String>,
+}
+
 /// One socket.
 struct Peer {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     challenge: Value,
     /// Not yet expected by a step, in order.
     unread: VecDeque<Value>,
-    heard: Vec<Value>,
-    /// Methods by request id.
-    asked: HashMap<String, String>,
+    log: Log,
     /// Code and reason of the close.
     end: Option<(u16, String)>,
 }
@@ -146,9 +152,9 @@ async fn play(name: &str, text: &str, stage: &Stage, all: &mut Played) {
         all.differences
             .extend(outcome.err().map(|what| format!("{place}: {what}")));
     }
-    for peer in player.gone.iter().chain(player.peers.values()) {
-        for frame in &peer.heard {
-            let method = frame["id"].as_str().and_then(|id| peer.asked.get(id));
+    for log in player.gone.iter().chain(player.peers.values().map(|peer| &peer.log)) {
+        for frame in &log.heard {
+            let method = frame["id"].as_str().and_then(|id| log.asked.get(id));
             all.frames
                 .push(json!({"scenario": name, "method": method, "frame": frame}));
         }
@@ -161,7 +167,7 @@ struct Player<'a> {
     devices: HashMap<String, Device>,
     peers: HashMap<String, Peer>,
     /// Those that left, or whose name another took.
-    gone: Vec<Peer>,
+    gone: Vec<Log>,
 }
 
 impl<'a> Player<'a> {
@@ -192,7 +198,7 @@ impl<'a> Player<'a> {
                     deadline,
                 )
                 .await?;
-                self.gone.extend(self.peers.insert(name, peer));
+                self.gone.extend(self.peers.insert(name, peer).map(|old| old.log));
                 Ok(())
             }
             Step {
@@ -248,6 +254,7 @@ impl<'a> Player<'a> {
                 let names = self.names.clone();
                 let heard = self
                     .peer(&name)?
+                    .log
                     .heard
                     .iter()
                     .find(|heard| fits(&frame, Some(heard), &mut names.clone()).is_ok());
@@ -270,7 +277,8 @@ impl<'a> Player<'a> {
             Step { leave: Some(name), .. } => {
                 let mut peer = self.peers.remove(&name).ok_or(format!("there is no socket {name}"))?;
                 peer.leave(deadline).await;
-                self.gone.push(peer);
+                // The socket goes with this: only then does the other side see its end.
+                self.gone.push(peer.log);
                 Ok(())
             }
             Step { note: Some(_), .. } => Ok(()),
@@ -357,8 +365,7 @@ impl Peer {
             socket,
             challenge: Value::Null,
             unread: VecDeque::new(),
-            heard: Vec::new(),
-            asked: HashMap::new(),
+            log: Log::default(),
             end: None,
         };
         let challenge = json!({"type": "event", "event": "connect.challenge", "seq": "$absent", "payload": {"nonce": "$uuid", "ts": "$time"}});
@@ -371,7 +378,7 @@ impl Peer {
 
     async fn send(&mut self, frame: &Value) -> Result<(), String> {
         if let (Some(id), Some(method)) = (frame["id"].as_str(), frame["method"].as_str()) {
-            self.asked.insert(id.to_owned(), method.to_owned());
+            self.log.asked.insert(id.to_owned(), method.to_owned());
         }
         self.say(frame.to_string()).await
     }
@@ -399,7 +406,7 @@ impl Peer {
         {
             Some(Ok(Message::Text(text))) => {
                 let frame: Value = serde_json::from_str(&text).map_err(|error| format!("no JSON came: {error}"))?;
-                self.heard.push(frame.clone());
+                self.log.heard.push(frame.clone());
                 self.unread.push_back(frame);
             }
             Some(Ok(Message::Close(Some(close)))) => self.end = Some((close.code.into(), close.reason.to_string())),

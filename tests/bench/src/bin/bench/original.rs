@@ -56,13 +56,21 @@ impl Original {
             .env("HOME", dir.path())
             .env("OPENCLAW_STATE_DIR", &state);
         // One process, which stays the one that is measured.
-        for name in ["OPENCLAW_NO_AUTO_UPDATE", "OPENCLAW_NO_RESPAWN", "OPENCLAW_DISABLE_BONJOUR", "NO_COLOR", "CI"] {
+        for name in [
+            "OPENCLAW_NO_AUTO_UPDATE",
+            "OPENCLAW_NO_RESPAWN",
+            "OPENCLAW_DISABLE_BONJOUR",
+            "NO_COLOR",
+            "CI",
+        ] {
             command.env(name, "1");
         }
         let log = dir.path().join("log");
         let mut process = Child::start("the original", &mut command, &log)?;
         let address = format!("127.0.0.1:{port}");
-        let up = process.wait_until(START, Duration::from_millis(50), || get(&address, "/readyz") == Some(200));
+        let up = process.wait_until(START, Duration::from_millis(50), || {
+            get(&address, "/readyz") == Some(200)
+        });
         up.with_context(|| last_words(&log))?;
         let original = Self {
             process,

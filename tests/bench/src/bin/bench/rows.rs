@@ -209,7 +209,11 @@ impl Bench<'_> {
             // A fresh process each time: a second round would find the first one's memory free and look better.
             self.product.stop();
             self.product.start()?;
-            let flags = [("n", clients), ("paired", u64::from(self.wishes.paired)), ("limit-s", HOLD_LIMIT)];
+            let flags = [
+                ("n", clients),
+                ("paired", u64::from(self.wishes.paired)),
+                ("limit-s", HOLD_LIMIT),
+            ];
             ours.push(per_client(&self.load.run("hold", &plan, self.product.pid(), &flags)?));
             let scratch = tempfile::tempdir()?;
             let fresh = Floor::start(self.wishes, &self.world, scratch.path())?;
@@ -246,7 +250,12 @@ impl Bench<'_> {
             let original = Original::start(package, &self.world.address)?;
             idle.push(process::memory_kib(original.pid()) as f64 / 1024.0);
             let flags = [("n", clients), ("conc", 8)];
-            client.push(per_client(&self.load.run("hold", &original.plan(), original.pid(), &flags)?));
+            client.push(per_client(&self.load.run(
+                "hold",
+                &original.plan(),
+                original.pid(),
+                &flags,
+            )?));
         }
         self.table.note(format!(
             "{}: the original's client is one of {clients}, by token, without a device",

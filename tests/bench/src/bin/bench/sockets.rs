@@ -18,7 +18,11 @@ impl Bench<'_> {
         for (what, known) in [("known device to hello-ok", 1), ("new device until told to wait", 0)] {
             let flags = [("n", 3000), ("conc", 16), ("known", known)];
             let reports = self.repeat("connect", &plan, self.product.pid(), &flags)?;
-            let original = if known == 1 { self.originals_connects()? } else { Vec::new() };
+            let original = if known == 1 {
+                self.originals_connects()?
+            } else {
+                Vec::new()
+            };
             let what = |metric: &str| format!("{}: {what}, {metric}", self.database);
             self.table.beside(
                 "B3",

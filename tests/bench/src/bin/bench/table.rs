@@ -141,7 +141,11 @@ impl Line {
             _ => "-".to_owned(),
         };
         let (goal, verdict) = self.verdict();
-        let original = if with_original { cell(&self.cell(&self.original)) } else { String::new() };
+        let original = if with_original {
+            cell(&self.cell(&self.original))
+        } else {
+            String::new()
+        };
         format!(
             "| {:<4} | {:<58} | {:<6} | {:>19} | {:>19} |{original} {:>6} | {:<16} | {:<6} |",
             self.row,

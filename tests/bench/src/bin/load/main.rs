@@ -281,7 +281,8 @@ async fn hold(args: &Args, plan: Plan) -> Result<Report> {
             let client = if devices {
                 let device = Device::of(first + number as u64);
                 let signed = Client::signed(&chat.url, &chat.token, &device, false).await;
-                signed.and_then(|client| client.map_err(|error| anyhow::anyhow!("a paired device was refused: {error}")))
+                signed
+                    .and_then(|client| client.map_err(|error| anyhow::anyhow!("a paired device was refused: {error}")))
             } else {
                 Client::connect(&chat.url, &chat.token).await
             };
