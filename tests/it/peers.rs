@@ -108,7 +108,7 @@ async fn an_openclaw_node_works_behind_the_documented_proxy() {
         ("CLAWCENTRAL__HTTP__TRUSTED_PROXIES", "127.0.0.1/32".to_owned()),
     ])
     .await;
-    let _proxy = Proxy::start(&needed("NGINX"), &files, app.binary.address());
+    let _proxy = Proxy::start(&needed("NGINX_PROGRAM"), &files, app.binary.address());
     let home = tempfile::tempdir().unwrap();
     let text = tokio::task::block_in_place(|| run(&mut pinned(&app, &files, home.path(), "node.sh")));
     assert!(text.contains("node: all steps passed"), "{text}");
@@ -150,6 +150,7 @@ async fn a_node_of_protocol_3_is_paired_and_called() {
 async fn every_frame_of_the_scenarios_fits_the_published_schemas() {
     let app = TestApp::start().await;
     let played = play_all(&scenarios::folder(), &scenarios::ours(&app)).await;
+    scenarios::all_hold(&played);
     let home = tempfile::tempdir().unwrap();
     let frames = home.path().join("frames.jsonl");
     scenarios::write(&played, &frames);

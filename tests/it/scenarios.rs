@@ -39,7 +39,8 @@ pub(crate) fn write(played: &Played, file: &Path) {
     std::fs::write(file, lines).expect("the frames can be written");
 }
 
-fn all_hold(played: &Played) {
+/// Nothing was other than expected.
+pub(crate) fn all_hold(played: &Played) {
     record(played);
     let found = &played.differences;
     assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));

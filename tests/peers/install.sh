@@ -78,7 +78,7 @@ nginx() {
         mkdir -p "$into"
         (cd "$into" && { apt-get download -qq nginx || { apt-get update -qq && apt-get download -qq nginx; }; } && dpkg -x nginx_*.deb .)
     fi
-    echo "export NGINX='$program'" >&3
+    echo "export NGINX_PROGRAM='$program'" >&3
 }
 
 [ $# -gt 0 ] || set -- packages tools openclaw nginx

@@ -7,7 +7,6 @@ STEP=120
 PIN=${PIN:-}
 # Names below .localhost are this machine.
 export NODE_OPTIONS="--import=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/localhost.mjs"
-PIDS=()
 
 die() {
     echo "FAILED: $*" >&2
@@ -15,9 +14,12 @@ die() {
     exit 1
 }
 
+# Ends what still runs: a number that was waited for may be somebody else's by now.
 ended() {
-    for pid in "${PIDS[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${PIDS[@]}"; do wait "$pid" 2>/dev/null || true; done
+    local pid running
+    running=$(jobs -pr)
+    for pid in $running; do kill "$pid" 2>/dev/null || true; done
+    for pid in $running; do wait "$pid" 2>/dev/null || true; done
 }
 trap ended EXIT
 

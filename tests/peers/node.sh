@@ -19,7 +19,6 @@ start() {
     env HOME="$home" OPENCLAW_STATE_DIR="$home/state" OPENCLAW_NO_AUTO_UPDATE=1 OPENCLAW_NO_RESPAWN=1 NO_COLOR=1 \
         ${token:+OPENCLAW_GATEWAY_TOKEN="$token"} "$OPENCLAW_NODE" "$OPENCLAW_CLI" "$@" >>"$log" 2>&1 &
     node=$!
-    PIDS+=("$node")
 }
 stop() { kill "$node" && wait "$node" 2>/dev/null || true; }
 
