@@ -166,7 +166,7 @@ impl ConfigService {
             "clientId": claim.client_id, "clientMode": claim.client_mode, "role": claim.role, "roles": roles,
             "scopes": wanted, "silent": false, "isRepair": device.is_some(), "ts": now,
         });
-        let row = without_nulls(row);
+        let row = without_blanks(row);
         device_request::Entity::insert(device_request::ActiveModel {
             tenant_id: Set(scope.tenant().clone()),
             user_id: Set(scope.user().clone()),
@@ -500,7 +500,7 @@ fn device_view(device: &device::Model, tokens: &[device_token::Model]) -> Value 
             }))
         })
         .collect();
-    without_nulls(json!({
+    without_blanks(json!({
         "deviceId": device.id, "publicKey": device.public_key, "displayName": device.display_name,
         "label": device.label, "platform": device.platform, "deviceFamily": device.device_family,
         "clientId": device.client_id, "clientMode": device.client_mode, "role": roles.first(), "roles": roles,
@@ -516,6 +516,14 @@ pub(crate) fn strings(value: &Value) -> Vec<String> {
         .as_array()
         .map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
         .unwrap_or_default()
+}
+
+/// Takes the null fields and the empty texts off an object: the wire has texts of one letter at least.
+fn without_blanks(mut value: Value) -> Value {
+    if let Some(object) = value.as_object_mut() {
+        object.retain(|_, field| !field.is_null() && field != "");
+    }
+    value
 }
 
 /// Takes the null fields off an object: on the wire an absent value is an absent key.

@@ -111,7 +111,7 @@ pub(crate) fn question(call: &Value) -> String {
             .filter_map(|part| part["text"].as_str())
             .collect::<Vec<_>>()
             .join(" "),
-        _ => String::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
     })
     .find(|text| !text.starts_with("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>"))
     .unwrap_or_default()
