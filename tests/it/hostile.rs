@@ -115,7 +115,7 @@ async fn broken_frames_end_the_socket_with_their_code() {
             "bad parameters",
             (
                 1008,
-                "invalid connect params: at root: must have required property 'minProtocol'",
+                "invalid connect params: must have required property 'minProtocol'",
             ),
         ),
     ] {

@@ -134,7 +134,7 @@ async fn the_agent_sees_its_nodes_and_calls_what_is_approved() {
     .await;
     node.invoked_as("system.notify").await;
     let late = told(&app, &mut operator, "r6").await;
-    assert!(late.contains("did not answer in time"), "{late}");
+    assert!(late.contains("node invoke timed out"), "{late}");
     drop(node);
     becomes("connected nodes", 0, || async {
         let mut operator = app.operator().await;

@@ -71,11 +71,29 @@ pub(crate) async fn invoke(
                     .await
                     .unwrap_or_else(|error| error))
             }
+            Err(Error::Upstream(message)) => Err(node_failed(&message)),
+            Err(Error::Timeout(_)) => Err(node_failed("TIMEOUT: node invoke timed out")),
             Err(error) => Err(error.into()),
         })
     };
     let owner = (scope.tenant().clone(), scope.user().clone());
     directory.node_results().once(owner, kept_as, Box::pin(work)).await
+}
+
+/// What a node said instead of an answer, `CODE: message`, as the original passes it on.
+fn node_failed(said: &str) -> WireError {
+    let is_code = |word: &str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte.is_ascii_digit())
+    };
+    let node_error = match said
+        .split_once(": ")
+        .filter(|(code, _)| !code.is_empty() && is_code(code))
+    {
+        Some((code, message)) => json!({"code": code, "message": message}),
+        None => json!({"message": said}),
+    };
+    WireError::unavailable(said).details(json!({"nodeCommandDispatched": true, "nodeError": node_error}))
 }
 
 /// Calls a node for the server's own purposes, if the command is approved, declared and the node is there.

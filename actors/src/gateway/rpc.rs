@@ -239,7 +239,7 @@ impl Methods {
 #[derive(Debug)]
 pub enum Denied {
     Refused(WireError),
-    /// The other role's method; ten of these in a row end the connection.
+    /// The other role's method; more than ten of these in a row end the connection.
     WrongRole(WireError),
 }
 

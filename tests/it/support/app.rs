@@ -413,7 +413,7 @@ pub(crate) fn http_client() -> Client {
 }
 
 /// JSON merge: objects go into objects, anything else replaces.
-fn merge(into: &mut Value, extra: &Value) {
+pub(crate) fn merge(into: &mut Value, extra: &Value) {
     if let (Value::Object(into), Value::Object(extra)) = (&mut *into, extra) {
         for (name, value) in extra {
             merge(into.entry(name.clone()).or_insert(Value::Null), value);

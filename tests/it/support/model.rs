@@ -183,19 +183,21 @@ pub(crate) fn prompt(call: &Value) -> String {
     json!(messages.get(1..).unwrap_or_default()).to_string()
 }
 
-/// Text of the newest user message of a request.
+/// Text of the newest user message of a request. What the original gateway adds behind it is none.
 pub(crate) fn question(call: &Value) -> String {
     let messages = call["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let newest = messages.iter().rev().find(|message| message["role"] == "user");
-    match newest.map(|message| &message["content"]) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) => parts
+    let said = messages.iter().rev().filter(|message| message["role"] == "user");
+    said.map(|message| match &message["content"] {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts
             .iter()
             .filter_map(|part| part["text"].as_str())
             .collect::<Vec<_>>()
             .join(" "),
-        _ => String::new(),
-    }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
+    })
+    .find(|text| !text.starts_with("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>"))
+    .unwrap_or_default()
 }
 
 /// What the model answers to `question`.

@@ -34,7 +34,7 @@ const IN_FLIGHT: usize = 32;
 const WAITING: usize = 128;
 /// Bytes of parameters that may wait or be worked on. One call alone may be as large as a frame.
 const HELD: usize = MAX_BUFFERED;
-/// Wrong-role calls in a row that end the connection.
+/// Wrong-role calls in a row that a connection survives.
 const WRONG_ROLE: u8 = 10;
 /// Session keys one connection may follow.
 const FOLLOWED: usize = 256;
@@ -256,7 +256,7 @@ impl NodeConnection {
             Err(Denied::Refused(error)) => return self.write(response_error(&request.id, &error), ctx),
             Err(Denied::WrongRole(error)) => {
                 live.wrong_role += 1;
-                let enough = live.wrong_role >= WRONG_ROLE;
+                let enough = live.wrong_role > WRONG_ROLE;
                 self.write(response_error(&request.id, &error), ctx);
                 if enough {
                     self.close(1008, "repeated unauthorized calls", ctx);

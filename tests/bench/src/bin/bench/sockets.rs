@@ -4,6 +4,7 @@ use anyhow::Result;
 use claw_bench::latency::Report;
 use serde_json::{Value, json};
 
+use crate::original::Original;
 use crate::rows::{Bench, pick};
 use crate::table::Goal;
 
@@ -17,25 +18,43 @@ impl Bench<'_> {
         for (what, known) in [("known device to hello-ok", 1), ("new device until told to wait", 0)] {
             let flags = [("n", 3000), ("conc", 16), ("known", known)];
             let reports = self.repeat("connect", &plan, self.product.pid(), &flags)?;
+            let original = if known == 1 {
+                self.originals_connects()?
+            } else {
+                Vec::new()
+            };
             let what = |metric: &str| format!("{}: {what}, {metric}", self.database);
-            self.table.add(
+            self.table.beside(
                 "B3",
                 what("signed connects"),
                 "/core s",
                 &pick(&reports, Report::per_core),
                 &[],
+                &pick(&original, Report::per_core),
                 Goal::AtLeast(3000.0),
             );
-            self.table.add(
+            self.table.beside(
                 "B3",
                 what("p99"),
                 "ms",
                 &pick(&reports, |report| report.p99_ms),
                 &[],
+                &pick(&original, |report| report.p99_ms),
                 Goal::None,
             );
         }
         Ok(())
+    }
+
+    /// Signed connects of known devices at the original, with as many lanes and fewer of them; none if it was not asked
+    /// for.
+    fn originals_connects(&mut self) -> Result<Vec<Report>> {
+        let Some(package) = &self.wishes.original else {
+            return Ok(Vec::new());
+        };
+        let original = Original::start(package, &self.world.address)?;
+        let flags = [("n", 300), ("conc", 16), ("known", 1)];
+        self.repeat("connect", &original.plan(), original.pid(), &flags)
     }
 
     pub(crate) fn fan_out(&mut self) -> Result<()> {

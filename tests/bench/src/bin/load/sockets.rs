@@ -16,6 +16,7 @@ use claw_bench::gateway::{Client, Device};
 use claw_bench::http::Connection;
 use claw_bench::latency::{Latencies, Report};
 use claw_bench::process;
+use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, mpsc};
@@ -40,6 +41,25 @@ async fn pair(chat: &Chat, device: &Device, node: bool) -> Result<Client> {
     approver.leave().await;
     let paired = Client::signed(&chat.url, &chat.token, device, node).await?;
     paired.map_err(|error| anyhow::anyhow!("an approved device was refused: {error}"))
+}
+
+/// Brings devices `first` to `first + count` in, dealt out to the people of the plan in turn.
+pub(crate) async fn pair_all(chats: &[Chat], first: u64, count: u64) -> Result<()> {
+    /// People at work at the same time.
+    const AT_ONCE: usize = 8;
+    let people = futures::stream::iter(chats.iter().enumerate().map(|(person, chat)| async move {
+        let mut approver = Client::operator(&chat.url, &chat.token, &APPROVER).await?;
+        for number in (person as u64..count).step_by(chats.len()) {
+            let device = Device::of(first + number);
+            if let Err(refused) = Client::signed(&chat.url, &chat.token, &device, false).await? {
+                let request = json!({"requestId": refused["details"]["requestId"]});
+                approver.request("device.pair.approve", request).await?;
+            }
+        }
+        approver.leave().await;
+        anyhow::Ok(())
+    }));
+    people.buffer_unordered(AT_ONCE).try_collect::<()>().await
 }
 
 pub(crate) async fn connect(args: &Args, plan: Plan) -> Result<Report> {
