@@ -404,6 +404,8 @@ async fn switched_off_is_off_and_quiet_hours_are_quiet() {
         .configure(json!({"agents": {"defaults": {"heartbeat": nowhere}}}))
         .await;
     assert_eq!(stage.beat().await["reason"], "no-target");
+    let heard = wake(&stage.runtime.directory, &stage.scope, &MAIN.into(), "x").await;
+    assert!(!heard.expect("answers"), "an event is not left out with the beat");
     stage.configure(json!({})).await;
     assert_eq!(stage.row().await.next_beat_at, None, "no heartbeat any more");
 }

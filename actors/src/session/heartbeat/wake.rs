@@ -4,7 +4,7 @@ use claw_entities::{Scope, SessionKey, UserOwned, heartbeat};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, Condition, QueryFilter};
 
-use super::session_of;
+use super::{place_of, session_of, target_of};
 use crate::clock::now_ms;
 use crate::error::Result;
 use crate::session::{key, system_event};
@@ -13,8 +13,8 @@ use crate::supervisor::directory::Directory;
 /// What happens within this time is looked at together, milliseconds (`agent-runtime` §18.3).
 const COALESCE_MS: i64 = 250;
 
-/// Leaves the line and asks for a beat, in one commit. False when nobody looks in this session by themselves, and
-/// nothing was done.
+/// Leaves the line and asks for a beat, in one commit. False when nobody looks in this session by themselves, or
+/// could not be heard, and nothing was done.
 ///
 /// # Errors
 /// `Invalid` for a session that other people read along in.
@@ -26,6 +26,10 @@ pub(crate) async fn wake(directory: &Directory, scope: &Scope, session: &Session
     };
     let user = services.config.user(scope.tenant_scope(), scope.user()).await?;
     if session_of(beat) != *session || !user.heartbeats {
+        return Ok(false);
+    }
+    // Where a beat could not be heard it would be left out; the event is not.
+    if target_of(beat).is_some() && place_of(directory, scope, &beat.agent_id).await?.is_none() {
         return Ok(false);
     }
     let at = now_ms() + COALESCE_MS;
