@@ -80,34 +80,24 @@ pub struct ToolContext {
     pub updates: Updates,
 }
 
-/// News of a call that goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Update {
-    pub call_id: String,
-    /// What the call has given so far, or the end of it.
-    pub text: String,
-}
-
-/// Where a tool says how its call goes, for whoever watches the run; the default tells nobody. Cheap to clone.
+/// Where a tool says that its call goes on, for whoever watches the run; the default tells nobody. What a call gives
+/// is for the transcript, so news are the call's id alone. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Updates(Option<mpsc::Sender<Update>>);
+pub struct Updates(Option<mpsc::Sender<String>>);
 
 impl Updates {
-    /// With the place where the news come out.
-    pub fn channel() -> (Self, mpsc::Receiver<Update>) {
+    /// With the place where the ids come out.
+    pub fn channel() -> (Self, mpsc::Receiver<String>) {
         /// News that may wait.
         const WAITING: usize = 64;
         let (to, from) = mpsc::channel(WAITING);
         (Self(Some(to)), from)
     }
 
-    /// Left out when whoever watches is behind: the next news hold more.
-    pub fn say(&self, call_id: &str, text: &str) {
+    /// Left out when whoever watches is behind.
+    pub fn goes_on(&self, call_id: &str) {
         if let Some(to) = &self.0 {
-            let _ = to.try_send(Update {
-                call_id: call_id.to_owned(),
-                text: text.to_owned(),
-            });
+            let _ = to.try_send(call_id.to_owned());
         }
     }
 }

@@ -68,8 +68,6 @@ pub(crate) struct Emitter {
     heartbeat: bool,
     /// Shows nothing: it may turn out that there is nothing to say.
     quiet: bool,
-    /// Clients are shown what tools give, not only that they run.
-    results: bool,
 }
 
 impl Emitter {
@@ -93,7 +91,6 @@ impl Emitter {
             shown: 0,
             replaces: false,
             so_far: Shown::default(),
-            results: false,
             last_chat: None,
             heartbeat: false,
             quiet: false,
@@ -300,18 +297,10 @@ impl Emitter {
         .await;
     }
 
-    /// Whether clients are shown what tools give.
-    pub(crate) fn show_results(&mut self, results: bool) {
-        self.results = results;
-    }
-
-    /// A tool has news. What it gave so far is for those alone who asked to see it.
-    pub(crate) async fn tool_update(&mut self, call_id: &str, name: &str, text: &str) {
-        let mut data = json!({"phase": "update", "name": name, "toolCallId": call_id});
-        if self.results {
-            data["partialResult"] = json!({"content": [{"type": "text", "text": text}]});
-        }
-        self.agent("tool", data).await;
+    /// A tool goes on. What it gave so far is left out, as its result is.
+    pub(crate) async fn tool_update(&mut self, call_id: &str, name: &str) {
+        self.agent("tool", json!({"phase": "update", "name": name, "toolCallId": call_id}))
+            .await;
     }
 
     /// A tool is done. Its result is left out: results are for the transcript.

@@ -6,7 +6,7 @@ mod command;
 mod notice;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_entities::{Scope, SessionKey};
@@ -31,8 +31,6 @@ use crate::supervisor::directory::{Directory, InvokeNode};
 
 /// Why something was not done, for the model.
 type Refusal = String;
-/// What is shown of a call that goes on: the end of what it gave, bytes.
-const SHOWN: usize = 8 * 1024;
 
 /// The nodes of the user whose run this is. Cheap to clone.
 #[derive(Clone)]
@@ -213,16 +211,8 @@ impl Nodes {
             idempotency_key: format!("{}:{}:{call_id}", self.0.run_id, self.0.round),
         };
         let (streams, pieces) = Streams::heard();
-        let so_far = Mutex::new(String::new());
-        let show = |piece: Progress| {
-            let mut so_far = so_far.lock().unwrap_or_else(PoisonError::into_inner);
-            so_far.push_str(&piece.chunk);
-            let surplus = so_far.len().saturating_sub(SHOWN);
-            let from = so_far.ceil_char_boundary(surplus);
-            so_far.drain(..from);
-            if !piece.chunk.is_empty() {
-                self.1.updates.say(&self.1.call_id, &so_far);
-            }
+        let show = |_: Progress| {
+            self.1.updates.goes_on(&self.1.call_id);
             std::future::ready(())
         };
         let outcome = nodes::invoke(&self.0.directory, self.scope(), call, streams, &self.0.cancel);

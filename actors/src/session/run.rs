@@ -355,9 +355,6 @@ impl Work {
             }
             let tool_context = self.tool_context(context, &model, owner);
             let stop = context.cancel.token.clone();
-            context
-                .emitter
-                .show_results(self.head.entry.get("verboseLevel").is_some_and(|level| level == "full"));
             let results = toolbox
                 .batch(&self.authority, &tool_context, &calls, &mut context.emitter)
                 .await;

@@ -17,7 +17,7 @@ use crate::clock::now_ms;
 use crate::config::document::UserSettings;
 use crate::conversation::tool_result;
 use crate::ports::message::{Message, ToolCall};
-use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec, Update, Updates};
+use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec, Updates};
 
 /// Tools that run at once in one batch.
 const PARALLEL: usize = 8;
@@ -112,8 +112,8 @@ impl Toolbox {
             let mut at = 0;
             loop {
                 let mut output = tokio::select! {
-                    Some(update) = news.recv() => {
-                        tell(emitter, group, &update).await;
+                    Some(id) = news.recv() => {
+                        tell(emitter, group, &id).await;
                         continue;
                     }
                     output = running.next() => match output {
@@ -121,8 +121,8 @@ impl Toolbox {
                         None => break,
                     },
                 };
-                while let Ok(update) = news.try_recv() {
-                    tell(emitter, group, &update).await;
+                while let Ok(id) = news.try_recv() {
+                    tell(emitter, group, &id).await;
                 }
                 let call = &group[at];
                 at += 1;
@@ -176,10 +176,10 @@ impl Toolbox {
     }
 }
 
-/// Shows news of one of these calls.
-async fn tell(emitter: &mut Emitter, calls: &[ToolCall], update: &Update) {
-    if let Some(call) = calls.iter().find(|call| call.id == update.call_id) {
-        emitter.tool_update(&call.id, &call.name, &update.text).await;
+/// Shows that one of these calls goes on.
+async fn tell(emitter: &mut Emitter, calls: &[ToolCall], id: &str) {
+    if let Some(call) = calls.iter().find(|call| call.id == id) {
+        emitter.tool_update(&call.id, &call.name).await;
     }
 }
 
