@@ -85,18 +85,19 @@ impl ByHand {
     /// # Errors
     /// What the database says; a summary that fails is [`Done::Failed`].
     pub(crate) async fn run(self, authority: &Authority, command: Option<Command>) -> Result<Done> {
+        let conversation = &self.directory.services().conversation;
+        let Some(head) = conversation.head(&authority.scope, &authority.key).await? else {
+            return self.told_only(authority, Done::Missing, command).await;
+        };
         self.told.operation(&self.operation, None).await;
-        let done = self.tried(authority, command).await;
+        let done = self.tried(authority, head, command).await;
         let completed = matches!(done, Ok(Done::Compacted { .. }));
         self.told.operation(&self.operation, Some(completed)).await;
         done
     }
 
-    async fn tried(&self, authority: &Authority, command: Option<Command>) -> Result<Done> {
+    async fn tried(&self, authority: &Authority, head: SessionHead, command: Option<Command>) -> Result<Done> {
         let services = self.directory.services();
-        let Some(head) = services.conversation.head(&authority.scope, &authority.key).await? else {
-            return self.told_only(authority, Done::Missing, command).await;
-        };
         let guest = command
             .as_ref()
             .map(|command| command.item.guest.clone())

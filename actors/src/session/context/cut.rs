@@ -254,7 +254,7 @@ mod tests {
         #[test]
         fn nothing_is_torn_apart_or_lost(
             turns in prop::collection::vec(
-                (0_usize..800, prop::collection::vec((0_usize..3_000, 1_usize..4), 0..4), 0_usize..800), 1..12),
+                (0_usize..800, prop::collection::vec((1_usize..3_000, 1_usize..4), 0..4), 0_usize..800), 1..12),
             tokens in 0_u64..4_000, more in 0_u64..2_000, kept_turns in 0_usize..4,
         ) {
             let mut entries = conversation(&turns);
