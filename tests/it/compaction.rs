@@ -324,6 +324,7 @@ async fn an_abort_is_heard_while_a_summary_is_written() {
     assert_eq!(told["state"], "aborted");
     assert_eq!(compactions(&app).await, 0);
     // The one that was asked for hears it too, and so does /stop.
+    let mut second = app.operator().await;
     for stop in ["abort", "/stop"] {
         let before = summaries(&app.model).len();
         let id = operator.send("sessions.compact", json!({"key": KEY})).await;
@@ -332,12 +333,12 @@ async fn an_abort_is_heard_while_a_summary_is_written() {
         })
         .await;
         if stop == "abort" {
-            operator
+            second
                 .call("chat.abort", json!({"sessionKey": KEY}))
                 .await
                 .expect("aborts");
         } else {
-            send(&mut operator, KEY, "stop-it", stop).await;
+            send(&mut second, KEY, "stop-it", stop).await;
         }
         let answer = operator.answer(&id).await.expect("answers");
         assert_eq!(
@@ -478,7 +479,7 @@ async fn sessions_compact_answers_as_the_original_and_keeps_what_waits() {
         .await;
     assert_eq!(refused.expect_err("is refused")["code"], "INVALID_REQUEST");
     // Nobody else has this session, whatever they call it.
-    app.add_user("demo", MEMBER, "member");
+    app.add_user("demo", MEMBER, "admin");
     app.add_other_tenant();
     let rows = app.rows().await;
     let before = rows.count("transcript_entry").await;
