@@ -453,3 +453,59 @@ async fn wake_tells_the_main_session() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_says_something_of_itself_or_of_the_world() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let mut listener = app.operator().await;
+    let said = json!({
+        "text": "Node: desk (mac) · last input 7s ago", "host": "desk", "lastInputSeconds": 7, "reason": "periodic",
+        "modelIdentifier": "Mac16,1", "tags": ["home"], "roles": ["node"], "scopes": ["everything"],
+    });
+    let done = operator.call("system-event", said).await.expect("answers");
+    assert_eq!(done, json!({"ok": true}));
+    let told = listener
+        .event("presence", |frame| {
+            frame["event"] == "presence" && frame.to_string().contains("desk")
+        })
+        .await;
+    let entries = told["payload"]["presence"].as_array().expect("a list");
+    let entry = entries.iter().find(|entry| entry["host"] == "desk").expect("is shown");
+    assert_eq!(entry["lastInputSeconds"], 7);
+    assert_eq!(
+        (&entry["reason"], &entry["tags"], &entry["modelIdentifier"]),
+        (&json!("periodic"), &json!(["home"]), &json!("Mac16,1"))
+    );
+    assert_eq!(entry["roles"], json!(["operator"]), "nobody gives themselves a role");
+    assert!(!entry["scopes"].to_string().contains("everything"), "{entry}");
+    let rows = || async { app.rows().await };
+    let waiting: Vec<String> = rows().await.column("SELECT text FROM system_event").await;
+    assert!(waiting.is_empty(), "presence is no message: {waiting:?}");
+    let heard = json!({"text": "the lights went out #dark"});
+    operator.call("system-event", heard).await.expect("answers");
+    let waiting: Vec<String> = rows().await.column("SELECT text FROM system_event").await;
+    assert!(waiting.concat().contains("#dark"), "{waiting:?}");
+    let now = json!({"text": "the door is open #door", "wake": true});
+    operator.call("system-event", now).await.expect("answers");
+    let call = app.model.asked("#door").await;
+    assert!(
+        call["messages"].to_string().contains("#dark"),
+        "what waited comes along"
+    );
+    let long = json!({"text": "Node: x", "host": "h".repeat(600)});
+    let many = json!({"text": "Node: x", "tags": vec!["t"; 17]});
+    for (params, complaint) in [
+        (json!({"text": " "}), "/text"),
+        (json!({}), "/text"),
+        (long, "/host"),
+        (many, "/tags"),
+        (json!({"text": "x".repeat(17_000)}), "/text"),
+    ] {
+        let refused = operator.call("system-event", params).await.expect_err("is refused");
+        assert!(
+            refused["message"].as_str().is_some_and(|text| text.contains(complaint)),
+            "{refused}"
+        );
+    }
+}

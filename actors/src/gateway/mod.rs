@@ -6,6 +6,7 @@ pub mod registry;
 pub mod scopes;
 
 pub mod approvals;
+pub mod beacon;
 pub mod connection;
 pub mod device;
 pub mod events;

@@ -7,6 +7,7 @@ use actix::Recipient;
 use actix::dev::SendError;
 use serde_json::{Value, json};
 
+use super::beacon::Beacon;
 use super::events;
 use super::messages::{ConnectionInfo, Event, StateVersion, ToConnection};
 use crate::supervisor::directory::Attached;
@@ -21,6 +22,8 @@ pub struct Connections {
 struct Member {
     info: Arc<ConnectionInfo>,
     to: Recipient<ToConnection>,
+    /// What the program said of itself since (`system-event`).
+    said: Option<Box<Beacon>>,
 }
 
 /// Entries in a `presence` event and in hello.
@@ -65,7 +68,8 @@ impl Connections {
         self.version.presence += 1;
         self.announce(Some(&info));
         let node = info.node;
-        self.live.insert(info.conn_id.clone(), Member { info, to });
+        let member = Member { info, to, said: None };
+        self.live.insert(member.info.conn_id.clone(), member);
         Attached {
             presence: if node { Vec::new() } else { self.newest(PRESENCE_SHOWN) },
             state_version: self.version,
@@ -129,6 +133,27 @@ impl Connections {
         self.version
     }
 
+    /// Keeps what a program says of itself, and tells the others: the one it names by instance or device, else the
+    /// caller.
+    pub fn describe(&mut self, caller: &str, beacon: Beacon) {
+        let named = |member: &Member| {
+            let is = |said: &Option<String>, known: &Option<String>| said.is_some() && said == known;
+            is(&beacon.instance_id, &member.info.instance_id) || is(&beacon.device_id, &member.info.device_id)
+        };
+        // Several programs of one device: the caller itself goes first.
+        let own = self.live.get(caller).is_some_and(named);
+        let other = self.live.values().find(|member| named(member));
+        let conn_id = match other.filter(|_| !own) {
+            Some(member) => Arc::clone(&member.info.conn_id),
+            None => Arc::from(caller),
+        };
+        if let Some(member) = self.live.get_mut(&conn_id) {
+            member.said = Some(Box::new(beacon));
+            self.version.presence += 1;
+            self.announce(None);
+        }
+    }
+
     /// Tells the connections who is there, `newcomer` included, who reads it in its hello. Crowds are not told: they can
     /// ask with `system-presence`.
     fn announce(&mut self, newcomer: Option<&ConnectionInfo>) {
@@ -137,7 +162,7 @@ impl Connections {
         }
         let room = PRESENCE_SHOWN - usize::from(newcomer.is_some());
         let mut presence = self.newest(room);
-        presence.extend(newcomer.map(presence_entry));
+        presence.extend(newcomer.map(|info| presence_entry(info, None)));
         let mut event = Event::new("presence", &json!({"presence": presence})).droppable();
         event.state_version = Some(self.version);
         self.deliver(&Arc::new(event));
@@ -152,9 +177,15 @@ impl Connections {
 
     /// Presence entries, oldest connection first.
     pub fn presence(&self) -> Vec<Value> {
-        let mut members: Vec<_> = self.live.values().map(|member| &member.info).collect();
-        members.sort_by(|left, right| (left.connected_at, &left.conn_id).cmp(&(right.connected_at, &right.conn_id)));
-        members.into_iter().map(|info| presence_entry(info)).collect()
+        let mut members: Vec<_> = self.live.values().collect();
+        members.sort_by(|left, right| {
+            let place = |member: &Member| (member.info.connected_at, Arc::clone(&member.info.conn_id));
+            place(left).cmp(&place(right))
+        });
+        let entries = members.into_iter();
+        entries
+            .map(|member| presence_entry(&member.info, member.said.as_deref()))
+            .collect()
     }
 
     /// The connections of nodes.
@@ -215,7 +246,7 @@ impl Connections {
 }
 
 /// A connection as `system-presence` and the `presence` event show it. No address: presence is for people.
-fn presence_entry(info: &ConnectionInfo) -> Value {
+fn presence_entry(info: &ConnectionInfo, said: Option<&Beacon>) -> Value {
     let role = if info.node { "node" } else { "operator" };
     let name = info.display_name.as_deref().unwrap_or(&info.client_id);
     let mut entry = json!({
@@ -239,6 +270,9 @@ fn presence_entry(info: &ConnectionInfo) -> Value {
     add("deviceFamily", Some(&info.device_family));
     add("deviceId", info.device_id.as_deref());
     add("instanceId", info.instance_id.as_deref());
+    if let Some(said) = said {
+        said.put_onto(&mut entry);
+    }
     entry
 }
 

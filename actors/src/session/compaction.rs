@@ -1,7 +1,7 @@
 //! Compaction (`agent-runtime` §8.7): a model writes a summary, and an entry with it stands for what came before.
 //! Nothing is deleted: older entries stay stored, and people still read them.
 //!
-//! What calls a model here is a plain future; the entry is one transaction in [`turn::compact`]. Before it nothing has
+//! What calls a model here is a plain future; the entry is one transaction in [`super::turn::compact`]. Before it nothing has
 //! changed, so a summary that fails, is aborted or dies with the process leaves the conversation as it was.
 
 mod calls;

@@ -20,6 +20,7 @@ use super::tenant::TenantActor;
 use crate::Services;
 use crate::error::{Error, Result};
 use crate::gateway::approvals::Waiters;
+use crate::gateway::beacon::Beacon;
 use crate::gateway::idempotency::Idempotency;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
 use crate::gateway::node_streams::Streams;
@@ -254,6 +255,13 @@ impl Directory {
     /// Presence entries of the user's connections.
     pub async fn presence(&self, scope: &Scope) -> Result<Vec<Value>> {
         self.ask(scope, |reply| ToUser::Presence { reply }).await
+    }
+
+    /// Shows in presence what the program on a connection says of itself.
+    pub async fn describe(&self, scope: &Scope, conn_id: Arc<str>, beacon: Beacon) -> Result<()> {
+        let beacon = Box::new(beacon);
+        self.ask(scope, |reply| ToUser::Describe { conn_id, beacon, reply })
+            .await
     }
 
     /// The connections of the user's nodes.

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::directory::{AbortRequest, Aborted, Attached, InvokeNode, RunEnded, SessionObservation};
 use crate::error::Result;
+use crate::gateway::beacon::Beacon;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
 use crate::gateway::node_streams::Streams;
 use crate::ports::tool::SessionSnapshot;
@@ -77,6 +78,12 @@ pub(crate) enum ToUser {
     },
     Presence {
         reply: oneshot::Sender<Vec<Value>>,
+    },
+    /// A program says something of itself.
+    Describe {
+        conn_id: Arc<str>,
+        beacon: Box<Beacon>,
+        reply: oneshot::Sender<()>,
     },
     Nodes {
         reply: oneshot::Sender<Vec<Arc<ConnectionInfo>>>,

@@ -302,6 +302,7 @@ impl Handler<ToUser> for UserActor {
             | ToUser::ConfigIs { .. }
             | ToUser::Announce { .. }
             | ToUser::Presence { .. }
+            | ToUser::Describe { .. }
             | ToUser::Nodes { .. }
             | ToUser::CloseDevice { .. }
             | ToUser::Invoke { .. }
@@ -346,6 +347,10 @@ impl Handler<ToUser> for UserActor {
             }
             ToUser::Presence { reply } => {
                 let _ = reply.send(self.connections.presence());
+            }
+            ToUser::Describe { conn_id, beacon, reply } => {
+                self.connections.describe(&conn_id, *beacon);
+                let _ = reply.send(());
             }
             ToUser::Nodes { reply } => {
                 let _ = reply.send(self.connections.nodes());

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::heartbeat::heartbeats;
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, QueueMode, QueueSettings, ResetRule,
-    NodeCommands, RoomSettings, SessionSettings, UserSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, NodeCommands, QueueMode,
+    QueueSettings, ResetRule, RoomSettings, SessionSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";

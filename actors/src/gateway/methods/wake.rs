@@ -1,4 +1,4 @@
-//! `wake`: tells a session something that no person wrote, now or with its next turn.
+//! `wake` and `system-event`: tell a session something that no person wrote, now or with its next turn.
 
 use claw_entities::SessionKey;
 use serde::Deserialize;
@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::{filled, session_key};
 use crate::clock::now_ms;
+use crate::gateway::beacon::Beacon;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
-use crate::gateway::scopes::WRITE;
+use crate::gateway::scopes::{ADMIN, WRITE};
 use crate::session::intake::{self, ClientMessage};
-use crate::session::{heartbeat, key, system_event};
+use crate::session::{heartbeat, key, system_event as events};
 
 /// Longest text, bytes.
 const LONGEST: usize = 16 * 1024;
@@ -19,6 +20,7 @@ const RUN_MS: u64 = 10 * 60 * 1000;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("wake", Access::Scope(WRITE), wake);
+    methods.add("system-event", Access::Scope(ADMIN), system_event);
 }
 
 #[derive(Deserialize)]
@@ -38,24 +40,9 @@ async fn wake(call: Call, params: WakeParams) -> Result<Value, WireError> {
         ));
     }
     let session = target(&call, &params).await?;
-    let services = &call.state.services;
     match params.mode.as_str() {
-        "next-heartbeat" => system_event::add(services, call.scope(), &session, &params.text).await?,
-        // An agent that looks by itself looks now, and says what it finds where it says such things.
-        "now" if heartbeat::wake(&call.state.directory, call.scope(), &session, &params.text).await? => {}
-        "now" => {
-            let zone = services.config.cron_zone(call.scope()).await?;
-            let message = ClientMessage {
-                source: "wake".to_owned(),
-                message: system_event::prompt(now_ms(), zone, &params.text),
-                timeout_ms: Some(RUN_MS),
-                queue_mode: Some("followup".to_owned()),
-                background: true,
-                ..ClientMessage::default()
-            };
-            let id = uuid::Uuid::new_v4().to_string();
-            intake::accept_client(&call.state.directory, call.scope(), session.as_str(), &id, message).await?;
-        }
+        "next-heartbeat" => later(&call, &session, &params.text).await?,
+        "now" => now(&call, &session, &params.text).await?,
         _ => {
             return Err(WireError::invalid(
                 "invalid wake params: at /mode: must be now or next-heartbeat",
@@ -63,6 +50,76 @@ async fn wake(call: Call, params: WakeParams) -> Result<Value, WireError> {
         }
     }
     Ok(json!({"ok": true}))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SystemEventParams {
+    session_key: Option<String>,
+    /// Look now instead of with the next turn.
+    #[serde(default)]
+    wake: bool,
+    #[serde(flatten)]
+    beacon: Beacon,
+}
+
+/// A program says something of itself (a text that begins with `Node:`), which presence shows, or of the world, which
+/// the session hears.
+async fn system_event(call: Call, params: SystemEventParams) -> Result<Value, WireError> {
+    let text = params.beacon.text.trim().to_owned();
+    filled("system-event", "text", &text)?;
+    let about_itself = text.starts_with("Node:");
+    let tells_too_much = if about_itself {
+        params.beacon.too_long()
+    } else {
+        (text.len() > LONGEST).then_some("text")
+    };
+    if let Some(field) = tells_too_much {
+        return Err(WireError::invalid(format!(
+            "invalid system-event params: at /{field}: is too long"
+        )));
+    }
+    if about_itself {
+        let directory = &call.state.directory;
+        let conn_id = call.connection.conn_id.clone();
+        directory.describe(call.scope(), conn_id, params.beacon).await?;
+        return Ok(json!({"ok": true}));
+    }
+    let named = params.session_key.as_deref().filter(|given| !given.is_empty());
+    let session = session_key(&call, named.unwrap_or("main")).await?;
+    if params.wake {
+        now(&call, &session, &text).await?;
+    } else {
+        later(&call, &session, &text).await?;
+    }
+    Ok(json!({"ok": true}))
+}
+
+/// With the session's next turn.
+async fn later(call: &Call, session: &SessionKey, text: &str) -> Result<(), WireError> {
+    events::add(&call.state.services, call.scope(), session, text).await?;
+    Ok(())
+}
+
+/// At once, in a turn of its own. An agent that looks by itself does that, and says what it finds where it says such
+/// things.
+async fn now(call: &Call, session: &SessionKey, text: &str) -> Result<(), WireError> {
+    let directory = &call.state.directory;
+    if heartbeat::wake(directory, call.scope(), session, text).await? {
+        return Ok(());
+    }
+    let zone = call.state.services.config.cron_zone(call.scope()).await?;
+    let message = ClientMessage {
+        source: "wake".to_owned(),
+        message: events::prompt(now_ms(), zone, text),
+        timeout_ms: Some(RUN_MS),
+        queue_mode: Some("followup".to_owned()),
+        background: true,
+        ..ClientMessage::default()
+    };
+    let id = uuid::Uuid::new_v4().to_string();
+    intake::accept_client(directory, call.scope(), session.as_str(), &id, message).await?;
+    Ok(())
 }
 
 /// The session that is told: the named one, or the main one of the agent.

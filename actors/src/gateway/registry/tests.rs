@@ -143,3 +143,25 @@ async fn versions_only_grow_and_presence_hides_addresses() {
     assert!(connections.state_version().presence > seen);
     assert_eq!(connections.health_changed().health, 1);
 }
+
+#[actix::test]
+async fn what_is_said_is_shown_with_the_one_it_names() {
+    let mut connections = Connections::default();
+    let mut desk = testing::operator(&["operator.read"]);
+    desk.instance_id = Some("desk".to_owned());
+    let mut hall = testing::operator(&["operator.read"]);
+    hall.instance_id = Some("hall".to_owned());
+    let _desk = join(&mut connections, desk, "1");
+    let mut hears = join(&mut connections, hall, "2");
+    let said = |json: Value| serde_json::from_value::<Beacon>(json).expect("a beacon");
+    let text = |connections: &Connections, at: usize| connections.presence()[at]["text"].clone();
+    let before = connections.version.presence;
+    connections.describe("1", said(json!({"text": "Node: lamp", "instanceId": "hall"})));
+    assert_eq!(text(&connections, 1), "Node: lamp");
+    assert_eq!(connections.version.presence, before + 1);
+    assert_eq!(hears.recv().await.as_deref(), Some("presence"));
+    connections.describe("1", said(json!({"text": "Node: desk", "instanceId": "nobody"})));
+    assert_eq!(text(&connections, 0), "Node: desk");
+    connections.describe("gone", said(json!({"text": "Node: nobody"})));
+    assert_eq!(connections.version.presence, before + 2);
+}
