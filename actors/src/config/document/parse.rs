@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::heartbeat::heartbeats;
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, QueueMode, QueueSettings, ResetRule,
-    NodeCommands, RoomSettings, SessionSettings, UserSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, NodeCommands, QueueMode,
+    QueueSettings, ResetRule, RoomSettings, SessionSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -17,6 +17,11 @@ const IDLE_MINUTES: u64 = 60;
 const GROUP_HISTORY: usize = 50;
 
 impl UserSettings {
+    /// Is there an agent of this id.
+    pub fn has_agent(&self, id: &str) -> bool {
+        self.agents.iter().any(|agent| agent.id == id)
+    }
+
     /// What this document means.
     pub fn parse(doc: &Value) -> Self {
         let defaults = at(doc, "/agents/defaults");
