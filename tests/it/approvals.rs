@@ -420,6 +420,24 @@ async fn always_is_remembered_whoever_asked_and_means_what_the_node_said() {
     let mut node = app.ready_node(&device, &["system.run", "system.which"]).await;
     let mut person = app.approver("demo", OWNER).await;
     let mut program = app.operator().await;
+    // Who may only approve puts nothing on an allowlist: the plan may be their own invention.
+    let asked = program
+        .send("exec.approval.request", on_node(&device, "a0", &["uptime", "-p"]))
+        .await;
+    is_at(&mut node, "uptime", "/usr/bin/uptime").await;
+    program.answer(&asked).await.expect("accepted");
+    heard(&mut person, "exec.approval.requested", "a0").await;
+    let listed = person.call("exec.approval.list", json!({})).await.expect("lists");
+    assert_eq!(
+        listed[0]["request"]["allowedDecisions"],
+        json!(["allow-once", "deny"]),
+        "{listed}"
+    );
+    let word = json!({"id": "a0", "decision": "allow-always"});
+    person.call("exec.approval.resolve", word).await.expect("decides");
+    assert_eq!(program.answer(&asked).await.expect("decided")["decision"], "allow-once");
+    let file = program.call("exec.approvals.get", json!({})).await.expect("gives");
+    assert_eq!(file["exists"], false, "{file}");
     // What the program says of where it is counts for nothing.
     let mut wish = on_node(&device, "a1", &["uptime", "-p"]);
     wish["resolvedPath"] = json!("/bin/rm");
@@ -433,7 +451,7 @@ async fn always_is_remembered_whoever_asked_and_means_what_the_node_said() {
         json!(["allow-once", "allow-always", "deny"])
     );
     let resolve = |id: &str, decision: &str| json!({"id": id, "decision": decision});
-    let always = person
+    let always = program
         .call("exec.approval.resolve", resolve("a1", "allow-always"))
         .await;
     assert_eq!(always.expect("decides"), json!({"ok": true}));

@@ -307,6 +307,35 @@ async fn a_disabled_owners_bot_says_nothing_until_they_are_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_linked_persons_reply_waits_for_the_bots_owner() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", ADMIN, "owner");
+    let (_, link) = app.person("demo", ADMIN).post("/api/link-codes", &json!({})).await;
+    let word = link["code"].as_str().expect("a code");
+    assert_eq!(status(app.webhooks().telegram(1, 700, word)).await, 200);
+    app.platform.message("700", "now linked").await;
+    let wait =
+        json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 2}});
+    app.platform.trouble("sendMessage", Trouble::Answer(429, wait));
+    assert_eq!(status(app.webhooks().telegram(2, 700, "hello #linked")).await, 200);
+    let rows = app.rows().await;
+    let put_off = "outbox WHERE state = 'pending' AND next_attempt_at > 0";
+    becomes("replies put off", 1, || async { rows.count(put_off).await }).await;
+    set_user(&app, "disable", OWNER);
+    becomes("status of the token", 401, || async { with_token(&app, OWNER).await }).await;
+    let due: Vec<i64> = rows
+        .column("SELECT next_attempt_at FROM outbox WHERE next_attempt_at > 0")
+        .await;
+    becomes("the time has come", true, || async {
+        claw_actors::clock::now_ms() > due[0] + 1000
+    })
+    .await;
+    assert_eq!(rows.count("outbox WHERE state = 'pending'").await, 1);
+    set_user(&app, "enable", OWNER);
+    app.platform.message("700", "re: #linked").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn jobs_of_a_disabled_user_fire_when_they_are_back() {
     let mut app = TestApp::start().await;
     app.add_user("demo", ADMIN, "admin");

@@ -44,6 +44,8 @@ pub(crate) struct Cache {
     pub(crate) valid: Shelf<String, i64>,
     /// Who is locked out. Replaced, never forgotten: see [`super::ConfigService::read_locked`].
     pub(crate) locked: watch::Sender<Arc<Locked>>,
+    /// Held while that is read and replaced.
+    pub(crate) reading_locked: tokio::sync::Mutex<()>,
     /// A tenant's data key never changes, so a change of configuration does not forget it.
     pub(crate) data_keys: DashMap<TenantId, Arc<DataKey>>,
 }
@@ -88,6 +90,7 @@ impl Default for Cache {
             providers: Shelf::default(),
             valid: Shelf::default(),
             locked: watch::Sender::new(Arc::default()),
+            reading_locked: tokio::sync::Mutex::default(),
             data_keys: DashMap::new(),
         }
     }

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::ConfigService;
 use super::cache::triple;
+use super::identity::stays_active;
 use crate::clock::now_ms;
 use crate::crypto::Secret;
 use crate::db::Batch;
@@ -303,6 +304,9 @@ async fn record_request(
     is_repair: bool,
 ) -> Result<(String, Value, bool)> {
     let now = now_ms();
+    if !stays_active(tx, scope).await? {
+        return Err(Error::NotFound { what: "user" });
+    }
     let open = device_request::Entity::owned_by(scope)
         .filter(device_request::Column::DeviceId.eq(&claim.device_id))
         .filter(device_request::Column::ExpiresAt.gt(now))

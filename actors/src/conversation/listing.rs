@@ -112,11 +112,6 @@ fn part(text: &str) -> LikeExpr {
     LikeExpr::new(format!("%{}%", literal(text))).escape('\\')
 }
 
-/// Anything that begins with this text, taken literally.
-pub(crate) fn beginning(text: &str) -> LikeExpr {
-    LikeExpr::new(format!("{}%", literal(text))).escape('\\')
-}
-
 fn literal(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {

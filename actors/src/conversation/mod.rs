@@ -19,7 +19,6 @@ mod tests;
 
 use std::sync::Arc;
 
-pub(crate) use listing::beginning;
 use recent::Recent;
 
 use crate::db::Db;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::messages::Event;
 use crate::clock::now_ms;
 use crate::config::ConfigService;
-use crate::config::devices::approvals::{Decided, Decider, reason};
+use crate::config::devices::approvals::{ALWAYS, Decided, Decider, may_say_always, reason};
 use crate::config::devices::strings;
 use crate::error::Result;
 use crate::supervisor::directory::Directory;
@@ -75,6 +75,16 @@ pub(crate) fn listed(row: &approval::Model) -> Value {
         "approvalKind": "exec", "id": row.id, "request": row.request, "createdAtMs": row.created_at,
         "expiresAtMs": row.expires_at,
     })
+}
+
+/// As [`listed`], without "always" where the word of this decider would not be remembered.
+pub(crate) fn for_decider(mut listed: Value, admin: bool) -> Value {
+    if !may_say_always(&listed["request"], admin)
+        && let Some(words) = listed["request"]["allowedDecisions"].as_array_mut()
+    {
+        words.retain(|word| word != ALWAYS);
+    }
+    listed
 }
 
 type Key = (TenantId, UserId, String);
@@ -173,6 +183,7 @@ mod tests {
             let by = Decider {
                 name: "x",
                 device_id: None,
+                admin: false,
             };
             let decided = process.decide_approval(&owner, id, "deny", by, now_ms()).await;
             decided.expect("decides");

@@ -67,6 +67,9 @@ impl Ask {
     }
 }
 
+/// The entry of the file that rules every agent.
+pub(crate) const EVERY_AGENT: &str = "*";
+
 /// What rules one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Policy {
@@ -91,7 +94,11 @@ pub(crate) enum Verdict {
 impl Policy {
     /// The user's own rules for an agent: its entry, else the one of all agents (`*`), else the defaults.
     pub(crate) fn of(file: &Value, agent_id: &str) -> Self {
-        let places = [&file["agents"][agent_id], &file["agents"]["*"], &file["defaults"]];
+        let places = [
+            &file["agents"][agent_id],
+            &file["agents"][EVERY_AGENT],
+            &file["defaults"],
+        ];
         let allowlist = places[..2].iter().flat_map(|place| patterns(place)).collect();
         Self {
             security: places
@@ -118,6 +125,9 @@ impl Policy {
         }
         if let Some(ask) = Ask::read(&node["ask"]) {
             self.ask = self.ask.max(ask);
+        }
+        if let Some(fallback) = Security::read(&node["askFallback"]) {
+            self.fallback = self.fallback.min(fallback);
         }
         self
     }
@@ -194,13 +204,15 @@ pub(crate) struct Grant<'a> {
 }
 
 impl<'a> Grant<'a> {
-    /// Of a stored request. `None`: it is not about a program on a node, so whoever asked remembers the word.
+    /// Of a stored request. `None`: it is not about one agent's program on a node.
     pub(crate) fn of(request: &'a Value) -> Option<Self> {
         if request["host"] != "node" {
             return None;
         }
         Some(Self {
-            agent_id: request["agentId"].as_str().filter(|id| !id.is_empty())?,
+            agent_id: request["agentId"]
+                .as_str()
+                .filter(|id| !id.is_empty() && *id != EVERY_AGENT)?,
             program: request["resolvedPath"].as_str().filter(|path| storable(path))?,
             command: request["command"].as_str().unwrap_or_default(),
         })
@@ -212,10 +224,13 @@ const MOST_PATTERNS: usize = 1000;
 
 fn patterns(place: &Value) -> Vec<String> {
     let entries = place["allowlist"].as_array().map(Vec::as_slice).unwrap_or_default();
+    // An entry for some arguments only would let the program run with any here: it matches nothing.
+    let whole = |entry: &&Value| entry["argPattern"].is_null();
     let pattern = |entry: &Value| entry["pattern"].as_str().or(entry.as_str()).map(str::to_owned);
     // A bare name could be anybody's program of that name.
     entries
         .iter()
+        .filter(whole)
         .filter_map(pattern)
         .filter(|pattern| pattern.contains(['/', '\\']) && pattern.len() <= LONGEST_PATH)
         .take(MOST_PATTERNS)
@@ -244,7 +259,9 @@ pub(crate) fn remember(mut file: Value, grant: &Grant<'_>, now: i64) -> Value {
         *list = json!([]);
     }
     if let Some(list) = list.as_array_mut()
-        && !list.iter().any(|known| known["pattern"] == path)
+        && !list
+            .iter()
+            .any(|known| known["pattern"] == path && known["argPattern"].is_null())
     {
         list.push(entry);
     }
@@ -268,6 +285,14 @@ mod tests {
         assert!(!matches("/opt/**", &endless) && !storable(&endless));
         let file = json!({"defaults": {"allowlist": [{"pattern": format!("/{}", "*?".repeat(LONGEST_PATH))}]}});
         assert_eq!(patterns(&file["defaults"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_entry_for_some_arguments_allows_nothing_here() {
+        let allowlist = json!([{"pattern": "/usr/bin/git", "argPattern": "^status$"}, {"pattern": "/usr/bin/curl"}]);
+        let policy = Policy::of(&json!({"agents": {"main": {"allowlist": allowlist}}}), "main");
+        assert_eq!(policy.verdict(Some("/usr/bin/git")), Verdict::Ask);
+        assert_eq!(policy.verdict(Some("/usr/bin/curl")), Verdict::Run);
     }
 
     #[test]
@@ -378,6 +403,7 @@ mod tests {
             ("host", Value::Null),
             ("agentId", Value::Null),
             ("agentId", json!("")),
+            ("agentId", json!("*")),
             ("resolvedPath", Value::Null),
             ("resolvedPath", json!("curl")),
             ("resolvedPath", json!("/usr/bin/*")),
@@ -423,6 +449,8 @@ mod tests {
         let node = json!({"security": "allowlist", "ask": "off"});
         let both = Policy::of(&file("full", json!("full")), "main").and_nodes(&node);
         assert!(!both.runs_unanswered(other, true) && both.runs_unanswered(git, true));
+        let strict = both.and_nodes(&json!({"askFallback": "deny"}));
+        assert!(!strict.runs_unanswered(git, true));
     }
 
     #[test]

@@ -70,7 +70,11 @@ impl Idempotency {
         let cell = self.kept().open(owner, &key, Instant::now());
         let outcome = cell.get_or_try_init(|| work).await.cloned();
         match &outcome {
-            Ok(outcome) => self.kept().ended(&key, &cell, weight(outcome)),
+            Ok(outcome) => {
+                // Everybody waits for the lock, so a large result is weighed before it is taken.
+                let bytes = weight(outcome);
+                self.kept().ended(&key, &cell, bytes);
+            }
             // Nothing was run, so there is nothing to remember, unless somebody else has run it meanwhile.
             Err(_) => self.kept().never_ran(&key, &cell),
         }

@@ -1,7 +1,6 @@
 //! What crosses between the user actor, the connections and the rest of the runtime.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Message;
@@ -12,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::node_streams::Streams;
+use super::outbox::Buffered;
 
 /// How a socket closes whose credential, user or tenant is no longer good (protocol: close codes).
 pub(crate) const GATEWAY_AUTH_CHANGED: (u16, &str) = (4001, "gateway auth changed");
@@ -180,12 +180,12 @@ pub enum Outgoing {
 #[derive(Debug)]
 pub struct Frame {
     pub text: String,
-    pub(super) buffered: Arc<AtomicUsize>,
+    pub(super) buffered: Arc<Buffered>,
 }
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        self.buffered.fetch_sub(self.text.len(), Ordering::Relaxed);
+        self.buffered.took(self.text.len());
     }
 }
 

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Pieces of progress that may wait for one caller; each is at most 16 KiB.
+/// Pieces of progress that may wait for one caller; each is at most 16 Ki characters.
 const PIECES: usize = 64;
 /// Pieces of input that may wait for one node.
 const INPUTS: usize = 16;
-/// Largest piece of either, bytes.
+/// Largest piece: of progress in characters (protocol §10.2), of input in bytes.
 pub(crate) const LARGEST_PIECE: usize = 16 * 1024;
 
 /// A piece of progress.

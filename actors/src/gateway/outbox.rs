@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::Recipient;
 use actix::dev::SendError;
+use tokio::sync::Notify;
 
 use super::messages::{Frame, Outgoing};
 
@@ -14,8 +15,50 @@ pub(super) const FRAMES: usize = 512;
 /// The kept recipient of a socket.
 pub(super) struct Outbox {
     to: Recipient<Outgoing>,
-    buffered: Arc<AtomicUsize>,
+    buffered: Arc<Buffered>,
     limit: usize,
+}
+
+/// What waits for a socket to take it.
+#[derive(Debug, Default)]
+pub(super) struct Buffered {
+    bytes: AtomicUsize,
+    frames: AtomicUsize,
+    less: Notify,
+}
+
+impl Buffered {
+    fn put(&self, size: usize) {
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+        self.frames.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The socket took a frame, or it was dropped.
+    pub(super) fn took(&self, size: usize) {
+        self.bytes.fetch_sub(size, Ordering::Relaxed);
+        self.frames.fetch_sub(1, Ordering::Relaxed);
+        self.less.notify_waiters();
+    }
+}
+
+/// Says when there is room for what can wait.
+pub(super) struct Room {
+    buffered: Arc<Buffered>,
+    limit: usize,
+}
+
+impl Room {
+    /// Resolves when at most half of the room is taken.
+    pub(super) async fn free(&self) {
+        loop {
+            let less = self.buffered.less.notified();
+            let (bytes, frames) = (&self.buffered.bytes, &self.buffered.frames);
+            if bytes.load(Ordering::Relaxed) <= self.limit / 2 && frames.load(Ordering::Relaxed) <= FRAMES / 2 {
+                return;
+            }
+            less.await;
+        }
+    }
 }
 
 /// What became of a frame.
@@ -41,14 +84,22 @@ impl Outbox {
     /// Hands a text frame to the socket, if there is room.
     pub(super) fn text(&self, text: String) -> Sent {
         let size = text.len();
-        if self.buffered.load(Ordering::Relaxed) + size > self.limit {
+        if self.buffered.bytes.load(Ordering::Relaxed) + size > self.limit {
             return Sent::Full;
         }
-        self.buffered.fetch_add(size, Ordering::Relaxed);
+        self.buffered.put(size);
         self.send(Outgoing::Text(Frame {
             text,
             buffered: Arc::clone(&self.buffered),
         }))
+    }
+
+    /// For those who can wait until there is some.
+    pub(super) fn room(&self) -> Room {
+        Room {
+            buffered: Arc::clone(&self.buffered),
+            limit: self.limit,
+        }
     }
 
     pub(super) fn send(&self, message: Outgoing) -> Sent {
@@ -96,6 +147,20 @@ mod tests {
         assert_eq!(outbox.text("123".to_owned()), Sent::Full);
         drop(rx.recv().await);
         assert_eq!(outbox.text("123".to_owned()), Sent::Queued);
+    }
+
+    #[actix::test]
+    async fn who_can_wait_goes_on_when_half_of_the_room_is_free() {
+        let (tx, mut rx) = mpsc::unbounded_channel();
+        let outbox = Outbox::new(Socket(tx).start().recipient(), 10);
+        for _ in 0..2 {
+            assert_eq!(outbox.text("12345".to_owned()), Sent::Queued);
+        }
+        let room = outbox.room();
+        let mut free = std::pin::pin!(room.free());
+        assert!(futures::poll!(free.as_mut()).is_pending());
+        drop(rx.recv().await);
+        assert!(futures::poll!(free.as_mut()).is_ready());
     }
 
     #[actix::test]

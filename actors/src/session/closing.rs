@@ -282,6 +282,8 @@ async fn approve(directory: &Directory, authority: &Authority, item: &Item, said
     let by = Decider {
         name: channel,
         device_id: None,
+        // A chat proves who writes, not what their credential may.
+        admin: false,
     };
     Ok(
         match approvals::decide(directory, scope, &row.id, decision, by).await? {

@@ -117,6 +117,15 @@ enum Settled {
     Unknown(String),
 }
 
+/// Whether the rows behind a row have their turn.
+enum Next {
+    Go,
+    /// When the row is looked at again.
+    After(Duration),
+    /// When a lock-out ends: its end hands the conversation back.
+    LockedOut,
+}
+
 impl Delivery {
     /// Works one conversation until nothing is open in it.
     async fn run_lane(self, scope: Scope, lane: Lane) {
@@ -162,21 +171,23 @@ impl Delivery {
                 if self.0.services.config.is_locked(&row_scope(&row)) {
                     return Ok(None);
                 }
-                if let Some(wait) = self.one(row).await? {
-                    return Ok(Some(wait));
+                match self.one(row).await? {
+                    Next::Go => {}
+                    Next::After(wait) => return Ok(Some(wait)),
+                    Next::LockedOut => return Ok(None),
                 }
             }
         }
     }
 
-    /// One row. `Some` = it has to wait, and so has everything behind it.
-    async fn one(&self, row: outbox::Model) -> Result<Option<Duration>> {
+    /// One row. When it has to wait, so has everything behind it.
+    async fn one(&self, row: outbox::Model) -> Result<Next> {
         let scope = row_scope(&row);
         let leases = &self.0.leases;
         leases.under(&scope, |epoch| self.under(&scope, epoch, row)).await
     }
 
-    async fn under(&self, scope: &Scope, epoch: i64, row: outbox::Model) -> Result<Option<Duration>> {
+    async fn under(&self, scope: &Scope, epoch: i64, row: outbox::Model) -> Result<Next> {
         let Ok(to) = serde_json::from_value::<Destination>(row.destination.clone()) else {
             self.settle(
                 scope,
@@ -185,7 +196,7 @@ impl Delivery {
                 Settled::Failed("its destination cannot be read".to_owned()),
             )
             .await?;
-            return Ok(None);
+            return Ok(Next::Go);
         };
         let Some(channel) = self.0.services.ports.channel(&to.channel).cloned() else {
             self.settle(
@@ -195,18 +206,17 @@ impl Delivery {
                 Settled::Failed("this platform is not available".to_owned()),
             )
             .await?;
-            return Ok(None);
+            return Ok(Next::Go);
         };
         if row.state == "sending" && !channel.manifest().idempotent_send {
             let why = "the service stopped while this was being sent".to_owned();
             self.settle(scope, epoch, &row, Settled::Unknown(why)).await?;
-            return Ok(None);
+            return Ok(Next::Go);
         }
         let now = now_ms();
         if row.next_attempt_at > now {
-            return Ok(Some(Duration::from_millis(
-                u64::try_from(row.next_attempt_at - now).unwrap_or(0),
-            )));
+            let wait = u64::try_from(row.next_attempt_at - now).unwrap_or(0);
+            return Ok(Next::After(Duration::from_millis(wait)));
         }
         let account = self
             .0
@@ -214,25 +224,26 @@ impl Delivery {
             .config
             .account(scope.tenant(), &to.channel, &to.account_id)
             .await?;
-        let usable = |account: &Arc<ResolvedAccount>| {
-            account.enabled
-                && account.status != "unauthorized"
-                && !self.0.services.config.is_locked(&account.owner_scope())
-        };
+        // Somebody may have been locked out since the row was read.
+        let config = &self.0.services.config;
+        let locked = config.is_locked(scope) || account.as_ref().is_some_and(|it| config.is_locked(&it.owner_scope()));
+        if locked {
+            return Ok(Next::LockedOut);
+        }
+        let usable = |account: &Arc<ResolvedAccount>| account.enabled && account.status != "unauthorized";
         let Some(account) = account.filter(usable) else {
-            let why =
-                "the channel account or its user is disabled, or it is removed or refused by the platform".to_owned();
+            let why = "the channel account is disabled, removed or refused by the platform".to_owned();
             self.settle(scope, epoch, &row, Settled::Failed(why)).await?;
-            return Ok(None);
+            return Ok(Next::Go);
         };
         self.claim(scope, epoch, &row).await?;
         let settled = self.send(scope, &account, channel.as_ref(), &row, to).await?;
-        let wait = match &settled {
-            Settled::Again { at, .. } => Some(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))),
-            Settled::Sent(_) | Settled::Failed(_) | Settled::Unknown(_) => None,
+        let next = match &settled {
+            Settled::Again { at, .. } => Next::After(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))),
+            Settled::Sent(_) | Settled::Failed(_) | Settled::Unknown(_) => Next::Go,
         };
         self.settle(scope, epoch, &row, settled).await?;
-        Ok(wait)
+        Ok(next)
     }
 
     /// The request itself, and what its answer means.

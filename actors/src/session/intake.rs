@@ -219,8 +219,7 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
     }
     let services = directory.services();
     let tenant = &account.account.tenant;
-    let locked = services.config.locked();
-    if locked.holds_tenant(tenant) {
+    if services.config.locked().holds_tenant(tenant) {
         // Suspended just now. What is not acknowledged, the platform brings again.
         return Err(Error::Fenced);
     }
@@ -245,7 +244,9 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
             standing,
         );
         // Nobody can tell when they come back, and an old question is not answered out of the blue then.
-        let skipped = if locked.holds(&scope) || locked.holds(&account.owner_scope()) {
+        let turned_away = services.config.is_still_locked(&scope).await?
+            || services.config.is_still_locked(&account.owner_scope()).await?;
+        let skipped = if turned_away {
             Some("the user is disabled")
         } else {
             policy::refused_at_once(account, user, &inbound)

@@ -17,6 +17,8 @@ use crate::supervisor::directory::Directory;
 const KEEP: Duration = Duration::from_secs(9 * 24 * 3600);
 /// How often finished rows older than that are deleted, and how many at a time.
 const PRUNE_EVERY: u32 = 720;
+/// How often jobs are looked for that are held by mistake, in sweeps.
+const RELEASE_EVERY: u32 = 12;
 
 /// Wakes every session with open inbox rows and every conversation with open outbox rows that nobody touched since
 /// `older_than_ms`. Returns how many were woken.
@@ -78,6 +80,11 @@ pub async fn sweep(directory: Directory, stop: CancellationToken) {
             Ok(0) => {}
             Ok(found) => tracing::info!(found, "unfinished work handed back"),
             Err(error) => tracing::warn!(error = ?error, "recovery scan failed, it is tried again"),
+        }
+        if rounds % RELEASE_EVERY == 0
+            && let Err(error) = cron::release(&directory).await
+        {
+            tracing::warn!(error = ?error, "held jobs were not looked at");
         }
         if rounds % PRUNE_EVERY == 0
             && let Err(error) = prune(&directory).await

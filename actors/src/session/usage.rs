@@ -1,11 +1,10 @@
 //! What runs have used: sums over the run records, by session, day and model.
 
 use claw_entities::{Scope, SessionKey, UserOwned, run, transcript_entry};
-use sea_orm::sea_query::{Expr, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr};
 use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QuerySelect, QueryTrait, Select};
 
 use crate::Services;
-use crate::conversation::beginning;
 use crate::error::Result;
 
 /// Milliseconds of a day.
@@ -89,7 +88,15 @@ impl Runs<'_> {
             query = query.filter(run::Column::SessionKey.eq(key.clone()));
         }
         if let Some(agent) = self.agent {
-            query = query.filter(run::Column::SessionKey.like(beginning(&format!("agent:{agent}:"))));
+            // LIKE does not tell letters' case on SQLite, and an order of texts is the database's.
+            let prefix = format!("agent:{agent}:");
+            let length = i32::try_from(prefix.chars().count()).unwrap_or(i32::MAX);
+            let beginning = Func::cust("substr").args([
+                Expr::col((run::Entity, run::Column::SessionKey)),
+                Expr::value(1),
+                Expr::value(length),
+            ]);
+            query = query.filter(Expr::expr(beginning).eq(prefix));
         }
         if let Some(keys) = self.keys {
             query = query.filter(run::Column::SessionKey.is_in(keys.iter().copied()));

@@ -46,6 +46,8 @@ struct Inner {
     node_results: Idempotency,
     /// A scheduled job was added or changed here.
     cron_changed: tokio::sync::Notify,
+    /// Places for looks at users' configuration after a change: a change of a tenant's is one for each of its users.
+    config_looks: tokio::sync::Semaphore,
     tenants: DashMap<TenantId, Entry>,
     /// Cancelled when running turns must stop because the process does.
     shutdown: CancellationToken,
@@ -132,6 +134,8 @@ pub struct InvokeNode {
     pub idempotency_key: String,
 }
 
+/// Looks at users' configuration at the same time.
+const CONFIG_LOOKS: usize = 4;
 /// How long a question to the tree may take.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a compaction may take, its wait for a place included: more than any setting allows it.
@@ -153,6 +157,7 @@ impl Directory {
             approvals: Waiters::default(),
             node_results: Idempotency::default(),
             cron_changed: tokio::sync::Notify::new(),
+            config_looks: tokio::sync::Semaphore::new(CONFIG_LOOKS),
             tenants: DashMap::new(),
             shutdown: CancellationToken::new(),
             draining: AtomicBool::new(false),
@@ -177,6 +182,9 @@ impl Directory {
     }
     pub(crate) fn node_results(&self) -> &Idempotency {
         &self.0.node_results
+    }
+    pub(crate) fn config_looks(&self) -> &tokio::sync::Semaphore {
+        &self.0.config_looks
     }
     pub(crate) fn placement(&self) -> &Placement {
         &self.0.placement
@@ -216,15 +224,17 @@ impl Directory {
     /// The connection went away.
     pub fn detach(&self, scope: &Scope, conn_id: &str) {
         // Nobody is woken up to hear it.
-        if self.services().config.is_locked(scope) {
-            return;
-        }
-        self.user(
-            scope,
-            ToUser::Detach {
+        let message = ToTenant::User {
+            user: scope.user().clone(),
+            message: ToUser::Detach {
                 conn_id: conn_id.to_owned(),
             },
-        );
+        };
+        if let Some(mut entry) = self.0.tenants.get_mut(scope.tenant())
+            && entry.addr.try_send(message).is_ok()
+        {
+            entry.forwarded += 1;
+        }
     }
 
     /// Sends an event to the user's connections that may see it.

@@ -34,8 +34,7 @@ pub async fn keep(directory: Directory, stop: CancellationToken) {
             let users: Vec<_> = locked.new_users(&acted).cloned().collect();
             tracing::info!(tenants = tenants.len(), users = users.len(), "lock-outs changed");
             directory.lock_out(tenants, users).await;
-            let let_in = acted.new_tenants(&locked).next().is_some() || acted.new_users(&locked).next().is_some();
-            if let_in {
+            if locked.let_in_since(&acted) {
                 welcome(&directory).await;
             }
             acted = locked;

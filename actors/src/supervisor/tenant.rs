@@ -79,7 +79,12 @@ impl Handler<ToTenant> for TenantActor {
         match message {
             ToTenant::User { user, message } => {
                 self.seen += 1;
-                self.forward(context, user, message);
+                if matches!(message, ToUser::Detach { .. }) {
+                    // Who sleeps has no connections.
+                    let _ = self.users.tell(&user, message);
+                } else {
+                    self.forward(context, user, message);
+                }
             }
             ToTenant::All(what) => {
                 self.seen += 1;

@@ -24,6 +24,15 @@ use crate::gateway::registry::Connections;
 use crate::session::actor::{Home, SessionActor};
 use crate::session::{cron, heartbeat};
 
+/// Where the look at the configuration stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Idle,
+    Running,
+    /// It changed while the look ran: what that finds may be old.
+    RunningAndAgain,
+}
+
 pub(crate) struct UserActor {
     directory: Directory,
     scope: Scope,
@@ -36,6 +45,7 @@ pub(crate) struct UserActor {
     watchers: HashMap<String, Vec<oneshot::Sender<RunEnded>>>,
     /// Of the configuration, as the connections were told last.
     config_hash: Option<String>,
+    config_look: Look,
     /// Cancelled when this actor is gone for whatever reason: its sessions stop with it.
     life: CancellationToken,
     draining: bool,
@@ -56,6 +66,7 @@ impl UserActor {
             listeners: Arc::default(),
             watchers: HashMap::new(),
             config_hash: None,
+            config_look: Look::Idle,
             life: CancellationToken::new(),
             draining: false,
             seen: 0,
@@ -154,15 +165,21 @@ impl UserActor {
         );
     }
 
-    /// What the user's clients see of the configuration may be another.
-    fn look_at_config(&mut self) {
+    /// What the user's clients see of the configuration may be another. One look at a time, and few in the process.
+    fn look_at_config(&mut self, context: &mut Context<Self>) {
         if self.connections.is_empty() {
             // Whoever comes reads it anew.
             self.config_hash = None;
             return;
         }
+        if self.config_look != Look::Idle {
+            self.config_look = Look::RunningAndAgain;
+            return;
+        }
+        self.config_look = Look::Running;
         let (directory, scope) = (self.directory.clone(), self.scope.clone());
-        self.directory.services().io.spawn(async move {
+        let look = self.directory.services().io.spawn(async move {
+            let _place = directory.config_looks().acquire().await;
             let config = &directory.services().config;
             let whole = async {
                 config
@@ -174,6 +191,11 @@ impl UserActor {
                 Err(error) => tracing::debug!(error = ?error, "a change of configuration was not told"),
             }
         });
+        context.spawn(look.into_actor(self).map(|_, this, context| {
+            if std::mem::replace(&mut this.config_look, Look::Idle) == Look::RunningAndAgain {
+                this.look_at_config(context);
+            }
+        }));
     }
 
     fn drain(&mut self) {
@@ -287,7 +309,7 @@ impl Handler<ToUser> for UserActor {
                 return;
             }
             ToUser::All(ToAll::Drain) => return self.drain(),
-            ToUser::All(ToAll::ConfigChanged) => return self.look_at_config(),
+            ToUser::All(ToAll::ConfigChanged) => return self.look_at_config(context),
             ToUser::Lock => {
                 self.connections
                     .close_all(GATEWAY_AUTH_CHANGED.0, GATEWAY_AUTH_CHANGED.1);

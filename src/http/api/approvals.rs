@@ -118,6 +118,7 @@ pub async fn decide(
     let by = Decider {
         name: &caller.identity.user.email,
         device_id: None,
+        admin: caller.identity.scopes.iter().any(|scope| scope == "operator.admin"),
     };
     match approvals::decide(&state.directory, caller.scope(), &id, &decision, by).await? {
         Decided::Now(_) => Ok(HttpResponse::NoContent().finish()),

@@ -138,7 +138,14 @@ pub async fn create(request: HttpRequest, state: Data<AppState>, body: JsonIn<Si
     let Some(user) = user else {
         return Err(state.wrong_proof(&tenant.id, &client, "the code or password is not right"));
     };
-    let value = config.create_web_session(&user.scope).await?;
+    let value = match config.create_web_session(&user.scope).await {
+        Ok(value) => value,
+        // Disabled since the proof was looked at.
+        Err(Error::NotFound { .. }) => {
+            return Err(state.wrong_proof(&tenant.id, &client, "the code or password is not right"));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let identity = Identity {
         scopes: role_scopes(user.role),
         user,

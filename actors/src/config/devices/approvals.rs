@@ -52,6 +52,19 @@ pub struct NewApproval {
 pub struct Decider<'a> {
     pub name: &'a str,
     pub device_id: Option<&'a str>,
+    /// Holds `operator.admin`.
+    pub admin: bool,
+}
+
+/// Field of a stored request that says who asked. Clients cannot set it.
+pub(crate) const ASKED_BY: &str = "askedBy";
+/// A run of the user's own.
+pub(crate) const RUN: &str = "run";
+
+/// Does "always" about this request stand. What a client says of a program on a node is only its word: to put that on
+/// an allowlist takes an admin, as `exec.approvals.set` does.
+pub(crate) fn may_say_always(request: &Value, admin: bool) -> bool {
+    admin || request["host"] != "node" || request[ASKED_BY] == RUN
 }
 
 /// How long a decision can be used at least (`agent-runtime` §13.5).
@@ -148,7 +161,8 @@ impl ConfigService {
     }
 
     /// Decides a request. The first word stands for good. "Always" about a program on a node puts it on the agent's
-    /// allowlist, in the same transaction: `TooLarge` when that has no room, and then nothing is decided.
+    /// allowlist, in the same transaction: `TooLarge` when that has no room, and then nothing is decided. Where it
+    /// cannot be remembered it is `allow-once`.
     pub async fn decide_approval(
         &self,
         scope: &Scope,
@@ -157,6 +171,7 @@ impl ConfigService {
         by: Decider<'_>,
         now: i64,
     ) -> Result<Decided> {
+        let settings = self.settings(scope).await?;
         let tx = self.db.write(scope).await?;
         let Some(row) = find(&*tx, scope, id).await?.filter(|row| may_review(row, by.device_id)) else {
             return Ok(Decided::Unknown);
@@ -174,6 +189,14 @@ impl ConfigService {
         {
             return Ok(Decided::NotAllowed);
         }
+        let remembered = decision == ALWAYS && may_say_always(&row.request, by.admin);
+        let grant = Grant::of(&row.request).filter(|grant| remembered && settings.has_agent(grant.agent_id));
+        // Whoever asked about a command elsewhere remembers the word.
+        let decision = if decision == ALWAYS && grant.is_none() && row.request["host"] == "node" {
+            "allow-once"
+        } else {
+            decision
+        };
         let done = open_update(scope, id)
             .filter(approval::Column::ExpiresAt.gt(now))
             .col_expr(approval::Column::Decision, Expr::value(decision))
@@ -188,24 +211,22 @@ impl ConfigService {
             .exec(&*tx)
             .await?;
         // The row as it is now: ours, or that of whoever was faster.
-        let row = find(&*tx, scope, id).await?;
+        let decided = find(&*tx, scope, id).await?;
         if done.rows_affected == 0 {
-            return Ok(match row.filter(|row| row.decision.is_some()) {
+            return Ok(match decided.filter(|row| row.decision.is_some()) {
                 Some(row) => Decided::Before(row),
                 None => Decided::Unknown,
             });
         }
         let (tenant, actor) = (scope.tenant_scope(), self.actor_or(scope));
         audit::append(&*tx, tenant, actor, "exec.approval", id, json!({"decision": decision})).await?;
-        if decision == ALWAYS
-            && let Some(grant) = row.as_ref().and_then(|row| Grant::of(&row.request))
-        {
+        if let Some(grant) = grant {
             exec_approvals::allow(&*tx, scope, &grant).await?;
             let what = json!({"program": grant.program, "agent": grant.agent_id});
             audit::append(&*tx, tenant, actor, "exec_approvals.allow", id, what).await?;
         }
         tx.commit().await?;
-        Ok(row.map_or(Decided::Unknown, Decided::Now))
+        Ok(decided.map_or(Decided::Unknown, Decided::Now))
     }
 
     /// Ends a request that nobody decided. Does nothing to one that is decided.
@@ -313,7 +334,11 @@ mod tests {
     }
 
     fn by(device_id: Option<&str>) -> Decider<'_> {
-        Decider { name: "cli", device_id }
+        Decider {
+            name: "cli",
+            device_id,
+            admin: true,
+        }
     }
 
     async fn decide(config: &ConfigService, scope: &Scope, id: &str, word: &str, now: i64) -> Decided {
@@ -554,6 +579,48 @@ mod tests {
         assert_eq!(file["agents"]["main"]["allowlist"][0]["source"], "allow-always");
         let theirs = config.exec_approvals(&colleague).await.expect("reads");
         assert_eq!(theirs["exists"], false);
+    }
+
+    #[tokio::test]
+    async fn who_invents_a_plan_and_says_always_allows_it_once() {
+        let (server, owner) = start().await;
+        let config = &server.config;
+        for (id, asked_by, agent, admin, word) in [
+            ("client", Value::Null, "main", false, "allow-once"),
+            ("everybody", Value::Null, "*", true, "allow-once"),
+            ("nobody", json!(RUN), "made-up", true, "allow-once"),
+            ("admin", Value::Null, "main", true, ALWAYS),
+            ("run", json!(RUN), "main", false, ALWAYS),
+        ] {
+            let mut row = new(id);
+            row.request["host"] = json!("node");
+            row.request["agentId"] = json!(agent);
+            row.request["resolvedPath"] = json!(format!("/usr/bin/{id}"));
+            row.request[ASKED_BY] = asked_by;
+            config.open_approval(&owner, row).await.expect("opens");
+            let by = Decider { admin, ..by(None) };
+            let decided = config
+                .decide_approval(&owner, id, ALWAYS, by, 1)
+                .await
+                .expect("decides");
+            let Decided::Now(row) = decided else {
+                panic!("{id}: {decided:?}");
+            };
+            assert_eq!(row.decision.as_deref(), Some(word), "{id}");
+        }
+        let file = config.exec_approvals(&owner).await.expect("reads")["file"].take();
+        let agents = file["agents"].as_object().expect("agents");
+        let patterns: Vec<_> = agents["main"]["allowlist"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|entry| entry["pattern"].as_str())
+            .collect();
+        assert_eq!(
+            (agents.len(), patterns),
+            (1, vec!["/usr/bin/admin", "/usr/bin/run"]),
+            "{file}"
+        );
     }
 
     #[tokio::test]

@@ -17,6 +17,11 @@ const IDLE_MINUTES: u64 = 60;
 const GROUP_HISTORY: usize = 50;
 
 impl UserSettings {
+    /// Is there an agent of this id.
+    pub fn has_agent(&self, id: &str) -> bool {
+        self.agents.iter().any(|agent| agent.id == id)
+    }
+
     /// What this document means.
     pub fn parse(doc: &Value) -> Self {
         let defaults = at(doc, "/agents/defaults");

@@ -9,9 +9,10 @@ use serde_json::json;
 
 use super::super::{ConfigService, audit};
 use super::User;
+use super::locked::stays_active;
 use crate::clock::now_ms;
 use crate::crypto::{Secret, token};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const SIGN_IN_MS: i64 = 15 * 60 * 1000;
 const SIGN_IN: &str = "sign_in";
@@ -49,7 +50,7 @@ impl ConfigService {
     }
 }
 
-/// Stores a code's hash and takes the user's old codes of this kind away.
+/// Stores a code's hash and takes the user's old codes of this kind away. `NotFound` when the user was disabled.
 pub(in crate::config) async fn store(
     tx: &impl ConnectionTrait,
     scope: &Scope,
@@ -58,6 +59,9 @@ pub(in crate::config) async fn store(
     lives_ms: i64,
 ) -> Result<()> {
     let now = now_ms();
+    if !stays_active(tx, scope).await? {
+        return Err(Error::NotFound { what: "user" });
+    }
     sign_in_code::Entity::delete_owned(scope)
         .filter(sign_in_code::Column::ExpiresAt.lte(now))
         .exec(tx)

@@ -6,8 +6,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use claw_entities::{PlatformTable, Scope, TenantId, UserId, tenant, user};
-use sea_orm::{QueryFilter, QuerySelect};
+use claw_entities::{PlatformTable, Scope, TenantId, TenantOwned, TenantScope, UserId, UserOwned, inbox, tenant, user};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, ConnectionTrait, PaginatorTrait, QueryFilter, QuerySelect};
 
 use super::super::ConfigService;
 use crate::error::Result;
@@ -17,6 +18,8 @@ use crate::error::Result;
 pub struct Locked {
     tenants: HashSet<TenantId>,
     users: HashSet<Scope>,
+    /// How often it was another one before: two that are alike may have had one in between.
+    changes: u64,
 }
 
 impl Locked {
@@ -26,6 +29,13 @@ impl Locked {
 
     pub fn holds_tenant(&self, tenant: &TenantId) -> bool {
         self.tenants.contains(tenant)
+    }
+
+    /// Did somebody who was locked out since `before` come back meanwhile, or is it possible.
+    pub fn let_in_since(&self, before: &Self) -> bool {
+        self.changes > before.changes + 1
+            || before.new_tenants(self).next().is_some()
+            || before.new_users(self).next().is_some()
     }
 
     /// Tenants that were not suspended `before`.
@@ -55,6 +65,8 @@ impl ConfigService {
     /// # Errors
     /// The database is away; what was read before stays in force.
     pub async fn read_locked(&self) -> Result<()> {
+        // One after the other: what was read first is not published last.
+        let _turn = self.cache.reading_locked.lock().await;
         let tx = self.db.system_read().await?;
         let tenants: Vec<TenantId> = tenant::Entity::platform()
             .select_only()
@@ -71,13 +83,55 @@ impl ConfigService {
             .all(&*tx)
             .await?;
         drop(tx);
-        self.cache.locked.send_replace(Arc::new(Locked {
+        let before = self.locked();
+        let mut locked = Locked {
             tenants: tenants.into_iter().collect(),
             users: users
                 .into_iter()
                 .map(|(tenant, user)| Scope::vouch(tenant, user))
                 .collect(),
-        }));
+            changes: before.changes,
+        };
+        if locked != *before {
+            locked.changes += 1;
+            self.cache.locked.send_replace(Arc::new(locked));
+        }
+        Ok(())
+    }
+
+    /// Is nothing done for this user now: as [`Self::is_locked`], but a yes is asked of the database again, which may
+    /// know better for a moment.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn is_still_locked(&self, scope: &Scope) -> Result<bool> {
+        if !self.is_locked(scope) {
+            return Ok(false);
+        }
+        let tx = self.db.read(scope).await?;
+        let tenants = tenant::Entity::of_tenant(scope.tenant_scope())
+            .filter(tenant::is_locked())
+            .count(&*tx)
+            .await?;
+        let users = user::Entity::owned_by(scope)
+            .filter(user::is_locked())
+            .count(&*tx)
+            .await?;
+        Ok(tenants + users > 0)
+    }
+
+    /// A turn that a lock-out cuts off is no attempt of its own. Of one user, or of the whole tenant.
+    pub(super) async fn give_attempts_back(&self, tenant: &TenantScope, user: Option<&UserId>) -> Result<()> {
+        let tx = self.db.write(tenant).await?;
+        let mut update = inbox::Entity::update_of_tenant(tenant)
+            .col_expr(inbox::Column::Attempts, Expr::col(inbox::Column::Attempts).sub(1))
+            .filter(inbox::Column::State.eq("running"))
+            .filter(inbox::Column::Attempts.gt(0));
+        if let Some(user) = user {
+            update = update.filter(inbox::Column::UserId.eq(user.clone()));
+        }
+        update.exec(&*tx).await?;
+        tx.commit().await?;
         Ok(())
     }
 
@@ -90,9 +144,20 @@ impl ConfigService {
     }
 }
 
+/// Is the user active, and will they be until this transaction has ended: what it adds, a lock-out that comes after it
+/// takes away.
+pub(in crate::config) async fn stays_active(tx: &impl ConnectionTrait, scope: &Scope) -> Result<bool> {
+    let active = user::Entity::owned_by(scope)
+        .filter(user::Column::Status.eq("active"))
+        .lock_shared()
+        .one(tx)
+        .await?;
+    Ok(active.is_some())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing;
+    use super::super::super::{ConfigService, testing};
     use crate::config::identity::Role;
 
     #[tokio::test]
@@ -132,5 +197,46 @@ mod tests {
             .await
             .expect("enables");
         assert_eq!(locked(), [false; 3]);
+        // Out and in again between two looks of somebody else's.
+        let before = config.locked();
+        assert!(!before.let_in_since(&before));
+        for disabled in [true, false] {
+            config
+                .set_disabled(tenant, member.user(), disabled)
+                .await
+                .expect("changes");
+        }
+        let now = config.locked();
+        assert_eq!(now.new_users(&before).count() + before.new_users(&now).count(), 0);
+        assert!(now.let_in_since(&before));
+    }
+
+    #[tokio::test]
+    async fn who_was_let_in_elsewhere_is_not_turned_away() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let owner = testing::owner(config).await;
+        let member = testing::user(config, owner.tenant_scope(), "m@acme.test", Role::Member).await;
+        let process = server.another_process();
+        let set = async |process: &ConfigService, disabled| {
+            let set = process
+                .set_disabled(owner.tenant_scope(), member.user(), disabled)
+                .await;
+            set.expect("changes");
+        };
+        set(config, true).await;
+        let look = async || {
+            let still = config.is_still_locked(&member).await.expect("reads");
+            (config.is_locked(&member), still)
+        };
+        assert_eq!(look().await, (true, true));
+        set(&process, false).await;
+        assert_eq!(look().await, (true, false));
+        assert!(!config.is_still_locked(&owner).await.expect("reads"));
+        process
+            .suspend_tenant(owner.tenant_scope(), true)
+            .await
+            .expect("suspends");
+        assert_eq!(look().await, (true, true));
     }
 }

@@ -119,6 +119,8 @@ impl ConfigService {
     pub async fn suspend_tenant(&self, scope: &TenantScope, suspended: bool) -> Result<()> {
         let status = if suspended { "suspended" } else { "active" };
         let tx = self.change(scope).await?;
+        let before = tenant::Entity::of_tenant(scope).one(&*tx).await?;
+        let changed = before.is_some_and(|before| before.status != status);
         let updated = tenant::Entity::update_of_tenant(scope)
             .col_expr(tenant::Column::Status, Expr::value(status))
             .exec(&*tx)
@@ -131,6 +133,9 @@ impl ConfigService {
             release_jobs(&*tx, scope, None).await?;
         }
         self.changed(tx).await?;
+        if suspended && changed {
+            self.give_attempts_back(scope, None).await?;
+        }
         self.locked_changed().await;
         Ok(())
     }

@@ -142,7 +142,8 @@ impl ConfigService {
     /// Gives a user another role. The last active owner stays one.
     pub async fn set_role(&self, tenant: &TenantScope, user: &UserId, role: Role) -> Result<()> {
         self.change_user(tenant, user, user::Column::Role, role.name(), role != Role::Owner)
-            .await
+            .await?;
+        Ok(())
     }
 
     /// Locks a user out, or lets them in again. Running servers end within a second what goes on for them; their
@@ -154,12 +155,17 @@ impl ConfigService {
             return Err(Error::Conflict("nobody can disable themselves".to_owned()));
         }
         let status = if disabled { "disabled" } else { "active" };
-        self.change_user(tenant, user, user::Column::Status, status, disabled)
+        let changed = self
+            .change_user(tenant, user, user::Column::Status, status, disabled)
             .await?;
+        if changed && disabled {
+            self.give_attempts_back(tenant, Some(user)).await?;
+        }
         self.locked_changed().await;
         Ok(())
     }
 
+    /// False when it is so already.
     async fn change_user(
         &self,
         tenant: &TenantScope,
@@ -167,7 +173,7 @@ impl ConfigService {
         column: user::Column,
         value: &str,
         takes_power: bool,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let scope = Scope::vouch(tenant.tenant().clone(), user.clone());
         let tx = self.change(tenant).await?;
         let row = user::Entity::owned_by(&scope)
@@ -176,7 +182,7 @@ impl ConfigService {
             .ok_or(Error::NotFound { what: "user" })?;
         // No role is named like a state.
         if row.status == value || row.role == value {
-            return Ok(());
+            return Ok(false);
         }
         if takes_power && row.role == Role::Owner.name() && row.status == "active" {
             let owners = user::Entity::of_tenant(tenant)
@@ -199,7 +205,8 @@ impl ConfigService {
         }
         let detail = json!({ "value": value });
         audit::append(&*tx, tenant, self.actor(), "user.update", user.as_str(), detail).await?;
-        self.changed(tx).await
+        self.changed(tx).await?;
+        Ok(true)
     }
 }
 

@@ -1,17 +1,21 @@
 //! Is the credential behind a live socket still good.
 
-use claw_entities::{UserOwned, api_token, device, device_token, web_session};
+use std::sync::Arc;
+
+use claw_entities::{UserOwned, api_token, device, device_token, user, web_session};
 use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter};
 
 use super::super::ConfigService;
 use super::super::cache::triple;
-use super::{Credential, Identity};
+use super::{Credential, Identity, User};
 use crate::clock::now_ms;
-use crate::error::{Error, Result};
+use crate::db::Tx;
+use crate::error::Result;
 
 impl ConfigService {
     /// Is the credential behind a live socket still good. Called about once a second per socket; it asks the
-    /// database only after configuration changed. A user whose role changed has to connect again.
+    /// database only after configuration changed, past the readers that turns keep busy. A user whose role changed has
+    /// to connect again.
     pub async fn still_valid(&self, identity: &Identity) -> Result<bool> {
         let scope = &identity.user.scope;
         if self.is_locked(scope) {
@@ -28,15 +32,23 @@ impl ConfigService {
             return Ok(until > now);
         }
         let seen = self.cache.generation();
-        let user = match self.user(scope.tenant_scope(), scope.user()).await {
-            Ok(user) => user,
-            Err(Error::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(error),
+        let tx = self.db.system_read().await?;
+        let user = match self.cache.users.get(scope) {
+            Some(user) => user,
+            None => match user::Entity::owned_by(scope).one(&*tx).await? {
+                Some(row) => {
+                    let user = Arc::new(User::from(row));
+                    self.cache
+                        .keep(&self.cache.users, seen, scope.clone(), Arc::clone(&user));
+                    user
+                }
+                None => return Ok(false),
+            },
         };
         if user.disabled || user.role != identity.user.role {
             return Ok(false);
         }
-        let Some(until) = self.good_until(identity, now).await? else {
+        let Some(until) = self.good_until(tx, identity, now).await? else {
             return Ok(false);
         };
         self.cache.keep(&self.cache.valid, seen, key, until);
@@ -44,9 +56,8 @@ impl ConfigService {
     }
 
     /// Until when (epoch milliseconds) the credential's record is good.
-    async fn good_until(&self, identity: &Identity, now: i64) -> Result<Option<i64>> {
+    async fn good_until(&self, tx: Tx, identity: &Identity, now: i64) -> Result<Option<i64>> {
         let scope = &identity.user.scope;
-        let tx = self.db.read(scope).await?;
         match &identity.credential {
             Credential::ApiToken { id } => {
                 let live = api_token::Entity::owned_by(scope)
@@ -64,6 +75,9 @@ impl ConfigService {
                 Ok(row.map(|row| row.expires_at).filter(|until| *until > now))
             }
             Credential::Device { id } => {
+                drop(tx);
+                // Devices are the tenant's business alone.
+                let tx = self.db.read(scope).await?;
                 let paired = device::Entity::owned_by(scope)
                     .filter(device::Column::Id.eq(id))
                     .count(&*tx)

@@ -9,11 +9,12 @@ use serde_json::json;
 
 use super::super::cache::pair;
 use super::super::{ConfigService, audit};
+use super::locked::stays_active;
 use super::roles::role_scopes;
 use super::{Credential, Identity};
 use crate::clock::now_ms;
 use crate::crypto::{Secret, token};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A session ends this long after sign-in.
 pub const WEB_SESSION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -21,11 +22,14 @@ pub const WEB_SESSION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 const SEEN_EVERY_MS: i64 = 60 * 60 * 1000;
 
 impl ConfigService {
-    /// Opens a web session; the returned value is the cookie's.
+    /// Opens a web session; the returned value is the cookie's. `NotFound` when the user was disabled meanwhile.
     pub async fn create_web_session(&self, scope: &Scope) -> Result<Secret> {
         let cookie = token::random_token();
         let now = now_ms();
         let tx = self.db.write(scope).await?;
+        if !stays_active(&*tx, scope).await? {
+            return Err(Error::NotFound { what: "user" });
+        }
         web_session::Entity::delete_owned(scope)
             .filter(web_session::Column::ExpiresAt.lte(now))
             .exec(&*tx)
@@ -133,6 +137,7 @@ impl ConfigService {
 #[cfg(test)]
 mod tests {
     use super::super::super::testing;
+    use super::super::Role;
     use super::*;
 
     #[tokio::test]
@@ -165,6 +170,25 @@ mod tests {
         config.end_other_web_sessions(&owner, &third).await.expect("ends");
         assert!(known(&second, owner.tenant()).await.is_none());
         assert!(known(&third, owner.tenant()).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_sign_in_that_a_lock_out_overtakes_opens_nothing() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let owner = testing::owner(config).await;
+        let member = testing::user(config, owner.tenant_scope(), "m@acme.test", Role::Member).await;
+        let set = async |disabled| {
+            let set = config.set_disabled(owner.tenant_scope(), member.user(), disabled).await;
+            set.expect("changes");
+        };
+        set(true).await;
+        // The proof was looked at before.
+        let opened = config.create_web_session(&member).await;
+        assert!(matches!(opened, Err(Error::NotFound { what: "user" })), "{opened:?}");
+        assert!(config.create_sign_in_code(&member).await.is_err());
+        set(false).await;
+        config.create_web_session(&member).await.expect("opens");
     }
 
     #[tokio::test]

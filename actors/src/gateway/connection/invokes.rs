@@ -49,8 +49,8 @@ impl Live {
     /// News of the node's about an open call, in rising order.
     pub(super) fn invoke_progress(&mut self, method: &str, params: Option<&RawValue>) -> Result<Value, WireError> {
         let progress: ProgressParams = parse_params(method, params)?;
-        if progress.chunk.len() > LARGEST_PIECE {
-            return Err(too_large(method, "chunk"));
+        if progress.chunk.chars().count() > LARGEST_PIECE {
+            return Err(too_large(method, "chunk", "characters"));
         }
         let pending = self.invokes.get_mut(&progress.invoke_id);
         let pending = pending.filter(|pending| pending.node_id == progress.node_id && progress.seq >= pending.next_seq);
@@ -86,7 +86,7 @@ impl Live {
             .or_else(|| input.payload.map(|payload| payload.to_string()))
             .unwrap_or_else(|| "null".to_owned());
         if text.len() > LARGEST_PIECE {
-            return Err(too_large(method, "payloadJSON"));
+            return Err(too_large(method, "payloadJSON", "bytes"));
         }
         if serde_json::from_str::<IgnoredAny>(&text).is_err() {
             return Err(WireError::invalid(format!(
@@ -104,9 +104,9 @@ impl Live {
     }
 }
 
-fn too_large(method: &str, field: &str) -> WireError {
+fn too_large(method: &str, field: &str, what: &str) -> WireError {
     WireError::invalid(format!(
-        "invalid {method} params: at /{field}: must NOT have more than {LARGEST_PIECE} bytes"
+        "invalid {method} params: at /{field}: must NOT have more than {LARGEST_PIECE} {what}"
     ))
 }
 
@@ -203,11 +203,17 @@ impl NodeConnection {
                 let _ = reply.send(InvokeAnswer::TimedOut);
             }
         });
-        if let Some(mut input) = invoke.streams.input {
+        if let Some(input) = invoke.streams.input {
             let id = invoke.id.clone();
-            let input = futures::stream::poll_fn(move |cx| input.poll_recv(cx)).into_actor(self);
+            // A slow node slows who feeds it, and keeps its socket.
+            let pieces = futures::stream::unfold((input, self.outbox.room()), |(mut input, room)| async move {
+                let piece = input.recv().await?;
+                room.free().await;
+                Some((piece, (input, room)))
+            });
             ctx.spawn(
-                input
+                pieces
+                    .into_actor(self)
                     .map(move |text, this: &mut Self, ctx| this.feed(&id, &text, ctx))
                     .finish(),
             );

@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 use super::{Nothing, filled};
 use crate::clock::now_ms;
 use crate::config::ConfigService;
-use crate::config::devices::approvals::{ALWAYS, DECISIONS, Decided, Decider, NewApproval, may_review, reason};
-use crate::gateway::approvals::{self, listed};
+use crate::config::devices::approvals::{
+    ALWAYS, ASKED_BY, DECISIONS, Decided, Decider, NewApproval, RUN, may_review, reason,
+};
+use crate::gateway::approvals::{self, for_decider, listed};
 use crate::gateway::exec_policy::Policy;
 use crate::gateway::nodes;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
-use crate::gateway::scopes::APPROVALS;
+use crate::gateway::scopes::{ADMIN, APPROVALS};
 use crate::gateway::system_run::{self, Plan, visible};
 
 /// Without `timeoutMs`, milliseconds.
@@ -140,6 +142,8 @@ pub(crate) struct Standing {
     pub(crate) program: Option<String>,
     /// Can "always" be remembered.
     pub(crate) always: bool,
+    /// A run of the user's asks, not a client.
+    pub(crate) by_a_run: bool,
 }
 
 /// For a command on a node: the user's policy for the plan's agent, and where the node has the program.
@@ -153,14 +157,22 @@ async fn standing(call: &Call, params: &RequestParams) -> Result<Standing, WireE
     let (Some(agent_id), Some(program)) = (&plan.agent_id, plan.argv.first()) else {
         return Ok(Standing::default());
     };
-    let file = call.state.services.config.exec_approvals(call.scope()).await?;
+    let config = &call.state.services.config;
+    if !config.settings(call.scope()).await?.has_agent(agent_id) {
+        return Ok(Standing::default());
+    }
+    let file = config.exec_approvals(call.scope()).await?;
     let policy = Policy::of(&file["file"], agent_id).and_nodes(&params.system_run_plan["policySnapshot"]);
     if !policy.asks_the_list() {
         return Ok(Standing::default());
     }
     let program = nodes::where_is(&call.state.directory, call.scope(), node_id.trim(), program).await;
     let always = policy.can_remember(program.as_deref());
-    Ok(Standing { program, always })
+    Ok(Standing {
+        program,
+        always,
+        by_a_run: false,
+    })
 }
 
 /// The request as clients are shown it. For a node it is the node's own plan, bound to what will run, and the program is
@@ -175,7 +187,7 @@ pub(crate) async fn describe(
     let host = trimmed(params.host);
     let (mut cwd, mut agent_id, mut session_key) = (params.cwd, params.agent_id, params.session_key);
     let (mut node_id, mut binding, mut plan, mut preview) = (None, Value::Null, Value::Null, None);
-    let (mut program, mut always) = (params.resolved_path, true);
+    let (mut program, mut always, mut by_a_run) = (params.resolved_path, true, false);
     let mut argv = params.command_argv.filter(|argv| !argv.is_empty());
     if host.as_deref() == Some("node") {
         let node = trimmed(params.node_id).ok_or_else(|| WireError::invalid("nodeId is required for host=node"))?;
@@ -195,6 +207,7 @@ pub(crate) async fn describe(
         preview = parsed.command_preview.as_deref().map(visible);
         (node_id, argv) = (Some(node), Some(parsed.argv));
         (program, always) = (standing.program, standing.always && agent_id.is_some());
+        by_a_run = standing.by_a_run;
     }
     let command = match argv {
         Some(argv) => system_run::rendered(&argv),
@@ -221,6 +234,9 @@ pub(crate) async fn describe(
     });
     if let Some(preview) = preview {
         shown["commandPreview"] = json!(preview);
+    }
+    if by_a_run {
+        shown[ASKED_BY] = json!(RUN);
     }
     if !params.env.is_empty() {
         shown["envKeys"] = json!(params.env.keys().collect::<Vec<_>>());
@@ -273,6 +289,7 @@ async fn resolve(call: Call, params: ResolveParams) -> Result<Value, WireError> 
     let by = Decider {
         name: info.display_name.as_deref().unwrap_or(&info.client_id),
         device_id: info.device_id.as_deref(),
+        admin: info.has_scope(ADMIN),
     };
     match approvals::decide(
         &call.state.directory,
@@ -301,7 +318,8 @@ async fn list(call: Call, _: Nothing) -> Result<Vec<Value>, WireError> {
     let device = call.connection.device_id.as_deref();
     let config = &call.state.services.config;
     let open = config.open_approvals(call.scope(), device, now_ms()).await?;
-    Ok(open.iter().map(listed).collect())
+    let admin = call.connection.has_scope(ADMIN);
+    Ok(open.iter().map(|row| for_decider(listed(row), admin)).collect())
 }
 
 async fn get(call: Call, params: IdParams) -> Result<Value, WireError> {
@@ -313,7 +331,7 @@ async fn get(call: Call, params: IdParams) -> Result<Value, WireError> {
         .filter(|row| row.resolved_at.is_none() && row.expires_at > now_ms())
         .filter(|row| may_review(row, call.connection.device_id.as_deref()))
         .ok_or_else(unknown)?;
-    let request = &row.request;
+    let request = for_decider(listed(&row), call.connection.has_scope(ADMIN))["request"].take();
     Ok(json!({
         "id": row.id, "commandText": request["command"], "commandPreview": request["commandPreview"],
         "allowedDecisions": request["allowedDecisions"], "host": request["host"], "nodeId": request["nodeId"],

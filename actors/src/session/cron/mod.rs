@@ -16,10 +16,10 @@ mod tests;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use claw_entities::{PlatformTable, Scope, TenantId, UserId, cron_job, cron_run};
+use claw_entities::{PlatformTable, Scope, TenantId, UserId, UserOwned, cron_job, cron_run};
 use futures::stream::{self, StreamExt};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
@@ -167,6 +167,44 @@ pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
             }
         })
         .await;
+    Ok(found)
+}
+
+/// Lets go what is held although nobody is locked out, some at a time: a claim and the end of the lock-out may miss each
+/// other. Gives how many there were.
+pub(crate) async fn release(directory: &Directory) -> Result<usize> {
+    let free = || Condition::not(Condition::all().add(Expr::cust(claim::LOCKED)));
+    let services = directory.services();
+    let tx = services.db.system_read().await?;
+    let held: Vec<(TenantId, UserId, String)> = cron_job::Entity::platform()
+        .select_only()
+        .columns([
+            cron_job::Column::TenantId,
+            cron_job::Column::UserId,
+            cron_job::Column::Id,
+        ])
+        .filter(cron_job::Column::Held.eq(true))
+        .filter(free())
+        .limit(PAGE)
+        .into_tuple()
+        .all(&*tx)
+        .await?;
+    drop(tx);
+    let found = held.len();
+    for (tenant, user, id) in held {
+        let scope = Scope::vouch(tenant, user);
+        let tx = services.db.write(&scope).await?;
+        cron_job::Entity::update_owned(&scope)
+            .col_expr(cron_job::Column::Held, Expr::value(false))
+            .filter(cron_job::Column::Id.eq(id))
+            .filter(free())
+            .exec(&*tx)
+            .await?;
+        tx.commit().await?;
+    }
+    if found > 0 {
+        directory.cron_changed().notify_one();
+    }
     Ok(found)
 }
 

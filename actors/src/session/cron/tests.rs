@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::outcome::{After, outcome};
 use super::settle::{Ended, Told};
-use super::{Asked, Started, expire, reconcile, round, run_now};
+use super::{Asked, Started, expire, reconcile, release, round, run_now};
 use crate::clock::now_ms;
 use crate::config::cron::{Job, store};
 use crate::config::document::CronSettings;
@@ -376,12 +376,23 @@ async fn who_may_not_run_anything_waits_and_misses_nothing() {
     assert_eq!(ended(&runtime, &scope, 1).await.len(), 1);
     assert!(runs(&runtime, &second).await.is_empty());
     assert_eq!(held(&second).await, [true]);
+    assert_eq!(release(&runtime.directory).await.expect("looks"), 0);
     config
         .set_disabled(scope.tenant_scope(), second.user(), false)
         .await
         .expect("lets in");
     round(&runtime.directory, due + 60_000).await.expect("looks");
     assert_eq!(ended(&runtime, &second, 1).await.len(), 1);
+    // Held by a claim that the end of the lock-out missed.
+    let tx = runtime.services.db.write(&second).await.expect("begins");
+    cron_job::Entity::update_owned(&second)
+        .col_expr(cron_job::Column::Held, Expr::value(true))
+        .exec(&*tx)
+        .await
+        .expect("holds");
+    tx.commit().await.expect("commits");
+    assert_eq!(release(&runtime.directory).await.expect("looks"), 1);
+    assert_eq!(held(&second).await, [false]);
 }
 
 #[actix::test]

@@ -42,6 +42,8 @@ struct Planned {
     parsed: Plan,
     env: BTreeMap<String, String>,
     policy: Policy,
+    /// The node's own, as it answered to [`PREPARE`].
+    nodes_policy: Value,
     /// Resolved path of the program, where somebody had to know.
     program: Option<String>,
     timeout: Duration,
@@ -89,7 +91,7 @@ impl Nodes {
                 .call(&format!("{call_id}:prepare"), node, PREPARE, asked, SHORT)
                 .await?;
         }
-        let policy = prepared["execPolicy"].take();
+        let nodes_policy = prepared["execPolicy"].take();
         let plan = if prepared["plan"].is_object() {
             prepared["plan"].take()
         } else {
@@ -102,10 +104,7 @@ impl Nodes {
         if parsed.agent_id.as_deref().is_some_and(|agent| agent != self.agent_id()) {
             return Err(format!("{} made a plan for another agent.", node.name()));
         }
-        let file = self.config().exec_approvals(self.scope()).await.map_err(gateway)?;
-        let policy = Policy::of(&file["file"], self.agent_id())
-            .and_nodes(&policy)
-            .and_nodes(&plan["policySnapshot"]);
+        let policy = self.policy(&nodes_policy, &plan).await?;
         let program = match parsed.argv.first() {
             Some(program) if policy.needs_path() => {
                 nodes::where_is(&self.0.directory, self.scope(), node.id(), program).await
@@ -117,9 +116,18 @@ impl Nodes {
             parsed,
             env: command.env,
             policy,
+            nodes_policy,
             program,
             timeout: command.timeout,
         })
+    }
+
+    /// What rules the command now.
+    async fn policy(&self, nodes: &Value, plan: &Value) -> Result<Policy, Refusal> {
+        let file = self.config().exec_approvals(self.scope()).await.map_err(gateway)?;
+        Ok(Policy::of(&file["file"], self.agent_id())
+            .and_nodes(nodes)
+            .and_nodes(&plan["policySnapshot"]))
     }
 
     /// Puts the plan before a person and waits for their word. Gives the request if it was allowed; `None` if nobody
@@ -153,7 +161,15 @@ impl Nodes {
         match row.decision.as_deref() {
             Some("allow-once" | ALWAYS) => Ok(Some(row)),
             Some(_) => Err(denied("the user said no")),
-            None if unanswered && row.reason.as_deref() == Some(reason::TIMEOUT) => Ok(None),
+            None if row.reason.as_deref() == Some(reason::TIMEOUT) => {
+                // The rules may have become others while a person was asked.
+                let policy = self.policy(&planned.nodes_policy, &planned.plan).await?;
+                if policy.runs_unanswered(planned.program.as_deref(), planned.harmless()) {
+                    Ok(None)
+                } else {
+                    Err(denied("nobody answered in time"))
+                }
+            }
             None => Err(denied("nobody answered in time")),
         }
     }
@@ -163,6 +179,7 @@ impl Nodes {
         let standing = Standing {
             program: planned.program.clone(),
             always: planned.policy.can_remember(planned.program.as_deref()),
+            by_a_run: true,
         };
         let params = RequestParams::deserialize(given(json!({
             "systemRunPlan": planned.plan, "env": planned.env, "nodeId": node.id(), "host": "node",
