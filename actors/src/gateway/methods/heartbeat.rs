@@ -4,20 +4,27 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Nothing;
+use crate::clock::now_ms;
 use crate::config::document::UserSettings;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, READ};
-use crate::session::heartbeat::usual_prompt;
+use crate::session::heartbeat::{Skip, usual_prompt};
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("last-heartbeat", Access::Scope(READ), last);
     methods.add("set-heartbeats", Access::Scope(ADMIN), set).write_limited();
 }
 
-/// The newest event, or null.
+/// The newest event. Before the first: null while one is to come, else the reason why there is none, as an event would
+/// give it.
 async fn last(call: Call, _: Nothing) -> Result<Value, WireError> {
-    Ok(call.state.services.config.last_heartbeat(call.scope()).await?)
+    let config = &call.state.services.config;
+    let last = config.last_heartbeat(call.scope()).await?;
+    if !last.is_null() || !config.settings(call.scope()).await?.heartbeats.is_empty() {
+        return Ok(last);
+    }
+    Ok(json!({"ts": now_ms(), "status": "skipped", "reason": Skip::Disabled.name(), "durationMs": 0}))
 }
 
 #[derive(Deserialize)]

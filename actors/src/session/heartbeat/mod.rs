@@ -33,6 +33,7 @@ use crate::supervisor::directory::Directory;
 pub(crate) use answer::{judge, usual_prompt};
 use claim::Visibility;
 pub(crate) use settle::{settle, unless_repeated};
+pub(crate) use skip::Skip;
 pub(crate) use transcript::{start_over, take_back};
 pub(crate) use wake::wake;
 

@@ -2,7 +2,7 @@
 
 /// Why a beat was left out, in the order in which it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Skip {
+pub(crate) enum Skip {
     /// Switched off: by the user, or with the user or the tenant.
     Disabled,
     /// Nobody has been there for a week: looking would only cost.
@@ -21,7 +21,7 @@ pub(super) enum Skip {
 }
 
 impl Skip {
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
             Self::Inactive => "inactive",
