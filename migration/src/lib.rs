@@ -13,6 +13,7 @@ mod m20261126_000005_one_inbox_key;
 mod m20261126_000006_fence;
 mod m20261126_000007_cron;
 mod m20261126_000008_system_event;
+mod m20261126_000018_skills;
 mod row_security;
 
 /// Runs the steps in order.
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000006_fence::Migration),
             Box::new(m20261126_000007_cron::Migration),
             Box::new(m20261126_000008_system_event::Migration),
+            Box::new(m20261126_000018_skills::Migration),
         ]
     }
 }

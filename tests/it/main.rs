@@ -25,6 +25,7 @@ mod provider_failures;
 mod session_order;
 mod sessions_flow;
 mod signature_vectors;
+mod skills;
 mod tenancy;
 mod tidy;
 mod webhook_flow;

@@ -97,7 +97,11 @@ async fn owned(app: &TestApp) -> Value {
     operator.call("agents.files.set", file).await.expect("writes");
     let job = json!({"name": MARK, "schedule": {"kind": "every", "everyMs": 86_400_000}, "message": MARK});
     let job = operator.call("cron.add", job).await.expect("adds");
-    json!({"cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
+    let skill = format!("---\nname: vault\ndescription: {MARK}\n---\n{MARK}\n");
+    let request = app.owner().request(Method::POST, "/api/skills");
+    let skill = status(request.header("content-type", "text/markdown").body(skill)).await;
+    assert_eq!(skill, 201);
+    json!({"skills": "vault", "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
         "approvals": "owners-approval"})
 }
 
@@ -178,7 +182,7 @@ async fn another_user_of_the_tenant_sees_nothing_of_the_owners() {
 }
 
 /// Rows of the owner's that a foreign call must leave alone.
-async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64, i64) {
+async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64, i64, i64) {
     let rows = app.rows().await;
     (
         rows.count(&format!("api_token WHERE name = '{MARK}' AND revoked_at IS NULL"))
@@ -194,6 +198,7 @@ async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64, i64) {
         ))
         .await,
         rows.count("cron_run").await,
+        rows.count("skill WHERE key = 'vault'").await,
     )
 }
 
@@ -206,6 +211,7 @@ fn foreign(session: &str, job: &Value) -> Value {
         "id": "owners-approval", "ids": ["owners-approval"], "decision": "allow-once", "setupId": "owners-setup",
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
         "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",
+        "skillKey": "vault", "enabled": false, "skills": [],
         "channel": "telegram", "accountId": "default", "raw": "{}", "baseHash": "0",
     })
 }
@@ -239,8 +245,14 @@ async fn no_method_gives_one_user_anothers_data() {
             }
         }
     }
-    let (tokens, _, providers, approvals, files, jobs, fired) = marks(&app).await;
-    assert_eq!((tokens, providers, approvals, files, jobs, fired), (1, 1, 1, 1, 1, 0));
+    let (tokens, _, providers, approvals, files, jobs, fired, skills) = marks(&app).await;
+    assert_eq!(
+        (tokens, providers, approvals, files, jobs, fired, skills),
+        (1, 1, 1, 1, 1, 0, 1)
+    );
+    let off = "user_config WHERE CAST(doc AS text) LIKE '%vault%enabled%'";
+    let owners = "user_id = (SELECT id FROM \"user\" WHERE email = 'owner@demo.local')";
+    assert_eq!(app.rows().await.count(&format!("{off} AND {owners}")).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,7 @@ pub mod methods;
 pub(crate) mod nodes;
 mod outbox;
 pub mod rpc;
+pub mod skills;
 pub(crate) mod system_run;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::envelope::{ContextLine, with_context};
 use super::preview::Outlet;
 use super::prompt::{Audience, Mode, PromptFacts, system_prompt};
 use super::run::RunContext;
+use super::skills::Offered;
 use super::turn::{self, Turn};
 use crate::Services;
 use crate::clock::now_ms;
@@ -120,6 +121,7 @@ impl Assembly {
         settings: &UserSettings,
         model: &ResolvedModel,
         tools: &[ToolSpec],
+        skills: &[Offered],
     ) -> Result<Self> {
         let files = services
             .config
@@ -145,6 +147,7 @@ impl Assembly {
             agent_name: named,
             tools,
             files: &files,
+            skills,
             time_zone: settings.time_zone.as_deref().unwrap_or("UTC"),
             model: &reference,
             default_model: agent.and_then(|agent| agent.model.as_deref()).unwrap_or(&reference),

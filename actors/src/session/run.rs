@@ -13,9 +13,10 @@ use super::context::check_window;
 use super::events::Emitter;
 use super::nodes::Nodes;
 use super::preview::{Outlet, Preview};
+use super::skills::Shelf;
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
-use super::{assembly, blobs, closing, freshness, reply};
+use super::{assembly, blobs, closing, freshness, reply, skills};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
@@ -288,7 +289,12 @@ impl Work {
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
-        let base = assembly::Assembly::new(&self.services, context, &self.settings, &model, &specs).await?;
+        let skills = if owner {
+            skills::offered(&context.directory, &context.scope, &self.settings, &context.agent_id).await?
+        } else {
+            Vec::new()
+        };
+        let base = assembly::Assembly::new(&self.services, context, &self.settings, &model, &specs, &skills).await?;
         let mut messages = Arc::new(base.messages(&self.services, &self.head, &model).await?);
         context.emitter.phase("starting_model").await;
         context.emitter.model(&model.provider, &model.model).await;
@@ -502,6 +508,7 @@ impl Work {
         };
         ToolContext {
             nodes: owner.then(nodes),
+            skills: owner.then(|| Shelf::new(&context.directory, &context.scope, &context.agent_id)),
             scope: context.scope.clone(),
             session_key: context.key.clone(),
             run_id: context.turn.run_id.clone(),

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::gateway::approvals::Waiters;
 use crate::gateway::idempotency::Idempotency;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
+use crate::gateway::skills::Programs;
 use crate::ports::tool::SessionSnapshot;
 use crate::session::delivery::Delivery;
 use crate::session::edit::{Edit, EditRequest, Edited};
@@ -40,6 +41,8 @@ struct Inner {
     approvals: Waiters,
     /// What calls of nodes gave, by key.
     node_results: Idempotency,
+    /// Which programs nodes have.
+    programs: Programs,
     /// A scheduled job was added or changed here.
     cron_changed: tokio::sync::Notify,
     tenants: DashMap<TenantId, Entry>,
@@ -146,6 +149,7 @@ impl Directory {
             delivery,
             approvals: Waiters::default(),
             node_results: Idempotency::default(),
+            programs: Programs::default(),
             cron_changed: tokio::sync::Notify::new(),
             tenants: DashMap::new(),
             shutdown: CancellationToken::new(),
@@ -171,6 +175,9 @@ impl Directory {
     }
     pub(crate) fn node_results(&self) -> &Idempotency {
         &self.0.node_results
+    }
+    pub(crate) fn programs(&self) -> &Programs {
+        &self.0.programs
     }
     pub(crate) fn placement(&self) -> &Placement {
         &self.0.placement

@@ -9,6 +9,7 @@ pub mod openapi;
 pub mod pairing;
 pub mod providers;
 pub mod session;
+pub mod skills;
 pub mod tokens;
 pub mod users;
 

@@ -9,7 +9,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
-use super::{activity, approvals, audit, channels, models, pairing, providers, resource, session, tokens, users};
+use super::{
+    activity, approvals, audit, channels, models, pairing, providers, resource, session, skills, tokens, users,
+};
 use crate::error::ErrorBody;
 
 pub fn routes(config: &mut ServiceConfig) {
@@ -31,6 +33,7 @@ pub fn routes(config: &mut ServiceConfig) {
         approvals::list, approvals::decide,
         activity::list, activity::retry_inbox, activity::retry_outbox,
         audit::list,
+        skills::list, skills::install, skills::get, skills::change, skills::delete,
         users::list, users::create,
     ),
     components(schemas(ErrorBody)),

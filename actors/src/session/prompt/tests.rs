@@ -35,6 +35,7 @@ fn facts<'a>(files: &'a [WorkspaceFile], audience: Audience) -> PromptFacts<'a> 
         tools: &[],
         files,
         time_zone: "Europe/Berlin",
+        skills: &[],
         model: "demo/echo",
         default_model: "demo/echo",
         channel: None,
