@@ -68,9 +68,8 @@ impl Skill {
     /// Does anything about it depend on nodes.
     pub fn needs_node(&self) -> bool {
         let requires = &self.manifest.requires;
-        !self.is_own()
-            || (!self.manifest.always
-                && !(self.manifest.os.is_empty() && requires.bins.is_empty() && requires.any_bins.is_empty()))
+        let asks = !(self.manifest.os.is_empty() && requires.bins.is_empty() && requires.any_bins.is_empty());
+        !self.is_own() || (asks && !self.manifest.always)
     }
 
     /// Programs it asks a node for.

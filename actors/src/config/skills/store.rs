@@ -156,6 +156,18 @@ impl ConfigService {
 
     /// Takes a skill away, and with it what was stored for it under `skills.entries`.
     pub async fn delete_skill(&self, scope: &Scope, key: &str) -> Result<()> {
+        self.own_skill(scope, key).await?;
+
+        if self.document(scope).await?.doc["skills"]["entries"].get(key).is_some() {
+            self.update_document(scope, |mut doc| {
+                let skills = doc.get_mut("skills").and_then(|skills| skills.get_mut("entries"));
+                if let Some(entries) = skills.and_then(Value::as_object_mut) {
+                    entries.remove(key);
+                }
+                Ok(doc)
+            })
+            .await?;
+        }
         let tx = self.change(scope).await?;
         if delete(&*tx, scope, "", Some(key)).await? == 0 {
             return Err(Error::NotFound { what: "skill" });
@@ -169,18 +181,7 @@ impl ConfigService {
             json!({}),
         )
         .await?;
-        self.changed(tx).await?;
-        let doc = self.document(scope).await?.doc;
-        if doc["skills"]["entries"].get(key).is_some() {
-            self.update_document(scope, |mut doc| {
-                if let Some(entries) = doc["skills"]["entries"].as_object_mut() {
-                    entries.remove(key);
-                }
-                Ok(doc)
-            })
-            .await?;
-        }
-        Ok(())
+        self.changed(tx).await
     }
 
     /// Changes `skills.entries.<key>`, whether or not there is such a skill yet. Gives the entry, its secrets as markers.
