@@ -398,4 +398,17 @@ mod tests {
         let crlf = Manifest::parse("\u{feff}---\r\nname: x\r\ndescription: d\r\n---\r\nbody").expect("reads");
         assert_eq!(crlf.description, "d");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn anything_at_all_is_read_or_refused(block in "[a-z:{}\\[\\]&*!|>'\"#,? \n\t-]{0,300}", text in ".{0,200}") {
+            let _ = Manifest::parse(&text);
+            let _ = Manifest::parse(&format!("---\n{block}\n---\n"));
+            let known = Manifest::parse(&format!("---\nname: x\ndescription: d\nmetadata: {block}\n---\n"));
+            if let Ok(manifest) = known {
+                proptest::prop_assert!(is_key(&manifest.key()));
+                proptest::prop_assert!(manifest.description.chars().count() <= MAX_DESCRIPTION);
+            }
+        }
+    }
 }
