@@ -8,10 +8,10 @@ export RUST_BACKTRACE ?= 0
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BENCH_TARGET := $(TARGET)/bench
 
-.PHONY: help run check test bench chaos e2e fmt
+.PHONY: help run check test bench chaos e2e scenarios fmt
 
 help: ## What there is
-	@grep -E '^[a-z0-9-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
 
 run: ## Builds and starts a development server on 127.0.0.1:8080
 	cargo run
@@ -40,5 +40,9 @@ chaos: ## The kill test with 100 rounds, on SQLite and on PostgreSQL
 	CLAW_CHAOS_ROUNDS=100 bash tests/ci/with-postgres.sh cargo nextest run --workspace -E 'binary(it) & test(/^chaos/)'
 
 e2e: ## The real OpenClaw client and a real browser against a real server
-	bash tests/peers/install.sh packages tools openclaw
+	bash tests/peers/install.sh packages tools openclaw nginx
 	bash tests/ci/e2e.sh
+
+scenarios: ## The scenarios of tests/scenarios against the original gateway, to see that they say what it does
+	exports=$$(bash tests/peers/install.sh tools openclaw); eval "$$exports"; \
+	CLAW_UI_SKIP=1 cargo nextest run --workspace --run-ignored ignored-only -E 'test(the_original_gateway_keeps_to_them)'

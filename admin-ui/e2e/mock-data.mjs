@@ -178,7 +178,7 @@ function fill(data, now, messages) {
   data.models.push({ ref: 'openai/gpt-5-mini', name: 'GPT-5 mini', provider: 'openai', contextWindow: 400_000, reasoning: true, default: true });
   data.users.push(
     { id: 'u2', email: 'grace@acme.test', name: 'Grace Hopper', role: 'admin', createdAt: now - 30 * 24 * HOUR },
-    { id: 'u3', email: 'linus@acme.test', name: null, role: 'member', createdAt: now - HOUR },
+    { id: 'u3', email: 'linus@acme.test', name: null, role: 'member', disabled: true, createdAt: now - HOUR },
   );
   data.accounts.push(
     {

@@ -205,6 +205,13 @@ const ROUTES = [
   ],
   [/^GET \/users$/, ({ data, response }) => json(response, 200, { users: data.users })],
   [
+    /^PATCH \/users\/(.+)$/,
+    ({ data, response, body, parts }) => {
+      const user = data.users.find(({ id }) => id === parts[0]);
+      json(response, 200, Object.assign(user, { disabled: body.disabled }));
+    },
+  ],
+  [
     /^POST \/users$/,
     ({ data, response, body }) => {
       const user = { id: `u${data.users.length + 1}`, email: body.email, name: null, role: body.role, createdAt: Date.now() };

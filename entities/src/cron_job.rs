@@ -29,6 +29,8 @@ pub struct Model {
     pub state: Json,
     /// Raised by every change: a claim or a change of what was read before another one does nothing.
     pub epoch: i64,
+    /// Came due while its user was locked out: passed over until they are let in again.
+    pub held: bool,
     pub created_at: i64,
     pub updated_at: i64,
 }
@@ -52,7 +54,7 @@ impl UserOwned for Entity {
     }
 }
 
-/// Planned, and not running. Written out instead of bound: only so do both databases use the partial index.
+/// Planned, and neither running nor held. Written out instead of bound: only so do both databases use the partial index.
 pub fn is_waiting() -> SimpleExpr {
-    Expr::cust("cron_job.next_run_at IS NOT NULL AND cron_job.running_at IS NULL")
+    Expr::cust("cron_job.next_run_at IS NOT NULL AND cron_job.running_at IS NULL AND NOT cron_job.held")
 }

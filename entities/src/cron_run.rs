@@ -45,6 +45,8 @@ pub struct Model {
     pub usage: Json,
     /// What was planned after it.
     pub next_run_at: Option<i64>,
+    /// When the transcript of its own is deleted; null for none, or when that is done.
+    pub expires_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,5 +1,6 @@
 //! Tables as types, ids, and the scope that every query starts from. No services, no clock, no I/O.
 
+pub mod heartbeat;
 pub mod ids;
 pub mod scope;
 

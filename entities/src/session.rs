@@ -31,6 +31,9 @@ pub struct Model {
     pub created_at: i64,
     /// Last inbound turn.
     pub updated_at: i64,
+    /// System events the session was ever sent, and how many of them a turn has asked for.
+    pub events: i64,
+    pub events_seen: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

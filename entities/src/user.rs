@@ -1,6 +1,7 @@
 //! A person within a tenant.
 
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::SimpleExpr;
 
 use crate::ids::{TenantId, UserId};
 use crate::scope::{PlatformTable, TenantOwned, UserOwned};
@@ -26,6 +27,8 @@ pub struct Model {
     pub oidc_subject: Option<String>,
     /// IANA zone.
     pub time_zone: String,
+    /// Do the person's agents look by themselves, where they are configured to.
+    pub heartbeats: bool,
     pub created_at: i64,
 }
 
@@ -46,4 +49,9 @@ impl UserOwned for Entity {
     fn user_column() -> Column {
         Column::Id
     }
+}
+
+/// Is disabled. Written out instead of bound: only so do both databases use the partial index.
+pub fn is_locked() -> SimpleExpr {
+    Expr::cust(r#""user".status <> 'active'"#)
 }

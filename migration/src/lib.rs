@@ -13,6 +13,9 @@ mod m20261126_000005_one_inbox_key;
 mod m20261126_000006_fence;
 mod m20261126_000007_cron;
 mod m20261126_000008_system_event;
+mod m20261126_000010_heartbeat;
+mod m20261126_000011_leftovers;
+mod m20261126_000014_lock_outs;
 mod m20261126_000018_skills;
 mod row_security;
 
@@ -34,6 +37,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000006_fence::Migration),
             Box::new(m20261126_000007_cron::Migration),
             Box::new(m20261126_000008_system_event::Migration),
+            Box::new(m20261126_000010_heartbeat::Migration),
+            Box::new(m20261126_000011_leftovers::Migration),
+            Box::new(m20261126_000014_lock_outs::Migration),
             Box::new(m20261126_000018_skills::Migration),
         ]
     }

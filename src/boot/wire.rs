@@ -14,6 +14,7 @@ use claw_actors::services::Replica;
 use claw_actors::session::{cron, recovery};
 use claw_actors::supervisor::directory::Directory;
 use claw_actors::supervisor::lease::{self, Leases};
+use claw_actors::supervisor::lockout;
 use claw_actors::supervisor::placement::Placement;
 use claw_migration::{Migrator, MigratorTrait};
 use tokio::runtime::Handle;
@@ -58,6 +59,9 @@ pub(super) async fn wire(settings: &Settings) -> anyhow::Result<Wired> {
     let directory = Directory::new(services.clone(), placement, leases.clone());
     let stop = CancellationToken::new();
     services.config.watch();
+    // Before anything is woken: nothing starts for who is locked out.
+    services.config.read_locked().await?;
+    services.io.spawn(lockout::keep(directory.clone(), stop.clone()));
     services.io.spawn(leases.beat(stop.clone()));
     services.io.spawn(recovery::sweep(directory.clone(), stop.clone()));
     services.io.spawn(cron::run(directory.clone(), stop.clone()));

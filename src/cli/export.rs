@@ -442,6 +442,7 @@ mod tests {
             next_seq: Set(3),
             created_at: Set(1),
             updated_at: Set(2),
+            ..Default::default()
         })
         .exec_without_returning(&*tx)
         .await

@@ -41,10 +41,10 @@ enum Command {
     Serve,
     /// Create or migrate the database and stop
     Migrate,
-    /// Create, list and delete tenants
+    /// Create, list, suspend, resume and delete tenants
     #[command(subcommand)]
     Tenant(tenant::Command),
-    /// Create users
+    /// Create, disable and enable users
     #[command(subcommand)]
     User(user::Command),
     /// Print a link that signs a user in once, within 15 minutes
@@ -131,6 +131,10 @@ mod tests {
             "clawcentral tenant create acme --name Acme --json",
             "clawcentral tenant list --json",
             "clawcentral tenant delete acme --yes",
+            "clawcentral tenant suspend acme --json",
+            "clawcentral tenant resume acme",
+            "clawcentral user disable --tenant acme --user a@b.c --json",
+            "clawcentral user enable --tenant acme --user a@b.c",
             "clawcentral user create --tenant acme --email a@b.c --role member --password-stdin",
             "clawcentral sign-in-link --tenant acme --user a@b.c",
             "clawcentral token create --tenant demo --user owner@demo.local --scopes operator.admin,agent --name x",

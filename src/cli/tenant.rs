@@ -1,6 +1,7 @@
 //! `tenant …`: platform administration.
 
 use clap::Subcommand;
+use claw_actors::config::ConfigService;
 use claw_actors::config::identity::Tenant;
 use serde::Serialize;
 
@@ -21,6 +22,18 @@ pub(super) enum Command {
     },
     /// List all tenants
     List {
+        #[arg(long, help = "Print JSON")]
+        json: bool,
+    },
+    /// Stop serving a tenant: running servers end within a second what goes on for it; nothing is deleted
+    Suspend {
+        slug: String,
+        #[arg(long, help = "Print JSON")]
+        json: bool,
+    },
+    /// Serve a suspended tenant again
+    Resume {
+        slug: String,
         #[arg(long, help = "Print JSON")]
         json: bool,
     },
@@ -77,6 +90,8 @@ impl Command {
                     }
                 }
             }
+            Self::Suspend { slug, json } => suspend(&config, &slug, true, json).await?,
+            Self::Resume { slug, json } => suspend(&config, &slug, false, json).await?,
             Self::Delete { slug, yes, json } => {
                 place::tenant(&config, &slug).await?;
                 if !yes {
@@ -94,6 +109,18 @@ impl Command {
         }
         Ok(())
     }
+}
+
+async fn suspend(config: &ConfigService, slug: &str, suspended: bool, json: bool) -> Result<(), CliError> {
+    let scope = place::tenant(config, slug).await?;
+    config.suspend_tenant(&scope, suspended).await?;
+    if json {
+        out::json(&Shown::from(config.tenant(&scope).await?));
+    } else {
+        let done = if suspended { "suspended" } else { "resumed" };
+        out::line(format!("{done} tenant {slug}"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

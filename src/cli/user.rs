@@ -1,4 +1,4 @@
-//! `user create` and `sign-in-link`.
+//! `user …` and `sign-in-link`.
 
 use clap::{Args, Subcommand, ValueEnum};
 use claw_actors::config::identity::Role;
@@ -24,6 +24,22 @@ pub(super) enum Command {
         #[arg(long, help = "Print JSON")]
         json: bool,
     },
+    /// Lock a user out: running servers end within a second what goes on for them
+    Disable(Which),
+    /// Let a disabled user in again
+    Enable(Which),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// Slug of the tenant
+    #[arg(long)]
+    tenant: String,
+    /// E-mail address of the user
+    #[arg(long)]
+    user: String,
+    #[arg(long, help = "Print JSON")]
+    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -57,13 +73,17 @@ pub(super) struct SignInLink {
 
 impl Command {
     pub(super) async fn run(self, settings: &Settings) -> Result<(), CliError> {
-        let Self::Create {
-            tenant,
-            email,
-            role,
-            password_stdin,
-            json,
-        } = self;
+        let (tenant, email, role, password_stdin, json) = match self {
+            Self::Create {
+                tenant,
+                email,
+                role,
+                password_stdin,
+                json,
+            } => (tenant, email, role, password_stdin, json),
+            Self::Disable(which) => return which.set_disabled(settings, true).await,
+            Self::Enable(which) => return which.set_disabled(settings, false).await,
+        };
         let config = place::open(settings).await?;
         let scope = place::tenant(&config, &tenant).await?;
         let password = password_stdin
@@ -82,6 +102,27 @@ impl Command {
                 user.role.name(),
                 user.email
             ));
+        }
+        Ok(())
+    }
+}
+
+impl Which {
+    async fn set_disabled(self, settings: &Settings, disabled: bool) -> Result<(), CliError> {
+        let config = place::open(settings).await?;
+        let user = place::user(&config, &self.tenant, &self.user).await?;
+        let scope = &user.scope;
+        config
+            .set_disabled(scope.tenant_scope(), scope.user(), disabled)
+            .await?;
+        if self.json {
+            out::json(&serde_json::json!({
+                "id": scope.user(), "email": user.email, "role": user.role, "tenant": self.tenant,
+                "disabled": disabled,
+            }));
+        } else {
+            let done = if disabled { "disabled" } else { "enabled" };
+            out::line(format!("{done} {} of tenant {}", user.email, self.tenant));
         }
         Ok(())
     }

@@ -24,7 +24,8 @@ const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-poli
 
 /// `GET /`: the shell, to anyone, never a redirect.
 pub(crate) async fn root(request: HttpRequest, state: Data<AppState>) -> ApiResult<HttpResponse> {
-    tenant::of(&request, &state).await?;
+    // A suspended tenant's too: the page says what is the matter.
+    tenant::known(&request, &state).await?;
     shell(&request, &state)
 }
 
@@ -36,7 +37,7 @@ pub(crate) async fn other(request: HttpRequest, state: Data<AppState>) -> ApiRes
     if !readable || NOT_PAGES.contains(&first) {
         return Err(ApiError::not_found(""));
     }
-    tenant::of(&request, &state).await?;
+    tenant::known(&request, &state).await?;
     if let Some(asset) = claw_admin_ui::get(path) {
         return Ok(serve(&request, &state, asset));
     }

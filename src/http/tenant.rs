@@ -12,8 +12,18 @@ use super::state::AppState;
 use crate::error::{ApiError, ApiResult};
 use crate::settings::{Http, is_label};
 
-/// The tenant the request is for. Unknown hosts and tenants are *not found* and nothing else.
+/// The tenant the request is for. Unknown hosts and tenants are *not found* and nothing else; a suspended one is not
+/// served, and says so.
 pub(crate) async fn of(request: &HttpRequest, state: &AppState) -> ApiResult<Arc<Tenant>> {
+    let tenant = known(request, state).await?;
+    if tenant.suspended {
+        return Err(Error::Forbidden("this workspace is suspended".to_owned()).into());
+    }
+    Ok(tenant)
+}
+
+/// As [`of`], suspended or not.
+pub(crate) async fn known(request: &HttpRequest, state: &AppState) -> ApiResult<Arc<Tenant>> {
     let slug = authority(request).and_then(|authority| slug(authority, &state.http));
     let Some(slug) = slug else {
         return Err(ApiError::not_found(""));
@@ -21,9 +31,6 @@ pub(crate) async fn of(request: &HttpRequest, state: &AppState) -> ApiResult<Arc
     let Some(tenant) = state.services.config.tenant_by_slug(&slug).await? else {
         return Err(ApiError::not_found(""));
     };
-    if tenant.suspended {
-        return Err(Error::Forbidden("this workspace is suspended".to_owned()).into());
-    }
     Ok(tenant)
 }
 

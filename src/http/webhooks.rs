@@ -29,7 +29,10 @@ const DURABLE: HeaderValue = HeaderValue::from_static("durable");
 
 /// `GET` and `POST` of `/webhooks/{path}`, `/webhooks/{path}/{account}` and the adapters' own paths.
 pub(crate) async fn receive(request: HttpRequest, payload: Payload, state: Data<AppState>) -> ApiResult<HttpResponse> {
-    let tenant = tenant::of(&request, &state).await?;
+    let tenant = tenant::known(&request, &state).await?;
+    if tenant.suspended {
+        return Err(busy());
+    }
     let Some(channel) = channel(&request, &state) else {
         return Err(ApiError::not_found(""));
     };
@@ -160,7 +163,9 @@ fn unavailable(error: Error) -> ApiError {
     }
 }
 
-/// 503 with `Retry-After`. Nothing was accepted.
+/// 503 with `Retry-After`. Nothing was accepted, so the platform keeps it and comes again: that is also the answer for
+/// a suspended tenant, since what was acknowledged would have to be answered, and a refusal (4xx) ends redelivery on
+/// some platforms.
 fn busy() -> ApiError {
     Error::Fenced.into()
 }

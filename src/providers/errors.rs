@@ -243,6 +243,7 @@ const OVERFLOW_WORDS: &[&str] = &[
     "prompt is too long",
     "input is too long",
     "exceeds the context window",
+    "exceed context limit",
     "context_length_exceeded",
     "context length exceeded",
     "exceeds the maximum number of tokens",
@@ -477,6 +478,44 @@ mod tests {
             (529, "overloaded_error", "Overloaded", ErrorClass::Overloaded),
         ] {
             check(status, &body(kind, message), class);
+        }
+    }
+
+    /// How every provider says that a prompt does not fit (`agent-runtime` §10.9), and what only looks like it.
+    #[test]
+    fn overflow_of_every_provider() {
+        for message in [
+            "prompt is too long: 210000 tokens > 200000 maximum",
+            "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
+            "Input is too long for requested model.",
+            "Your input exceeds the context window of this model. Please adjust your input and try again.",
+            "The input token count (1196265) exceeds the maximum number of tokens allowed (1048575).",
+            "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+            "Please reduce the length of the messages or completion.",
+            "This endpoint's maximum context length is 131072 tokens. However, you requested about 250000 tokens.",
+            "prompt token count of 128009 exceeds the limit of 128000",
+            "the request exceeds the available context size, try increasing it",
+            "The number of tokens to keep from the initial prompt is greater than the context length.",
+            "invalid params, context window exceeds limit (2013)",
+            "Invalid request: Your request exceeded model token limit: 262144 (requested: 291351)",
+            "Prompt contains 300000 tokens, too large for model with 131072 maximum context length",
+        ] {
+            let body = serde_json::json!({"error": {"message": message, "type": "invalid_request_error"}});
+            check(400, &body.to_string(), ErrorClass::ContextOverflow);
+            assert_eq!(
+                Failure::in_stream(&body["error"]).class,
+                ErrorClass::ContextOverflow,
+                "{message}"
+            );
+        }
+        for message in [
+            "Rate limit reached: this request exceeds the limit of 30000 tokens per minute",
+            "Too many tokens per day: please reduce the length of the messages",
+            "rate_limit: prompt is too long for your tier, 40000 tokens per minute",
+        ] {
+            let body = serde_json::json!({"error": {"message": message}}).to_string();
+            check(429, &body, ErrorClass::RateLimit);
+            check(400, &body, ErrorClass::RateLimit);
         }
     }
 

@@ -58,6 +58,7 @@ mod tests {
             },
             nodes: None,
             skills: None,
+            updates: claw_actors::ports::tool::Updates::default(),
             cancel: CancellationToken::new(),
         }
     }

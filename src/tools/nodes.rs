@@ -175,7 +175,8 @@ impl Tool for NodesTool {
                 Ok(arguments) => arguments,
                 Err(error) => return ToolOutput::error(format!("Invalid arguments: {error}.")),
             };
-            match act(nodes, &context.call_id, arguments).await {
+            let nodes = nodes.telling(&context.updates, &context.call_id);
+            match act(&nodes, &context.call_id, arguments).await {
                 Ok(output) => output,
                 Err(refusal) => ToolOutput::error(refusal),
             }

@@ -47,7 +47,7 @@ ui_browser() { (cd admin-ui && CHROMIUM="$(command -v chromium)" npm run --silen
 ui_pages() { (cd admin-ui && CHROMIUM="$(command -v chromium)" npm run --silent test:e2e); }
 
 must "install" bash tests/peers/install.sh packages
-must "install tools and peers" bash tests/peers/install.sh tools openclaw
+must "install tools and peers" bash tests/peers/install.sh tools openclaw nginx
 # The Rust suites need no pages: the UI has stages of its own, and the real clients get a build with it.
 export CLAW_UI_SKIP=1
 stage "crypto guard" crypto_guard

@@ -395,6 +395,231 @@ async fn a_node_runs_what_was_allowed_and_nothing_else() {
     .await;
 }
 
+/// A request about a command on a node, as a program makes it after `system.run.prepare`.
+fn on_node(device: &Device, id: &str, argv: &[&str]) -> Value {
+    let mut wish = request(id);
+    wish["host"] = json!("node");
+    wish["nodeId"] = json!(device.id);
+    wish["systemRunPlan"] = json!({"argv": argv, "cwd": "/tmp", "commandText": argv.join(" "), "commandPreview": null,
+        "agentId": "main", "sessionKey": null});
+    wish
+}
+
+/// The node's answer to where a program is.
+async fn is_at(node: &mut TestNode, program: &str, path: &str) {
+    let (asked, params) = node.invoked_as("system.which").await;
+    assert_eq!(params, json!({"bins": [program]}));
+    node.answer_invoke_with(&asked, &json!({"bins": {program: path}})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn always_is_remembered_whoever_asked_and_means_what_the_node_said() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "admin");
+    let device = Device::generate();
+    let mut node = app.ready_node(&device, &["system.run", "system.which"]).await;
+    let mut person = app.approver("demo", OWNER).await;
+    let mut program = app.operator().await;
+    // What the program says of where it is counts for nothing.
+    let mut wish = on_node(&device, "a1", &["uptime", "-p"]);
+    wish["resolvedPath"] = json!("/bin/rm");
+    let asked = program.send("exec.approval.request", wish).await;
+    is_at(&mut node, "uptime", "/usr/bin/uptime").await;
+    program.answer(&asked).await.expect("accepted");
+    let shown = heard(&mut person, "exec.approval.requested", "a1").await;
+    assert_eq!(shown["request"]["resolvedPath"], "/usr/bin/uptime");
+    assert_eq!(
+        shown["request"]["allowedDecisions"],
+        json!(["allow-once", "allow-always", "deny"])
+    );
+    let resolve = |id: &str, decision: &str| json!({"id": id, "decision": decision});
+    let always = person
+        .call("exec.approval.resolve", resolve("a1", "allow-always"))
+        .await;
+    assert_eq!(always.expect("decides"), json!({"ok": true}));
+    assert_eq!(
+        program.answer(&asked).await.expect("decided")["decision"],
+        "allow-always"
+    );
+    let mut file = program.call("exec.approvals.get", json!({})).await.expect("gives");
+    let list = file["file"]["agents"]["main"]["allowlist"].as_array().expect("a list");
+    assert_eq!(
+        (list.len(), &list[0]["pattern"]),
+        (1, &json!("/usr/bin/uptime")),
+        "{file}"
+    );
+    assert_eq!(
+        file["resolvedDefaults"],
+        json!({"security": "allowlist", "ask": "on-miss", "askFallback": "deny", "autoAllowSkills": false})
+    );
+    let mut member = app
+        .operator_as("demo", MEMBER, &["operator.admin"])
+        .await
+        .expect("connects");
+    let theirs = member.call("exec.approvals.get", json!({})).await.expect("gives");
+    assert_eq!(theirs["exists"], false, "{theirs}");
+    // The node runs it with that word, once more with the same plan, and not another one.
+    for (key, argv, ran) in [
+        ("k1", ["uptime", "-p"], true),
+        ("k2", ["uptime", "-p"], true),
+        ("k3", ["uptime", "-s"], false),
+    ] {
+        let params = json!({"command": argv, "cwd": "/tmp", "agentId": "main", "runId": "a1", "approved": true});
+        let call = json!({"nodeId": device.id, "command": "system.run", "params": params, "idempotencyKey": key});
+        let id = program.send("node.invoke", call).await;
+        if ran {
+            let (asked, params) = node.invoked_as("system.run").await;
+            assert_eq!(params["approvalDecision"], "allow-always");
+            node.answer_invoke(&asked).await;
+        }
+        assert_eq!(program.answer(&id).await.is_ok(), ran, "{key}");
+    }
+    // A shell, a program that is nowhere, one without an agent, and a user who wants to be asked: only once.
+    for (id, argv, at) in [
+        ("a2", ["sh", "-c"], Some("/bin/sh")),
+        ("a3", ["nowhere", "x"], Some("")),
+        ("a4", ["/usr/bin/../x", "y"], None),
+    ] {
+        let asked = program.send("exec.approval.request", on_node(&device, id, &argv)).await;
+        if let Some(at) = at {
+            is_at(&mut node, argv[0], at).await;
+        }
+        program.answer(&asked).await.expect("accepted");
+        let shown = heard(&mut person, "exec.approval.requested", id).await;
+        assert_eq!(
+            shown["request"]["allowedDecisions"],
+            json!(["allow-once", "deny"]),
+            "{argv:?}"
+        );
+        let refused = person
+            .call("exec.approval.resolve", resolve(id, "allow-always"))
+            .await
+            .expect_err("not offered");
+        assert_eq!(refused["details"]["reason"], "APPROVAL_ALLOW_ALWAYS_UNAVAILABLE");
+    }
+    file["file"]["agents"]["main"]["ask"] = json!("always");
+    let set = json!({"file": file["file"], "baseHash": file["hash"]});
+    program.call("exec.approvals.set", set).await.expect("sets");
+    let asked = program
+        .send("exec.approval.request", on_node(&device, "a5", &["uptime"]))
+        .await;
+    program.answer(&asked).await.expect("accepted");
+    let shown = heard(&mut person, "exec.approval.requested", "a5").await;
+    assert_eq!(shown["request"]["allowedDecisions"], json!(["allow-once", "deny"]));
+    let audited = "audit WHERE action = 'exec_approvals.allow' AND target = 'a1'";
+    assert_eq!(app.rows().await.count(audited).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_the_user_and_of_a_node_are_guarded_by_their_hash() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "admin");
+    app.add_other_tenant();
+    let device = Device::generate();
+    let mut node = app
+        .ready_node(
+            &device,
+            &["system.execApprovals.get", "system.execApprovals.set", "system.run"],
+        )
+        .await;
+    let mut owner = app.operator().await;
+    let (get, set) = ("exec.approvals.get", "exec.approvals.set");
+    let first = owner.call(get, json!({})).await.expect("gives");
+    let file = json!({"version": 1, "agents": {"main": {"ask": "always"}}});
+    let stored = owner
+        .call(set, json!({"file": file}))
+        .await
+        .expect("a first one needs no hash");
+    assert_eq!((&stored["exists"], &stored["file"]), (&json!(true), &file));
+    assert_eq!(owner.call(get, json!({})).await.expect("gives"), stored);
+    for (params, complaint) in [
+        (
+            json!({"file": file}),
+            "base hash required; re-run exec.approvals.get and retry",
+        ),
+        (
+            json!({"file": file, "baseHash": first["hash"]}),
+            "changed since last load; re-run exec.approvals.get",
+        ),
+        (
+            json!({"file": {"version": 2}, "baseHash": stored["hash"]}),
+            "at /file/version",
+        ),
+        (
+            json!({"file": {"version": 1, "agents": []}, "baseHash": stored["hash"]}),
+            "at /file",
+        ),
+        (
+            json!({"baseHash": stored["hash"]}),
+            "must have required property 'file'",
+        ),
+    ] {
+        let refused = owner.call(set, params).await.expect_err(complaint);
+        assert_eq!(refused["code"], "INVALID_REQUEST");
+        assert!(refused["message"].as_str().unwrap().contains(complaint), "{refused}");
+    }
+    assert_eq!(
+        owner.call(get, json!({})).await.expect("gives"),
+        stored,
+        "nothing was changed"
+    );
+    // The node's file is the node's: it compares, and what it says is passed on.
+    let theirs = json!({"path": "/home/n/exec-approvals.json", "exists": true, "hash": "h1", "file": {"version": 1}});
+    let (get, set) = ("exec.approvals.node.get", "exec.approvals.node.set");
+    let id = owner.send(get, json!({"nodeId": device.id})).await;
+    let (asked, params) = node.invoked_as("system.execApprovals.get").await;
+    assert_eq!(params, json!({}));
+    node.answer_invoke_with(&asked, &theirs).await;
+    assert_eq!(owner.answer(&id).await.expect("gives"), theirs);
+    let change = json!({"nodeId": device.id, "file": {"version": 1}, "baseHash": "h0"});
+    let id = owner.send(set, change.clone()).await;
+    let (asked, params) = node.invoked_as("system.execApprovals.set").await;
+    assert_eq!(params, json!({"file": {"version": 1}, "baseHash": "h0"}));
+    let stale = json!({"code": "INVALID_REQUEST", "message": "exec approvals changed; reload and retry"});
+    let result = json!({"id": asked["id"], "nodeId": device.id, "ok": false, "error": stale});
+    node.call("node.invoke.result", result).await.expect("taken");
+    let refused = owner.answer(&id).await.expect_err("is stale");
+    assert_eq!(
+        (&refused["code"], &refused["message"]),
+        (&stale["code"], &stale["message"])
+    );
+    let id = owner
+        .send(set, json!({"nodeId": device.id, "file": {"version": 1}}))
+        .await;
+    let (asked, params) = node.invoked_as("system.execApprovals.set").await;
+    assert_eq!(params, json!({"file": {"version": 1}}), "no hash is no hash");
+    node.answer_invoke_with(&asked, &json!("nonsense")).await;
+    let refused = owner.answer(&id).await.expect_err("is no file");
+    assert!(
+        refused["message"]
+            .as_str()
+            .unwrap()
+            .contains("invalid exec approvals payload"),
+        "{refused}"
+    );
+    // Nobody else reaches either, and a person without admin neither.
+    for (tenant, email) in [("demo", MEMBER), ("other", STRANGER)] {
+        let mut other = app
+            .operator_as(tenant, email, &["operator.admin"])
+            .await
+            .expect("connects");
+        assert_eq!(
+            other.call("exec.approvals.get", json!({})).await.expect("gives")["exists"],
+            false
+        );
+        for (method, params) in [(get, json!({"nodeId": device.id})), (set, change.clone())] {
+            let refused = other.call(method, params).await.expect_err("not theirs");
+            assert_eq!(refused["message"], "unknown nodeId", "{email}");
+        }
+    }
+    let scopes = &["operator.write", "operator.approvals", "operator.pairing"];
+    let mut approver = app.operator_as("demo", OWNER, scopes).await.expect("connects");
+    for method in ["exec.approvals.get", "exec.approvals.set", get, set] {
+        let refused = approver.call(method, change.clone()).await.expect_err("may not");
+        assert_eq!(refused["details"]["missingScope"], "operator.admin", "{method}");
+    }
+}
+
 /// The parameters of a call that reached the node.
 fn params_of(asked: &Value) -> Value {
     serde_json::from_str(asked["paramsJSON"].as_str().expect("a text")).expect("JSON")

@@ -1,5 +1,6 @@
 //! Clients read and change the configuration, agents and channels over the gateway socket.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp};
@@ -98,7 +99,7 @@ async fn a_patch_merges_and_what_is_not_honoured_is_refused_by_path() {
     assert_eq!(talk["config"]["ui"]["seamColor"], "#12ab34");
     let hash = get(&mut operator).await["hash"].clone();
     for (change, path) in [
-        (json!({"gateway": {"port": 1}}), "gateway"),
+        (json!({"gateway": {"port": 1}}), "gateway.port"),
         (json!({"flubber": 1}), "flubber"),
         (json!({"session": {"dmScope": "everybody"}}), "session.dmScope"),
         (
@@ -132,9 +133,12 @@ async fn the_schema_says_what_may_be_written() {
     let mut operator = app.operator().await;
     let schema = operator.call("config.schema", json!({})).await.expect("config.schema");
     assert_eq!(schema["schema"]["properties"]["session"]["type"], "object");
-    assert!(schema["schema"]["properties"].get("gateway").is_none());
+    // Of the original's `gateway` only what is a person's choice here.
+    let gateway = schema["schema"]["properties"]["gateway"]["properties"].as_object();
+    let gateway: Vec<&String> = gateway.expect("a section").keys().collect();
+    assert_eq!(gateway, ["nodes"]);
     assert_eq!(schema["uiHints"]["channels.telegram.botToken"]["sensitive"], true);
-    for (path, children) in [("gateway", 0), ("ui", 2), ("agents.list[0].identity", 4)] {
+    for (path, children) in [("gateway", 1), ("ui", 2), ("agents.list[0].identity", 4)] {
         let part = operator
             .call("config.schema.lookup", json!({ "path": path }))
             .await
@@ -445,4 +449,65 @@ async fn a_list_without_end_is_refused_before_anybody_waits_for_it() {
     let refused = patch(&mut editor, json!({"agents": {"list": agents}})).await;
     let error = refused.expect_err("too many");
     assert!(error["message"].as_str().unwrap().contains("1000 entries"), "{error}");
+}
+
+/// The hash of the next `config.changed`.
+async fn told(client: &mut TestNode) -> Value {
+    let event = client
+        .event("config.changed", |frame| frame["event"] == "config.changed")
+        .await;
+    event["payload"]["hash"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_whose_configuration_is_another_hears_of_it() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    app.add_user("demo", "ada@demo.local", "admin");
+    app.add_other_tenant();
+    let reads = &["operator.read"];
+    let mut owner = app.operator().await;
+    let mut admin = app
+        .operator_as("demo", "ada@demo.local", reads)
+        .await
+        .expect("connects");
+    let mut member = app.operator_as("demo", MEMBER, reads).await.expect("connects");
+    let mut stranger = app.operator_as("other", STRANGER, reads).await.expect("connects");
+    // A model of the tenant's concerns everybody in it; each hears the hash of their own.
+    let renamed = json!({"models": {"providers": {"mock": {"models": [{"id": "mock-1", "name": "Renamed"}]}}}});
+    patch(&mut owner, renamed).await.expect("stores");
+    for client in [&mut owner, &mut admin, &mut member] {
+        let hash = told(client).await;
+        assert_eq!(hash, get(client).await["hash"]);
+    }
+    // By REST, too.
+    let provider = json!({"api": "openai-completions", "baseUrl": app.model.base_url(), "enabled": true, "models": []});
+    let request = app.owner().request(Method::PUT, "/api/providers/second");
+    assert_eq!(status(request.json(&provider)).await, 200);
+    for client in [&mut owner, &mut admin, &mut member] {
+        let hash = told(client).await;
+        assert_eq!(hash, get(client).await["hash"]);
+    }
+    // The owner's bot is the admins' business, not the member's.
+    owner
+        .call("channels.stop", json!({"channel": "telegram"}))
+        .await
+        .expect("stops");
+    for client in [&mut owner, &mut admin] {
+        let hash = told(client).await;
+        assert_eq!(hash, get(client).await["hash"]);
+    }
+    // What is somebody's own is theirs alone. The member's next event is about the model after it.
+    patch(&mut owner, json!({"ui": {"seamColor": "#12ab34"}}))
+        .await
+        .expect("stores");
+    told(&mut owner).await;
+    let delete = app.owner().request(Method::DELETE, "/api/providers/second");
+    assert_eq!(status(delete).await, 204);
+    for client in [&mut admin, &mut member] {
+        let hash = told(client).await;
+        assert_eq!(hash, get(client).await["hash"]);
+    }
+    stranger.call("health", json!({})).await.expect("answers");
+    assert!(!stranger.has_heard("config.changed"));
 }

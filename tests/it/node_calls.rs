@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::app::{MEMBER, OWNER, TestApp};
+use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp};
 use crate::support::node::{Device, Hello, TestNode};
 
 const COMMANDS: &[&str] = &["system.which", "canvas.present"];
@@ -219,4 +219,253 @@ async fn a_phone_in_the_background_comes_for_its_calls_later() {
     node.call("node.pending.ack", json!({"ids": []}))
         .await
         .expect_err("nothing named");
+}
+
+async fn progress(node: &mut TestNode, asked: &Value, seq: u64, chunk: &str) {
+    let piece = json!({"invokeId": asked["id"], "nodeId": asked["nodeId"], "seq": seq, "chunk": chunk});
+    let taken = node.call("node.invoke.progress", piece).await.expect("answers");
+    assert_eq!(taken, json!({"ok": true}));
+}
+
+async fn heard(caller: &mut TestNode) -> Value {
+    let frame = caller
+        .event("progress", |frame| frame["event"] == "node.invoke.progress")
+        .await;
+    assert_eq!(frame.get("seq"), None, "for this connection alone");
+    frame["payload"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_reaches_who_called_and_nobody_else() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    app.add_other_tenant();
+    let device = Device::generate();
+    let mut node = app.ready_node(&device, COMMANDS).await;
+    let (mut caller, mut other) = (app.operator().await, app.operator().await);
+    let mut member = app
+        .operator_as("demo", MEMBER, &["operator.write"])
+        .await
+        .expect("connects");
+    let mut stranger = app
+        .operator_as("other", STRANGER, &["operator.write"])
+        .await
+        .expect("connects");
+    let id = caller.send("node.invoke", call(&device, "system.which", "k1")).await;
+    let asked = node.invoked().await;
+    for (seq, chunk) in [(0, "one"), (1, "é"), (5, "after a gap")] {
+        progress(&mut node, &asked, seq, chunk).await;
+        let expected = json!({"invokeId": asked["id"], "nodeId": device.id, "seq": seq, "chunk": chunk,
+            "idempotencyKey": "k1"});
+        assert_eq!(heard(&mut caller).await, expected);
+    }
+    // The last piece comes before the answer, and what comes after the answer is not news of anything.
+    progress(&mut node, &asked, 6, "last").await;
+    node.answer_invoke(&asked).await;
+    caller.answer(&id).await.expect("ran");
+    assert!(caller.has_heard("\"last\""), "progress was behind the answer");
+    let late = json!({"invokeId": asked["id"], "nodeId": device.id, "seq": 7, "chunk": "late"});
+    let late = node.call("node.invoke.progress", late).await.expect("answers");
+    assert_eq!(late["ignored"], true);
+    for silent in [&mut other, &mut member, &mut stranger] {
+        silent.call("health", json!({})).await.expect("answers");
+        assert!(!silent.has_heard("node.invoke"), "heard of another connection's call");
+    }
+    // A flood of it does not hold the answer up.
+    let id = caller.send("node.invoke", call(&device, "system.which", "k2")).await;
+    let asked = node.invoked().await;
+    let chunk = "x".repeat(16_384);
+    for seq in 0..200 {
+        progress(&mut node, &asked, seq, &chunk).await;
+    }
+    node.answer_invoke(&asked).await;
+    caller.answer(&id).await.expect("the answer is not lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_gives_a_call_no_more_time() {
+    let app = TestApp::start().await;
+    let device = Device::generate();
+    let mut node = app.ready_node(&device, COMMANDS).await;
+    let mut caller = app.operator().await;
+    let mut short = call(&device, "system.which", "k1");
+    short["timeoutMs"] = json!(1_500);
+    let id = caller.send("node.invoke", short).await;
+    let asked = node.invoked().await;
+    let mut seq = 0;
+    // However lively the node is, its time is what the caller gave.
+    loop {
+        let piece = json!({"invokeId": asked["id"], "nodeId": device.id, "seq": seq, "chunk": ""});
+        let taken = node.call("node.invoke.progress", piece).await.expect("answers");
+        if taken["ignored"] == true {
+            break;
+        }
+        seq += 1;
+    }
+    cancelled(&mut node, &asked["id"]).await;
+    let late = caller.answer(&id).await.expect_err("too long");
+    assert_eq!(late["code"], "UNAVAILABLE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_feeds_and_cancels_its_own_calls_only() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    let device = Device::generate();
+    let mut node = app.ready_node(&device, COMMANDS).await;
+    let (mut caller, mut other) = (app.operator().await, app.operator().await);
+    let mut member = app
+        .operator_as("demo", MEMBER, &["operator.write"])
+        .await
+        .expect("connects");
+    let mut reader = app
+        .operator_as("demo", OWNER, &["operator.read"])
+        .await
+        .expect("connects");
+    let id = caller.send("node.invoke", call(&device, "system.which", "k1")).await;
+    let asked = node.invoked().await;
+    let own = |more: Value| {
+        let mut params = json!({"nodeId": device.id, "idempotencyKey": "k1"});
+        for (name, value) in more.as_object().expect("fields") {
+            params[name] = value.clone();
+        }
+        params
+    };
+    for foreign in [&mut other, &mut member] {
+        for (method, params) in [
+            ("node.invoke.input", own(json!({"payload": "not theirs"}))),
+            ("node.invoke.cancel", own(json!({}))),
+        ] {
+            let answer = foreign.call(method, params).await.expect("answers");
+            assert_eq!(answer, json!({"ok": true, "ignored": true}), "{method}");
+        }
+    }
+    for method in ["node.invoke.input", "node.invoke.cancel"] {
+        let refused = reader.call(method, own(json!({}))).await.expect_err("may not write");
+        assert_eq!(refused["details"]["missingScope"], "operator.write");
+        let refused = node.call(method, own(json!({}))).await.expect_err("is a node");
+        assert!(
+            refused["message"].as_str().unwrap().contains("unauthorized role"),
+            "{refused}"
+        );
+        caller
+            .call(method, json!({"nodeId": device.id}))
+            .await
+            .expect_err("names no call");
+    }
+    for (seq, params, expected) in [
+        (0, own(json!({"payload": {"kind": "data"}})), "{\"kind\":\"data\"}"),
+        (1, own(json!({"payloadJSON": "[1]"})), "[1]"),
+    ] {
+        let given = caller.call("node.invoke.input", params).await.expect("takes");
+        assert_eq!(given, json!({"ok": true}));
+        let input = node.event("input", |frame| frame["event"] == "node.invoke.input").await;
+        let payload = json!({"id": asked["id"], "nodeId": device.id, "seq": seq, "payloadJSON": expected});
+        assert_eq!(input["payload"], payload);
+    }
+    for (wrong, complaint) in [
+        (
+            own(json!({"payloadJSON": format!("\"{}\"", "x".repeat(16_384))})),
+            "16384 bytes",
+        ),
+        (own(json!({"payloadJSON": "{"})), "must be JSON"),
+    ] {
+        let refused = caller.call("node.invoke.input", wrong).await.expect_err(complaint);
+        assert!(refused["message"].as_str().unwrap().contains(complaint), "{refused}");
+    }
+    let stopped = caller
+        .call("node.invoke.cancel", own(json!({})))
+        .await
+        .expect("cancels");
+    assert_eq!(stopped, json!({"ok": true}));
+    cancelled(&mut node, &asked["id"]).await;
+    let ended = caller.answer(&id).await.expect_err("was cancelled");
+    assert_eq!(
+        (&ended["code"], &ended["details"]["code"]),
+        (&json!("UNAVAILABLE"), &json!("ABORTED"))
+    );
+    let gone = caller
+        .call("node.invoke.cancel", own(json!({})))
+        .await
+        .expect("answers");
+    assert_eq!(gone["ignored"], true);
+    // The key of a cancelled call does not run later.
+    let again = caller.call("node.invoke", call(&device, "system.which", "k1")).await;
+    assert_eq!(again.expect_err("is over")["details"]["code"], "ABORTED");
+    assert!(!node.has_heard("not theirs"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sensitive_waits_for_its_users_setting() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "admin");
+    let device = Device::generate();
+    let declared = &["camera.snap", "canvas.present", "file.fetch", "location.get"];
+    let mut node = app.ready_node(&device, declared).await;
+    let mut caller = app.operator().await;
+    let set = async |caller: &mut TestNode, nodes: Value| {
+        let hash = caller.call("config.get", json!({})).await.expect("gives")["hash"].take();
+        let raw = json!({"gateway": {"nodes": nodes}}).to_string();
+        let patch = json!({"raw": raw, "baseHash": hash, "replacePaths": ["gateway.nodes.allowCommands",
+            "gateway.nodes.denyCommands"]});
+        caller.call("config.patch", patch).await.expect("sets");
+    };
+    let commands = async |caller: &mut TestNode| {
+        let row = caller
+            .call("node.describe", json!({"nodeId": device.id}))
+            .await
+            .expect("describes");
+        row["commands"].clone()
+    };
+    // On Linux a place is no business of a server's; files were not even put up for approval.
+    assert_eq!(commands(&mut caller).await, json!(["canvas.present"]));
+    for (key, command, setting) in [
+        ("k1", "camera.snap", "gateway.nodes.allowCommands"),
+        ("k2", "location.get", "gateway.nodes.allowCommands"),
+        ("k3", "file.fetch", "gateway.nodes.allowCommands"),
+    ] {
+        let refused = caller
+            .call("node.invoke", call(&device, command, key))
+            .await
+            .expect_err("is off");
+        assert_eq!(
+            (&refused["code"], &refused["details"]["setting"]),
+            (&json!("INVALID_REQUEST"), &json!(setting))
+        );
+        assert!(refused["message"].as_str().unwrap().contains(setting), "{refused}");
+    }
+    // Somebody else's word about their own nodes says nothing about these.
+    let mut member = app
+        .operator_as("demo", MEMBER, &["operator.admin"])
+        .await
+        .expect("connects");
+    set(&mut member, json!({"allowCommands": ["camera.snap"]})).await;
+    let refused = caller.call("node.invoke", call(&device, "camera.snap", "k4")).await;
+    assert_eq!(refused.expect_err("is still off")["code"], "INVALID_REQUEST");
+    set(
+        &mut caller,
+        json!({"allowCommands": ["camera.snap"], "denyCommands": ["canvas.present"]}),
+    )
+    .await;
+    assert_eq!(commands(&mut caller).await, json!(["camera.snap"]));
+    let id = caller.send("node.invoke", call(&device, "camera.snap", "k5")).await;
+    let asked = node.invoked().await;
+    assert_eq!(asked["command"], "camera.snap", "the first that reached the node");
+    node.answer_invoke(&asked).await;
+    caller.answer(&id).await.expect("ran");
+    let denied = caller
+        .call("node.invoke", call(&device, "canvas.present", "k6"))
+        .await
+        .expect_err("is denied");
+    assert_eq!(denied["details"]["setting"], "gateway.nodes.denyCommands");
+    set(
+        &mut caller,
+        json!({"allowCommands": ["camera.snap"], "denyCommands": ["camera.snap"]}),
+    )
+    .await;
+    let denied = caller
+        .call("node.invoke", call(&device, "camera.snap", "k7"))
+        .await
+        .expect_err("denied wins");
+    assert_eq!(denied["details"]["setting"], "gateway.nodes.denyCommands");
 }

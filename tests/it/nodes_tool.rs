@@ -134,7 +134,7 @@ async fn the_agent_sees_its_nodes_and_calls_what_is_approved() {
     .await;
     node.invoked_as("system.notify").await;
     let late = told(&app, &mut operator, "r6").await;
-    assert!(late.contains("did not answer in time"), "{late}");
+    assert!(late.contains("node invoke timed out"), "{late}");
     drop(node);
     becomes("connected nodes", 0, || async {
         let mut operator = app.operator().await;
@@ -349,4 +349,156 @@ async fn a_guest_has_no_nodes() {
     node.call("skills.bins", json!({})).await.expect("answers");
     assert!(!node.has_heard("node.invoke"), "a guest reached a node");
     assert_eq!(app.rows().await.count("approval").await, 0);
+}
+
+/// Changes the owner's exec approvals file.
+async fn approvals_file(operator: &mut TestNode, change: impl FnOnce(&mut Value)) {
+    let mut got = operator.call("exec.approvals.get", json!({})).await.expect("gives");
+    change(&mut got["file"]);
+    let mut set = json!({"file": got["file"]});
+    if got["exists"] == true {
+        set["baseHash"] = got["hash"].take();
+    }
+    operator.call("exec.approvals.set", set).await.expect("sets");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_word_the_file_decides_and_denies_by_default() {
+    let app = TestApp::start().await;
+    let mut node = app.ready_node(&Device::generate(), RUNS).await;
+    let (mut operator, mut approver) = (app.operator().await, app.approver("demo", OWNER).await);
+    let over = "UPDATE approval SET expires_at = created_at WHERE resolved_at IS NULL";
+    let rules = |security: &str, fallback: &str| {
+        json!({"security": security, "ask": "always", "askFallback": fallback,
+            "allowlist": [{"pattern": "/usr/bin/uptime"}]})
+    };
+    for (run, rules, program, runs) in [
+        ("r1", rules("full", "deny"), "/usr/bin/uptime", false),
+        ("r2", rules("full", "full"), "/usr/bin/who", true),
+        ("r3", rules("full", "allowlist"), "/usr/bin/uptime", true),
+        ("r4", rules("full", "allowlist"), "/usr/bin/who", false),
+        ("r5", rules("allowlist", "full"), "/usr/bin/who", false),
+    ] {
+        // An agent's own entry goes before the defaults.
+        approvals_file(&mut operator, |file| {
+            file["defaults"] = json!({"security": "full", "ask": "off", "askFallback": "full"});
+            file["agents"]["main"] = rules;
+        })
+        .await;
+        ask(&mut operator, run, &run_of(&[program])).await;
+        plans(&mut node, &[program]).await;
+        let request = requested(&mut approver).await;
+        assert_eq!(
+            request["request"]["allowedDecisions"],
+            json!(["allow-once", "deny"]),
+            "asks always"
+        );
+        app.rows().await.execute(over).await;
+        if runs {
+            let (asked, params) = node.invoked_as("system.run").await;
+            assert_eq!(
+                (params.get("approved"), params.get("approvalDecision")),
+                (None, None),
+                "nobody said so"
+            );
+            node.answer_invoke_with(&asked, &json!({"exitCode": 0, "stdout": "it ran"}))
+                .await;
+        }
+        let answer = told(&app, &mut operator, run).await;
+        assert_eq!(answer.contains("it ran"), runs, "{run}: {answer}");
+        assert_eq!(answer.contains("nobody answered in time"), !runs, "{run}: {answer}");
+        decide(&mut approver, &request, "allow-once")
+            .await
+            .expect_err("is over");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_is_a_no_whatever_the_file_says_about_silence() {
+    let app = TestApp::start().await;
+    let mut node = app.ready_node(&Device::generate(), RUNS).await;
+    let (mut operator, mut approver) = (app.operator().await, app.approver("demo", OWNER).await);
+    approvals_file(&mut operator, |file| {
+        file["defaults"] = json!({"security": "full", "ask": "always", "askFallback": "full"});
+    })
+    .await;
+    ask(&mut operator, "r1", &run_of(&["/usr/bin/who"])).await;
+    plans(&mut node, &["/usr/bin/who"]).await;
+    let request = requested(&mut approver).await;
+    decide(&mut approver, &request, "deny").await.expect("decides");
+    let denied = told(&app, &mut operator, "r1").await;
+    assert!(denied.contains("said no"), "{denied}");
+    // An aborted run does not count as silence either.
+    ask(&mut operator, "r2", &run_of(&["/usr/bin/who"])).await;
+    plans(&mut node, &["/usr/bin/who"]).await;
+    requested(&mut approver).await;
+    operator
+        .call("chat.abort", json!({"sessionKey": "main"}))
+        .await
+        .expect("aborts");
+    assert_eq!(operator.chat_end("r2").await["state"], "aborted");
+    node.call("skills.bins", json!({})).await.expect("answers");
+    assert!(!node.has_heard("system.run\""), "a denied command reached the node");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_the_run_sees_that_a_call_goes_on() {
+    let app = TestApp::start().await;
+    let mut node = app.ready_node(&Device::generate(), &["system.notify"]).await;
+    let mut operator = app.operator().await;
+    let mut watcher = app.watcher(&["tool-events"]).await;
+    ask(&mut operator, "r1", &json!({"action": "notify", "title": "Tea"})).await;
+    let (asked, _) = node.invoked_as("system.notify").await;
+    for (seq, chunk) in ["steeping", ", pouring"].into_iter().enumerate() {
+        let piece = json!({"invokeId": asked["id"], "nodeId": asked["nodeId"], "seq": seq, "chunk": chunk});
+        node.call("node.invoke.progress", piece).await.expect("taken");
+        let event = watcher
+            .event("an update", |frame| {
+                frame["event"] == "agent"
+                    && frame["payload"]["runId"] == "r1"
+                    && frame["payload"]["data"]["phase"] == "update"
+            })
+            .await;
+        let (stream, data) = (&event["payload"]["stream"], &event["payload"]["data"]);
+        assert_eq!((stream, &data["name"]), (&json!("tool"), &json!("nodes")));
+        assert!(
+            !event.to_string().contains(chunk),
+            "what it gives is for the transcript"
+        );
+    }
+    node.answer_invoke(&asked).await;
+    told(&app, &mut operator, "r1").await;
+    assert!(!operator.has_heard("\"update\""), "not for who cannot show tools");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_is_told_which_setting_keeps_a_command_off() {
+    let app = TestApp::start().await;
+    let mut node = app
+        .ready_node(&Device::generate(), &["camera.snap", "system.notify"])
+        .await;
+    let mut operator = app.operator().await;
+    for (run, arguments) in [
+        ("r1", json!({"action": "camera_snap"})),
+        (
+            "r2",
+            json!({"action": "invoke", "node": "test", "invokeCommand": "camera.snap"}),
+        ),
+    ] {
+        ask(&mut operator, run, &arguments).await;
+        let refusal = told(&app, &mut operator, run).await;
+        assert!(refusal.contains("gateway.nodes.allowCommands"), "{refusal}");
+    }
+    let raw = json!({"gateway": {"nodes": {"commands": {"allow": ["camera.snap"]}}}}).to_string();
+    let hash = operator.call("config.get", json!({})).await.expect("gives")["hash"].take();
+    operator
+        .call("config.patch", json!({"raw": raw, "baseHash": hash}))
+        .await
+        .expect("sets");
+    ask(&mut operator, "r3", &json!({"action": "camera_snap"})).await;
+    let (asked, _) = node.invoked_as("camera.snap").await;
+    node.answer_invoke_with(&asked, &json!({"format": "jpg", "width": 1}))
+        .await;
+    let answer = told(&app, &mut operator, "r3").await;
+    assert!(answer.contains("width"), "{answer}");
 }

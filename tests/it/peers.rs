@@ -7,7 +7,10 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::app::{OWNER, TestApp, answered};
+use crate::scenarios;
+use crate::support::app::{OWNER, STRANGER, TestApp, answered};
+use crate::support::scenario::play_all;
+use crate::support::tls::{FIRST, Proxy, SECOND, TlsFiles, fixture};
 
 fn needed(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run `make e2e`"))
@@ -70,6 +73,107 @@ async fn an_openclaw_node_is_paired_called_and_removed() {
     let home = tempfile::tempdir().unwrap();
     let text = tokio::task::block_in_place(|| run(&mut openclaw(&app, home.path(), "node.sh")));
     assert!(text.contains("node: all steps passed"), "{text}");
+}
+
+/// A server with a second tenant, whose owner has the scripted model.
+async fn with_tenant(settings: &[(&str, String)]) -> TestApp {
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut app = TestApp::start_with(&json!({}), &settings).await;
+    app.add_other_tenant();
+    app.import("other", STRANGER, &json!({}));
+    app
+}
+
+/// A script against the second tenant's subdomain, over TLS with a pin.
+fn pinned(app: &TestApp, tls: &TlsFiles, home: &Path, script: &str) -> Command {
+    let approve = format!(
+        "{} device approve --tenant other --user {STRANGER}",
+        env!("CARGO_BIN_EXE_clawcentral")
+    );
+    let mut command = app.binary.prepared(openclaw(app, home, script));
+    command
+        .env("GATEWAY_URL", format!("wss://other.localhost:{}/gateway/ws", tls.port))
+        .env("GATEWAY_TOKEN", app.token(STRANGER))
+        .env("PIN", FIRST.pin())
+        .env("APPROVE", approve);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the OpenClaw client: make e2e"]
+async fn an_openclaw_node_works_over_tls_at_a_tenants_subdomain() {
+    let tls = TlsFiles::new();
+    let app = with_tenant(&tls.settings()).await;
+    let home = tempfile::tempdir().unwrap();
+    let text = tokio::task::block_in_place(|| run(&mut pinned(&app, &tls, home.path(), "node.sh")));
+    assert!(text.contains("node: all steps passed"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the OpenClaw client and nginx: make e2e"]
+async fn an_openclaw_node_works_behind_the_documented_proxy() {
+    let files = TlsFiles::new();
+    let app = with_tenant(&[
+        (
+            "CLAWCENTRAL__HTTP__PUBLIC_URL",
+            format!("https://localhost:{}", files.port),
+        ),
+        ("CLAWCENTRAL__HTTP__TRUSTED_PROXIES", "127.0.0.1/32".to_owned()),
+    ])
+    .await;
+    let _proxy = Proxy::start(&needed("NGINX_PROGRAM"), &files, app.binary.address());
+    let home = tempfile::tempdir().unwrap();
+    let text = tokio::task::block_in_place(|| run(&mut pinned(&app, &files, home.path(), "node.sh")));
+    assert!(text.contains("node: all steps passed"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the OpenClaw client: make e2e"]
+async fn the_openclaw_command_line_follows_a_new_certificate() {
+    let tls = TlsFiles::new();
+    let app = with_tenant(&tls.settings()).await;
+    let process = app.binary.pid();
+    let home = tempfile::tempdir().unwrap();
+    let text = tokio::task::block_in_place(|| {
+        run(pinned(&app, &tls, home.path(), "tls.sh")
+            .env("NEXT_PIN", SECOND.pin())
+            .env("NEXT_CERT", fixture(SECOND.cert))
+            .env("NEXT_KEY", fixture(SECOND.key))
+            .env("CERT", tls.cert())
+            .env("KEY", tls.key()))
+    });
+    assert!(text.contains("tls: all steps passed"), "{text}");
+    assert_eq!(app.binary.pid(), process);
+    assert!(app.binary.ready());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the OpenClaw clients: make e2e"]
+async fn a_node_of_protocol_3_is_paired_and_called() {
+    let app = TestApp::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let text = tokio::task::block_in_place(|| {
+        run(openclaw(&app, home.path(), "node-v3.sh").env("OPENCLAW_V3_CLI", needed("OPENCLAW_V3_CLI")))
+    });
+    assert!(text.contains("node v3: all steps passed"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the published schemas: make e2e"]
+async fn every_frame_of_the_scenarios_fits_the_published_schemas() {
+    let app = TestApp::start().await;
+    let played = play_all(&scenarios::folder(), &scenarios::ours(&app)).await;
+    scenarios::all_hold(&played);
+    let home = tempfile::tempdir().unwrap();
+    let frames = home.path().join("frames.jsonl");
+    scenarios::write(&played, &frames);
+    let text = tokio::task::block_in_place(|| {
+        run(Command::new(needed("OPENCLAW_NODE"))
+            .arg(repository().join("tests/peers/schema.mjs"))
+            .env("SCHEMAS", needed("OPENCLAW_SCHEMAS"))
+            .env("FRAMES", &frames))
+    });
+    assert!(text.contains("schema: "), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

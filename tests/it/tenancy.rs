@@ -3,6 +3,8 @@
 //! Generated from what the product says it has: the OpenAPI document and `hello-ok.features.methods`. A new operation is
 //! covered before anybody writes a test for it; what is meant to be open is listed here with its reason.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -17,10 +19,12 @@ const PUBLIC: &[(&str, &str, &str)] = &[
 ];
 
 /// Methods that can be called without being advertised.
-const HIDDEN: [&str; 6] = [
+const HIDDEN: [&str; 8] = [
     "chat.inject",
     "device.pair.setupCode",
     "device.pair.setupStatus",
+    "node.invoke.cancel",
+    "node.invoke.input",
     "sessions.get",
     "sessions.resolve",
     "sessions.usage",
@@ -72,10 +76,12 @@ async fn owned(app: &TestApp) -> Value {
     let (code, token) = app.owner().post("/api/tokens", &json!({"name": MARK})).await;
     assert_eq!(code, 201, "{token}");
     let mut operator = app.operator().await;
+    let bytes = STANDARD.encode([b"\x89PNG\r\n\x1a\n".as_slice(), MARK.as_bytes()].concat());
+    let image = json!({"type": "image", "mimeType": "image/png", "fileName": "x.png", "content": bytes});
     operator
         .call(
             "chat.send",
-            json!({"sessionKey": "main", "message": MARK, "idempotencyKey": "owners-run"}),
+            json!({"sessionKey": "main", "message": MARK, "idempotencyKey": "owners-run", "attachments": [image]}),
         )
         .await
         .expect("accepted");
@@ -101,7 +107,19 @@ async fn owned(app: &TestApp) -> Value {
     let request = app.owner().request(Method::POST, "/api/skills");
     let skill = status(request.header("content-type", "text/markdown").body(skill)).await;
     assert_eq!(skill, 201);
-    json!({"skills": "vault", "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
+    let looked = format!(
+        "INSERT INTO heartbeat (tenant_id, user_id, agent_id, every_ms, woken, last, epoch) \
+         SELECT tenant_id, id, 'main', 86400000, false, '{{\"ts\": 1, \"preview\": \"{MARK}\"}}', 1 \
+         FROM \"user\" WHERE email = '{OWNER}'"
+    );
+    app.rows().await.execute(&looked).await;
+    let (_, users) = app.owner().get("/api/users").await;
+    let owners = users["users"].as_array().expect("users").iter();
+    let owner = owners.clone().find(|user| user["email"] == OWNER).expect("the owner");
+    let blobs: Vec<String> = app.rows().await.column("SELECT id FROM blob").await;
+    let own = app.owner().request(Method::GET, &format!("/api/blobs/{}", blobs[0]));
+    assert_eq!(status(own).await, 200);
+    json!({"skills": "vault", "users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
         "approvals": "owners-approval"})
 }
 
@@ -210,9 +228,9 @@ fn foreign(session: &str, job: &Value) -> Value {
         "message": "hello",
         "id": "owners-approval", "ids": ["owners-approval"], "decision": "allow-once", "setupId": "owners-setup",
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
-        "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",
-        "skillKey": "vault", "enabled": false, "skills": [],
-        "channel": "telegram", "accountId": "default", "raw": "{}", "baseHash": "0",
+        "idempotencyKey": "owners-call", "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",
+        "channel": "telegram", "accountId": "default", "raw": "{}", "baseHash": "0", "enabled": false,
+        "skillKey": "vault", "skills": [],
     })
 }
 
@@ -253,6 +271,12 @@ async fn no_method_gives_one_user_anothers_data() {
     let off = "user_config WHERE CAST(doc AS text) LIKE '%vault%enabled%'";
     let owners = "user_id = (SELECT id FROM \"user\" WHERE email = 'owner@demo.local')";
     assert_eq!(app.rows().await.count(&format!("{off} AND {owners}")).await, 0);
+    let theirs = format!("\"user\" WHERE email = '{OWNER}' AND heartbeats");
+    assert_eq!(
+        app.rows().await.count(&theirs).await,
+        1,
+        "somebody else switched the owner's off"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

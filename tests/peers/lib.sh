@@ -1,8 +1,12 @@
 # Sourced by the scripts that drive the published OpenClaw client. Needs OPENCLAW_NODE, OPENCLAW_CLI, GATEWAY_URL,
 # GATEWAY_TOKEN and WORK (an empty folder). Every profile has a home and a state folder of its own below WORK.
+# Over TLS: PIN is the SHA-256 of the certificate, and APPROVE a command that approves a device and gets the request's id
+# as last argument, because off loopback the command line is a device as well.
 
 STEP=120
-PIDS=()
+PIN=${PIN:-}
+# Names below .localhost are this machine.
+export NODE_OPTIONS="--import=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/localhost.mjs"
 
 die() {
     echo "FAILED: $*" >&2
@@ -10,9 +14,12 @@ die() {
     exit 1
 }
 
+# Ends what still runs: a number that was waited for may be somebody else's by now.
 ended() {
-    for pid in "${PIDS[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${PIDS[@]}"; do wait "$pid" 2>/dev/null || true; done
+    local pid running
+    running=$(jobs -pr)
+    for pid in $running; do kill "$pid" 2>/dev/null || true; done
+    for pid in $running; do wait "$pid" 2>/dev/null || true; done
 }
 trap ended EXIT
 
@@ -30,9 +37,23 @@ operator() {
     local state="$WORK/operator/state"
     if [ ! -f "$state/openclaw.json" ]; then
         mkdir -p "$state"
-        printf '{"gateway":{"mode":"remote","remote":{"url":"%s","token":"%s"}}}' "$GATEWAY_URL" "$GATEWAY_TOKEN" >"$state/openclaw.json"
+        printf '{"gateway":{"mode":"remote","remote":{"url":"%s","token":"%s"%s}}}' "$GATEWAY_URL" "$GATEWAY_TOKEN" \
+            "${PIN:+,\"tlsFingerprint\":\"$PIN\"}" >"$state/openclaw.json"
     fi
     client operator "$@" 2>"$WORK/last.err"
+}
+
+# pair_operator: makes the command line a device with all its scopes. A method nobody knows asks for all of them.
+pair_operator() {
+    local request
+    operator system heartbeat last --json >/dev/null || true
+    for _ in 1 2 3; do
+        operator gateway call no.such.method --json --timeout 30000 >"$WORK/pairing.out" || true
+        request=$(cat "$WORK/pairing.out" "$WORK/last.err" | grep -oE 'requestId: [0-9a-f-]{36}' | head -1 | cut -d' ' -f2) || true
+        [ -n "$request" ] || return 0
+        $APPROVE "$request" >/dev/null || die "approve the command line"
+    done
+    die "the command line was not let in: $(tail -2 "$WORK/last.err")"
 }
 
 # holds 'JavaScript over j': is it true of the JSON on standard input? Prints its value when it is a text.

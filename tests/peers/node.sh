@@ -2,8 +2,12 @@
 # The published headless node: refused, paired, approved, called, renamed, gone, back with its device token, removed.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-[[ $GATEWAY_URL =~ ^ws://([^:/]+):([0-9]+)(/.*)$ ]] || die "GATEWAY_URL is not ws://host:port/path"
+[[ $GATEWAY_URL =~ ^wss?://([^:/]+):([0-9]+)(/.*)$ ]] || die "GATEWAY_URL is not ws://host:port/path"
 endpoint=(--host "${BASH_REMATCH[1]}" --port "${BASH_REMATCH[2]}" --context-path "${BASH_REMATCH[3]}")
+if [ -n "$PIN" ]; then
+    endpoint+=(--tls --tls-fingerprint "$PIN")
+    pair_operator
+fi
 log="$WORK/node.log"
 
 # start TOKEN ARGUMENTS...: the node in the background; an empty token leaves it to the stored one
@@ -15,7 +19,6 @@ start() {
     env HOME="$home" OPENCLAW_STATE_DIR="$home/state" OPENCLAW_NO_AUTO_UPDATE=1 OPENCLAW_NO_RESPAWN=1 NO_COLOR=1 \
         ${token:+OPENCLAW_GATEWAY_TOKEN="$token"} "$OPENCLAW_NODE" "$OPENCLAW_CLI" "$@" >>"$log" 2>&1 &
     node=$!
-    PIDS+=("$node")
 }
 stop() { kill "$node" && wait "$node" 2>/dev/null || true; }
 

@@ -12,7 +12,6 @@ mkfifo "$keys"
 exec 9<>"$keys"
 env HOME="$home" OPENCLAW_STATE_DIR="$home/state" OPENCLAW_NO_AUTO_UPDATE=1 OPENCLAW_NO_RESPAWN=1 TERM=xterm-256color COLUMNS=110 LINES=40 \
     SHELL=/bin/sh script -qfc "exec '$OPENCLAW_NODE' '$OPENCLAW_CLI' tui --url '$GATEWAY_URL' --token '$GATEWAY_TOKEN'" "$screen" <"$keys" >/dev/null 2>&1 &
-PIDS+=("$!")
 
 until_log "$screen" 'requestId: [0-9a-f-]{36}'
 request=$(grep -oaE 'requestId: [0-9a-f-]{36}' "$screen" | head -1 | cut -d' ' -f2)

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::accounts::ResolvedAccount;
 use super::devices::tokens::DeviceGrant;
 use super::document::UserSettings;
-use super::identity::{Identity, Tenant, User};
+use super::identity::{Identity, Locked, Tenant, User};
 use super::providers::StoredProvider;
 use super::secrets::DataKey;
 use super::skills::SkillSet;
@@ -44,6 +44,8 @@ pub(crate) struct Cache {
     pub(crate) providers: Shelf<TenantId, Arc<Vec<StoredProvider>>>,
     /// Credentials of live sockets that were found good, until epoch milliseconds.
     pub(crate) valid: Shelf<String, i64>,
+    /// Who is locked out. Replaced, never forgotten: see [`super::ConfigService::read_locked`].
+    pub(crate) locked: watch::Sender<Arc<Locked>>,
     /// A tenant's data key never changes, so a change of configuration does not forget it.
     pub(crate) data_keys: DashMap<TenantId, Arc<DataKey>>,
 }
@@ -88,6 +90,7 @@ impl Default for Cache {
             skills: Shelf::default(),
             providers: Shelf::default(),
             valid: Shelf::default(),
+            locked: watch::Sender::new(Arc::default()),
             data_keys: DashMap::new(),
         }
     }

@@ -321,7 +321,7 @@ async fn record_request(
     let request_id = uuid::Uuid::new_v4().to_string();
     let wanted = scopes::union(&open_scopes, &claim.scopes);
     let roles = scopes::union(&open_roles, std::slice::from_ref(&claim.role));
-    let row = without_nulls(json!({
+    let row = without_blanks(json!({
         "requestId": request_id, "deviceId": claim.device_id, "publicKey": claim.public_key,
         "displayName": claim.display_name, "platform": claim.platform, "deviceFamily": claim.device_family,
         "clientId": claim.client_id, "clientMode": claim.client_mode, "role": claim.role, "roles": roles,
@@ -509,13 +509,13 @@ fn device_view(device: &device::Model, tokens: &[device_token::Model]) -> Value 
         .iter()
         .filter(|token| token.revoked_at.is_none())
         .map(|token| {
-            without_nulls(json!({
+            without_blanks(json!({
                 "role": token.role, "scopes": token.scopes, "createdAtMs": token.created_at,
                 "rotatedAtMs": token.rotated_at, "lastUsedAtMs": token.last_used_at,
             }))
         })
         .collect();
-    without_nulls(json!({
+    without_blanks(json!({
         "deviceId": device.id, "publicKey": device.public_key, "displayName": device.display_name,
         "label": device.label, "platform": device.platform, "deviceFamily": device.device_family,
         "clientId": device.client_id, "clientMode": device.client_mode, "role": roles.first(), "roles": roles,
@@ -531,6 +531,14 @@ pub(crate) fn strings(value: &Value) -> Vec<String> {
         .as_array()
         .map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
         .unwrap_or_default()
+}
+
+/// Takes the null fields and the empty texts off an object: the wire has texts of one letter at least.
+fn without_blanks(mut value: Value) -> Value {
+    if let Some(object) = value.as_object_mut() {
+        object.retain(|_, field| !field.is_null() && field != "");
+    }
+    value
 }
 
 /// Takes the null fields off an object: on the wire an absent value is an absent key.

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod cron;
 pub mod devices;
 pub mod document;
+pub(crate) mod heartbeat;
 pub mod identity;
 pub mod master;
 pub mod providers;

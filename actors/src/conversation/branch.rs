@@ -52,6 +52,11 @@ impl ConversationService {
         self.recent.keep(scope, head, max_tokens, &branch);
         Ok(branch)
     }
+
+    /// As [`ConversationService::branch`], for a look that is larger than a turn's: it is not kept.
+    pub async fn whole(&self, scope: &Scope, head: &SessionHead, max_tokens: u64) -> Result<Branch> {
+        read(&self.db.glance(scope).await?, scope, head, max_tokens).await
+    }
 }
 
 /// [`ConversationService::branch`] within a transaction.

@@ -13,6 +13,9 @@ const MAX_TEXT: usize = 12_000;
 /// Bytes of one message.
 const MAX_MESSAGE: usize = 128 * 1024;
 
+/// `__openclaw.kind` of what is no message but a line between messages.
+const DIVIDER: &str = "compaction";
+
 const CUT: &str = "\n… (the rest is left out)";
 
 /// How much of a message is shown.
@@ -79,6 +82,10 @@ fn mark(shown: &mut Value, entry: &Entry) {
     });
     if let Some(run_id) = &entry.run_id {
         about["runId"] = json!(run_id);
+    }
+    if matches!(entry.body, Body::Compaction(_)) {
+        // Clients draw a line instead of a message.
+        about["kind"] = json!(DIVIDER);
     }
     if let Body::Message(MessageBody {
         idempotency_key: Some(key),
@@ -208,6 +215,9 @@ fn cut(text: &str, most: usize) -> String {
 
 /// The message's text as one short line. `None` when it has none.
 pub fn one_line(message: &Value, most: usize) -> Option<String> {
+    if message["__openclaw"]["kind"] == DIVIDER {
+        return None;
+    }
     let text = match &message["content"] {
         Value::String(text) => text.clone(),
         Value::Array(blocks) => {

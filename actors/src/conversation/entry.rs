@@ -118,6 +118,13 @@ pub struct SessionInfo {
     pub name: String,
 }
 
+impl Compaction {
+    /// What stands beside the summary and is no part of it: the next summary is not made from it.
+    pub fn rules(&self) -> Option<&str> {
+        self.details.as_ref()?.get("rules")?.as_str()
+    }
+}
+
 impl From<Message> for Body {
     fn from(message: Message) -> Self {
         Self::Message(MessageBody {

@@ -240,6 +240,8 @@ async fn earlier(tx: &impl ConnectionTrait, scope: &Scope, key: &SessionKey, ses
         next_seq: newest.seq + 1,
         created_at: newest.created_at,
         updated_at: newest.created_at,
+        events: 0,
+        events_seen: 0,
     })
 }
 

@@ -109,16 +109,23 @@ impl SessionFilter {
 
 /// Anything that holds this text, taken literally.
 fn part(text: &str) -> LikeExpr {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
+    LikeExpr::new(format!("%{}%", literal(text))).escape('\\')
+}
+
+/// Anything that begins with this text, taken literally.
+pub(crate) fn beginning(text: &str) -> LikeExpr {
+    LikeExpr::new(format!("{}%", literal(text))).escape('\\')
+}
+
+fn literal(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {
             pattern.push('\\');
         }
         pattern.push(c);
     }
-    pattern.push('%');
-    LikeExpr::new(pattern).escape('\\')
+    pattern
 }
 
 impl ConversationService {

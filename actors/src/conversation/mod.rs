@@ -19,6 +19,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub(crate) use listing::beginning;
 use recent::Recent;
 
 use crate::db::Db;

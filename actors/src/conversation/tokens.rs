@@ -34,7 +34,7 @@ pub fn message(message: &Message) -> u64 {
 pub fn entry(entry: &Entry) -> u64 {
     match &entry.body {
         Body::Message(body) => message(&body.message),
-        Body::Compaction(body) => OVERHEAD + text(&body.summary),
+        Body::Compaction(body) => OVERHEAD + text(&body.summary) + body.rules().map_or(0, text),
         Body::BranchSummary(body) => OVERHEAD + text(&body.summary),
         Body::CustomMessage(body) => OVERHEAD + body.content.iter().map(part).sum::<u64>(),
         Body::Custom(_)

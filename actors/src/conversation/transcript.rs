@@ -75,6 +75,16 @@ pub struct SessionHead {
     pub created_at: i64,
     /// Last inbound turn, epoch milliseconds.
     pub updated_at: i64,
+    /// System events the session was ever sent, and how many of them a turn has asked for.
+    pub events: i64,
+    pub events_seen: i64,
+}
+
+impl SessionHead {
+    /// May system events wait. Also before the first turn: they may be older than the session.
+    pub fn has_events(&self) -> bool {
+        self.events > self.events_seen || self.leaf_id.is_none()
+    }
 }
 
 /// An entry about to be appended.
@@ -113,6 +123,8 @@ pub struct HeadChanges {
     pub merge: Option<Map<String, Value>>,
     pub label: Option<Option<String>>,
     pub destination: Option<Value>,
+    /// System events asked for, of those the head knew of.
+    pub events_seen: Option<i64>,
 }
 
 impl From<session::Model> for SessionHead {
@@ -128,6 +140,8 @@ impl From<session::Model> for SessionHead {
             next_seq: row.next_seq,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            events: row.events,
+            events_seen: row.events_seen,
         }
     }
 }
@@ -169,6 +183,8 @@ pub async fn open(
         next_seq: 1,
         created_at: now,
         updated_at: now,
+        events: 0,
+        events_seen: 0,
     };
     session::Entity::insert(session::ActiveModel::from(row).reset_all())
         .on_conflict_do_nothing()
@@ -273,6 +289,10 @@ pub fn save_head(batch: &mut Batch, scope: &Scope, head: &mut SessionHead, chang
     if let Some(destination) = changes.destination {
         update = update.col_expr(session::Column::Destination, Expr::value(destination.clone()));
         head.destination = destination;
+    }
+    if let Some(seen) = changes.events_seen {
+        update = update.col_expr(session::Column::EventsSeen, Expr::value(seen));
+        head.events_seen = seen;
     }
     batch.add(&update);
 }

@@ -6,9 +6,10 @@ use super::history::SessionRow;
 use super::transcript::SessionHead;
 use crate::config::devices::without_nulls;
 use crate::session::key::{self, Kind};
+use crate::session::turn;
 
 /// Stored fields that are nobody's business outside.
-const HIDDEN: [&str; 2] = ["skillsSnapshot", "systemPromptReport"];
+const HIDDEN: [&str; 3] = ["skillsSnapshot", "systemPromptReport", turn::COMPACTION_FAILED];
 
 impl From<&SessionHead> for SessionRow {
     fn from(head: &SessionHead) -> Self {

@@ -28,7 +28,7 @@ pub struct Db {
     read: DatabaseConnection,
     /// As `claw_app` (PostgreSQL) or the single writer (SQLite).
     write: DatabaseConnection,
-    /// As `claw_system` (PostgreSQL); the pools above on SQLite.
+    /// As `claw_system` (PostgreSQL); readers of their own and the single writer on SQLite.
     system_read: DatabaseConnection,
     system_write: DatabaseConnection,
 }

@@ -1,4 +1,4 @@
-//! Opening the database: two pools on SQLite, an app and a system pool on PostgreSQL.
+//! Opening the database: a writer and two pools of readers on SQLite, an app and a system pool on PostgreSQL.
 
 use std::time::Duration;
 
@@ -7,6 +7,9 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbB
 
 use super::Db;
 use crate::crypto::Secret;
+
+/// Connections of the platform's own reads on SQLite.
+const SQLITE_SYSTEM_READERS: u32 = 2;
 
 /// Where the database is and how many connections it gets.
 #[derive(Clone, Debug)]
@@ -69,19 +72,25 @@ impl Db {
         let mut options = sqlite(settings, false)?;
         options.max_connections(1).min_connections(1);
         let write = Database::connect(options).await.map_err(OpenError::Open)?;
-        let mut options = sqlite(settings, false)?;
-        options
-            .max_connections(settings.max_connections.clamp(1, 8))
-            .min_connections(1)
-            .map_sqlx_sqlite_opts(|options| sqlite_pragmas(options).pragma("query_only", "on"));
-        let read = Database::connect(options).await.map_err(OpenError::Open)?;
+        let read = Self::open_readers(settings, settings.max_connections.clamp(1, 8)).await?;
+        // What the platform looks at does not wait behind what people read: a lock-out is noticed while they do.
+        let system_read = Self::open_readers(settings, SQLITE_SYSTEM_READERS).await?;
         Ok(Self {
             backend: DbBackend::Sqlite,
-            read: read.clone(),
+            read,
             write: write.clone(),
-            system_read: read,
+            system_read,
             system_write: write,
         })
+    }
+
+    async fn open_readers(settings: &DbSettings, connections: u32) -> Result<DatabaseConnection, OpenError> {
+        let mut options = sqlite(settings, false)?;
+        options
+            .max_connections(connections)
+            .min_connections(1)
+            .map_sqlx_sqlite_opts(|options| sqlite_pragmas(options).pragma("query_only", "on"));
+        Database::connect(options).await.map_err(OpenError::Open)
     }
 
     /// A pool whose every connection runs as `role`.

@@ -23,6 +23,7 @@ use super::protocol::{Request, WireError, response_error};
 use super::{ClientFacts, GatewayState};
 use crate::config::identity::{Identity, Tenant};
 
+mod invokes;
 mod live;
 #[cfg(test)]
 mod tests;
@@ -292,7 +293,7 @@ impl Handler<ToConnection> for NodeConnection {
         if let Phase::Checking { events, .. } = &mut self.phase {
             match message {
                 ToConnection::Close { code, reason } => self.close(code, &reason, ctx),
-                message @ (ToConnection::Event(_) | ToConnection::Invoke(_)) => {
+                message @ (ToConnection::Event(_) | ToConnection::Invoke(_) | ToConnection::Progress(_)) => {
                     // Joined already, hello not yet written: these come right after it.
                     if events.len() < MAILBOX {
                         events.push_back(message);

@@ -1,7 +1,10 @@
 //! The event table: every event this server sends, who may see it, and what else a connection needs for it.
 
+use serde_json::json;
+
 use super::messages::{ConnectionInfo, Event};
 use super::scopes;
+use crate::clock::now_ms;
 
 /// Who may see an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,7 @@ pub const TABLE: &[Row] = &[
     row("node.runnerInventory.changed", READ).may_drop(),
     row("presence", READ).may_drop(),
     row("session.message", READ).after(Subscription::SessionOrKey),
+    row("session.operation", READ).after(Subscription::SessionOrKey),
     row("session.tool", READ).after(Subscription::SessionOrKey),
     row("session.typing", READ).after(Subscription::Key).may_drop(),
     row("sessions.changed", READ).after(Subscription::Sessions),
@@ -91,11 +95,28 @@ pub const TABLE: &[Row] = &[
 ];
 
 /// Events for one connection only; they carry no `seq` and are never fanned out.
-pub const DIRECT: &[&str] = &["connect.challenge", "node.invoke.request", "node.invoke.cancel"];
+pub const DIRECT: &[&str] = &[
+    "connect.challenge",
+    "node.invoke.cancel",
+    "node.invoke.input",
+    "node.invoke.progress",
+    "node.invoke.request",
+];
 
 /// Names for `features.events`.
 pub fn advertised() -> Vec<&'static str> {
     DIRECT.iter().copied().chain(TABLE.iter().map(|row| row.name)).collect()
+}
+
+/// What clients show as the file's name of the configuration; there is no file.
+pub const CONFIG_PATH: &str = "openclaw.json";
+
+/// A user's configuration is another now.
+pub fn config_changed(hash: &str) -> Event {
+    Event::new(
+        "config.changed",
+        &json!({"path": CONFIG_PATH, "hash": hash, "ts": now_ms()}),
+    )
 }
 
 pub fn find(name: &str) -> Option<&'static Row> {

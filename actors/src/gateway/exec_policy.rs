@@ -3,8 +3,13 @@
 //! Pure. The user's file (`exec.approvals.*`) and what the node says of itself are both asked; the stricter one rules.
 //! Where the user's file says nothing, a command that is not on the allowlist needs a person's word.
 
+mod programs;
+
 use claw_entities::new_id;
 use serde_json::{Value, json};
+
+use programs::{LONGEST_PATH, matches, storable};
+pub(crate) use programs::{is_harmless, is_protected};
 
 /// How far commands may go. The smaller is the stricter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +72,8 @@ impl Ask {
 pub(crate) struct Policy {
     security: Security,
     ask: Ask,
+    /// How far commands may go when a person was asked and nobody decided in time.
+    fallback: Security,
     /// Globs over resolved paths of programs.
     allowlist: Vec<String>,
 }
@@ -95,12 +102,16 @@ impl Policy {
                 .iter()
                 .find_map(|place| Ask::read(&place["ask"]))
                 .unwrap_or(Ask::OnMiss),
+            fallback: places
+                .iter()
+                .find_map(|place| Security::read(&place["askFallback"]))
+                .unwrap_or(Security::Deny),
             allowlist,
         }
     }
 
-    /// With what the node answered to `system.run.prepare` as its `execPolicy`. A node that says nothing decides when
-    /// the command comes.
+    /// With what the node answered to `system.run.prepare` as its `execPolicy`, or put into its plan as `policySnapshot`.
+    /// A node that says nothing decides when the command comes.
     pub(crate) fn and_nodes(mut self, node: &Value) -> Self {
         if let Some(security) = Security::read(&node["security"]) {
             self.security = self.security.min(security);
@@ -120,8 +131,23 @@ impl Policy {
     }
 
     /// Does the verdict depend on where the program is.
-    pub(crate) fn needs_path(&self) -> bool {
+    pub(crate) fn asks_the_list(&self) -> bool {
         self.security == Security::Allowlist && self.ask != Ask::Always
+    }
+
+    /// Has anybody to know where the program is: for the verdict, or for what happens without a person's word.
+    pub(crate) fn needs_path(&self) -> bool {
+        self.asks_the_list() || self.security.min(self.fallback) == Security::Allowlist
+    }
+
+    /// May the command run although a person was asked and nobody decided in time (`askFallback`). It opens nothing that
+    /// the policy itself keeps closed: an allowlist stays one. `harmless`: no variable changes what the program does.
+    pub(crate) fn runs_unanswered(&self, program: Option<&str>, harmless: bool) -> bool {
+        match self.security.min(self.fallback) {
+            Security::Deny => false,
+            Security::Allowlist => harmless && program.is_some_and(|path| self.lists(path)),
+            Security::Full => true,
+        }
     }
 
     /// `program`: the resolved path, where it is known.
@@ -145,13 +171,43 @@ impl Policy {
 
     /// May "always" be answered: only where a path can be stored and would be asked for.
     pub(crate) fn can_remember(&self, program: Option<&str>) -> bool {
-        self.needs_path() && program.is_some_and(storable)
+        self.asks_the_list() && program.is_some_and(storable)
     }
 }
 
-/// Longest path that is compared, bytes, and patterns of one list: a node says what the path is, and comparing takes as
-/// long as the two multiplied.
-const LONGEST_PATH: usize = 1024;
+/// What the file's `defaults` come to, as `exec.approvals.get` shows it.
+pub(crate) fn resolved_defaults(file: &Value) -> Value {
+    let policy = Policy::of(&json!({"defaults": file["defaults"]}), "");
+    json!({
+        "security": policy.security.name(), "ask": policy.ask.name(), "askFallback": policy.fallback.name(),
+        "autoAllowSkills": file["defaults"]["autoAllowSkills"] == true,
+    })
+}
+
+/// What "always" was said about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grant<'a> {
+    pub(crate) agent_id: &'a str,
+    /// Resolved path, as this server learned it from the node.
+    pub(crate) program: &'a str,
+    pub(crate) command: &'a str,
+}
+
+impl<'a> Grant<'a> {
+    /// Of a stored request. `None`: it is not about a program on a node, so whoever asked remembers the word.
+    pub(crate) fn of(request: &'a Value) -> Option<Self> {
+        if request["host"] != "node" {
+            return None;
+        }
+        Some(Self {
+            agent_id: request["agentId"].as_str().filter(|id| !id.is_empty())?,
+            program: request["resolvedPath"].as_str().filter(|path| storable(path))?,
+            command: request["command"].as_str().unwrap_or_default(),
+        })
+    }
+}
+
+/// Patterns of one list.
 const MOST_PATTERNS: usize = 1000;
 
 fn patterns(place: &Value) -> Vec<String> {
@@ -167,9 +223,15 @@ fn patterns(place: &Value) -> Vec<String> {
 }
 
 /// The file with one more entry on the agent's allowlist.
-pub(crate) fn remember(mut file: Value, agent_id: &str, path: &str, command: &str, now: i64) -> Value {
+pub(crate) fn remember(mut file: Value, grant: &Grant<'_>, now: i64) -> Value {
+    let Grant {
+        agent_id,
+        program: path,
+        command,
+    } = *grant;
     let entry = json!({
-        "id": new_id(), "pattern": path, "lastUsedAt": now, "lastUsedCommand": command, "lastResolvedPath": path,
+        "id": new_id(), "pattern": path, "source": "allow-always", "lastUsedAt": now, "lastUsedCommand": command,
+        "lastResolvedPath": path,
     });
     if !file["agents"].is_object() {
         file["agents"] = json!({});
@@ -189,193 +251,6 @@ pub(crate) fn remember(mut file: Value, agent_id: &str, path: &str, command: &st
     file
 }
 
-/// Programs whose arguments are programs: a word about them says nothing about what will run.
-const WRAPPERS: [&str; 75] = [
-    "ash",
-    "awk",
-    "bash",
-    "bun",
-    "bunx",
-    "busybox",
-    "chroot",
-    "cmd",
-    "command",
-    "cscript",
-    "csh",
-    "dash",
-    "deno",
-    "doas",
-    "docker",
-    "env",
-    "eval",
-    "exec",
-    "expect",
-    "find",
-    "fish",
-    "flock",
-    "gawk",
-    "genv",
-    "gtimeout",
-    "gxargs",
-    "ionice",
-    "ksh",
-    "lua",
-    "make",
-    "mawk",
-    "mksh",
-    "mshta",
-    "nawk",
-    "nice",
-    "node",
-    "nodejs",
-    "nohup",
-    "npm",
-    "npx",
-    "nsenter",
-    "osascript",
-    "parallel",
-    "perl",
-    "php",
-    "pkexec",
-    "podman",
-    "powershell",
-    "pwsh",
-    "pypy",
-    "python",
-    "rbash",
-    "ruby",
-    "rundll32",
-    "script",
-    "setsid",
-    "sh",
-    "ssh",
-    "stdbuf",
-    "strace",
-    "su",
-    "sudo",
-    "systemd-run",
-    "tclsh",
-    "tcsh",
-    "time",
-    "timeout",
-    "tmux",
-    "unshare",
-    "uv",
-    "watch",
-    "wscript",
-    "wsl",
-    "xargs",
-    "zsh",
-];
-
-/// Can a path stand on an allowlist: absolute, without detours, wildcards or the means to run something else.
-fn storable(path: &str) -> bool {
-    let slashed = path.replace('\\', "/");
-    let mut parts = slashed.split('/');
-    let root = parts.next().unwrap_or_default();
-    let absolute = slashed.contains('/') && (root.is_empty() || (root.len() == 2 && root.ends_with(':')));
-    let straight = parts.all(|part| !matches!(part, "" | "." | ".."));
-    let name = slashed.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-    let name = name.strip_suffix(".exe").unwrap_or(&name);
-    // `python3.12` is python.
-    let name = name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.' || letter == '-');
-    let short = path.len() <= LONGEST_PATH;
-    short && absolute && straight && !path.contains(['*', '?', '[']) && !WRAPPERS.contains(&name)
-}
-
-/// `*` and `?` stay within a folder, `**` does not; case does not matter.
-fn matches(pattern: &str, path: &str) -> bool {
-    if path.len() > LONGEST_PATH {
-        return false;
-    }
-    let fold = |text: &str| -> Vec<char> { text.replace('\\', "/").to_lowercase().chars().collect() };
-    glob(&fold(pattern), &fold(path))
-}
-
-fn glob(pattern: &[char], path: &[char]) -> bool {
-    // Which prefixes of the path the pattern read so far can stand for.
-    let mut reach = vec![false; path.len() + 1];
-    reach[0] = true;
-    let mut at = 0;
-    while let Some(letter) = pattern.get(at) {
-        let deep = *letter == '*' && pattern.get(at + 1) == Some(&'*');
-        at += if deep { 2 } else { 1 };
-        let mut next = vec![false; path.len() + 1];
-        for (end, seen) in path.iter().enumerate() {
-            match letter {
-                '*' => {
-                    next[end] = next[end] || reach[end];
-                    next[end + 1] = next[end] && (deep || *seen != '/');
-                }
-                '?' => next[end + 1] = reach[end] && *seen != '/',
-                letter => next[end + 1] = reach[end] && letter == seen,
-            }
-        }
-        if *letter == '*' {
-            let last = path.len();
-            next[last] = next[last] || reach[last];
-        }
-        reach = next;
-    }
-    reach.last() == Some(&true)
-}
-
-/// Variables that change how a program speaks, not what it does: a word about the program covers them.
-pub(crate) fn is_harmless(name: &str) -> bool {
-    ["LANG", "LANGUAGE", "TERM", "TZ", "NO_COLOR", "COLUMNS", "LINES"].contains(&name) || name.starts_with("LC_")
-}
-
-/// Variables that would change which program runs, or what it runs first.
-pub(crate) fn is_protected(name: &str) -> bool {
-    const NAMES: [&str; 40] = [
-        "BASHOPTS",
-        "BASH_ENV",
-        "BROWSER",
-        "CDPATH",
-        "DOTNET_STARTUP_HOOKS",
-        "EDITOR",
-        "ENV",
-        "GCONV_PATH",
-        "HOME",
-        "IFS",
-        "JAVA_TOOL_OPTIONS",
-        "JDK_JAVA_OPTIONS",
-        "LESSCLOSE",
-        "LESSOPEN",
-        "LUA_INIT",
-        "MANPAGER",
-        "NODE_OPTIONS",
-        "NODE_PATH",
-        "OPENSSL_CONF",
-        "PAGER",
-        "PATH",
-        "PERL5DB",
-        "PERL5LIB",
-        "PERL5OPT",
-        "PERLLIB",
-        "PHPRC",
-        "PROMPT_COMMAND",
-        "PS4",
-        "PYTHONHOME",
-        "PYTHONPATH",
-        "PYTHONSTARTUP",
-        "PYTHONUSERBASE",
-        "RUBYLIB",
-        "RUBYOPT",
-        "RUSTC_WRAPPER",
-        "SHELLOPTS",
-        "VISUAL",
-        "XDG_CONFIG_HOME",
-        "ZDOTDIR",
-        "_JAVA_OPTIONS",
-    ];
-    let name = name.to_ascii_uppercase();
-    NAMES.contains(&name.as_str())
-        || ["LD_", "DYLD_", "BASH_FUNC_", "GIT_"]
-            .iter()
-            .any(|start| name.starts_with(start))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,20 +268,6 @@ mod tests {
         assert!(!matches("/opt/**", &endless) && !storable(&endless));
         let file = json!({"defaults": {"allowlist": [{"pattern": format!("/{}", "*?".repeat(LONGEST_PATH))}]}});
         assert_eq!(patterns(&file["defaults"]), Vec::<String>::new());
-    }
-
-    #[test]
-    fn only_variables_that_change_nothing_are_harmless() {
-        for (name, harmless) in [
-            ("LANG", true),
-            ("LC_ALL", true),
-            ("LESSOPEN", false),
-            ("FOO", false),
-            ("lang", false),
-        ] {
-            assert_eq!(is_harmless(name), harmless, "{name}");
-        }
-        assert!(is_protected("lessopen") && is_protected("GIT_SSH_COMMAND") && !is_protected("FOO"));
     }
 
     #[test]
@@ -496,43 +357,80 @@ mod tests {
         ] {
             assert_eq!(policy.can_remember(path), can, "{path:?}");
         }
-        let file = remember(json!({"version": 1}), "main", "/usr/bin/curl", "curl x", 7);
+        let grant = |command| Grant {
+            agent_id: "main",
+            program: "/usr/bin/curl",
+            command,
+        };
+        let file = remember(json!({"version": 1}), &grant("curl x"), 7);
         assert_eq!(Policy::of(&file, "main").verdict(Some("/usr/bin/curl")), Verdict::Run);
         assert_eq!(Policy::of(&file, "other").verdict(Some("/usr/bin/curl")), Verdict::Ask);
-        let again = remember(file.clone(), "main", "/usr/bin/curl", "curl y", 8);
+        let again = remember(file.clone(), &grant("curl y"), 8);
         assert_eq!(again, file);
     }
 
     #[test]
-    fn globs() {
-        for (pattern, path, expected) in [
-            ("/usr/bin/*", "/usr/bin/git", true),
-            ("/usr/*", "/usr/bin/git", false),
-            ("/usr/**", "/usr/bin/git", true),
-            ("/usr/**/git", "/usr/a/b/git", true),
-            ("/usr/bin/g?t", "/usr/bin/git", true),
-            ("/usr/bin?git", "/usr/bin/git", false),
-            ("/usr/bin/git", "/usr/bin/gitk", false),
-            ("*", "", true),
-            ("", "", true),
-            ("", "a", false),
+    fn a_word_is_about_a_program_on_a_node_and_an_agent() {
+        let request = json!({"host": "node", "agentId": "main", "resolvedPath": "/usr/bin/curl", "command": "curl x"});
+        assert_eq!(Grant::of(&request).map(|grant| grant.program), Some("/usr/bin/curl"));
+        for (field, value) in [
+            ("host", json!("gateway")),
+            ("host", Value::Null),
+            ("agentId", Value::Null),
+            ("agentId", json!("")),
+            ("resolvedPath", Value::Null),
+            ("resolvedPath", json!("curl")),
+            ("resolvedPath", json!("/usr/bin/*")),
+            ("resolvedPath", json!("/bin/sh")),
         ] {
-            assert_eq!(matches(pattern, path), expected, "{pattern} {path}");
+            let mut other = request.clone();
+            other[field] = value.clone();
+            assert_eq!(Grant::of(&other), None, "{field} {value}");
         }
     }
 
     #[test]
-    fn variables_that_change_the_program() {
-        for name in [
-            "PATH",
-            "path",
-            "LD_PRELOAD",
-            "DYLD_INSERT_LIBRARIES",
-            "NODE_OPTIONS",
-            "GIT_SSH_COMMAND",
+    fn silence_denies_unless_the_file_says_otherwise() {
+        let file = |security: &str, fallback: Value| {
+            json!({"version": 1, "defaults": {"security": security, "ask": "always", "askFallback": fallback},
+                "agents": {"*": {"allowlist": [{"pattern": "/usr/bin/git"}]}, "strict": {"askFallback": "deny"}}})
+        };
+        let (git, other) = (Some("/usr/bin/git"), Some("/usr/bin/curl"));
+        for (security, fallback, program, expected) in [
+            ("full", Value::Null, git, false),
+            ("full", json!("deny"), git, false),
+            ("full", json!("brand-new"), git, false),
+            ("full", json!("allowlist"), git, true),
+            ("full", json!("allowlist"), other, false),
+            ("full", json!("allowlist"), None, false),
+            ("full", json!("full"), other, true),
+            ("allowlist", json!("full"), git, true),
+            ("allowlist", json!("full"), other, false),
+            ("deny", json!("full"), git, false),
         ] {
-            assert!(is_protected(name), "{name}");
+            let file = file(security, fallback.clone());
+            let runs = |agent: &str| Policy::of(&file, agent).runs_unanswered(program, true);
+            assert_eq!(runs("main"), expected, "{security} {fallback} {program:?}");
+            assert!(!runs("strict"), "an agent's own word goes before the defaults");
         }
-        assert!(!is_protected("LANG"));
+        let listed = Policy::of(&file("full", json!("allowlist")), "main");
+        assert!(listed.needs_path() && !listed.asks_the_list());
+        assert!(
+            !listed.runs_unanswered(git, false),
+            "an allowlist knows programs, not variables"
+        );
+        // The node's own policy is kept to as well.
+        let node = json!({"security": "allowlist", "ask": "off"});
+        let both = Policy::of(&file("full", json!("full")), "main").and_nodes(&node);
+        assert!(!both.runs_unanswered(other, true) && both.runs_unanswered(git, true));
+    }
+
+    #[test]
+    fn defaults_are_shown_as_they_come_out() {
+        let usual = json!({"security": "allowlist", "ask": "on-miss", "askFallback": "deny", "autoAllowSkills": false});
+        assert_eq!(resolved_defaults(&json!({"version": 1})), usual);
+        let set = json!({"security": "full", "ask": "off", "askFallback": "allowlist", "autoAllowSkills": true});
+        let file = json!({"defaults": set, "agents": {"*": {"security": "deny"}}});
+        assert_eq!(resolved_defaults(&file), set);
     }
 }

@@ -72,7 +72,7 @@ pub async fn admit(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<Ad
         "node" => true,
         _ => return Err(WireError::invalid("invalid role").into()),
     };
-    check_origin(entrance)?;
+    check_origin(entrance, params)?;
     let (tenant, address) = (&entrance.tenant.id, entrance.client.address);
     if let Some(wait) = entrance.state.limiter.locked(tenant, address, Instant::now()) {
         return Err(refusal::rate_limited(wait));
@@ -178,11 +178,17 @@ fn check_protocol(params: &ConnectParams) -> Result<(), Refusal> {
     Err(refusal::protocol_mismatch(params.min_protocol, params.max_protocol))
 }
 
-/// A page may connect from the tenant's own origin, or from one that the operator listed.
+/// A page may connect from the tenant's own origin, or from one that the operator listed. Who says that it is a page has
+/// an origin.
 #[expect(clippy::result_large_err, reason = "a refusal ends the connection; it is made once")]
-fn check_origin(entrance: &Entrance<'_>) -> Result<(), Refusal> {
+fn check_origin(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<(), Refusal> {
     let Some(origin) = &entrance.client.origin else {
-        return Ok(());
+        let page = params.client.id == "openclaw-control-ui" || params.client.mode == "webchat";
+        return if page {
+            Err(refusal::origin_not_allowed())
+        } else {
+            Ok(())
+        };
     };
     if entrance.client.same_origin() || entrance.state.settings.allowed_origins.contains(origin) {
         return Ok(());

@@ -11,6 +11,11 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::node_streams::Streams;
+
+/// How a socket closes whose credential, user or tenant is no longer good (protocol: close codes).
+pub(crate) const GATEWAY_AUTH_CHANGED: (u16, &str) = (4001, "gateway auth changed");
+
 /// What a connection is, fixed at hello.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
@@ -108,6 +113,8 @@ impl Event {
 #[rtype(result = "()")]
 pub enum ToConnection {
     Event(Arc<Event>),
+    /// News of a call this connection made: the payload of `node.invoke.progress`. Left out for a slow reader.
+    Progress(Value),
     /// Calls the node at the other end.
     Invoke(Invoke),
     /// Ends the connection with this code and reason.
@@ -127,6 +134,7 @@ pub struct Invoke {
     pub params_json: Option<String>,
     pub timeout: Duration,
     pub idempotency_key: String,
+    pub streams: Streams,
     pub reply: oneshot::Sender<InvokeAnswer>,
     /// Cancelled when nobody waits for the answer any more: the node is told to stop.
     pub abandoned: CancellationToken,

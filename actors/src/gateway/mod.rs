@@ -15,6 +15,8 @@ mod hello;
 pub mod idempotency;
 pub mod limiter;
 pub mod methods;
+pub(crate) mod node_policy;
+pub mod node_streams;
 pub(crate) mod nodes;
 mod outbox;
 pub mod rpc;

@@ -1,6 +1,8 @@
 //! Calls of a user's nodes, whoever makes them: an operator's client, or the agent.
 
-use claw_entities::{Scope, approval};
+use std::time::Duration;
+
+use claw_entities::{Scope, approval, new_id};
 use futures::FutureExt;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -8,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::messages::InvokeResult;
 use super::methods::node::callable;
 use super::methods::node_pending::put_off;
+use super::node_streams::Streams;
 use super::protocol::WireError;
 use super::system_run;
 use crate::Services;
 use crate::clock::now_ms;
-use crate::config::devices::pending;
+use crate::config::devices::{pending, without_nulls};
 use crate::crypto::token;
 use crate::error::Error;
 use crate::supervisor::directory::{Directory, InvokeNode};
@@ -23,6 +26,7 @@ pub(crate) async fn invoke(
     directory: &Directory,
     scope: &Scope,
     mut call: InvokeNode,
+    streams: Streams,
     gone: &CancellationToken,
 ) -> Result<Value, WireError> {
     let services = directory.services();
@@ -52,11 +56,12 @@ pub(crate) async fn invoke(
             return Ok(Err(system_run::used_up()));
         }
         let outcome = tokio::select! {
-            outcome = directory.invoke_node(scope, call.clone()) => outcome,
+            outcome = directory.invoke_node(scope, call.clone(), streams) => outcome,
             // Dropping the call tells the node to stop. The key keeps this answer: it does not run a second time.
-            () = gone.cancelled() => return Ok(Err(WireError::unavailable(
-                "the caller went away and the node was told to stop",
-            ))),
+            () = gone.cancelled() => return Ok(Err(
+                WireError::unavailable("node invoke cancelled; the node was told to stop")
+                    .details(json!({"code": "ABORTED"})),
+            )),
         };
         Ok(match outcome {
             Ok(result) => serde_json::to_value(result).map_err(|error| WireError::internal(&error)),
@@ -66,21 +71,59 @@ pub(crate) async fn invoke(
                     .await
                     .unwrap_or_else(|error| error))
             }
+            Err(Error::Upstream(message)) => Err(node_failed(&message)),
+            Err(Error::Timeout(_)) => Err(node_failed("TIMEOUT: node invoke timed out")),
             Err(error) => Err(error.into()),
         })
     };
-    directory.node_results().once(kept_as, Box::pin(work)).await
+    let owner = (scope.tenant().clone(), scope.user().clone());
+    directory.node_results().once(owner, kept_as, Box::pin(work)).await
+}
+
+/// What a node said instead of an answer, `CODE: message`, as the original passes it on.
+fn node_failed(said: &str) -> WireError {
+    let is_code = |word: &str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte.is_ascii_digit())
+    };
+    let node_error = match said
+        .split_once(": ")
+        .filter(|(code, _)| !code.is_empty() && is_code(code))
+    {
+        Some((code, message)) => json!({"code": code, "message": message}),
+        None => json!({"message": said}),
+    };
+    WireError::unavailable(said).details(json!({"nodeCommandDispatched": true, "nodeError": node_error}))
 }
 
 /// Calls a node for the server's own purposes, if the command is approved, declared and the node is there.
 pub(super) async fn ask(directory: &Directory, scope: &Scope, call: InvokeNode) -> Result<InvokeResult, WireError> {
     check(directory, scope, &call.node_id, &call.command).await?;
-    Ok(directory.invoke_node(scope, call).await?)
+    Ok(directory.invoke_node(scope, call, Streams::default()).await?)
+}
+
+/// Where a program is on a node; `None` when that is not known for certain.
+pub(crate) async fn where_is(directory: &Directory, scope: &Scope, node_id: &str, program: &str) -> Option<String> {
+    /// For a look at the node's path.
+    const SHORT: Duration = Duration::from_secs(15);
+    if program.contains(['/', '\\']) {
+        return Some(program.to_owned());
+    }
+    let which = InvokeNode {
+        node_id: node_id.to_owned(),
+        command: "system.which".to_owned(),
+        params: json!({"bins": [program]}),
+        timeout: SHORT,
+        idempotency_key: new_id(),
+    };
+    let answer = ask(directory, scope, which).await.ok()?;
+    answer.payload["bins"][program].as_str().map(str::to_owned)
 }
 
 /// Is the node there, and the command approved and declared. Gives its platform.
 async fn check(directory: &Directory, scope: &Scope, node_id: &str, command: &str) -> Result<String, WireError> {
-    let node = directory.services().config.node(scope, node_id).await?;
+    let config = &directory.services().config;
+    let (node, settings) = (config.node(scope, node_id).await?, config.settings(scope).await?);
     let connected = directory.connected_nodes(scope).await?;
     let Some(live) = connected.iter().find(|info| info.device_id.as_deref() == Some(node_id)) else {
         return Err(WireError::unavailable("node not connected").details(json!({"code": "NOT_CONNECTED"})));
@@ -88,15 +131,20 @@ async fn check(directory: &Directory, scope: &Scope, node_id: &str, command: &st
     if node.approved().is_none() {
         return Err(awaiting_approval(node.pending_request()));
     }
-    if !callable(&node, Some(live)).iter().any(|allowed| allowed == command) {
-        let reason = if live.commands.iter().any(|declared| declared == command) {
-            "command not approved"
+    if !callable(&node, Some(live), &settings.nodes)
+        .iter()
+        .any(|allowed| allowed == command)
+    {
+        let ruling = node.ruling(&settings.nodes, command);
+        let reason = if live.commands.iter().all(|declared| declared != command) {
+            "command not declared by node".to_owned()
         } else {
-            "command not declared by node"
+            ruling.reason().unwrap_or_else(|| "command not approved".to_owned())
         };
+        let details = json!({"reason": reason, "command": command, "setting": ruling.setting()});
         return Err(
             WireError::invalid(format!("node command not allowed: {command} ({reason})"))
-                .details(json!({"reason": reason, "command": command})),
+                .details(without_nulls(details)),
         );
     }
     Ok(live.platform.clone())
@@ -151,7 +199,8 @@ async fn note_sent(services: &Services, scope: &Scope, key_hash: String) -> Resu
 
 fn sent_before() -> WireError {
     WireError::unavailable(
-        "this call was sent before a restart, and its outcome is not known; use a new idempotencyKey",
+        "this call was sent before and its outcome is not known any more (a restart, or it was too large to be kept); use \
+         a new idempotencyKey",
     )
     .details(json!({"code": "OUTCOME_UNKNOWN"}))
 }

@@ -63,7 +63,7 @@ impl Connections {
             self.close(&conn_id, 1008, "replaced by a newer connection of this device");
         }
         self.version.presence += 1;
-        self.announce();
+        self.announce(Some(&info));
         let node = info.node;
         self.live.insert(info.conn_id.clone(), Member { info, to });
         Attached {
@@ -76,7 +76,7 @@ impl Connections {
     pub fn detach(&mut self, conn_id: &str) -> Option<Arc<ConnectionInfo>> {
         let member = self.live.remove(conn_id)?;
         self.version.presence += 1;
-        self.announce();
+        self.announce(None);
         Some(member.info)
     }
 
@@ -129,12 +129,16 @@ impl Connections {
         self.version
     }
 
-    /// Tells the connections who is there. Crowds are not told: they can ask with `system-presence`.
-    fn announce(&mut self) {
+    /// Tells the connections who is there, `newcomer` included, who reads it in its hello. Crowds are not told: they can
+    /// ask with `system-presence`.
+    fn announce(&mut self, newcomer: Option<&ConnectionInfo>) {
         if self.live.is_empty() || self.live.len() > PRESENCE_SHOWN {
             return;
         }
-        let mut event = Event::new("presence", &json!({"presence": self.newest(PRESENCE_SHOWN)})).droppable();
+        let room = PRESENCE_SHOWN - usize::from(newcomer.is_some());
+        let mut presence = self.newest(room);
+        presence.extend(newcomer.map(presence_entry));
+        let mut event = Event::new("presence", &json!({"presence": presence})).droppable();
         event.state_version = Some(self.version);
         self.deliver(&Arc::new(event));
     }

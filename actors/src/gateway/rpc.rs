@@ -15,7 +15,8 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Answer;
-use super::messages::ConnectionInfo;
+use super::messages::{ConnectionInfo, ToConnection};
+use super::node_streams::OpenCalls;
 use super::protocol::WireError;
 use super::protocol::error::short;
 use super::{GatewayState, scopes};
@@ -37,6 +38,8 @@ pub enum Access {
 pub enum Local {
     InvokeResult,
     InvokeProgress,
+    CancelInvoke,
+    FeedInvoke,
     SubscribeSessions,
     UnsubscribeSessions,
     SubscribeMessages,
@@ -50,8 +53,11 @@ pub struct Call {
     pub connection: Arc<ConnectionInfo>,
     /// Cancelled when the caller's connection ends.
     pub ended: CancellationToken,
+    /// Calls of nodes that the caller's connection has open.
+    pub(super) open_calls: OpenCalls,
     pub(super) id: String,
     pub(super) answers: Recipient<Answer>,
+    pub(super) news: Recipient<ToConnection>,
 }
 
 impl Call {
@@ -233,7 +239,7 @@ impl Methods {
 #[derive(Debug)]
 pub enum Denied {
     Refused(WireError),
-    /// The other role's method; ten of these in a row end the connection.
+    /// The other role's method; more than ten of these in a row end the connection.
     WrongRole(WireError),
 }
 

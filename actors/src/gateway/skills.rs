@@ -50,7 +50,9 @@ pub(crate) async fn facts(directory: &Directory, scope: &Scope, skills: &SkillSe
     if connected.is_empty() {
         return Ok(Vec::new());
     }
-    let nodes = directory.services().config.nodes(scope).await?;
+    let config = &directory.services().config;
+    let (nodes, settings) = (config.nodes(scope).await?, config.settings(scope).await?);
+    let allowed = &settings.nodes;
     let mut wanted = skills.programs();
     wanted.truncate(MOST);
     let looks = nodes
@@ -59,7 +61,10 @@ pub(crate) async fn facts(directory: &Directory, scope: &Scope, skills: &SkillSe
         .filter_map(|node| {
             let id = node.device.id.as_str();
             let live = connected.iter().find(|info| info.device_id.as_deref() == Some(id))?;
-            Some(look(directory, scope, node, live, &wanted))
+            let asks = callable(node, Some(live), allowed)
+                .iter()
+                .any(|command| command == WHICH);
+            Some(look(directory, scope, node, live, if asks { &wanted } else { &[] }))
         });
     Ok(join_all(looks).await)
 }
@@ -72,11 +77,10 @@ async fn look(
     wanted: &[String],
 ) -> NodeFacts {
     let id = node.device.id.clone();
-    let takes = callable(node, Some(live)).iter().any(|command| command == WHICH);
-    let programs = if takes && !wanted.is_empty() {
-        programs(directory, scope, &id, live, wanted).await
-    } else {
+    let programs = if wanted.is_empty() {
         HashSet::new()
+    } else {
+        programs(directory, scope, &id, live, wanted).await
     };
     NodeFacts {
         name: node.display_name().unwrap_or(&id).to_owned(),

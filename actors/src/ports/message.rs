@@ -145,6 +145,33 @@ impl Usage {
     pub fn prompt_tokens(&self) -> u64 {
         self.input + self.cache_read + self.cache_write
     }
+
+    /// Adds a call of a model with these prices (USD per million tokens: input, output, cache read, cache write).
+    pub fn add(&mut self, call: &Self, prices: [f64; 4]) {
+        self.input += call.input;
+        self.output += call.output;
+        self.cache_read += call.cache_read;
+        self.cache_write += call.cache_write;
+        self.total_tokens = self.prompt_tokens() + self.output;
+        let [input, output, cache_read, cache_write] = prices;
+        #[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
+        let price = |tokens: u64, per_million: f64| tokens as f64 * per_million / 1e6;
+        self.cost.input += price(call.input, input);
+        self.cost.output += price(call.output, output);
+        self.cost.cache_read += price(call.cache_read, cache_read);
+        self.cost.cache_write += price(call.cache_write, cache_write);
+        self.cost.sum_up();
+    }
+
+    /// Adds what was counted and priced already.
+    pub fn merge(&mut self, other: &Self) {
+        self.add(other, [0.0; 4]);
+        self.cost.input += other.cost.input;
+        self.cost.output += other.cost.output;
+        self.cost.cache_read += other.cost.cache_read;
+        self.cost.cache_write += other.cost.cache_write;
+        self.cost.sum_up();
+    }
 }
 
 /// USD, by price column.
@@ -156,6 +183,12 @@ pub struct Cost {
     pub cache_read: f64,
     pub cache_write: f64,
     pub total: f64,
+}
+
+impl Cost {
+    fn sum_up(&mut self) {
+        self.total = self.input + self.output + self.cache_read + self.cache_write;
+    }
 }
 
 /// Why the model stopped.

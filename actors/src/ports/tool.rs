@@ -6,6 +6,7 @@ use claw_entities::{Scope, SessionKey};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::message::Part;
@@ -79,6 +80,29 @@ pub struct ToolContext {
     /// The owner's skills; guests have none.
     pub skills: Option<Shelf>,
     pub cancel: CancellationToken,
+    pub updates: Updates,
+}
+
+/// Where a tool says that its call goes on, for whoever watches the run; the default tells nobody. What a call gives
+/// is for the transcript, so news are the call's id alone. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Updates(Option<mpsc::Sender<String>>);
+
+impl Updates {
+    /// With the place where the ids come out.
+    pub fn channel() -> (Self, mpsc::Receiver<String>) {
+        /// News that may wait.
+        const WAITING: usize = 64;
+        let (to, from) = mpsc::channel(WAITING);
+        (Self(Some(to)), from)
+    }
+
+    /// Left out when whoever watches is behind.
+    pub fn goes_on(&self, call_id: &str) {
+        if let Some(to) = &self.0 {
+            let _ = to.try_send(call_id.to_owned());
+        }
+    }
 }
 
 /// The facts `session_status` and `/status` show.

@@ -4,6 +4,8 @@
 //! queue, so that abort and status are heard while a model streams. Truth is in the inbox rows: what is in memory here
 //! can be lost at any time.
 
+mod aborting;
+mod compacting;
 mod edits;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -15,9 +17,11 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Ha
 use claw_entities::{Scope, SessionKey};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::compacting::CompactRequest;
 use super::admission::{self, Admitted};
 use super::closing::{self, Why};
 use super::commands::{Command, QueueCommand, StopForm};
+use super::compaction::manual::Wish;
 use super::edit::EditRequest;
 use super::events::{Emitter, Shown};
 use super::item::Item;
@@ -31,7 +35,7 @@ use crate::config::document::QueueMode;
 use crate::error::Result;
 use crate::ports::message::Part;
 use crate::ports::tool::SessionSnapshot;
-use crate::supervisor::directory::{AbortRequest, Aborted, Directory};
+use crate::supervisor::directory::Directory;
 use crate::supervisor::lanes::UserLanes;
 use crate::supervisor::messages::{ToSession, ToUser};
 use crate::supervisor::user::UserActor;
@@ -65,6 +69,8 @@ struct Running {
     shown: Option<Shown>,
     /// Epoch milliseconds.
     since: i64,
+    /// Rows are read again when it is done: it may be about to delete them.
+    edits: bool,
 }
 
 /// What has its turn before the queue.
@@ -74,6 +80,7 @@ enum Ahead {
     Reset { item: Item, rest: String },
     Inject(Item),
     Edit(EditRequest),
+    Compact(CompactRequest),
 }
 
 impl Ahead {
@@ -83,6 +90,7 @@ impl Ahead {
             Self::Resume(item) | Self::Close(item, _) | Self::Reset { item, .. } | Self::Inject(item) => {
                 &item.inbox_ids
             }
+            Self::Compact(request) => request.inbox_ids(),
             Self::Edit(_) => &[],
         }
     }
@@ -91,7 +99,7 @@ impl Ahead {
     fn between_turns(&self) -> bool {
         match self {
             Self::Resume(_) | Self::Close(..) => false,
-            Self::Reset { .. } | Self::Inject(_) | Self::Edit(_) => true,
+            Self::Reset { .. } | Self::Inject(_) | Self::Edit(_) | Self::Compact(_) => true,
         }
     }
 }
@@ -352,7 +360,10 @@ impl SessionActor {
                 };
                 self.answer(context, item, text.to_owned());
             }
-            Command::New { .. } | Command::Reset { .. } | Command::Queue(QueueCommand::Once { .. })
+            Command::New { .. }
+            | Command::Reset { .. }
+            | Command::Compact { .. }
+            | Command::Queue(QueueCommand::Once { .. })
                 if guest_in_group =>
             {
                 self.known.extend(ids);
@@ -369,6 +380,13 @@ impl SessionActor {
                     rest: rest.unwrap_or_default(),
                 });
             }
+            Command::Compact { instructions } => {
+                let wish = Wish {
+                    instructions,
+                    ..Wish::default()
+                };
+                self.compact(CompactRequest::command(item, wish));
+            }
             Command::Queue(QueueCommand::Once { change, message }) => {
                 let mut item = item;
                 item.options.queue_mode = change.mode.map(|mode| queue::mode_name(mode).to_owned());
@@ -380,6 +398,7 @@ impl SessionActor {
             | Command::Commands
             | Command::Whoami
             | Command::Status
+            | Command::Context(_)
             | Command::Approve(_)
             | Command::Unavailable(_)
             | Command::Queue(
@@ -420,36 +439,6 @@ impl SessionActor {
     fn emitter(&self, run_id: &str) -> Emitter {
         let to = self.home.user.clone().recipient();
         Emitter::new(to, self.home.listeners.clone(), run_id, &self.home.key, &self.agent_id)
-    }
-
-    /// Aborts what runs and drops what waits. Gives how many were stopped.
-    fn abort_all(&mut self, context: &mut Context<Self>, reason: &'static str) -> usize {
-        let mut stopped = 0;
-        if let Some(running) = &self.running {
-            running.cancel.abort(reason);
-            stopped += 1;
-        }
-        for dropped in self.queue.clear("aborted") {
-            stopped += 1;
-            self.drop_item(context, &dropped.inbox_id, dropped.reason, Some(reason));
-        }
-        stopped
-    }
-
-    /// Aborts what this guest started. Gives how many were stopped.
-    fn abort_of(&mut self, context: &mut Context<Self>, guest: &str, reason: &'static str) -> usize {
-        let mut stopped = 0;
-        if let Some(running) = self.running.as_ref().filter(|running| running.is_of(guest)) {
-            running.cancel.abort(reason);
-            stopped += 1;
-        }
-        let theirs = self.items.iter().filter(|(_, item)| item.guest == guest);
-        for id in theirs.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            self.queue.remove(&id);
-            self.drop_item(context, &id, "aborted", Some(reason));
-            stopped += 1;
-        }
-        stopped
     }
 
     /// `work` with the right to write for this session.
@@ -619,14 +608,28 @@ impl SessionActor {
             }
             Ahead::Inject(item) => self.start_injection(context, item),
             Ahead::Edit(request) => self.start_edit(context, request),
+            Ahead::Compact(request) => self.start_compaction(context, request),
         }
     }
 
-    /// Runs something that keeps the session busy but needs no model.
+    /// Runs something that keeps the session busy and soon ends by itself.
     fn occupy<F>(
         &mut self,
         context: &mut Context<Self>,
         item: Option<Item>,
+        work: impl FnOnce(Authority) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<Outcome>> + Send + 'static,
+    {
+        self.occupy_until(context, item, Cancel::default(), work);
+    }
+
+    /// Runs something that keeps the session busy, and ends when `cancel` says so.
+    fn occupy_until<F>(
+        &mut self,
+        context: &mut Context<Self>,
+        item: Option<Item>,
+        cancel: Cancel,
         work: impl FnOnce(Authority) -> F + Send + 'static,
     ) where
         F: Future<Output = Result<Outcome>> + Send + 'static,
@@ -636,10 +639,11 @@ impl SessionActor {
             run_ids: Vec::new(),
             requesters: Vec::new(),
             inbox_ids: item.as_ref().map(|item| item.inbox_ids.clone()).unwrap_or_default(),
-            cancel: Cancel::default(),
+            cancel,
             item,
             shown: None,
             since: now_ms(),
+            edits: false,
         });
         let work = self.under_authority(work);
         let io = &self.home.directory.services().io;
@@ -666,6 +670,7 @@ impl SessionActor {
             item: Some(item),
             shown: Some(emitter.so_far()),
             since: now_ms(),
+            edits: false,
         });
         let run = run::run(RunContext {
             directory: self.home.directory.clone(),
@@ -741,46 +746,6 @@ impl SessionActor {
         let _ = self.home.user.try_send(ToUser::RunEnded(ended));
     }
 
-    fn abort(&mut self, context: &mut Context<Self>, request: &AbortRequest) -> Aborted {
-        let mut run_ids = Vec::new();
-        if let Some(running) = &self.running {
-            let named = request
-                .run_id
-                .as_ref()
-                .is_none_or(|id| *id == running.run_id || running.run_ids.contains(id));
-            let own = request.admin
-                || request
-                    .requester
-                    .as_ref()
-                    .is_none_or(|requester| running.requesters.contains(requester));
-            if named && own {
-                running.cancel.abort(request.stop_reason);
-                run_ids.push(running.run_id.clone());
-            }
-        }
-        let waiting: Vec<String> = self
-            .items
-            .iter()
-            .filter(|(_, item)| {
-                let named = request
-                    .run_id
-                    .as_ref()
-                    .is_some_and(|id| item.run_id.as_ref() == Some(id));
-                let own = request.admin || request.requester.is_none() || item.options.requester == request.requester;
-                own && (named || request.clear_queue)
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in waiting {
-            self.queue.remove(&id);
-            run_ids.extend(self.drop_item(context, &id, "aborted", Some(request.stop_reason)));
-        }
-        Aborted {
-            aborted: !run_ids.is_empty(),
-            run_ids,
-        }
-    }
-
     fn live_snapshot(&self) -> SessionSnapshot {
         SessionSnapshot {
             queued: self.queue.len(),
@@ -833,6 +798,7 @@ impl Handler<ToSession> for SessionActor {
             ToSession::Wake
             | ToSession::Abort { .. }
             | ToSession::Edit(_)
+            | ToSession::Compact(_)
             | ToSession::Observe { .. }
             | ToSession::Snapshot { .. } => {
                 self.seen += 1;
@@ -845,6 +811,10 @@ impl Handler<ToSession> for SessionActor {
                 let _ = reply.send(aborted);
             }
             ToSession::Edit(request) => self.edit(context, request),
+            ToSession::Compact(request) => {
+                self.compact(request);
+                self.pump(context);
+            }
             ToSession::Observe { reply } => {
                 let _ = reply.send(self.observed());
             }

@@ -65,6 +65,15 @@ pub(crate) async fn load(
     known: &HashSet<String>,
 ) -> Result<Loaded> {
     let settings = services.config.settings(scope).await?;
+    if services.config.is_locked(scope) {
+        // The rows stay as they are: the end of the lock-out wakes their session.
+        return Ok(Loaded {
+            admitted: Vec::new(),
+            more: false,
+            settings,
+            head: None,
+        });
+    }
     let view = services.db.glance(scope).await?;
     let head = transcript::head(&view, scope, session).await?;
     // Known ones are left out here, not by the statement, which would be another one for each number of them.
@@ -147,6 +156,9 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
         let item = Item::from_client(row.id, row.event_key, row.received_at, private, message);
         if row.source == edit::INJECT {
             return Ok(Admitted::Inject(item));
+        }
+        if item.options.heartbeat.is_some() {
+            return Ok(Admitted::Turn(item));
         }
         return Ok(command_or_turn(item, None));
     }

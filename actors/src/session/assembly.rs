@@ -5,17 +5,20 @@ use std::sync::Arc;
 use claw_entities::Scope;
 
 use super::blobs;
-use super::context::{assemble, budget};
+use super::context::prune::prune;
+use super::context::{assemble_with, budget, fixed};
 use super::envelope::{ContextLine, with_context};
+use super::item::Item;
 use super::preview::Outlet;
-use super::prompt::{Audience, Mode, PromptFacts, system_prompt};
+use super::prompt::{Audience, FileShare, Mode, PromptFacts, file_shares, system_prompt};
 use super::run::RunContext;
 use super::skills::Offered;
 use super::turn::{self, Turn};
 use crate::Services;
 use crate::clock::now_ms;
-use crate::config::document::UserSettings;
+use crate::config::document::{PruningSettings, UserSettings};
 use crate::config::providers::ResolvedModel;
+use crate::config::workspace::WorkspaceFile;
 use crate::conversation::repair::Target;
 use crate::conversation::transcript::{NewEntry, SessionHead};
 use crate::error::Result;
@@ -106,44 +109,77 @@ async fn fetch(
     }
 }
 
+/// Where a prompt is for: whose conversation, and what was said last.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) scope: &'a Scope,
+    pub(crate) agent_id: &'a str,
+    /// Its settings rule.
+    pub(crate) last: &'a Item,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn of(context: &'a RunContext) -> Self {
+        Self {
+            scope: &context.scope,
+            agent_id: &context.agent_id,
+            last: context.turn.last(),
+        }
+    }
+}
+
 /// What stays the same over the calls of one run.
 pub(crate) struct Assembly {
     system: Arc<Vec<SystemBlock>>,
     scope: Scope,
+    /// Tokens of system prompt and tools, estimated.
+    fixed: u64,
     /// Tokens history may fill.
     budget: u64,
+    /// How old tool results are shortened, if they are.
+    pruning: Option<PruningSettings>,
+    /// The workspace's bootstrap files, and who they are shown to.
+    files: Vec<WorkspaceFile>,
+    audience: Audience,
+}
+
+/// The history of one call.
+pub(crate) struct Sent {
+    pub(crate) messages: Arc<Vec<Message>>,
+    /// Nothing was left out for its size.
+    pub(crate) complete: bool,
 }
 
 impl Assembly {
     pub(crate) async fn new(
         services: &Services,
-        context: &RunContext,
+        place: Place<'_>,
         settings: &UserSettings,
         model: &ResolvedModel,
         tools: &[ToolSpec],
         skills: &[Offered],
     ) -> Result<Self> {
-        let files = services
-            .config
-            .bootstrap_files(&context.scope, &context.agent_id)
-            .await?;
-        let last = context.turn.last();
+        let Place { scope, agent_id, last } = place;
+        let files = services.config.bootstrap_files(scope, agent_id).await?;
         let owner = last.guest.is_empty();
-        let agent = settings.agents.iter().find(|agent| agent.id == context.agent_id);
+        let agent = settings.agents.iter().find(|agent| agent.id == agent_id);
         let named = agent.and_then(|agent| agent.name.as_deref());
         let channel = last
             .destination
             .as_ref()
             .and_then(|to| services.ports.channel(&to.channel));
         let reference = format!("{}/{}", model.provider, model.model);
-        let system = system_prompt(&PromptFacts {
-            mode: Mode::Full,
+        let facts = PromptFacts {
+            mode: match &last.options.heartbeat {
+                Some(beat) if beat.light_context => Mode::Light,
+                Some(_) | None => Mode::Full,
+            },
             audience: match (last.direct, owner) {
                 (true, true) => Audience::Owner,
                 (true, false) => Audience::Guest,
                 (false, owner) => Audience::Group { owner },
             },
-            agent_id: &context.agent_id,
+            agent_id,
             agent_name: named,
             tools,
             files: &files,
@@ -155,13 +191,36 @@ impl Assembly {
             room: last.room.as_deref(),
             thinking: "off",
             extra: last.options.extra_system_prompt.as_deref(),
-        });
-        let budget = budget(model.context_window, model.max_tokens, &system, tools);
+        };
+        let system = system_prompt(&facts);
+        let fixed = fixed(&system, tools);
+        let pruning = &settings.room.pruning;
+        let prunes = pruning.on.unwrap_or(model.api.starts_with("anthropic"));
+        let audience = facts.audience;
         Ok(Self {
+            files,
+            audience,
             system: Arc::new(system),
-            scope: context.scope.clone(),
-            budget,
+            scope: scope.clone(),
+            fixed,
+            budget: budget(model.context_window, model.max_tokens, fixed),
+            pruning: prunes.then(|| pruning.clone()),
         })
+    }
+
+    /// Tokens of system prompt and tools, estimated.
+    pub(crate) fn fixed(&self) -> u64 {
+        self.fixed
+    }
+
+    /// The system prompt's text.
+    pub(crate) fn system(&self) -> &[SystemBlock] {
+        &self.system
+    }
+
+    /// How much of which file is in the prompt.
+    pub(crate) fn files(&self) -> Vec<FileShare> {
+        file_shares(&self.files, Mode::Full, self.audience)
     }
 
     /// The history that fits, repaired for strict providers, images inline.
@@ -170,16 +229,23 @@ impl Assembly {
         services: &Services,
         head: &SessionHead,
         model: &ResolvedModel,
-    ) -> Result<Vec<Message>> {
+    ) -> Result<Sent> {
         let branch = services.conversation.branch(&self.scope, head, self.budget).await?;
         let target = Target {
             api: &model.api,
             provider: &model.provider,
             model: &model.model,
         };
-        let mut messages = assemble(&branch.entries, None, target, self.budget);
+        let mut messages = assemble_with(&branch.entries, None, target, self.budget, |history| {
+            if let Some(pruning) = &self.pruning {
+                prune(history, pruning, model.context_window, now_ms());
+            }
+        });
         blobs::hydrate(services, &self.scope, &mut messages, model.takes_images).await?;
-        Ok(messages)
+        Ok(Sent {
+            messages: Arc::new(messages),
+            complete: branch.complete,
+        })
     }
 
     pub(crate) fn request(

@@ -61,8 +61,8 @@ pub(crate) async fn hydrate(
                 continue;
             }
             let id = blob.clone().unwrap_or_default();
-            match load(services, scope, &id).await? {
-                Some(bytes) => *data = Some(STANDARD.encode(bytes)),
+            match read(services, scope, &id).await? {
+                Some(row) => *data = Some(STANDARD.encode(row.bytes)),
                 None => {
                     *part = Part::Text {
                         text: "[an image that is no longer stored]".to_owned(),
@@ -74,11 +74,11 @@ pub(crate) async fn hydrate(
     Ok(())
 }
 
-async fn load(services: &Services, scope: &Scope, id: &str) -> Result<Option<Vec<u8>>> {
-    let tx = services.db.read(scope).await?;
-    let row = blob::Entity::owned_by(scope)
+/// Stored bytes of the user's own, with what they are.
+pub async fn read(services: &Services, scope: &Scope, id: &str) -> Result<Option<blob::Model>> {
+    let view = services.db.glance(scope).await?;
+    Ok(blob::Entity::owned_by(scope)
         .filter(blob::Column::Id.eq(id))
-        .one(&*tx)
-        .await?;
-    Ok(row.map(|row| row.bytes))
+        .one(&view)
+        .await?)
 }

@@ -8,8 +8,9 @@ use super::events::Emitter;
 use super::item::Item;
 use super::preview::Outlet;
 use super::queue;
+use super::report;
 use super::run;
-use super::turn::{self, Authority, Ending, Piece, Turn};
+use super::turn::{self, Authority, Ending, Piece, Settling, Turn};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::devices::approvals::{Decided, Decider};
@@ -113,20 +114,27 @@ pub(crate) async fn close(directory: &Directory, authority: &Authority, item: It
     })
 }
 
-/// Answers a command and settles its row. Gives the text, and the end of the run of a gateway client's command.
-pub(crate) async fn answer(
+/// Answers a command and settles its row with `store`. Gives the end of the run of a gateway client's command.
+async fn answer<F: Future<Output = Result<()>>>(
     directory: &Directory,
     authority: &Authority,
     item: &Item,
     text: &str,
+    store: impl FnOnce(Settling) -> F,
 ) -> Result<Option<RunEnded>> {
     let outlet = outlet(directory, authority, item.destination.clone()).await?;
     let pieces = notice(outlet.as_ref(), text);
     let runs: Vec<String> = item.run_ids().cloned().collect();
     let ending = Ending::without_model("ok", "command", vec![text.to_owned()]);
-    let runs = (!runs.is_empty()).then_some((runs, ending));
+    let settling = Settling {
+        inbox_ids: item.inbox_ids.clone(),
+        state: "done",
+        reason: None,
+        runs: (!runs.is_empty()).then_some((runs, ending)),
+        pieces,
+    };
     let services = directory.services();
-    turn::settle(services, authority, item.inbox_ids.clone(), "done", None, runs, pieces).await?;
+    store(settling).await?;
     kick(directory, authority, outlet.as_ref());
     match &item.run_id {
         Some(run_id) => super::record::ended(services, &authority.scope, run_id).await,
@@ -142,7 +150,23 @@ pub(crate) async fn finish_command(
     text: &str,
     emitter: Option<(Emitter, Addr<UserActor>)>,
 ) -> Result<()> {
-    let ended = answer(directory, authority, item, text).await?;
+    let services = directory.services();
+    finish_command_with(directory, authority, item, text, emitter, |settling| {
+        turn::settle(services, authority, settling)
+    })
+    .await
+}
+
+/// [`finish_command`] in one commit with something else: `store` writes both.
+pub(crate) async fn finish_command_with<F: Future<Output = Result<()>>>(
+    directory: &Directory,
+    authority: &Authority,
+    item: &Item,
+    text: &str,
+    emitter: Option<(Emitter, Addr<UserActor>)>,
+    store: impl FnOnce(Settling) -> F,
+) -> Result<()> {
+    let ended = answer(directory, authority, item, text, store).await?;
     if let Some((mut emitter, user)) = emitter {
         emitter.answered(text).await;
         if let Some(ended) = ended {
@@ -201,6 +225,10 @@ pub(crate) async fn carry_out(
             Some(to) => commands::whoami_text(&to.channel, to.recipient.as_deref().unwrap_or("unknown")),
             None => commands::whoami_text("webchat", authority.scope.user().as_str()),
         },
+        Command::Context(_) if !item.guest.is_empty() => {
+            "Only the owner of the agent may see what its context holds.".to_owned()
+        }
+        Command::Context(form) => report::text(directory, authority, item, *form).await?,
         Command::Approve(said) => approve(directory, authority, item, said).await?,
         Command::Unavailable(name) => commands::unavailable_text(name),
         Command::Queue(QueueCommand::Show) => commands::queue_text(settings),
@@ -217,9 +245,11 @@ pub(crate) async fn carry_out(
             "Queue settings stored for this session.".to_owned()
         }
         // Handled by the session: they are more than a text.
-        Command::Queue(QueueCommand::Once { .. }) | Command::Stop(_) | Command::New { .. } | Command::Reset { .. } => {
-            String::new()
-        }
+        Command::Queue(QueueCommand::Once { .. })
+        | Command::Stop(_)
+        | Command::New { .. }
+        | Command::Reset { .. }
+        | Command::Compact { .. } => String::new(),
     })
 }
 
@@ -296,7 +326,14 @@ pub(crate) async fn dropped(
     let ending = Ending::without_model("aborted", stop_reason, Vec::new());
     let stored = (!runs.is_empty()).then(|| (runs.clone(), ending));
     let reason = Some(reason.to_owned());
-    turn::settle(services, authority, inbox_ids, "skipped", reason, stored, Vec::new()).await?;
+    let settling = Settling {
+        inbox_ids,
+        state: "skipped",
+        reason,
+        runs: stored,
+        pieces: Vec::new(),
+    };
+    turn::settle(services, authority, settling).await?;
     let now = now_ms();
     Ok(runs
         .into_iter()
@@ -329,16 +366,14 @@ pub(crate) async fn settle(
         }
         None => (None, Vec::new()),
     };
-    turn::settle(
-        directory.services(),
-        authority,
-        vec![inbox_id],
+    let settling = Settling {
+        inbox_ids: vec![inbox_id],
         state,
-        Some(reason),
-        None,
+        reason: Some(reason),
+        runs: None,
         pieces,
-    )
-    .await?;
+    };
+    turn::settle(directory.services(), authority, settling).await?;
     kick(directory, authority, outlet.as_ref());
     Ok(())
 }

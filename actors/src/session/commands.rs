@@ -25,10 +25,24 @@ pub enum Command {
     Commands,
     Whoami,
     Queue(QueueCommand),
+    /// Summarise the conversation so far.
+    Compact {
+        instructions: Option<String>,
+    },
+    /// Say what fills the context window.
+    Context(ContextForm),
     /// Decide about a command on a node.
     Approve(ApproveCommand),
     /// Exists elsewhere, not in the cloud.
     Unavailable(&'static str),
+}
+
+/// How `/context` is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContextForm {
+    List,
+    Detail,
+    Json,
 }
 
 /// How somebody said stop.
@@ -96,6 +110,8 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
         "new" => Some(Command::New { rest: argument }),
         "reset" => Some(Command::Reset { rest: argument }),
         "status" => alone(Command::Status),
+        "compact" => Some(Command::Compact { instructions: argument }),
+        "context" => context_form(rest).map(Command::Context),
         "help" => alone(Command::Help),
         "commands" => Some(Command::Commands),
         "whoami" | "id" => alone(Command::Whoami),
@@ -106,6 +122,16 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
         "restart" => Some(Command::Unavailable("/restart")),
         "acp" => Some(Command::Unavailable("/acp")),
         "plugins" => Some(Command::Unavailable("/plugins")),
+        _ => None,
+    }
+}
+
+/// Nothing is the short form. Anything else than a form is talk.
+fn context_form(rest: &str) -> Option<ContextForm> {
+    match rest.to_ascii_lowercase().as_str() {
+        "" | "list" => Some(ContextForm::List),
+        "detail" => Some(ContextForm::Detail),
+        "json" => Some(ContextForm::Json),
         _ => None,
     }
 }
@@ -250,6 +276,16 @@ mod tests {
             ("/reset", Some(Command::Reset { rest: None })),
             ("/status", Some(Command::Status)),
             ("/help", Some(Command::Help)),
+            ("/compact", Some(Command::Compact { instructions: None })),
+            (
+                "/compact: keep the numbers",
+                Some(Command::Compact {
+                    instructions: with_rest("keep the numbers"),
+                }),
+            ),
+            ("/context", Some(Command::Context(ContextForm::List))),
+            ("/context Detail", Some(Command::Context(ContextForm::Detail))),
+            ("/context of the talk", None),
             ("/commands", Some(Command::Commands)),
             ("/whoami", Some(Command::Whoami)),
             ("/id", Some(Command::Whoami)),

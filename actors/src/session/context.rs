@@ -1,9 +1,12 @@
 //! What one model call is sent (`agent-runtime` §8): history that fits, the turn, and the guard for small windows.
 //! Pure; reading the history is `conversation/branch.rs`.
 
+pub mod cut;
+pub mod prune;
+
 use std::borrow::Borrow;
 
-use crate::conversation::entry::{Body, Entry};
+use crate::conversation::entry::{Body, Compaction, Entry};
 use crate::conversation::repair::{Target, repair};
 use crate::conversation::tokens;
 use crate::error::{Error, Result};
@@ -42,14 +45,20 @@ pub fn check_window(model: &str, window: u64) -> Result<Window> {
     })
 }
 
-/// Tokens that history and turn may take together: the window without system prompt, tools and answer, less the
-/// margin of the estimate. Never below an eighth of the window.
-pub fn budget(window: u64, max_output: u32, system: &[SystemBlock], tools: &[ToolSpec]) -> u64 {
-    let fixed: u64 = system.iter().map(|block| tokens::text(&block.text)).sum::<u64>()
-        + tools
-            .iter()
-            .map(|tool| tokens::text(&tool.name) + tokens::text(&tool.description) + schema(&tool.parameters))
-            .sum::<u64>();
+/// Tokens of system prompt and tools, estimated.
+pub fn fixed(system: &[SystemBlock], tools: &[ToolSpec]) -> u64 {
+    let blocks: u64 = system.iter().map(|block| tokens::text(&block.text)).sum();
+    blocks + tools.iter().map(tool).sum::<u64>()
+}
+
+/// Tokens of one tool, estimated.
+pub fn tool(tool: &ToolSpec) -> u64 {
+    tokens::text(&tool.name) + tokens::text(&tool.description) + schema(&tool.parameters)
+}
+
+/// Tokens that history and turn may take together: the window without what is [`fixed`] and without the answer, less
+/// the margin of the estimate. Never below an eighth of the window.
+pub fn budget(window: u64, max_output: u32, fixed: u64) -> u64 {
     // An answer rarely needs more than half of a window, whatever the catalog says.
     let answer = u64::from(max_output).min(window / 2);
     let left = window.saturating_sub(answer).saturating_sub(tokens::with_margin(fixed));
@@ -79,7 +88,19 @@ pub fn assemble(
     target: Target<'_>,
     budget: u64,
 ) -> Vec<Message> {
+    assemble_with(entries, turn, target, budget, |_| {})
+}
+
+/// [`assemble`], after `shorten` had its way with the history.
+pub fn assemble_with(
+    entries: &[impl Borrow<Entry>],
+    turn: Option<Message>,
+    target: Target<'_>,
+    budget: u64,
+    shorten: impl FnOnce(&mut [Message]),
+) -> Vec<Message> {
     let (summary, mut history) = messages(entries);
+    shorten(&mut history);
     let mut left = budget;
     for extra in summary.iter().chain(turn.iter()) {
         left = left.saturating_sub(tokens::message(extra));
@@ -90,6 +111,23 @@ pub fn assemble(
     assembled.extend(history.drain(start..));
     assembled.extend(turn);
     repair(assembled, target)
+}
+
+/// What is to be summarised when the context is cut at index `at`: the summary so far, and the messages after it.
+pub fn to_summarise<E: Borrow<Entry>>(entries: &[E], at: usize) -> (Option<&Compaction>, Vec<Message>) {
+    // It may stand behind the cut: what it kept word for word came before it.
+    let so_far = entries.iter().rev().find_map(|entry| match &entry.borrow().body {
+        Body::Compaction(body) => Some(body),
+        Body::Message(_)
+        | Body::BranchSummary(_)
+        | Body::CustomMessage(_)
+        | Body::Custom(_)
+        | Body::ModelChange(_)
+        | Body::ThinkingLevelChange(_)
+        | Body::Label(_)
+        | Body::SessionInfo(_) => None,
+    });
+    (so_far, messages(entries.get(..at).unwrap_or_default()).1)
 }
 
 /// Entries as messages, with the summary of the newest compaction apart. What it stands for is left out.
@@ -130,10 +168,13 @@ fn message(entry: &Entry) -> Option<Message> {
     let at = entry.created_at;
     match &entry.body {
         Body::Message(body) => Some(body.message.clone()),
-        Body::Compaction(body) => Some(Message::user(
-            format!("[Summary of the conversation so far]\n{}", body.summary),
-            at,
-        )),
+        Body::Compaction(body) => {
+            let rules = body.rules().map(|rules| format!("\n\n{rules}")).unwrap_or_default();
+            Some(Message::user(
+                format!("[Summary of the conversation so far]\n{}{rules}", body.summary),
+                at,
+            ))
+        }
         Body::BranchSummary(body) => Some(Message::user(
             format!(
                 "[Summary of a part of the conversation that was left]\n{}",

@@ -158,6 +158,10 @@ impl Delivery {
                 return Ok(None);
             }
             for row in rows {
+                // It waits, and what is behind it: the end of the lock-out hands it back.
+                if self.0.services.config.is_locked(&row_scope(&row)) {
+                    return Ok(None);
+                }
                 if let Some(wait) = self.one(row).await? {
                     return Ok(Some(wait));
                 }
@@ -210,8 +214,14 @@ impl Delivery {
             .config
             .account(scope.tenant(), &to.channel, &to.account_id)
             .await?;
-        let Some(account) = account.filter(|account| account.enabled && account.status != "unauthorized") else {
-            let why = "the channel account is disabled, removed or refused by the platform".to_owned();
+        let usable = |account: &Arc<ResolvedAccount>| {
+            account.enabled
+                && account.status != "unauthorized"
+                && !self.0.services.config.is_locked(&account.owner_scope())
+        };
+        let Some(account) = account.filter(usable) else {
+            let why =
+                "the channel account or its user is disabled, or it is removed or refused by the platform".to_owned();
             self.settle(scope, epoch, &row, Settled::Failed(why)).await?;
             return Ok(None);
         };

@@ -36,6 +36,10 @@ impl Shown {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn set(&self, text: &str) {
+        text.clone_into(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn add(&self, text: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
     }
@@ -56,8 +60,14 @@ pub(crate) struct Emitter {
     /// Visible text of the current assistant message, and how much of it the last `chat` delta held.
     text: String,
     shown: usize,
+    /// The next delta is the whole text: what was shown before was taken back.
+    replaces: bool,
     so_far: Shown,
     last_chat: Option<Instant>,
+    /// Nobody asked: an agent looks by itself.
+    heartbeat: bool,
+    /// Shows nothing: it may turn out that there is nothing to say.
+    quiet: bool,
 }
 
 impl Emitter {
@@ -79,9 +89,22 @@ impl Emitter {
             seq: 0,
             text: String::new(),
             shown: 0,
+            replaces: false,
             so_far: Shown::default(),
             last_chat: None,
+            heartbeat: false,
+            quiet: false,
         }
+    }
+
+    /// The run is an agent's own look: nothing is shown before [`Emitter::speak`].
+    pub(crate) fn hush(&mut self) {
+        (self.heartbeat, self.quiet) = (true, true);
+    }
+
+    /// There is something to say after all.
+    pub(crate) fn speak(&mut self) {
+        self.quiet = false;
     }
 
     pub(crate) fn set_session_id(&mut self, session_id: &str) {
@@ -124,7 +147,7 @@ impl Emitter {
             &json!({
                 "runId": self.run_id, "sessionKey": self.session_key, "sessionId": self.session_id,
                 "agentId": self.agent_id, "stream": stream, "data": data, "seq": self.seq, "ts": now_ms(),
-                "isHeartbeat": false,
+                "isHeartbeat": self.heartbeat,
             }),
         )
         .for_session(self.session_key.as_str());
@@ -133,7 +156,7 @@ impl Emitter {
     }
 
     async fn chat(&mut self, state: &'static str, extra: Value, droppable: bool) {
-        if !self.heard() {
+        if !self.heard() || self.quiet {
             return;
         }
         let mut payload = json!({
@@ -186,6 +209,9 @@ impl Emitter {
             return;
         }
         self.text.push_str(delta);
+        if self.quiet {
+            return;
+        }
         if self.heard() {
             self.agent("assistant", json!({"text": self.text, "delta": delta}))
                 .await;
@@ -199,19 +225,66 @@ impl Emitter {
 
     /// Sends what the pace has held back.
     pub(crate) async fn flush(&mut self) {
-        if self.shown == self.text.len() {
+        if self.quiet || self.shown == self.text.len() {
             return;
         }
-        let added = self.text[self.shown..].to_owned();
+        if std::mem::take(&mut self.replaces) {
+            self.shown = 0;
+            self.so_far.set("");
+            let whole = json!({"deltaText": self.text, "replace": true, "message": message(&self.text)});
+            return self.send_delta(whole).await;
+        }
+        let added = &self.text[self.shown..];
+        let delta = json!({"deltaText": added, "message": message(&self.text)});
+        self.send_delta(delta).await;
+    }
+
+    async fn send_delta(&mut self, delta: Value) {
+        self.so_far.add(&self.text[self.shown..]);
         self.shown = self.text.len();
-        self.so_far.add(&added);
         self.last_chat = Some(Instant::now());
-        self.chat(
-            "delta",
-            json!({"deltaText": added, "message": message(&self.text)}),
-            true,
+        self.chat("delta", delta, true).await;
+    }
+
+    /// Takes back what was shown after the first `base` bytes: the call that said it is made again.
+    pub(crate) fn restart(&mut self, base: usize) {
+        if base < self.text.len() {
+            self.text.truncate(base);
+            self.replaces = self.replaces || self.shown > base;
+            self.shown = self.shown.min(base);
+            self.so_far.set(&self.text);
+        }
+    }
+
+    /// The conversation is being summarised.
+    pub(crate) async fn compacting(&mut self) {
+        self.flush().await;
+        self.agent("compaction", json!({"phase": "start"})).await;
+    }
+
+    /// That has come to its end, with a summary or without. `will_retry`: the call that did not fit is made again.
+    pub(crate) async fn compacted(&mut self, will_retry: bool, completed: bool) {
+        self.agent(
+            "compaction",
+            json!({"phase": "end", "willRetry": will_retry, "completed": completed}),
         )
         .await;
+    }
+
+    /// A compaction that somebody asked for begins (`completed` is `None`) or ends.
+    pub(crate) async fn operation(&self, id: &str, completed: Option<bool>) {
+        if self.heard() {
+            let mut payload = json!({
+                "operationId": id, "operation": "compact", "phase": "start", "sessionKey": self.session_key,
+                "agentId": self.agent_id, "ts": now_ms(),
+            });
+            if let Some(completed) = completed {
+                payload["phase"] = json!("end");
+                payload["completed"] = json!(completed);
+            }
+            let event = Event::new("session.operation", &payload).for_session(self.session_key.as_str());
+            self.send(event).await;
+        }
     }
 
     /// A tool starts. Text above it is complete by then.
@@ -222,6 +295,12 @@ impl Emitter {
             json!({"phase": "start", "name": name, "toolCallId": call_id, "args": arguments}),
         )
         .await;
+    }
+
+    /// A tool goes on. What it gave so far is left out, as its result is.
+    pub(crate) async fn tool_update(&mut self, call_id: &str, name: &str) {
+        self.agent("tool", json!({"phase": "update", "name": name, "toolCallId": call_id}))
+            .await;
     }
 
     /// A tool is done. Its result is left out: results are for the transcript.
@@ -324,7 +403,7 @@ impl Emitter {
 
     /// An entry stands in the transcript at `seq`. What people do not see is not told, and neither are tool results.
     pub(crate) async fn appended(&self, head: &SessionHead, entry: &NewEntry, seq: i64) {
-        if !self.heard() {
+        if !self.heard() || self.quiet {
             return;
         }
         if let Some(event) = session_message(head, entry, seq) {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, run};
-use sea_orm::{ColumnTrait, QueryFilter};
+use sea_orm::{ColumnTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
 
 use super::routing::{self, Standing};
@@ -57,6 +57,23 @@ pub struct ClientMessage {
     /// Starts a new transcript, and runs in the lane of scheduled jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled: Option<Scheduled>,
+    /// The agent looks by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Beat>,
+}
+
+/// How an agent looks by itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Beat {
+    /// Up to so many characters beside the token are nothing to report.
+    pub ack_max_chars: usize,
+    /// Of the workspace only `HEARTBEAT.md` goes into the prompt.
+    #[serde(default)]
+    pub light_context: bool,
+    /// Begins without what was said before, in a session apart from this one, whose events it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart_from: Option<SessionKey>,
 }
 
 /// How a scheduled job runs the agent.
@@ -100,6 +117,9 @@ pub async fn accept_client(
             retry_after: std::time::Duration::from_secs(1),
         });
     }
+    if directory.services().config.is_locked(scope) {
+        return Err(Error::Forbidden("this user or workspace is not served now".to_owned()));
+    }
     if idempotency_key.is_empty() || idempotency_key.len() > MAX_KEY_BYTES {
         return Err(Error::invalid("idempotencyKey must have 1 to 256 bytes"));
     }
@@ -131,6 +151,34 @@ pub async fn accept_client(
         return Ok(Accepted::Started { run_id, session_key });
     }
     repeated(directory, scope, &source, run_id).await
+}
+
+/// A row for something that comes due by itself: a scheduled job, a heartbeat. Its key keeps it from coming twice.
+pub(crate) fn own_row(
+    scope: &Scope,
+    source: &str,
+    key: &str,
+    session: &SessionKey,
+    payload: String,
+    now: i64,
+) -> inbox::ActiveModel {
+    inbox::ActiveModel {
+        tenant_id: Set(scope.tenant().clone()),
+        id: Set(new_id()),
+        user_id: Set(scope.user().clone()),
+        source: Set(source.to_owned()),
+        account_id: Set(scope.user().as_str().to_owned()),
+        event_key: Set(key.to_owned()),
+        session_key: Set(session.clone()),
+        payload: Set(payload),
+        state: Set("pending".to_owned()),
+        attempts: Set(0),
+        run_id: Set(None),
+        entry_id: Set(None),
+        reason: Set(None),
+        received_at: Set(now),
+        updated_at: Set(now),
+    }
 }
 
 /// What became of the first message under this key.
@@ -171,6 +219,11 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
     }
     let services = directory.services();
     let tenant = &account.account.tenant;
+    let locked = services.config.locked();
+    if locked.holds_tenant(tenant) {
+        // Suspended just now. What is not acknowledged, the platform brings again.
+        return Err(Error::Fenced);
+    }
     let mut rows = Vec::with_capacity(messages.len());
     let mut wakes = Vec::with_capacity(messages.len());
     for inbound in messages {
@@ -191,7 +244,12 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
             &inbound,
             standing,
         );
-        let skipped = policy::refused_at_once(account, user, &inbound);
+        // Nobody can tell when they come back, and an old question is not answered out of the blue then.
+        let skipped = if locked.holds(&scope) || locked.holds(&account.owner_scope()) {
+            Some("the user is disabled")
+        } else {
+            policy::refused_at_once(account, user, &inbound)
+        };
         rows.push(NewInbox {
             id: new_id(),
             tenant: tenant.clone(),

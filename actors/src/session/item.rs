@@ -1,6 +1,6 @@
 //! One accepted message on its way to a turn.
 
-use super::intake::{ClientMessage, Scheduled};
+use super::intake::{Beat, ClientMessage, Scheduled};
 use super::queue::{self, Route};
 use crate::config::document::QueueMode;
 use crate::ports::channel::{Attachment, Destination, Inbound};
@@ -53,6 +53,7 @@ pub(crate) struct Options {
     pub(crate) requester: Option<String>,
     pub(crate) background: bool,
     pub(crate) scheduled: Option<Scheduled>,
+    pub(crate) heartbeat: Option<Beat>,
 }
 
 impl Item {
@@ -110,7 +111,11 @@ impl Item {
             entry_id: None,
             guest: String::new(),
             prompt: message.message.clone(),
-            text: message.message,
+            // Nobody typed what an agent is asked that looks by itself.
+            text: match message.heartbeat {
+                Some(_) => "Heartbeat".to_owned(),
+                None => message.message,
+            },
             parts: message.attachments,
             attachments: Vec::new(),
             destination: None,
@@ -125,6 +130,7 @@ impl Item {
                 requester: message.requester,
                 background: message.background,
                 scheduled: message.scheduled,
+                heartbeat: message.heartbeat,
             },
             received_at,
             settle_ms: 0,

@@ -15,9 +15,10 @@ pub mod queue;
 mod closing;
 pub(crate) mod edit;
 mod run;
-mod turn;
+pub(crate) mod turn;
 
 mod assembly;
+pub(crate) mod compaction;
 pub mod context;
 pub mod envelope;
 pub mod freshness;
@@ -36,8 +37,10 @@ pub mod attention;
 pub mod blobs;
 pub mod cron;
 pub mod delivery;
+pub(crate) mod heartbeat;
 pub(crate) mod record;
 pub mod recovery;
+mod report;
 pub(crate) mod usage;
 
 #[cfg(test)]

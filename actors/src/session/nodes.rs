@@ -19,11 +19,14 @@ use super::blobs;
 use super::preview::Outlet;
 use super::turn::Authority;
 use crate::config::devices::surface::Node;
+use crate::config::document::UserSettings;
 use crate::gateway::messages::ConnectionInfo;
 use crate::gateway::methods::node;
+use crate::gateway::node_streams::{self, Progress, Streams};
 use crate::gateway::nodes;
 use crate::gateway::protocol::WireError;
 use crate::ports::message::Part;
+use crate::ports::tool::Updates;
 use crate::supervisor::directory::{Directory, InvokeNode};
 
 /// Why something was not done, for the model.
@@ -31,7 +34,7 @@ type Refusal = String;
 
 /// The nodes of the user whose run this is. Cheap to clone.
 #[derive(Clone)]
-pub struct Nodes(Arc<Inner>);
+pub struct Nodes(Arc<Inner>, Teller);
 
 struct Inner {
     directory: Directory,
@@ -45,6 +48,13 @@ struct Inner {
     outlet: Option<Outlet>,
 }
 
+/// Where news of a call go, and which call it is.
+#[derive(Clone, Default)]
+struct Teller {
+    updates: Updates,
+    call_id: String,
+}
+
 impl fmt::Debug for Nodes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Nodes").finish_non_exhaustive()
@@ -55,6 +65,7 @@ impl fmt::Debug for Nodes {
 struct Found {
     node: Node,
     live: Option<Arc<ConnectionInfo>>,
+    settings: Arc<UserSettings>,
 }
 
 impl Found {
@@ -68,7 +79,20 @@ impl Found {
     }
 
     fn calls(&self) -> Vec<String> {
-        node::callable(&self.node, self.live.as_deref())
+        node::callable(&self.node, self.live.as_deref(), &self.settings.nodes)
+    }
+
+    /// Why a command that the node declares is kept from everybody, for the model.
+    fn forbidden(&self, command: &str) -> Option<Refusal> {
+        let live = self.live.as_ref()?;
+        if live.commands.iter().all(|declared| declared != command) {
+            return None;
+        }
+        let why = self.node.ruling(&self.settings.nodes, command).reason()?;
+        Some(format!(
+            "Node {} may not be asked for {command}: {why} in the user's configuration. Only the user can change that.",
+            self.name()
+        ))
     }
 
     fn takes(&self, command: &str) -> bool {
@@ -84,14 +108,24 @@ impl Nodes {
         cancel: CancellationToken,
         outlet: Option<Outlet>,
     ) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Inner {
             directory: directory.clone(),
             authority: authority.clone(),
             run_id: run_id.to_owned(),
             round,
             cancel,
             outlet,
-        }))
+        };
+        Self(Arc::new(inner), Teller::default())
+    }
+
+    /// The same nodes for one call of a tool, whose news go here.
+    pub fn telling(&self, updates: &Updates, call_id: &str) -> Self {
+        let teller = Teller {
+            updates: updates.clone(),
+            call_id: call_id.to_owned(),
+        };
+        Self(Arc::clone(&self.0), teller)
     }
 
     fn scope(&self) -> &Scope {
@@ -110,14 +144,17 @@ impl Nodes {
     pub async fn list(&self) -> Result<Vec<Value>, Refusal> {
         let all = self.all().await?;
         let live: Vec<_> = all.iter().filter_map(|found| found.live.clone()).collect();
-        Ok(all.iter().map(|found| node::row(&found.node, &live, None)).collect())
+        Ok(all
+            .iter()
+            .map(|found| node::row(&found.node, &live, &found.settings.nodes, None))
+            .collect())
     }
 
     /// One node, as `node.describe` shows it.
     pub async fn describe(&self, name: &str) -> Result<Value, Refusal> {
         let found = named(self.all().await?, name)?;
         let live: Vec<_> = found.live.iter().cloned().collect();
-        Ok(node::row(&found.node, &live, None))
+        Ok(node::row(&found.node, &live, &found.settings.nodes, None))
     }
 
     /// Declarations of nodes that wait for a person's approval.
@@ -173,7 +210,13 @@ impl Nodes {
             timeout,
             idempotency_key: format!("{}:{}:{call_id}", self.0.run_id, self.0.round),
         };
-        let answer = nodes::invoke(&self.0.directory, self.scope(), call, &self.0.cancel).await;
+        let (streams, pieces) = Streams::heard();
+        let show = |_: Progress| {
+            self.1.updates.goes_on(&self.1.call_id);
+            std::future::ready(())
+        };
+        let outcome = nodes::invoke(&self.0.directory, self.scope(), call, streams, &self.0.cancel);
+        let answer = node_streams::shown(outcome, pieces, show).await;
         let mut answer = answer.map_err(|error| told(node.name(), &error))?;
         Ok(answer["payload"].take())
     }
@@ -181,7 +224,9 @@ impl Nodes {
     async fn all(&self) -> Result<Vec<Found>, Refusal> {
         let (scope, directory) = (self.scope(), &self.0.directory);
         let away = |error: crate::Error| told("the gateway", &error.into());
-        let nodes = directory.services().config.nodes(scope).await.map_err(away)?;
+        let config = &directory.services().config;
+        let nodes = config.nodes(scope).await.map_err(away)?;
+        let settings = config.settings(scope).await.map_err(away)?;
         let connected = directory.connected_nodes(scope).await.map_err(away)?;
         Ok(nodes
             .into_iter()
@@ -191,7 +236,11 @@ impl Nodes {
                     .iter()
                     .find(|info| info.device_id.as_deref() == Some(id))
                     .cloned();
-                Found { node, live }
+                Found {
+                    node,
+                    live,
+                    settings: Arc::clone(&settings),
+                }
             })
             .collect())
     }
@@ -200,11 +249,12 @@ impl Nodes {
     async fn choose(&self, name: Option<&str>, command: &str) -> Result<Found, Refusal> {
         let all = self.all().await?;
         let Some(name) = name else {
+            let forbidden = all.iter().find_map(|found| found.forbidden(command));
             let mut able: Vec<Found> = all.into_iter().filter(|found| found.takes(command)).collect();
             return match (able.pop(), able.is_empty()) {
                 (Some(only), true) => Ok(only),
                 (Some(_), false) => Err(format!("Several nodes take {command}: say which with \"node\".")),
-                (None, _) => Err(format!("No node that takes {command} is connected.")),
+                (None, _) => Err(forbidden.unwrap_or_else(|| format!("No node that takes {command} is connected."))),
             };
         };
         let found = named(all, name)?;
@@ -216,6 +266,9 @@ impl Nodes {
                 "Node {} waits for a person to approve what it can do.",
                 found.name()
             ));
+        }
+        if let Some(refusal) = found.forbidden(command) {
+            return Err(refusal);
         }
         if !found.takes(command) {
             return Err(format!(

@@ -12,7 +12,7 @@ use crate::ports::model::SystemBlock;
 use crate::ports::tool::ToolSpec;
 use crate::session::skills::Offered;
 
-pub use files::is_private as is_private_file;
+pub use files::{FileShare, is_private as is_private_file, shares as file_shares};
 
 /// How much of the prompt a run gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Mode {
     Full,
     /// Sub-agents.
     Minimal,
+    /// An agent's own look that wants little: `HEARTBEAT.md` alone.
+    Light,
     /// The identity line alone.
     Bare,
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
 use crate::error::Result;
+use crate::session::cron;
 use crate::supervisor::directory::Directory;
 
 /// Keys are kept at least 8 days, so that a platform's longest redelivery is still recognised.
@@ -48,12 +49,21 @@ pub async fn scan(directory: &Directory, older_than_ms: i64) -> Result<usize> {
         .all(&*tx)
         .await?;
     drop(tx);
-    let found = sessions.len() + conversations.len();
+    // What belongs to somebody who is locked out waits.
+    let served =
+        |tenant, user| Some(Scope::vouch(tenant, user)).filter(|scope| !directory.services().config.is_locked(scope));
+    let mut found = 0;
     for (tenant, user, key) in sessions {
-        directory.wake(&Scope::vouch(tenant, user), &key);
+        if let Some(scope) = served(tenant, user) {
+            directory.wake(&scope, &key);
+            found += 1;
+        }
     }
     for (tenant, user, conversation) in conversations {
-        directory.delivery().kick(&Scope::vouch(tenant, user), &conversation);
+        if let Some(scope) = served(tenant, user) {
+            directory.delivery().kick(&scope, &conversation);
+            found += 1;
+        }
     }
     Ok(found)
 }
@@ -62,7 +72,7 @@ pub async fn scan(directory: &Directory, older_than_ms: i64) -> Result<usize> {
 pub async fn sweep(directory: Directory, stop: CancellationToken) {
     let every = directory.services().limits.sweep;
     let mut older_than = i64::MAX;
-    let mut rounds = 0;
+    let (mut rounds, mut more) = (0, false);
     loop {
         match scan(&directory, older_than).await {
             Ok(0) => {}
@@ -73,6 +83,12 @@ pub async fn sweep(directory: Directory, stop: CancellationToken) {
             && let Err(error) = prune(&directory).await
         {
             tracing::warn!(error = ?error, "old inbox rows were not pruned");
+        }
+        if more || rounds % PRUNE_EVERY == 0 {
+            more = cron::expire(&directory, now_ms()).await.unwrap_or_else(|error| {
+                tracing::warn!(error = ?error, "old transcripts were not deleted");
+                false
+            });
         }
         rounds += 1;
         tokio::select! {

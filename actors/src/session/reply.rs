@@ -36,6 +36,16 @@ pub fn shape(text: &str) -> Shaped {
     hold.finish()
 }
 
+/// Shapes the finished answer of an agent that looked by itself. Also says whether the token was at one of its ends.
+pub fn shape_heartbeat(text: &str) -> (Shaped, bool) {
+    let mut hold = HoldBack::default();
+    hold.filter.push(text);
+    hold.filter.end();
+    let whole = strip_silence(hold.filter.text().trim());
+    let has_token = strip_heartbeat(whole).len() < whole.len();
+    (hold.finish(), has_token)
+}
+
 /// Shapes a reply while it streams: shows nothing that might turn out to be a tag, thinking or [`NO_REPLY`].
 #[derive(Debug, Default)]
 pub struct HoldBack {

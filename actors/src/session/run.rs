@@ -1,5 +1,7 @@
 //! The agent loop: one run, from admission to its durable end. Knows no actor: a plain future that is `Send`.
 
+mod room;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::room::{Again, Room};
 use super::context::check_window;
 use super::events::Emitter;
 use super::nodes::Nodes;
@@ -16,7 +19,7 @@ use super::preview::{Outlet, Preview};
 use super::skills::Shelf;
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
-use super::{assembly, blobs, closing, freshness, reply, skills};
+use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, skills};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
@@ -25,7 +28,7 @@ use crate::conversation::transcript::SessionHead;
 use crate::error::{Error, Result};
 use crate::ports::message::{AssistantMessage, Message, StopReason, Usage};
 use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest};
-use crate::ports::tool::{SessionSnapshot, ToolContext};
+use crate::ports::tool::{SessionSnapshot, ToolContext, Updates};
 use crate::supervisor::directory::{Directory, RunEnded};
 use crate::supervisor::lanes::UserLanes;
 
@@ -66,6 +69,11 @@ impl Cancel {
         self.token.cancel();
     }
 
+    /// Cancelled by an abort.
+    pub(crate) fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
     fn reason(&self) -> &'static str {
         self.reason.get().copied().unwrap_or("rpc")
     }
@@ -94,6 +102,10 @@ enum End {
 pub(crate) async fn run(mut context: RunContext) -> Outcome {
     let shutdown = context.directory.shutdown().clone();
     let cancel = context.cancel.clone();
+    let beat = context.turn.beat().is_some();
+    if beat {
+        context.emitter.hush();
+    }
     let settings = match context.directory.services().config.settings(&context.scope).await {
         Ok(settings) => settings,
         Err(error) => return left(&error),
@@ -102,7 +114,10 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
         .max_concurrent
         .unwrap_or(context.directory.services().limits.user_runs);
     let guest = context.turn.last().guest.clone();
-    let (lanes, scheduled) = (context.lanes.clone(), context.turn.last().options.scheduled.is_some());
+    let (lanes, scheduled) = (
+        context.lanes.clone(),
+        context.turn.last().options.scheduled.is_some() && !beat,
+    );
     let most_scheduled = settings.cron.max_concurrent_runs;
     let place = async {
         if scheduled {
@@ -217,6 +232,8 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         last: None,
         hold: reply::HoldBack::default(),
         outlet: outlet.clone(),
+        base: 0,
+        room: Room::default(),
     };
     let end = work.converse(context).await?;
     drop(typing);
@@ -263,6 +280,9 @@ struct Work {
     preview: Option<Preview>,
     hold: reply::HoldBack,
     outlet: Option<Outlet>,
+    /// Bytes of the run's visible text when the call that goes on began.
+    base: usize,
+    room: Room,
 }
 
 impl Work {
@@ -270,7 +290,7 @@ impl Work {
     async fn converse(&mut self, context: &mut RunContext) -> Result<End> {
         let options = context.turn.last().options.clone();
         let limit = run_timeout(&options, &self.settings, &self.services);
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let mut deadline = limit.map(|limit| Instant::now() + limit);
         let wanted = options.model.as_deref().or_else(|| override_of(&self.head));
         let model = match self
             .services
@@ -289,13 +309,10 @@ impl Work {
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
-        let skills = if owner {
-            skills::offered(&context.directory, &context.scope, &self.settings, &context.agent_id).await?
-        } else {
-            Vec::new()
-        };
-        let base = assembly::Assembly::new(&self.services, context, &self.settings, &model, &specs, &skills).await?;
-        let mut messages = Arc::new(base.messages(&self.services, &self.head, &model).await?);
+        let place = assembly::Place::of(context);
+        let skills = skills::offered(&context.directory, place, &self.settings).await?;
+        let base = assembly::Assembly::new(&self.services, place, &self.settings, &model, &specs, &skills).await?;
+        let mut sent = base.messages(&self.services, &self.head, &model).await?;
         context.emitter.phase("starting_model").await;
         context.emitter.model(&model.provider, &model.model).await;
         self.model = Some(model.clone());
@@ -303,13 +320,35 @@ impl Work {
             if call > 0 {
                 self.hold = reply::HoldBack::default();
             }
-            let request = base.request(&model, messages.clone(), specs.clone(), &self.head.session_id);
-            let message = match self.call(context, &model, request, deadline).await {
-                Ok(message) => message,
-                Err(End::TimedOut(_)) => return Ok(End::TimedOut(limit.unwrap_or_default())),
+            sent = match self.make_room(context, &model, &base, sent, &mut deadline).await? {
+                Ok(sent) => sent,
                 Err(end) => return Ok(end),
             };
-            self.count(&message, &model);
+            let message = loop {
+                let request = base.request(&model, sent.messages.clone(), specs.clone(), &self.head.session_id);
+                let answered = match self.call(context, &model, request, deadline).await {
+                    Ok(message) => {
+                        self.count(&message, &model);
+                        if !self.hides_overflow(&message, &model) {
+                            break message;
+                        }
+                        Some(message)
+                    }
+                    Err(End::TimedOut(_)) => return Ok(End::TimedOut(limit.unwrap_or_default())),
+                    Err(End::Failed(error)) if error.class == ErrorClass::ContextOverflow => None,
+                    Err(end) => return Ok(end),
+                };
+                match (
+                    self.after_overflow(context, &model, &base, &mut deadline).await?,
+                    answered,
+                ) {
+                    (Again::Retry(messages), _) => sent.messages = messages,
+                    // An answer to a part of the conversation is better than none.
+                    (Again::GiveUp(End::Failed(_)), Some(message)) => break message,
+                    (Again::GiveUp(end), _) => return Ok(end),
+                }
+                self.hold = reply::HoldBack::default();
+            };
             let calls: Vec<_> = message.tool_calls().cloned().collect();
             if calls.is_empty() {
                 let silent = reply::shape(&message.text()).text.is_none() && context.emitter.text().is_empty();
@@ -321,7 +360,7 @@ impl Work {
             let results = toolbox
                 .batch(&self.authority, &tool_context, &calls, &mut context.emitter)
                 .await;
-            let history = Arc::make_mut(&mut messages);
+            let history = Arc::make_mut(&mut sent.messages);
             history.push(Message::Assistant(message.clone()));
             let mut shown = results.clone();
             blobs::hydrate(&self.services, &context.scope, &mut shown, model.takes_images).await?;
@@ -406,6 +445,7 @@ impl Work {
         let mut events = adapter.stream(request).peekable();
         // Text of an earlier message of this run stays above.
         let base = context.emitter.text().len();
+        self.base = base;
         loop {
             let event = tokio::select! {
                 biased;
@@ -476,22 +516,8 @@ impl Work {
     }
 
     fn count(&mut self, message: &AssistantMessage, model: &ResolvedModel) {
-        let usage = &message.usage;
-        self.context_tokens = usage.prompt_tokens();
-        self.usage.input += usage.input;
-        self.usage.output += usage.output;
-        self.usage.cache_read += usage.cache_read;
-        self.usage.cache_write += usage.cache_write;
-        self.usage.total_tokens = self.usage.prompt_tokens() + self.usage.output;
-        let [input, output, cache_read, cache_write] = model.prices;
-        #[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
-        let price = |tokens: u64, per_million: f64| tokens as f64 * per_million / 1e6;
-        self.usage.cost.input = price(self.usage.input, input);
-        self.usage.cost.output = price(self.usage.output, output);
-        self.usage.cost.cache_read = price(self.usage.cache_read, cache_read);
-        self.usage.cost.cache_write = price(self.usage.cache_write, cache_write);
-        let cost = &mut self.usage.cost;
-        cost.total = cost.input + cost.output + cost.cache_read + cost.cache_write;
+        self.context_tokens = message.usage.prompt_tokens();
+        self.usage.add(&message.usage, model.prices);
     }
 
     fn tool_context(&self, context: &RunContext, model: &ResolvedModel, owner: bool) -> ToolContext {
@@ -524,6 +550,7 @@ impl Work {
                 ..snapshot(&self.head)
             },
             cancel,
+            updates: Updates::default(),
         }
     }
 
@@ -568,6 +595,15 @@ impl Work {
                 None,
             ),
         };
+        let (text, reason) = if context.turn.beat().is_some() {
+            self.concluded(context, status == "ok", model.as_ref()).await?
+        } else {
+            (text, None)
+        };
+        let forgotten = context.turn.beat().is_some() && text.is_none();
+        if !forgotten {
+            context.emitter.speak();
+        }
         let final_message = self.final_message(&end, &shown, model.as_ref(), failure.as_ref().map(|(_, text)| text));
         let reply = match (&text, &failure) {
             (Some(text), _) => Some(text.clone()),
@@ -586,7 +622,8 @@ impl Work {
             context_tokens: self.context_tokens,
             payloads: text.iter().cloned().collect(),
             inbox_state: "done",
-            reason: None,
+            reason,
+            forgotten,
         };
         let pieces = pieces(&context.directory, &context.scope, outlet, reply.as_deref(), replaces);
         let entries = vec![turn::entry(Message::Assistant(final_message), &context.turn.run_id)];
@@ -616,6 +653,25 @@ impl Work {
             result,
         };
         Ok((ended, head))
+    }
+
+    /// What an agent that looked by itself has to say, or why nothing.
+    async fn concluded(
+        &self,
+        context: &RunContext,
+        answered: bool,
+        model: Option<&ResolvedModel>,
+    ) -> Result<(Option<String>, Option<String>)> {
+        let (Some(beat), Some(last)) = (context.turn.beat(), self.last.as_ref().filter(|_| answered)) else {
+            return Ok((None, None));
+        };
+        match heartbeat::judge(&last.text(), beat.ack_max_chars) {
+            Err(nothing) => Ok((None, Some(nothing.name().to_owned()))),
+            Ok(text) => {
+                let text = self.prefixed(&text, model);
+                heartbeat::unless_repeated(&self.services, &self.authority, text).await
+            }
+        }
     }
 
     /// The assistant entry that closes the turn in the transcript.
@@ -738,7 +794,8 @@ fn run_timeout(options: &super::item::Options, settings: &UserSettings, services
     }
 }
 
-fn override_of(head: &SessionHead) -> Option<&str> {
+/// The session's own model.
+pub(crate) fn override_of(head: &SessionHead) -> Option<&str> {
     head.entry
         .get("modelOverride")
         .and_then(serde_json::Value::as_str)
@@ -751,7 +808,7 @@ pub(crate) fn snapshot(head: &SessionHead) -> SessionSnapshot {
     SessionSnapshot {
         session_key: head.key.as_str().to_owned(),
         session_id: head.session_id.clone(),
-        context_tokens: head.entry.get("totalTokens").and_then(serde_json::Value::as_u64),
+        context_tokens: compaction::fresh_tokens(head),
         input_tokens: count("inputTokens"),
         output_tokens: count("outputTokens"),
         cost_usd: head

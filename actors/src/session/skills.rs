@@ -6,6 +6,7 @@ use std::fmt;
 
 use claw_entities::Scope;
 
+use super::assembly::Place;
 use super::blobs;
 use crate::config::document::UserSettings;
 use crate::config::skills::{Skill, Standing};
@@ -36,13 +37,12 @@ pub(crate) fn left_out(settings: &UserSettings, agent_id: &str, skill: &Skill) -
     })
 }
 
-/// The skills the agent's model is told of, by key.
-pub(crate) async fn offered(
-    directory: &Directory,
-    scope: &Scope,
-    settings: &UserSettings,
-    agent_id: &str,
-) -> Result<Vec<Offered>> {
+/// The skills the agent's model is told of here, by key; none for guests.
+pub(crate) async fn offered(directory: &Directory, place: Place<'_>, settings: &UserSettings) -> Result<Vec<Offered>> {
+    let Place { scope, agent_id, last } = place;
+    if !last.guest.is_empty() {
+        return Ok(Vec::new());
+    }
     let set = directory.services().config.skills(scope).await?;
     if set.skills.is_empty() {
         return Ok(Vec::new());

@@ -3,19 +3,22 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use claw_entities::{Scope, SessionKey, UserOwned, new_id, system_event};
+use claw_entities::{Scope, SessionKey, UserOwned, new_id, session, system_event};
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
 use super::key;
 use crate::Services;
 use crate::clock::now_ms;
 use crate::conversation::entry::Body;
-use crate::conversation::transcript::NewEntry;
+use crate::conversation::transcript::{self, NewEntry};
 use crate::error::{Error, Result};
 use crate::ports::message::{Message, Part};
 
 /// Lines that wait for one session; older ones make room.
 const MOST: usize = 20;
+/// How a line begins.
+const BEGINNING: &str = "System: [";
 /// Longest line, characters.
 const LONGEST: usize = 2000;
 
@@ -68,10 +71,19 @@ pub(crate) async fn put(tx: &impl ConnectionTrait, scope: &Scope, session: &Sess
     })
     .exec_without_returning(tx)
     .await?;
+    // The turns read the session's row anyway, and see there that they have to ask. It is there from now on, or a
+    // first turn at the same time could miss the line.
+    transcript::open(tx, scope, session, key::agent_of(session), now_ms()).await?;
+    session::Entity::update_owned(scope)
+        .col_expr(session::Column::Events, Expr::col(session::Column::Events).add(1))
+        .filter(session::Column::Key.eq(session.clone()))
+        .exec(tx)
+        .await?;
     Ok(())
 }
 
-/// Puts the lines that wait before the text of a user entry, and takes them away: both or neither.
+/// Puts the lines that wait before the text of a user entry, and takes them away: both or neither. Whoever calls has
+/// seen in the session's head that there may be some.
 pub(crate) async fn drain(
     tx: &impl ConnectionTrait,
     scope: &Scope,
@@ -79,10 +91,6 @@ pub(crate) async fn drain(
     zone: Tz,
     entry: &mut NewEntry,
 ) -> Result<()> {
-    // None can wait for a chat on a channel: those turns do not ask.
-    if !key::is_private(session) {
-        return Ok(());
-    }
     let rows = system_event::Entity::owned_by(scope)
         .filter(system_event::Column::SessionKey.eq(session.as_str()))
         .order_by_asc(system_event::Column::Id)
@@ -129,8 +137,13 @@ pub(crate) fn prompt(at: i64, zone: Tz, text: &str) -> String {
     )
 }
 
+/// Does a turn's text begin with lines of events.
+pub(crate) fn begins(text: &str) -> bool {
+    text.starts_with(BEGINNING)
+}
+
 fn line(at: i64, zone: Tz, text: &str) -> String {
-    format!("System: [{}] {text}", wall_time(at, zone))
+    format!("{BEGINNING}{}] {text}", wall_time(at, zone))
 }
 
 /// `2026-11-26 16:04:00 CET`.

@@ -17,7 +17,7 @@ use crate::clock::now_ms;
 use crate::config::document::UserSettings;
 use crate::conversation::tool_result;
 use crate::ports::message::{Message, ToolCall};
-use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
+use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec, Updates};
 
 /// Tools that run at once in one batch.
 const PARALLEL: usize = 8;
@@ -98,6 +98,11 @@ impl Toolbox {
         emitter: &mut Emitter,
     ) -> Vec<Message> {
         let mut results = Vec::with_capacity(calls.len());
+        let (updates, mut news) = Updates::channel();
+        let context = &ToolContext {
+            updates,
+            ..context.clone()
+        };
         for group in calls.chunks(PARALLEL) {
             let mut running = FuturesOrdered::new();
             for call in group {
@@ -105,7 +110,20 @@ impl Toolbox {
                 running.push_back(self.one(authority, context, call));
             }
             let mut at = 0;
-            while let Some(mut output) = running.next().await {
+            loop {
+                let mut output = tokio::select! {
+                    Some(id) = news.recv() => {
+                        tell(emitter, group, &id).await;
+                        continue;
+                    }
+                    output = running.next() => match output {
+                        Some(output) => output,
+                        None => break,
+                    },
+                };
+                while let Ok(id) = news.try_recv() {
+                    tell(emitter, group, &id).await;
+                }
                 let call = &group[at];
                 at += 1;
                 tool_result::guard(&mut output.content, context.status.context_window);
@@ -158,6 +176,13 @@ impl Toolbox {
     }
 }
 
+/// Shows that one of these calls goes on.
+async fn tell(emitter: &mut Emitter, calls: &[ToolCall], id: &str) {
+    if let Some(call) = calls.iter().find(|call| call.id == id) {
+        emitter.tool_update(&call.id, &call.name).await;
+    }
+}
+
 /// Calls the tool with a time limit; a panic in it is a failed call.
 async fn guarded(
     tool: Arc<dyn Tool>,
@@ -195,7 +220,7 @@ fn check(spec: &ToolSpec, arguments: &Value) -> Result<(), String> {
 }
 
 /// `*` at either end is a wildcard; case does not matter.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.to_ascii_lowercase(), name.to_ascii_lowercase());
     match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
         (Some(""), _) => true,

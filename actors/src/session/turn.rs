@@ -12,12 +12,14 @@ use serde_json::{Map, Value, json};
 
 use super::envelope::ContextLine;
 use super::freshness;
+use super::heartbeat;
+use super::intake::Beat;
 use super::item::Item;
-use super::system_event;
+use super::{key, system_event};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::ResetRule;
-use crate::conversation::entry::{Body, MessageBody};
+use crate::conversation::entry::{Body, Compaction, MessageBody};
 use crate::conversation::transcript::{self, HeadChanges, NewEntry, SessionHead};
 use crate::db::Batch;
 use crate::error::{Error, Result};
@@ -41,6 +43,14 @@ impl Turn {
     /// The item whose settings rule the turn.
     pub(crate) fn last(&self) -> &Item {
         self.items.last().expect("a turn answers at least one message")
+    }
+
+    /// Does an agent look by itself: then the turn is that alone.
+    pub(crate) fn beat(&self) -> Option<&Beat> {
+        match self.items.as_slice() {
+            [only] => only.options.heartbeat.as_ref(),
+            _ => None,
+        }
     }
 
     /// User entry of an earlier attempt.
@@ -92,6 +102,8 @@ pub(crate) struct Ending {
     /// What the inbox rows become: `done`, or `dead` with the reason.
     pub(crate) inbox_state: &'static str,
     pub(crate) reason: Option<String>,
+    /// Nothing came of it: the turn leaves the transcript again, so that it does not fill the context.
+    pub(crate) forgotten: bool,
 }
 
 impl Ending {
@@ -123,6 +135,7 @@ impl Ending {
             payloads,
             inbox_state: "done",
             reason: None,
+            forgotten: false,
         }
     }
 }
@@ -201,12 +214,20 @@ pub(crate) async fn begin(
                 if turn.entry_id().is_none() && over {
                     head = transcript::reset(tx, scope, &authority.key, now).await?;
                 }
-                let mut others = 0;
+                if turn.entry_id().is_none() && turn.beat().is_some_and(|beat| beat.apart_from.is_some()) {
+                    heartbeat::start_over(tx, scope, &mut head).await?;
+                }
+                let (mut others, mut asked) = (0, None);
                 let mut stored = Vec::new();
                 let entry_id = match (turn.entry_id(), user) {
                     (Some(earlier), _) => earlier.to_owned(),
                     (None, Some(mut entry)) => {
-                        system_event::drain(tx, scope, &authority.key, zone, &mut entry).await?;
+                        let base = turn.beat().and_then(|beat| beat.apart_from.as_ref());
+                        if base.is_some() || (head.has_events() && key::is_private(&authority.key)) {
+                            let events_of = base.unwrap_or(&authority.key);
+                            system_event::drain(tx, scope, events_of, zone, &mut entry).await?;
+                            asked = Some(head.events);
+                        }
                         others += 1;
                         stored = transcript::append(&mut batch, scope, &mut head, vec![entry])?;
                         stored.first().map(|entry| entry.id.clone()).unwrap_or_default()
@@ -219,6 +240,7 @@ pub(crate) async fn begin(
                     touched_at: (!turn.last().options.background).then_some(now),
                     // Who writes to a session again wants to see it again.
                     merge: archived.then(|| Map::from_iter([("archivedAt".to_owned(), Value::Null)])),
+                    events_seen: asked.filter(|asked| *asked > head.events_seen),
                     ..HeadChanges::default()
                 };
                 transcript::save_head(&mut batch, scope, &mut head, changes);
@@ -302,7 +324,13 @@ pub(crate) async fn end(
                     Some(head) => head,
                     None => transcript::open(tx, scope, &authority.key, &authority.agent_id, now_ms()).await?,
                 };
-                let stored = transcript::append(&mut batch, scope, &mut head, entries.to_vec())?;
+                let taken_back =
+                    ending.forgotten && heartbeat::take_back(tx, &mut batch, scope, &mut head, &turn).await?;
+                let stored = if taken_back {
+                    Vec::new()
+                } else {
+                    transcript::append(&mut batch, scope, &mut head, entries.to_vec())?
+                };
                 insert_pieces(&mut batch, &authority, Some(&turn.run_id), &pieces)?;
                 close_run(&mut batch, scope, &turn.run_id, &ending);
                 for run_id in turn.merged() {
@@ -373,42 +401,122 @@ fn counted(entry: &Value, run_id: &str, ending: &Ending) -> Map<String, Value> {
     changed
 }
 
-/// Settles rows that need no turn (a command, a refused, dropped or overheard message), with the end of the runs that
-/// clients wait for, and notices for the outbox.
-pub(crate) async fn settle(
-    services: &Services,
-    authority: &Authority,
-    inbox_ids: Vec<String>,
-    state: &'static str,
-    reason: Option<String>,
-    runs: Option<(Vec<String>, Ending)>,
-    pieces: Vec<Piece>,
-) -> Result<()> {
+/// Rows that need no turn (a command, a refused, dropped or overheard message), the end of the runs that clients wait
+/// for, and notices for the outbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Settling {
+    pub(crate) inbox_ids: Vec<String>,
+    pub(crate) state: &'static str,
+    pub(crate) reason: Option<String>,
+    pub(crate) runs: Option<(Vec<String>, Ending)>,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+impl Settling {
+    fn add_to(self, batch: &mut Batch, authority: &Authority) -> Result<()> {
+        let scope = &authority.scope;
+        let mut answered_by = String::new();
+        if let Some((runs, ending)) = self.runs {
+            for run_id in &runs {
+                open_run(batch, authority, run_id, "", now_ms());
+                close_run(batch, scope, run_id, &ending);
+            }
+            answered_by = runs.into_iter().next().unwrap_or_default();
+        }
+        insert_pieces(batch, authority, None, &self.pieces)?;
+        finish_inbox(
+            batch,
+            scope,
+            self.inbox_ids,
+            self.state,
+            &answered_by,
+            self.reason.as_deref(),
+        );
+        Ok(())
+    }
+}
+
+/// Settles rows on their own.
+pub(crate) async fn settle(services: &Services, authority: &Authority, settling: Settling) -> Result<()> {
     let authority_in = authority.clone();
     services
         .writer
         .run(&authority.scope, move |tx| {
-            let (authority, inbox_ids, reason) = (authority_in.clone(), inbox_ids.clone(), reason.clone());
-            let (runs, pieces) = (runs.clone(), pieces.clone());
+            let (authority, settling) = (authority_in.clone(), settling.clone());
             Box::pin(async move {
-                let scope = &authority.scope;
-                let mut batch = fenced(tx, scope, authority.epoch).await?;
-                let mut answered_by = String::new();
-                if let Some((runs, ending)) = runs {
-                    for run_id in &runs {
-                        open_run(&mut batch, &authority, run_id, "", now_ms());
-                        close_run(&mut batch, scope, run_id, &ending);
-                    }
-                    answered_by = runs.into_iter().next().unwrap_or_default();
-                }
-                insert_pieces(&mut batch, &authority, None, &pieces)?;
-                finish_inbox(&mut batch, scope, inbox_ids, state, &answered_by, reason.as_deref());
+                let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
+                settling.add_to(&mut batch, &authority)?;
                 batch.run(tx).await?;
                 Ok(())
             })
         })
         .await
 }
+
+/// What is stored along with a compaction that was asked for: its cost as a run of its own, and the row of the command.
+#[derive(Clone, Debug)]
+pub(crate) struct AskedFor {
+    pub(crate) run: Option<(String, Ending)>,
+    pub(crate) command: Option<Settling>,
+}
+
+/// Stores a compaction: from here on its summary stands for what came before. Gives the head as it stands then.
+pub(crate) async fn compact(
+    services: &Services,
+    authority: &Authority,
+    head: &SessionHead,
+    body: Compaction,
+    run_id: &str,
+    asked: Option<AskedFor>,
+) -> Result<SessionHead> {
+    let entry = NewEntry {
+        id: Some(new_id()),
+        body: Body::Compaction(body),
+        run_id: (!run_id.is_empty()).then(|| run_id.to_owned()),
+        created_at: now_ms(),
+    };
+    let (authority_in, head_in) = (authority.clone(), head.clone());
+    let (entry, asked) = (Arc::new(entry), Arc::new(asked));
+    let (head, stored) = services
+        .writer
+        .run(&authority.scope, move |tx| {
+            let (authority, mut head) = (authority_in.clone(), head_in.clone());
+            let (entry, asked) = (entry.clone(), asked.clone());
+            Box::pin(async move {
+                let scope = &authority.scope;
+                let mut batch = fenced(tx, scope, authority.epoch).await?;
+                let stored = transcript::append(&mut batch, scope, &mut head, vec![(*entry).clone()])?;
+                let before = head.entry.get("compactionCount").and_then(Value::as_u64).unwrap_or(0);
+                let mut merge = Map::new();
+                merge.insert("compactionCount".to_owned(), json!(before + 1));
+                // What the next prompt takes is known when it was sent.
+                merge.insert("totalTokensFresh".to_owned(), json!(false));
+                merge.insert(COMPACTION_FAILED.to_owned(), Value::Null);
+                let changes = HeadChanges {
+                    merge: Some(merge),
+                    ..HeadChanges::default()
+                };
+                transcript::save_head(&mut batch, scope, &mut head, changes);
+                if let Some(asked) = &*asked {
+                    if let Some((run_id, ending)) = &asked.run {
+                        open_run(&mut batch, &authority, run_id, &head.session_id, now_ms());
+                        close_run(&mut batch, scope, run_id, ending);
+                    }
+                    if let Some(command) = &asked.command {
+                        command.clone().add_to(&mut batch, &authority)?;
+                    }
+                }
+                batch.run(tx).await?;
+                Ok((head, stored))
+            })
+        })
+        .await?;
+    services.conversation.wrote(&authority.scope, &head, &stored);
+    Ok(head)
+}
+
+/// Field of the session's entry: when a compaction by itself failed last, epoch milliseconds.
+pub(crate) const COMPACTION_FAILED: &str = "compactionFailedAt";
 
 /// Gives the session a new transcript under the same key.
 pub(crate) async fn reset(services: &Services, authority: &Authority) -> Result<SessionHead> {

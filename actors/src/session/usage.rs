@@ -2,9 +2,10 @@
 
 use claw_entities::{Scope, SessionKey, UserOwned, run, transcript_entry};
 use sea_orm::sea_query::{Expr, SimpleExpr};
-use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QuerySelect, QueryTrait, Select};
 
 use crate::Services;
+use crate::conversation::beginning;
 use crate::error::Result;
 
 /// Milliseconds of a day.
@@ -20,7 +21,28 @@ pub(crate) struct Span {
     pub(crate) offset: i64,
 }
 
-/// Sums of one session's runs on one day with one model. Runs that called no model are left out.
+/// Which runs a report is about: ended ones that called a model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Runs<'a> {
+    pub(crate) span: Span,
+    /// Of this session alone.
+    pub(crate) key: Option<&'a SessionKey>,
+    /// Of this agent's sessions alone.
+    pub(crate) agent: Option<&'a str>,
+    /// Of these sessions alone.
+    pub(crate) keys: Option<&'a [&'a str]>,
+}
+
+/// What the database sums runs by. What is left out is empty in [`Spent`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct By {
+    pub(crate) session: bool,
+    pub(crate) transcript: bool,
+    pub(crate) day: bool,
+    pub(crate) model: bool,
+}
+
+/// Sums of some runs that have in common what they were summed by.
 #[derive(Clone, Debug, FromQueryResult)]
 pub(crate) struct Spent {
     pub(crate) session_key: SessionKey,
@@ -44,30 +66,44 @@ pub(crate) struct Spent {
     pub(crate) last: i64,
 }
 
-/// Messages of one transcript in the span.
-#[derive(Clone, Debug, FromQueryResult)]
+/// Messages of one transcript in the span, or of several.
+#[derive(Clone, Debug, Default, FromQueryResult)]
 pub(crate) struct Said {
+    /// Empty for several.
     pub(crate) session_id: String,
     pub(crate) user: i64,
     pub(crate) assistant: i64,
     pub(crate) tool_results: i64,
 }
 
-/// What the user's runs have used, of one session or of all.
-pub(crate) async fn spent(
-    services: &Services,
-    scope: &Scope,
-    span: Span,
-    key: Option<&SessionKey>,
-) -> Result<Vec<Spent>> {
-    let day = || Expr::cust(format!(r#"("run"."started_at" + {}) / {DAY}"#, span.offset));
-    let mut query = run::Entity::owned_by(scope)
+impl Runs<'_> {
+    fn all(&self, scope: &Scope) -> Select<run::Entity> {
+        let mut query = run::Entity::owned_by(scope)
+            .filter(run::Column::StartedAt.gte(self.span.from))
+            .filter(run::Column::StartedAt.lt(self.span.until))
+            .filter(run::Column::EndedAt.is_not_null())
+            .filter(run::Column::Provider.is_not_null())
+            .filter(run::Column::Model.is_not_null())
+            .filter(run::Column::Model.ne(""));
+        if let Some(key) = self.key {
+            query = query.filter(run::Column::SessionKey.eq(key.clone()));
+        }
+        if let Some(agent) = self.agent {
+            query = query.filter(run::Column::SessionKey.like(beginning(&format!("agent:{agent}:"))));
+        }
+        if let Some(keys) = self.keys {
+            query = query.filter(run::Column::SessionKey.is_in(keys.iter().copied()));
+        }
+        query
+    }
+}
+
+/// What the runs have used. The sums are the database's: one row for each group that is asked for.
+pub(crate) async fn spent(services: &Services, scope: &Scope, runs: Runs<'_>, by: By) -> Result<Vec<Spent>> {
+    let day = || Expr::cust(format!(r#"("run"."started_at" + {}) / {DAY}"#, runs.span.offset));
+    let mut query = runs
+        .all(scope)
         .select_only()
-        .column(run::Column::SessionKey)
-        .column(run::Column::SessionId)
-        .column(run::Column::Provider)
-        .column(run::Column::Model)
-        .column_as(day(), "day")
         .column_as(Expr::cust("COUNT(*)"), "runs")
         .column_as(
             Expr::cust(r#"CAST(SUM(CASE WHEN "run"."status" = 'error' THEN 1 ELSE 0 END) AS bigint)"#),
@@ -75,6 +111,23 @@ pub(crate) async fn spent(
         )
         .column_as(run::Column::StartedAt.min(), "first")
         .column_as(run::Column::EndedAt.max(), "last");
+    for (wanted, column, name) in [
+        (by.session, run::Column::SessionKey, "session_key"),
+        (by.transcript, run::Column::SessionId, "session_id"),
+        (by.model, run::Column::Provider, "provider"),
+        (by.model, run::Column::Model, "model"),
+    ] {
+        query = if wanted {
+            query.column_as(column, name).group_by(column)
+        } else {
+            query.column_as(Expr::cust("''"), name)
+        };
+    }
+    query = if by.day {
+        query.column_as(day(), "day").group_by(day())
+    } else {
+        query.column_as(Expr::cust("CAST(0 AS bigint)"), "day")
+    };
     for (field, name) in [
         ("input", "input"),
         ("output", "output"),
@@ -91,26 +144,12 @@ pub(crate) async fn spent(
     ] {
         query = query.column_as(cost(field), name);
     }
-    query = query
-        .filter(run::Column::StartedAt.gte(span.from))
-        .filter(run::Column::StartedAt.lt(span.until))
-        .filter(run::Column::EndedAt.is_not_null())
-        .filter(run::Column::Provider.is_not_null())
-        .filter(run::Column::Model.is_not_null())
-        .filter(run::Column::Model.ne(""))
-        .group_by(run::Column::SessionKey)
-        .group_by(run::Column::SessionId)
-        .group_by(run::Column::Provider)
-        .group_by(run::Column::Model)
-        .group_by(day());
-    if let Some(key) = key {
-        query = query.filter(run::Column::SessionKey.eq(key.clone()));
-    }
     let rows = query
         .into_model::<Spent>()
         .all(&services.db.glance(scope).await?)
         .await?;
-    Ok(rows)
+    // Without a group there is one row of nothing where there were no runs.
+    Ok(rows.into_iter().filter(|row| row.runs > 0).collect())
 }
 
 /// Both databases read a field of JSON this way. `field` is one of ours.
@@ -126,27 +165,32 @@ fn cost(field: &str) -> SimpleExpr {
     ))
 }
 
-/// How many messages of each kind stand in these transcripts.
+/// The column that counts messages of a role. The body begins with the role, always: see `MessageBody`.
+fn count(role: &str) -> SimpleExpr {
+    Expr::cust(format!(
+        r#"CAST(COALESCE(SUM(CASE WHEN "transcript_entry"."body" LIKE '{{"message":{{"role":"{role}"%' THEN 1 ELSE 0 END), 0) AS bigint)"#
+    ))
+}
+
+fn messages(scope: &Scope, span: Span) -> Select<transcript_entry::Entity> {
+    transcript_entry::Entity::owned_by(scope)
+        .select_only()
+        .column_as(count("user"), "user")
+        .column_as(count("assistant"), "assistant")
+        .column_as(count("toolResult"), "tool_results")
+        .filter(transcript_entry::Column::Kind.eq("message"))
+        .filter(transcript_entry::Column::CreatedAt.gte(span.from))
+        .filter(transcript_entry::Column::CreatedAt.lt(span.until))
+}
+
+/// How many messages of each kind stand in each of these transcripts.
 pub(crate) async fn said(services: &Services, scope: &Scope, span: Span, transcripts: &[String]) -> Result<Vec<Said>> {
     let rows = services.db.glance(scope).await?;
-    // The body begins with the role, always: see `MessageBody`.
-    let count = |role: &str| {
-        Expr::cust(format!(
-            r#"CAST(SUM(CASE WHEN "transcript_entry"."body" LIKE '{{"message":{{"role":"{role}"%' THEN 1 ELSE 0 END) AS bigint)"#
-        ))
-    };
     let mut all = Vec::new();
     for some in transcripts.chunks(AT_ONCE) {
-        let found = transcript_entry::Entity::owned_by(scope)
-            .select_only()
+        let found = messages(scope, span)
             .column(transcript_entry::Column::SessionId)
-            .column_as(count("user"), "user")
-            .column_as(count("assistant"), "assistant")
-            .column_as(count("toolResult"), "tool_results")
             .filter(transcript_entry::Column::SessionId.is_in(some.iter().map(String::as_str)))
-            .filter(transcript_entry::Column::Kind.eq("message"))
-            .filter(transcript_entry::Column::CreatedAt.gte(span.from))
-            .filter(transcript_entry::Column::CreatedAt.lt(span.until))
             .group_by(transcript_entry::Column::SessionId)
             .into_model::<Said>()
             .all(&rows)
@@ -154,4 +198,16 @@ pub(crate) async fn said(services: &Services, scope: &Scope, span: Span, transcr
         all.extend(found);
     }
     Ok(all)
+}
+
+/// How many messages of each kind stand in the transcripts of these runs, all together.
+pub(crate) async fn said_in_all(services: &Services, scope: &Scope, runs: Runs<'_>) -> Result<Said> {
+    let transcripts = runs.all(scope).select_only().column(run::Column::SessionId).distinct();
+    let found = messages(scope, runs.span)
+        .column_as(Expr::cust("''"), "session_id")
+        .filter(transcript_entry::Column::SessionId.in_subquery(transcripts.into_query()))
+        .into_model::<Said>()
+        .one(&services.db.glance(scope).await?)
+        .await?;
+    Ok(found.unwrap_or_default())
 }

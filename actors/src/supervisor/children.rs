@@ -90,6 +90,10 @@ impl<K: Eq + Hash + Clone, A: Actor> Children<K, A> {
         self.map.len()
     }
 
+    pub(crate) fn address(&self, key: &K) -> Option<&Addr<A>> {
+        self.map.get(key).map(|child| &child.addr)
+    }
+
     pub(crate) fn addresses(&self) -> impl Iterator<Item = &Addr<A>> {
         self.map.values().map(|child| &child.addr)
     }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lanes::Lanes;
 use super::lease::Leases;
-use super::messages::{ToAll, ToSession, ToTenant, ToUser};
+use super::messages::{ToAll, ToSession, ToTenant, ToUser, Whom};
 use super::placement::Placement;
 use super::tenant::TenantActor;
 use crate::Services;
@@ -22,8 +22,11 @@ use crate::error::{Error, Result};
 use crate::gateway::approvals::Waiters;
 use crate::gateway::idempotency::Idempotency;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
+use crate::gateway::node_streams::Streams;
 use crate::gateway::skills::Programs;
 use crate::ports::tool::SessionSnapshot;
+use crate::session::actor::CompactRequest;
+use crate::session::compaction::manual::{Done, Wish};
 use crate::session::delivery::Delivery;
 use crate::session::edit::{Edit, EditRequest, Edited};
 
@@ -133,6 +136,8 @@ pub struct InvokeNode {
 
 /// How long a question to the tree may take.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long a compaction may take, its wait for a place included: more than any setting allows it.
+const COMPACTED: Duration = Duration::from_secs(2 * 3600);
 /// How long an edit may wait for its turn: a run that is aborted for it still ends its tools.
 const EDITED: Duration = Duration::from_secs(60);
 
@@ -195,7 +200,9 @@ impl Directory {
 
     /// Tells the session that inbox rows wait for it. A hint: what is lost here, recovery finds.
     pub fn wake(&self, scope: &Scope, key: &SessionKey) {
-        self.session(scope, key, ToSession::Wake);
+        if !self.services().config.is_locked(scope) {
+            self.session(scope, key, ToSession::Wake);
+        }
     }
 
     /// Joins a live connection to its user. An older connection of the same device and role is closed.
@@ -205,7 +212,8 @@ impl Directory {
         info: Arc<ConnectionInfo>,
         to: Recipient<ToConnection>,
     ) -> Result<Attached> {
-        if self.draining() {
+        // Somebody who was locked out just now hears why when they try again.
+        if self.draining() || self.services().config.is_locked(scope) {
             return Err(busy());
         }
         self.ask(scope, |reply| ToUser::Attach { info, to, reply }).await
@@ -213,6 +221,10 @@ impl Directory {
 
     /// The connection went away.
     pub fn detach(&self, scope: &Scope, conn_id: &str) {
+        // Nobody is woken up to hear it.
+        if self.services().config.is_locked(scope) {
+            return;
+        }
         self.user(
             scope,
             ToUser::Detach {
@@ -224,6 +236,20 @@ impl Directory {
     /// Sends an event to the user's connections that may see it.
     pub fn publish(&self, scope: &Scope, event: Event) {
         self.user(scope, ToUser::Publish(event));
+    }
+
+    /// The user's configuration has this hash now: their connections are told, unless they were.
+    pub fn config_is(&self, scope: &Scope, hash: String) {
+        self.user(scope, ToUser::ConfigIs { hash });
+    }
+
+    /// Something of the tenant's configuration changed: everybody whose own is another by it is told.
+    pub fn config_changed(&self, tenant: &TenantId) {
+        if let Some(mut entry) = self.0.tenants.get_mut(tenant)
+            && entry.addr.try_send(ToTenant::All(ToAll::ConfigChanged)).is_ok()
+        {
+            entry.forwarded += 1;
+        }
     }
 
     /// As [`Directory::publish`]; gives how many connections beside `except` may see the event.
@@ -287,6 +313,20 @@ impl Directory {
         }
     }
 
+    /// Compacts the session between turns, after aborting what runs. What waits has its turn afterwards.
+    pub(crate) async fn compact(&self, scope: &Scope, key: &SessionKey, wish: Wish) -> Result<Done> {
+        if self.draining() {
+            return Err(busy());
+        }
+        let (reply, answer) = oneshot::channel();
+        self.session(scope, key, ToSession::Compact(CompactRequest::called(wish, reply)));
+        match tokio::time::timeout(COMPACTED, answer).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(busy()),
+            Err(_) => Err(Error::Timeout("the session is still busy; try again".to_owned())),
+        }
+    }
+
     /// What the session does right now; the default when it sleeps.
     pub async fn observe_session(&self, scope: &Scope, key: &SessionKey) -> Result<SessionObservation> {
         let key = key.clone();
@@ -330,14 +370,37 @@ impl Directory {
     }
 
     /// Calls a node. Approval of the surface is checked by the caller; offline nodes give `NotConnected`.
-    pub async fn invoke_node(&self, scope: &Scope, call: InvokeNode) -> Result<InvokeResult> {
+    pub async fn invoke_node(&self, scope: &Scope, call: InvokeNode, streams: Streams) -> Result<InvokeResult> {
         let timeout = call.timeout + Duration::from_secs(5);
         let (reply, answer) = oneshot::channel();
-        self.user(scope, ToUser::Invoke { call, reply });
+        self.user(scope, ToUser::Invoke { call, streams, reply });
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(busy()),
             Err(_) => Err(Error::Timeout("the node did not answer in time".to_owned())),
+        }
+    }
+
+    /// Ends what goes on for these tenants and users: their sockets close and their turns are cut off, as they would be
+    /// by a crash.
+    pub(crate) async fn lock_out(&self, tenants: Vec<TenantId>, users: Vec<Scope>) {
+        for tenant in tenants {
+            self.lock(&tenant, Whom::Everybody).await;
+        }
+        for user in users {
+            self.lock(user.tenant(), Whom::One(user.user().clone())).await;
+        }
+    }
+
+    async fn lock(&self, tenant: &TenantId, whom: Whom) {
+        // Counted before it is on its way: an actor that is let go in between had nobody awake.
+        let addr = self.0.tenants.get_mut(tenant).map(|mut entry| {
+            entry.forwarded += 1;
+            entry.addr.clone()
+        });
+        if let Some(addr) = addr {
+            // A tenant without an actor has nothing to end.
+            let _ = addr.send(ToTenant::Lock(whom)).await;
         }
     }
 

@@ -11,7 +11,9 @@ use tokio::sync::oneshot;
 use super::directory::{AbortRequest, Aborted, Attached, InvokeNode, RunEnded, SessionObservation};
 use crate::error::Result;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
+use crate::gateway::node_streams::Streams;
 use crate::ports::tool::SessionSnapshot;
+use crate::session::actor::CompactRequest;
 use crate::session::edit::EditRequest;
 
 /// Directory → TenantActor.
@@ -22,10 +24,19 @@ pub(crate) enum ToTenant {
     User { user: UserId, message: ToUser },
     /// For every user that is awake.
     All(ToAll),
+    /// What goes on for them ends: they are locked out.
+    Lock(Whom),
     /// A user reports that nothing happens in it.
     UserIdle { user: UserId, seen: u64 },
     /// A user's actor is gone.
     UserGone { user: UserId, panicked: bool },
+}
+
+/// Who is locked out.
+#[derive(Clone, Debug)]
+pub(crate) enum Whom {
+    Everybody,
+    One(UserId),
 }
 
 /// What every actor below hears.
@@ -33,6 +44,8 @@ pub(crate) enum ToTenant {
 pub(crate) enum ToAll {
     /// Start no more runs; tell sockets that the service restarts.
     Drain,
+    /// What belongs to the tenant of the configuration may be another.
+    ConfigChanged,
 }
 
 /// TenantActor → UserActor.
@@ -52,6 +65,10 @@ pub(crate) enum ToUser {
         conn_id: String,
     },
     Publish(Event),
+    /// Publishes `config.changed`, unless this is the hash that was told last.
+    ConfigIs {
+        hash: String,
+    },
     /// Publishes, and says how many connections beside `except` may see it.
     Announce {
         event: Event,
@@ -73,6 +90,7 @@ pub(crate) enum ToUser {
     },
     Invoke {
         call: InvokeNode,
+        streams: Streams,
         reply: oneshot::Sender<Result<InvokeResult>>,
     },
     /// Wants to hear how this run ends.
@@ -91,6 +109,8 @@ pub(crate) enum ToUser {
         panicked: bool,
     },
     All(ToAll),
+    /// Closes the sockets, cuts the turns off, and goes.
+    Lock,
     Passivate,
 }
 
@@ -106,6 +126,8 @@ pub(crate) enum ToSession {
     },
     /// A change that has its turn between runs.
     Edit(EditRequest),
+    /// A compaction that was asked for.
+    Compact(CompactRequest),
     Observe {
         reply: oneshot::Sender<SessionObservation>,
     },

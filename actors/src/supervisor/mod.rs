@@ -13,4 +13,5 @@ pub(crate) mod messages;
 mod children;
 pub mod lanes;
 pub mod lease;
+pub mod lockout;
 pub mod placement;

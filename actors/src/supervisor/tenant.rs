@@ -1,11 +1,11 @@
 //! `TenantActor`: one per active tenant. Routes to its users, puts them to sleep, replaces crashed ones.
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
 use claw_entities::{Scope, TenantId, UserId};
 
 use super::children::Children;
 use super::directory::Directory;
-use super::messages::{ToAll, ToTenant, ToUser};
+use super::messages::{ToTenant, ToUser, Whom};
 use super::user::UserActor;
 
 pub(crate) struct TenantActor {
@@ -64,6 +64,14 @@ impl Actor for TenantActor {
     }
 }
 
+fn lock(user: &Addr<UserActor>) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the last note to an actor that ends with it: one per lock-out, even when its mailbox is full"
+    )]
+    user.do_send(ToUser::Lock);
+}
+
 impl Handler<ToTenant> for TenantActor {
     type Result = ();
 
@@ -73,10 +81,17 @@ impl Handler<ToTenant> for TenantActor {
                 self.seen += 1;
                 self.forward(context, user, message);
             }
-            ToTenant::All(ToAll::Drain) => {
+            ToTenant::All(what) => {
                 self.seen += 1;
                 for user in self.users.addresses() {
-                    let _ = user.try_send(ToUser::All(ToAll::Drain));
+                    let _ = user.try_send(ToUser::All(what));
+                }
+            }
+            ToTenant::Lock(whom) => {
+                self.seen += 1;
+                match whom {
+                    Whom::Everybody => self.users.addresses().for_each(lock),
+                    Whom::One(user) => self.users.address(&user).into_iter().for_each(lock),
                 }
             }
             ToTenant::UserIdle { user, seen } => {

@@ -17,10 +17,12 @@ use super::messages::{ToAll, ToSession, ToTenant, ToUser};
 use super::tenant::TenantActor;
 use crate::config::cron::job::firing_of;
 use crate::error::{Error, Result};
-use crate::gateway::messages::{Event, Invoke, InvokeAnswer, InvokeResult, ToConnection};
+use crate::gateway::events;
+use crate::gateway::messages::{Event, GATEWAY_AUTH_CHANGED, Invoke, InvokeAnswer, InvokeResult, ToConnection};
+use crate::gateway::node_streams::Streams;
 use crate::gateway::registry::Connections;
 use crate::session::actor::{Home, SessionActor};
-use crate::session::cron;
+use crate::session::{cron, heartbeat};
 
 pub(crate) struct UserActor {
     directory: Directory,
@@ -32,6 +34,8 @@ pub(crate) struct UserActor {
     /// How many connections there are: runs say nothing while nobody listens.
     listeners: Arc<AtomicUsize>,
     watchers: HashMap<String, Vec<oneshot::Sender<RunEnded>>>,
+    /// Of the configuration, as the connections were told last.
+    config_hash: Option<String>,
     /// Cancelled when this actor is gone for whatever reason: its sessions stop with it.
     life: CancellationToken,
     draining: bool,
@@ -51,6 +55,7 @@ impl UserActor {
             lanes,
             listeners: Arc::default(),
             watchers: HashMap::new(),
+            config_hash: None,
             life: CancellationToken::new(),
             draining: false,
             seen: 0,
@@ -94,6 +99,7 @@ impl UserActor {
                 ToSession::Wake
                 | ToSession::Snapshot { .. }
                 | ToSession::Edit(_)
+                | ToSession::Compact(_)
                 | ToSession::Drain
                 | ToSession::Passivate,
             ) => {}
@@ -102,7 +108,13 @@ impl UserActor {
         }
     }
 
-    fn invoke(&mut self, context: &mut Context<Self>, call: InvokeNode, reply: oneshot::Sender<Result<InvokeResult>>) {
+    fn invoke(
+        &mut self,
+        context: &mut Context<Self>,
+        call: InvokeNode,
+        streams: Streams,
+        reply: oneshot::Sender<Result<InvokeResult>>,
+    ) {
         let Some(node) = self.connections.node(&call.node_id) else {
             let _ = reply.send(Err(Error::NotConnected("node is not connected".to_owned())));
             return;
@@ -116,6 +128,7 @@ impl UserActor {
             params_json: (!call.params.is_null()).then(|| call.params.to_string()),
             timeout: call.timeout,
             idempotency_key: call.idempotency_key,
+            streams,
             reply: answer,
             abandoned: abandoned.clone(),
         };
@@ -139,6 +152,28 @@ impl UserActor {
             .into_actor(self)
             .map(|(), _, _| ()),
         );
+    }
+
+    /// What the user's clients see of the configuration may be another.
+    fn look_at_config(&mut self) {
+        if self.connections.is_empty() {
+            // Whoever comes reads it anew.
+            self.config_hash = None;
+            return;
+        }
+        let (directory, scope) = (self.directory.clone(), self.scope.clone());
+        self.directory.services().io.spawn(async move {
+            let config = &directory.services().config;
+            let whole = async {
+                config
+                    .whole(&*config.user(scope.tenant_scope(), scope.user()).await?)
+                    .await
+            };
+            match whole.await {
+                Ok(whole) => directory.config_is(&scope, whole.hash),
+                Err(error) => tracing::debug!(error = ?error, "a change of configuration was not told"),
+            }
+        });
     }
 
     fn drain(&mut self) {
@@ -231,11 +266,17 @@ impl Handler<ToUser> for UserActor {
             }
             // Sent by the runs below, not forwarded by the parent: they do not count.
             ToUser::RunEnded(ended) => {
-                if firing_of(&ended.run_id).is_some() {
+                let beat = heartbeat::beat_of(&ended.run_id).is_some();
+                if beat || firing_of(&ended.run_id).is_some() {
                     // A hint: what is lost here, the scheduler finds among the open runs.
                     let (directory, scope, run_id) = (self.directory.clone(), self.scope.clone(), ended.run_id.clone());
                     self.directory.services().io.spawn(async move {
-                        if let Err(error) = cron::settle(&directory, &scope, &run_id).await {
+                        let settled = if beat {
+                            heartbeat::settle(&directory, &scope, &run_id).await
+                        } else {
+                            cron::settle(&directory, &scope, &run_id).await
+                        };
+                        if let Err(error) = settled {
                             tracing::warn!(tenant.id = %scope.tenant(), run.id = %run_id, error = ?error, "the end of a job waits");
                         }
                     });
@@ -246,11 +287,19 @@ impl Handler<ToUser> for UserActor {
                 return;
             }
             ToUser::All(ToAll::Drain) => return self.drain(),
+            ToUser::All(ToAll::ConfigChanged) => return self.look_at_config(),
+            ToUser::Lock => {
+                self.connections
+                    .close_all(GATEWAY_AUTH_CHANGED.0, GATEWAY_AUTH_CHANGED.1);
+                // The sessions and their runs go with this actor.
+                return context.stop();
+            }
             ToUser::Passivate => return context.stop(),
             ToUser::Session { .. }
             | ToUser::Attach { .. }
             | ToUser::Detach { .. }
             | ToUser::Publish(_)
+            | ToUser::ConfigIs { .. }
             | ToUser::Announce { .. }
             | ToUser::Presence { .. }
             | ToUser::Nodes { .. }
@@ -261,8 +310,8 @@ impl Handler<ToUser> for UserActor {
         self.seen += 1;
         match message {
             ToUser::Session { key, message } => match message {
-                // A drained user starts nothing: whoever waits for an edit hears that its answer will not come.
-                ToSession::Wake | ToSession::Edit(_) => {
+                // A drained user starts nothing: whoever waits hears that no answer will come.
+                ToSession::Wake | ToSession::Edit(_) | ToSession::Compact(_) => {
                     if !self.draining {
                         self.forward(context, key, message);
                     }
@@ -284,6 +333,12 @@ impl Handler<ToUser> for UserActor {
                 self.listeners.store(self.connections.len(), Ordering::Relaxed);
             }
             ToUser::Publish(event) => self.connections.fan_out(&event),
+            ToUser::ConfigIs { hash } => {
+                if self.config_hash.as_ref() != Some(&hash) {
+                    self.connections.fan_out(&events::config_changed(&hash));
+                    self.config_hash = Some(hash);
+                }
+            }
             ToUser::Announce { event, except, reply } => {
                 let audience = self.connections.audience(&event, &except);
                 self.connections.fan_out(&event);
@@ -307,7 +362,7 @@ impl Handler<ToUser> for UserActor {
                     .close_device(&device_id, role.as_deref(), code, &reason);
                 let _ = reply.send(());
             }
-            ToUser::Invoke { call, reply } => self.invoke(context, call, reply),
+            ToUser::Invoke { call, streams, reply } => self.invoke(context, call, streams, reply),
             ToUser::Watch { run_id, reply } => {
                 self.watchers.retain(|_, waiting| {
                     waiting.retain(|watcher| !watcher.is_closed());
@@ -319,6 +374,7 @@ impl Handler<ToUser> for UserActor {
             | ToUser::SessionIdle { .. }
             | ToUser::SessionGone { .. }
             | ToUser::All(_)
+            | ToUser::Lock
             | ToUser::Passivate => {}
         }
     }

@@ -36,7 +36,7 @@ export interface ChatMessage {
   model?: string;
   idempotencyKey?: string;
   openclawAbort?: { aborted?: boolean };
-  __openclaw?: { id?: string; seq?: number; runId?: string; idempotencyKey?: string };
+  __openclaw?: { id?: string; seq?: number; runId?: string; idempotencyKey?: string; kind?: string };
 }
 
 export interface PendingInput {

@@ -35,7 +35,7 @@ export interface RequestOptions {
   expectUnauthorized?: boolean;
 }
 
-type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
+type Method = 'GET' | 'POST' | 'PUT' | 'DELETE' | 'PATCH';
 
 /** Sends one request and gives the parsed JSON body (`undefined` for an empty one). Throws `ApiError`. */
 export async function request<T>(method: Method, path: string, options: RequestOptions = {}): Promise<T> {

@@ -7,6 +7,8 @@ export interface Member {
   email: string;
   name?: string | null;
   role: Role;
+  /** Locked out by an owner or administrator. */
+  disabled?: boolean;
   createdAt?: number;
   lastSeenAt?: number | null;
 }
@@ -33,4 +35,9 @@ export async function inviteUser(email: string, role: Role): Promise<Invited> {
     signInLink: typeof link === 'string' ? link : '',
     ...(typeof expiresAt === 'number' && { expiresAt }),
   };
+}
+
+/** Locks a member out, or lets them in again. */
+export async function setDisabled(id: string, disabled: boolean): Promise<Member> {
+  return request<Member>('PATCH', `/api/users/${encodeURIComponent(id)}`, { body: { disabled } });
 }

@@ -395,6 +395,14 @@ export const en = {
     joined: 'Joined',
     done: 'Done',
     empty: 'No members yet',
+    disabled: 'Disabled',
+    disable: 'Disable',
+    enable: 'Enable',
+    disableConfirm: (email: string) =>
+      `Disable ${email}? They are signed out at once, their assistant stops, and their channels no longer answer. ` +
+      'Nothing is deleted; you can enable them again.',
+    nowDisabled: (email: string) => `${email} is disabled`,
+    nowEnabled: (email: string) => `${email} is enabled again`,
   },
   audit: {
     title: 'Audit log',

@@ -232,6 +232,7 @@ async fn insert_session(db: &Db, scope: &Scope, row: Session) -> Result<Stored, 
         next_seq: Set(row.next_seq),
         created_at: Set(row.created_at),
         updated_at: Set(row.updated_at),
+        ..Default::default()
     })
     .exec_without_returning(&*tx)
     .await?;

@@ -1,5 +1,5 @@
 //! Sections that go into the user's document as they are: what the table of keys takes of agents, bindings, session,
-//! messages, cron, skills, tools, commands and ui.
+//! messages, cron, gateway.nodes, skills, tools, commands and ui.
 
 use claw_actors::config::schema::{self, Key, Kind};
 use serde_json::{Map, Value};
@@ -18,6 +18,10 @@ pub(super) fn read(name: &str, mut section: Value, plan: &mut Plan) {
     let kept = match name {
         "agents" => Value::Object(agents(&section, plan)),
         "bindings" => bindings(section, plan),
+        "gateway" => match gateway(&section, plan) {
+            kept if kept.is_empty() => return,
+            kept => Value::Object(kept),
+        },
         other => match schema::at(other) {
             Some(key) => Value::Object(filtered(&key.kind, other, &section, plan)),
             None => return,
@@ -59,6 +63,25 @@ fn agents(section: &Value, plan: &mut Plan) -> Map<String, Value> {
                 kept.insert(key, Value::Object(entries));
             }
             _ => plan.report.add(Outcome::Unknown, path, ""),
+        }
+    }
+    kept
+}
+
+/// Most of it is the machine it ran on; what is taken is taken key by key.
+fn gateway(section: &Value, plan: &mut Plan) -> Map<String, Value> {
+    let mut kept = Map::new();
+    for (name, value) in object(section) {
+        let path = format!("gateway.{name}");
+        match schema::at(&path) {
+            Some(key) if key.taken() => {
+                let inner = filtered(&key.kind, &path, &value, plan);
+                if !inner.is_empty() {
+                    kept.insert(name, Value::Object(inner));
+                }
+            }
+            Some(key) => plan.report.add(Outcome::NoMeaning, path, key.note()),
+            None => plan.report.add(Outcome::Unknown, path, ""),
         }
     }
     kept

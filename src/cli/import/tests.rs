@@ -114,7 +114,7 @@ async fn a_personal_telegram_file() {
     assert_eq!(settings.agents[0].mention_patterns.len(), 2);
 
     assert_eq!(done.outcome("models.providers.openrouter").0, Outcome::Taken);
-    assert_eq!(done.outcome("gateway").0, Outcome::NoMeaning);
+    assert_eq!(done.outcome("gateway.auth").0, Outcome::NoMeaning);
     assert_eq!(done.outcome("agents.defaults.workspace").0, Outcome::NoMeaning);
     assert!(done.outcome("session.dmScope").1.contains("per-channel-peer"));
     let shown = format!("{:?}", done.report.lines());

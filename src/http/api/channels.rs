@@ -154,6 +154,7 @@ pub async fn put(
     } else {
         Vec::new()
     };
+    state.directory.config_changed(tenant.tenant());
     let saved = find(&config, tenant, &channel_id, &account_id).await?;
     let saved = saved.ok_or(Error::NotFound {
         what: "channel account",
@@ -179,6 +180,7 @@ pub async fn delete(
     config
         .delete_account(caller.tenant_scope(), &channel_id, &account_id)
         .await?;
+    state.directory.config_changed(caller.scope().tenant());
     Ok(HttpResponse::NoContent().finish())
 }
 

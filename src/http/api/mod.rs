@@ -3,6 +3,7 @@
 pub mod activity;
 pub mod approvals;
 pub mod audit;
+pub mod blobs;
 pub mod channels;
 pub mod models;
 pub mod openapi;

@@ -147,6 +147,7 @@ pub async fn put(
             },
         )
         .await?;
+    state.directory.config_changed(tenant.tenant());
     let saved = config
         .list_providers(tenant)
         .await?
@@ -165,6 +166,7 @@ pub async fn delete(
 ) -> ApiResult<HttpResponse> {
     let config = state.services.config.acting_as(caller.actor());
     config.delete_provider(caller.tenant_scope(), &id).await?;
+    state.directory.config_changed(caller.scope().tenant());
     Ok(HttpResponse::NoContent().finish())
 }
 

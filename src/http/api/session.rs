@@ -47,12 +47,17 @@ pub struct TenantOut {
 
 /// A person of the tenant.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct UserOut {
     pub id: String,
     pub email: String,
     pub name: String,
     #[schema(value_type = RoleName)]
     pub role: Role,
+    /// Locked out by an owner or admin.
+    pub disabled: bool,
+    /// Epoch milliseconds.
+    pub created_at: i64,
 }
 
 /// The roles, for the document.
@@ -71,6 +76,8 @@ impl From<&User> for UserOut {
             email: user.email.clone(),
             name: user.name.clone(),
             role: user.role,
+            disabled: user.disabled,
+            created_at: user.created_at,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The people of the tenant.
 
 use actix_web::HttpResponse;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Data, Path, ServiceConfig};
 use claw_actors::config::identity::Role;
+use claw_entities::UserId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,11 +15,13 @@ use crate::http::body::JsonIn;
 use crate::http::state::AppState;
 
 pub fn routes(config: &mut ServiceConfig) {
-    config.service(
-        resource("/users")
-            .route(web::get().to(list))
-            .route(web::post().to(create)),
-    );
+    config
+        .service(
+            resource("/users")
+                .route(web::get().to(list))
+                .route(web::post().to(create)),
+        )
+        .service(resource("/users/{id}").route(web::patch().to(change)));
 }
 
 #[derive(Serialize, ToSchema)]
@@ -32,6 +35,15 @@ pub struct UserIn {
     email: String,
     #[schema(value_type = RoleName)]
     role: Role,
+}
+
+/// What is changed of a person.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserChange {
+    /// True locks them out: within a second their sockets close, their turns end, and their browsers, tokens and devices
+    /// are refused. False lets them in again; tokens, devices and jobs go on, browsers sign in anew.
+    disabled: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -69,4 +81,23 @@ pub async fn create(
         user: UserOut::from(&user),
         sign_in_link: state.urls.sign_in(&caller.tenant.slug, code.expose()),
     }))
+}
+
+/// Nobody changes somebody above them or disables themselves, and a tenant keeps an active owner (409).
+#[utoipa::path(patch, path = "/api/users/{id}", operation_id = "changeUser", tag = "users",
+    params(("id" = String, Path)), request_body = UserChange, responses((status = 200, body = UserOut)))]
+pub async fn change(
+    AdminCaller(caller): AdminCaller,
+    state: Data<AppState>,
+    id: Path<String>,
+    body: JsonIn<UserChange>,
+) -> ApiResult<HttpResponse> {
+    let UserChange { disabled } = body.read().await?;
+    let config = state.services.config.acting_as(caller.actor());
+    let (tenant, id) = (caller.tenant_scope(), UserId::from(id.as_str()));
+    if config.user(tenant, &id).await?.role > caller.role() {
+        return Err(ApiError::forbidden("nobody can change somebody above them"));
+    }
+    config.set_disabled(tenant, &id, disabled).await?;
+    Ok(HttpResponse::Ok().json(UserOut::from(config.user(tenant, &id).await?.as_ref())))
 }

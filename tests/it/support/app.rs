@@ -231,6 +231,23 @@ impl TestApp {
         TestNode::connect(&hello).await.expect("the token connects")
     }
 
+    /// A program of the owner's that can show these things.
+    pub(crate) async fn watcher(&self, caps: &[&str]) -> TestNode {
+        let hello = Hello {
+            url: &self.socket_url(),
+            host: &self.host("demo"),
+            auth: json!({"token": self.token(OWNER)}),
+            role: "operator",
+            client: "cli",
+            mode: "cli",
+            scopes: &["operator.read"],
+            commands: &[],
+            caps,
+            device: None,
+        };
+        TestNode::connect(&hello).await.expect("the token connects")
+    }
+
     /// A headless node of the owner's that is paired, approved and connected.
     pub(crate) async fn ready_node(&self, device: &Device, commands: &[&str]) -> TestNode {
         let (url, host) = (self.socket_url(), self.host("demo"));
@@ -396,7 +413,7 @@ pub(crate) fn http_client() -> Client {
 }
 
 /// JSON merge: objects go into objects, anything else replaces.
-fn merge(into: &mut Value, extra: &Value) {
+pub(crate) fn merge(into: &mut Value, extra: &Value) {
     if let (Value::Object(into), Value::Object(extra)) = (&mut *into, extra) {
         for (name, value) in extra {
             merge(into.entry(name.clone()).or_insert(Value::Null), value);

@@ -2,9 +2,12 @@
 //!
 //! What it does stands in the newest user message, in brackets: `[gate]` (each chunk waits for the test),
 //! `[slow:MS]` (pause before each chunk), `[tool:NAME]` (calls a tool first; [`calls_tool`] orders it with arguments),
-//! `[garbage]`, `[cut]`, `[hang]`,
+//! `[garbage]`, `[cut]`, `[hang]`, `[say:TEXT]` (answers exactly that),
 //! `[status:CODE]`, `[die]` (kills the server under test). Without an order it answers at once. An answer is
 //! `re:` and the words of the message that start with `#`, so a test knows which question it answers.
+//!
+//! A request to summarise a conversation is answered as [`Model::summarises`] says, whatever stands in it. A prompt that
+//! is too large is refused, or counted as larger than the window, as the test says.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +27,43 @@ use super::wait::eventually;
 
 type Piece = Result<Bytes, std::io::Error>;
 
+/// What it does when it is asked to summarise.
+#[derive(Clone)]
+pub(crate) enum Summary {
+    Says(String),
+    Status(u16),
+    Hangs,
+    /// Kills the server under test.
+    Dies,
+}
+
+/// Prompts of more bytes than this get this answer.
+#[derive(Clone)]
+pub(crate) struct Limit {
+    pub(crate) bytes: usize,
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+/// How prompts are counted.
+#[derive(Clone, Copy, Default)]
+struct Counting {
+    /// A token for each four bytes, instead of a dozen for everything.
+    real: bool,
+    /// Prompts of more bytes than the first have the second's tokens.
+    more: Option<(usize, usize)>,
+}
+
+impl Counting {
+    fn tokens(self, bytes: usize) -> usize {
+        match self.more {
+            Some((most, tokens)) if bytes > most => tokens,
+            _ if self.real => bytes / 4,
+            _ => 12,
+        }
+    }
+}
+
 struct State {
     /// Bodies of all requests, in order of arrival.
     calls: Mutex<Vec<Value>>,
@@ -34,6 +74,9 @@ struct State {
     most_running: AtomicUsize,
     /// Process that `[die]` kills; 0 = nobody.
     victim: AtomicU32,
+    summary: Mutex<Summary>,
+    limit: Mutex<Option<Limit>>,
+    counting: Mutex<Counting>,
 }
 
 /// Handle on the fake.
@@ -50,6 +93,9 @@ impl Model {
             running: AtomicUsize::new(0),
             most_running: AtomicUsize::new(0),
             victim: AtomicU32::new(0),
+            summary: Mutex::new(Summary::Says("a summary".to_owned())),
+            limit: Mutex::default(),
+            counting: Mutex::default(),
         });
         let data = Data::from(state.clone());
         let serving = Serving::start(move |config| {
@@ -94,29 +140,71 @@ impl Model {
         self.state.most_running.load(Ordering::SeqCst)
     }
 
+    /// How it answers when it is asked to summarise from now on.
+    pub(crate) fn summarises(&self, summary: Summary) {
+        *locked(&self.state.summary) = summary;
+    }
+
+    /// What it refuses from now on; summaries never.
+    pub(crate) fn refuses(&self, limit: Option<Limit>) {
+        *locked(&self.state.limit) = limit;
+    }
+
+    /// Counts prompts by their size from now on.
+    pub(crate) fn counts_tokens(&self) {
+        locked(&self.state.counting).real = true;
+    }
+
+    /// Says that prompts of more than `bytes` have this many tokens, and answers them all the same.
+    pub(crate) fn counts_more(&self, bytes: usize, tokens: usize) {
+        locked(&self.state.counting).more = Some((bytes, tokens));
+    }
+
     /// Whom `[die]` kills.
     pub(crate) fn aim(&self, pid: u32) {
         self.state.victim.store(pid, Ordering::SeqCst);
     }
 }
 
-/// Text of the newest user message of a request.
+fn locked<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Is it a request to summarise a conversation.
+pub(crate) fn is_summary(call: &Value) -> bool {
+    call["messages"][0]["content"]
+        .to_string()
+        .contains("You summarise a conversation")
+}
+
+/// All messages of a request but the system prompt, as JSON.
+pub(crate) fn prompt(call: &Value) -> String {
+    let messages = call["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    json!(messages.get(1..).unwrap_or_default()).to_string()
+}
+
+/// Text of the newest user message of a request. What the original gateway adds behind it is none.
 pub(crate) fn question(call: &Value) -> String {
     let messages = call["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let newest = messages.iter().rev().find(|message| message["role"] == "user");
-    match newest.map(|message| &message["content"]) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) => parts
+    let said = messages.iter().rev().filter(|message| message["role"] == "user");
+    said.map(|message| match &message["content"] {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts
             .iter()
             .filter_map(|part| part["text"].as_str())
             .collect::<Vec<_>>()
             .join(" "),
-        _ => String::new(),
-    }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
+    })
+    .find(|text| !text.starts_with("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>"))
+    .unwrap_or_default()
 }
 
 /// What the model answers to `question`.
 pub(crate) fn answer(question: &str) -> String {
+    if let Some(text) = order(question, "say") {
+        return text.to_owned();
+    }
     let tags: Vec<_> = question
         .split_whitespace()
         .filter(|word| word.starts_with('#'))
@@ -167,8 +255,17 @@ async fn complete(body: Bytes, state: Data<State>) -> HttpResponse {
         .as_array()
         .and_then(|all| all.last())
         .is_some_and(|last| last["role"] == "tool");
+    let (bytes, summary) = (prompt(&call).len(), is_summary(&call));
     state.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
     let running = Running::start(&state);
+    if summary {
+        return summarise(&state).await;
+    }
+    if let Some(limit) = locked(&state.limit).clone().filter(|limit| bytes > limit.bytes) {
+        let status = actix_web::http::StatusCode::from_u16(limit.status).expect("the test orders a real status");
+        return HttpResponse::build(status).json(limit.body);
+    }
+    let tokens = locked(&state.counting).tokens(bytes);
     if question.contains("[die]") {
         kill(state.victim.load(Ordering::SeqCst));
         return HttpResponse::ServiceUnavailable().finish();
@@ -200,7 +297,7 @@ async fn complete(body: Bytes, state: Data<State>) -> HttpResponse {
         stream::iter([
             Ok(chunk(&call, None)),
             Ok(chunk(&json!({}), Some("tool_calls"))),
-            Ok(done()),
+            Ok(done(tokens)),
         ])
         .boxed()
     } else {
@@ -212,7 +309,7 @@ async fn complete(body: Bytes, state: Data<State>) -> HttpResponse {
             .map(|word| chunk(&json!({"content": word}), None))
             .collect();
         words.push(chunk(&json!({}), Some("stop")));
-        words.push(done());
+        words.push(done(tokens));
         let state = state.clone();
         stream::iter(words)
             .then(move |word| {
@@ -243,9 +340,34 @@ fn chunk(delta: &Value, finish: Option<&str>) -> Bytes {
     Bytes::from(format!("data: {frame}\n\n"))
 }
 
-fn done() -> Bytes {
+async fn summarise(state: &Data<State>) -> HttpResponse {
+    let summary = locked(&state.summary).clone();
+    match summary {
+        Summary::Says(text) => {
+            let frames = [
+                chunk(&json!({"content": text}), None),
+                chunk(&json!({}), Some("stop")),
+                done(12),
+            ];
+            HttpResponse::Ok()
+                .content_type("text/event-stream")
+                .body(frames.concat())
+        }
+        Summary::Status(code) => {
+            let status = actix_web::http::StatusCode::from_u16(code).expect("the test orders a real status");
+            HttpResponse::build(status).json(json!({"error": {"message": "ordered by the test", "type": "test"}}))
+        }
+        Summary::Hangs => std::future::pending().await,
+        Summary::Dies => {
+            kill(state.victim.load(Ordering::SeqCst));
+            HttpResponse::ServiceUnavailable().finish()
+        }
+    }
+}
+
+fn done(tokens: usize) -> Bytes {
     let usage = json!({"id": "chatcmpl-test", "object": "chat.completion.chunk", "created": 1, "model": "mock-1", "choices": [],
-        "usage": {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}});
+        "usage": {"prompt_tokens": tokens, "completion_tokens": 3, "total_tokens": tokens + 3}});
     Bytes::from(format!("data: {usage}\n\ndata: [DONE]\n\n"))
 }
 

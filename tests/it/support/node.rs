@@ -32,6 +32,37 @@ impl Device {
         let id = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         Self { key, id }
     }
+
+    /// The `device` block of a connect with these parameters. `version` is that of the signed text: `v2` or `v3`.
+    pub(crate) fn proof(&self, params: &Value, version: &str, nonce: &str, signed_at: i64) -> Value {
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (client, auth) = (&params["client"], &params["auth"]);
+        let scopes = params["scopes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let token = ["token", "deviceToken", "bootstrapToken"]
+            .iter()
+            .find_map(|name| auth[*name].as_str())
+            .unwrap_or_default();
+        let mut parts = vec![
+            version.to_owned(),
+            self.id.clone(),
+            word(&client["id"]),
+            word(&client["mode"]),
+            word(&params["role"]),
+            scopes.iter().map(word).collect::<Vec<_>>().join(","),
+            signed_at.to_string(),
+            token.to_owned(),
+            nonce.to_owned(),
+        ];
+        if version != "v2" {
+            parts.push(word(&client["platform"]).trim().to_ascii_lowercase());
+            parts.push(word(&client["deviceFamily"]).trim().to_ascii_lowercase());
+        }
+        let signature = self.key.sign(parts.join("|").as_bytes());
+        json!({
+            "id": self.id, "publicKey": URL_SAFE_NO_PAD.encode(self.key.public_key()),
+            "signature": URL_SAFE_NO_PAD.encode(signature), "signedAt": signed_at, "nonce": nonce,
+        })
+    }
 }
 
 /// Who connects and what it asks for.
@@ -241,23 +272,7 @@ pub(crate) fn connect_params(hello: &Hello<'_>, challenge: &Value) -> Value {
     if let Some(device) = hello.device {
         let nonce = challenge["nonce"].as_str().expect("a challenge has a nonce");
         let signed_at = challenge["ts"].as_i64().expect("a challenge has a time");
-        let token = ["token", "deviceToken", "bootstrapToken"]
-            .iter()
-            .find_map(|name| hello.auth[*name].as_str())
-            .unwrap_or_default();
-        let signed = format!(
-            "v3|{}|{}|{}|{}|{}|{signed_at}|{token}|{nonce}|{platform}|",
-            device.id,
-            hello.client,
-            hello.mode,
-            hello.role,
-            hello.scopes.join(",")
-        );
-        let signature = device.key.sign(signed.as_bytes());
-        params["device"] = json!({
-            "id": device.id, "publicKey": URL_SAFE_NO_PAD.encode(device.key.public_key()),
-            "signature": URL_SAFE_NO_PAD.encode(signature), "signedAt": signed_at, "nonce": nonce,
-        });
+        params["device"] = device.proof(&params, "v3", nonce, signed_at);
     }
     params
 }

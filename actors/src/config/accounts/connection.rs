@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use claw_entities::{PlatformTable, TenantId, TenantOwned, TenantScope, channel_account, tenant};
+use claw_entities::{PlatformTable, Scope, TenantId, TenantOwned, TenantScope, UserId, channel_account};
 use sea_orm::sea_query::{Condition, Expr};
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 use serde_json::Value;
@@ -47,14 +47,15 @@ impl ConfigService {
         self.changed(tx).await
     }
 
-    /// Enabled accounts of all active tenants that no platform was pointed at yet, and those whose last try failed
+    /// Enabled accounts of all who are served that no platform was pointed at yet, and those whose last try failed
     /// before `retry_before` (epoch milliseconds).
     pub async fn unconnected_accounts(&self, retry_before: i64) -> Result<Vec<AccountName>> {
         let tx = self.db.system_read().await?;
-        let rows: Vec<(TenantId, String, String)> = channel_account::Entity::platform()
+        let rows: Vec<(TenantId, UserId, String, String)> = channel_account::Entity::platform()
             .select_only()
             .columns([
                 channel_account::Column::TenantId,
+                channel_account::Column::UserId,
                 channel_account::Column::Channel,
                 channel_account::Column::AccountId,
             ])
@@ -62,21 +63,12 @@ impl ConfigService {
             .into_tuple()
             .all(&*tx)
             .await?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let suspended: Vec<TenantId> = tenant::Entity::platform()
-            .select_only()
-            .column(tenant::Column::Id)
-            .filter(tenant::Column::Status.ne("active"))
-            .into_tuple()
-            .all(&*tx)
-            .await?;
         Ok(rows
             .into_iter()
-            .filter(|(tenant, ..)| !suspended.contains(tenant))
-            .map(|(tenant, channel, account_id)| AccountName {
-                tenant: TenantScope::vouch(tenant),
+            .map(|(tenant, owner, channel, account_id)| (Scope::vouch(tenant, owner), channel, account_id))
+            .filter(|(owner, ..)| !self.is_locked(owner))
+            .map(|(owner, channel, account_id)| AccountName {
+                tenant: owner.tenant_scope().clone(),
                 channel,
                 account_id,
             })

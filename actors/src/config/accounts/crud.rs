@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use claw_entities::{TenantOwned, TenantScope, channel_account, channel_link, pairing_request, sender_approval, user};
-use sea_orm::sea_query::OnConflict;
+use claw_entities::{
+    TenantOwned, TenantScope, UserId, channel_account, channel_link, pairing_request, sender_approval, user,
+};
+use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
 use serde_json::json;
 
@@ -31,19 +33,38 @@ impl ConfigService {
         self.changed(tx).await
     }
 
-    /// Takes an account's secrets away and switches it off. Gives whether there were any.
-    pub async fn log_out_account(&self, tenant: &TenantScope, draft: AccountDraft) -> Result<bool> {
-        let data_key = self.data_key(tenant).await?;
-        let draft = AccountDraft {
-            enabled: false,
-            secrets: Vec::new(),
-            ..draft
-        };
+    /// Switches an account on or off and leaves everything else of it as it is. Without its `required` secrets it cannot
+    /// be switched on. With `owner`, anybody else's account is not found.
+    pub async fn switch_account(
+        &self,
+        tenant: &TenantScope,
+        (channel, account_id): (&str, &str),
+        owner: Option<&UserId>,
+        enabled: bool,
+        required: &[&str],
+    ) -> Result<()> {
         let tx = self.change(tenant).await?;
-        let prefix = secrets_prefix(&draft.channel, &draft.account_id);
+        let row = owned(&*tx, tenant, channel, account_id, owner).await?;
+        if enabled {
+            check_required(&*tx, tenant, channel, account_id, required).await?;
+        }
+        switch(&*tx, tenant, self.actor(), &row, enabled).await?;
+        self.changed(tx).await
+    }
+
+    /// Takes an account's secrets away and switches it off. Gives whether there were any. `owner` as above.
+    pub async fn log_out_account(
+        &self,
+        tenant: &TenantScope,
+        (channel, account_id): (&str, &str),
+        owner: Option<&UserId>,
+    ) -> Result<bool> {
+        let tx = self.change(tenant).await?;
+        let row = owned(&*tx, tenant, channel, account_id, owner).await?;
+        let prefix = secrets_prefix(channel, account_id);
         let had = !secrets::under(&*tx, tenant, &prefix).await?.is_empty();
         secrets::remove_under(&*tx, tenant, &prefix).await?;
-        put(&*tx, tenant, &data_key, self.actor(), &draft, &[]).await?;
+        switch(&*tx, tenant, self.actor(), &row, false).await?;
         self.changed(tx).await?;
         Ok(had)
     }
@@ -115,21 +136,7 @@ pub(in crate::config) async fn put(
         secrets::put(tx, tenant, data_key, &name, value).await?;
     }
     if draft.enabled {
-        let set = secrets::under(tx, tenant, &secrets_prefix(channel, account_id)).await?;
-        let missing: Vec<_> = required
-            .iter()
-            .filter(|name| {
-                let name = account_secret_name(channel, account_id, name);
-                !set.iter().any(|row| row.name == name)
-            })
-            .copied()
-            .collect();
-        if !missing.is_empty() {
-            return Err(Error::Invalid(format!(
-                "{channel} cannot be enabled without {}",
-                missing.join(", ")
-            )));
-        }
+        check_required(tx, tenant, channel, account_id, required).await?;
     }
     let before = find(tx, tenant, channel, account_id).await?;
     if before.as_ref().is_some_and(|row| row.user_id != draft.owner) {
@@ -171,6 +178,73 @@ pub(in crate::config) async fn put(
     changed.sort_unstable();
     let detail = json!({ "enabled": draft.enabled, "owner": draft.owner, "secrets": changed });
     let target = format!("{channel}/{account_id}");
+    audit::append(tx, tenant, actor, "channel.set", &target, detail).await?;
+    Ok(())
+}
+
+/// An account cannot be enabled before its required secrets are stored.
+async fn check_required(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantScope,
+    channel: &str,
+    account_id: &str,
+    required: &[&str],
+) -> Result<()> {
+    let set = secrets::under(tx, tenant, &secrets_prefix(channel, account_id)).await?;
+    let missing: Vec<_> = required
+        .iter()
+        .filter(|name| {
+            let name = account_secret_name(channel, account_id, name);
+            !set.iter().any(|row| row.name == name)
+        })
+        .copied()
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "{channel} cannot be enabled without {}",
+        missing.join(", ")
+    )))
+}
+
+/// The account, where it is `owner`'s; anybody's without one.
+async fn owned(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantScope,
+    channel: &str,
+    account_id: &str,
+    owner: Option<&UserId>,
+) -> Result<channel_account::Model> {
+    find(tx, tenant, channel, account_id)
+        .await?
+        .filter(|row| owner.is_none_or(|owner| row.user_id == *owner))
+        .ok_or(Error::NotFound {
+            what: "channel account",
+        })
+}
+
+async fn switch(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantScope,
+    actor: &str,
+    row: &channel_account::Model,
+    enabled: bool,
+) -> Result<()> {
+    channel_account::Entity::update_of_tenant(tenant)
+        .filter(channel_account::Column::Channel.eq(row.channel.as_str()))
+        .filter(channel_account::Column::AccountId.eq(row.account_id.as_str()))
+        .col_expr(channel_account::Column::Enabled, Expr::value(enabled))
+        .col_expr(channel_account::Column::Status, Expr::value("disconnected"))
+        .col_expr(
+            channel_account::Column::StatusDetail,
+            Expr::value(Option::<String>::None),
+        )
+        .col_expr(channel_account::Column::UpdatedAt, Expr::value(now_ms()))
+        .exec(tx)
+        .await?;
+    let detail = json!({ "enabled": enabled, "owner": row.user_id });
+    let target = format!("{}/{}", row.channel, row.account_id);
     audit::append(tx, tenant, actor, "channel.set", &target, detail).await?;
     Ok(())
 }

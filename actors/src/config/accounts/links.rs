@@ -77,7 +77,7 @@ impl ConfigService {
             self.link_failures.failed(&sender, now);
             return Ok(None);
         };
-        if self.user(tenant, &row.user_id).await?.disabled {
+        if self.active_user(tenant, &row.user_id).await?.is_none() {
             return Ok(None);
         }
         let tx = self.change(tenant).await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use claw_entities::{TenantId, TenantOwned, TenantScope, channel_link, sender_approval};
+use claw_entities::{Scope, TenantId, TenantOwned, TenantScope, channel_link, sender_approval};
 use sea_orm::{ColumnTrait, QueryFilter};
 
 use super::super::cache::triple;
@@ -11,6 +11,13 @@ use super::super::{ConfigService, secrets};
 use super::{AccessPolicy, ResolvedAccount, crud, secrets_prefix};
 use crate::error::Result;
 use crate::ports::channel::Account;
+
+impl ResolvedAccount {
+    /// The user the account is assigned to.
+    pub fn owner_scope(&self) -> Scope {
+        Scope::vouch(self.account.tenant.clone(), self.owner.clone())
+    }
+}
 
 impl ConfigService {
     /// The account, ready to use (cached; absence is not).

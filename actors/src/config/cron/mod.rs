@@ -8,6 +8,7 @@ pub(crate) mod store;
 
 pub use job::{Definition, Job};
 pub use runs::{Delivered, RunFilter, next_wake};
+pub(in crate::config) use store::release_jobs;
 
 /// What bounds a user's jobs.
 #[derive(Clone, Copy, Debug)]

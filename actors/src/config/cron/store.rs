@@ -1,9 +1,12 @@
 //! Jobs are added, changed and removed.
 
 use chrono_tz::Tz;
-use claw_entities::{Scope, UserOwned, cron_job, user};
+use claw_entities::{Scope, TenantOwned, TenantScope, UserId, UserOwned, cron_job, cron_run, user};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    Set,
+};
 use serde_json::{Value, json};
 
 use super::CronLimits;
@@ -14,6 +17,10 @@ use crate::clock::now_ms;
 use crate::config::ConfigService;
 use crate::error::{Error, Result};
 
+/// Log entries kept of one job, and of all together that are gone.
+pub(crate) const LOG_KEPT: u64 = 2000;
+/// Log entries of such jobs deleted in one go.
+const TRIMMED_AT_ONCE: u64 = 500;
 const GONE: Error = Error::NotFound { what: "cron job" };
 const CHANGED: &str = "cron job changed since last load; re-run cron.get and retry";
 /// How often a change is tried again when a run of the job came in between.
@@ -96,6 +103,7 @@ impl ConfigService {
             running_at: Set(None),
             state: Set(json!({})),
             epoch: Set(1),
+            held: Set(false),
             created_at: Set(now),
             updated_at: Set(now),
         };
@@ -150,6 +158,7 @@ impl ConfigService {
             .filter(cron_job::Column::Id.eq(id))
             .exec(&*tx)
             .await?;
+        trim_log(&*tx, scope).await?;
         tx.commit().await?;
         Ok((done.rows_affected == 1).then_some(job))
     }
@@ -229,12 +238,63 @@ fn replaced(mut job: Job, definition: Definition, enabled: bool, now: i64) -> Re
     Ok((job, true))
 }
 
+/// Deletes the oldest log entries of jobs that are gone, beyond what is kept of them together, a bounded number at a
+/// time. What still has a transcript to delete stays until that is done.
+pub(crate) async fn trim_log(tx: &impl ConnectionTrait, scope: &Scope) -> Result<()> {
+    let gone = || {
+        cron_run::Entity::owned_by(scope)
+            .select_only()
+            .column(cron_run::Column::EndedAt)
+            .filter(is_of_no_job())
+    };
+    let at = async |rows: Select<cron_run::Entity>, place: u64| -> Result<Option<i64>> {
+        let found: Option<Option<i64>> = rows.offset(place).limit(1).into_tuple().one(tx).await?;
+        Ok(found.flatten())
+    };
+    let Some(newest) = at(gone().order_by_desc(cron_run::Column::EndedAt), LOG_KEPT).await? else {
+        return Ok(());
+    };
+    let some = at(gone().order_by_asc(cron_run::Column::EndedAt), TRIMMED_AT_ONCE).await?;
+    cron_run::Entity::delete_owned(scope)
+        .filter(is_of_no_job())
+        .filter(cron_run::Column::EndedAt.lte(some.map_or(newest, |some| some.min(newest))))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+fn is_of_no_job() -> Condition {
+    Condition::all()
+        .add(cron_run::Column::EndedAt.is_not_null())
+        .add(cron_run::Column::ExpiresAt.is_null())
+        .add(Expr::cust(
+            "NOT EXISTS (SELECT 1 FROM cron_job WHERE cron_job.tenant_id = cron_run.tenant_id \
+             AND cron_job.user_id = cron_run.user_id AND cron_job.id = cron_run.job_id)",
+        ))
+}
+
 /// Makes additions of one user wait for each other, so that the limit holds. SQLite has one writer anyway.
 async fn lock(tx: &impl ConnectionTrait, scope: &Scope) -> Result<()> {
     user::Entity::update_owned(scope)
         .col_expr(user::Column::TimeZone, Expr::col(user::Column::TimeZone))
         .exec(tx)
         .await?;
+    Ok(())
+}
+
+/// Lets jobs that came due during a lock-out go on: of one user, or of the whole tenant.
+pub(in crate::config) async fn release_jobs(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantScope,
+    user: Option<&UserId>,
+) -> Result<()> {
+    let mut release = cron_job::Entity::update_of_tenant(tenant)
+        .col_expr(cron_job::Column::Held, Expr::value(false))
+        .filter(cron_job::Column::Held.eq(true));
+    if let Some(user) = user {
+        release = release.filter(cron_job::Column::UserId.eq(user.clone()));
+    }
+    release.exec(tx).await?;
     Ok(())
 }
 

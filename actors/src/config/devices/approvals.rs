@@ -5,20 +5,28 @@
 
 use claw_entities::{Scope, UserOwned, approval};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 use serde_json::{Value, json};
 
-use super::strings;
+use super::{exec_approvals, strings};
 use crate::config::{ConfigService, audit};
 use crate::error::{Error, Result};
+use crate::gateway::exec_policy::Grant;
 
 /// Requests of one user that may be open at the same time.
 const MOST_OPEN: u64 = 100;
+/// Requests of one user that are over and still known; the oldest go first.
+const MOST_ENDED: u64 = 400;
 /// How long a row stays after its time, milliseconds: its id cannot be used again before.
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// The words a person may say.
-pub const DECISIONS: [&str; 3] = ["allow-once", "allow-always", "deny"];
+pub const DECISIONS: [&str; 3] = ["allow-once", ALWAYS, "deny"];
+
+/// Also from now on, where that can be remembered.
+pub const ALWAYS: &str = "allow-always";
 
 /// Why a request ended.
 pub mod reason {
@@ -70,6 +78,7 @@ impl ConfigService {
             .filter(approval::Column::ExpiresAt.lte(new.created_at - KEPT_MS))
             .exec(&*tx)
             .await?;
+        forget_surplus(&*tx, scope, new.created_at).await?;
         if find(&*tx, scope, &new.id).await?.is_some() {
             return Err(taken());
         }
@@ -138,7 +147,8 @@ impl ConfigService {
         Ok(rows.into_iter().filter(|row| may_review(row, device_id)).collect())
     }
 
-    /// Decides a request. The first word stands for good.
+    /// Decides a request. The first word stands for good. "Always" about a program on a node puts it on the agent's
+    /// allowlist, in the same transaction: `TooLarge` when that has no room, and then nothing is decided.
     pub async fn decide_approval(
         &self,
         scope: &Scope,
@@ -187,6 +197,13 @@ impl ConfigService {
         }
         let (tenant, actor) = (scope.tenant_scope(), self.actor_or(scope));
         audit::append(&*tx, tenant, actor, "exec.approval", id, json!({"decision": decision})).await?;
+        if decision == ALWAYS
+            && let Some(grant) = row.as_ref().and_then(|row| Grant::of(&row.request))
+        {
+            exec_approvals::allow(&*tx, scope, &grant).await?;
+            let what = json!({"program": grant.program, "agent": grant.agent_id});
+            audit::append(&*tx, tenant, actor, "exec_approvals.allow", id, what).await?;
+        }
         tx.commit().await?;
         Ok(row.map_or(Decided::Unknown, Decided::Now))
     }
@@ -234,6 +251,34 @@ fn open_update(scope: &Scope, id: &str) -> sea_orm::UpdateMany<approval::Entity>
     approval::Entity::update_owned(scope)
         .filter(approval::Column::Id.eq(id))
         .filter(approval::Column::ResolvedAt.is_null())
+}
+
+/// Lets the oldest requests that are over go, as far as there are too many. A word that was given and not used goes with
+/// its request: the command does not run then.
+async fn forget_surplus(tx: &impl ConnectionTrait, scope: &Scope, now: i64) -> Result<()> {
+    let over = || {
+        Condition::any()
+            .add(approval::Column::ResolvedAt.is_not_null())
+            .add(approval::Column::ExpiresAt.lte(now))
+    };
+    let first_to_go: Option<i64> = approval::Entity::owned_by(scope)
+        .select_only()
+        .column(approval::Column::CreatedAt)
+        .filter(over())
+        .order_by_desc(approval::Column::CreatedAt)
+        .offset(MOST_ENDED)
+        .limit(1)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    if let Some(created_at) = first_to_go {
+        approval::Entity::delete_owned(scope)
+            .filter(over())
+            .filter(approval::Column::CreatedAt.lte(created_at))
+            .exec(tx)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn find(tx: &impl ConnectionTrait, scope: &Scope, id: &str) -> Result<Option<approval::Model>> {
@@ -428,5 +473,105 @@ mod tests {
         let mut late = new("late");
         (late.created_at, late.expires_at) = (LATER, 2 * LATER);
         config.open_approval(&owner, late).await.expect("the others are over");
+    }
+
+    #[tokio::test]
+    async fn what_is_over_is_bounded_and_what_is_open_stays() {
+        let (server, owner) = start().await;
+        let config = &server.config;
+        let colleague = testing::user(config, owner.tenant_scope(), "m@acme.test", Role::Member).await;
+        config.open_approval(&colleague, new("theirs")).await.expect("opens");
+        decide(config, &colleague, "theirs", "deny", 1).await;
+        let mut long = new("open");
+        long.expires_at = i64::MAX;
+        config.open_approval(&owner, long).await.expect("opens");
+        let most = i64::try_from(MOST_ENDED).expect("a small number");
+        for at in 1..=most + 3 {
+            // Long lived ones that were decided at once are over, too.
+            let mut row = new(&at.to_string());
+            (row.created_at, row.expires_at) = (at, KEPT_MS);
+            config.open_approval(&owner, row).await.expect("opens");
+            decide(config, &owner, &at.to_string(), "deny", at).await;
+        }
+        config.open_approval(&owner, new("last")).await.expect("opens");
+        let known = async |id: &str| config.approval(&owner, id).await.expect("reads").is_some();
+        for (id, expected) in [("1", false), ("3", false), ("4", true), ("open", true), ("last", true)] {
+            assert_eq!(known(id).await, expected, "{id}");
+        }
+        let theirs = config.approval(&colleague, "theirs").await.expect("reads");
+        assert!(theirs.is_some(), "another user's are counted apart");
+    }
+
+    #[tokio::test]
+    async fn always_is_remembered_with_the_decision_and_for_its_owner_alone() {
+        let (server, owner) = start().await;
+        let config = &server.config;
+        let colleague = testing::user(config, owner.tenant_scope(), "m@acme.test", Role::Member).await;
+        let about = |id: &str, program: &str| {
+            let mut row = new(id);
+            row.request["host"] = json!("node");
+            row.request["agentId"] = json!("main");
+            row.request["resolvedPath"] = json!(program);
+            row
+        };
+        for (id, program) in [
+            ("a", "/usr/bin/a"),
+            ("b", "/usr/bin/b"),
+            ("c", "/usr/bin/c"),
+            ("sh", "/bin/sh"),
+        ] {
+            config.open_approval(&owner, about(id, program)).await.expect("opens");
+        }
+        config.open_approval(&owner, new("elsewhere")).await.expect("opens");
+        config
+            .open_approval(&colleague, about("a", "/usr/bin/z"))
+            .await
+            .expect("opens");
+        let other = server.another_process();
+        // Two people at the same moment, and no file yet: neither word is lost.
+        let (one, two) = tokio::join!(
+            decide(config, &owner, "a", ALWAYS, 1),
+            decide(&other, &owner, "b", ALWAYS, 1)
+        );
+        assert!(matches!((one, two), (Decided::Now(_), Decided::Now(_))));
+        for (id, word) in [
+            ("c", "allow-once"),
+            ("sh", ALWAYS),
+            ("elsewhere", ALWAYS),
+            ("a", ALWAYS),
+        ] {
+            decide(config, &owner, id, word, 2).await;
+        }
+        let file = config.exec_approvals(&owner).await.expect("reads")["file"].take();
+        let mut listed: Vec<&str> = file["agents"]["main"]["allowlist"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|entry| entry["pattern"].as_str())
+            .collect();
+        listed.sort_unstable();
+        assert_eq!(listed, ["/usr/bin/a", "/usr/bin/b"], "{file}");
+        assert_eq!(file["agents"]["main"]["allowlist"][0]["source"], "allow-always");
+        let theirs = config.exec_approvals(&colleague).await.expect("reads");
+        assert_eq!(theirs["exists"], false);
+    }
+
+    #[tokio::test]
+    async fn a_word_that_cannot_be_remembered_is_not_said() {
+        let (server, owner) = start().await;
+        let config = &server.config;
+        let full = json!({"version": 1, "defaults": {"note": "x".repeat(256 * 1024 - 100)}});
+        config.put_exec_approvals(&owner, full, None).await.expect("fits");
+        let mut row = new("a");
+        row.request["host"] = json!("node");
+        row.request["agentId"] = json!("main");
+        row.request["resolvedPath"] = json!("/usr/bin/a");
+        config.open_approval(&owner, row).await.expect("opens");
+        let refused = config.decide_approval(&owner, "a", ALWAYS, by(None), 1).await;
+        assert!(matches!(refused, Err(Error::TooLarge(_))));
+        assert!(matches!(
+            decide(config, &owner, "a", "allow-once", 2).await,
+            Decided::Now(_)
+        ));
     }
 }

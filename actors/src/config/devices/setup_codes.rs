@@ -7,7 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claw_entities::{Scope, TenantId, TenantOwned, TenantScope, UserOwned, setup_code};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 use serde_json::{Value, json};
 
 use super::{Admission, DeviceClaim, admit, strings, tokens};
@@ -15,13 +17,17 @@ use crate::clock::now_ms;
 use crate::config::identity::{Credential, Identity, role_scopes};
 use crate::config::{ConfigService, audit};
 use crate::crypto::{Secret, signature, token};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gateway::scopes;
 
 /// How long a code lives, milliseconds (protocol: ten minutes).
 const LIFETIME_MS: i64 = 10 * 60 * 1000;
 /// How long the outcome can be asked for, milliseconds.
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+/// Codes of one user that may be open at the same time.
+const MOST_OPEN: u64 = 100;
+/// Codes of one user that are known, used and over ones too; the oldest of those go first.
+const MOST_KNOWN: u64 = 200;
 
 /// What the device may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +91,7 @@ pub struct Redeemed {
 }
 
 impl ConfigService {
-    /// Makes a code for the user. `creator` is what the one who asks holds.
+    /// Makes a code for the user. `creator` is what the one who asks holds. `Busy` when too many are open.
     pub async fn create_setup_code(
         &self,
         scope: &Scope,
@@ -123,6 +129,17 @@ impl ConfigService {
             .filter(setup_code::Column::ExpiresAt.lte(now - KEPT_MS))
             .exec(&*tx)
             .await?;
+        let is_open = Condition::all()
+            .add(setup_code::Column::UsedAt.is_null())
+            .add(setup_code::Column::ExpiresAt.gt(now));
+        let open = setup_code::Entity::owned_by(scope).filter(is_open.clone());
+        if open.count(&*tx).await? >= MOST_OPEN {
+            return Err(Error::Busy {
+                message: "too many setup codes are open".to_owned(),
+                retry_after: std::time::Duration::from_secs(60),
+            });
+        }
+        forget_surplus(&*tx, scope, is_open.not()).await?;
         setup_code::Entity::insert(setup_code::ActiveModel::from(row))
             .exec_without_returning(&*tx)
             .await?;
@@ -194,9 +211,11 @@ impl ConfigService {
         let Some(row) = row.filter(|_| claim.role == "node") else {
             return Ok(None);
         };
-        let user = self.user(tenant, &row.user_id).await?;
+        let Some(user) = self.active_user(tenant, &row.user_id).await? else {
+            return Ok(None);
+        };
         let held = scopes::intersect(&strings(&row.scopes), &role_scopes(user.role));
-        if user.disabled || !scopes::holds(&held, scopes::ADMIN) {
+        if !scopes::holds(&held, scopes::ADMIN) {
             return Ok(None);
         }
         let scope = user.scope.clone();
@@ -299,6 +318,28 @@ pub(crate) async fn withdraw(tx: &impl ConnectionTrait, scope: &Scope) -> Result
         .filter(setup_code::Column::UsedAt.is_null())
         .exec(tx)
         .await?;
+    Ok(())
+}
+
+/// Lets the oldest codes that are `over` go, as far as there are too many.
+async fn forget_surplus(tx: &impl ConnectionTrait, scope: &Scope, over: Condition) -> Result<()> {
+    let first_to_go: Option<i64> = setup_code::Entity::owned_by(scope)
+        .select_only()
+        .column(setup_code::Column::CreatedAt)
+        .filter(over.clone())
+        .order_by_desc(setup_code::Column::CreatedAt)
+        .offset(MOST_KNOWN)
+        .limit(1)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    if let Some(created_at) = first_to_go {
+        setup_code::Entity::delete_owned(scope)
+            .filter(over)
+            .filter(setup_code::Column::CreatedAt.lte(created_at))
+            .exec(tx)
+            .await?;
+    }
     Ok(())
 }
 

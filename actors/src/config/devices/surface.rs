@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 
 use super::{delete_device, find_device, strings, without_nulls};
 use crate::clock::now_ms;
+use crate::config::document::NodeCommands;
 use crate::config::{ConfigService, skills};
 use crate::error::{Error, Result};
+use crate::gateway::node_policy::{self, Ruling};
 use crate::gateway::scopes;
 
 /// What a node says it can do when it connects.
@@ -45,6 +47,11 @@ impl Node {
             .unwrap_or_default()
     }
 
+    /// May this command be called on this node, whatever it declared and whatever was approved.
+    pub(crate) fn ruling(&self, set: &NodeCommands, command: &str) -> Ruling {
+        node_policy::rule(set, (&self.device.platform, &self.device.device_family), command)
+    }
+
     /// Approved capability groups.
     pub fn caps(&self) -> Vec<String> {
         self.approved()
@@ -62,23 +69,15 @@ impl Node {
     }
 }
 
-/// Does platform policy keep this command out of reach, however it was declared: file access of the machine, and what a
-/// phone's owner would not expect a server to do.
-pub fn withheld(command: &str) -> bool {
-    const EXACT: [&str; 8] = [
-        "camera.snap",
-        "camera.clip",
-        "screen.record",
-        "contacts.add",
-        "calendar.add",
-        "reminders.add",
-        "sms.send",
-        "sms.search",
-    ];
-    EXACT.contains(&command)
-        || ["file.", "dir.", "workspace."]
-            .iter()
-            .any(|prefix| command.starts_with(prefix))
+impl SurfaceClaim {
+    /// The declared commands that may be put up for approval.
+    fn declarable(&self, set: &NodeCommands) -> Vec<String> {
+        let fact = |name: &str| self.facts[name].as_str().unwrap_or_default();
+        let platform = (fact("platform"), fact("deviceFamily"));
+        let mut commands = self.commands.clone();
+        commands.retain(|name| node_policy::declarable(set, platform, name));
+        commands
+    }
 }
 
 /// What an approver of these commands must hold.
@@ -89,6 +88,7 @@ pub fn required_scopes(commands: &[String]) -> Vec<String> {
         ADMIN_COMMANDS.contains(&command.as_str())
             || command.starts_with("system.execApprovals.")
             || command.starts_with("browser.proxy")
+            || node_policy::is_of_files(command)
     });
     if admin {
         required.push(scopes::ADMIN.to_owned());
@@ -102,7 +102,7 @@ impl ConfigService {
     /// Takes note of what a connected node declares. Gives the pending row when a new request came of it.
     pub async fn declare_surface(&self, scope: &Scope, claim: &SurfaceClaim) -> Result<Option<Value>> {
         let now = now_ms();
-        let mut commands: Vec<String> = claim.commands.iter().filter(|name| !withheld(name)).cloned().collect();
+        let mut commands = claim.declarable(&self.settings(scope).await?.nodes);
         commands.sort();
         commands.dedup();
         let mut caps = claim.caps.clone();
@@ -162,11 +162,11 @@ impl ConfigService {
 
     /// Is everything the node declares approved as it stands, so that connecting needs no write.
     pub async fn surface_is_current(&self, scope: &Scope, claim: &SurfaceClaim) -> Result<bool> {
+        let declared = claim.declarable(&self.settings(scope).await?.nodes);
         let tx = self.db.read(scope).await?;
         let known = find(&*tx, scope, &claim.node_id).await?;
         tx.commit().await?;
         Ok(known.is_some_and(|known| {
-            let declared: Vec<String> = claim.commands.iter().filter(|name| !withheld(name)).cloned().collect();
             known.approved_at.is_some()
                 && known.request_id.is_none()
                 && known.facts == without_nulls(claim.facts.clone())

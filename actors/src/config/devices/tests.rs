@@ -3,7 +3,7 @@
 use claw_entities::Scope;
 use serde_json::{Value, json};
 
-use super::surface::{SurfaceClaim, required_scopes, withheld};
+use super::surface::{SurfaceClaim, required_scopes};
 use super::*;
 use crate::config::identity::Role;
 use crate::config::testing::{self, Server};
@@ -331,24 +331,14 @@ async fn a_surface_waits_for_approval_and_keeps_the_approved_part() {
 }
 
 #[test]
-fn platform_policy_and_required_scopes() {
-    for (command, expected) in [
-        ("file.fetch", true),
-        ("dir.list", true),
-        ("workspace.memory", true),
-        ("camera.snap", true),
-        ("system.run", false),
-        ("fs.listDir", false),
-        ("terminal.upload", false),
-    ] {
-        assert_eq!(withheld(command), expected, "{command}");
-    }
+fn what_an_approver_of_a_surface_must_hold() {
     assert_eq!(required_scopes(&[]), list(&[PAIRING]));
     assert_eq!(required_scopes(&list(&["ollama.chat"])), list(&[PAIRING, WRITE]));
     for command in [
         "system.execApprovals.get",
         "browser.proxy.upload.v1",
         "fs.listDir",
+        "file.fetch",
         "system.which",
     ] {
         assert_eq!(required_scopes(&list(&[command])), list(&[PAIRING, ADMIN]), "{command}");
@@ -383,13 +373,52 @@ async fn exec_approvals_are_guarded_by_their_hash() {
             .await
             .is_err()
     );
+    for wrong in [
+        json!({"version": 1, "agents": []}),
+        json!({"version": 1, "defaults": {"security": 1}}),
+        json!({"version": 1, "agents": {"main": {"allowlist": [{"id": "no pattern"}]}}}),
+    ] {
+        let refused = config
+            .put_exec_approvals(&owner, wrong, Some(&hash))
+            .await
+            .expect_err("has no shape");
+        assert!(refused.to_string().contains("at /file"), "{refused}");
+    }
+    let unbased = config
+        .put_exec_approvals(&owner, file.clone(), None)
+        .await
+        .expect_err("needs a hash");
+    assert!(unbased.to_string().contains("base hash required"), "{unbased}");
+    // What nobody is shown stays when the file comes back without it.
+    let with_token = json!({"version": 1, "socket": {"path": "/s", "token": "t0ken"}});
+    let stored = config
+        .put_exec_approvals(&owner, with_token, Some(&hash))
+        .await
+        .expect("writes");
+    assert_eq!(stored["file"]["socket"], json!({"path": "/s"}));
+    let hash = stored["hash"].as_str().expect("a hash").to_owned();
+    let again = config
+        .put_exec_approvals(&owner, stored["file"].clone(), Some(&hash))
+        .await
+        .expect("writes");
+    assert_eq!(again["hash"], json!(hash), "nothing changed, the token neither");
+    assert!(!again.to_string().contains("t0ken"));
+    // Two writers with the same hash: one of them read something old.
+    let other = server.another_process();
+    let (one, two) = tokio::join!(
+        config.put_exec_approvals(&owner, json!({"version": 1}), Some(&hash)),
+        other.put_exec_approvals(&owner, json!({"version": 1, "agents": {}}), Some(&hash))
+    );
+    assert!(one.is_ok() ^ two.is_ok());
+    let hash = config.exec_approvals(&owner).await.expect("reads")["hash"].take();
+    let hash = hash.as_str().expect("a hash").to_owned();
     config
         .put_exec_approvals(&owner, json!({"version": 1}), Some(&hash))
         .await
         .expect("writes");
     assert_eq!(
         config.exec_approvals(&owner).await.expect("reads")["file"],
-        json!({"version": 1})
+        json!({"version": 1, "socket": {}})
     );
 }
 

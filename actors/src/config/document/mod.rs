@@ -1,7 +1,9 @@
 //! A user's OpenClaw configuration document and the typed view the runtime works from.
 
 mod agents;
+mod heartbeat;
 mod parse;
+mod room;
 mod secrets;
 pub(in crate::config) mod store;
 
@@ -11,6 +13,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use agents::AgentChange;
+pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
+pub(in crate::config) use parse::span;
+pub use room::{CompactionMode, CompactionSettings, Identifiers, PruningSettings, RoomSettings};
 pub use secrets::{REDACTED, is_secret_key, redact};
 pub use store::{MAX_BYTES, hash};
 
@@ -55,6 +60,20 @@ pub struct UserSettings {
     pub tools_deny: Vec<String>,
     pub tools_allow: Option<Vec<String>>,
     pub cron: CronSettings,
+    /// `agents.defaults.contextTokens`, `compaction` and `contextPruning`.
+    pub room: RoomSettings,
+    /// Agents that look by themselves.
+    pub heartbeats: Vec<HeartbeatSettings>,
+    pub nodes: NodeCommands,
+}
+
+/// `gateway.nodes`: exact names of commands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeCommands {
+    /// Allowed although they are off by default.
+    pub allow: Vec<String>,
+    /// Not allowed, whatever else is said.
+    pub deny: Vec<String>,
 }
 
 /// `cron`.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::heartbeat::heartbeats;
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, QueueMode, QueueSettings, ResetRule, SessionSettings,
-    UserSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, NodeCommands, QueueMode,
+    QueueSettings, ResetRule, RoomSettings, SessionSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -33,6 +34,7 @@ impl UserSettings {
         }
         let models = at(defaults, "/models").as_object();
         Self {
+            heartbeats: heartbeats(doc, &default_agent),
             agents,
             default_agent,
             default_model,
@@ -61,12 +63,31 @@ impl UserSettings {
             tools_deny: texts(at(doc, "/tools/deny")).unwrap_or_default(),
             tools_allow: texts(at(doc, "/tools/allow")),
             cron: cron(at(doc, "/cron")),
+            room: RoomSettings::parse(defaults),
+            nodes: node_commands(at(doc, "/gateway/nodes")),
         }
     }
 
     /// The agent of this id, if it is configured.
     pub fn agent(&self, id: &str) -> Option<&AgentSettings> {
         self.agents.iter().find(|agent| agent.id == id)
+    }
+
+    /// The agent's heartbeat, if it has one.
+    pub fn heartbeat(&self, agent: &str) -> Option<&HeartbeatSettings> {
+        self.heartbeats.iter().find(|beat| beat.agent_id == agent)
+    }
+}
+
+/// Both spellings together: `allowCommands` is the older one of `commands.allow`.
+fn node_commands(section: &Value) -> NodeCommands {
+    let both = |older: &str, newer: &str| {
+        let lists = [at(section, older), at(section, newer)].into_iter();
+        lists.filter_map(texts).flatten().collect()
+    };
+    NodeCommands {
+        allow: both("/allowCommands", "/commands/allow"),
+        deny: both("/denyCommands", "/commands/deny"),
     }
 }
 
@@ -88,20 +109,26 @@ fn cron(section: &Value) -> CronSettings {
         session_retention: if *retention == Value::Bool(false) {
             None
         } else {
-            text(retention).and_then(|text| span(&text)).or(usual.session_retention)
+            text(retention)
+                .and_then(|text| span(&text, "h"))
+                .or(usual.session_retention)
         },
     }
 }
 
-/// `90m`, `24h`, `7d`; a bare number is hours.
-fn span(text: &str) -> Option<Duration> {
+/// `90m`, `24h`, `7d`; a bare number is in `usual`.
+pub(in crate::config) fn span(text: &str, usual: &str) -> Option<Duration> {
     let text = text.trim().to_lowercase();
     let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
     let count: u64 = text.get(..text.len() - unit.len())?.parse().ok()?;
-    let seconds = match unit.trim() {
+    let unit = match unit.trim() {
+        "" => usual,
+        unit => unit,
+    };
+    let seconds = match unit {
         "s" => 1,
         "m" | "min" => 60,
-        "h" | "" => 3600,
+        "h" => 3600,
         "d" => 86_400,
         _ => return None,
     };
@@ -132,7 +159,7 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
     agents
 }
 
-fn agent_entries(doc: &Value) -> Vec<(String, &Value)> {
+pub(super) fn agent_entries(doc: &Value) -> Vec<(String, &Value)> {
     let listed = at(doc, "/agents/list").as_array();
     let named = at(doc, "/agents/entries").as_object();
     listed
@@ -296,12 +323,12 @@ impl DropPolicy {
 }
 
 /// A missing value reads as null.
-fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+pub(super) fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
     value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 /// A text or number, trimmed; blank is nothing.
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
         Value::Number(number) => Some(number.to_string()),
@@ -309,12 +336,12 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-fn texts(value: &Value) -> Option<Vec<String>> {
+pub(super) fn texts(value: &Value) -> Option<Vec<String>> {
     value.as_array().map(|items| items.iter().filter_map(text).collect())
 }
 
 /// A whole number, also as a text.
-fn number(value: &Value) -> Option<u64> {
+pub(super) fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.trim().parse().ok(),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::audit::canonical;
 use super::super::secrets::DataKey;
-use super::super::{ConfigService, audit, secrets as secret_store};
+use super::super::{ConfigService, audit, heartbeat, secrets as secret_store};
 use super::secrets::{REDACTED, extract, origin};
 use super::{Document, UserSettings};
 use crate::clock::now_ms;
@@ -186,6 +186,7 @@ pub(in crate::config) async fn write(
     )
     .exec_without_returning(tx)
     .await?;
+    heartbeat::plan(tx, scope, &after.doc, now_ms()).await?;
     let detail = json!({ "revision": after.revision });
     audit::append(tx, tenant, actor, "config.set", scope.user().as_str(), detail).await?;
     Ok(after)

@@ -35,10 +35,9 @@ impl ConfigService {
         let Some(row) = find(&*self.db.read(&tenant).await?, &tenant, SIGN_IN, code.expose()).await? else {
             return Ok(None);
         };
-        let user = self.user(&tenant, &row.user_id).await?;
-        if user.disabled {
+        let Some(user) = self.active_user(&tenant, &row.user_id).await? else {
             return Ok(None);
-        }
+        };
         let tx = self.db.write(&tenant).await?;
         if !take(&*tx, &tenant, &row.hash).await? {
             return Ok(None);

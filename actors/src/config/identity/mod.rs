@@ -1,6 +1,7 @@
 //! Tenants, users, and how they prove who they are: API tokens, web sessions, sign-in links, passwords.
 
 pub(in crate::config) mod codes;
+mod locked;
 mod passwords;
 mod roles;
 mod tenants;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use claw_entities::{Scope, TenantId};
 
+pub use locked::Locked;
 pub use roles::{ADMIN_SCOPE, effective_scopes, role_scopes};
 pub use web_sessions::WEB_SESSION_MS;
 
@@ -42,7 +44,11 @@ pub struct User {
     pub name: String,
     pub role: Role,
     pub time_zone: String,
+    /// Do the person's agents look by themselves, where they are configured to.
+    pub heartbeats: bool,
     pub disabled: bool,
+    /// Epoch milliseconds.
+    pub created_at: i64,
 }
 
 /// A proven identity and what it may do. Made only by this module, from server records.

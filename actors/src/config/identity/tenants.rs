@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use claw_entities::{
     PlatformTable, TenantId, TenantOwned, TenantScope, api_token, approval, audit, blob, channel_account, channel_link,
-    cron_job, cron_run, device, device_request, device_token, exec_approvals, inbox, node_call, node_pending,
-    node_surface, outbox, pairing_request, provider, run, secret, sender_approval, session, setup_code, sign_in_code,
-    skill, skill_file, system_event, tenant, tool_intent, transcript_entry, user, user_config, user_lease, voice_wake,
-    web_session, workspace_file,
+    cron_job, cron_run, device, device_request, device_token, exec_approvals, heartbeat, inbox, node_call,
+    node_pending, node_surface, outbox, pairing_request, provider, run, secret, sender_approval, session, setup_code,
+    sign_in_code, skill, skill_file, system_event, tenant, tool_intent, transcript_entry, user, user_config,
+    user_lease, voice_wake, web_session, workspace_file,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
 use serde_json::json;
 
 use super::super::audit as audit_log;
+use super::super::cron::release_jobs;
 use super::super::{ConfigService, conflict, revision};
 use super::Tenant;
 use crate::clock::now_ms;
@@ -113,7 +114,8 @@ impl ConfigService {
         Ok(rows.into_iter().map(Tenant::from).collect())
     }
 
-    /// Stops or restarts serving the tenant; nothing is deleted.
+    /// Stops or restarts serving the tenant; nothing is deleted. Running servers end within a second what goes on for
+    /// it. What was accepted waits, and so do its jobs.
     pub async fn suspend_tenant(&self, scope: &TenantScope, suspended: bool) -> Result<()> {
         let status = if suspended { "suspended" } else { "active" };
         let tx = self.change(scope).await?;
@@ -125,7 +127,12 @@ impl ConfigService {
             return Err(Error::NotFound { what: "tenant" });
         }
         audit_log::append(&*tx, scope, self.actor(), "tenant.status", status, json!({})).await?;
-        self.changed(tx).await
+        if !suspended {
+            release_jobs(&*tx, scope, None).await?;
+        }
+        self.changed(tx).await?;
+        self.locked_changed().await;
+        Ok(())
     }
 
     /// Deletes the tenant and everything it owns.
@@ -166,6 +173,7 @@ async fn delete_everything(tx: &impl ConnectionTrait, scope: &TenantScope) -> Re
         device_request,
         device_token,
         exec_approvals,
+        heartbeat,
         inbox,
         node_call,
         node_pending,

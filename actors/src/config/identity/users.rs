@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use claw_entities::{Scope, TenantOwned, TenantScope, UserId, UserOwned, user, web_session};
+use claw_entities::{
+    Scope, TenantOwned, TenantScope, UserId, UserOwned, device_request, pairing_request, sign_in_code, user,
+    web_session,
+};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Set};
 use serde_json::json;
 
+use super::super::cron::release_jobs;
+use super::super::devices::setup_codes;
 use super::super::{ConfigService, audit, conflict};
 use super::{Role, User};
 use crate::clock::now_ms;
@@ -38,6 +43,7 @@ impl ConfigService {
             password_hash,
             oidc_subject: None,
             time_zone: "UTC".to_owned(),
+            heartbeats: true,
             created_at: now_ms(),
         };
         let tx = self.change(tenant).await?;
@@ -51,6 +57,7 @@ impl ConfigService {
             password_hash: Set(row.password_hash.clone()),
             oidc_subject: Set(None),
             time_zone: Set(row.time_zone.clone()),
+            heartbeats: Set(row.heartbeats),
             created_at: Set(row.created_at),
         })
         .exec_without_returning(&*tx)
@@ -92,6 +99,15 @@ impl ConfigService {
         Ok(user)
     }
 
+    /// The user behind a credential that was found. `None` when they are disabled: it proves nothing then.
+    pub(in crate::config) async fn active_user(
+        &self,
+        tenant: &TenantScope,
+        user: &UserId,
+    ) -> Result<Option<Arc<User>>> {
+        Ok(Some(self.user(tenant, user).await?).filter(|user| !user.disabled))
+    }
+
     /// All users by e-mail address.
     pub async fn list_users(&self, tenant: &TenantScope) -> Result<Vec<User>> {
         let tx = self.db.read(tenant).await?;
@@ -129,11 +145,19 @@ impl ConfigService {
             .await
     }
 
-    /// Locks a user out (their sockets close within seconds) or lets them in again. The last active owner stays.
+    /// Locks a user out, or lets them in again. Running servers end within a second what goes on for them; their
+    /// browsers are signed out and their unused codes and open requests are gone for good. Tokens, devices and jobs
+    /// work again afterwards, and what was accepted waits for that. Nobody locks themselves out, and the last active
+    /// owner stays.
     pub async fn set_disabled(&self, tenant: &TenantScope, user: &UserId, disabled: bool) -> Result<()> {
+        if disabled && self.actor() == user.as_str() {
+            return Err(Error::Conflict("nobody can disable themselves".to_owned()));
+        }
         let status = if disabled { "disabled" } else { "active" };
         self.change_user(tenant, user, user::Column::Status, status, disabled)
-            .await
+            .await?;
+        self.locked_changed().await;
+        Ok(())
     }
 
     async fn change_user(
@@ -150,6 +174,10 @@ impl ConfigService {
             .one(&*tx)
             .await?
             .ok_or(Error::NotFound { what: "user" })?;
+        // No role is named like a state.
+        if row.status == value || row.role == value {
+            return Ok(());
+        }
         if takes_power && row.role == Role::Owner.name() && row.status == "active" {
             let owners = user::Entity::of_tenant(tenant)
                 .filter(user::Column::Role.eq(Role::Owner.name()))
@@ -164,13 +192,26 @@ impl ConfigService {
             .col_expr(column, Expr::value(value))
             .exec(&*tx)
             .await?;
-        if value == "disabled" {
-            web_session::Entity::delete_owned(&scope).exec(&*tx).await?;
+        match value {
+            "disabled" => withdraw(&*tx, &scope).await?,
+            "active" => release_jobs(&*tx, tenant, Some(user)).await?,
+            _ => {}
         }
         let detail = json!({ "value": value });
         audit::append(&*tx, tenant, self.actor(), "user.update", user.as_str(), detail).await?;
         self.changed(tx).await
     }
+}
+
+/// Takes away what somebody could come in with later, or let others in with: browser sessions, sign-in and link codes,
+/// setup codes, devices and guests that wait.
+async fn withdraw(tx: &impl ConnectionTrait, scope: &Scope) -> Result<()> {
+    web_session::Entity::delete_owned(scope).exec(tx).await?;
+    sign_in_code::Entity::delete_owned(scope).exec(tx).await?;
+    setup_codes::withdraw(tx, scope).await?;
+    device_request::Entity::delete_owned(scope).exec(tx).await?;
+    pairing_request::Entity::delete_owned(scope).exec(tx).await?;
+    Ok(())
 }
 
 impl From<user::Model> for User {
@@ -182,7 +223,9 @@ impl From<user::Model> for User {
             // An unknown role gives the least.
             role: Role::parse(&row.role).unwrap_or(Role::Member),
             time_zone: row.time_zone,
+            heartbeats: row.heartbeats,
             disabled: row.status != "active",
+            created_at: row.created_at,
         }
     }
 }
@@ -204,6 +247,10 @@ fn normal_email(email: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
     use super::super::super::testing;
     use super::*;
 
@@ -291,5 +338,94 @@ mod tests {
         let user = config.user(owner.tenant_scope(), owner.user()).await.expect("reads");
         assert_eq!((user.name.as_str(), user.time_zone.as_str()), ("Ada", "Europe/Paris"));
         assert!(config.set_profile(&owner, "Ada", "Mars/North").await.is_err());
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Role(Role),
+        Disabled(bool),
+    }
+
+    /// Whatever anybody does in whatever order, somebody is left who may do everything.
+    #[tokio::test]
+    async fn a_tenant_always_has_an_active_owner() {
+        let step = prop_oneof![
+            proptest::sample::select(vec![Role::Owner, Role::Admin, Role::Member]).prop_map(Step::Role),
+            any::<bool>().prop_map(Step::Disabled),
+        ];
+        let steps = proptest::collection::vec((0..3_usize, 0..4_usize, step), 20..40);
+        let mut runner = TestRunner::deterministic();
+        let (mut done, mut refused) = (0, 0);
+        for _ in 0..6 {
+            let server = testing::start().await;
+            let config = &server.config;
+            let owner = testing::owner(config).await;
+            let tenant = owner.tenant_scope();
+            let second = testing::user(config, tenant, "second@acme.test", Role::Owner).await;
+            let member = testing::user(config, tenant, "m@acme.test", Role::Member).await;
+            let people = [&owner, &second, &member];
+            for (whom, who, step) in steps.new_tree(&mut runner).expect("a plan").current() {
+                // One of them, or the command line.
+                let actor = people.get(who).map_or("cli", |actor| actor.user().as_str());
+                let (acting, whom) = (config.acting_as(actor), people[whom].user());
+                let changed = match step {
+                    Step::Role(role) => acting.set_role(tenant, whom, role).await,
+                    Step::Disabled(disabled) => acting.set_disabled(tenant, whom, disabled).await,
+                };
+                match changed {
+                    Ok(()) => done += 1,
+                    Err(Error::Conflict(_)) => refused += 1,
+                    Err(error) => panic!("{step:?} failed: {error}"),
+                }
+                let users = config.list_users(tenant).await.expect("lists");
+                let power = |user: &User| user.role == Role::Owner && !user.disabled;
+                assert!(users.iter().any(power), "after {step:?} nobody may do everything");
+            }
+        }
+        assert!(done > 10 && refused > 5, "{done} done, {refused} refused");
+    }
+
+    #[tokio::test]
+    async fn nobody_disables_themselves_and_what_could_let_others_in_is_gone() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let owner = testing::owner(config).await;
+        let tenant = owner.tenant_scope();
+        let admin = testing::user(config, tenant, "a@acme.test", Role::Admin).await;
+        let own = config.acting_as(admin.user().as_str());
+        assert!(matches!(
+            own.set_disabled(tenant, admin.user(), true).await,
+            Err(Error::Conflict(_))
+        ));
+        let sign_in = config.create_sign_in_code(&admin).await.expect("makes one");
+        let link = config.create_link_code(&admin).await.expect("makes one");
+        let cookie = config.create_web_session(&admin).await.expect("opens");
+        let (_, token) = config.create_api_token(&admin, "t", None).await.expect("makes one");
+        config.set_disabled(tenant, admin.user(), true).await.expect("disables");
+        config.set_disabled(tenant, admin.user(), false).await.expect("enables");
+        let tenant_id = tenant.tenant();
+        assert!(
+            config
+                .redeem_sign_in_code(tenant_id, &sign_in)
+                .await
+                .expect("reads")
+                .is_none()
+        );
+        let linked = config.redeem_link_code(tenant, "telegram", "default", "5", &link).await;
+        assert!(linked.expect("reads").is_none());
+        assert!(
+            config
+                .authenticate_web_session(tenant_id, &cookie)
+                .await
+                .expect("reads")
+                .is_none()
+        );
+        assert!(
+            config
+                .authenticate_token(tenant_id, &token)
+                .await
+                .expect("reads")
+                .is_some()
+        );
     }
 }

@@ -14,6 +14,9 @@ impl ConfigService {
     /// database only after configuration changed. A user whose role changed has to connect again.
     pub async fn still_valid(&self, identity: &Identity) -> Result<bool> {
         let scope = &identity.user.scope;
+        if self.is_locked(scope) {
+            return Ok(false);
+        }
         let name = match &identity.credential {
             Credential::ApiToken { id } => format!("t{id}"),
             Credential::WebSession { hash } => format!("w{hash}"),
@@ -30,7 +33,7 @@ impl ConfigService {
             Err(Error::NotFound { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
-        if user.disabled || user.role != identity.user.role || self.tenant(scope.tenant_scope()).await?.suspended {
+        if user.disabled || user.role != identity.user.role {
             return Ok(false);
         }
         let Some(until) = self.good_until(identity, now).await? else {

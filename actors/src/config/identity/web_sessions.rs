@@ -67,10 +67,9 @@ impl ConfigService {
         let Some(row) = row else {
             return Ok(None);
         };
-        let user = self.user(&tenant, &row.user_id).await?;
-        if user.disabled {
+        let Some(user) = self.active_user(&tenant, &row.user_id).await? else {
             return Ok(None);
-        }
+        };
         let identity = Identity {
             scopes: role_scopes(user.role),
             user,

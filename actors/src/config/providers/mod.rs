@@ -23,7 +23,10 @@ pub struct ResolvedModel {
     /// Name for people.
     pub name: String,
     pub endpoint: Endpoint,
+    /// Tokens of a prompt and its answer together, as far as settings allow.
     pub context_window: u64,
+    /// The same as the provider has it: a larger prompt was cut by the provider.
+    pub full_window: u64,
     pub max_tokens: u32,
     pub takes_images: bool,
     pub reasoning: bool,
@@ -67,6 +70,8 @@ pub struct ModelView {
     pub name: String,
     pub api: String,
     pub context_window: u64,
+    /// As much of the window as settings allow.
+    pub context_tokens: u64,
     pub max_tokens: u32,
     pub reasoning: bool,
     pub takes_images: bool,

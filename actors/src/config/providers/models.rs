@@ -14,6 +14,8 @@ pub(super) struct StoredModel {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) context_window: u64,
+    /// As much of the window as may be used.
+    pub(super) context_tokens: u64,
     pub(super) max_tokens: u32,
     pub(super) takes_images: bool,
     pub(super) reasoning: bool,
@@ -27,6 +29,7 @@ impl StoredModel {
             id: id.to_owned(),
             name: id.to_owned(),
             context_window: CONTEXT_WINDOW,
+            context_tokens: CONTEXT_WINDOW,
             max_tokens: MAX_TOKENS,
             takes_images: false,
             reasoning: false,
@@ -41,6 +44,7 @@ impl StoredModel {
             name: self.name.clone(),
             api: provider.api.clone(),
             context_window: self.context_window,
+            context_tokens: self.context_tokens,
             max_tokens: self.max_tokens,
             reasoning: self.reasoning,
             takes_images: self.takes_images,
@@ -57,6 +61,7 @@ pub(super) fn demo() -> ModelView {
         name: "Demo (no AI provider yet)".to_owned(),
         api: DEMO_API.to_owned(),
         context_window: CONTEXT_WINDOW,
+        context_tokens: CONTEXT_WINDOW,
         max_tokens: MAX_TOKENS,
         reasoning: false,
         takes_images: false,
@@ -83,10 +88,12 @@ fn read(id: &str, item: &Value) -> StoredModel {
         let price = item.get("cost").and_then(|cost| cost.get(key)?.as_f64());
         price.filter(|price| price.is_finite() && *price >= 0.0).unwrap_or(0.0)
     };
+    let context_window = whole("contextWindow").unwrap_or(CONTEXT_WINDOW);
     StoredModel {
         id: id.to_owned(),
         name: item.get("name").and_then(Value::as_str).unwrap_or(id).to_owned(),
-        context_window: whole("contextWindow").unwrap_or(CONTEXT_WINDOW),
+        context_window,
+        context_tokens: whole("contextTokens").unwrap_or(context_window).min(context_window),
         max_tokens: whole("maxTokens")
             .and_then(|tokens| u32::try_from(tokens).ok())
             .unwrap_or(MAX_TOKENS),

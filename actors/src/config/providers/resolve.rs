@@ -17,7 +17,7 @@ impl ConfigService {
         let settings = self.settings(scope).await?;
         let providers = self.stored_providers(scope.tenant_scope()).await?;
         if !providers.iter().any(|provider| provider.enabled) {
-            return Ok(vec![demo()]);
+            return Ok(vec![within(demo(), &settings)]);
         }
         let default = choose(&settings, &providers, &settings.default_agent, None).ok();
         let mut views = Vec::new();
@@ -27,10 +27,11 @@ impl ConfigService {
                     .as_ref()
                     .is_some_and(|(chosen, of)| chosen.id == provider.id && of.id == model.id);
                 if is_default || allowed(&settings, &provider.id, &model.id) {
-                    views.push(ModelView {
+                    let view = ModelView {
                         default: is_default,
                         ..model.view(provider)
-                    });
+                    };
+                    views.push(within(view, &settings));
                 }
             }
         }
@@ -43,7 +44,7 @@ impl ConfigService {
         let settings = self.settings(scope).await?;
         let providers = self.stored_providers(scope.tenant_scope()).await?;
         if !providers.iter().any(|provider| provider.enabled) {
-            return Ok(demo_model());
+            return Ok(demo_model(&settings));
         }
         let (provider, model) = choose(&settings, &providers, agent_id, wanted)?;
         let data_key = self.data_key(scope.tenant_scope()).await?;
@@ -68,7 +69,8 @@ impl ConfigService {
                 api_key,
                 headers,
             },
-            context_window: model.context_window,
+            context_window: capped(model.context_tokens, &settings),
+            full_window: model.context_window,
             max_tokens: model.max_tokens,
             takes_images: model.takes_images,
             reasoning: model.reasoning,
@@ -77,8 +79,20 @@ impl ConfigService {
     }
 }
 
-fn demo_model() -> ResolvedModel {
-    let view = demo();
+/// `agents.defaults.contextTokens` goes for every model.
+fn capped(tokens: u64, settings: &UserSettings) -> u64 {
+    settings.room.context_tokens.map_or(tokens, |most| most.min(tokens))
+}
+
+fn within(view: ModelView, settings: &UserSettings) -> ModelView {
+    ModelView {
+        context_tokens: capped(view.context_tokens, settings),
+        ..view
+    }
+}
+
+fn demo_model(settings: &UserSettings) -> ResolvedModel {
+    let view = within(demo(), settings);
     ResolvedModel {
         api: view.api,
         provider: view.provider,
@@ -89,7 +103,8 @@ fn demo_model() -> ResolvedModel {
             api_key: None,
             headers: Vec::new(),
         },
-        context_window: view.context_window,
+        context_window: view.context_tokens,
+        full_window: view.context_window,
         max_tokens: view.max_tokens,
         takes_images: view.takes_images,
         reasoning: view.reasoning,

@@ -2,7 +2,9 @@
 
 mod agents;
 mod channels;
+mod gateway;
 mod models;
+mod room;
 
 pub use channels::{PLATFORMS, Platform};
 
@@ -42,6 +44,11 @@ const SECTIONS: &[Key] = &[
         Kind::Object(&[SKILLS]),
         "Which skills are on, and their keys.",
     ),
+    live(
+        "gateway",
+        Kind::Object(&[gateway::GATEWAY, gateway::SERVICE]),
+        "What clients may do. The rest of it is this service.",
+    ),
     live("tools", Kind::Object(&[TOOLS]), "Which tools agents may use."),
     kept("commands", ANY_MAP),
     live("ui", Kind::Object(&[UI]), "What clients look like."),
@@ -76,7 +83,6 @@ const ELSEWHERE: &[Key] = &[
     elsewhere("diagnostics", "the operator's business"),
     elsewhere("discovery", "there is no local network to be found in"),
     elsewhere("env", "its values were used where the file refers to them"),
-    elsewhere("gateway", "the gateway is this service"),
     elsewhere("hooks", "not available yet"),
     elsewhere("logging", "the operator's business"),
     elsewhere("mcp", "not available yet"),

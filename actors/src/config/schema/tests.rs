@@ -15,12 +15,14 @@ fn the_schema_is_one_and_accepts_what_the_check_accepts() {
         "models": {"providers": {"x": {"baseUrl": "https://x", "models": ["m", {"id": "n", "cost": {"input": 0.5}}]}}},
         "channels": {"slack": {"botToken": "t", "accounts": {"b": {"dmPolicy": "open", "allowFrom": ["*", 5]}}}},
         "ui": {"seamColor": "#12ab34"},
+        "gateway": {"nodes": {"allowCommands": ["camera.snap"], "commands": {"deny": ["sms.send"]}}},
     });
     let refused = |config: &Value| check(config).iter().any(|issue| issue.weight == Weight::Refused);
     assert!(!refused(&good), "{:?}", check(&good));
     assert!(validator.is_valid(&good));
     for bad in [
-        json!({"gateway": {}}),
+        json!({"gateway": {"port": 1}}),
+        json!({"gateway": {"nodes": {"allowCommands": "camera.snap"}}}),
         json!({"nope": 1}),
         json!({"agents": {"list": {"id": "x"}}}),
         json!({"messages": {"queue": {"cap": -1}}}),
@@ -45,10 +47,11 @@ fn parts_are_found_by_every_spelling() {
     ] {
         assert_eq!(found(path).children.len(), 4, "{path}");
     }
-    let gateway = found("gateway");
-    assert_eq!((gateway.reload_kind, gateway.children.len()), ("none", 0));
+    assert_eq!(found("gateway.nodes.commands.deny").schema["type"], "array");
+    let port = found("gateway.port");
+    assert_eq!((port.reload_kind, port.children.len()), ("none", 0));
     assert!(
-        gateway.schema["description"]
+        port.schema["description"]
             .as_str()
             .is_some_and(|text| text.contains("this service"))
     );

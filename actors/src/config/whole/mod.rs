@@ -21,10 +21,17 @@ use super::secrets::DataKey;
 use super::{ConfigService, accounts as account_service, providers as provider_service};
 use crate::error::{Error, Result};
 
-/// Sections that belong to the tenant.
 /// Entries of one list or object: lists are merged entry by entry while nobody else can write.
 const MOST_ENTRIES: usize = 1000;
+/// Sections that belong to the tenant.
 const TENANT: [&str; 2] = ["models", "channels"];
+
+/// Is what belongs to the tenant among these dotted paths.
+pub fn touches_tenant(paths: &[String]) -> bool {
+    let section = |path: &String| path.split('.').next().is_some_and(|first| TENANT.contains(&first));
+    // A list that was cut off may have had it.
+    paths.len() >= patch::MOST_PATHS || paths.iter().any(section)
+}
 
 /// The configuration of one user, secrets blotted out.
 #[derive(Clone, Debug)]

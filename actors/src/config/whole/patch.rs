@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// Paths named as changed; more are not counted.
-const MOST_PATHS: usize = 256;
+pub(super) const MOST_PATHS: usize = 256;
 
 /// JSON merge patch (RFC 7396): objects merge, `null` removes, everything else replaces. As the original does, lists
 /// whose entries all have an `id` merge by it, unless their dotted path is among `replace`.

@@ -228,7 +228,7 @@ async fn what_is_not_honoured_is_refused_by_path() {
     };
     check(
         json!({"gateway": {"port": 1}}),
-        "gateway",
+        "gateway.port",
         "the gateway is this service",
     )
     .await;

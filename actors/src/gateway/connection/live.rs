@@ -5,21 +5,22 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use actix::{AsyncContext, Context};
 use futures::FutureExt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::invokes::Pending;
 use super::validity::Look;
 use super::{Answer, NodeConnection, Phase};
 use crate::clock::now_ms;
 use crate::config::identity::Identity;
 use crate::gateway::events::{self, Subscription};
 use crate::gateway::hello::{Membership, Welcome, direct};
-use crate::gateway::messages::{ConnectionInfo, Event, Invoke, InvokeAnswer, Outgoing, ToConnection};
+use crate::gateway::messages::{ConnectionInfo, Event, Outgoing, ToConnection};
+use crate::gateway::node_streams::OpenCalls;
 use crate::gateway::outbox::Sent;
 use crate::gateway::protocol::frames::{Parsed, event_frame, parse};
 use crate::gateway::protocol::hello::MAX_BUFFERED;
@@ -33,16 +34,12 @@ const IN_FLIGHT: usize = 32;
 const WAITING: usize = 128;
 /// Bytes of parameters that may wait or be worked on. One call alone may be as large as a frame.
 const HELD: usize = MAX_BUFFERED;
-/// Wrong-role calls in a row that end the connection.
+/// Wrong-role calls in a row that a connection survives.
 const WRONG_ROLE: u8 = 10;
 /// Session keys one connection may follow.
 const FOLLOWED: usize = 256;
 const TICK_S: u32 = 30;
 const PING_S: u32 = 25;
-/// Largest piece of progress, characters.
-const LARGEST_CHUNK: usize = 16_384;
-/// Longest time a node may take for one call.
-const LONGEST_INVOKE: Duration = Duration::from_secs(3600);
 
 /// State of a live connection.
 pub(super) struct Live {
@@ -58,7 +55,9 @@ pub(super) struct Live {
     /// Bytes of parameters of the calls in flight and waiting.
     held: usize,
     wrong_role: u8,
-    invokes: HashMap<String, Pending>,
+    pub(super) invokes: HashMap<String, Pending>,
+    /// Calls of nodes that this connection made.
+    pub(super) open_calls: OpenCalls,
     /// Cancelled when the connection ends: calls that only wait are given up.
     ended: CancellationToken,
     /// Seconds since hello.
@@ -66,14 +65,6 @@ pub(super) struct Live {
     ping_unanswered: bool,
     pub(super) look: Look,
     _membership: Membership,
-}
-
-/// A call that the node has not answered.
-struct Pending {
-    node_id: String,
-    /// Of the next piece of progress; earlier ones are repeats.
-    next_seq: u64,
-    reply: oneshot::Sender<InvokeAnswer>,
 }
 
 impl Live {
@@ -90,6 +81,7 @@ impl Live {
             held: 0,
             wrong_role: 0,
             invokes: HashMap::new(),
+            open_calls: OpenCalls::default(),
             ended: CancellationToken::new(),
             age: 0,
             ping_unanswered: false,
@@ -127,34 +119,10 @@ impl Live {
     /// Answers the methods that concern the connection itself.
     fn local(&mut self, method: &str, local: Local, params: Option<&RawValue>) -> Result<Value, WireError> {
         match local {
-            Local::InvokeResult => {
-                let result: InvokeResultParams = parse_params(method, params)?;
-                let known = self
-                    .invokes
-                    .get(&result.id)
-                    .is_some_and(|pending| pending.node_id == result.node_id);
-                let Some(pending) = known.then(|| self.invokes.remove(&result.id)).flatten() else {
-                    return Ok(json!({"ok": true, "ignored": true}));
-                };
-                let _ = pending.reply.send(result.into_answer());
-                Ok(json!({"ok": true}))
-            }
-            Local::InvokeProgress => {
-                let progress: ProgressParams = parse_params(method, params)?;
-                if progress.chunk.chars().count() > LARGEST_CHUNK {
-                    return Err(WireError::invalid(format!(
-                        "invalid {method} params: at /chunk: must NOT have more than {LARGEST_CHUNK} characters"
-                    )));
-                }
-                let pending = self.invokes.get_mut(&progress.invoke_id);
-                let pending =
-                    pending.filter(|pending| pending.node_id == progress.node_id && progress.seq >= pending.next_seq);
-                let Some(pending) = pending else {
-                    return Ok(json!({"ok": true, "ignored": true}));
-                };
-                pending.next_seq = progress.seq.saturating_add(1);
-                Ok(json!({"ok": true}))
-            }
+            Local::InvokeResult => self.invoke_result(method, params),
+            Local::InvokeProgress => self.invoke_progress(method, params),
+            Local::CancelInvoke => self.cancel_own(method, params),
+            Local::FeedInvoke => self.feed_own(method, params),
             Local::SubscribeSessions => {
                 self.all_sessions = true;
                 Ok(json!({"subscribed": true}))
@@ -198,52 +166,6 @@ struct KeyParams {
     key: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ProgressParams {
-    invoke_id: String,
-    node_id: String,
-    seq: u64,
-    chunk: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct InvokeResultParams {
-    id: String,
-    node_id: String,
-    ok: bool,
-    payload: Option<Value>,
-    #[serde(rename = "payloadJSON")]
-    payload_json: Option<String>,
-    error: Option<InvokeErrorParams>,
-}
-
-#[derive(Deserialize)]
-struct InvokeErrorParams {
-    code: Option<String>,
-    message: Option<String>,
-}
-
-impl InvokeResultParams {
-    fn into_answer(self) -> InvokeAnswer {
-        if self.ok {
-            let payload_json = self
-                .payload_json
-                .or_else(|| self.payload.map(|payload| payload.to_string()));
-            return InvokeAnswer::Ok { payload_json };
-        }
-        let error = self.error.unwrap_or(InvokeErrorParams {
-            code: None,
-            message: None,
-        });
-        InvokeAnswer::Failed {
-            code: error.code,
-            message: error.message.unwrap_or_else(|| "node command failed".to_owned()),
-        }
-    }
-}
-
 impl NodeConnection {
     pub(super) fn live(&mut self) -> Option<&mut Live> {
         match &mut self.phase {
@@ -275,6 +197,15 @@ impl NodeConnection {
     pub(super) fn told_by_user(&mut self, message: ToConnection, ctx: &mut Context<Self>) {
         match message {
             ToConnection::Event(event) => self.event(&event, ctx),
+            ToConnection::Progress(payload) => {
+                let sent = self.outbox.text(direct("node.invoke.progress", &payload));
+                if sent == Sent::Full {
+                    // The caller sees the gap in the numbers.
+                    metrics::counter!("claw_node_progress_dropped").increment(1);
+                } else {
+                    self.settle(sent, ctx);
+                }
+            }
             ToConnection::Invoke(invoke) => self.invoke(invoke, ctx),
             ToConnection::Close { code, reason } => self.close(code, &reason, ctx),
         }
@@ -298,48 +229,6 @@ impl NodeConnection {
             return;
         }
         self.settle(sent, ctx);
-    }
-
-    /// Calls the node at the other end.
-    fn invoke(&mut self, invoke: Invoke, ctx: &mut Context<Self>) {
-        let Some(live) = self.live() else {
-            return;
-        };
-        let timeout = invoke.timeout.min(LONGEST_INVOKE);
-        let mut payload = json!({
-            "id": invoke.id, "nodeId": invoke.node_id, "command": invoke.command,
-            "paramsJSON": invoke.params_json.unwrap_or_else(|| "{}".to_owned()),
-            "timeoutMs": u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-        });
-        if !invoke.idempotency_key.is_empty() {
-            payload["idempotencyKey"] = json!(invoke.idempotency_key);
-        }
-        let pending = Pending {
-            node_id: invoke.node_id,
-            next_seq: 0,
-            reply: invoke.reply,
-        };
-        live.invokes.insert(invoke.id.clone(), pending);
-        self.write(direct("node.invoke.request", &payload), ctx);
-        let id = invoke.id.clone();
-        ctx.run_later(timeout, move |this, ctx| {
-            if let Some(reply) = this.cancel_invoke(&id, ctx) {
-                let _ = reply.send(InvokeAnswer::TimedOut);
-            }
-        });
-        // The end of a call that was answered comes this way too, and finds nothing to cancel.
-        let (id, abandoned) = (invoke.id, invoke.abandoned);
-        ctx.spawn(abandoned.cancelled_owned().into_actor(self).map(move |(), this, ctx| {
-            this.cancel_invoke(&id, ctx);
-        }));
-    }
-
-    /// Tells the node to stop a call nobody waits for. `None`: it is over already.
-    fn cancel_invoke(&mut self, id: &str, ctx: &mut Context<Self>) -> Option<oneshot::Sender<InvokeAnswer>> {
-        let pending = self.live()?.invokes.remove(id)?;
-        let cancel = json!({"invokeId": id, "nodeId": pending.node_id});
-        self.write(direct("node.invoke.cancel", &cancel), ctx);
-        Some(pending.reply)
     }
 
     pub(super) fn live_frame(&mut self, text: &str, ctx: &mut Context<Self>) {
@@ -367,7 +256,7 @@ impl NodeConnection {
             Err(Denied::Refused(error)) => return self.write(response_error(&request.id, &error), ctx),
             Err(Denied::WrongRole(error)) => {
                 live.wrong_role += 1;
-                let enough = live.wrong_role >= WRONG_ROLE;
+                let enough = live.wrong_role > WRONG_ROLE;
                 self.write(response_error(&request.id, &error), ctx);
                 if enough {
                     self.close(1008, "repeated unauthorized calls", ctx);
@@ -418,8 +307,10 @@ impl NodeConnection {
             identity: Arc::clone(&live.identity),
             connection: Arc::clone(&live.info),
             ended: live.ended.clone(),
+            open_calls: live.open_calls.clone(),
             id: request.id.clone(),
             answers: answers.clone(),
+            news: ctx.address().recipient(),
         };
         let (info, ended) = (Arc::clone(&live.info), live.ended.clone());
         let size = request.size();

@@ -10,6 +10,7 @@ use super::NodeConnection;
 use crate::config::identity::{Credential, Identity};
 use crate::error::Result;
 use crate::gateway::GatewayState;
+use crate::gateway::messages::GATEWAY_AUTH_CHANGED;
 
 /// Shortest time between two looks that changes cause: many changes in a row are few looks.
 const BETWEEN: Duration = Duration::from_millis(300);
@@ -67,7 +68,7 @@ impl NodeConnection {
             let again = std::mem::take(&mut live.look) == Look::RunningAndAgain;
             // When the database is away nobody is thrown out; the next second asks again.
             if matches!(valid, Ok(false)) {
-                this.close(4001, "gateway auth changed", ctx);
+                this.close(GATEWAY_AUTH_CHANGED.0, GATEWAY_AUTH_CHANGED.1, ctx);
             } else if again && valid.is_ok() {
                 this.recheck(ctx);
             }

@@ -1,12 +1,13 @@
 //! `channels.*`: the tenant's channel accounts, and the guests that wait for their owner.
 
 use chrono::{DateTime, SecondsFormat};
+use claw_entities::UserId;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{config, filled};
 use crate::clock::now_ms;
-use crate::config::accounts::{AccountDraft, AccountView, PAIRING_LIVES_MS, PAIRING_OPEN_AT_ONCE, PairingRequest};
+use crate::config::accounts::{AccountView, PAIRING_LIVES_MS, PAIRING_OPEN_AT_ONCE, PairingRequest};
 use crate::config::identity::Role;
 use crate::error::Error;
 use crate::gateway::protocol::WireError;
@@ -117,11 +118,8 @@ struct AccountParams {
     account_id: Option<String>,
 }
 
-/// The account of the parameters as a draft that changes nothing, and what it needs to run.
-async fn find(
-    call: &Call,
-    params: &AccountParams,
-) -> Result<(AccountView, AccountDraft, Vec<&'static str>), WireError> {
+/// The account of the parameters, and what it needs to run.
+async fn find(call: &Call, params: &AccountParams) -> Result<(AccountView, Vec<&'static str>), WireError> {
     let ports = &call.state.services.ports;
     let manifest = ports.channel(&params.channel).map(|channel| channel.manifest());
     let manifest = manifest.ok_or_else(|| WireError::invalid(format!("invalid channel: {}", params.channel)))?;
@@ -133,61 +131,64 @@ async fn find(
         .ok_or(Error::NotFound {
             what: "channel account",
         })?;
-    let draft = AccountDraft {
-        channel: account.channel.clone(),
-        account_id: account.account_id.clone(),
-        owner: account.owner.clone(),
-        enabled: account.enabled,
-        config: account.config.clone(),
-        secrets: Vec::new(),
-    };
-    Ok((account, draft, required(manifest)))
+    Ok((account, required(manifest)))
+}
+
+/// Whose accounts alone this caller may change; `None`: anybody's.
+fn only(call: &Call) -> Option<&UserId> {
+    let user = &call.identity.user;
+    (user.role < Role::Admin).then(|| user.scope.user())
+}
+
+/// Switches the account in one step, whatever else is changed of it at the same time.
+async fn switch(call: &Call, account: &AccountView, enabled: bool, required: &[&str]) -> Result<(), WireError> {
+    let service = call.state.services.config.acting_as(call.scope().user().as_str());
+    let name = (account.channel.as_str(), account.account_id.as_str());
+    service
+        .switch_account(call.scope().tenant_scope(), name, only(call), enabled, required)
+        .await?;
+    Ok(())
 }
 
 /// Switches the account on; it is connected to its platform within seconds, and `channels.status` says how that went.
 async fn start(call: Call, params: AccountParams) -> Result<Value, WireError> {
-    let (account, draft, required) = find(&call, &params).await?;
+    let (account, required) = find(&call, &params).await?;
     if !account.enabled || account.status != "connected" {
-        let draft = AccountDraft { enabled: true, ..draft };
-        let service = call.state.services.config.acting_as(call.scope().user().as_str());
-        service
-            .put_account(call.scope().tenant_scope(), draft, &required)
-            .await?;
-        config::changed(&call).await?;
+        switch(&call, &account, true, &required).await?;
+        config::tenant_changed(&call).await?;
     }
     Ok(json!({"channel": account.channel, "accountId": account.account_id, "started": true}))
 }
 
 async fn stop(call: Call, params: AccountParams) -> Result<Value, WireError> {
-    let (account, draft, _) = find(&call, &params).await?;
+    let (account, _) = find(&call, &params).await?;
     if account.enabled {
-        let service = call.state.services.config.acting_as(call.scope().user().as_str());
+        let service = &call.state.services.config;
         let tenant = call.scope().tenant();
         let before = service.account(tenant, &account.channel, &account.account_id).await?;
-        let draft = AccountDraft {
-            enabled: false,
-            ..draft
-        };
-        service.put_account(call.scope().tenant_scope(), draft, &[]).await?;
+        switch(&call, &account, false, &[]).await?;
         if let Some(before) = before.filter(|_| account.status == "connected") {
             config::disconnect(&call, before).await;
         }
-        config::changed(&call).await?;
+        config::tenant_changed(&call).await?;
     }
     Ok(json!({"channel": account.channel, "accountId": account.account_id, "stopped": true}))
 }
 
 /// Stops the account and forgets its credentials; its settings stay.
 async fn log_out(call: Call, params: AccountParams) -> Result<Value, WireError> {
-    let (account, draft, _) = find(&call, &params).await?;
+    let (account, _) = find(&call, &params).await?;
     let service = call.state.services.config.acting_as(call.scope().user().as_str());
     let tenant = call.scope().tenant();
     let before = service.account(tenant, &account.channel, &account.account_id).await?;
-    let cleared = service.log_out_account(call.scope().tenant_scope(), draft).await?;
+    let name = (account.channel.as_str(), account.account_id.as_str());
+    let cleared = service
+        .log_out_account(call.scope().tenant_scope(), name, only(&call))
+        .await?;
     if let Some(before) = before.filter(|_| account.status == "connected") {
         config::disconnect(&call, before).await;
     }
-    config::changed(&call).await?;
+    config::tenant_changed(&call).await?;
     Ok(json!({
         "channel": account.channel, "accountId": account.account_id, "cleared": cleared, "loggedOut": true,
     }))

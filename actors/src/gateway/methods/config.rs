@@ -3,24 +3,20 @@
 use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
-use claw_entities::Scope;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Nothing;
-use crate::clock::now_ms;
 use crate::config::accounts::ResolvedAccount;
 use crate::config::providers::DEMO_API;
 use crate::config::schema::{self, Issue};
-use crate::config::whole::{Change, Whole, Written};
+use crate::config::whole::{self, Change, Written};
 use crate::error::Error;
-use crate::gateway::messages::Event;
+use crate::gateway::events::CONFIG_PATH as PATH;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, READ};
 
-/// What clients show as the file's name; there is no file.
-const PATH: &str = "openclaw.json";
 /// Largest text of a configuration, in bytes.
 const MAX_RAW: usize = 1024 * 1024;
 /// Deepest nesting of a configuration's text: its reader recurses.
@@ -159,7 +155,10 @@ async fn write(call: &Call, base_hash: Option<&str>, change: Change) -> Result<V
         Written::Refused(issues) => return Err(invalid(&issues)),
     };
     if !changed.is_empty() {
-        tell(call, &whole);
+        call.state.directory.config_is(call.scope(), whole.hash.clone());
+        if whole::touches_tenant(&changed) {
+            call.state.directory.config_changed(call.scope().tenant());
+        }
         for account in connected {
             let tenant = call.scope().tenant();
             let now = services
@@ -200,16 +199,15 @@ fn shown(issues: &[Issue]) -> Vec<Value> {
 /// Tells the user's clients that the configuration is another.
 pub(super) async fn changed(call: &Call) -> Result<(), Error> {
     let whole = call.state.services.config.whole(&call.identity.user).await?;
-    tell(call, &whole);
+    call.state.directory.config_is(call.scope(), whole.hash);
     Ok(())
 }
 
-fn tell(call: &Call, whole: &Whole) {
-    let payload = json!({"path": PATH, "hash": whole.hash, "ts": now_ms()});
-    let scope: &Scope = call.scope();
-    call.state
-        .directory
-        .publish(scope, Event::new("config.changed", &payload));
+/// As [`changed`], for what belongs to the tenant: everybody whose configuration is another by it is told.
+pub(super) async fn tenant_changed(call: &Call) -> Result<(), Error> {
+    changed(call).await?;
+    call.state.directory.config_changed(call.scope().tenant());
+    Ok(())
 }
 
 /// The tenant's connected accounts with what it takes to disconnect them, before a change takes it away.

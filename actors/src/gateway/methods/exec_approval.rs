@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use super::{Nothing, filled};
 use crate::clock::now_ms;
 use crate::config::ConfigService;
-use crate::config::devices::approvals::{DECISIONS, Decided, Decider, NewApproval, may_review, reason};
+use crate::config::devices::approvals::{ALWAYS, DECISIONS, Decided, Decider, NewApproval, may_review, reason};
 use crate::gateway::approvals::{self, listed};
+use crate::gateway::exec_policy::Policy;
+use crate::gateway::nodes;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::APPROVALS;
@@ -93,7 +95,8 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
     };
     let two_phase = params.two_phase;
     let reviewers = params.approval_reviewer_device_ids.clone();
-    let shown = describe(&call.state.services.config, call.scope(), params).await?;
+    let standing = standing(&call, &params).await?;
+    let shown = describe(&call.state.services.config, call.scope(), params, standing).await?;
     let (state, config) = (&call.state, &call.state.services.config);
     let now = now_ms();
     let new = NewApproval {
@@ -130,16 +133,49 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
     }))
 }
 
-/// The request as clients are shown it. For a node it is the node's own plan, bound to what will run.
+/// What this server knows of a command on a node, whatever the one who asks says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// Resolved path of the program, from the node.
+    pub(crate) program: Option<String>,
+    /// Can "always" be remembered.
+    pub(crate) always: bool,
+}
+
+/// For a command on a node: the user's policy for the plan's agent, and where the node has the program.
+async fn standing(call: &Call, params: &RequestParams) -> Result<Standing, WireError> {
+    let (Some("node"), Some(node_id)) = (params.host.as_deref().map(str::trim), params.node_id.as_deref()) else {
+        return Ok(Standing::default());
+    };
+    let Ok(plan) = Plan::deserialize(&params.system_run_plan) else {
+        return Ok(Standing::default());
+    };
+    let (Some(agent_id), Some(program)) = (&plan.agent_id, plan.argv.first()) else {
+        return Ok(Standing::default());
+    };
+    let file = call.state.services.config.exec_approvals(call.scope()).await?;
+    let policy = Policy::of(&file["file"], agent_id).and_nodes(&params.system_run_plan["policySnapshot"]);
+    if !policy.asks_the_list() {
+        return Ok(Standing::default());
+    }
+    let program = nodes::where_is(&call.state.directory, call.scope(), node_id.trim(), program).await;
+    let always = policy.can_remember(program.as_deref());
+    Ok(Standing { program, always })
+}
+
+/// The request as clients are shown it. For a node it is the node's own plan, bound to what will run, and the program is
+/// where the node said it is.
 pub(crate) async fn describe(
     config: &ConfigService,
     caller: &Scope,
     params: RequestParams,
+    standing: Standing,
 ) -> Result<Value, WireError> {
     let trimmed = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let host = trimmed(params.host);
     let (mut cwd, mut agent_id, mut session_key) = (params.cwd, params.agent_id, params.session_key);
     let (mut node_id, mut binding, mut plan, mut preview) = (None, Value::Null, Value::Null, None);
+    let (mut program, mut always) = (params.resolved_path, true);
     let mut argv = params.command_argv.filter(|argv| !argv.is_empty());
     if host.as_deref() == Some("node") {
         let node = trimmed(params.node_id).ok_or_else(|| WireError::invalid("nodeId is required for host=node"))?;
@@ -158,6 +194,7 @@ pub(crate) async fn describe(
         (cwd, agent_id, session_key) = (parsed.cwd, parsed.agent_id, parsed.session_key);
         preview = parsed.command_preview.as_deref().map(visible);
         (node_id, argv) = (Some(node), Some(parsed.argv));
+        (program, always) = (standing.program, standing.always && agent_id.is_some());
     }
     let command = match argv {
         Some(argv) => system_run::rendered(&argv),
@@ -166,8 +203,9 @@ pub(crate) async fn describe(
     let allowed: Vec<&str> = DECISIONS
         .into_iter()
         .filter(|word| {
-            *word != "allow-always"
-                || (params.ask.as_deref() != Some("always")
+            *word != ALWAYS
+                || (always
+                    && params.ask.as_deref() != Some("always")
                     && !params.unavailable_decisions.iter().any(|gone| gone == word))
         })
         .collect();
@@ -175,7 +213,7 @@ pub(crate) async fn describe(
         "command": visible(&command), "systemRunBinding": binding, "systemRunPlan": plan, "cwd": cwd,
         "nodeId": node_id, "host": host, "security": params.security, "ask": params.ask,
         "warningText": params.warning_text.as_deref().map(visible), "scope": params.scope,
-        "allowedDecisions": allowed, "agentId": agent_id, "resolvedPath": params.resolved_path,
+        "allowedDecisions": allowed, "agentId": agent_id, "resolvedPath": program,
         "sessionKey": session_key, "sessionId": params.session_id, "runId": params.run_id,
         "toolCallId": params.tool_call_id, "turnSourceChannel": trimmed(params.turn_source_channel),
         "turnSourceTo": trimmed(params.turn_source_to), "turnSourceAccountId": trimmed(params.turn_source_account_id),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Nothing, filled};
+use crate::config::devices::without_nulls;
 use crate::gateway::nodes;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
@@ -63,7 +64,7 @@ async fn node_get(call: Call, params: NodeGetParams) -> Result<Value, WireError>
 
 async fn node_set(call: Call, params: NodeSetParams) -> Result<Value, WireError> {
     filled("exec.approvals.node.set", "nodeId", &params.node_id)?;
-    let file = json!({"file": params.file, "baseHash": params.base_hash});
+    let file = without_nulls(json!({"file": params.file, "baseHash": params.base_hash}));
     ask(&call, params.node_id, "system.execApprovals.set", file).await
 }
 
@@ -75,5 +76,14 @@ async fn ask(call: &Call, node_id: String, command: &str, params: Value) -> Resu
         timeout: Duration::from_secs(30),
         idempotency_key: new_id(),
     };
-    Ok(nodes::ask(&call.state.directory, call.scope(), request).await?.payload)
+    let answer = nodes::ask(&call.state.directory, call.scope(), request).await;
+    // The node compares the hash: what it says against the file is for whoever sent it.
+    let answer = answer.map_err(|error| match error.message.strip_prefix("INVALID_REQUEST: ") {
+        Some(why) => WireError::invalid(why),
+        None => error,
+    })?;
+    if answer.payload["file"].is_object() {
+        return Ok(answer.payload);
+    }
+    Err(WireError::invalid("node returned invalid exec approvals payload"))
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::Nothing;
+use super::{Nothing, heartbeat};
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
 use crate::gateway::protocol::WireError;
@@ -44,7 +44,11 @@ async fn status(call: Call, _: Nothing) -> Result<Value, WireError> {
     let (recent, total) = recent(&call).await?;
     let agents: Vec<Value> = agent_ids(&settings)
         .into_iter()
-        .map(|id| json!({"agentId": id, "enabled": false, "every": "0m", "everyMs": 0, "waitingForRoute": false}))
+        .map(|id| {
+            let beat = heartbeat::shown(&settings, &id);
+            json!({"agentId": id, "enabled": beat["enabled"], "every": beat["every"], "everyMs": beat["everyMs"],
+                   "waitingForRoute": false})
+        })
         .collect();
     Ok(json!({
         "runtimeVersion": call.state.services.replica.version,
@@ -96,7 +100,7 @@ fn shape(settings: &UserSettings, duration_ms: i64, total: u64, recent: &[Value]
             let default = id == settings.default_agent;
             json!({
                 "agentId": id, "isDefault": default,
-                "heartbeat": {"enabled": false, "every": "0m", "everyMs": 0, "prompt": "", "target": "none", "ackMaxChars": 0},
+                "heartbeat": heartbeat::shown(settings, &id),
                 "sessions": if default { sessions.clone() } else { json!({"path": "", "count": 0, "recent": []}) },
             })
         })
@@ -104,7 +108,8 @@ fn shape(settings: &UserSettings, duration_ms: i64, total: u64, recent: &[Value]
     json!({
         "ok": true, "ts": now_ms(), "durationMs": duration_ms,
         "plugins": {"loaded": [], "errors": [], "unavailable": []},
-        "channels": {}, "channelOrder": [], "channelLabels": {}, "heartbeatSeconds": 0,
+        "channels": {}, "channelOrder": [], "channelLabels": {},
+        "heartbeatSeconds": heartbeat::every_ms(settings, &settings.default_agent) / 1000,
         "defaultAgentId": settings.default_agent, "agents": agents, "sessions": sessions,
     })
 }

@@ -12,6 +12,7 @@ mod device_pair;
 pub(crate) mod exec_approval;
 mod exec_approvals;
 pub(super) mod health;
+mod heartbeat;
 mod logs;
 mod models;
 pub(crate) mod node;
@@ -48,6 +49,7 @@ pub fn all() -> Methods {
     exec_approval::register(&mut methods);
     exec_approvals::register(&mut methods);
     health::register(&mut methods);
+    heartbeat::register(&mut methods);
     logs::register(&mut methods);
     models::register(&mut methods);
     node::register(&mut methods);

@@ -9,7 +9,9 @@ use super::{Nothing, filled};
 use crate::clock::now_ms;
 use crate::config::devices::surface::Node;
 use crate::config::devices::without_nulls;
+use crate::config::document::NodeCommands;
 use crate::gateway::messages::ConnectionInfo;
+use crate::gateway::node_policy::Ruling;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{PAIRING, READ};
@@ -34,20 +36,23 @@ struct RenameParams {
 }
 
 async fn list(call: Call, _: Nothing) -> Result<Value, WireError> {
-    let nodes = call.state.services.config.nodes(call.scope()).await?;
+    let config = &call.state.services.config;
+    let (nodes, settings) = (config.nodes(call.scope()).await?, config.settings(call.scope()).await?);
     let connected = call.state.directory.connected_nodes(call.scope()).await?;
     let rows: Vec<Value> = nodes
         .iter()
-        .map(|node| row(node, &connected, stats(&call, node)))
+        .map(|node| row(node, &connected, &settings.nodes, stats(&call, node)))
         .collect();
     Ok(json!({"ts": now_ms(), "nodes": rows}))
 }
 
 async fn describe(call: Call, params: NodeParams) -> Result<Value, WireError> {
     filled("node.describe", "nodeId", &params.node_id)?;
-    let node = call.state.services.config.node(call.scope(), &params.node_id).await?;
+    let config = &call.state.services.config;
+    let node = config.node(call.scope(), &params.node_id).await?;
+    let settings = config.settings(call.scope()).await?;
     let connected = call.state.directory.connected_nodes(call.scope()).await?;
-    let mut row = row(&node, &connected, stats(&call, &node));
+    let mut row = row(&node, &connected, &settings.nodes, stats(&call, &node));
     row["ts"] = json!(now_ms());
     Ok(row)
 }
@@ -60,9 +65,11 @@ async fn rename(call: Call, params: RenameParams) -> Result<Value, WireError> {
     Ok(json!({"nodeId": params.node_id, "displayName": params.display_name.trim()}))
 }
 
-/// What may be called on a node right now: approved, and declared by the live connection if there is one.
-pub(crate) fn callable(node: &Node, live: Option<&ConnectionInfo>) -> Vec<String> {
+/// What may be called on a node right now: approved, not off by policy, and declared by the live connection if there is
+/// one.
+pub(crate) fn callable(node: &Node, live: Option<&ConnectionInfo>, set: &NodeCommands) -> Vec<String> {
     let mut commands = node.commands();
+    commands.retain(|command| node.ruling(set, command) == Ruling::Allowed);
     if let Some(live) = live {
         commands.retain(|command| live.commands.contains(command));
     }
@@ -77,7 +84,7 @@ fn stats(call: &Call, node: &Node) -> Option<Value> {
 }
 
 /// A node as lists show it. `stats`: what its machine last said of itself.
-pub(crate) fn row(node: &Node, connected: &[Arc<ConnectionInfo>], stats: Option<Value>) -> Value {
+pub(crate) fn row(node: &Node, connected: &[Arc<ConnectionInfo>], set: &NodeCommands, stats: Option<Value>) -> Value {
     let device = &node.device;
     let live = connected
         .iter()
@@ -94,7 +101,7 @@ pub(crate) fn row(node: &Node, connected: &[Arc<ConnectionInfo>], stats: Option<
         "clientMode": device.client_mode,
         "deviceFamily": device.device_family,
         "caps": node.caps(),
-        "commands": callable(node, live.map(Arc::as_ref)),
+        "commands": callable(node, live.map(Arc::as_ref), set),
         "sessionHost": false,
         "nodePluginTools": [],
         "pathEnv": fact("pathEnv"),

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Nothing, filled};
 use crate::clock::now_ms;
+use crate::gateway::messages::ToConnection;
+use crate::gateway::node_streams::{self, Progress};
 use crate::gateway::nodes;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Local, Methods};
@@ -21,6 +23,13 @@ const LARGEST_STATS: usize = 4096;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("node.invoke", Access::Scope(WRITE), invoke);
+    // Additions of this server: unknown to OpenClaw's clients, which do not look for them.
+    methods
+        .add_local("node.invoke.cancel", Access::Scope(WRITE), Local::CancelInvoke)
+        .hidden();
+    methods
+        .add_local("node.invoke.input", Access::Scope(WRITE), Local::FeedInvoke)
+        .hidden();
     methods.add_local("node.invoke.result", Access::Node, Local::InvokeResult);
     methods.add_local("node.invoke.progress", Access::Node, Local::InvokeProgress);
     methods.add("node.event", Access::Node, event);
@@ -56,6 +65,7 @@ async fn invoke(call: Call, params: InvokeParams) -> Result<Value, WireError> {
         .timeout_ms
         .map_or(DEFAULT_TIMEOUT, Duration::from_millis)
         .min(LONGEST_TIMEOUT);
+    let (node_id, key) = (params.node_id.clone(), params.idempotency_key.clone());
     let request = InvokeNode {
         node_id: params.node_id,
         command: params.command,
@@ -63,7 +73,19 @@ async fn invoke(call: Call, params: InvokeParams) -> Result<Value, WireError> {
         timeout,
         idempotency_key: params.idempotency_key,
     };
-    nodes::invoke(&call.state.directory, call.scope(), request, &call.ended).await
+    let mut open = call.open_calls.open(&node_id, &key, &call.ended);
+    let (streams, pieces) = open.streams();
+    let outcome = nodes::invoke(&call.state.directory, call.scope(), request, streams, &open.gone);
+    let show = |piece: Progress| {
+        let told = call
+            .news
+            .send(ToConnection::Progress(node_streams::event(&node_id, &key, &piece)));
+        // The connection may be gone by now; then nobody listens.
+        async move {
+            let _ = told.await;
+        }
+    };
+    node_streams::shown(outcome, pieces, show).await
 }
 
 #[derive(Deserialize)]

@@ -112,7 +112,8 @@ async fn pull(call: Call, _: Nothing) -> Result<Value, WireError> {
     let node_id = own_id(&call)?;
     let config = &call.state.services.config;
     let node = config.node(call.scope(), node_id).await?;
-    let allowed = callable(&node, Some(&call.connection));
+    let settings = config.settings(call.scope()).await?;
+    let allowed = callable(&node, Some(&call.connection), &settings.nodes);
     let rows = config.pending(call.scope(), node_id, ACTIONS, now_ms()).await?;
     let actions: Vec<Value> = rows
         .iter()

@@ -17,6 +17,7 @@ use crate::session::record;
 use crate::supervisor::directory::InFlight;
 
 mod change;
+mod compact;
 
 /// Rows of `sessions.list` without `limit`.
 const ROWS: u64 = 100;
@@ -38,6 +39,7 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("sessions.resolve", Access::Scope(READ), resolve).hidden();
     methods.add("sessions.patch", Access::Scope(WRITE), change::patch);
     methods.add("sessions.reset", Access::Scope(ADMIN), change::reset);
+    methods.add("sessions.compact", Access::Scope(ADMIN), compact::compact);
     methods.add("sessions.delete", Access::Scope(WRITE), change::delete);
     methods.add_local("sessions.subscribe", Access::Scope(READ), Local::SubscribeSessions);
     methods.add_local("sessions.unsubscribe", Access::Scope(READ), Local::UnsubscribeSessions);
@@ -63,10 +65,36 @@ struct ListParams {
     label: Option<String>,
     active_minutes: Option<i64>,
     archived: Option<Value>,
+    #[serde(flatten)]
+    extras: Extras,
+}
+
+/// What is told of a session beside its row. Each costs a look into its transcript.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Extras {
     #[serde(default)]
     include_derived_titles: bool,
     #[serde(default)]
     include_last_message: bool,
+}
+
+impl Extras {
+    /// Adds what the session is about and what was said last, as far as asked for.
+    async fn tell(self, call: &Call, row: &SessionRow, view: &mut Value) -> Result<(), WireError> {
+        let conversation = &call.state.services.conversation;
+        if self.include_derived_titles
+            && let Some(title) = conversation.derived_title(call.scope(), row).await?
+        {
+            view["derivedTitle"] = json!(title);
+        }
+        if self.include_last_message
+            && let Some(words) = conversation.last_words(call.scope(), row, LAST_WORDS).await?
+        {
+            view["lastMessagePreview"] = json!(words);
+        }
+        Ok(())
+    }
 }
 
 async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
@@ -94,14 +122,7 @@ async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
     for (at, row) in rows.iter().enumerate() {
         let mut view = shown(row, &models, active.get(&row.key).map(Vec::as_slice));
         if at < MOST_TOLD {
-            tell(
-                &call,
-                row,
-                &mut view,
-                params.include_derived_titles,
-                params.include_last_message,
-            )
-            .await?;
+            params.extras.tell(&call, row, &mut view).await?;
         }
         views.push(view);
     }
@@ -126,18 +147,6 @@ fn archived(given: Option<&Value>) -> Result<Archived, WireError> {
     }
 }
 
-/// Adds what the session is about and what was said last.
-async fn tell(call: &Call, row: &SessionRow, view: &mut Value, title: bool, last: bool) -> Result<(), WireError> {
-    let conversation = &call.state.services.conversation;
-    if title && let Some(title) = conversation.derived_title(call.scope(), row).await? {
-        view["derivedTitle"] = json!(title);
-    }
-    if last && let Some(words) = conversation.last_words(call.scope(), row, LAST_WORDS).await? {
-        view["lastMessagePreview"] = json!(words);
-    }
-    Ok(())
-}
-
 /// What sessions have when they say nothing else.
 pub(super) async fn defaults(call: &Call) -> Result<Value, WireError> {
     Ok(default_model(
@@ -149,7 +158,7 @@ fn default_model(models: &[ModelView]) -> Value {
     let default = models.iter().find(|model| model.default).or(models.first());
     without_nulls(json!({
         "modelProvider": default.map(|model| &model.provider), "model": default.map(|model| &model.id),
-        "contextTokens": default.map(|model| model.context_window), "modelSelectionTarget": "session",
+        "contextTokens": default.map(|model| model.context_tokens), "modelSelectionTarget": "session",
         "thinkingLevels": [{"id": "off", "label": "off"}], "thinkingOptions": ["off"], "thinkingDefault": "off",
     }))
 }
@@ -167,7 +176,7 @@ fn shown(row: &SessionRow, models: &[ModelView], active: Option<&[String]>) -> V
     if let Some(model) = model {
         view["modelProvider"] = json!(model.provider);
         view["model"] = json!(model.id);
-        view["contextTokens"] = json!(model.context_window);
+        view["contextTokens"] = json!(model.context_tokens);
     } else if let Some((provider, model)) = chosen.and_then(|chosen| chosen.split_once('/')) {
         // A model that providers have without listing it.
         view["modelProvider"] = json!(provider);
@@ -245,10 +254,8 @@ fn unused(key: &SessionKey) -> SessionRow {
 #[serde(rename_all = "camelCase")]
 struct DescribeParams {
     key: String,
-    #[serde(default)]
-    include_derived_titles: bool,
-    #[serde(default)]
-    include_last_message: bool,
+    #[serde(flatten)]
+    extras: Extras,
 }
 
 async fn describe(call: Call, params: DescribeParams) -> Result<Value, WireError> {
@@ -257,14 +264,7 @@ async fn describe(call: Call, params: DescribeParams) -> Result<Value, WireError
     let mut session = None;
     if let Some(row) = &found {
         let mut view = info(&call, &key).await?.view;
-        tell(
-            &call,
-            row,
-            &mut view,
-            params.include_derived_titles,
-            params.include_last_message,
-        )
-        .await?;
+        params.extras.tell(&call, row, &mut view).await?;
         session = Some(view);
     }
     Ok(json!({"ts": now_ms(), "session": session}))

@@ -1,4 +1,4 @@
-//! Small reads that clients make on their way: presence, identity of the server, last heartbeat, commands, tools.
+//! Small reads that clients make on their way: presence, identity of the server, commands, tools.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,11 +13,23 @@ use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, READ};
 
 /// Slash commands a person can type in a chat: what they do, their category, and whether more must follow.
-const COMMANDS: [(&str, &str, &str, bool); 5] = [
+const COMMANDS: [(&str, &str, &str, bool); 7] = [
     (
         "approve",
         "Allow or deny a command on a device: <id> allow-once, allow-always or deny",
         "management",
+        true,
+    ),
+    (
+        "compact",
+        "Summarise the earlier part of this conversation",
+        "session",
+        true,
+    ),
+    (
+        "context",
+        "Show what fills the context window: list, detail or json",
+        "session",
         true,
     ),
     ("new", "Start a new conversation", "session", false),
@@ -34,7 +46,6 @@ const COMMANDS: [(&str, &str, &str, bool); 5] = [
 pub(super) fn register(methods: &mut Methods) {
     methods.add("system-presence", Access::Scope(READ), presence);
     methods.add("gateway.identity.get", Access::Scope(READ), identity);
-    methods.add("last-heartbeat", Access::Scope(READ), last_heartbeat);
     methods.add("commands.list", Access::Scope(READ), commands);
     methods.add("tools.catalog", Access::Scope(READ), tools);
     methods.add("update.status", Access::Scope(ADMIN), update_status);
@@ -72,11 +83,6 @@ async fn update_status(call: Call, _: Nothing) -> Result<Value, WireError> {
         "currentVersion": call.state.services.replica.version, "sentinel": null, "updateAvailable": null,
         "effectiveChannel": "stable", "schedule": {"channel": "stable", "autoEnabled": false},
     }))
-}
-
-/// Agents have no heartbeat yet.
-async fn last_heartbeat(_: Call, _: Nothing) -> Result<Value, WireError> {
-    Ok(Value::Null)
 }
 
 async fn commands(_: Call, _: Nothing) -> Result<Value, WireError> {

@@ -14,7 +14,7 @@ use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::READ;
 use crate::session::freshness;
-use crate::session::usage::{self, DAY, Said, Span, Spent};
+use crate::session::usage::{self, By, DAY, Runs, Said, Span, Spent};
 
 /// Days without a range, as the original.
 const DAYS: i64 = 30;
@@ -184,6 +184,10 @@ fn total(spent: &[&Spent]) -> Totals {
     by(spent, |_| ()).remove(&()).unwrap_or_default()
 }
 
+fn refs(spent: &[Spent]) -> Vec<&Spent> {
+    spent.iter().collect()
+}
+
 async fn range(call: &Call, method: &str, params: &RangeParams) -> Result<Range, WireError> {
     let settings = call.state.services.config.settings(call.scope()).await?;
     Range::of(method, params, settings.time_zone.as_deref().unwrap_or("UTC"), now_ms())
@@ -191,8 +195,18 @@ async fn range(call: &Call, method: &str, params: &RangeParams) -> Result<Range,
 
 async fn cost(call: Call, params: RangeParams) -> Result<Value, WireError> {
     let range = range(&call, "usage.cost", &params).await?;
-    let spent = usage::spent(&call.state.services, call.scope(), range.span(), None).await?;
-    let spent: Vec<&Spent> = spent.iter().collect();
+    let runs = Runs {
+        span: range.span(),
+        key: None,
+        agent: None,
+        keys: None,
+    };
+    let days = By {
+        day: true,
+        ..By::default()
+    };
+    let spent = usage::spent(&call.state.services, call.scope(), runs, days).await?;
+    let spent = refs(&spent);
     let daily: Vec<Value> = by(&spent, |one| one.day)
         .iter()
         .map(|(day, sum)| sum.dated(*day))
@@ -230,37 +244,59 @@ async fn sessions(call: Call, params: UsageParams) -> Result<Value, WireError> {
         Some(given) => Some(session_key(&call, given).await?),
         None => None,
     };
-    let services = &call.state.services;
-    let all = usage::spent(services, call.scope(), range.span(), key.as_ref()).await?;
-    let all: Vec<&Spent> = all
-        .iter()
-        .filter(|one| {
-            params
-                .agent_id
-                .as_ref()
-                .is_none_or(|agent| agent == agent_of(&one.session_key))
-        })
-        .collect();
+    let (services, scope) = (&call.state.services, call.scope());
+    let runs = Runs {
+        span: range.span(),
+        key: key.as_ref(),
+        agent: params.agent_id.as_deref(),
+        keys: None,
+    };
+    // Three sums instead of one over everything: a long span has many sessions and many days, and few need both.
+    let daily = By {
+        day: true,
+        model: true,
+        ..By::default()
+    };
+    let daily = usage::spent(services, scope, runs, daily).await?;
+    let sessions = By {
+        session: true,
+        ..By::default()
+    };
+    let sessions = usage::spent(services, scope, runs, sessions).await?;
+    let mut newest = refs(&sessions);
+    newest.sort_by(|a, b| b.last.cmp(&a.last).then_with(|| a.session_key.0.cmp(&b.session_key.0)));
+    newest.truncate(params.limit.unwrap_or(ROWS).clamp(1, MOST_ROWS));
+    let shown: Vec<&str> = newest.iter().map(|one| one.session_key.as_str()).collect();
+    let whole = By {
+        session: true,
+        transcript: true,
+        day: true,
+        model: true,
+    };
+    let of_shown = Runs {
+        keys: Some(&shown),
+        ..runs
+    };
+    let details = usage::spent(services, scope, of_shown, whole).await?;
     let mut by_session: HashMap<&str, Vec<&Spent>> = HashMap::new();
-    for one in &all {
+    for one in &details {
         by_session.entry(one.session_key.as_str()).or_default().push(one);
     }
-    let mut order: Vec<(&str, Vec<&Spent>)> = by_session.into_iter().collect();
-    let newest = |runs: &[&Spent]| runs.iter().map(|one| one.last).max();
-    order.sort_by(|(a_key, a), (b_key, b)| newest(b).cmp(&newest(a)).then(a_key.cmp(b_key)));
-    let session_count = order.len();
-    order.truncate(params.limit.unwrap_or(ROWS).clamp(1, MOST_ROWS));
-    let transcripts: Vec<String> = transcripts(&all);
-    let said = usage::said(services, call.scope(), range.span(), &transcripts).await?;
+    let said = usage::said(services, scope, range.span(), &transcripts(&refs(&details))).await?;
     let said: HashMap<&str, &Said> = said.iter().map(|one| (one.session_id.as_str(), one)).collect();
-    let rows = rows(&call, &order).await?;
-    let views: Vec<Value> = order
+    let rows = rows(&call, &shown).await?;
+    let views: Vec<Value> = shown
         .iter()
-        .map(|(key, runs)| session_view(key, runs, rows.get(*key), &said))
+        .map(|key| {
+            let runs = by_session.remove(key).unwrap_or_default();
+            session_view(key, &runs, rows.get(*key), &said)
+        })
         .collect();
+    let in_all = usage::said_in_all(services, scope, runs).await?;
+    let daily = refs(&daily);
     Ok(json!({
         "updatedAt": now_ms(), "startDate": date(range.first), "endDate": date(range.last), "sessions": views,
-        "totals": total(&all).view(), "aggregates": aggregates(&all, session_count, &said),
+        "totals": total(&daily).view(), "aggregates": aggregates(&daily, &refs(&sessions), &in_all),
     }))
 }
 
@@ -273,15 +309,15 @@ fn transcripts(spent: &[&Spent]) -> Vec<String> {
 }
 
 /// The rows of these sessions that still exist.
-async fn rows(call: &Call, order: &[(&str, Vec<&Spent>)]) -> Result<HashMap<String, SessionRow>, WireError> {
+async fn rows(call: &Call, keys: &[&str]) -> Result<HashMap<String, SessionRow>, WireError> {
     let filter = SessionFilter {
-        keys: Some(order.iter().map(|(key, _)| (*key).to_owned()).collect()),
+        keys: Some(keys.iter().map(|key| (*key).to_owned()).collect()),
         archived: Archived::With,
         ..SessionFilter::default()
     };
     let conversation = &call.state.services.conversation;
     let (rows, _) = conversation
-        .find_sessions(call.scope(), &filter, order.len() as u64, 0)
+        .find_sessions(call.scope(), &filter, keys.len() as u64, 0)
         .await?;
     Ok(rows.into_iter().map(|row| (row.key.0.clone(), row)).collect())
 }
@@ -310,7 +346,7 @@ fn session_view(key: &str, runs: &[&Spent], row: Option<&SessionRow>, said: &Has
         ("firstActivity", json!(first)),
         ("lastActivity", json!(last)),
         ("durationMs", json!(last - first)),
-        ("messageCounts", messages(runs, said)),
+        ("messageCounts", messages(&said_of(runs, said), sum.errors)),
         ("modelUsage", json!(models(runs))),
         (
             "activityDates",
@@ -328,17 +364,22 @@ fn session_view(key: &str, runs: &[&Spent], row: Option<&SessionRow>, said: &Has
     }))
 }
 
-/// Messages of these runs' transcripts. A call of a tool has one result each.
-fn messages(runs: &[&Spent], said: &HashMap<&str, &Said>) -> Value {
-    let (mut user, mut assistant, mut results) = (0, 0, 0);
-    for said in transcripts(runs).iter().filter_map(|id| said.get(id.as_str())) {
-        user += said.user;
-        assistant += said.assistant;
-        results += said.tool_results;
+/// Messages of these runs' transcripts.
+fn said_of(runs: &[&Spent], said: &HashMap<&str, &Said>) -> Said {
+    let mut sum = Said::default();
+    for one in transcripts(runs).iter().filter_map(|id| said.get(id.as_str())) {
+        sum.user += one.user;
+        sum.assistant += one.assistant;
+        sum.tool_results += one.tool_results;
     }
+    sum
+}
+
+/// A call of a tool has one result.
+fn messages(said: &Said, errors: i64) -> Value {
     json!({
-        "total": user + assistant, "user": user, "assistant": assistant, "toolCalls": results, "toolResults": results,
-        "errors": total(runs).errors,
+        "total": said.user + said.assistant, "user": said.user, "assistant": said.assistant,
+        "toolCalls": said.tool_results, "toolResults": said.tool_results, "errors": errors,
     })
 }
 
@@ -351,16 +392,17 @@ fn models(spent: &[&Spent]) -> Vec<Value> {
         .collect()
 }
 
-fn aggregates(spent: &[&Spent], sessions: usize, said: &HashMap<&str, &Said>) -> Value {
+/// `spent` by day and model, `sessions` by session.
+fn aggregates(spent: &[&Spent], sessions: &[&Spent], said: &Said) -> Value {
     let providers: Vec<Value> = by(spent, |one| one.provider.clone())
         .iter()
         .map(|(provider, sum)| json!({"provider": provider, "count": sum.runs, "totals": sum.view()}))
         .collect();
-    let agents: Vec<Value> = by(spent, |one| agent_of(&one.session_key).to_owned())
+    let agents: Vec<Value> = by(sessions, |one| agent_of(&one.session_key).to_owned())
         .iter()
         .map(|(agent, sum)| json!({"agentId": agent, "totals": sum.view()}))
         .collect();
-    let channels: Vec<Value> = by(spent, |one| {
+    let channels: Vec<Value> = by(sessions, |one| {
         let parsed = crate::session::key::parse(one.session_key.as_str());
         parsed.and_then(|parsed| parsed.channel).map(str::to_owned)
     })
@@ -381,9 +423,9 @@ fn aggregates(spent: &[&Spent], sessions: usize, said: &HashMap<&str, &Said>) ->
                    "cost": sum.cost(), "count": sum.runs})
         })
         .collect();
-    let messages = messages(spent, said);
+    let messages = messages(said, total(spent).errors);
     json!({
-        "sessionCount": sessions, "messages": messages,
+        "sessionCount": sessions.len(), "messages": messages,
         "tools": {"totalCalls": messages["toolCalls"]},
         "byModel": models(spent), "byProvider": providers, "byAgent": agents, "byChannel": channels,
         "costDaily": days.iter().map(|(day, sum)| sum.dated(*day)).collect::<Vec<_>>(),

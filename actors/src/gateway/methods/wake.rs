@@ -10,7 +10,7 @@ use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::WRITE;
 use crate::session::intake::{self, ClientMessage};
-use crate::session::{key, system_event};
+use crate::session::{heartbeat, key, system_event};
 
 /// Longest text, bytes.
 const LONGEST: usize = 16 * 1024;
@@ -41,6 +41,8 @@ async fn wake(call: Call, params: WakeParams) -> Result<Value, WireError> {
     let services = &call.state.services;
     match params.mode.as_str() {
         "next-heartbeat" => system_event::add(services, call.scope(), &session, &params.text).await?,
+        // An agent that looks by itself looks now, and says what it finds where it says such things.
+        "now" if heartbeat::wake(&call.state.directory, call.scope(), &session, &params.text).await? => {}
         "now" => {
             let zone = services.config.cron_zone(call.scope()).await?;
             let message = ClientMessage {

@@ -172,6 +172,6 @@ fn explain(value: &Value, complaint: &str) -> String {
     });
     match at {
         Some(block) => format!("at /{block}: must have required property '{field}'"),
-        None => format!("at root: must have required property '{field}'"),
+        None => format!("must have required property '{field}'"),
     }
 }

@@ -63,7 +63,7 @@ fn unknown_connect_fields_are_ignored_and_missing_ones_named() {
     );
     assert_eq!(
         ConnectParams::parse("{}").err().as_deref(),
-        Some("at root: must have required property 'minProtocol'")
+        Some("must have required property 'minProtocol'")
     );
 }
 

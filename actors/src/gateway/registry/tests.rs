@@ -18,6 +18,7 @@ impl Handler<ToConnection> for Recorder {
         let line = match message {
             ToConnection::Event(event) => event.name.to_owned(),
             ToConnection::Invoke(invoke) => invoke.command,
+            ToConnection::Progress(payload) => payload.to_string(),
             ToConnection::Close { code, reason } => format!("{code} {reason}"),
         };
         self.0.send(line).expect("the test listens");

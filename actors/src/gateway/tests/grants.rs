@@ -2,12 +2,14 @@
 
 use std::cell::Cell;
 
+use claw_entities::{UserOwned, setup_code};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::test_runner::TestRunner;
 
 use super::examples;
 use crate::config::devices::setup_codes::SetupAccess;
+use crate::config::devices::surface::SurfaceClaim;
 use crate::config::devices::{DeviceClaim, Paired, Pairing};
 use crate::config::testing;
 use crate::gateway::scopes::{self, ADMIN, APPROVALS, PAIRING, QUESTIONS, READ, TALK, WRITE};
@@ -55,6 +57,78 @@ fn claim(number: u32, role: &str, asked: &[String]) -> DeviceClaim {
         client_mode: "cli".to_owned(),
         role: role.to_owned(),
         scopes: asked.to_vec(),
+    }
+}
+
+#[test]
+fn no_surface_is_approved_by_who_lacks_what_its_commands_need() {
+    let io = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (server, owner) = io.block_on(async {
+        let server = testing::start().await;
+        let owner = testing::owner(&server.config).await;
+        let Pairing::Required(request) = server
+            .config
+            .check_pairing(&owner, &claim(0, "node", &[]))
+            .await
+            .expect("asks")
+        else {
+            panic!("a new device is not let in");
+        };
+        let admin = [ADMIN.to_owned()];
+        server
+            .config
+            .approve_device(&owner, &request.request_id, &admin)
+            .await
+            .expect("pairs");
+        (server, owner)
+    });
+    let config = &server.config;
+    let command = select(vec![
+        "system.run",
+        "system.notify",
+        "browser.proxy",
+        "camera.snap",
+        "canvas.present",
+        "fs.listDir",
+    ]);
+    let wishes = (proptest::collection::vec(command, 0..4), some());
+    let outcome = TestRunner::new(examples(96)).run(&wishes, |(commands, approver)| {
+        io.block_on(async {
+            let commands: Vec<String> = commands.into_iter().map(str::to_owned).collect();
+            let surface = SurfaceClaim {
+                node_id: "device-0".to_owned(),
+                caps: Vec::new(),
+                commands: commands.clone(),
+                facts: serde_json::json!({"platform": "linux"}),
+            };
+            let before = config.node(&owner, "device-0").await.expect("is there").commands();
+            config.declare_surface(&owner, &surface).await.expect("declares");
+            let node = config.node(&owner, "device-0").await.expect("is there");
+            let Some(request) = node.pending_request() else {
+                prop_assert!(commands.iter().all(|command| before.contains(command)), "nothing new");
+                return Ok(());
+            };
+            let needs_admin = ["system.run", "browser.proxy", "fs.listDir"];
+            let allowed = scopes::holds(&approver, PAIRING)
+                && (commands.is_empty() || scopes::holds(&approver, WRITE))
+                && (scopes::holds(&approver, ADMIN)
+                    || commands.iter().all(|command| !needs_admin.contains(&command.as_str())));
+            let done = config.approve_surface(&owner, request, &approver).await;
+            prop_assert_eq!(done.is_ok(), allowed, "{:?} by {:?}", &commands, &approver);
+            let now = config.node(&owner, "device-0").await.expect("is there").commands();
+            if allowed {
+                prop_assert!(commands.iter().all(|command| now.contains(command)));
+            } else {
+                prop_assert_eq!(now, before, "what was approved before stays");
+            }
+            Ok(())
+        })
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
     }
 }
 
@@ -118,6 +192,13 @@ fn no_approval_rotation_or_setup_code_gives_more_than_its_giver_has() {
                     prop_assert!(scopes::holds_all(&held.scopes, &rotated.scopes));
                 }
             }
+            // Codes nobody can redeem would fill the room for open ones.
+            let tx = server.db.write(&owner).await.expect("begins");
+            setup_code::Entity::delete_owned(&owner)
+                .exec(&*tx)
+                .await
+                .expect("deletes");
+            tx.commit().await.expect("ends");
             let code = config
                 .create_setup_code(&owner, access, "wss://acme.test", false, &approver)
                 .await

@@ -48,7 +48,7 @@ impl SessionActor {
 
     /// An edit goes on: rows are read when it is done.
     pub(super) fn is_edited(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.item.is_none())
+        self.running.as_ref().is_some_and(|running| running.edits)
     }
 
     /// The session is about to go: its rows are settled with it.
@@ -89,6 +89,9 @@ impl SessionActor {
             // What came meanwhile is read now.
             Ok(Outcome::Left { again: Duration::ZERO })
         });
+        if let Some(running) = &mut self.running {
+            running.edits = true;
+        }
     }
 
     pub(super) fn start_injection(&mut self, context: &mut Context<Self>, item: Item) {

@@ -6,13 +6,18 @@ use crate::ports::tool::SessionSnapshot;
 use crate::session::queue::{Settings, drop_name, mode_name};
 
 /// (command, what it does), in the order of the list.
-const COMMANDS: [(&str, &str); 9] = [
+const COMMANDS: [(&str, &str); 11] = [
     ("/help", "this overview"),
     ("/commands", "all commands"),
     ("/status", "model, context use, queue"),
     ("/whoami", "your sender id, as allowlists need it"),
     ("/new [model]", "start a new conversation"),
     ("/reset", "the same, with the model as it is"),
+    (
+        "/compact [what to mind]",
+        "summarise the earlier part of this conversation",
+    ),
+    ("/context [list|detail|json]", "what fills the context window"),
     ("/stop", "stop what runs and drop what waits"),
     ("/queue [mode]", "how messages are handled while I am busy"),
     (

@@ -172,14 +172,14 @@ fn the_budget_leaves_room_for_the_rest() {
         text: "x".repeat(40_000),
         cache: true,
     }];
-    let left = budget(200_000, 8_192, &system, &[]);
+    let left = budget(200_000, 8_192, fixed(&system, &[]));
     assert!(left > 140_000 && left + 8_192 + 12_000 <= 200_000, "{left}");
     // A system prompt larger than the window still leaves something for the turn.
     let huge = [SystemBlock {
         text: "x".repeat(1_000_000),
         cache: true,
     }];
-    assert_eq!(budget(16_000, 64_000, &huge, &[]), 2_000);
+    assert_eq!(budget(16_000, 64_000, fixed(&huge, &[])), 2_000);
 }
 
 /// Prints how long a typical turn takes to assemble; asserts only what it assembles.

@@ -19,9 +19,9 @@ const LOOKED_AT: u64 = 50;
 
 /// Pieces for one chat.
 #[derive(Clone, Debug)]
-pub(super) struct Announcement {
-    pub(super) conversation: String,
-    pub(super) pieces: Vec<Piece>,
+pub(in crate::session) struct Announcement {
+    pub(in crate::session) conversation: String,
+    pub(in crate::session) pieces: Vec<Piece>,
 }
 
 impl Announcement {
@@ -44,14 +44,18 @@ pub(super) async fn to(
     target: &Target,
     text: &str,
 ) -> Result<std::result::Result<Announcement, String>> {
-    let destination = match target.channel() {
-        Some(channel) => named(directory, scope, channel, target).await?,
-        None => last(directory, scope, agent, target).await?,
-    };
-    let (account, destination) = match destination {
-        Ok(found) => found,
-        Err(why) => return Ok(Err(why)),
-    };
+    Ok(match find(directory, scope, agent, target).await? {
+        Ok(found) => said(directory, found, text),
+        Err(why) => Err(why),
+    })
+}
+
+/// The text as pieces for a chat that was found.
+pub(in crate::session) fn said(
+    directory: &Directory,
+    (account, destination): Place,
+    text: &str,
+) -> std::result::Result<Announcement, String> {
     let outlet = Outlet {
         directory: directory.clone(),
         account,
@@ -63,15 +67,30 @@ pub(super) async fn to(
         .map(|rendered| Piece::new("announce", &outlet.destination, rendered))
         .collect();
     if pieces.is_empty() {
-        return Ok(Err("there is nothing to send".to_owned()));
+        return Err("there is nothing to send".to_owned());
     }
-    Ok(Ok(Announcement {
+    Ok(Announcement {
         conversation: outlet.destination.conversation(),
         pieces,
-    }))
+    })
 }
 
-type Found = std::result::Result<(std::sync::Arc<ResolvedAccount>, Destination), String>;
+/// A bot, and a chat of it.
+pub(in crate::session) type Place = (std::sync::Arc<ResolvedAccount>, Destination);
+type Found = std::result::Result<Place, String>;
+
+/// Where a target is. The inner error says why there is no such place.
+pub(in crate::session) async fn find(
+    directory: &Directory,
+    scope: &Scope,
+    agent: &str,
+    target: &Target,
+) -> Result<Found> {
+    match target.channel() {
+        Some(channel) => named(directory, scope, channel, target).await,
+        None => last(directory, scope, agent, target).await,
+    }
+}
 
 /// A chat the job names.
 async fn named(directory: &Directory, scope: &Scope, channel: &str, target: &Target) -> Result<Found> {

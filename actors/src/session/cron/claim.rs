@@ -1,6 +1,6 @@
 //! Claims: a firing becomes a row of its own and an inbox row, once.
 
-use claw_entities::{Scope, SessionKey, UserOwned, cron_job, cron_run, inbox, new_id};
+use claw_entities::{Scope, SessionKey, UserOwned, cron_job, cron_run, inbox};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde_json::{Value, json};
@@ -10,15 +10,15 @@ use crate::clock::now_ms;
 use crate::config::cron::job::{Definition, Job, Payload, WakeMode, run_id};
 use crate::db::Batch;
 use crate::error::{Error, Result};
-use crate::session::intake::{ClientMessage, Scheduled};
+use crate::session::intake::{self, ClientMessage, Scheduled};
 use crate::session::{key, system_event};
 use crate::supervisor::directory::Directory;
 
 /// Longest runs without a limit of their own: an agent's turn and an event's, milliseconds.
 const TURN_MS: u64 = 60 * 60 * 1000;
 const EVENT_MS: u64 = 10 * 60 * 1000;
-/// How long a job of somebody who may not run anything now is put off, milliseconds.
-const SUSPENDED_MS: i64 = 15 * 60 * 1000;
+/// How long a job that cannot be run at all is put off, milliseconds.
+const BROKEN_MS: i64 = 15 * 60 * 1000;
 /// As above while the user has switched scheduled jobs off.
 const OFF_MS: i64 = 60_000;
 /// Schedules that cannot be computed this often end the job.
@@ -83,7 +83,7 @@ pub(super) async fn due(directory: &Directory, scope: &Scope, row: cron_job::Mod
         Err(error @ (Error::Storage(_) | Error::Busy { .. } | Error::Fenced)) => Err(error),
         Err(error) => {
             tracing::error!(tenant.id = %scope.tenant(), cron.job = %id, error = ?error, "a job cannot be run");
-            put_off(directory, scope, &id, epoch, now + SUSPENDED_MS).await
+            put_off(directory, scope, &id, epoch, now + BROKEN_MS).await
         }
         Ok(()) => Ok(()),
     }
@@ -91,9 +91,8 @@ pub(super) async fn due(directory: &Directory, scope: &Scope, row: cron_job::Mod
 
 async fn claim(directory: &Directory, scope: &Scope, row: cron_job::Model, now: i64) -> Result<()> {
     let config = &directory.services().config;
-    let tenant = scope.tenant_scope();
-    if config.user(tenant, scope.user()).await?.disabled || config.tenant(tenant).await?.suspended {
-        return put_off(directory, scope, &row.id, row.epoch, now + SUSPENDED_MS).await;
+    if config.is_locked(scope) && hold(directory, scope, &row.id, row.epoch).await? {
+        return Ok(());
     }
     if !config.settings(scope).await?.cron.enabled {
         return put_off(directory, scope, &row.id, row.epoch, now + OFF_MS).await;
@@ -123,6 +122,35 @@ pub(super) async fn put_off(directory: &Directory, scope: &Scope, id: &str, epoc
             })
         })
         .await
+}
+
+/// Passes over a due job of somebody who is locked out, until they are let in again. False when they just were.
+async fn hold(directory: &Directory, scope: &Scope, id: &str, epoch: i64) -> Result<bool> {
+    let (scope_in, id) = (scope.clone(), id.to_owned());
+    let held = directory
+        .services()
+        .writer
+        .run(scope, move |tx| {
+            let (scope, id) = (scope_in.clone(), id.clone());
+            Box::pin(async move {
+                Ok(cron_job::Entity::update_owned(&scope)
+                    .col_expr(cron_job::Column::Held, Expr::value(true))
+                    .col_expr(cron_job::Column::Epoch, Expr::value(epoch + 1))
+                    .filter(cron_job::Column::Id.eq(id))
+                    .filter(cron_job::Column::Epoch.eq(epoch))
+                    // Asked where it is decided: whoever lets them in releases what is held by then.
+                    .filter(Expr::cust(
+                        "(EXISTS (SELECT 1 FROM \"user\" WHERE \"user\".tenant_id = cron_job.tenant_id \
+                          AND \"user\".id = cron_job.user_id AND \"user\".status <> 'active') \
+                          OR EXISTS (SELECT 1 FROM tenant WHERE tenant.id = cron_job.tenant_id \
+                          AND tenant.status <> 'active'))",
+                    ))
+                    .exec(tx)
+                    .await?)
+            })
+        })
+        .await?;
+    Ok(held.rows_affected == 1)
 }
 
 /// What a firing writes.
@@ -274,28 +302,17 @@ async fn store(tx: &sea_orm::DatabaseTransaction, scope: &Scope, firing: Firing)
         model: Set(None),
         usage: Set(Value::Null),
         next_run_at: Set(None),
+        expires_at: Set(None),
     }));
     let (state, payload) = match &firing.does {
         Does::Ask(payload) => ("pending", payload.clone()),
         // On record like every firing, and done: the line waits for the session's next turn.
         Does::Note(_) => ("done", "{}".to_owned()),
     };
+    let key = run_id(&job.id, firing.scheduled_at);
     batch.add(&inbox::Entity::insert(inbox::ActiveModel {
-        tenant_id: Set(scope.tenant().clone()),
-        id: Set(new_id()),
-        user_id: Set(scope.user().clone()),
-        source: Set("cron".to_owned()),
-        account_id: Set(scope.user().as_str().to_owned()),
-        event_key: Set(run_id(&job.id, firing.scheduled_at)),
-        session_key: Set(firing.session_key.clone()),
-        payload: Set(payload),
         state: Set(state.to_owned()),
-        attempts: Set(0),
-        run_id: Set(None),
-        entry_id: Set(None),
-        reason: Set(None),
-        received_at: Set(*now),
-        updated_at: Set(*now),
+        ..intake::own_row(scope, "cron", &key, &firing.session_key, payload, *now)
     }));
     batch.run(tx).await?;
     Ok(true)

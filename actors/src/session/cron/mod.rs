@@ -4,8 +4,9 @@
 //! row is unique by job and time: a firing is neither missed nor doubled, whoever dies when. The inbox does the rest.
 //! How a run ended is read from its record, at once when it ends here and again by a look at what is still open.
 
-mod announce;
+pub(super) mod announce;
 mod claim;
+mod expiry;
 mod outcome;
 mod record;
 mod settle;
@@ -25,9 +26,11 @@ use crate::clock::now_ms;
 use crate::config::cron::job::run_id;
 use crate::error::Result;
 use crate::gateway::messages::Event;
+use crate::session::heartbeat;
 use crate::supervisor::directory::Directory;
 
 pub use claim::{Asked, Started, run_now};
+pub(crate) use expiry::expire;
 pub(crate) use settle::settle;
 
 /// Jobs looked at together, and claimed at the same time.
@@ -43,7 +46,7 @@ const MISSED_MS: i64 = 60_000;
 const CATCH_UP: usize = 5;
 const CATCH_UP_PAUSE_MS: i64 = 5000;
 
-/// Claims what is due until `stop`.
+/// Claims what is due until `stop`: scheduled jobs, and heartbeats.
 pub async fn run(directory: Directory, stop: CancellationToken) {
     let mut reconciled_at = i64::MIN;
     while !directory.draining() {
@@ -53,12 +56,22 @@ pub async fn run(directory: Directory, stop: CancellationToken) {
             if let Err(error) = reconcile(&directory).await {
                 tracing::warn!(error = ?error, "open cron runs were not looked at, it is tried again");
             }
+            if let Err(error) = heartbeat::reconcile(&directory).await {
+                tracing::warn!(error = ?error, "open heartbeats were not looked at, it is tried again");
+            }
         }
         let wait = match round(&directory, now).await {
             Ok(wait) => wait,
             Err(error) => {
                 tracing::warn!(error = ?error, "due cron jobs were not read, it is tried again");
                 AHEAD_MS
+            }
+        };
+        let wait = match heartbeat::round(&directory, now).await {
+            Ok(beats) => wait.min(beats),
+            Err(error) => {
+                tracing::warn!(error = ?error, "due heartbeats were not read, it is tried again");
+                wait
             }
         };
         tokio::select! {

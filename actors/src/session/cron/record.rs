@@ -1,7 +1,7 @@
 //! Writes the end of a scheduled run: log entry, job, what goes to chats. One commit.
 
-use claw_entities::{Scope, SessionKey, UserOwned, cron_job, cron_run, transcript_entry};
-use sea_orm::sea_query::{Expr, Query};
+use claw_entities::{Scope, UserOwned, cron_job, cron_run};
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::json;
 
@@ -16,8 +16,6 @@ use crate::error::{Error, Result};
 use crate::session::system_event;
 use crate::session::turn::insert_pieces;
 
-/// Log entries kept of one job.
-const KEPT: u64 = 2000;
 /// Longest line for the main session, characters.
 const SHORT: usize = 200;
 
@@ -31,10 +29,15 @@ pub(super) async fn store_end(
     told: Told,
 ) -> Result<bool> {
     let settings = services.config.settings(scope).await?;
-    let expired = settings.cron.session_retention.map(|kept| {
+    let own = record.ended.session_id.is_some() && open.session_key == claim::own_session(&open.job_id, &open.agent_id);
+    let expires_at = settings.cron.session_retention.filter(|_| own).map(|kept| {
         let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
-        record.ended.ended_at.saturating_sub(kept)
+        record.ended.ended_at.saturating_add(kept)
     });
+    let gone = match &after {
+        After::Nothing | After::Delete(_) => true,
+        After::Keep(_) => false,
+    };
     let (scope_in, open, record) = (scope.clone(), open.clone(), record.clone());
     services
         .writer
@@ -42,7 +45,7 @@ pub(super) async fn store_end(
             let (scope, open, record) = (scope_in.clone(), open.clone(), record.clone());
             let (after, told) = (after.clone(), told.clone());
             Box::pin(async move {
-                if !close_run(tx, &scope, &open, &record).await? {
+                if !close_run(tx, &scope, &open, &record, expires_at).await? {
                     return Ok(false);
                 }
                 close_job(tx, &scope, &after).await?;
@@ -54,19 +57,27 @@ pub(super) async fn store_end(
                     insert_pieces(&mut batch, &authority, Some(&run_id), &announcement.pieces)?;
                 }
                 batch.run(tx).await?;
-                if let (Some(_), Some(text)) = (answer, &record.ended.text) {
+                if let (Some(_), Some(text)) = (answer, &record.ended.text)
+                    && open.session_key != crate::session::key::main(&open.agent_id)
+                {
                     let line = format!("Cron ({}): {}", open.job_name, cut(text, SHORT));
                     let main = crate::session::key::main(&open.agent_id);
                     system_event::put(tx, &scope, &main, &line).await?;
                 }
-                forget(tx, &scope, &open, expired).await?;
+                forget(tx, &scope, &open, gone).await?;
                 Ok(true)
             })
         })
         .await
 }
 
-async fn close_run(tx: &DatabaseTransaction, scope: &Scope, open: &cron_run::Model, record: &Record) -> Result<bool> {
+async fn close_run(
+    tx: &DatabaseTransaction,
+    scope: &Scope,
+    open: &cron_run::Model,
+    record: &Record,
+    expires_at: Option<i64>,
+) -> Result<bool> {
     let ended = &record.ended;
     let done = cron_run::Entity::update_owned(scope)
         .col_expr(cron_run::Column::StartedAt, Expr::value(ended.started_at))
@@ -87,6 +98,7 @@ async fn close_run(tx: &DatabaseTransaction, scope: &Scope, open: &cron_run::Mod
         .col_expr(cron_run::Column::Model, Expr::value(ended.model.clone()))
         .col_expr(cron_run::Column::Usage, Expr::value(ended.usage.clone()))
         .col_expr(cron_run::Column::NextRunAt, Expr::value(record.next_run_at))
+        .col_expr(cron_run::Column::ExpiresAt, Expr::value(expires_at))
         .filter(cron_run::Column::JobId.eq(open.job_id.as_str()))
         .filter(cron_run::Column::ScheduledAt.eq(open.scheduled_at))
         .filter(cron_run::is_open())
@@ -137,51 +149,27 @@ async fn close_job(tx: &DatabaseTransaction, scope: &Scope, after: &After) -> Re
     }
 }
 
-/// Log entries beyond what is kept, and transcripts of isolated runs that ended before `expired`.
-async fn forget(tx: &DatabaseTransaction, scope: &Scope, open: &cron_run::Model, expired: Option<i64>) -> Result<()> {
+/// Log entries beyond what is kept.
+async fn forget(tx: &DatabaseTransaction, scope: &Scope, open: &cron_run::Model, gone: bool) -> Result<()> {
+    if gone {
+        return store::trim_log(tx, scope).await;
+    }
     let oldest: Option<i64> = cron_run::Entity::owned_by(scope)
         .select_only()
         .column(cron_run::Column::ScheduledAt)
         .filter(cron_run::Column::JobId.eq(open.job_id.as_str()))
         .order_by_desc(cron_run::Column::ScheduledAt)
-        .offset(KEPT)
+        .offset(store::LOG_KEPT)
         .limit(1)
         .into_tuple()
         .one(tx)
         .await?;
-    let own: SessionKey = claim::own_session(&open.job_id, &open.agent_id);
-    if let Some(expired) = expired.filter(|_| open.session_key == own) {
-        let old = |query: &mut sea_orm::sea_query::SelectStatement| {
-            query
-                .column(cron_run::Column::SessionId)
-                .from(cron_run::Entity)
-                .and_where(cron_run::Column::TenantId.eq(scope.tenant().clone()))
-                .and_where(cron_run::Column::UserId.eq(scope.user().clone()))
-                .and_where(cron_run::Column::JobId.eq(open.job_id.as_str()))
-                .and_where(cron_run::Column::SessionKey.eq(own.as_str()))
-                .and_where(cron_run::Column::EndedAt.lt(expired))
-                .and_where(cron_run::Column::SessionId.is_not_null());
-        };
-        let mut sessions = Query::select();
-        old(&mut sessions);
-        transcript_entry::Entity::delete_owned(scope)
-            .filter(transcript_entry::Column::SessionId.in_subquery(sessions))
-            .exec(tx)
-            .await?;
-        cron_run::Entity::update_owned(scope)
-            .col_expr(cron_run::Column::SessionId, Expr::value(None::<String>))
-            .filter(cron_run::Column::JobId.eq(open.job_id.as_str()))
-            .filter(cron_run::Column::SessionKey.eq(own.as_str()))
-            .filter(cron_run::Column::EndedAt.lt(expired))
-            .filter(cron_run::Column::SessionId.is_not_null())
-            .exec(tx)
-            .await?;
-    }
     if let Some(oldest) = oldest {
         cron_run::Entity::delete_owned(scope)
             .filter(cron_run::Column::JobId.eq(open.job_id.as_str()))
             .filter(cron_run::Column::ScheduledAt.lte(oldest))
             .filter(cron_run::Column::EndedAt.is_not_null())
+            .filter(cron_run::Column::ExpiresAt.is_null())
             .exec(tx)
             .await?;
     }

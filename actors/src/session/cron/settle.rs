@@ -12,7 +12,7 @@ use crate::Services;
 use crate::clock::now_ms;
 use crate::config::cron::job::{DeliveryMode, FailureAlert, Job, Payload, firing_of, run_id};
 use crate::error::{Error, Result};
-use crate::session::reply;
+use crate::session::{heartbeat, reply};
 use crate::supervisor::directory::Directory;
 
 /// Failures in a row before somebody is told, and how long it is quiet then, milliseconds.
@@ -184,6 +184,14 @@ async fn announcements(
         && let Some(text) = &ended.text
     {
         told.answer = Some(announce::to(directory, scope, &open.agent_id, &delivery.target, text).await?);
+    }
+    // An event for the main session is said where the agent says what it finds by itself.
+    if ended.status == "ok"
+        && matches!(definition.payload, Payload::SystemEvent { .. })
+        && let Some(text) = &ended.text
+        && let Some(place) = heartbeat::place_of(directory, scope, &open.agent_id).await?
+    {
+        told.answer = announce::said(directory, place, text).ok().map(Ok);
     }
     if ended.status != "error" {
         return Ok(told);

@@ -1,16 +1,17 @@
 use std::time::{Duration, Instant};
 
-use claw_entities::{Scope, SessionKey, UserOwned, cron_job, cron_run, inbox, new_id, run};
+use claw_entities::{Scope, SessionKey, UserOwned, cron_job, cron_run, inbox, new_id, run, session, transcript_entry};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Set};
 use serde_json::{Value, json};
 
 use super::outcome::{After, outcome};
 use super::settle::{Ended, Told};
-use super::{Asked, Started, reconcile, round, run_now};
+use super::{Asked, Started, expire, reconcile, round, run_now};
 use crate::clock::now_ms;
-use crate::config::cron::Job;
+use crate::config::cron::{Job, store};
 use crate::config::document::CronSettings;
+use crate::config::identity::Role;
 use crate::db::writer::Writer;
 use crate::services::Limits;
 use crate::session::system_event;
@@ -214,6 +215,7 @@ async fn a_lost_hint_is_found_among_the_open_runs() {
         model: Set(None),
         usage: Set(Value::Null),
         next_run_at: Set(None),
+        expires_at: Set(None),
     })
     .exec_without_returning(&*tx)
     .await
@@ -316,7 +318,7 @@ async fn a_job_has_one_run_at_a_time_and_a_person_may_ask_for_one() {
 }
 
 #[actix::test]
-async fn who_may_not_run_anything_is_put_off() {
+async fn who_may_not_run_anything_waits_and_misses_nothing() {
     let runtime = runtime().await;
     let scope = runtime.owner("acme").await;
     let every = add(
@@ -327,6 +329,17 @@ async fn who_may_not_run_anything_is_put_off() {
     .await;
     let due = every.next_run_at.expect("is planned");
     let config = &runtime.services.config;
+    let second = config
+        .create_user(scope.tenant_scope(), "second@acme.test", Role::Member, None)
+        .await
+        .expect("creates")
+        .scope;
+    add(
+        &runtime,
+        &second,
+        json!({"name": "n", "everyMs": 60_000, "message": "m"}),
+    )
+    .await;
     config
         .put_document(&scope, json!({"cron": {"enabled": false}}), None)
         .await
@@ -337,16 +350,38 @@ async fn who_may_not_run_anything_is_put_off() {
         .suspend_tenant(scope.tenant_scope(), true)
         .await
         .expect("suspends");
+    config
+        .set_disabled(scope.tenant_scope(), second.user(), true)
+        .await
+        .expect("disables");
     round(&runtime.directory, due + 60_000).await.expect("looks");
     assert!(runs(&runtime, &scope).await.is_empty());
+    // Held once, it is not looked at each second.
+    let held = |scope: &Scope| {
+        let (db, scope) = (runtime.services.db.clone(), scope.clone());
+        async move {
+            let rows = cron_job::Entity::owned_by(&scope)
+                .all(&*db.read(&scope).await.expect("begins"))
+                .await
+                .expect("reads");
+            rows.iter().map(|row| row.held).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!((held(&scope).await, held(&second).await), (vec![true], vec![true]));
     config
         .suspend_tenant(scope.tenant_scope(), false)
         .await
         .expect("lets go");
-    round(&runtime.directory, due + 60_000 + 15 * 60_000)
-        .await
-        .expect("looks");
+    round(&runtime.directory, due + 60_000).await.expect("looks");
     assert_eq!(ended(&runtime, &scope, 1).await.len(), 1);
+    assert!(runs(&runtime, &second).await.is_empty());
+    assert_eq!(held(&second).await, [true]);
+    config
+        .set_disabled(scope.tenant_scope(), second.user(), false)
+        .await
+        .expect("lets in");
+    round(&runtime.directory, due + 60_000).await.expect("looks");
+    assert_eq!(ended(&runtime, &second, 1).await.len(), 1);
 }
 
 #[actix::test]
@@ -467,6 +502,7 @@ fn open(manual: bool) -> cron_run::Model {
         model: None,
         usage: Value::Null,
         next_run_at: None,
+        expires_at: None,
     }
 }
 
@@ -666,4 +702,131 @@ async fn a_job_that_cannot_be_read_holds_up_nobody() {
     );
     let found = ended(&runtime, &scope, 1).await;
     assert_eq!((found.len(), &found[0].job_id), (1, &sound.id));
+}
+
+/// Entries of the run's transcript, and sessions under its key.
+async fn left(runtime: &Runtime, scope: &Scope, run: &cron_run::Model) -> (u64, u64) {
+    let tx = runtime.services.db.read(scope).await.expect("reads");
+    let entries = transcript_entry::Entity::owned_by(scope)
+        .filter(transcript_entry::Column::SessionId.eq(run.session_id.clone()))
+        .count(&*tx)
+        .await
+        .expect("counts");
+    let sessions = session::Entity::owned_by(scope)
+        .filter(session::Column::Key.eq(run.session_key.clone()))
+        .count(&*tx)
+        .await
+        .expect("counts");
+    (entries, sessions)
+}
+
+#[actix::test]
+async fn old_transcripts_of_isolated_runs_go_and_those_of_others_stay() {
+    const DAY: i64 = 24 * 3_600_000;
+    let runtime = runtime().await;
+    let scope = runtime.owner("acme").await;
+    let due = now_ms() + 3_600_000;
+    let none = json!({"mode": "none"});
+    let once = json!({"name": "once", "atMs": due, "message": "m", "delivery": none});
+    let every = json!({"name": "every", "everyMs": 3_600_000, "message": "m", "delivery": none});
+    let named =
+        json!({"name": "named", "atMs": due, "message": "m", "sessionTarget": "session:notes", "delivery": none});
+    let mut ids = Vec::new();
+    for job in [once, every, named] {
+        ids.push(add(&runtime, &scope, job).await.id);
+    }
+    round(&runtime.directory, due + 1000).await.expect("looks");
+    let found = ended(&runtime, &scope, 3).await;
+    let of = |id: &str| found.iter().find(|run| run.job_id == id).expect("ran");
+    let (once, every, named) = (of(&ids[0]), of(&ids[1]), of(&ids[2]));
+    let over = once.ended_at.max(every.ended_at).expect("ended") + DAY;
+    assert_eq!(once.expires_at, once.ended_at.map(|at| at + DAY));
+    assert_eq!(named.expires_at, None, "a named session is the user's");
+    assert!(!expire(&runtime.directory, over - DAY).await.expect("looks"));
+    assert_eq!(left(&runtime, &scope, once).await, (2, 1), "it is young");
+
+    assert!(!expire(&runtime.directory, over).await.expect("looks"));
+    assert_eq!(
+        left(&runtime, &scope, once).await,
+        (0, 0),
+        "the job is gone, and so is its session"
+    );
+    assert_eq!(
+        left(&runtime, &scope, every).await,
+        (0, 1),
+        "the job runs again in its session"
+    );
+    assert_eq!(left(&runtime, &scope, named).await, (2, 1));
+    let now = runs(&runtime, &scope).await;
+    assert_eq!(now.len(), 3, "the log stays");
+    let still: Vec<&str> = now
+        .iter()
+        .filter(|run| run.session_id.is_some())
+        .map(|run| run.job_id.as_str())
+        .collect();
+    assert_eq!(still, [named.job_id.as_str()]);
+    assert!(now.iter().all(|run| run.expires_at.is_none()));
+
+    // The job goes on, and whoever keeps transcripts for good keeps them.
+    let config = &runtime.services.config;
+    config
+        .update_document(&scope, |_| Ok(json!({"cron": {"sessionRetention": false}})))
+        .await
+        .expect("stores");
+    let Started::Run(_) = run_now(&runtime.directory, &scope, &ids[1], Asked::Force)
+        .await
+        .expect("runs")
+    else {
+        panic!("it does not run")
+    };
+    let again = ended(&runtime, &scope, 4).await;
+    let again = again
+        .iter()
+        .find(|run| run.job_id == ids[1] && run.manual)
+        .expect("ran");
+    assert_eq!(again.expires_at, None);
+    assert_eq!(left(&runtime, &scope, again).await, (2, 1));
+}
+
+#[actix::test]
+async fn the_log_of_jobs_that_are_gone_has_an_end() {
+    let runtime = runtime().await;
+    let scope = runtime.owner("acme").await;
+    let kept = i64::try_from(store::LOG_KEPT).expect("fits");
+    let rows: Vec<cron_run::ActiveModel> = (0..kept + 700)
+        .map(|number| {
+            let row = cron_run::Model {
+                tenant_id: scope.tenant().clone(),
+                user_id: scope.user().clone(),
+                job_id: format!("gone{number}"),
+                ended_at: Some(number),
+                ..open(false)
+            };
+            sea_orm::ActiveModelTrait::reset_all(cron_run::ActiveModel::from(row))
+        })
+        .collect();
+    let tx = runtime.services.db.write(&scope).await.expect("writes");
+    for some in rows.chunks(500) {
+        cron_run::Entity::insert_many(some.to_vec())
+            .exec_without_returning(&*tx)
+            .await
+            .expect("inserts");
+    }
+    tx.commit().await.expect("commits");
+    let trim = async || {
+        let tx = runtime.services.db.write(&scope).await.expect("writes");
+        store::trim_log(&*tx, &scope).await.expect("trims");
+        tx.commit().await.expect("commits");
+        let mut left: Vec<i64> = runs(&runtime, &scope)
+            .await
+            .iter()
+            .filter_map(|run| run.ended_at)
+            .collect();
+        left.sort_unstable();
+        (left.len(), left[0])
+    };
+    let all = rows.len();
+    assert_eq!(trim().await, (all - 501, 501), "a bounded number at a time, the oldest");
+    assert_eq!(trim().await, (all - 700, 700));
+    assert_eq!(trim().await, (all - 700, 700), "what is kept");
 }

@@ -9,21 +9,20 @@ use serde_json::{Value, json};
 
 use super::{Found, Nodes, Refusal, given, notice, own_plan, told};
 use crate::clock::now_ms;
-use crate::config::devices::approvals::NewApproval;
+use crate::config::devices::approvals::{ALWAYS, NewApproval, reason};
 use crate::gateway::approvals;
 use crate::gateway::exec_policy::{self, Policy, Verdict};
-use crate::gateway::methods::exec_approval::{self, RequestParams};
+use crate::gateway::methods::exec_approval::{self, RequestParams, Standing};
+use crate::gateway::nodes;
 use crate::gateway::protocol::WireError;
-use crate::gateway::system_run::{Plan, rendered};
+use crate::gateway::system_run::Plan;
 
 const RUN: &str = "system.run";
 const PREPARE: &str = "system.run.prepare";
-const WHICH: &str = "system.which";
 /// For the questions around a command.
 const SHORT: Duration = Duration::from_secs(15);
-/// How long a person has to answer, milliseconds. Nothing said by then is a no.
+/// How long a person has to answer, milliseconds. Nothing said by then is a no, unless the policy says otherwise.
 pub(super) const PATIENCE_MS: i64 = 120_000;
-const ALWAYS: &str = "allow-always";
 
 /// What the agent wants to run.
 #[derive(Clone, Debug)]
@@ -48,6 +47,13 @@ struct Planned {
     timeout: Duration,
 }
 
+impl Planned {
+    /// Does no variable change what the program does.
+    fn harmless(&self) -> bool {
+        self.env.keys().all(|name| exec_policy::is_harmless(name))
+    }
+}
+
 impl Nodes {
     /// Runs a command as the exec policy says. Gives the node's answer (exit code, output).
     pub async fn run(&self, call_id: &str, mut command: Command) -> Result<Value, Refusal> {
@@ -58,8 +64,7 @@ impl Nodes {
             Verdict::Refuse(why) => return Err(format!("exec denied on {}: {why}.", node.name())),
             Verdict::Ask => {}
             // An allowlist knows programs, not what variables make of them.
-            Verdict::Run
-                if planned.policy.needs_path() && !planned.env.keys().all(|name| exec_policy::is_harmless(name)) => {}
+            Verdict::Run if planned.policy.asks_the_list() && !planned.harmless() => {}
             Verdict::Run => {
                 let ran = self.perform(call_id, &node, &planned, None).await;
                 if !ran.as_ref().is_err_and(|refusal| wants_approval(refusal)) {
@@ -68,7 +73,7 @@ impl Nodes {
             }
         }
         let row = self.ask(call_id, &node, &planned).await?;
-        self.perform(&format!("{call_id}:approved"), &node, &planned, Some(&row))
+        self.perform(&format!("{call_id}:approved"), &node, &planned, row.as_ref())
             .await
     }
 
@@ -94,10 +99,17 @@ impl Nodes {
             .ok()
             .filter(|plan| !plan.argv.is_empty())
             .ok_or_else(|| format!("{} made no plan of the command.", node.name()))?;
+        if parsed.agent_id.as_deref().is_some_and(|agent| agent != self.agent_id()) {
+            return Err(format!("{} made a plan for another agent.", node.name()));
+        }
         let file = self.config().exec_approvals(self.scope()).await.map_err(gateway)?;
-        let policy = Policy::of(&file["file"], self.agent_id()).and_nodes(&policy);
+        let policy = Policy::of(&file["file"], self.agent_id())
+            .and_nodes(&policy)
+            .and_nodes(&plan["policySnapshot"]);
         let program = match parsed.argv.first() {
-            Some(program) if policy.needs_path() => self.resolved(call_id, node, program).await,
+            Some(program) if policy.needs_path() => {
+                nodes::where_is(&self.0.directory, self.scope(), node.id(), program).await
+            }
             Some(_) | None => None,
         };
         Ok(Planned {
@@ -110,24 +122,9 @@ impl Nodes {
         })
     }
 
-    /// Where a program is on the node; `None` when that is not known for certain.
-    async fn resolved(&self, call_id: &str, node: &Found, program: &str) -> Option<String> {
-        if program.contains(['/', '\\']) {
-            return Some(program.to_owned());
-        }
-        if !node.takes(WHICH) {
-            return None;
-        }
-        let asked = json!({"bins": [program]});
-        let found = self
-            .call(&format!("{call_id}:which"), node, WHICH, asked, SHORT)
-            .await
-            .ok()?;
-        found["bins"][program].as_str().map(str::to_owned)
-    }
-
-    /// Puts the plan before a person and waits for their word. Gives the request if it was allowed.
-    async fn ask(&self, call_id: &str, node: &Found, planned: &Planned) -> Result<approval::Model, Refusal> {
+    /// Puts the plan before a person and waits for their word. Gives the request if it was allowed; `None` if nobody
+    /// decided in time and the policy lets it run all the same.
+    async fn ask(&self, call_id: &str, node: &Found, planned: &Planned) -> Result<Option<approval::Model>, Refusal> {
         let row = self.open(call_id, node, planned).await?;
         // However this ends before a decision (the run is aborted, the process stops): nobody decides it later.
         let mut open = Open {
@@ -136,7 +133,10 @@ impl Nodes {
             decided: false,
         };
         self.0.directory.publish(self.scope(), approvals::requested(&row));
-        self.notify(&notice::text(node.name(), &row)).await;
+        let unanswered = planned
+            .policy
+            .runs_unanswered(planned.program.as_deref(), planned.harmless());
+        self.notify(&notice::text(node.name(), &row, unanswered)).await;
         let waiters = self.0.directory.approvals();
         let row = waiters
             .decision(self.config(), self.scope(), &row.id)
@@ -151,37 +151,29 @@ impl Nodes {
         };
         let row = row.ok_or_else(|| denied("the request is gone"))?;
         match row.decision.as_deref() {
-            Some("allow-once") => Ok(row),
-            Some(ALWAYS) => {
-                if let Some(program) = &planned.program {
-                    let command = rendered(&planned.parsed.argv);
-                    let kept = self
-                        .config()
-                        .allow_program(self.scope(), self.agent_id(), program, &command);
-                    kept.await.map_err(gateway)?;
-                }
-                Ok(row)
-            }
+            Some("allow-once" | ALWAYS) => Ok(Some(row)),
             Some(_) => Err(denied("the user said no")),
+            None if unanswered && row.reason.as_deref() == Some(reason::TIMEOUT) => Ok(None),
             None => Err(denied("nobody answered in time")),
         }
     }
 
     async fn open(&self, call_id: &str, node: &Found, planned: &Planned) -> Result<approval::Model, Refusal> {
         let to = self.0.outlet.as_ref().map(|outlet| &outlet.destination);
-        let always = planned.policy.can_remember(planned.program.as_deref());
-        let unavailable: &[&str] = if always { &[] } else { &[ALWAYS] };
+        let standing = Standing {
+            program: planned.program.clone(),
+            always: planned.policy.can_remember(planned.program.as_deref()),
+        };
         let params = RequestParams::deserialize(given(json!({
             "systemRunPlan": planned.plan, "env": planned.env, "nodeId": node.id(), "host": "node",
             "security": planned.policy.security(), "ask": planned.policy.ask(),
-            "resolvedPath": planned.program, "runId": self.0.run_id, "toolCallId": call_id,
-            "unavailableDecisions": unavailable,
+            "runId": self.0.run_id, "toolCallId": call_id,
             "turnSourceChannel": to.map(|to| &to.channel), "turnSourceTo": to.map(|to| &to.peer.id),
             "turnSourceAccountId": to.map(|to| &to.account_id),
             "turnSourceThreadId": to.and_then(|to| to.peer.thread.as_ref()),
         })))
         .map_err(|error| told(node.name(), &WireError::internal(&error)))?;
-        let request = exec_approval::describe(self.config(), self.scope(), params)
+        let request = exec_approval::describe(self.config(), self.scope(), params, standing)
             .await
             .map_err(|error| told("approval", &error))?;
         let now = now_ms();

@@ -31,10 +31,15 @@ impl Nodes {
     }
 }
 
-/// Which command, on which node, and how to answer.
-pub(super) fn text(node: &str, row: &approval::Model) -> String {
+/// Which command, on which node, how to answer, and what happens without one: it runs if `unanswered`.
+pub(super) fn text(node: &str, row: &approval::Model, unanswered: bool) -> String {
     let command = row.request["command"].as_str().unwrap_or_default();
     let minutes = PATIENCE_MS / 60_000;
+    let end = if unanswered {
+        format!("it runs all the same in {minutes} minutes")
+    } else {
+        format!("it is denied in {minutes} minutes")
+    };
     let cwd = row.request["cwd"].as_str().unwrap_or_default();
     let names = strings(&row.request["envKeys"]);
     let mut block = command.to_owned();
@@ -47,7 +52,7 @@ pub(super) fn text(node: &str, row: &approval::Model) -> String {
     if block.chars().count() > LONGEST {
         return format!(
             "The agent wants to run a command on {node} that is too long to show here. Decide it in the Admin UI under \
-             Devices or in an OpenClaw app. Without an answer it is denied in {minutes} minutes."
+             Devices or in an OpenClaw app. Without an answer {end}."
         );
     }
     let fence = fence(&block);
@@ -61,7 +66,7 @@ pub(super) fn text(node: &str, row: &approval::Model) -> String {
     };
     format!(
         "The agent wants to run this on {node}:\n\n{fence}\n{block}\n{fence}\n\nAnswer with one of:\n{}\n\n\
-         {always}Without an answer it is denied in {minutes} minutes.",
+         {always}Without an answer {end}.",
         answers.join("\n")
     )
 }
@@ -102,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_question_says_what_where_and_how() {
-        let text = text("Mac mini", &row("rm -rf x"));
+        let text = text("Mac mini", &row("rm -rf x"), false);
         assert_eq!(
             text,
             "The agent wants to run this on Mac mini:\n\n```\nrm -rf x\n\nin: /tmp\nwith set: LANG\n```\n\nAnswer with one \
@@ -112,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_command_cannot_step_out_of_its_block() {
-        let text = text("n", &row("echo ````\nAnswer: it is fine"));
+        let text = text("n", &row("echo ````\nAnswer: it is fine"), false);
         assert!(text.contains("\n`````\necho ````\n"), "{text}");
     }
 
@@ -120,14 +125,14 @@ mod tests {
     fn a_folder_cannot_pose_as_the_question() {
         let mut row = row("rm -rf x");
         row.request["cwd"] = json!("/tmp\n```\nls\n```");
-        let text = text("n", &row);
+        let text = text("n", &row, false);
         assert_eq!(text.matches("\n````\n").count(), 2, "{text}");
         assert!(!text.contains("\nls\n"), "{text}");
     }
 
     #[test]
     fn what_cannot_be_shown_is_not_asked_about_here() {
-        let text = text("n", &row(&"x".repeat(LONGEST + 1)));
+        let text = text("n", &row(&"x".repeat(LONGEST + 1)), false);
         assert!(!text.contains("/approve"), "{text}");
     }
 }

@@ -38,6 +38,7 @@ fn admitted(path: &str, mode: Mode, audience: Audience) -> bool {
     match mode {
         Mode::Bare => false,
         Mode::Minimal => matches!(path, "AGENTS.md" | "TOOLS.md"),
+        Mode::Light => path == "HEARTBEAT.md",
         Mode::Full if is_memory(path) => audience.is_private(),
         Mode::Full => audience.speaks_with_owner() || !is_private(path),
     }
@@ -46,20 +47,57 @@ fn admitted(path: &str, mode: Mode, audience: Audience) -> bool {
 pub(super) fn project_context(prompt: &mut String, facts: &PromptFacts<'_>) {
     prompt.push_str("\n\n## Project context\nThese files of your workspace are loaded for every conversation.");
     let mut left = MAX_TOTAL;
-    let mut remembered = false;
-    for name in ORDER {
-        if !admitted(name, facts.mode, facts.audience) || (is_memory(name) && remembered) {
-            continue;
-        }
-        let Some(file) = facts.files.iter().find(|file| file.path == name) else {
-            if EXPECTED.contains(&name) && facts.mode == Mode::Full {
+    for (name, file) in chosen(facts.files, facts.mode, facts.audience) {
+        match file {
+            Some(file) => left = left.saturating_sub(push_file(prompt, file, left)),
+            None if EXPECTED.contains(&name) && facts.mode == Mode::Full => {
                 let _ = write!(prompt, "\n\n({name} does not exist.)");
             }
-            continue;
-        };
-        remembered = remembered || is_memory(name);
-        left = left.saturating_sub(push_file(prompt, file, left));
+            None => {}
+        }
     }
+}
+
+/// The names of the prompt in order, with the files that are there.
+fn chosen(
+    files: &[WorkspaceFile],
+    mode: Mode,
+    audience: Audience,
+) -> impl Iterator<Item = (&'static str, Option<&WorkspaceFile>)> {
+    let mut remembered = false;
+    ORDER.into_iter().filter_map(move |name| {
+        if !admitted(name, mode, audience) || (is_memory(name) && remembered) {
+            return None;
+        }
+        let file = files.iter().find(|file| file.path == name);
+        remembered = remembered || (is_memory(name) && file.is_some());
+        Some((name, file))
+    })
+}
+
+/// How much of a file is in the prompt, in characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileShare {
+    pub path: String,
+    pub raw: usize,
+    pub injected: usize,
+}
+
+/// What the prompt holds of each file.
+pub fn shares(files: &[WorkspaceFile], mode: Mode, audience: Audience) -> Vec<FileShare> {
+    let mut left = MAX_TOTAL;
+    let mut shares = Vec::new();
+    for (name, file) in chosen(files, mode, audience) {
+        let Some(file) = file else { continue };
+        let injected = push_file(&mut String::new(), file, left);
+        left = left.saturating_sub(injected);
+        shares.push(FileShare {
+            path: name.to_owned(),
+            raw: file.content.trim().chars().count(),
+            injected,
+        });
+    }
+    shares
 }
 
 /// Gives the characters it took. Blank files are left out.

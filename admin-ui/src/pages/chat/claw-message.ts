@@ -107,6 +107,19 @@ export class ClawMessage extends LitElement {
         white-space: pre-wrap;
         overflow-wrap: anywhere;
       }
+      .divider {
+        display: flex;
+        align-items: center;
+        gap: 12px;
+        color: var(--claw-text-3);
+        font-size: 0.75rem;
+      }
+      .divider::before,
+      .divider::after {
+        flex: 1;
+        border-top: 1px solid var(--claw-border);
+        content: '';
+      }
       .dots {
         display: inline-flex;
         gap: 4px;
@@ -147,6 +160,10 @@ export class ClawMessage extends LitElement {
         return this.renderAssistant(this.item);
       case 'system':
         return this.renderSystem(this.item);
+      case 'divider':
+        return html`<div class="divider" role="separator" aria-label=${this.item.text}>
+          <span>${this.item.text}</span>
+        </div>`;
     }
   }
 

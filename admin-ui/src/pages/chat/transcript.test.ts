@@ -55,16 +55,31 @@ describe('TranscriptView', () => {
     expect(items[2]?.problem).toBe('no credit');
   });
 
+  it('shows a compaction as a line, not as a message', () => {
+    const summarised = message(2, 'system', [{ type: 'text', text: 'Earlier messages were summarised.' }], {
+      __openclaw: { id: 'm2', seq: 2, kind: 'compaction' },
+    });
+    const items = new TranscriptView().build([user(1), summarised, message(3, 'system', 'a note')]);
+    expect(items.map(({ kind }) => kind)).toEqual(['user', 'divider', 'system']);
+    expect(items[1]).toEqual({ kind: 'divider', key: 'm2', at: 2_000, text: 'Earlier messages were summarised.' });
+  });
+
   it('shows images only of known types', () => {
     const [item] = new TranscriptView().build([
       message(1, 'user', [
         { type: 'image', data: 'AAAA', mimeType: 'image/png' },
         { type: 'image', data: 'AAAA', mimeType: 'image/svg+xml' },
-        { type: 'image', ref: 'blob-1', mimeType: 'image/png' },
+        { type: 'image', ref: 'blob/1', mimeType: 'image/png' },
+        { type: 'image', ref: 'blob-2', mimeType: 'text/html' },
       ]),
     ]);
     expect(item).toMatchObject({
-      images: [{ source: 'data:image/png;base64,AAAA' }, { source: undefined }, { source: undefined }],
+      images: [
+        { source: 'data:image/png;base64,AAAA' },
+        { source: undefined },
+        { source: '/api/blobs/blob%2F1' },
+        { source: undefined },
+      ],
     });
   });
 });

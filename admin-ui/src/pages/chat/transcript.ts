@@ -11,7 +11,7 @@ export interface ToolView {
 }
 
 export interface ImageView {
-  /** `data:` address, or `undefined` when the server keeps the bytes to itself. */
+  /** `data:` address or path of the stored bytes; `undefined` for what is not shown. */
   source: string | undefined;
 }
 
@@ -46,7 +46,15 @@ export interface SystemItem {
   text: string;
 }
 
-export type Item = UserItem | AssistantItem | SystemItem;
+/** A line between messages: what is above it was summarised for the model. */
+export interface DividerItem {
+  kind: 'divider';
+  key: string;
+  at: number;
+  text: string;
+}
+
+export type Item = UserItem | AssistantItem | SystemItem | DividerItem;
 
 export function messageId(message: ChatMessage): string | undefined {
   return message.__openclaw?.id;
@@ -92,6 +100,9 @@ function toItem(message: ChatMessage, results: (ChatMessage | undefined)[], fall
     case 'user':
       return { kind: 'user', key, at, text: messageText(message), images: images(message) };
     case 'system':
+      if (message.__openclaw?.kind === 'compaction') {
+        return { kind: 'divider', key, at, text: messageText(message) };
+      }
       return { kind: 'system', key, at, text: messageText(message) };
     case 'toolResult':
       return assistant(key, at, { tools: [orphanTool(message)] });
@@ -119,7 +130,7 @@ function endState(message: ChatMessage): AssistantItem['state'] {
 
 function isBlank(item: Item): boolean {
   if (item.kind === 'user') return item.text.trim() === '' && item.images.length === 0;
-  if (item.kind === 'system') return item.text.trim() === '';
+  if (item.kind === 'system' || item.kind === 'divider') return item.text.trim() === '';
   return item.text.trim() === '' && item.thinking === '' && item.tools.length === 0 && item.state === 'done';
 }
 
@@ -176,10 +187,16 @@ const IMAGE_TYPE = /^image\/(?:png|jpeg|gif|webp)$/;
 function images(message: ChatMessage): ImageView[] {
   return blocks(message).flatMap((block) => {
     if (block.type !== 'image') return [];
-    const { data, mimeType } = block as { data?: string; mimeType?: string };
-    const shown = data !== undefined && IMAGE_TYPE.test(mimeType ?? '');
-    return [{ source: shown ? `data:${mimeType};base64,${data}` : undefined }];
+    const { data, ref, mimeType } = block as { data?: string; ref?: string; mimeType?: string };
+    if (!IMAGE_TYPE.test(mimeType ?? '')) return [{ source: undefined }];
+    if (data !== undefined) return [{ source: `data:${mimeType};base64,${data}` }];
+    return [{ source: ref ? blobPath(ref) : undefined }];
   });
+}
+
+/** Where the bytes of a stored image are, for their owner. */
+export function blobPath(ref: string): string {
+  return `/api/blobs/${encodeURIComponent(ref)}`;
 }
 
 function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {

@@ -215,3 +215,49 @@ async fn a_revoked_credential_leaves_no_code_behind() {
     );
     assert!(paired(config, &owner, &claim("d1", "node")).await.is_none());
 }
+
+#[tokio::test]
+async fn codes_are_few_and_the_oldest_that_are_over_go() {
+    let (server, owner) = start().await;
+    let config = &server.config;
+    let colleague = testing::user(config, owner.tenant_scope(), "m@acme.test", Role::Admin).await;
+    let rows = async || {
+        let tx = server.db.read(&owner).await.expect("begins");
+        let all = setup_code::Entity::owned_by(&owner).all(&*tx).await.expect("reads");
+        tx.commit().await.expect("ends");
+        all
+    };
+    let end_all = async |at: i64| {
+        let tx = server.db.write(&owner).await.expect("begins");
+        setup_code::Entity::update_owned(&owner)
+            .filter(setup_code::Column::UsedAt.is_null())
+            .col_expr(setup_code::Column::UsedAt, Expr::value(at))
+            .col_expr(setup_code::Column::CreatedAt, Expr::value(at))
+            .exec(&*tx)
+            .await
+            .expect("writes");
+        tx.commit().await.expect("ends");
+    };
+    for _ in 0..MOST_OPEN {
+        make(config, &owner, SetupAccess::Node, &[ADMIN]).await;
+    }
+    let creator = [ADMIN.to_owned()];
+    let more = config
+        .create_setup_code(&owner, SetupAccess::Node, URL, true, &creator)
+        .await;
+    assert!(matches!(more, Err(Error::Busy { .. })));
+    make(config, &colleague, SetupAccess::Node, &[ADMIN]).await;
+    for round in 0..4 {
+        end_all(round).await;
+        for _ in 0..MOST_OPEN {
+            make(config, &owner, SetupAccess::Node, &[ADMIN]).await;
+        }
+    }
+    let kept = rows().await;
+    assert!(kept.len() as u64 <= MOST_KNOWN + MOST_OPEN, "{}", kept.len());
+    assert!(kept.iter().all(|row| row.used_at != Some(0)), "the oldest are gone");
+    assert_eq!(
+        kept.iter().filter(|row| row.used_at.is_none()).count() as u64,
+        MOST_OPEN
+    );
+}

@@ -1,7 +1,8 @@
 //! `agents`: what all have in common, and each of them.
 
 use super::super::{Form, Key, Kind, elsewhere, kept, live};
-use super::{GROUP_CHAT, TEXTS};
+use super::{GROUP_CHAT, TEXTS, room};
+use crate::config::document::{pause, time_of_day};
 
 const MODEL_CHOICE: &[Key] = &[
     live("primary", Kind::Text, "provider/model, or an alias."),
@@ -56,6 +57,17 @@ const DEFAULTS: &[Key] = &[
     live("timeoutSeconds", Kind::Whole, "Longest run, seconds; 0 = no limit."),
     live("maxConcurrent", Kind::Whole, "Runs of one sender at the same time."),
     live("userTimezone", ZONE, "Time zone of the user."),
+    live("contextTokens", Kind::Whole, "No context window is larger than this."),
+    live(
+        "compaction",
+        Kind::Object(&[room::COMPACTION]),
+        "How a long conversation is summarised.",
+    ),
+    live(
+        "contextPruning",
+        Kind::Object(&[room::PRUNING]),
+        "How old tool results are shortened in what is sent.",
+    ),
     kept("imageModel", Kind::Any),
     kept("imageGenerationModel", Kind::Any),
     kept("pdfModel", Kind::Any),
@@ -69,14 +81,11 @@ const DEFAULTS: &[Key] = &[
     kept("envelopeTimezone", Kind::Text),
     kept("envelopeTimestamp", Kind::Any),
     kept("envelopeElapsed", Kind::Any),
-    kept("contextTokens", Kind::Whole),
-    kept("contextPruning", Kind::Any),
-    kept("compaction", Kind::Any),
     kept("bootstrapMaxChars", Kind::Whole),
     kept("bootstrapTotalMaxChars", Kind::Whole),
     kept("mediaMaxMb", Kind::Number),
     kept("memorySearch", Kind::Any),
-    kept("heartbeat", Kind::Any),
+    live("heartbeat", HEARTBEAT_KIND, "Looking by itself; off without every."),
     kept("subagents", Kind::Any),
     kept("blockStreamingDefault", Kind::Any),
     kept("blockStreamingBreak", Kind::Text),
@@ -99,6 +108,69 @@ const DEFAULTS: &[Key] = &[
     elsewhere("runtime", DEVICES),
 ];
 
+const PAUSE: Kind = Kind::Formed(&Form {
+    what: "a time span such as 30m; 0m is off",
+    fits: |text| pause(text).is_some(),
+});
+const TIME_OF_DAY: Kind = Kind::Formed(&Form {
+    what: "a time of day such as 08:00; 24:00 is the end of the day",
+    fits: |text| time_of_day(text).is_some(),
+});
+const HOURS_ZONE: Kind = Kind::Formed(&Form {
+    what: "user, local, or a time zone such as Europe/Paris",
+    fits: |text| matches!(text, "user" | "local") || text.parse::<chrono_tz::Tz>().is_ok(),
+});
+
+const ACTIVE_HOURS: &[Key] = &[
+    live("start", TIME_OF_DAY, "First minute of the day, e.g. 08:00."),
+    live(
+        "end",
+        TIME_OF_DAY,
+        "Not any more from then on; before start: on the next day.",
+    ),
+    live("timezone", HOURS_ZONE, "Whose clock; user by default."),
+];
+
+const HEARTBEAT_KIND: Kind = Kind::Object(&[HEARTBEAT]);
+const HEARTBEAT: &[Key] = &[
+    live("every", PAUSE, "How often, e.g. 30m. Each look costs a model call."),
+    live(
+        "agentId",
+        Kind::Text,
+        "In the defaults: the agent that looks, if not the default one.",
+    ),
+    live("model", Kind::Text, "provider/model, or an alias."),
+    live("prompt", Kind::Text, "What the agent is asked."),
+    live("session", Kind::Text, "The session that looks; main by default."),
+    live(
+        "isolatedSession",
+        Kind::Bool,
+        "Each look begins without what was said before.",
+    ),
+    live(
+        "lightContext",
+        Kind::Bool,
+        "Of the workspace only HEARTBEAT.md is in the prompt.",
+    ),
+    live("target", Kind::Text, "Where it is said: none, last, or a channel."),
+    live("to", Kind::Id, "The chat on that channel."),
+    live("accountId", Kind::Text, "The bot, if not the default one."),
+    live(
+        "directPolicy",
+        Kind::Choice(&["allow", "block"]),
+        "block: never into a direct chat.",
+    ),
+    live(
+        "ackMaxChars",
+        Kind::Whole,
+        "Up to so many characters beside HEARTBEAT_OK are nothing to report.",
+    ),
+    live("activeHours", Kind::Object(&[ACTIVE_HOURS]), "When in the day."),
+    live("timeoutSeconds", Kind::Whole, "Longest look, seconds."),
+    kept("includeReasoning", Kind::Bool),
+    kept("suppressToolErrorWarnings", Kind::Bool),
+];
+
 const OWN_WORKSPACE: &str = "each agent has a workspace in this service";
 const DEVICES: &str = "commands run on paired devices only";
 
@@ -114,7 +186,11 @@ const AGENT: &[Key] = &[
     live("skills", TEXTS, "Only these skills."),
     kept("tools", Kind::Any),
     kept("subagents", Kind::Any),
-    kept("heartbeat", Kind::Any),
+    live(
+        "heartbeat",
+        HEARTBEAT_KIND,
+        "Looking by itself. When some agents have this, only they do.",
+    ),
     kept("humanDelay", Kind::Any),
     kept("memorySearch", Kind::Any),
     kept("thinkingDefault", Kind::Text),

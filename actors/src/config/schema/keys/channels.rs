@@ -143,9 +143,27 @@ const SHARED: &[Key] = &[
     kept("commands", Kind::Any),
     kept("configWrites", Kind::Bool),
     kept("linkPreview", Kind::Bool),
-    kept("heartbeat", Kind::Any),
+    live(
+        "heartbeat",
+        Kind::Object(&[HEARTBEAT]),
+        "What is sent of an agent's looks.",
+    ),
     kept("typingReaction", Kind::Any),
     kept("defaultTo", Kind::Id),
+];
+
+const HEARTBEAT: &[Key] = &[
+    live(
+        "showOk",
+        Kind::Bool,
+        "Also when there was nothing to report; off by default.",
+    ),
+    live("showAlerts", Kind::Bool, "What was found; on by default."),
+    live(
+        "useIndicator",
+        Kind::Bool,
+        "Clients are told of each look; on by default.",
+    ),
 ];
 
 const TELEGRAM: &[Key] = &[

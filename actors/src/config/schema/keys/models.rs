@@ -60,13 +60,17 @@ const MODEL: &[Key] = &[
     live("reasoning", Kind::Bool, "Does it think before it answers."),
     live("input", Kind::List(&Kind::Text), "text, image."),
     live("contextWindow", Kind::Whole, "Tokens."),
+    live(
+        "contextTokens",
+        Kind::Whole,
+        "Tokens of the window to use; absent: all.",
+    ),
     live("maxTokens", Kind::Whole, "Tokens of one answer."),
     live("cost", Kind::Object(&[COST]), "USD per million tokens."),
     kept("api", Kind::Text),
     kept("alias", Kind::Text),
     kept("compat", Kind::Any),
     kept("params", Kind::Any),
-    kept("contextTokens", Kind::Whole),
     elsewhere("headers", "set headers on the provider, where they are sealed"),
 ];
 

@@ -2,10 +2,18 @@
 //!
 //! It builds nothing and ends only what it started. Options: `--clawcentral FILE` (the release binary),
 //! `--rows B1,B2,B3,B4,B5,B6,B9,B11,B14`, `--databases sqlite,postgres`, `--tenants N`, `--sessions N`, `--repeats N`,
-//! `--floor-workers N`, `--verbose`.
+//! `--floor-workers N`, `--verbose`, and of B2 and B3:
+//!
+//! - `--clients N` (default 1,000): idle gateway clients that B2 weighs. Beyond a few hundred each needs a file
+//!   descriptor here and one in the server: the soft limit is raised to the hard one, which must allow for it.
+//! - `--paired`: each of them is a device of its own that was paired.
+//! - `--peer-openclaw DIR`: the `openclaw` package (`node_modules/openclaw`), whose gateway is started on a loopback port
+//!   and measured beside ours. A Node that was installed beside it is used, else the one in `PATH`.
 
 mod child;
 mod floor;
+mod limits;
+mod original;
 mod postgres;
 mod product;
 mod rows;
@@ -33,6 +41,12 @@ pub struct Wishes {
     pub sessions: usize,
     pub repeats: usize,
     pub floor_workers: usize,
+    /// Idle clients of B2.
+    pub clients: usize,
+    /// Are they paired devices?
+    pub paired: bool,
+    /// The package of the original gateway, if it is to be measured as well.
+    pub original: Option<PathBuf>,
     pub verbose: bool,
 }
 
@@ -47,6 +61,9 @@ impl Wishes {
             "sessions",
             "repeats",
             "floor-workers",
+            "clients",
+            "paired",
+            "peer-openclaw",
             "verbose",
         ])?;
         let tools = std::env::current_exe()?
@@ -69,6 +86,13 @@ impl Wishes {
             sessions: args.get("sessions", 64),
             repeats: args.get("repeats", 3),
             floor_workers: args.get("floor-workers", 1),
+            clients: args.get("clients", 1000),
+            paired: args.get("paired", false),
+            original: Some(args.text("peer-openclaw", ""))
+                .filter(|path| !path.is_empty())
+                .map(|path| PathBuf::from(path).canonicalize())
+                .transpose()
+                .context("--peer-openclaw: there is no such folder")?,
             verbose: args.get("verbose", false),
         })
     }
@@ -80,6 +104,7 @@ impl Wishes {
 
 fn main() -> Result<()> {
     let wishes = Wishes::read()?;
+    limits::open_files(wishes.clients)?;
     let before = process::load_average();
     let mut table = Table::default();
     for database in &wishes.databases {

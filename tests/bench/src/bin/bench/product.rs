@@ -132,6 +132,19 @@ impl Product {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
+    /// A command of its command line as the load generator can run it.
+    pub fn line(&self, arguments: &[&str]) -> Vec<String> {
+        let command = self.command();
+        let mut line = vec!["env".to_owned(), "-C".to_owned(), self.dir.display().to_string()];
+        for (name, value) in command.get_envs() {
+            let value = value.unwrap_or_default();
+            line.push(format!("{}={}", name.display(), value.display()));
+        }
+        line.push(self.binary.display().to_string());
+        line.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        line
+    }
+
     /// Tokens of the demo tenant's owner and of `users` more people in it, each with the mock model.
     pub fn people(&self, users: usize) -> Result<Vec<String>> {
         let file = self.write("people.json", &self.openclaw(None))?;

@@ -13,12 +13,17 @@ use tempfile::TempDir;
 use crate::Wishes;
 use crate::child::status_of;
 use crate::floor::{Floor, Load, World};
+use crate::original::Original;
 use crate::postgres::Postgres;
 use crate::product::Product;
 use crate::table::{Goal, Table};
 
 /// Model pace of the plain rows: eight tokens at once.
 pub(crate) const TOKENS: u64 = 8;
+/// Most idle clients of the original: it takes tens of milliseconds for each.
+const ORIGINALS_CLIENTS: u64 = 400;
+/// Longest time that many clients may take to be paired and to come in, seconds.
+const HOLD_LIMIT: u64 = 900;
 /// The thinking time of the slow model, ms.
 const SLOW: u64 = 750;
 
@@ -34,7 +39,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) postgres: Option<Postgres>,
     /// Tokens of people of the demo tenant, its owner first.
     pub(crate) tokens: Vec<String>,
-    pub(crate) dir: TempDir,
+    /// Removed at the end.
+    _dir: TempDir,
 }
 
 /// Measures all wanted rows on one database.
@@ -62,7 +68,7 @@ pub fn measure(wishes: &Wishes, database: &str, table: &mut Table) -> Result<()>
         product,
         postgres,
         tokens: Vec::new(),
-        dir,
+        _dir: dir,
     };
     bench.table.add(
         "B1",
@@ -179,12 +185,14 @@ impl Bench<'_> {
             Goal::AtMost(200.0),
         );
         let floor_idle = process::memory_kib(self.floor.process.pid()) as f64 / 1024.0;
-        self.table.add(
+        let (original_idle, original_client) = self.originals_memory()?;
+        self.table.beside(
             "B2",
             format!("{database}: process, idle (PSS)"),
             "MiB",
             &idle,
             &[floor_idle],
+            &original_idle,
             Goal::AtMost(40.0),
         );
         let chats: Vec<_> = self
@@ -196,17 +204,18 @@ impl Bench<'_> {
         let floor_url = format!("ws://{}/wsa", self.floor.address);
         let floor_plan =
             json!({"address": self.floor.address, "chats": [{"url": floor_url, "token": "", "session": ""}]});
+        let clients = self.wishes.clients as u64;
         let (mut ours, mut floor) = (Vec::new(), Vec::new());
         for _ in 0..self.wishes.repeats {
             // A fresh process each time: a second round would find the first one's memory free and look better.
             self.product.stop();
             self.product.start()?;
-            ours.push(per_client(&self.load.run(
-                "hold",
-                &plan,
-                self.product.pid(),
-                &[("n", 1000)],
-            )?));
+            let flags = [
+                ("n", clients),
+                ("paired", u64::from(self.wishes.paired)),
+                ("limit-s", HOLD_LIMIT),
+            ];
+            ours.push(per_client(&self.load.run("hold", &plan, self.product.pid(), &flags)?));
             let scratch = tempfile::tempdir()?;
             let fresh = Floor::start(self.wishes, &self.world, scratch.path())?;
             let mut floor_plan = floor_plan.clone();
@@ -215,18 +224,45 @@ impl Bench<'_> {
                 "hold",
                 &floor_plan,
                 fresh.process.pid(),
-                &[("n", 1000)],
+                &[("n", clients), ("limit-s", HOLD_LIMIT)],
             )?));
         }
-        self.table.add(
+        let kind = if self.wishes.paired { "paired" } else { "WebSocket" };
+        self.table.beside(
             "B2",
-            format!("{database}: each of 1,000 idle WebSocket clients"),
+            format!("{database}: each of {clients} idle {kind} clients"),
             "KiB",
             &ours,
             &floor,
+            &original_client,
             Goal::AtMost(24.0),
         );
         Ok(())
+    }
+
+    /// The original's idle process, MiB, and each of its idle clients, KiB; nothing if it was not asked for.
+    fn originals_memory(&mut self) -> Result<(Vec<f64>, Vec<f64>)> {
+        let (mut idle, mut client) = (Vec::new(), Vec::new());
+        let Some(package) = &self.wishes.original else {
+            return Ok((idle, client));
+        };
+        let clients = (self.wishes.clients as u64).min(ORIGINALS_CLIENTS);
+        for _ in 0..self.wishes.repeats {
+            let original = Original::start(package, &self.world.address)?;
+            idle.push(process::memory_kib(original.pid()) as f64 / 1024.0);
+            let flags = [("n", clients), ("conc", 8)];
+            client.push(per_client(&self.load.run(
+                "hold",
+                &original.plan(),
+                original.pid(),
+                &flags,
+            )?));
+        }
+        self.table.note(format!(
+            "{}: the original's client is one of {clients}, by token, without a device",
+            self.database
+        ));
+        Ok((idle, client))
     }
 
     /// Memory that sessions leave behind when they have gone to sleep, their clients gone too.

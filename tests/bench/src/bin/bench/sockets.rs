@@ -1,9 +1,10 @@
 //! The rows about gateway sockets: signed connects, fan-out, revocation.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use claw_bench::latency::Report;
 use serde_json::{Value, json};
 
+use crate::original::Original;
 use crate::rows::{Bench, pick};
 use crate::table::Goal;
 
@@ -17,25 +18,43 @@ impl Bench<'_> {
         for (what, known) in [("known device to hello-ok", 1), ("new device until told to wait", 0)] {
             let flags = [("n", 3000), ("conc", 16), ("known", known)];
             let reports = self.repeat("connect", &plan, self.product.pid(), &flags)?;
+            let original = if known == 1 {
+                self.originals_connects()?
+            } else {
+                Vec::new()
+            };
             let what = |metric: &str| format!("{}: {what}, {metric}", self.database);
-            self.table.add(
+            self.table.beside(
                 "B3",
                 what("signed connects"),
                 "/core s",
                 &pick(&reports, Report::per_core),
                 &[],
+                &pick(&original, Report::per_core),
                 Goal::AtLeast(3000.0),
             );
-            self.table.add(
+            self.table.beside(
                 "B3",
                 what("p99"),
                 "ms",
                 &pick(&reports, |report| report.p99_ms),
                 &[],
+                &pick(&original, |report| report.p99_ms),
                 Goal::None,
             );
         }
         Ok(())
+    }
+
+    /// Signed connects of known devices at the original, with as many lanes and fewer of them; none if it was not asked
+    /// for.
+    fn originals_connects(&mut self) -> Result<Vec<Report>> {
+        let Some(package) = &self.wishes.original else {
+            return Ok(Vec::new());
+        };
+        let original = Original::start(package, &self.world.address)?;
+        let flags = [("n", 300), ("conc", 16), ("known", 1)];
+        self.repeat("connect", &original.plan(), original.pid(), &flags)
     }
 
     pub(crate) fn fan_out(&mut self) -> Result<()> {
@@ -82,39 +101,36 @@ impl Bench<'_> {
     pub(crate) fn revocation(&mut self) -> Result<()> {
         let owner = json!([{"url": self.product.socket(), "token": self.tokens[0], "session": ""}]);
         let member = json!([{"url": self.product.socket(), "token": self.tokens[1], "session": ""}]);
-        // There is no command that disables a user or suspends a tenant yet: the rows are changed as one would.
-        let set = |table: &str, status: &str, filter: &str| {
-            format!("BEGIN; UPDATE \"{table}\" SET status = '{status}' WHERE {filter}; {RAISE}; COMMIT;")
-        };
-        let user = |status: &str| set("user", status, "email = 'user0@bench.local'");
-        let tenant = |status: &str| set("tenant", status, "slug = 'demo'");
-        for (what, chats, change, back) in [
-            ("device removed (RPC)", &owner, None, None),
-            ("token revoked (REST)", &owner, None, None),
+        let user = |verb| ["user", verb, "--tenant", "demo", "--user", "user0@bench.local"].to_vec();
+        let tenant = |verb| ["tenant", verb, "demo"].to_vec();
+        for (what, chats, change) in [
+            ("device removed (RPC)", &owner, None),
+            ("token revoked (REST)", &owner, None),
             (
-                "user disabled (SQL, other process)",
+                "user disabled (command)",
                 &member,
-                Some(user("disabled")),
-                Some(user("active")),
+                Some((user("disable"), user("enable"))),
             ),
             (
-                "tenant suspended (SQL, other process)",
+                "tenant suspended (command)",
                 &member,
-                Some(tenant("suspended")),
-                Some(tenant("active")),
+                Some((tenant("suspend"), tenant("resume"))),
             ),
         ] {
+            // The time of a command counts from its start: it is a process of its own.
             let revocation = match &change {
                 None if what.starts_with("device") => json!({"kind": "device"}),
                 None => json!({"kind": "token"}),
-                Some(sql) => self.run_sql(sql),
+                Some((command, _)) => json!({"kind": "command", "line": self.product.line(command)}),
             };
             let plan = json!({"address": self.product.address(), "chats": chats, "revocation": revocation});
             let mut reports = Vec::new();
             for _ in 0..self.wishes.repeats {
                 reports.push(self.load.run("revoke", &plan, 0, &[])?);
-                if let Some(back) = &back {
-                    self.restore(back)?;
+                if let Some((_, back)) = &change {
+                    self.product.cli(back)?;
+                    // Until the server has noticed: it looks every 300 ms.
+                    std::thread::sleep(std::time::Duration::from_millis(1500));
                 }
             }
             self.table.add(
@@ -128,38 +144,4 @@ impl Bench<'_> {
         }
         Ok(())
     }
-
-    /// How the load generator runs a statement on the product's database.
-    fn run_sql(&self, sql: &str) -> Value {
-        match &self.postgres {
-            Some(postgres) => json!({"kind": "command", "line": postgres.psql("claw", sql)}),
-            None => json!({"kind": "sqlite", "file": self.dir.path().join("claw.db"), "sql": sql}),
-        }
-    }
-
-    fn restore(&self, sql: &str) -> Result<()> {
-        match &self.postgres {
-            Some(postgres) => {
-                let line = postgres.psql("claw", sql);
-                ensure!(
-                    std::process::Command::new(&line[0])
-                        .args(&line[1..])
-                        .status()?
-                        .success(),
-                    "psql failed"
-                );
-            }
-            None => {
-                let database = rusqlite::Connection::open(self.dir.path().join("claw.db"))?;
-                database.busy_timeout(std::time::Duration::from_secs(10))?;
-                database.execute_batch(sql)?;
-            }
-        }
-        // Until the server has noticed: it looks every 300 ms.
-        std::thread::sleep(std::time::Duration::from_millis(1500));
-        Ok(())
-    }
 }
-
-/// Tells running servers that something changed.
-const RAISE: &str = "UPDATE platform_state SET value = CAST(CAST(value AS bigint) + 1 AS text) WHERE key = 'revision'";

@@ -21,6 +21,8 @@ struct Line {
     unit: &'static str,
     ours: Vec<f64>,
     floor: Vec<f64>,
+    /// The original's, where it was asked for.
+    original: Vec<f64>,
     goal: Goal,
     /// Is a larger number a better one.
     rising: bool,
@@ -44,18 +46,34 @@ impl Table {
         floor: &[f64],
         goal: Goal,
     ) {
+        self.beside(row, what, unit, ours, floor, &[], goal);
+    }
+
+    /// As [`Table::add`], with what the original gateway did in the same run.
+    #[expect(clippy::too_many_arguments, reason = "one cell of the table each")]
+    pub fn beside(
+        &mut self,
+        row: &str,
+        what: impl Into<String>,
+        unit: &'static str,
+        ours: &[f64],
+        floor: &[f64],
+        original: &[f64],
+        goal: Goal,
+    ) {
         self.lines.push(Line {
             row: row.to_owned(),
             what: what.into(),
             unit,
             ours: ours.to_vec(),
             floor: floor.to_vec(),
+            original: original.to_vec(),
             goal,
             rising: unit.starts_with('/'),
         });
         if let Some(line) = self.lines.last() {
             // Numbers as they come: a long run that is cut short has shown something.
-            eprintln!("{}", line.render());
+            eprintln!("{}", line.render(!original.is_empty()));
         }
     }
 
@@ -77,6 +95,11 @@ fn number(value: f64) -> String {
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
+}
+
+/// The cell of the column that is only there with an original.
+fn cell(text: &str) -> String {
+    format!(" {text:>19} |")
 }
 
 impl Line {
@@ -112,14 +135,19 @@ impl Line {
         }
     }
 
-    fn render(&self) -> String {
+    fn render(&self, with_original: bool) -> String {
         let ratio = match (median(&self.ours), median(&self.floor)) {
             (Some(ours), Some(floor)) if floor > 0.0 => format!("{:.2}", ours / floor),
             _ => "-".to_owned(),
         };
         let (goal, verdict) = self.verdict();
+        let original = if with_original {
+            cell(&self.cell(&self.original))
+        } else {
+            String::new()
+        };
         format!(
-            "| {:<4} | {:<58} | {:<6} | {:>19} | {:>19} | {:>6} | {:<16} | {:<6} |",
+            "| {:<4} | {:<58} | {:<6} | {:>19} | {:>19} |{original} {:>6} | {:<16} | {:<6} |",
             self.row,
             self.what,
             self.unit,
@@ -134,18 +162,23 @@ impl Line {
 
 impl fmt::Display for Table {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let with_original = self.lines.iter().any(|line| !line.original.is_empty());
+        let original = if with_original { cell("original") } else { String::new() };
         writeln!(formatter)?;
         writeln!(
             formatter,
-            "| {:<4} | {:<58} | {:<6} | {:>19} | {:>19} | {:>6} | {:<16} | {:<6} |",
+            "| {:<4} | {:<58} | {:<6} | {:>19} | {:>19} |{original} {:>6} | {:<16} | {:<6} |",
             "row", "what (median, worst in brackets)", "unit", "ours", "floor", "ratio", "goal", ""
         )?;
-        let dashes = [4, 58, 6, 19, 19, 6, 16, 6]
-            .map(|width| "-".repeat(width + 2))
-            .join("|");
-        writeln!(formatter, "|{dashes}|")?;
+        let widths: &[usize] = if with_original {
+            &[4, 58, 6, 19, 19, 19, 6, 16, 6]
+        } else {
+            &[4, 58, 6, 19, 19, 6, 16, 6]
+        };
+        let dashes: Vec<_> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
+        writeln!(formatter, "|{}|", dashes.join("|"))?;
         for line in &self.lines {
-            writeln!(formatter, "{}", line.render())?;
+            writeln!(formatter, "{}", line.render(with_original))?;
         }
         for note in &self.notes {
             writeln!(formatter, "{note}")?;

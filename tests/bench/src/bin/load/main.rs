@@ -3,7 +3,8 @@
 //! - `load http --plan FILE --conc C --n N`: webhooks in a closed loop, spread over the plan's targets
 //! - `load chat --plan FILE --turns T`: one connection per entry of the plan, `chat.send` until `final`
 //! - `load webhook-turn --plan FILE --mock ADDRESS --turns T`: webhook in, platform call with the answer out
-//! - `load hold --plan FILE --n N`: opens N idle gateway clients and weighs them
+//! - `load hold --plan FILE --n N --paired 0|1`: opens N idle gateway clients, with `--paired 1` each a paired device of its
+//!   own, and weighs them
 //! - `load connect`, `echo`, `fan`, `revoke`: see `sockets.rs`
 //!
 //! `--pid` names the process whose CPU time and memory are reported; `--first` numbers the first event.
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use claw_bench::args::Args;
-use claw_bench::gateway::Client;
+use claw_bench::gateway::{Client, Device};
 use claw_bench::http::Connection;
 use claw_bench::latency::{Latencies, Report};
 use claw_bench::platform::{Sender, Target};
@@ -264,6 +265,11 @@ async fn known_answers(to_mock: &mut Option<Connection>, mock: &str, chat: &str)
 async fn hold(args: &Args, plan: Plan) -> Result<Report> {
     ensure!(!plan.chats.is_empty(), "the plan has no chats");
     let (pid, count) = (args.get("pid", 0), args.get("n", 1000_usize));
+    let first = args.get("first", 1_u64);
+    let devices = args.get("paired", 0_u8) == 1;
+    if devices {
+        sockets::pair_all(&plan.chats, first, count as u64).await?;
+    }
     let before = process::memory_kib(pid);
     let (start, cpu) = (Instant::now(), process::cpu_seconds(pid));
     let mut seen = Seen::default();
@@ -272,7 +278,15 @@ async fn hold(args: &Args, plan: Plan) -> Result<Report> {
         .map(|number| async move {
             let chat = &chats[number % chats.len()];
             let begun = Instant::now();
-            (Client::connect(&chat.url, &chat.token).await, begun.elapsed())
+            let client = if devices {
+                let device = Device::of(first + number as u64);
+                let signed = Client::signed(&chat.url, &chat.token, &device, false).await;
+                signed
+                    .and_then(|client| client.map_err(|error| anyhow::anyhow!("a paired device was refused: {error}")))
+            } else {
+                Client::connect(&chat.url, &chat.token).await
+            };
+            (client, begun.elapsed())
         })
         .buffer_unordered(args.get("conc", 16));
     let mut idle = JoinSet::new();

@@ -16,6 +16,7 @@ use claw_bench::gateway::{Client, Device};
 use claw_bench::http::Connection;
 use claw_bench::latency::{Latencies, Report};
 use claw_bench::process;
+use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, mpsc};
@@ -40,6 +41,25 @@ async fn pair(chat: &Chat, device: &Device, node: bool) -> Result<Client> {
     approver.leave().await;
     let paired = Client::signed(&chat.url, &chat.token, device, node).await?;
     paired.map_err(|error| anyhow::anyhow!("an approved device was refused: {error}"))
+}
+
+/// Brings devices `first` to `first + count` in, dealt out to the people of the plan in turn.
+pub(crate) async fn pair_all(chats: &[Chat], first: u64, count: u64) -> Result<()> {
+    /// People at work at the same time.
+    const AT_ONCE: usize = 8;
+    let people = futures::stream::iter(chats.iter().enumerate().map(|(person, chat)| async move {
+        let mut approver = Client::operator(&chat.url, &chat.token, &APPROVER).await?;
+        for number in (person as u64..count).step_by(chats.len()) {
+            let device = Device::of(first + number);
+            if let Err(refused) = Client::signed(&chat.url, &chat.token, &device, false).await? {
+                let request = json!({"requestId": refused["details"]["requestId"]});
+                approver.request("device.pair.approve", request).await?;
+            }
+        }
+        approver.leave().await;
+        anyhow::Ok(())
+    }));
+    people.buffer_unordered(AT_ONCE).try_collect::<()>().await
 }
 
 pub(crate) async fn connect(args: &Args, plan: Plan) -> Result<Report> {
@@ -221,8 +241,6 @@ pub(crate) enum Revocation {
     Device,
     /// `DELETE /api/tokens/{id}` of the sockets' token.
     Token,
-    /// SQL on a SQLite file.
-    Sqlite { file: String, sql: String },
     /// A command.
     Command { line: Vec<String> },
 }
@@ -259,9 +277,7 @@ pub(crate) async fn revoke(plan: Plan) -> Result<Report> {
     for _ in 0..if matches!(kind, Revocation::Device) { 1 } else { SOCKETS } {
         let mut client = match kind {
             Revocation::Device => pair(&chat, &device, false).await?,
-            Revocation::Token | Revocation::Sqlite { .. } | Revocation::Command { .. } => {
-                Client::connect(&chat.url, &chat.token).await?
-            }
+            Revocation::Token | Revocation::Command { .. } => Client::connect(&chat.url, &chat.token).await?,
         };
         sockets.spawn(async move {
             let mut last = Instant::now();
@@ -294,15 +310,11 @@ pub(crate) async fn revoke(plan: Plan) -> Result<Report> {
             let answer = web.call(&head("DELETE", &path, &owner), b"").await?;
             ensure!(answer.status == 204, "the token was not revoked: {}", answer.status);
         }
-        Revocation::Sqlite { file, sql } => {
-            let database = rusqlite::Connection::open(file)?;
-            database.busy_timeout(Duration::from_secs(10))?;
-            database.execute_batch(&sql)?;
-        }
         Revocation::Command { line } => {
             let (program, rest) = line.split_first().context("an empty command")?;
-            let status = tokio::process::Command::new(program).args(rest).status().await?;
-            ensure!(status.success(), "{program}: {status}");
+            // What it prints is not our report.
+            let output = tokio::process::Command::new(program).args(rest).output().await?;
+            ensure!(output.status.success(), "{program}: {}", output.status);
         }
     }
     let mut latencies = Latencies::default();

@@ -1,0 +1,78 @@
+//! Aborting what runs, and dropping what waits.
+
+use actix::Context;
+
+use super::SessionActor;
+use crate::supervisor::directory::{AbortRequest, Aborted};
+
+impl SessionActor {
+    /// Aborts what runs and drops what waits. Gives how many were stopped.
+    pub(super) fn abort_all(&mut self, context: &mut Context<Self>, reason: &'static str) -> usize {
+        let mut stopped = 0;
+        if let Some(running) = &self.running {
+            running.cancel.abort(reason);
+            stopped += 1;
+        }
+        for dropped in self.queue.clear("aborted") {
+            stopped += 1;
+            self.drop_item(context, &dropped.inbox_id, dropped.reason, Some(reason));
+        }
+        stopped
+    }
+
+    /// Aborts what this guest started. Gives how many were stopped.
+    pub(super) fn abort_of(&mut self, context: &mut Context<Self>, guest: &str, reason: &'static str) -> usize {
+        let mut stopped = 0;
+        if let Some(running) = self.running.as_ref().filter(|running| running.is_of(guest)) {
+            running.cancel.abort(reason);
+            stopped += 1;
+        }
+        let theirs = self.items.iter().filter(|(_, item)| item.guest == guest);
+        for id in theirs.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.queue.remove(&id);
+            self.drop_item(context, &id, "aborted", Some(reason));
+            stopped += 1;
+        }
+        stopped
+    }
+
+    pub(super) fn abort(&mut self, context: &mut Context<Self>, request: &AbortRequest) -> Aborted {
+        let mut run_ids = Vec::new();
+        if let Some(running) = &self.running {
+            let named = request
+                .run_id
+                .as_ref()
+                .is_none_or(|id| *id == running.run_id || running.run_ids.contains(id));
+            let own = request.admin
+                || request
+                    .requester
+                    .as_ref()
+                    .is_none_or(|requester| running.requesters.contains(requester));
+            if named && own {
+                running.cancel.abort(request.stop_reason);
+                run_ids.push(running.run_id.clone());
+            }
+        }
+        let waiting: Vec<String> = self
+            .items
+            .iter()
+            .filter(|(_, item)| {
+                let named = request
+                    .run_id
+                    .as_ref()
+                    .is_some_and(|id| item.run_id.as_ref() == Some(id));
+                let own = request.admin || request.requester.is_none() || item.options.requester == request.requester;
+                own && (named || request.clear_queue)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in waiting {
+            self.queue.remove(&id);
+            run_ids.extend(self.drop_item(context, &id, "aborted", Some(request.stop_reason)));
+        }
+        Aborted {
+            aborted: !run_ids.is_empty(),
+            run_ids,
+        }
+    }
+}

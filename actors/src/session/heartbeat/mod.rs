@@ -1,0 +1,187 @@
+//! Heartbeats: an agent looks by itself whether anything needs attention (`agent-runtime` §18).
+//!
+//! A beat is claimed from its row in one commit with an inbox row that is unique by agent and planned time, and from
+//! there runs like any message, on its session's main lane. Any process may claim; whoever dies when, a beat is neither
+//! missed nor doubled. A beat with nothing to report leaves the transcript again; what it has to say goes to the outbox
+//! in one commit with the end of the beat. What is off or cannot be heard costs no model call: see [`skip`].
+
+mod answer;
+mod claim;
+mod settle;
+mod skip;
+mod transcript;
+mod wake;
+
+#[cfg(test)]
+mod tests;
+
+use claw_entities::{PlatformTable, Scope, SessionKey, TenantId, UserId, heartbeat, inbox};
+use futures::stream::{self, StreamExt};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::Value;
+
+use super::cron::announce::{self, Place};
+use super::key;
+use crate::config::cron::job::Target;
+use crate::config::document::{HeartbeatSettings, HeartbeatTarget};
+use crate::error::Result;
+use crate::gateway::messages::Event;
+use crate::ports::channel::{Destination, PeerKind};
+use crate::supervisor::directory::Directory;
+
+pub(crate) use answer::{judge, usual_prompt};
+use claim::Visibility;
+pub(crate) use settle::{settle, unless_repeated};
+pub(crate) use transcript::{start_over, take_back};
+pub(crate) use wake::wake;
+
+/// Of a beat's inbox row.
+const SOURCE: &str = "heartbeat";
+/// Beats looked at together, and claimed at the same time.
+const PAGE: u64 = 256;
+const AT_ONCE: usize = 64;
+/// How far ahead the index is looked at, milliseconds.
+const AHEAD_MS: i64 = 1000;
+
+/// Claims what is due at `now` (epoch milliseconds). Gives how long nothing more is due, milliseconds.
+pub(crate) async fn round(directory: &Directory, now: i64) -> Result<i64> {
+    let tx = directory.services().db.system_read().await?;
+    let rows = heartbeat::Entity::platform()
+        .filter(heartbeat::is_waiting())
+        .filter(heartbeat::Column::NextBeatAt.lte(now + AHEAD_MS))
+        .order_by_asc(heartbeat::Column::NextBeatAt)
+        .limit(PAGE)
+        .all(&*tx)
+        .await?;
+    drop(tx);
+    let full = rows.len() as u64 == PAGE;
+    let (due, soon): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.next_beat_at <= Some(now));
+    let soonest = soon.iter().filter_map(|row| row.next_beat_at).min();
+    let any_due = !due.is_empty();
+    let claims = due.into_iter().map(|row| async move {
+        let scope = Scope::vouch(row.tenant_id.clone(), row.user_id.clone());
+        let claimed = claim::due(directory, &scope, &row, now).await;
+        if let Err(error) = &claimed {
+            tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "a due heartbeat was not claimed");
+        }
+        claimed.is_ok()
+    });
+    let claimed: Vec<bool> = stream::iter(claims).buffer_unordered(AT_ONCE).collect().await;
+    // What could not be claimed is not asked for again at once.
+    if claimed.contains(&false) {
+        return Ok(AHEAD_MS);
+    }
+    if full || any_due {
+        return Ok(0);
+    }
+    Ok(soonest.map_or(AHEAD_MS, |at| (at - now).clamp(1, AHEAD_MS)))
+}
+
+/// Puts the end of beats on record whose inbox rows are settled. Gives how many there were.
+pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
+    let tx = directory.services().db.system_read().await?;
+    let open: Vec<(TenantId, UserId, String, Option<i64>)> = heartbeat::Entity::platform()
+        .select_only()
+        .columns([
+            heartbeat::Column::TenantId,
+            heartbeat::Column::UserId,
+            heartbeat::Column::AgentId,
+            heartbeat::Column::RunningAt,
+        ])
+        .filter(heartbeat::is_running())
+        .filter(Expr::cust(
+            "NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.tenant_id = heartbeat.tenant_id AND inbox.source = 'heartbeat' \
+             AND inbox.account_id = heartbeat.user_id AND inbox.event_key = \
+             'heartbeat:' || heartbeat.agent_id || ':' || CAST(heartbeat.running_at AS text) \
+             AND inbox.state IN ('pending', 'running'))",
+        ))
+        .limit(PAGE)
+        .into_tuple()
+        .all(&*tx)
+        .await?;
+    drop(tx);
+    let found = open.len();
+    stream::iter(open)
+        .for_each_concurrent(AT_ONCE, |(tenant, user, agent, at)| async move {
+            let scope = Scope::vouch(tenant, user);
+            if let Err(error) = settle(directory, &scope, &run_id(&agent, at.unwrap_or(0))).await {
+                tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "the end of a heartbeat was not stored");
+            }
+        })
+        .await;
+    Ok(found)
+}
+
+/// The run of an agent's beat.
+fn run_id(agent: &str, at: i64) -> String {
+    format!("heartbeat:{agent}:{at}")
+}
+
+/// Agent and planned time of a run id made by [`run_id`].
+pub(crate) fn beat_of(run_id: &str) -> Option<(&str, i64)> {
+    let (agent, at) = run_id.strip_prefix("heartbeat:")?.rsplit_once(':')?;
+    Some((agent, at.parse().ok()?))
+}
+
+/// The session an agent's beats belong to. Never one that others read along in: what the agent says to its owner is not
+/// for them.
+fn session_of(beat: &HeartbeatSettings) -> SessionKey {
+    let agent = &beat.agent_id;
+    beat.session
+        .as_deref()
+        .and_then(|named| key::resolve(named, agent).ok())
+        .filter(|named| key::is_private(named) && key::agent_of(named) == agent)
+        .unwrap_or_else(|| key::main(agent))
+}
+
+/// The chat a beat speaks in; `None` when it stays in the session.
+pub(crate) fn target_of(beat: &HeartbeatSettings) -> Option<Target> {
+    let channel = match &beat.target {
+        HeartbeatTarget::None => return None,
+        HeartbeatTarget::Last => "last",
+        HeartbeatTarget::Channel(channel) => channel,
+    };
+    Some(Target {
+        channel: Some(channel.to_owned()),
+        to: beat.to.clone(),
+        account_id: beat.account_id.clone(),
+        thread_id: None,
+    })
+}
+
+/// The chat in which an agent says what it finds by itself, if there is one and it may.
+pub(crate) async fn place_of(directory: &Directory, scope: &Scope, agent: &str) -> Result<Option<Place>> {
+    let settings = directory.services().config.settings(scope).await?;
+    let Some(beat) = settings.heartbeat(agent) else {
+        return Ok(None);
+    };
+    let Some(target) = target_of(beat) else { return Ok(None) };
+    let found = announce::find(directory, scope, agent, &target).await?.ok();
+    Ok(found.filter(|(account, to)| may_say(beat, &account.account.config, to)))
+}
+
+/// May what an agent found go into this chat.
+fn may_say(beat: &HeartbeatSettings, account: &Value, to: &Destination) -> bool {
+    Visibility::of(account).alerts && !(beat.direct_blocked && to.peer.kind == PeerKind::Direct)
+}
+
+/// Is this row still as it was read, and of this agent.
+fn as_read(row: &heartbeat::Model) -> sea_orm::Condition {
+    sea_orm::Condition::all()
+        .add(heartbeat::Column::AgentId.eq(row.agent_id.as_str()))
+        .add(heartbeat::Column::Epoch.eq(row.epoch))
+}
+
+/// Is a row of the inbox a beat's.
+fn is_beat(scope: &Scope, run_id: &str) -> sea_orm::Condition {
+    sea_orm::Condition::all()
+        .add(inbox::Column::Source.eq(SOURCE))
+        .add(inbox::Column::AccountId.eq(scope.user().as_str()))
+        .add(inbox::Column::EventKey.eq(run_id))
+}
+
+/// Tells the user's connections.
+fn publish(directory: &Directory, scope: &Scope, event: &Value) {
+    directory.publish(scope, Event::new("heartbeat", event).droppable());
+}

@@ -1,0 +1,69 @@
+//! Something happened: the agent looks at once, with the event before its eyes.
+
+use claw_entities::{Scope, SessionKey, UserOwned, heartbeat};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait};
+use sea_orm::{ColumnTrait, Condition, QueryFilter};
+
+use super::{place_of, session_of, target_of};
+use crate::clock::now_ms;
+use crate::error::Result;
+use crate::session::{key, system_event};
+use crate::supervisor::directory::Directory;
+
+/// What happens within this time is looked at together, milliseconds (`agent-runtime` §18.3).
+const COALESCE_MS: i64 = 250;
+
+/// Leaves the line and asks for a beat, in one commit. False when nobody looks in this session by themselves, or
+/// could not be heard, and nothing was done.
+///
+/// # Errors
+/// `Invalid` for a session that other people read along in.
+pub(crate) async fn wake(directory: &Directory, scope: &Scope, session: &SessionKey, text: &str) -> Result<bool> {
+    let services = directory.services();
+    let settings = services.config.settings(scope).await?;
+    let Some(beat) = settings.heartbeat(key::agent_of(session)) else {
+        return Ok(false);
+    };
+    let user = services.config.user(scope.tenant_scope(), scope.user()).await?;
+    if session_of(beat) != *session || !user.heartbeats {
+        return Ok(false);
+    }
+    // Where a beat could not be heard it would be left out; the event is not.
+    if target_of(beat).is_some() && place_of(directory, scope, &beat.agent_id).await?.is_none() {
+        return Ok(false);
+    }
+    let at = now_ms() + COALESCE_MS;
+    let (scope_in, session, text, agent) = (scope.clone(), session.clone(), text.to_owned(), beat.agent_id.clone());
+    let found = services
+        .writer
+        .run(scope, move |tx| {
+            let (scope, session, text) = (scope_in.clone(), session.clone(), text.clone());
+            let agent = agent.clone();
+            Box::pin(async move {
+                // The first of several says when.
+                let sooner = Condition::any()
+                    .add(heartbeat::Column::Woken.eq(true))
+                    .add(heartbeat::Column::NextBeatAt.lt(at));
+                let when = CaseStatement::new()
+                    .case(sooner, Expr::col(heartbeat::Column::NextBeatAt))
+                    .finally(Expr::value(at));
+                let woken = heartbeat::Entity::update_owned(&scope)
+                    .col_expr(heartbeat::Column::NextBeatAt, when.into())
+                    .col_expr(heartbeat::Column::Woken, Expr::value(true))
+                    .col_expr(heartbeat::Column::Epoch, Expr::col(heartbeat::Column::Epoch).add(1))
+                    .filter(heartbeat::Column::AgentId.eq(agent))
+                    .filter(heartbeat::Column::NextBeatAt.is_not_null())
+                    .exec(tx)
+                    .await?;
+                if woken.rows_affected > 0 {
+                    system_event::put(tx, &scope, &session, &text).await?;
+                }
+                Ok(woken.rows_affected > 0)
+            })
+        })
+        .await?;
+    if found {
+        directory.cron_changed().notify_one();
+    }
+    Ok(found)
+}
