@@ -145,7 +145,9 @@ async fn nobody_gets_nothing_from_any_operation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_another_tenant_is_nobody_here() {
-    let mut app = TestApp::start().await;
+    // One wrong proof per operation: more than a minute allows.
+    let setting = ("CLAWCENTRAL__LIMITS__FAILED_PROOFS_PER_MINUTE", "1000");
+    let mut app = TestApp::start_with(&json!({}), &[setting]).await;
     app.add_other_tenant();
     let ids = owned(&app).await;
     let before = marks(&app).await;
