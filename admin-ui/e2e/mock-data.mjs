@@ -138,6 +138,7 @@ export function initialData({ empty = false, zeroKey = false, signedIn = false, 
     apis: ['anthropic-messages', 'openai-completions', 'demo-echo'],
     manifests: MANIFESTS,
     tokens: [],
+    skills: [],
     providers: [],
     models: [],
     accounts: [],
@@ -160,6 +161,14 @@ function fill(data, now, messages) {
   data.tokens.push(
     { id: 't1', name: 'Laptop', scopes: ['operator.admin'], createdAt: now - 40 * 24 * HOUR, lastUsedAt: now - 5 * MINUTE },
     { id: 't2', name: 'Nightly report script', scopes: ['operator.read'], createdAt: now - 2 * 24 * HOUR, lastUsedAt: null },
+  );
+  const missing = { bins: [], anyBins: [], env: [], config: [], os: [] };
+  const skill = { source: 'upload', enabled: true, eligible: true, missing, apiKeySet: false, envWanted: [], envSet: [], files: 1, size: 900, updatedAt: now - HOUR };
+  data.skills.push(
+    { ...skill, key: 'weather', name: 'weather', emoji: '🌤', description: 'Tells the weather of a place, today and for the days to come.', homepage: 'https://example.com', files: 3 },
+    { ...skill, key: 'github', name: 'github', emoji: '🐙', description: 'Looks after issues and pull requests with the gh program.', primaryEnv: 'GH_TOKEN', apiKeySet: true, eligible: false, missing: { ...missing, bins: ['gh'], os: ['darwin', 'linux'] } },
+    { ...skill, key: 'notion', name: 'notion', description: 'Reads and writes pages of Notion.', primaryEnv: 'NOTION_KEY', envWanted: ['NOTION_KEY'], enabled: false, eligible: false, missing: { ...missing, env: ['NOTION_KEY'] } },
+    { ...skill, key: 'lamp', name: 'lamp', description: 'Switches the lamp beside the desk.', source: 'node', node: 'Desk' },
   );
   const model = { id: 'gpt-5-mini', name: 'GPT-5 mini', contextWindow: 400_000, maxTokens: 128_000, input: ['text', 'image'], reasoning: true };
   data.providers.push(

@@ -124,6 +124,16 @@ const ROUTES = [
     },
   ],
   [/^DELETE \/tokens\/(.+)$/, ({ data, response, parts }) => (drop(data.tokens, (t) => t.id === parts[0]), json(response, 204))],
+  [/^GET \/skills$/, ({ data, response }) => json(response, 200, { skills: data.skills })],
+  [
+    /^PUT \/skills\/(.+)$/,
+    ({ data, response, body, parts }) => {
+      const skill = data.skills.find((s) => s.key === parts[0]);
+      if (body.enabled !== undefined) skill.enabled = body.enabled;
+      json(response, 200, skill);
+    },
+  ],
+  [/^DELETE \/skills\/(.+)$/, ({ data, response, parts }) => (drop(data.skills, (s) => s.key === parts[0]), json(response, 204))],
   [/^GET \/providers$/, ({ data, response }) => json(response, 200, { providers: data.providers, apis: data.apis })],
   [
     /^PUT \/providers\/(.+)$/,

@@ -31,6 +31,8 @@ pub mod sender_approval;
 pub mod session;
 pub mod setup_code;
 pub mod sign_in_code;
+pub mod skill;
+pub mod skill_file;
 pub mod system_event;
 pub mod tenant;
 pub mod tool_intent;

@@ -16,6 +16,7 @@ mod m20261126_000008_system_event;
 mod m20261126_000010_heartbeat;
 mod m20261126_000011_leftovers;
 mod m20261126_000014_lock_outs;
+mod m20261126_000018_skills;
 mod row_security;
 
 /// Runs the steps in order.
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000010_heartbeat::Migration),
             Box::new(m20261126_000011_leftovers::Migration),
             Box::new(m20261126_000014_lock_outs::Migration),
+            Box::new(m20261126_000018_skills::Migration),
         ]
     }
 }

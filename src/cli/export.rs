@@ -4,13 +4,17 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use claw_actors::clock::now_ms;
 use claw_actors::config::ConfigService;
 use claw_actors::config::document::redact;
 use claw_actors::config::identity::User;
 use claw_actors::db::{Db, Tx};
-use claw_entities::{Scope, UserOwned, channel_link, cron_job, device, session, transcript_entry, workspace_file};
+use claw_entities::{
+    Scope, UserOwned, channel_link, cron_job, device, session, skill, skill_file, transcript_entry, workspace_file,
+};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -55,6 +59,8 @@ pub(super) struct Archive {
     pub(super) devices: Vec<Value>,
     #[serde(default)]
     pub(super) cron_jobs: Vec<Value>,
+    #[serde(default)]
+    pub(super) skills: Vec<ExportedSkill>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +70,26 @@ pub(super) struct WorkspaceFile {
     pub(super) path: String,
     pub(super) content: String,
     pub(super) updated_at: i64,
+}
+
+/// A skill the user installed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ExportedSkill {
+    pub(super) key: String,
+    pub(super) sha256: String,
+    pub(super) files: Vec<ExportedFile>,
+}
+
+/// A text, or other bytes in base64.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ExportedFile {
+    pub(super) path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) base64: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -139,6 +165,7 @@ async fn write(config: &ConfigService, db: &Db, user: &User, writer: &mut impl W
     file.next("devices", &devices(&tx, scope).await?)?;
     file.next("cronJobs", &cron_jobs(&tx, scope).await?)?;
     workspace(&tx, scope, &mut file).await?;
+    skills(&tx, scope, &mut file).await?;
     file.next("sessions", &sessions(&tx, scope).await?)?;
     transcripts(&tx, scope, &mut file).await?;
     file.raw("}\n")
@@ -245,6 +272,46 @@ async fn workspace<W: Write>(tx: &Tx, scope: &Scope, file: &mut Pieces<'_, W>) -
     }
 }
 
+/// One skill at a time. What nodes offer is theirs.
+async fn skills<W: Write>(tx: &Tx, scope: &Scope, file: &mut Pieces<'_, W>) -> Result<(), CliError> {
+    file.raw(",\n\"skills\":[")?;
+    let rows = skill::Entity::owned_by(scope)
+        .filter(skill::Column::NodeId.eq(""))
+        .order_by_asc(skill::Column::Key)
+        .all(&**tx)
+        .await?;
+    for (index, row) in rows.into_iter().enumerate() {
+        file.raw(if index == 0 { "\n" } else { ",\n" })?;
+        let files = skill_file::Entity::owned_by(scope)
+            .filter(skill_file::Column::NodeId.eq(""))
+            .filter(skill_file::Column::Key.eq(&row.key))
+            .order_by_asc(skill_file::Column::Path)
+            .all(&**tx)
+            .await?;
+        file.json(&ExportedSkill {
+            key: row.key,
+            sha256: row.sha256,
+            files: files.into_iter().map(exported).collect(),
+        })?;
+    }
+    file.raw("]")
+}
+
+fn exported(row: skill_file::Model) -> ExportedFile {
+    match String::from_utf8(row.content) {
+        Ok(text) => ExportedFile {
+            path: row.path,
+            text: Some(text),
+            base64: None,
+        },
+        Err(bytes) => ExportedFile {
+            path: row.path,
+            text: None,
+            base64: Some(STANDARD.encode(bytes.as_bytes())),
+        },
+    }
+}
+
 async fn sessions(tx: &Tx, scope: &Scope) -> Result<Vec<Session>, CliError> {
     let rows = session::Entity::owned_by(scope)
         .order_by_asc(session::Column::Key)
@@ -315,6 +382,7 @@ async fn transcripts<W: Write>(tx: &Tx, scope: &Scope, file: &mut Pieces<'_, W>)
 
 #[cfg(test)]
 mod tests {
+    use claw_actors::config::skills::{Bundle, BundleFile};
     use sea_orm::{EntityTrait, Set};
 
     use super::super::import::Import;
@@ -346,6 +414,19 @@ mod tests {
             .put_workspace_file(scope, "main", "notes.md", "hello", None)
             .await
             .expect("writes");
+        let files = [
+            ("SKILL.md", "---\nname: tea\ndescription: d\n---\n".as_bytes()),
+            ("a/b.bin", &[0, 255]),
+        ];
+        let files = files.map(|(path, content)| BundleFile {
+            path: path.to_owned(),
+            content: content.to_vec(),
+        });
+        let bundle = Bundle::of(files.to_vec(), "0a".repeat(32)).expect("is a skill");
+        config
+            .install_skill(scope, &bundle, "upload", false)
+            .await
+            .expect("installs");
         let db = place::database(&here.settings).await.expect("opens");
         let tx = db.write(scope).await.expect("begins");
         session::Entity::insert(session::ActiveModel {
@@ -412,12 +493,21 @@ mod tests {
                 file["sessions"].clone(),
                 file["transcripts"].clone(),
                 file["cronJobs"].clone(),
+                file["skills"].clone(),
             )
         };
         assert_eq!(parts(&first), parts(&second));
         let file: Value = serde_json::from_str(&second).expect("is JSON");
         assert_eq!(file["cronJobs"].as_array().map(Vec::len), Some(1));
         assert_eq!(file["cronJobs"][0]["name"], "tidy up");
+        assert_eq!(
+            (&file["skills"][0]["key"], &file["skills"][0]["sha256"]),
+            (&json!("tea"), &json!("0a".repeat(32)))
+        );
+        assert_eq!(
+            file["skills"][0]["files"][1],
+            json!({"path": "a/b.bin", "base64": "AP8="})
+        );
         assert_eq!(
             file["document"],
             json!({"agents": {"list": [{"id": "main"}]}, "skills": {"entries": {"gh": {}}}})

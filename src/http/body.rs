@@ -49,6 +49,37 @@ impl<T: DeserializeOwned> JsonIn<T> {
     }
 }
 
+/// A body of bytes that has not been read yet.
+pub struct BytesIn {
+    request: HttpRequest,
+    payload: Payload,
+}
+
+impl FromRequest for BytesIn {
+    type Error = ApiError;
+    type Future = Ready<ApiResult<Self>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        ok(Self {
+            request: request.clone(),
+            payload: payload.take(),
+        })
+    }
+}
+
+impl BytesIn {
+    /// Reads at most `limit` bytes of one of these media types.
+    pub async fn read(self, types: &[&str], limit: usize) -> ApiResult<Vec<u8>> {
+        let given = self.request.content_type();
+        if !types.iter().any(|known| known.eq_ignore_ascii_case(given)) {
+            return Err(Error::invalid(format!("{CONTENT_TYPE} must be one of {}", types.join(", "))).into());
+        }
+        let state = AppState::of(&self.request)?;
+        let patience = Duration::from_secs(state.http.body_timeout_secs);
+        read(&self.request, self.payload, limit, patience).await
+    }
+}
+
 /// Reads a whole body of at most `limit` bytes within `patience`.
 pub(crate) async fn read(
     request: &HttpRequest,

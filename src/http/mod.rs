@@ -80,6 +80,7 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
                 .configure(api::approvals::routes)
                 .configure(api::audit::routes)
                 .configure(api::blobs::routes)
+                .configure(api::skills::routes)
                 .configure(api::users::routes)
                 .configure(api::openapi::routes)
                 .default_service(web::to(nothing)),

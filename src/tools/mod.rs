@@ -2,6 +2,7 @@
 //! in the session, not here.
 
 mod nodes;
+mod read;
 mod session_status;
 mod untrusted;
 mod web_fetch;
@@ -16,6 +17,7 @@ use crate::egress::Egress;
 pub fn all(egress: &Egress) -> Vec<Arc<dyn Tool>> {
     vec![
         Arc::new(nodes::NodesTool::new()),
+        Arc::new(read::Read::new()),
         Arc::new(session_status::SessionStatus::new()),
         Arc::new(web_fetch::WebFetch::new(egress.clone())),
     ]
@@ -55,6 +57,7 @@ mod tests {
                 compactions: 1,
             },
             nodes: None,
+            skills: None,
             updates: claw_actors::ports::tool::Updates::default(),
             cancel: CancellationToken::new(),
         }
@@ -75,7 +78,7 @@ mod tests {
         let specs: Vec<&ToolSpec> = tools.iter().map(|tool| tool.spec()).collect();
         insta::assert_json_snapshot!("specs", specs);
         for spec in specs {
-            let effect = if spec.owner_only {
+            let effect = if spec.name == "nodes" {
                 Effect::External
             } else {
                 Effect::ReadOnly

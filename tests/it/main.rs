@@ -29,6 +29,7 @@ mod scenarios;
 mod session_order;
 mod sessions_flow;
 mod signature_vectors;
+mod skills;
 mod tenancy;
 mod tidy;
 mod tls;

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::scenarios;
-use crate::support::app::{OWNER, STRANGER, TestApp};
+use crate::support::app::{OWNER, STRANGER, TestApp, answered};
 use crate::support::scenario::play_all;
 use crate::support::tls::{FIRST, Proxy, SECOND, TlsFiles, fixture};
 
@@ -51,6 +51,19 @@ async fn the_openclaw_command_line_gets_a_final_answer() {
     let home = tempfile::tempdir().unwrap();
     let text = tokio::task::block_in_place(|| run(&mut openclaw(&app, home.path(), "chat.sh")));
     assert!(text.contains("re: #one end"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the OpenClaw client: make e2e"]
+async fn the_openclaw_command_line_shows_skills() {
+    let app = TestApp::start().await;
+    let request = app.owner().request(reqwest::Method::POST, "/api/skills");
+    let skill = "---\nname: tea\ndescription: Makes tea.\n---\nBoil water.\n";
+    let (code, answer) = answered(request.header("content-type", "text/markdown").body(skill)).await;
+    assert_eq!(code, 201, "{answer}");
+    let home = tempfile::tempdir().unwrap();
+    let text = tokio::task::block_in_place(|| run(&mut openclaw(&app, home.path(), "skills.sh")));
+    assert!(text.contains("skills: all steps passed"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

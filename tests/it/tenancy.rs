@@ -103,6 +103,10 @@ async fn owned(app: &TestApp) -> Value {
     operator.call("agents.files.set", file).await.expect("writes");
     let job = json!({"name": MARK, "schedule": {"kind": "every", "everyMs": 86_400_000}, "message": MARK});
     let job = operator.call("cron.add", job).await.expect("adds");
+    let skill = format!("---\nname: vault\ndescription: {MARK}\n---\n{MARK}\n");
+    let request = app.owner().request(Method::POST, "/api/skills");
+    let skill = status(request.header("content-type", "text/markdown").body(skill)).await;
+    assert_eq!(skill, 201);
     let looked = format!(
         "INSERT INTO heartbeat (tenant_id, user_id, agent_id, every_ms, woken, last, epoch) \
          SELECT tenant_id, id, 'main', 86400000, false, '{{\"ts\": 1, \"preview\": \"{MARK}\"}}', 1 \
@@ -115,7 +119,7 @@ async fn owned(app: &TestApp) -> Value {
     let blobs: Vec<String> = app.rows().await.column("SELECT id FROM blob").await;
     let own = app.owner().request(Method::GET, &format!("/api/blobs/{}", blobs[0]));
     assert_eq!(status(own).await, 200);
-    json!({"users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
+    json!({"skills": "vault", "users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
         "approvals": "owners-approval"})
 }
 
@@ -141,7 +145,9 @@ async fn nobody_gets_nothing_from_any_operation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_another_tenant_is_nobody_here() {
-    let mut app = TestApp::start().await;
+    // One wrong proof per operation: more than a minute allows.
+    let setting = ("CLAWCENTRAL__LIMITS__FAILED_PROOFS_PER_MINUTE", "1000");
+    let mut app = TestApp::start_with(&json!({}), &[setting]).await;
     app.add_other_tenant();
     let ids = owned(&app).await;
     let before = marks(&app).await;
@@ -196,7 +202,7 @@ async fn another_user_of_the_tenant_sees_nothing_of_the_owners() {
 }
 
 /// Rows of the owner's that a foreign call must leave alone.
-async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64, i64) {
+async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64, i64, i64) {
     let rows = app.rows().await;
     (
         rows.count(&format!("api_token WHERE name = '{MARK}' AND revoked_at IS NULL"))
@@ -212,6 +218,7 @@ async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64, i64) {
         ))
         .await,
         rows.count("cron_run").await,
+        rows.count("skill WHERE key = 'vault'").await,
     )
 }
 
@@ -225,6 +232,7 @@ fn foreign(session: &str, job: &Value) -> Value {
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
         "idempotencyKey": "owners-call", "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",
         "channel": "telegram", "accountId": "default", "raw": "{}", "baseHash": "0", "enabled": false,
+        "skillKey": "vault", "skills": [],
     })
 }
 
@@ -257,8 +265,14 @@ async fn no_method_gives_one_user_anothers_data() {
             }
         }
     }
-    let (tokens, _, providers, approvals, files, jobs, fired) = marks(&app).await;
-    assert_eq!((tokens, providers, approvals, files, jobs, fired), (1, 1, 1, 1, 1, 0));
+    let (tokens, _, providers, approvals, files, jobs, fired, skills) = marks(&app).await;
+    assert_eq!(
+        (tokens, providers, approvals, files, jobs, fired, skills),
+        (1, 1, 1, 1, 1, 0, 1)
+    );
+    let off = "user_config WHERE CAST(doc AS text) LIKE '%vault%enabled%'";
+    let owners = "user_id = (SELECT id FROM \"user\" WHERE email = 'owner@demo.local')";
+    assert_eq!(app.rows().await.count(&format!("{off} AND {owners}")).await, 0);
     let theirs = format!("\"user\" WHERE email = '{OWNER}' AND heartbeats");
     assert_eq!(
         app.rows().await.count(&theirs).await,

@@ -18,6 +18,7 @@ use super::document::UserSettings;
 use super::identity::{Identity, Locked, Tenant, User};
 use super::providers::StoredProvider;
 use super::secrets::DataKey;
+use super::skills::SkillSet;
 
 /// Entries of one kind; when a shelf is full it starts again from empty.
 const SHELF_CAPACITY: usize = 50_000;
@@ -39,6 +40,7 @@ pub(crate) struct Cache {
     /// By [`triple`] of tenant, channel and account.
     pub(crate) accounts: Shelf<String, Arc<ResolvedAccount>>,
     pub(crate) settings: Shelf<Scope, Arc<UserSettings>>,
+    pub(crate) skills: Shelf<Scope, Arc<SkillSet>>,
     pub(crate) providers: Shelf<TenantId, Arc<Vec<StoredProvider>>>,
     /// Credentials of live sockets that were found good, until epoch milliseconds.
     pub(crate) valid: Shelf<String, i64>,
@@ -87,6 +89,7 @@ impl Default for Cache {
             web_sessions: Shelf::default(),
             accounts: Shelf::default(),
             settings: Shelf::default(),
+            skills: Shelf::default(),
             providers: Shelf::default(),
             valid: Shelf::default(),
             locked: watch::Sender::new(Arc::default()),
@@ -128,6 +131,7 @@ impl Cache {
         self.web_sessions.clear();
         self.accounts.clear();
         self.settings.clear();
+        self.skills.clear();
         self.providers.clear();
         self.valid.clear();
         self.moved.send_replace(generation);

@@ -14,6 +14,7 @@ pub mod master;
 pub mod providers;
 pub mod schema;
 pub mod secrets;
+pub mod skills;
 pub mod voice_wake;
 pub mod whole;
 pub mod workspace;

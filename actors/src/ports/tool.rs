@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::message::Part;
 use crate::session::nodes::Nodes;
+use crate::session::skills::Shelf;
 
 /// One tool. Whether it may be called is decided by `session/toolbox.rs`, never here.
 pub trait Tool: Send + Sync {
@@ -76,6 +77,8 @@ pub struct ToolContext {
     pub status: SessionSnapshot,
     /// The owner's nodes; guests have none.
     pub nodes: Option<Nodes>,
+    /// The owner's skills; guests have none.
+    pub skills: Option<Shelf>,
     pub cancel: CancellationToken,
     pub updates: Updates,
 }

@@ -12,6 +12,7 @@ use super::item::Item;
 use super::preview::Outlet;
 use super::prompt::{Audience, FileShare, Mode, PromptFacts, file_shares, system_prompt};
 use super::run::RunContext;
+use super::skills::Offered;
 use super::turn::{self, Turn};
 use crate::Services;
 use crate::clock::now_ms;
@@ -156,6 +157,7 @@ impl Assembly {
         settings: &UserSettings,
         model: &ResolvedModel,
         tools: &[ToolSpec],
+        skills: &[Offered],
     ) -> Result<Self> {
         let Place { scope, agent_id, last } = place;
         let files = services.config.bootstrap_files(scope, agent_id).await?;
@@ -181,6 +183,7 @@ impl Assembly {
             agent_name: named,
             tools,
             files: &files,
+            skills,
             time_zone: settings.time_zone.as_deref().unwrap_or("UTC"),
             model: &reference,
             default_model: agent.and_then(|agent| agent.model.as_deref()).unwrap_or(&reference),

@@ -228,7 +228,7 @@ pub(crate) async fn carry_out(
         Command::Context(_) if !item.guest.is_empty() => {
             "Only the owner of the agent may see what its context holds.".to_owned()
         }
-        Command::Context(form) => report::text(directory.services(), authority, item, *form).await?,
+        Command::Context(form) => report::text(directory, authority, item, *form).await?,
         Command::Approve(said) => approve(directory, authority, item, said).await?,
         Command::Unavailable(name) => commands::unavailable_text(name),
         Command::Queue(QueueCommand::Show) => commands::queue_text(settings),

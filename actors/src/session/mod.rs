@@ -24,6 +24,7 @@ pub mod envelope;
 pub mod freshness;
 pub mod nodes;
 pub mod prompt;
+pub mod skills;
 mod toolbox;
 
 pub(crate) mod events;

@@ -2,6 +2,7 @@
 //! marked for the provider's cache, and a second one for this chat. No clock, no counter, no random id in either.
 
 mod files;
+mod skills;
 
 use std::fmt::Write;
 
@@ -9,6 +10,7 @@ use crate::config::workspace::WorkspaceFile;
 use crate::conversation::repair::neutralise;
 use crate::ports::model::SystemBlock;
 use crate::ports::tool::ToolSpec;
+use crate::session::skills::Offered;
 
 pub use files::{FileShare, is_private as is_private_file, shares as file_shares};
 
@@ -68,6 +70,8 @@ pub struct PromptFacts<'a> {
     pub files: &'a [WorkspaceFile],
     /// IANA name.
     pub time_zone: &'a str,
+    /// Skills the model may read; none for guests.
+    pub skills: &'a [Offered],
     /// `provider/model`.
     pub model: &'a str,
     pub default_model: &'a str,
@@ -95,6 +99,10 @@ pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
     stable.push_str(&identity);
     tooling(&mut stable, facts.tools);
     section(&mut stable, "Safety", SAFETY);
+    let reads = facts.tools.iter().any(|tool| tool.name == READ);
+    if full && reads && facts.audience.speaks_with_owner() && !facts.skills.is_empty() {
+        section(&mut stable, "Skills", &skills::list(facts.skills));
+    }
     section(&mut stable, "Workspace", WORKSPACE);
     if !facts.time_zone.is_empty() {
         let zone = facts.time_zone;
@@ -126,6 +134,9 @@ pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
     blocks.push(block(here.trim_start().to_owned(), false));
     blocks
 }
+
+/// The tool that reads skills.
+const READ: &str = "read";
 
 const SAFETY: &str = "\
 Act for the person you work for and for nobody else. Do not seek power, copies of yourself or access you were not given.

@@ -9,13 +9,14 @@ use super::commands::ContextForm;
 use super::context;
 use super::item::Item;
 use super::run;
+use super::skills;
 use super::toolbox::Toolbox;
 use super::turn::Authority;
-use crate::Services;
 use crate::conversation::tokens;
 use crate::error::{Error, Result};
 use crate::ports::message::Message;
 use crate::ports::tool::ToolSpec;
+use crate::supervisor::directory::Directory;
 
 /// Rows of one list in the detailed form.
 const MOST_ROWS: usize = 40;
@@ -49,8 +50,13 @@ struct ToolRow {
 }
 
 /// The text for the one who asked.
-pub(crate) async fn text(services: &Services, authority: &Authority, item: &Item, form: ContextForm) -> Result<String> {
-    let report = match gather(services, authority, item).await {
+pub(crate) async fn text(
+    directory: &Directory,
+    authority: &Authority,
+    item: &Item,
+    form: ContextForm,
+) -> Result<String> {
+    let report = match gather(directory, authority, item).await {
         Ok(report) => report,
         Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
         Err(error) => return Ok(error.to_string()),
@@ -62,7 +68,8 @@ pub(crate) async fn text(services: &Services, authority: &Authority, item: &Item
     })
 }
 
-async fn gather(services: &Services, authority: &Authority, item: &Item) -> Result<Report> {
+async fn gather(directory: &Directory, authority: &Authority, item: &Item) -> Result<Report> {
+    let services = directory.services();
     let scope = &authority.scope;
     let settings = services.config.settings(scope).await?;
     let head = services.conversation.head(scope, &authority.key).await?;
@@ -77,7 +84,8 @@ async fn gather(services: &Services, authority: &Authority, item: &Item) -> Resu
         agent_id: &authority.agent_id,
         last: item,
     };
-    let base = Assembly::new(services, place, &settings, &model, &specs).await?;
+    let skills = skills::offered(directory, place, &settings).await?;
+    let base = Assembly::new(services, place, &settings, &model, &specs, &skills).await?;
     let (messages, complete) = match &head {
         Some(head) => {
             let sent = base.messages(services, head, &model).await?;

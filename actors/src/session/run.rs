@@ -16,9 +16,10 @@ use super::context::check_window;
 use super::events::Emitter;
 use super::nodes::Nodes;
 use super::preview::{Outlet, Preview};
+use super::skills::Shelf;
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
-use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply};
+use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, skills};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
@@ -309,7 +310,8 @@ impl Work {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
         let place = assembly::Place::of(context);
-        let base = assembly::Assembly::new(&self.services, place, &self.settings, &model, &specs).await?;
+        let skills = skills::offered(&context.directory, place, &self.settings).await?;
+        let base = assembly::Assembly::new(&self.services, place, &self.settings, &model, &specs, &skills).await?;
         let mut sent = base.messages(&self.services, &self.head, &model).await?;
         context.emitter.phase("starting_model").await;
         context.emitter.model(&model.provider, &model.model).await;
@@ -532,6 +534,7 @@ impl Work {
         };
         ToolContext {
             nodes: owner.then(nodes),
+            skills: owner.then(|| Shelf::new(&context.directory, &context.scope, &context.agent_id)),
             scope: context.scope.clone(),
             session_key: context.key.clone(),
             run_id: context.turn.run_id.clone(),

@@ -24,6 +24,7 @@ use crate::gateway::beacon::Beacon;
 use crate::gateway::idempotency::Idempotency;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
 use crate::gateway::node_streams::Streams;
+use crate::gateway::skills::Programs;
 use crate::ports::tool::SessionSnapshot;
 use crate::session::actor::CompactRequest;
 use crate::session::compaction::manual::{Done, Wish};
@@ -44,6 +45,8 @@ struct Inner {
     approvals: Waiters,
     /// What calls of nodes gave, by key.
     node_results: Idempotency,
+    /// Which programs nodes have.
+    programs: Programs,
     /// A scheduled job was added or changed here.
     cron_changed: tokio::sync::Notify,
     /// Places for looks at users' configuration after a change: a change of a tenant's is one for each of its users.
@@ -156,6 +159,7 @@ impl Directory {
             delivery,
             approvals: Waiters::default(),
             node_results: Idempotency::default(),
+            programs: Programs::default(),
             cron_changed: tokio::sync::Notify::new(),
             config_looks: tokio::sync::Semaphore::new(CONFIG_LOOKS),
             tenants: DashMap::new(),
@@ -185,6 +189,9 @@ impl Directory {
     }
     pub(crate) fn config_looks(&self) -> &tokio::sync::Semaphore {
         &self.0.config_looks
+    }
+    pub(crate) fn programs(&self) -> &Programs {
+        &self.0.programs
     }
     pub(crate) fn placement(&self) -> &Placement {
         &self.0.placement

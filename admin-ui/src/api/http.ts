@@ -26,7 +26,10 @@ export function onUnauthorized(listener: UnauthorizedListener): () => void {
 }
 
 export interface RequestOptions {
+  /** Sent as JSON. */
   body?: unknown;
+  /** Sent as it is, under this media type. */
+  raw?: { body: Blob; type: string };
   signal?: AbortSignal;
   /** The caller deals with a 401 by itself (signing in, asking who is signed in). */
   expectUnauthorized?: boolean;
@@ -41,6 +44,9 @@ export async function request<T>(method: Method, path: string, options: RequestO
   if (options.body !== undefined) {
     headers['content-type'] = 'application/json';
     init.body = JSON.stringify(options.body);
+  } else if (options.raw) {
+    headers['content-type'] = options.raw.type;
+    init.body = options.raw.body;
   }
   if (options.signal) init.signal = options.signal;
 

@@ -48,6 +48,14 @@ export const routes: readonly Route[] = [
     load: () => import('../pages/devices/claw-page-devices.ts'),
   },
   {
+    path: '/skills',
+    tag: 'claw-page-skills',
+    title: t.nav.skills,
+    icon: 'skills',
+    group: 'main',
+    load: () => import('../pages/skills/claw-page-skills.ts'),
+  },
+  {
     path: '/settings/ai-providers',
     tag: 'claw-page-providers',
     title: t.nav.providers,

@@ -2,18 +2,21 @@
 
 use std::collections::HashSet;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use claw_actors::Error;
 use claw_actors::config::ConfigService;
 use claw_actors::config::cron::CronLimits;
 use claw_actors::config::document::REDACTED;
 use claw_actors::config::identity::User;
+use claw_actors::config::skills::{Bundle, BundleFile};
 use claw_actors::db::Db;
 use claw_entities::{Scope, SessionKey, UserOwned, session, transcript_entry};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, Set};
 use serde_json::Value;
 
 use super::super::error::CliError;
-use super::super::export::{Archive, Entry, Session, VERSION};
+use super::super::export::{Archive, Entry, ExportedSkill, Session, VERSION};
 use super::report::{Outcome, Report};
 
 /// Rows inserted by one statement.
@@ -101,10 +104,53 @@ pub(super) async fn restore(
         }
     }
     report.add(Outcome::Taken, "cronJobs", format!("{jobs} of them"));
+    let mut skills = 0;
+    for skill in archive.skills {
+        let name = format!("skills {}", skill.key);
+        match restore_skill(config, scope, skill).await {
+            Ok(true) => skills += 1,
+            Ok(false) => {}
+            Err(Error::Invalid(why) | Error::Conflict(why) | Error::TooLarge(why)) => {
+                report.add(Outcome::NotTaken, name, why);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    report.add(Outcome::Taken, "skills", format!("{skills} of them"));
     if !archive.devices.is_empty() {
         report.add(Outcome::NoMeaning, "devices", "devices pair again");
     }
     Ok(report)
+}
+
+/// False: it is there already, and the same.
+async fn restore_skill(config: &ConfigService, scope: &Scope, skill: ExportedSkill) -> claw_actors::Result<bool> {
+    let mut files = Vec::with_capacity(skill.files.len());
+    for file in skill.files {
+        let content = match (file.text, file.base64) {
+            (Some(text), _) => text.into_bytes(),
+            (None, Some(bytes)) => STANDARD
+                .decode(bytes)
+                .map_err(|_| Error::invalid(format!("{} is not base64", file.path)))?,
+            (None, None) => return Err(Error::invalid(format!("{} has no content", file.path))),
+        };
+        files.push(BundleFile {
+            path: file.path,
+            content,
+        });
+    }
+    let hashed = skill.sha256.len() == 64 && skill.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !hashed {
+        return Err(Error::invalid("sha256 is not 64 hexadecimal digits"));
+    }
+    let bundle = Bundle::of(files, skill.sha256)?;
+    if let Ok(there) = config.own_skill(scope, &bundle.manifest.key()).await
+        && there.sha256 == bundle.sha256
+    {
+        return Ok(false);
+    }
+    config.install_skill(scope, &bundle, "import", false).await?;
+    Ok(true)
 }
 
 /// Secrets are not in the file, and a marker of nothing is refused.

@@ -10,6 +10,7 @@ pub mod openapi;
 pub mod pairing;
 pub mod providers;
 pub mod session;
+pub mod skills;
 pub mod tokens;
 pub mod users;
 

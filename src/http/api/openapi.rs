@@ -10,7 +10,7 @@ use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activity, approvals, audit, blobs, channels, models, pairing, providers, resource, session, tokens, users,
+    activity, approvals, audit, blobs, channels, models, pairing, providers, resource, session, skills, tokens, users,
 };
 use crate::error::ErrorBody;
 
@@ -33,6 +33,7 @@ pub fn routes(config: &mut ServiceConfig) {
         approvals::list, approvals::decide,
         activity::list, activity::retry_inbox, activity::retry_outbox,
         audit::list, blobs::get,
+        skills::list, skills::install, skills::get, skills::change, skills::delete,
         users::list, users::create, users::change,
     ),
     components(schemas(ErrorBody)),

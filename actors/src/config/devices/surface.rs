@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{delete_device, find_device, strings, without_nulls};
 use crate::clock::now_ms;
-use crate::config::ConfigService;
 use crate::config::document::NodeCommands;
+use crate::config::{ConfigService, skills};
 use crate::error::{Error, Result};
 use crate::gateway::node_policy::{self, Ruling};
 use crate::gateway::scopes;
@@ -318,7 +318,8 @@ pub(super) async fn delete(tx: &impl ConnectionTrait, scope: &Scope, node_id: &s
         .filter(node_surface::Column::NodeId.eq(node_id))
         .exec(tx)
         .await?;
-    Ok(())
+    // What it offered goes with it.
+    skills::forget_node(tx, scope, node_id).await
 }
 
 pub(super) async fn note_connected(tx: &impl ConnectionTrait, scope: &Scope, node_id: &str, now: i64) -> Result<()> {

@@ -55,6 +55,8 @@ pub struct UserSettings {
     /// `messages.inbound.debounceMs` and `byChannel`.
     pub inbound_debounce: Duration,
     pub inbound_debounce_by_channel: HashMap<String, Duration>,
+    /// `agents.defaults.skills`: the only skills of agents without a list of their own.
+    pub default_skills: Option<Vec<String>>,
     pub tools_deny: Vec<String>,
     pub tools_allow: Option<Vec<String>>,
     pub cron: CronSettings,
@@ -108,6 +110,8 @@ pub struct AgentSettings {
     /// Regular expressions without case: the configured ones, else made from the agent's name and emoji.
     pub mention_patterns: Vec<String>,
     pub identity: Value,
+    /// The only skills it has, where it has a list.
+    pub skills: Option<Vec<String>>,
 }
 
 /// `{agentId, match{channel, accountId?, peer?, teamId?}}`.

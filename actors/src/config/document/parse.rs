@@ -64,6 +64,7 @@ impl UserSettings {
                 .unwrap_or(GROUP_HISTORY),
             inbound_debounce: millis(at(messages, "/inbound/debounceMs")).unwrap_or_default(),
             inbound_debounce_by_channel: by_name(at(messages, "/inbound/byChannel"), millis),
+            default_skills: texts(at(defaults, "/skills")),
             tools_deny: texts(at(doc, "/tools/deny")).unwrap_or_default(),
             tools_allow: texts(at(doc, "/tools/allow")),
             cron: cron(at(doc, "/cron")),
@@ -157,6 +158,7 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
             id,
             name,
             identity,
+            skills: texts(at(entry, "/skills")),
         });
     }
     agents

@@ -40,11 +40,15 @@ const SECTIONS: &[Key] = &[
     ),
     live("cron", Kind::Object(&[CRON]), "Scheduled jobs."),
     live(
+        "skills",
+        Kind::Object(&[SKILLS]),
+        "Which skills are on, and their keys.",
+    ),
+    live(
         "gateway",
         Kind::Object(&[gateway::GATEWAY, gateway::SERVICE]),
         "What clients may do. The rest of it is this service.",
     ),
-    kept("skills", Kind::Object(&[SKILLS])),
     live("tools", Kind::Object(&[TOOLS]), "Which tools agents may use."),
     kept("commands", ANY_MAP),
     live("ui", Kind::Object(&[UI]), "What clients look like."),
@@ -263,14 +267,18 @@ const CRON: &[Key] = &[
 ];
 
 const SKILL_ENTRY: &[Key] = &[
-    kept("enabled", Kind::Bool),
-    kept("apiKey", Kind::Secret),
-    kept("env", Kind::Map(&Kind::Secret)),
+    live("enabled", Kind::Bool, "False: the agent does not know of it."),
+    live("apiKey", Kind::Secret, "Fills the skill's main variable."),
+    live("env", Kind::Map(&Kind::Secret), "Variables the skill asks for."),
     kept("config", Kind::Any),
 ];
 
 const SKILLS: &[Key] = &[
-    kept("entries", Kind::Map(&Kind::Object(&[SKILL_ENTRY]))),
+    live(
+        "entries",
+        Kind::Map(&Kind::Object(&[SKILL_ENTRY])),
+        "Skills, by their keys.",
+    ),
     kept("allowBundled", TEXTS),
     kept("limits", Kind::Any),
     elsewhere("load", ""),

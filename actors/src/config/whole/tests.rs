@@ -82,7 +82,7 @@ fn full() -> Value {
             "accounts": {"second": {"botToken": "2:bot", "dmPolicy": "pairing"}},
         }},
         "agents": {"list": [{"id": "main", "name": "Pinch"}]},
-        "skills": {"entries": {"github": {"apiKey": "ghp-1"}}},
+        "skills": {"entries": {"github": {"apiKey": "ghp-1"}}, "allowBundled": ["github"]},
     })
 }
 
@@ -99,7 +99,7 @@ async fn what_is_read_can_be_written_back_and_keeps_its_secrets() {
         "{changed:?}"
     );
     assert!(
-        notices.iter().any(|issue| issue.path == "skills.entries"),
+        notices.iter().any(|issue| issue.path == "skills.allowBundled"),
         "{notices:?}"
     );
     // A second account takes over the settings of the block when it is new.

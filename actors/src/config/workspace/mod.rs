@@ -1,7 +1,7 @@
 //! The virtual workspace: text files per agent, in the database.
 
 mod files;
-mod paths;
+pub(super) mod paths;
 mod templates;
 
 pub use templates::is_bootstrap;

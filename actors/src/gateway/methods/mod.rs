@@ -21,6 +21,7 @@ pub(super) mod node_pair;
 pub(super) mod node_pending;
 mod sessions;
 pub mod setup_code;
+mod skills;
 mod small;
 mod speech;
 mod usage;
@@ -57,6 +58,7 @@ pub fn all() -> Methods {
     node_pending::register(&mut methods);
     sessions::register(&mut methods);
     setup_code::register(&mut methods);
+    skills::register(&mut methods);
     small::register(&mut methods);
     speech::register(&mut methods);
     usage::register(&mut methods);

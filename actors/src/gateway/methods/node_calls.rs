@@ -33,10 +33,8 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add_local("node.invoke.result", Access::Node, Local::InvokeResult);
     methods.add_local("node.invoke.progress", Access::Node, Local::InvokeProgress);
     methods.add("node.event", Access::Node, event);
-    methods.add("node.skills.update", Access::Node, skills);
     methods.add("node.pluginTools.update", Access::Node, plugin_tools);
     methods.add("node.runnerInventory.update", Access::Node, runner_inventory);
-    methods.add("skills.bins", Access::Node, bins);
 }
 
 #[derive(Deserialize)]
@@ -123,22 +121,6 @@ async fn event(call: Call, params: EventParams) -> Result<Value, WireError> {
 }
 
 #[derive(Deserialize)]
-struct SkillsParams {
-    #[serde(default)]
-    skills: Vec<Value>,
-}
-
-/// Skills of nodes are not offered to agents yet: none is kept, and the answer says so.
-async fn skills(call: Call, params: SkillsParams) -> Result<Value, WireError> {
-    if params.skills.len() > 64 {
-        return Err(WireError::invalid(
-            "invalid node.skills.update params: at /skills: must NOT have more than 64 items",
-        ));
-    }
-    Ok(json!({"nodeId": node_id(&call), "skills": []}))
-}
-
-#[derive(Deserialize)]
 struct ToolsParams {
     #[serde(default)]
     #[expect(dead_code, reason = "read so that a wrong type is refused")]
@@ -157,11 +139,6 @@ async fn runner_inventory(call: Call, _: Nothing) -> Result<Value, WireError> {
         return Err(nodes::awaiting_approval(node.pending_request()));
     }
     Ok(json!({"nodeId": node_id}))
-}
-
-/// Programs the user's skills want on a node: no skill asks for any yet.
-async fn bins(_: Call, _: Nothing) -> Result<Value, WireError> {
-    Ok(json!({"bins": []}))
 }
 
 fn node_id(call: &Call) -> String {

@@ -1,10 +1,9 @@
-//! What clients ask about speech and skills. This service has neither yet, and says so.
+//! What clients ask about speech. This service has none yet, and says so.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Nothing;
-use super::agents::{known_agent, workspace};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{READ, TALK_SECRETS};
@@ -13,7 +12,6 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("tts.status", Access::Scope(READ), tts_status);
     methods.add("tts.providers", Access::Scope(READ), tts_providers);
     methods.add("talk.config", Access::Scope(READ), talk_config);
-    methods.add("skills.status", Access::Scope(READ), skills_status);
 }
 
 async fn tts_status(_: Call, _: Nothing) -> Result<Value, WireError> {
@@ -45,24 +43,4 @@ async fn talk_config(call: Call, params: TalkParams) -> Result<Value, WireError>
         config["ui"] = json!({"seamColor": color});
     }
     Ok(json!({"config": config}))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SkillsParams {
-    agent_id: Option<String>,
-}
-
-async fn skills_status(call: Call, params: SkillsParams) -> Result<Value, WireError> {
-    let id = match params.agent_id {
-        Some(id) => {
-            known_agent(&call, &id).await?;
-            id
-        }
-        None => {
-            let settings = call.state.services.config.settings(call.scope()).await?;
-            settings.default_agent.clone()
-        }
-    };
-    Ok(json!({"workspaceDir": workspace(&id), "managedSkillsDir": "", "agentId": id, "skills": []}))
 }

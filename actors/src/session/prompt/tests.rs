@@ -35,6 +35,7 @@ fn facts<'a>(files: &'a [WorkspaceFile], audience: Audience) -> PromptFacts<'a> 
         tools: &[],
         files,
         time_zone: "Europe/Berlin",
+        skills: &[],
         model: "demo/echo",
         default_model: "demo/echo",
         channel: None,
@@ -102,6 +103,39 @@ fn guests_and_groups_see_instructions_only() {
     let lower = [file("memory.md", "a secret")];
     assert!(!whole(&facts(&lower, Audience::Guest)).contains("a secret"));
     assert!(whole(&facts(&lower, Audience::Owner)).contains("a secret"));
+}
+
+#[test]
+fn skills_are_for_the_owner_and_for_runs_that_can_read_them() {
+    let offered = [Offered {
+        name: "tea".to_owned(),
+        description: "Makes tea.".to_owned(),
+        location: "skill://tea/SKILL.md".to_owned(),
+    }];
+    let tool = |name: &str| ToolSpec {
+        name: name.to_owned(),
+        description: String::new(),
+        summary: String::new(),
+        parameters: serde_json::json!({}),
+        effect: crate::ports::tool::Effect::ReadOnly,
+        owner_only: true,
+        timeout: std::time::Duration::from_secs(1),
+    };
+    let (reads, fetches) = ([tool("read")], [tool("web_fetch")]);
+    for (audience, tools, listed) in [
+        (Audience::Owner, &reads, true),
+        (Audience::Group { owner: true }, &reads, true),
+        (Audience::Guest, &reads, false),
+        (Audience::Group { owner: false }, &reads, false),
+        (Audience::Owner, &fetches, false),
+    ] {
+        let prompt = whole(&PromptFacts {
+            tools,
+            skills: &offered,
+            ..facts(&[], audience)
+        });
+        assert_eq!(prompt.contains("skill://tea/SKILL.md"), listed, "{audience:?}");
+    }
 }
 
 #[test]

@@ -97,7 +97,7 @@ const DEFAULTS: &[Key] = &[
     kept("identity", Kind::Any),
     kept("groupChat", Kind::Any),
     kept("tools", Kind::Any),
-    kept("skills", Kind::Any),
+    live("skills", TEXTS, "Only these skills."),
     kept("bootstrapPromptTruncationWarning", Kind::Any),
     elsewhere("workspace", OWN_WORKSPACE),
     elsewhere("repoRoot", OWN_WORKSPACE),
@@ -183,7 +183,7 @@ const AGENT: &[Key] = &[
     live("identity", IDENTITY_KIND, "How the agent is shown and called."),
     live("groupChat", Kind::Object(&[GROUP_CHAT]), "Groups."),
     kept("params", Kind::Any),
-    kept("skills", Kind::Any),
+    live("skills", TEXTS, "Only these skills."),
     kept("tools", Kind::Any),
     kept("subagents", Kind::Any),
     live(
