@@ -148,6 +148,8 @@ async fn a_disabled_user_is_out_everywhere_and_loses_nothing() {
     assert_eq!(status(app.webhooks().telegram(3, 701, "hello #guest")).await, 200);
     app.platform.message("701", "re: #guest").await;
     assert_eq!(inbox(&app, "#long").await, ["running"]);
+    let given_back = "inbox WHERE payload LIKE '%#long%' AND attempts = 0";
+    assert_eq!(rows.count(given_back).await, 1, "being cut off is no attempt");
     for other in [&mut owner, &mut stranger] {
         assert_eq!(other.call("health", json!({})).await.expect("is served")["ok"], true);
     }
