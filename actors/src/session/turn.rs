@@ -222,10 +222,10 @@ pub(crate) async fn begin(
                 let entry_id = match (turn.entry_id(), user) {
                     (Some(earlier), _) => earlier.to_owned(),
                     (None, Some(mut entry)) => {
-                        let base = turn.beat().and_then(|beat| beat.apart_from.as_ref());
-                        if base.is_some() || (head.has_events() && key::is_private(&authority.key)) {
-                            let events_of = base.unwrap_or(&authority.key);
-                            system_event::drain(tx, scope, events_of, zone, &mut entry).await?;
+                        if let Some(base) = turn.beat().and_then(|beat| beat.apart_from.as_ref()) {
+                            system_event::borrow(tx, scope, base, zone, &mut entry).await?;
+                        } else if head.has_events() && key::is_private(&authority.key) {
+                            system_event::drain(tx, scope, &authority.key, zone, &mut entry).await?;
                             asked = Some(head.events);
                         }
                         others += 1;
@@ -331,6 +331,9 @@ pub(crate) async fn end(
                 } else {
                     transcript::append(&mut batch, scope, &mut head, entries.to_vec())?
                 };
+                if let Some(base) = turn.beat().and_then(|beat| beat.apart_from.as_ref()) {
+                    system_event::give_back(tx, scope, base, ending.status != "ok").await?;
+                }
                 insert_pieces(&mut batch, &authority, Some(&turn.run_id), &pieces)?;
                 close_run(&mut batch, scope, &turn.run_id, &ending);
                 for run_id in turn.merged() {
