@@ -456,11 +456,47 @@ pub(crate) async fn settle(services: &Services, authority: &Authority, settling:
         .await
 }
 
-/// What is stored along with a compaction that was asked for: its cost as a run of its own, and the row of the command.
+/// What is stored of a compaction that was asked for beside its entry: its cost as a run of its own, and the row of the
+/// command.
 #[derive(Clone, Debug)]
 pub(crate) struct AskedFor {
     pub(crate) run: Option<(String, Ending)>,
     pub(crate) command: Option<Settling>,
+}
+
+impl AskedFor {
+    fn add_to(self, batch: &mut Batch, authority: &Authority, session_id: &str) -> Result<()> {
+        if let Some((run_id, ending)) = &self.run {
+            open_run(batch, authority, run_id, session_id, now_ms());
+            close_run(batch, &authority.scope, run_id, ending);
+        }
+        match self.command {
+            Some(command) => command.add_to(batch, authority),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Stores what is left of a compaction that came to nothing.
+pub(crate) async fn not_compacted(
+    services: &Services,
+    authority: &Authority,
+    session_id: &str,
+    asked: AskedFor,
+) -> Result<()> {
+    let (authority_in, session_id) = (authority.clone(), session_id.to_owned());
+    services
+        .writer
+        .run(&authority.scope, move |tx| {
+            let (authority, session_id, asked) = (authority_in.clone(), session_id.clone(), asked.clone());
+            Box::pin(async move {
+                let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
+                asked.add_to(&mut batch, &authority, &session_id)?;
+                batch.run(tx).await?;
+                Ok(())
+            })
+        })
+        .await
 }
 
 /// Stores a compaction: from here on its summary stands for what came before. Gives the head as it stands then.
@@ -501,13 +537,7 @@ pub(crate) async fn compact(
                 };
                 transcript::save_head(&mut batch, scope, &mut head, changes);
                 if let Some(asked) = &*asked {
-                    if let Some((run_id, ending)) = &asked.run {
-                        open_run(&mut batch, &authority, run_id, &head.session_id, now_ms());
-                        close_run(&mut batch, scope, run_id, ending);
-                    }
-                    if let Some(command) = &asked.command {
-                        command.clone().add_to(&mut batch, &authority)?;
-                    }
+                    asked.clone().add_to(&mut batch, &authority, &head.session_id)?;
                 }
                 batch.run(tx).await?;
                 Ok((head, stored))
