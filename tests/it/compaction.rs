@@ -593,3 +593,66 @@ async fn safeguard_asks_once_more_for_what_a_summary_lacks() {
         "what must not get lost is added: {summary}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_that_is_cut_is_asked_for_once_more_and_its_cost_is_on_record() {
+    let app = TestApp::start().await;
+    app.model.summarises(Summary::IsCut("half a summ".to_owned()));
+    let mut operator = app.operator().await;
+    fill(&mut operator, KEY, 4).await;
+    let answer = operator
+        .call("sessions.compact", json!({"key": KEY}))
+        .await
+        .expect("answers");
+    assert_eq!(answer["compacted"], false, "{answer}");
+    assert!(
+        answer["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("too long")),
+        "{answer}"
+    );
+    let asked = summaries(&app.model);
+    assert_eq!((asked.len(), compactions(&app).await), (2, 0));
+    assert!(prompt(&asked[1]).contains("too long and was cut off"));
+    let rows = app.rows().await;
+    let spent = "run WHERE stop_reason = 'compaction' AND status = 'error' AND CAST(usage ->> 'output' AS text) = '6'";
+    assert_eq!(rows.count(spent).await, 1, "both calls");
+    // What was paid for before an abort too.
+    send(&mut operator, KEY, "hand", "/compact").await;
+    assert!(operator.chat_end("hand").await.to_string().contains("too long"));
+    let spent = "run WHERE stop_reason = 'compaction' AND status = 'error'";
+    assert_eq!(rows.count(spent).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asked_for_a_summary_stops_it_and_what_waits_is_stopped_too() {
+    let app = TestApp::start().await;
+    let mut operator = app
+        .operator_as("demo", crate::support::app::OWNER, &["operator.read", "operator.write"])
+        .await
+        .expect("connects");
+    fill(&mut operator, KEY, 4).await;
+    app.model.summarises(Summary::Hangs);
+    send(&mut operator, KEY, "hand", "/compact").await;
+    becomes("a summary is asked for", 1, || async { summaries(&app.model).len() }).await;
+    // Another one waits for its turn.
+    let mut second = app.operator().await;
+    let id = second.send("sessions.compact", json!({"key": KEY})).await;
+    // The first made way for it.
+    let told = operator.chat_end("hand").await;
+    assert!(told.to_string().contains("Stopped"), "{told}");
+    becomes("the other is asked for", 2, || async { summaries(&app.model).len() }).await;
+    send(&mut operator, KEY, "stop-it", "/stop").await;
+    let answer = second.answer(&id).await.expect("answers");
+    assert_eq!(answer["reason"], "aborted", "{answer}");
+    send(&mut operator, KEY, "again", "/compact").await;
+    becomes("a third is asked for", 3, || async { summaries(&app.model).len() }).await;
+    let aborted = operator
+        .call("chat.abort", json!({"sessionKey": KEY}))
+        .await
+        .expect("aborts");
+    assert_eq!(aborted["aborted"], true, "the device that sent it: {aborted}");
+    let told = operator.chat_end("again").await;
+    assert!(told.to_string().contains("Stopped"), "{told}");
+    assert_eq!(compactions(&app).await, 0);
+}

@@ -213,9 +213,19 @@ impl Assembly {
         self.fixed
     }
 
+    /// Tokens that history may fill.
+    pub(crate) fn budget(&self) -> u64 {
+        self.budget
+    }
+
     /// The system prompt's text.
     pub(crate) fn system(&self) -> &[SystemBlock] {
         &self.system
+    }
+
+    /// The workspace's bootstrap files.
+    pub(crate) fn workspace(&self) -> &[WorkspaceFile] {
+        &self.files
     }
 
     /// How much of which file is in the prompt.

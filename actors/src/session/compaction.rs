@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use self::calls::{Calls, Stop};
+use super::assembly::Assembly;
 use super::context::{cut, to_summarise};
 use super::turn::Authority;
 use crate::Services;
@@ -30,6 +31,8 @@ pub(crate) const PER_RUN: u32 = 3;
 const MOST_CHUNKS: usize = 8;
 /// Tokens of a call beside the conversation.
 const OVERHEAD: u64 = 4_096;
+/// Longest summary, tokens.
+const LONGEST_SUMMARY: u32 = 8_192;
 
 /// What is to be compacted, and by whom.
 pub(crate) struct Job<'a> {
@@ -41,6 +44,8 @@ pub(crate) struct Job<'a> {
     pub(crate) model: &'a ResolvedModel,
     pub(crate) cancel: &'a CancellationToken,
     pub(crate) extent: Extent,
+    /// What goes to the session's model beside the conversation.
+    pub(crate) base: &'a Assembly,
     /// What the person who asked for it wants minded.
     pub(crate) instructions: Option<&'a str>,
 }
@@ -66,15 +71,20 @@ pub(crate) enum Outcome {
     Failed(String),
 }
 
-/// An entry to be stored, and what it cost.
+/// An entry to be stored.
 #[derive(Debug)]
 pub(crate) struct Summarised {
     pub(crate) body: Compaction,
+    /// Estimated tokens of the conversation afterwards.
+    pub(crate) tokens_after: u64,
+}
+
+/// What it cost, whatever came of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spent {
     pub(crate) usage: Usage,
     pub(crate) provider: String,
     pub(crate) model: String,
-    /// Estimated tokens of the conversation afterwards.
-    pub(crate) tokens_after: u64,
 }
 
 /// Tokens of the window that stay free: of a small window not more than half.
@@ -91,8 +101,14 @@ pub(crate) struct Plan {
     rules: Option<String>,
 }
 
-/// Reads the conversation and decides what goes. `None` when there is nothing before what stays.
+/// Reads the conversation and decides what goes. `None` when there is nothing before what stays, or when a summary would
+/// leave as little room as there is.
 pub(crate) async fn plan(job: &Job<'_>) -> Result<Option<Plan>> {
+    let rules = words::rules(job.base.workspace(), &job.settings.sections);
+    let room = Room::of(job, rules.as_deref());
+    if usual(job.settings, &room, job.extent).is_none() {
+        return Ok(None);
+    }
     let model = summariser(job).await?;
     let readable = limit(job.settings, &model, 0) * MOST_CHUNKS as u64;
     let kept = job.settings.keep_recent.saturating_mul(2);
@@ -101,28 +117,34 @@ pub(crate) async fn plan(job: &Job<'_>) -> Result<Option<Plan>> {
     let branch = conversation
         .whole(scope, job.head, readable.saturating_add(kept))
         .await?;
-    let Some(place) = place(job, &branch) else {
+    let Some(place) = place(job, &room, &branch) else {
         return Ok(None);
     };
-    let config = &job.services.config;
-    let files = config.bootstrap_files(scope, &job.authority.agent_id).await?;
     Ok(Some(Plan {
         model,
         branch,
         place,
-        rules: words::rules(&files, &job.settings.sections),
+        rules,
     }))
 }
 
 impl Plan {
     /// Writes the summary. Stores nothing.
-    pub(crate) async fn summarise(self, job: &Job<'_>) -> Outcome {
-        let Self {
-            model, branch, place, ..
-        } = &self;
+    pub(crate) async fn summarise(self, job: &Job<'_>) -> (Outcome, Spent) {
+        let mut calls = Calls::new(job, &self.model);
+        let outcome = self.told_by(&mut calls, job).await;
+        let spent = Spent {
+            usage: calls.usage(),
+            provider: self.model.provider.clone(),
+            model: self.model.model.clone(),
+        };
+        (outcome, spent)
+    }
+
+    async fn told_by(&self, calls: &mut Calls<'_>, job: &Job<'_>) -> Outcome {
+        let Self { branch, place, .. } = self;
         let (so_far, messages) = to_summarise(&branch.entries, place.at);
         let question = place.turn.and_then(|turn| branch.entries.get(turn)?.body.message());
-        let mut calls = Calls::new(job, model);
         let written = match calls.written(so_far, &messages).await {
             Ok(written) => written,
             Err(Stop::Aborted) => return Outcome::Aborted,
@@ -145,9 +167,6 @@ impl Plan {
         Outcome::Summarised(Box::new(Summarised {
             tokens_after: kept + tokens::text(&body.summary) + body.rules().map_or(0, tokens::text),
             body,
-            usage: calls.usage(),
-            provider: model.provider.clone(),
-            model: model.model.clone(),
         }))
     }
 }
@@ -178,12 +197,44 @@ async fn summariser(job: &Job<'_>) -> Result<ResolvedModel> {
     }
 }
 
-fn place(job: &Job<'_>, branch: &Branch) -> Option<cut::Cut> {
+/// Room for what stays word for word, in tokens.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    window: u64,
+    /// Beside the longest summary and the rules, of what is sent at all.
+    sent: u64,
+    /// Beside them and what is always sent, until the next prompt would be summarised again.
+    calm: u64,
+}
+
+impl Room {
+    fn of(job: &Job<'_>, rules: Option<&str>) -> Self {
+        let window = job.model.context_window;
+        let summary = u64::from(longest(window)) + rules.map_or(0, tokens::text);
+        let free = window - reserve(job.settings, window);
+        Self {
+            window,
+            sent: job.base.budget().saturating_sub(summary),
+            calm: free.saturating_sub(job.base.fixed()).saturating_sub(summary),
+        }
+    }
+}
+
+/// Tokens that stay as settings and room say. `None` when that is too little to be worth a call.
+fn usual(settings: &CompactionSettings, room: &Room, extent: Extent) -> Option<u64> {
+    // A small window has no room for the usual tail.
+    let wanted = settings.keep_recent.min(room.window / 6);
+    let usual = wanted.min(room.sent);
+    match extent {
+        Extent::Usual => (room.calm >= wanted / 4).then_some(usual.min(room.calm)),
+        Extent::Refused { .. } | Extent::Asked => Some(usual),
+    }
+}
+
+fn place(job: &Job<'_>, room: &Room, branch: &Branch) -> Option<cut::Cut> {
     let entries = &branch.entries;
     let all: u64 = entries.iter().map(|entry| cut::cost(entry)).sum();
-    let window = job.model.context_window;
-    // A small window has no room for the usual tail.
-    let usual = job.settings.keep_recent.min(window / 6);
+    let usual = usual(job.settings, room, job.extent)?;
     let (tokens, least) = match job.extent {
         Extent::Usual => (usual, usual / 4),
         Extent::Refused { before } => (usual.min(all / 2) >> before, 1),
@@ -193,15 +244,27 @@ fn place(job: &Job<'_>, branch: &Branch) -> Option<cut::Cut> {
         (CompactionMode::Safeguard, Extent::Usual) => job.settings.keep_turns,
         (CompactionMode::Safeguard, Extent::Refused { .. } | Extent::Asked) | (CompactionMode::Default, _) => 0,
     };
+    let most = (tokens.saturating_mul(3) / 2).min(room.sent);
     let keep = cut::Keep {
         tokens: tokens.max(1),
-        most: tokens.saturating_mul(3) / 2,
+        most: if job.extent == Extent::Usual {
+            most.min(room.calm)
+        } else {
+            most
+        },
         turns,
     };
     let place = cut::cut(entries, keep)?;
     let goes: u64 = entries.iter().take(place.at).map(|entry| cut::cost(entry)).sum();
     let says_something = !to_summarise(entries, place.at).1.is_empty();
     (goes >= least && says_something).then_some(place)
+}
+
+/// Tokens of the longest summary: of a small window a small part.
+fn longest(window: u64) -> u32 {
+    u32::try_from(window / 8)
+        .unwrap_or(LONGEST_SUMMARY)
+        .min(LONGEST_SUMMARY)
 }
 
 /// Tokens of conversation one call of the summarising model reads.

@@ -17,6 +17,7 @@ use super::events::Emitter;
 use super::intake::{ClientMessage, MAX_MESSAGE_BYTES};
 use super::item::Item;
 use super::key;
+use super::system_event::aside;
 use super::turn::{self, Authority, Ending};
 use crate::Services;
 use crate::clock::now_ms;
@@ -314,7 +315,8 @@ pub(crate) async fn erase(
                 if transcript {
                     forget_words(&mut batch, &authority, head.as_ref());
                 }
-                let untold = system_event::Column::SessionKey.eq(authority.key.clone());
+                let places = [authority.key.clone(), aside(&authority.key)];
+                let untold = system_event::Column::SessionKey.is_in(places);
                 batch.add(&system_event::Entity::delete_owned(scope).filter(untold));
                 batch.add(&session::Entity::delete_owned(scope).filter(session::Column::Key.eq(authority.key.clone())));
                 batch.run(tx).await?;

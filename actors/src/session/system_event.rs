@@ -99,8 +99,88 @@ pub(crate) async fn drain(
     if rows.is_empty() {
         return Ok(());
     }
+    put_before(&rows, zone, entry);
+    remove(tx, scope, session, rows.into_iter().map(|row| row.id).collect()).await
+}
+
+/// As [`drain`], for a beat whose transcript is not that of `session`: the lines are kept aside until the beat has
+/// ended, see [`give_back`]. The session has asked for them.
+pub(crate) async fn borrow(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    session: &SessionKey,
+    zone: Tz,
+    entry: &mut NewEntry,
+) -> Result<()> {
+    // Before the lines: one that comes meanwhile is asked for again.
+    let events: Option<i64> = session::Entity::owned_by(scope)
+        .select_only()
+        .column(session::Column::Events)
+        .filter(session::Column::Key.eq(session.clone()))
+        .into_tuple()
+        .one(tx)
+        .await?;
+    let aside = aside(session);
+    let rows = system_event::Entity::owned_by(scope)
+        .filter(system_event::Column::SessionKey.is_in([session.clone(), aside.clone()]))
+        .order_by_asc(system_event::Column::Id)
+        .all(tx)
+        .await?;
+    if !rows.is_empty() {
+        put_before(&rows, zone, entry);
+        system_event::Entity::update_owned(scope)
+            .col_expr(system_event::Column::SessionKey, Expr::value(aside))
+            .filter(system_event::Column::SessionKey.eq(session.clone()))
+            .filter(system_event::Column::Id.is_in(rows.into_iter().map(|row| row.id)))
+            .exec(tx)
+            .await?;
+    }
+    if let Some(events) = events {
+        session::Entity::update_owned(scope)
+            .col_expr(session::Column::EventsSeen, Expr::value(events))
+            .filter(session::Column::Key.eq(session.clone()))
+            .filter(session::Column::EventsSeen.lt(events))
+            .exec(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Ends a [`borrow`]: the lines wait for the session's next turn again when `unheard`, else they are gone.
+pub(crate) async fn give_back(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    session: &SessionKey,
+    unheard: bool,
+) -> Result<()> {
+    let lines = system_event::Column::SessionKey.eq(aside(session));
+    if !unheard {
+        system_event::Entity::delete_owned(scope).filter(lines).exec(tx).await?;
+        return Ok(());
+    }
+    let back = system_event::Entity::update_owned(scope)
+        .col_expr(system_event::Column::SessionKey, Expr::value(session.clone()))
+        .filter(lines)
+        .exec(tx)
+        .await?;
+    if back.rows_affected > 0 {
+        session::Entity::update_owned(scope)
+            .col_expr(session::Column::Events, Expr::col(session::Column::Events).add(1))
+            .filter(session::Column::Key.eq(session.clone()))
+            .exec(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Where lines of a session are kept aside. No session is called so: keys begin with their agent.
+pub(crate) fn aside(session: &SessionKey) -> SessionKey {
+    SessionKey(format!("aside:{session}"))
+}
+
+fn put_before(rows: &[system_event::Model], zone: Tz, entry: &mut NewEntry) {
     let mut lines = String::new();
-    for row in &rows {
+    for row in rows {
         lines.push_str(&line(row.created_at, zone, &row.text));
         lines.push('\n');
     }
@@ -116,7 +196,6 @@ pub(crate) async fn drain(
             Some(Part::Image { .. }) | None => content.insert(0, Part::Text { text: lines }),
         }
     }
-    remove(tx, scope, session, rows.into_iter().map(|row| row.id).collect()).await
 }
 
 async fn remove(tx: &impl ConnectionTrait, scope: &Scope, session: &SessionKey, ids: Vec<String>) -> Result<()> {

@@ -222,10 +222,10 @@ pub(crate) async fn begin(
                 let entry_id = match (turn.entry_id(), user) {
                     (Some(earlier), _) => earlier.to_owned(),
                     (None, Some(mut entry)) => {
-                        let base = turn.beat().and_then(|beat| beat.apart_from.as_ref());
-                        if base.is_some() || (head.has_events() && key::is_private(&authority.key)) {
-                            let events_of = base.unwrap_or(&authority.key);
-                            system_event::drain(tx, scope, events_of, zone, &mut entry).await?;
+                        if let Some(base) = turn.beat().and_then(|beat| beat.apart_from.as_ref()) {
+                            system_event::borrow(tx, scope, base, zone, &mut entry).await?;
+                        } else if head.has_events() && key::is_private(&authority.key) {
+                            system_event::drain(tx, scope, &authority.key, zone, &mut entry).await?;
                             asked = Some(head.events);
                         }
                         others += 1;
@@ -331,6 +331,9 @@ pub(crate) async fn end(
                 } else {
                     transcript::append(&mut batch, scope, &mut head, entries.to_vec())?
                 };
+                if let Some(base) = turn.beat().and_then(|beat| beat.apart_from.as_ref()) {
+                    system_event::give_back(tx, scope, base, ending.status != "ok").await?;
+                }
                 insert_pieces(&mut batch, &authority, Some(&turn.run_id), &pieces)?;
                 close_run(&mut batch, scope, &turn.run_id, &ending);
                 for run_id in turn.merged() {
@@ -453,11 +456,47 @@ pub(crate) async fn settle(services: &Services, authority: &Authority, settling:
         .await
 }
 
-/// What is stored along with a compaction that was asked for: its cost as a run of its own, and the row of the command.
+/// What is stored of a compaction that was asked for beside its entry: its cost as a run of its own, and the row of the
+/// command.
 #[derive(Clone, Debug)]
 pub(crate) struct AskedFor {
     pub(crate) run: Option<(String, Ending)>,
     pub(crate) command: Option<Settling>,
+}
+
+impl AskedFor {
+    fn add_to(self, batch: &mut Batch, authority: &Authority, session_id: &str) -> Result<()> {
+        if let Some((run_id, ending)) = &self.run {
+            open_run(batch, authority, run_id, session_id, now_ms());
+            close_run(batch, &authority.scope, run_id, ending);
+        }
+        match self.command {
+            Some(command) => command.add_to(batch, authority),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Stores what is left of a compaction that came to nothing.
+pub(crate) async fn not_compacted(
+    services: &Services,
+    authority: &Authority,
+    session_id: &str,
+    asked: AskedFor,
+) -> Result<()> {
+    let (authority_in, session_id) = (authority.clone(), session_id.to_owned());
+    services
+        .writer
+        .run(&authority.scope, move |tx| {
+            let (authority, session_id, asked) = (authority_in.clone(), session_id.clone(), asked.clone());
+            Box::pin(async move {
+                let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
+                asked.add_to(&mut batch, &authority, &session_id)?;
+                batch.run(tx).await?;
+                Ok(())
+            })
+        })
+        .await
 }
 
 /// Stores a compaction: from here on its summary stands for what came before. Gives the head as it stands then.
@@ -498,13 +537,7 @@ pub(crate) async fn compact(
                 };
                 transcript::save_head(&mut batch, scope, &mut head, changes);
                 if let Some(asked) = &*asked {
-                    if let Some((run_id, ending)) = &asked.run {
-                        open_run(&mut batch, &authority, run_id, &head.session_id, now_ms());
-                        close_run(&mut batch, scope, run_id, ending);
-                    }
-                    if let Some(command) = &asked.command {
-                        command.clone().add_to(&mut batch, &authority)?;
-                    }
+                    asked.clone().add_to(&mut batch, &authority, &head.session_id)?;
                 }
                 batch.run(tx).await?;
                 Ok((head, stored))

@@ -31,6 +31,8 @@ type Piece = Result<Bytes, std::io::Error>;
 #[derive(Clone)]
 pub(crate) enum Summary {
     Says(String),
+    /// Says this, and is cut for its length.
+    IsCut(String),
     Status(u16),
     Hangs,
     /// Kills the server under test.
@@ -343,10 +345,11 @@ fn chunk(delta: &Value, finish: Option<&str>) -> Bytes {
 async fn summarise(state: &Data<State>) -> HttpResponse {
     let summary = locked(&state.summary).clone();
     match summary {
-        Summary::Says(text) => {
+        Summary::Says(ref text) | Summary::IsCut(ref text) => {
+            let cut = matches!(summary, Summary::IsCut(_));
             let frames = [
                 chunk(&json!({"content": text}), None),
-                chunk(&json!({}), Some("stop")),
+                chunk(&json!({}), Some(if cut { "length" } else { "stop" })),
                 done(12),
             ];
             HttpResponse::Ok()

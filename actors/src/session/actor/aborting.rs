@@ -13,6 +13,7 @@ impl SessionActor {
             running.cancel.abort(reason);
             stopped += 1;
         }
+        stopped += self.drop_compactions(context, reason, |_| true).len();
         for dropped in self.queue.clear("aborted") {
             stopped += 1;
             self.drop_item(context, &dropped.inbox_id, dropped.reason, Some(reason));
@@ -27,6 +28,9 @@ impl SessionActor {
             running.cancel.abort(reason);
             stopped += 1;
         }
+        stopped += self
+            .drop_compactions(context, reason, |request| request.guest() == guest)
+            .len();
         let theirs = self.items.iter().filter(|(_, item)| item.guest == guest);
         for id in theirs.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.queue.remove(&id);
@@ -53,6 +57,16 @@ impl SessionActor {
                 run_ids.push(running.run_id.clone());
             }
         }
+        // It has made way for itself: to who asked for it, it goes on already.
+        run_ids.extend(self.drop_compactions(context, request.stop_reason, |waits| {
+            let named = request.run_id.as_ref().is_none_or(|id| id == waits.run_id());
+            let own = request.admin
+                || request
+                    .requester
+                    .as_deref()
+                    .is_none_or(|own| waits.requester() == Some(own));
+            named && own
+        }));
         let waiting: Vec<String> = self
             .items
             .iter()

@@ -1,5 +1,6 @@
 //! A compaction that was asked for: after what runs, and before what waits.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::Context;
@@ -15,6 +16,8 @@ use crate::session::run::{Cancel, Outcome};
 #[derive(Debug)]
 pub(crate) struct CompactRequest {
     wish: Wish,
+    /// Id of the operation.
+    operation: String,
     asked: Asked,
 }
 
@@ -27,24 +30,42 @@ enum Asked {
 
 impl CompactRequest {
     pub(super) fn command(item: Item, wish: Wish) -> Self {
-        Self {
-            wish,
-            asked: Asked::Command(Box::new(item)),
-        }
+        Self::new(wish, Asked::Command(Box::new(item)))
     }
 
     pub(crate) fn called(wish: Wish, reply: oneshot::Sender<Result<Done>>) -> Self {
-        Self {
-            wish,
-            asked: Asked::Caller(reply),
+        Self::new(wish, Asked::Caller(reply))
+    }
+
+    fn new(wish: Wish, asked: Asked) -> Self {
+        let operation = uuid::Uuid::new_v4().to_string();
+        Self { wish, operation, asked }
+    }
+
+    fn item(&self) -> Option<&Item> {
+        match &self.asked {
+            Asked::Command(item) => Some(item),
+            Asked::Caller(_) => None,
         }
     }
 
+    /// The id clients know it by.
+    pub(super) fn run_id(&self) -> &str {
+        let named = self.item().and_then(|item| item.run_id.as_deref());
+        named.unwrap_or(&self.operation)
+    }
+
+    pub(super) fn requester(&self) -> Option<&str> {
+        self.item()?.options.requester.as_deref()
+    }
+
+    /// Empty for the user's own.
+    pub(super) fn guest(&self) -> &str {
+        self.item().map_or("", |item| &item.guest)
+    }
+
     pub(super) fn inbox_ids(&self) -> &[String] {
-        match &self.asked {
-            Asked::Command(item) => &item.inbox_ids,
-            Asked::Caller(_) => &[],
-        }
+        self.item().map_or(&[], |item| &item.inbox_ids)
     }
 }
 
@@ -60,22 +81,49 @@ impl SessionActor {
         self.put_ahead(Ahead::Compact(request));
     }
 
+    /// Drops those that wait and are `meant`, and tells who asked for them. Gives the ids clients know them by.
+    pub(super) fn drop_compactions(
+        &mut self,
+        context: &mut Context<Self>,
+        stop_reason: &'static str,
+        meant: impl Fn(&CompactRequest) -> bool,
+    ) -> Vec<String> {
+        let mut dropped = Vec::new();
+        let (waiting, others) = std::mem::take(&mut self.ahead)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|ahead| matches!(ahead, Ahead::Compact(request) if meant(request)));
+        self.ahead = others;
+        for ahead in waiting {
+            let Ahead::Compact(request) = ahead else { continue };
+            dropped.push(request.run_id().to_owned());
+            match request.asked {
+                Asked::Command(item) => {
+                    self.settle_dropped(context, *item, "aborted", stop_reason);
+                }
+                Asked::Caller(reply) => {
+                    let _ = reply.send(Ok(Done::Aborted));
+                }
+            }
+        }
+        dropped
+    }
+
     pub(super) fn start_compaction(&mut self, context: &mut Context<Self>, request: CompactRequest) {
-        let CompactRequest { wish, asked } = request;
+        let (run_id, requester) = (request.run_id().to_owned(), request.requester().map(str::to_owned));
+        let CompactRequest { wish, operation, asked } = request;
         let (item, reply) = match asked {
             Asked::Command(item) => (Some(*item), None),
             Asked::Caller(reply) if reply.is_closed() => return self.pump(context),
             Asked::Caller(reply) => (None, Some(reply)),
         };
         let cancel = Cancel::default();
-        let operation = uuid::Uuid::new_v4().to_string();
         let by_hand = ByHand {
             directory: self.home.directory.clone(),
             lanes: self.home.lanes.clone(),
             cancel: cancel.token().clone(),
             wish,
             told: self.emitter(&operation),
-            operation: operation.clone(),
+            operation,
         };
         let command = item.clone().map(|item| Command {
             emitter: self.emitter_for(&item),
@@ -100,10 +148,9 @@ impl SessionActor {
             }
             Ok(Outcome::Left { again: Duration::MAX })
         });
-        if let Some(running) = &mut self.running
-            && running.item.is_none()
-        {
-            running.run_id = operation;
+        if let Some(running) = &mut self.running {
+            running.run_id = run_id;
+            running.requesters.extend(requester);
         }
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::time::Instant;
 
-use super::{Job, MOST_CHUNKS, limit, words};
+use super::{Job, MOST_CHUNKS, limit, longest, words};
 use crate::clock::now_ms;
 use crate::config::document::{CompactionMode, Identifiers};
 use crate::config::providers::ResolvedModel;
 use crate::conversation::entry::Compaction;
 use crate::conversation::tokens;
-use crate::ports::message::{AssistantMessage, Message, Usage};
+use crate::ports::message::{AssistantMessage, Message, StopReason, Usage};
 use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest, StreamLimits, SystemBlock};
 
 /// Tries of one call.
@@ -21,8 +21,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How often a call whose text did not fit is made with half of it.
 const HALVINGS: u32 = 2;
-/// Longest summary, tokens.
-const LONGEST_SUMMARY: u32 = 8_192;
 
 /// Why there is no summary.
 pub(super) enum Stop {
@@ -128,24 +126,35 @@ impl<'a> Calls<'a> {
         Ok(written)
     }
 
-    /// One summary of one part.
+    /// One summary of one part. One that was cut for its length is asked for once more.
     async fn part(
         &mut self,
         so_far: Option<&str>,
         chunk: &str,
         wrong: Option<&str>,
     ) -> std::result::Result<String, Part> {
-        let prompt = words::prompt(&words::Asked {
+        let mut asked = words::Asked {
             settings: self.job.settings,
             so_far,
             chunk,
             instructions: self.job.instructions,
             wrong,
-        });
+        };
+        if let Some(whole) = self.answer(&words::prompt(&asked)).await? {
+            return Ok(whole);
+        }
+        let shorter = words::too_long(wrong, self.longest());
+        asked.wrong = Some(&shorter);
+        let whole = self.answer(&words::prompt(&asked)).await?;
+        whole.ok_or_else(|| failed("The summary was too long."))
+    }
+
+    /// What the model says to this. `None` when it was cut for its length.
+    async fn answer(&mut self, prompt: &str) -> std::result::Result<Option<String>, Part> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let error = match self.call(&prompt).await? {
+            let error = match self.call(prompt).await? {
                 Ok(message) => {
                     self.count(&message);
                     let text = message.text().trim().to_owned();
@@ -153,10 +162,13 @@ impl<'a> Calls<'a> {
                     if message.usage.prompt_tokens() > self.model.full_window {
                         return Err(Part::TooLarge);
                     }
+                    if message.stop_reason == StopReason::Length {
+                        return Ok(None);
+                    }
                     if text.is_empty() {
                         return Err(failed("The model gave no summary."));
                     }
-                    return Ok(text);
+                    return Ok(Some(text));
                 }
                 Err(error) => error,
             };
@@ -191,7 +203,7 @@ impl<'a> Calls<'a> {
             }]),
             messages: Arc::new(vec![Message::user(prompt, now_ms())]),
             tools: Arc::default(),
-            max_tokens: self.model.max_tokens.min(self.longest()),
+            max_tokens: self.longest(),
             temperature: None,
             cache_key: format!("{}-summary", self.job.head.session_id),
             limits: StreamLimits::default(),
@@ -230,11 +242,9 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// Tokens of the summary: of a small window a small part.
+    /// Tokens of one summary.
     fn longest(&self) -> u32 {
-        u32::try_from(self.job.model.context_window / 8)
-            .unwrap_or(LONGEST_SUMMARY)
-            .min(LONGEST_SUMMARY)
+        self.model.max_tokens.min(longest(self.job.model.context_window))
     }
 
     fn count(&mut self, message: &AssistantMessage) {

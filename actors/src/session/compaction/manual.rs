@@ -3,15 +3,19 @@
 use actix::Addr;
 use tokio_util::sync::CancellationToken;
 
-use super::{Extent, Job, Outcome, Summarised, fresh_tokens, plan};
+use super::{Extent, Job, Outcome, Spent, Summarised, fresh_tokens, plan};
 use crate::conversation::entry::Compaction;
 use crate::conversation::transcript::SessionHead;
 use crate::error::{Error, Result};
+use crate::ports::message::Usage;
+use crate::session::assembly::{Assembly, Place};
 use crate::session::closing;
 use crate::session::context::{cut, to_summarise};
 use crate::session::events::Emitter;
+use crate::session::intake::ClientMessage;
 use crate::session::item::Item;
 use crate::session::run;
+use crate::session::toolbox::Toolbox;
 use crate::session::turn::{self, AskedFor, Authority, Ending, Settling};
 use crate::supervisor::directory::Directory;
 use crate::supervisor::lanes::UserLanes;
@@ -62,6 +66,9 @@ impl Done {
     }
 }
 
+/// An entry and how many others stay, or why there is none.
+type Made = std::result::Result<(Summarised, Option<usize>), Done>;
+
 /// Everything it is handed.
 pub(crate) struct ByHand {
     pub(crate) directory: Directory,
@@ -87,7 +94,8 @@ impl ByHand {
     pub(crate) async fn run(self, authority: &Authority, command: Option<Command>) -> Result<Done> {
         let conversation = &self.directory.services().conversation;
         let Some(head) = conversation.head(&authority.scope, &authority.key).await? else {
-            return self.told_only(authority, Done::Missing, command).await;
+            let cost = Spent::default();
+            return self.told_only(authority, "", (Done::Missing, cost), command).await;
         };
         self.told.operation(&self.operation, None).await;
         let done = self.tried(authority, head, command).await;
@@ -98,24 +106,18 @@ impl ByHand {
 
     async fn tried(&self, authority: &Authority, head: SessionHead, command: Option<Command>) -> Result<Done> {
         let services = self.directory.services();
-        let guest = command
-            .as_ref()
-            .map(|command| command.item.guest.clone())
-            .unwrap_or_default();
-        let made = match self.wish.keep_entries {
-            Some(most) => self.left_out(authority, &head, most).await?,
-            None => self.summarised(authority, &head, &guest).await?,
+        let item = command.as_ref().map(|command| &command.item);
+        let (made, cost) = match self.wish.keep_entries {
+            Some(most) => (self.left_out(authority, &head, most).await?, Spent::default()),
+            None => self.summarised(authority, &head, item).await?,
         };
         let (summarised, kept) = match made {
             Ok(made) => made,
-            Err(done) => return self.told_only(authority, done, command).await,
+            Err(done) => {
+                return self.told_only(authority, &head.session_id, (done, cost), command).await;
+            }
         };
-        let ending = Ending {
-            usage: summarised.usage,
-            provider: summarised.provider,
-            model: summarised.model,
-            ..Ending::without_model("ok", "compaction", Vec::new())
-        };
+        let ending = ending("ok", cost);
         let done = Done::Compacted {
             body: summarised.body.clone(),
             tokens_after: summarised.tokens_after,
@@ -144,9 +146,38 @@ impl ByHand {
         Ok(done)
     }
 
-    async fn told_only(&self, authority: &Authority, done: Done, command: Option<Command>) -> Result<Done> {
-        if let Some(Command { item, emitter }) = command {
-            closing::finish_command(&self.directory, authority, &item, &done.sentence(), emitter).await?;
+    /// Answers the command. What the calls cost is on record, though nothing came of them.
+    async fn told_only(
+        &self,
+        authority: &Authority,
+        session_id: &str,
+        (done, cost): (Done, Spent),
+        command: Option<Command>,
+    ) -> Result<Done> {
+        let status = match &done {
+            Done::Aborted => "aborted",
+            Done::Failed(_) => "error",
+            Done::Compacted { .. } | Done::Nothing | Done::Missing => "ok",
+        };
+        let run = (cost.usage != Usage::default()).then(|| (self.operation.clone(), ending(status, cost)));
+        let services = self.directory.services();
+        let store = |command: Option<Settling>| {
+            let asked = AskedFor { run, command };
+            turn::not_compacted(services, authority, session_id, asked)
+        };
+        match command {
+            None => store(None).await?,
+            Some(Command { item, emitter }) => {
+                closing::finish_command_with(
+                    &self.directory,
+                    authority,
+                    &item,
+                    &done.sentence(),
+                    emitter,
+                    |settling| store(Some(settling)),
+                )
+                .await?;
+            }
         }
         Ok(done)
     }
@@ -156,8 +187,9 @@ impl ByHand {
         &self,
         authority: &Authority,
         head: &SessionHead,
-        guest: &str,
-    ) -> Result<std::result::Result<(Summarised, Option<usize>), Done>> {
+        item: Option<&Item>,
+    ) -> Result<(Made, Spent)> {
+        let nothing = |done| Ok((Err(done), Spent::default()));
         let services = self.directory.services();
         let settings = services.config.settings(&authority.scope).await?;
         let wanted = run::override_of(head);
@@ -168,13 +200,23 @@ impl ByHand {
         {
             Ok(model) => model,
             Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
-            Err(error) => return Ok(Err(Done::Failed(format!("{error}.")))),
+            Err(error) => return nothing(Done::Failed(format!("{error}."))),
         };
+        // Who calls by a method is the user.
+        let caller = Item::from_client(String::new(), String::new(), 0, true, ClientMessage::default());
+        let last = item.unwrap_or(&caller);
+        let tools = Toolbox::new(services, settings.clone(), last.guest.is_empty(), None).specs();
+        let place = Place {
+            scope: &authority.scope,
+            agent_id: &authority.agent_id,
+            last,
+        };
+        let base = Assembly::new(services, place, &settings, &model, &tools).await?;
         let most = settings.max_concurrent.unwrap_or(services.limits.user_runs);
         let place = tokio::select! {
             biased;
-            () = self.cancel.cancelled() => return Ok(Err(Done::Aborted)),
-            place = self.lanes.acquire(guest, most) => place,
+            () = self.cancel.cancelled() => return nothing(Done::Aborted),
+            place = self.lanes.acquire(&last.guest, most) => place,
         };
         let job = Job {
             services,
@@ -184,27 +226,24 @@ impl ByHand {
             model: &model,
             cancel: &self.cancel,
             extent: Extent::Asked,
+            base: &base,
             instructions: self.wish.instructions.as_deref(),
         };
         let Some(plan) = plan(&job).await? else {
-            return Ok(Err(Done::Nothing));
+            return nothing(Done::Nothing);
         };
-        let outcome = plan.summarise(&job).await;
+        let (outcome, cost) = plan.summarise(&job).await;
         drop(place);
-        Ok(match outcome {
+        let made = match outcome {
             Outcome::Summarised(summarised) => Ok((*summarised, None)),
             Outcome::Aborted => Err(Done::Aborted),
             Outcome::Failed(why) => Err(Done::Failed(why)),
-        })
+        };
+        Ok((made, cost))
     }
 
     /// Leaves out all but the newest entries.
-    async fn left_out(
-        &self,
-        authority: &Authority,
-        head: &SessionHead,
-        most: usize,
-    ) -> Result<std::result::Result<(Summarised, Option<usize>), Done>> {
+    async fn left_out(&self, authority: &Authority, head: &SessionHead, most: usize) -> Result<Made> {
         let conversation = &self.directory.services().conversation;
         let branch = conversation.whole(&authority.scope, head, LOOKED_AT).await?;
         let entries = &branch.entries;
@@ -231,10 +270,17 @@ impl ByHand {
                 tokens_before: fresh_tokens(head).unwrap_or(branch.tokens),
                 details: None,
             },
-            usage: crate::ports::message::Usage::default(),
-            provider: String::new(),
-            model: String::new(),
         };
         Ok(Ok((summarised, Some(entries.len() - place.at))))
+    }
+}
+
+/// The end of the run that holds the cost.
+fn ending(status: &'static str, cost: Spent) -> Ending {
+    Ending {
+        usage: cost.usage,
+        provider: cost.provider,
+        model: cost.model,
+        ..Ending::without_model(status, "compaction", Vec::new())
     }
 }

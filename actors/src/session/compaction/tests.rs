@@ -130,3 +130,33 @@ async fn what_is_read_afterwards_is_the_summary_and_what_stayed() {
     assert_eq!(so_far.map(|so_far| so_far.tokens_before), Some(9));
     assert_eq!(messages.len(), 4);
 }
+
+#[test]
+fn what_stays_fits_beside_what_is_always_sent() {
+    let settings = CompactionSettings::default();
+    let room = |window, sent, calm| Room { window, sent, calm };
+    let refused = Extent::Refused { before: 0 };
+    // A large window has room for the usual tail, a small one for a sixth.
+    assert_eq!(
+        usual(&settings, &room(128_000, 90_000, 90_000), Extent::Usual),
+        Some(20_000)
+    );
+    assert_eq!(
+        usual(&settings, &room(24_000, 9_000, 9_000), Extent::Usual),
+        Some(4_000)
+    );
+    // No more stays than is sent, nor so much that the next prompt is summarised again.
+    assert_eq!(
+        usual(&settings, &room(24_000, 2_000, 9_000), Extent::Usual),
+        Some(2_000)
+    );
+    assert_eq!(
+        usual(&settings, &room(24_000, 9_000, 1_000), Extent::Usual),
+        Some(1_000)
+    );
+    // Where even that is no room it is not tried, unless the provider refused the prompt or a person asked.
+    assert_eq!(usual(&settings, &room(24_000, 9_000, 999), Extent::Usual), None);
+    for extent in [refused, Extent::Asked] {
+        assert_eq!(usual(&settings, &room(24_000, 2_000, 0), extent), Some(2_000));
+    }
+}

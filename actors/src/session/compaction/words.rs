@@ -190,6 +190,14 @@ pub(super) fn prompt(asked: &Asked<'_>) -> String {
     text
 }
 
+/// What is wrong with a summary that was cut after this many tokens, beside what was wrong before.
+pub(super) fn too_long(before: Option<&str>, tokens: u32) -> String {
+    // A token is most of a word in English, and less elsewhere.
+    let words = tokens / 2;
+    let more = before.map(|before| format!(" And: {before}")).unwrap_or_default();
+    format!("it was too long and was cut off. Write less than {words} words.{more}")
+}
+
 /// What safeguard mode finds wrong with a summary; `None` when nothing.
 pub(super) fn complaint(summary: &str, identifiers: &[String]) -> Option<String> {
     let lower = summary.to_lowercase();

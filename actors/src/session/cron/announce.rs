@@ -2,6 +2,7 @@
 //! and where they linked themselves.
 
 use claw_entities::{Scope, UserOwned, cron_run, session};
+use sea_orm::sea_query::{Expr, ExprTrait, SimpleExpr};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
@@ -148,11 +149,18 @@ fn peer(channel: &str, to: &str, thread: Option<&Value>) -> Peer {
     }
 }
 
+/// Did one of these senders write last in a session. Others' chats of the same bot may be many.
+pub(in crate::session) fn written_by(senders: impl Iterator<Item = String>) -> SimpleExpr {
+    Expr::cust("destination ->> 'recipient'").is_in(senders)
+}
+
 /// Where the user themselves wrote last: in the agent's main session, or in a direct chat they linked.
 async fn last(directory: &Directory, scope: &Scope, agent: &str, target: &Target) -> Result<Found> {
     let services = directory.services();
+    let own = services.config.list_links(scope).await?.into_iter();
     let rows = session::Entity::owned_by(scope)
         .filter(session::Column::AgentId.eq(agent))
+        .filter(written_by(own.map(|link| link.sender_id)))
         .order_by_desc(session::Column::UpdatedAt)
         .limit(LOOKED_AT)
         .all(&services.db.glance(scope).await?)

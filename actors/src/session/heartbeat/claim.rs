@@ -2,7 +2,7 @@
 
 use claw_entities::{Scope, SessionKey, UserOwned, heartbeat, inbox, session, user_config};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::{Value, json};
 
 use super::skip::{Facts, Skip, is_empty_file};
@@ -140,14 +140,27 @@ impl Visibility {
     }
 }
 
-/// Has the user neither written nor changed anything for long. What runs by a clock is no sign of life.
+/// Has the user neither written nor changed anything for long. What runs by a clock is no sign of life, and what their
+/// guests say is none of theirs.
 async fn is_away(directory: &Directory, scope: &Scope, now: i64) -> Result<bool> {
-    let view = directory.services().db.glance(scope).await?;
+    let services = directory.services();
+    let links = services.config.list_links(scope).await?.into_iter();
+    let view = services.db.glance(scope).await?;
+    // The keys of `key::is_private`, as SQL sees them.
+    let mut private = Condition::all();
+    for others in ["cron:%", "hook:%", "heartbeat"] {
+        private = private.add(session::Column::Key.not_like(format!("agent:%:{others}")));
+    }
+    for shared in ["direct", "dm", "group", "channel"] {
+        private = private.add(session::Column::Key.not_like(format!("agent:%:{shared}:%")));
+    }
+    let own = Condition::any()
+        .add(private)
+        .add(announce::written_by(links.map(|link| link.sender_id)));
     let wrote: Option<Option<i64>> = session::Entity::owned_by(scope)
         .select_only()
         .column_as(session::Column::UpdatedAt.max(), "at")
-        .filter(session::Column::Key.not_like("agent:%:cron:%"))
-        .filter(session::Column::Key.not_like("agent:%:heartbeat"))
+        .filter(own)
         .into_tuple()
         .one(&view)
         .await?;

@@ -17,6 +17,9 @@ use crate::supervisor::directory::Directory;
 use crate::supervisor::placement::Placement;
 use crate::testing::{Runtime, ScriptedModel, Step, start};
 
+mod ending;
+mod owner;
+
 const PATIENCE: Duration = Duration::from_secs(120);
 const EVERY_MS: i64 = 1_800_000;
 const MAIN: &str = "agent:main:main";

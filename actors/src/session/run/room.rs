@@ -68,7 +68,7 @@ impl Work {
             self.room.gave_up = true;
             return Ok(Ok(sent));
         }
-        match self.compact(context, model, Extent::Usual, deadline).await? {
+        match self.compact(context, model, base, Extent::Usual, deadline).await? {
             Step::Compacted => Ok(Ok(self.sent(base, model).await?)),
             Step::Aborted => Ok(Err(End::Aborted)),
             Step::Nothing => {
@@ -137,7 +137,7 @@ impl Work {
         if self.room.attempts < compaction::PER_RUN {
             let before = self.room.attempts;
             match self
-                .compact(context, model, Extent::Refused { before }, deadline)
+                .compact(context, model, base, Extent::Refused { before }, deadline)
                 .await?
             {
                 Step::Compacted => {
@@ -189,6 +189,7 @@ impl Work {
         &mut self,
         context: &mut RunContext,
         model: &ResolvedModel,
+        base: &Assembly,
         extent: Extent,
         deadline: &mut Option<Instant>,
     ) -> Result<Step> {
@@ -204,6 +205,7 @@ impl Work {
             model,
             cancel: &cancel,
             extent,
+            base,
             instructions: None,
         };
         let Some(plan) = compaction::plan(&job).await? else {
@@ -211,10 +213,10 @@ impl Work {
         };
         self.room.attempts += 1;
         context.emitter.compacting().await;
-        let outcome = plan.summarise(&job).await;
+        let (outcome, spent) = plan.summarise(&job).await;
+        self.usage.merge(&spent.usage);
         let step = match outcome {
             Outcome::Summarised(summarised) => {
-                self.usage.merge(&summarised.usage);
                 let run_id = &context.turn.run_id;
                 self.head = turn::compact(&services, &authority, &head, summarised.body, run_id, None).await?;
                 // The size of the last prompt says nothing of the next.
