@@ -15,6 +15,7 @@ use crate::session::events::Emitter;
 use crate::session::intake::ClientMessage;
 use crate::session::item::Item;
 use crate::session::run;
+use crate::session::skills;
 use crate::session::toolbox::Toolbox;
 use crate::session::turn::{self, AskedFor, Authority, Ending, Settling};
 use crate::supervisor::directory::Directory;
@@ -211,7 +212,8 @@ impl ByHand {
             agent_id: &authority.agent_id,
             last,
         };
-        let base = Assembly::new(services, place, &settings, &model, &tools).await?;
+        let skills = skills::offered(&self.directory, place, &settings).await?;
+        let base = Assembly::new(services, place, &settings, &model, &tools, &skills).await?;
         let most = settings.max_concurrent.unwrap_or(services.limits.user_runs);
         let place = tokio::select! {
             biased;
