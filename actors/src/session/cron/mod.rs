@@ -31,13 +31,13 @@ use crate::supervisor::directory::Directory;
 
 pub use claim::{Asked, Started, run_now};
 pub(crate) use expiry::expire;
-pub(crate) use settle::settle;
+pub(crate) use settle::{record_of, settle};
 
 /// Jobs looked at together, and claimed at the same time.
 const PAGE: u64 = 256;
 const AT_ONCE: usize = 64;
 /// How far ahead the index is looked at; also the longest sleep, so that a job another process added is seen in time.
-const AHEAD_MS: i64 = 1000;
+pub(super) const AHEAD_MS: i64 = 1000;
 /// How often runs that are not on record as ended are compared with the inbox.
 const RECONCILE_MS: i64 = 5000;
 /// Overdue by more than this is missed: the process was away.
@@ -125,14 +125,19 @@ pub(crate) async fn round(directory: &Directory, now: i64) -> Result<i64> {
         }
     });
     let claimed: Vec<bool> = stream::iter(jobs).buffer_unordered(AT_ONCE).collect().await;
+    Ok(pause(&claimed, full || any_due, soonest.map(|at| at - now)))
+}
+
+/// How long nothing more is due after a round, milliseconds: there may be `more` at once, or the soonest is so far off.
+pub(super) fn pause(claimed: &[bool], more: bool, soonest: Option<i64>) -> i64 {
     // What could not be claimed is not asked for again at once.
     if claimed.contains(&false) {
-        return Ok(AHEAD_MS);
+        return AHEAD_MS;
     }
-    if full || any_due {
-        return Ok(0);
+    if more {
+        return 0;
     }
-    Ok(soonest.map_or(AHEAD_MS, |at| (at - now).clamp(1, AHEAD_MS)))
+    soonest.map_or(AHEAD_MS, |wait| wait.clamp(1, AHEAD_MS))
 }
 
 /// Puts the end of runs on record whose inbox rows are settled. Gives how many there were.

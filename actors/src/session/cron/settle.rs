@@ -87,11 +87,17 @@ async fn open_run(services: &Services, scope: &Scope, job_id: &str, at: i64) -> 
         .await?)
 }
 
-/// How the run ended; `None` while it goes on. Inbox row and run record are written in one commit, so they agree.
-async fn ended(services: &Services, scope: &Scope, open: &cron_run::Model, run_id: &str) -> Result<Option<Ended>> {
+/// What is on record of a turn that a clock began (its inbox row has `source`); `None` while it goes on. Inbox row and run
+/// are written in one commit, so they agree.
+pub(crate) async fn record_of(
+    services: &Services,
+    scope: &Scope,
+    source: &str,
+    run_id: &str,
+) -> Result<Option<(Option<inbox::Model>, Option<run::Model>)>> {
     let view = services.db.read(scope).await?;
     let row = inbox::Entity::owned_by(scope)
-        .filter(inbox::Column::Source.eq("cron"))
+        .filter(inbox::Column::Source.eq(source))
         .filter(inbox::Column::AccountId.eq(scope.user().as_str()))
         .filter(inbox::Column::EventKey.eq(run_id))
         .one(&*view)
@@ -106,7 +112,14 @@ async fn ended(services: &Services, scope: &Scope, open: &cron_run::Model, run_i
         .filter(run::Column::Id.eq(run_id))
         .one(&*view)
         .await?;
-    drop(view);
+    Ok(Some((row, ran)))
+}
+
+/// How the run ended; `None` while it goes on.
+async fn ended(services: &Services, scope: &Scope, open: &cron_run::Model, run_id: &str) -> Result<Option<Ended>> {
+    let Some((row, ran)) = record_of(services, scope, "cron", run_id).await? else {
+        return Ok(None);
+    };
     let now = now_ms();
     let mut ended = Ended {
         status: "ok",

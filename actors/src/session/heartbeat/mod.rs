@@ -15,13 +15,14 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
-use claw_entities::{PlatformTable, Scope, SessionKey, TenantId, UserId, heartbeat, inbox};
+use claw_entities::{PlatformTable, Scope, SessionKey, TenantId, UserId, heartbeat};
 use futures::stream::{self, StreamExt};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
 use super::cron::announce::{self, Place};
+use super::cron::{AHEAD_MS, pause};
 use super::key;
 use crate::config::cron::job::Target;
 use crate::config::document::{HeartbeatSettings, HeartbeatTarget};
@@ -42,8 +43,6 @@ const SOURCE: &str = "heartbeat";
 /// Beats looked at together, and claimed at the same time.
 const PAGE: u64 = 256;
 const AT_ONCE: usize = 64;
-/// How far ahead the index is looked at, milliseconds.
-const AHEAD_MS: i64 = 1000;
 
 /// Claims what is due at `now` (epoch milliseconds). Gives how long nothing more is due, milliseconds.
 pub(crate) async fn round(directory: &Directory, now: i64) -> Result<i64> {
@@ -69,14 +68,7 @@ pub(crate) async fn round(directory: &Directory, now: i64) -> Result<i64> {
         claimed.is_ok()
     });
     let claimed: Vec<bool> = stream::iter(claims).buffer_unordered(AT_ONCE).collect().await;
-    // What could not be claimed is not asked for again at once.
-    if claimed.contains(&false) {
-        return Ok(AHEAD_MS);
-    }
-    if full || any_due {
-        return Ok(0);
-    }
-    Ok(soonest.map_or(AHEAD_MS, |at| (at - now).clamp(1, AHEAD_MS)))
+    Ok(pause(&claimed, full || any_due, soonest.map(|at| at - now)))
 }
 
 /// Puts the end of beats on record whose inbox rows are settled. Gives how many there were.
@@ -172,14 +164,6 @@ fn as_read(row: &heartbeat::Model) -> sea_orm::Condition {
     sea_orm::Condition::all()
         .add(heartbeat::Column::AgentId.eq(row.agent_id.as_str()))
         .add(heartbeat::Column::Epoch.eq(row.epoch))
-}
-
-/// Is a row of the inbox a beat's.
-fn is_beat(scope: &Scope, run_id: &str) -> sea_orm::Condition {
-    sea_orm::Condition::all()
-        .add(inbox::Column::Source.eq(SOURCE))
-        .add(inbox::Column::AccountId.eq(scope.user().as_str()))
-        .add(inbox::Column::EventKey.eq(run_id))
 }
 
 /// Tells the user's connections.

@@ -1,12 +1,12 @@
 //! The end of a beat: what clients are told, and where it is said. One commit.
 
-use claw_entities::{Scope, UserOwned, heartbeat, inbox, run};
+use claw_entities::{Scope, UserOwned, heartbeat};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::{Value, json};
 
 use super::claim::Visibility;
-use super::{as_read, beat_of, is_beat, publish, target_of};
+use super::{SOURCE, as_read, beat_of, publish, target_of};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::HeartbeatSettings;
@@ -15,6 +15,7 @@ use crate::db::Batch;
 use crate::error::{Error, Result};
 use crate::ports::channel::PeerKind;
 use crate::session::cron::announce::{self, Announcement};
+use crate::session::cron::record_of;
 use crate::session::key;
 use crate::session::reply::HEARTBEAT_OK;
 use crate::session::turn::{Authority, insert_pieces};
@@ -106,24 +107,11 @@ pub(crate) async fn settle(directory: &Directory, scope: &Scope, run_id: &str) -
     Err(Error::Conflict("the heartbeat is being changed".to_owned()))
 }
 
-/// How the run ended; `None` while it goes on. Inbox row and run record are written in one commit, so they agree.
+/// How the run ended; `None` while it goes on.
 async fn ended(services: &Services, scope: &Scope, run_id: &str, began: i64) -> Result<Option<Ended>> {
-    let view = services.db.read(scope).await?;
-    let row = inbox::Entity::owned_by(scope)
-        .filter(is_beat(scope, run_id))
-        .one(&*view)
-        .await?;
-    if row
-        .as_ref()
-        .is_some_and(|row| matches!(row.state.as_str(), "pending" | "running"))
-    {
+    let Some((row, ran)) = record_of(services, scope, SOURCE, run_id).await? else {
         return Ok(None);
-    }
-    let ran = run::Entity::owned_by(scope)
-        .filter(run::Column::Id.eq(run_id))
-        .one(&*view)
-        .await?;
-    drop(view);
+    };
     let reason = row.and_then(|row| row.reason);
     let (started, over) = ran.as_ref().map_or((began, now_ms()), |ran| {
         (ran.started_at, ran.ended_at.unwrap_or(ran.started_at))
