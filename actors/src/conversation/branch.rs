@@ -7,7 +7,7 @@ use claw_entities::{Scope, SessionKey, UserOwned, transcript_entry};
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
-use super::entry::{Body, Entry};
+use super::entry::Entry;
 use super::transcript::SessionHead;
 use super::{ConversationService, tokens};
 use crate::error::Result;
@@ -76,7 +76,7 @@ pub async fn read(tx: &impl ConnectionTrait, scope: &Scope, head: &SessionHead, 
         branch.tokens += cost;
         oldest = entry.seq;
         if first_kept.is_none()
-            && let Body::Compaction(compaction) = &entry.body
+            && let Some(compaction) = entry.body.compaction()
         {
             first_kept = Some(compaction.first_kept_entry_id.clone());
         }

@@ -83,7 +83,7 @@ fn mark(shown: &mut Value, entry: &Entry) {
     if let Some(run_id) = &entry.run_id {
         about["runId"] = json!(run_id);
     }
-    if matches!(entry.body, Body::Compaction(_)) {
+    if entry.body.compaction().is_some() {
         // Clients draw a line instead of a message.
         about["kind"] = json!(DIVIDER);
     }

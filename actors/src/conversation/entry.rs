@@ -185,6 +185,21 @@ impl Body {
         }
     }
 
+    /// The compaction, where the entry is one.
+    pub fn compaction(&self) -> Option<&Compaction> {
+        match self {
+            Self::Compaction(body) => Some(body),
+            Self::Message(_)
+            | Self::BranchSummary(_)
+            | Self::CustomMessage(_)
+            | Self::Custom(_)
+            | Self::ModelChange(_)
+            | Self::ThinkingLevelChange(_)
+            | Self::Label(_)
+            | Self::SessionInfo(_) => None,
+        }
+    }
+
     /// The message, where the entry is one.
     pub fn message(&self) -> Option<&Message> {
         match self {

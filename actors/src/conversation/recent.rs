@@ -11,7 +11,7 @@ use quick_cache::sync::Cache;
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::branch::Branch;
-use super::entry::{Body, Entry};
+use super::entry::Entry;
 use super::tokens;
 use super::transcript::SessionHead;
 use crate::error::Result;
@@ -76,7 +76,7 @@ impl Recent {
         let goes_on = entries
             .first()
             .is_some_and(|first| first.parent_id == kept.leaf_id && first.seq == kept.next_seq);
-        if !goes_on || entries.iter().any(|entry| matches!(entry.body, Body::Compaction(_))) {
+        if !goes_on || entries.iter().any(|entry| entry.body.compaction().is_some()) {
             return;
         }
         let mut branch = kept.branch.clone();
@@ -126,7 +126,7 @@ impl Recent {
                 let Some(entry) = Entry::from_row(row) else {
                     return Ok(None);
                 };
-                if matches!(entry.body, Body::Compaction(_)) {
+                if entry.body.compaction().is_some() {
                     return Ok(None);
                 }
                 branch.tokens += tokens::entry(&entry);
@@ -148,8 +148,7 @@ fn shortened(mut branch: Branch, max_tokens: u64) -> Option<Branch> {
         from += 1;
     }
     if from > 0 {
-        let compacted = |entry: &Arc<Entry>| matches!(entry.body, Body::Compaction(_));
-        if branch.entries.iter().any(compacted) {
+        if branch.entries.iter().any(|entry| entry.body.compaction().is_some()) {
             return None;
         }
         branch.entries.drain(..from);

@@ -179,8 +179,8 @@ impl Connections {
     pub fn presence(&self) -> Vec<Value> {
         let mut members: Vec<_> = self.live.values().collect();
         members.sort_by(|left, right| {
-            let place = |member: &Member| (member.info.connected_at, Arc::clone(&member.info.conn_id));
-            place(left).cmp(&place(right))
+            let (left, right) = (&left.info, &right.info);
+            (left.connected_at, &left.conn_id).cmp(&(right.connected_at, &right.conn_id))
         });
         let entries = members.into_iter();
         entries

@@ -116,48 +116,28 @@ pub fn assemble_with(
 /// What is to be summarised when the context is cut at index `at`: the summary so far, and the messages after it.
 pub fn to_summarise<E: Borrow<Entry>>(entries: &[E], at: usize) -> (Option<&Compaction>, Vec<Message>) {
     // It may stand behind the cut: what it kept word for word came before it.
-    let so_far = entries.iter().rev().find_map(|entry| match &entry.borrow().body {
-        Body::Compaction(body) => Some(body),
-        Body::Message(_)
-        | Body::BranchSummary(_)
-        | Body::CustomMessage(_)
-        | Body::Custom(_)
-        | Body::ModelChange(_)
-        | Body::ThinkingLevelChange(_)
-        | Body::Label(_)
-        | Body::SessionInfo(_) => None,
-    });
+    let so_far = entries.iter().rev().find_map(|entry| entry.borrow().body.compaction());
     (so_far, messages(entries.get(..at).unwrap_or_default()).1)
 }
 
 /// Entries as messages, with the summary of the newest compaction apart. What it stands for is left out.
 fn messages(entries: &[impl Borrow<Entry>]) -> (Option<Message>, Vec<Message>) {
     let entries = || entries.iter().map(Borrow::borrow);
-    let compaction = entries().rev().find_map(|entry| match &entry.body {
-        Body::Compaction(body) => Some((entry.id.clone(), body.first_kept_entry_id.clone())),
-        Body::Message(_)
-        | Body::BranchSummary(_)
-        | Body::CustomMessage(_)
-        | Body::Custom(_)
-        | Body::ModelChange(_)
-        | Body::ThinkingLevelChange(_)
-        | Body::Label(_)
-        | Body::SessionInfo(_) => None,
-    });
-    let mut skipping = compaction
-        .as_ref()
-        .is_some_and(|(_, first_kept)| entries().any(|entry| entry.id == *first_kept));
+    let compaction = entries()
+        .rev()
+        .find_map(|entry| Some((&entry.id, &entry.body.compaction()?.first_kept_entry_id)));
+    let mut skipping = compaction.is_some_and(|(_, first_kept)| entries().any(|entry| entry.id == *first_kept));
     let mut summary = None;
     let mut history = Vec::new();
     for entry in entries() {
-        let Some((compaction_id, first_kept)) = &compaction else {
+        let Some((compaction_id, first_kept)) = compaction else {
             history.extend(message(entry));
             continue;
         };
         skipping = skipping && entry.id != *first_kept;
         if entry.id == *compaction_id {
             summary = message(entry);
-        } else if !skipping && !matches!(entry.body, Body::Compaction(_)) {
+        } else if !skipping && entry.body.compaction().is_none() {
             history.extend(message(entry));
         }
     }

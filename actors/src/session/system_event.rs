@@ -74,6 +74,11 @@ pub(crate) async fn put(tx: &impl ConnectionTrait, scope: &Scope, session: &Sess
     // The turns read the session's row anyway, and see there that they have to ask. It is there from now on, or a
     // first turn at the same time could miss the line.
     transcript::open(tx, scope, session, key::agent_of(session), now_ms()).await?;
+    count(tx, scope, session).await
+}
+
+/// Has the session's next turn ask for lines.
+async fn count(tx: &impl ConnectionTrait, scope: &Scope, session: &SessionKey) -> Result<()> {
     session::Entity::update_owned(scope)
         .col_expr(session::Column::Events, Expr::col(session::Column::Events).add(1))
         .filter(session::Column::Key.eq(session.clone()))
@@ -164,11 +169,7 @@ pub(crate) async fn give_back(
         .exec(tx)
         .await?;
     if back.rows_affected > 0 {
-        session::Entity::update_owned(scope)
-            .col_expr(session::Column::Events, Expr::col(session::Column::Events).add(1))
-            .filter(session::Column::Key.eq(session.clone()))
-            .exec(tx)
-            .await?;
+        count(tx, scope, session).await?;
     }
     Ok(())
 }

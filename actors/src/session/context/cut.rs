@@ -29,16 +29,9 @@ pub struct Cut {
 
 /// What an entry takes of the context; an earlier summary is replaced, whatever stays.
 pub fn cost(entry: &Entry) -> u64 {
-    match entry.body {
-        Body::Compaction(_) => 0,
-        Body::Message(_)
-        | Body::BranchSummary(_)
-        | Body::CustomMessage(_)
-        | Body::Custom(_)
-        | Body::ModelChange(_)
-        | Body::ThinkingLevelChange(_)
-        | Body::Label(_)
-        | Body::SessionInfo(_) => tokens::entry(entry),
+    match entry.body.compaction() {
+        Some(_) => 0,
+        None => tokens::entry(entry),
     }
 }
 
