@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DbErr, RuntimeErr};
 
 /// What went wrong, named by what the caller can do about it.
@@ -77,6 +78,11 @@ impl Error {
             Self::Fenced => Code::Fenced,
             Self::Internal(_) => Code::Internal,
         }
+    }
+
+    /// Was the transaction rolled back to break a deadlock? Then the same work may well succeed at the next try.
+    pub(crate) fn is_deadlock(&self) -> bool {
+        matches!(self, Self::Storage(error) if database_error(error).and_then(DatabaseError::code).is_some_and(|code| code == DEADLOCK))
     }
 
     /// How long to wait before trying again, where that makes sense.
@@ -179,14 +185,19 @@ impl From<DbErr> for Error {
     }
 }
 
-/// Is this what a trigger of ours raised.
+/// `deadlock_detected` of PostgreSQL's error codes.
+const DEADLOCK: &str = "40P01";
+
+/// Is this what a trigger of ours raised?
 fn raised(error: &DbErr, message: &str) -> bool {
+    database_error(error).is_some_and(|error| error.message() == message)
+}
+
+fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
-        return false;
+        return None;
     };
-    error
-        .as_database_error()
-        .is_some_and(|error| error.message() == message)
+    error.as_database_error()
 }
 
 impl From<actix::MailboxError> for Error {

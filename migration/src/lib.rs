@@ -17,6 +17,7 @@ mod m20261126_000010_heartbeat;
 mod m20261126_000011_leftovers;
 mod m20261126_000014_lock_outs;
 mod m20261126_000018_skills;
+mod m20261126_000019_request_order;
 mod row_security;
 
 /// Runs the steps in order.
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000011_leftovers::Migration),
             Box::new(m20261126_000014_lock_outs::Migration),
             Box::new(m20261126_000018_skills::Migration),
+            Box::new(m20261126_000019_request_order::Migration),
         ]
     }
 }

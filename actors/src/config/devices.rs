@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use claw_entities::UserOwned;
 use claw_entities::{Scope, device, device_request, device_token};
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{LockBehavior, LockType, OnConflict};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Set,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DeleteMany, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select, Set,
 };
 use serde_json::{Value, json};
 
@@ -364,23 +364,30 @@ async fn record_request(
         ),
     );
     // What has run out goes, and the oldest beyond the limit.
+    let expired = device_request::Entity::owned_by(scope).filter(device_request::Column::ExpiresAt.lte(now));
+    batch.add(&delete_requests(scope, expired));
     let surplus = device_request::Entity::owned_by(scope)
-        .select_only()
-        .column(device_request::Column::DeviceId)
-        .order_by_desc(device_request::Column::CreatedAt)
+        .order_by_desc(device_request::Column::ExpiresAt)
         .order_by_desc(device_request::Column::RequestId)
         .offset(MOST_REQUESTS)
-        .limit(MOST_REQUESTS)
-        .into_query();
-    batch.add(
-        &device_request::Entity::delete_owned(scope).filter(
-            Condition::any()
-                .add(device_request::Column::ExpiresAt.lte(now))
-                .add(device_request::Column::DeviceId.in_subquery(surplus)),
-        ),
-    );
+        .limit(MOST_REQUESTS);
+    batch.add(&delete_requests(scope, surplus));
     batch.run(tx).await?;
     Ok((request_id, row, true))
+}
+
+/// Deletes these, but for those that another transaction is about to delete: two that waited for one another's rows
+/// would be a deadlock.
+fn delete_requests(scope: &Scope, these: Select<device_request::Entity>) -> DeleteMany<device_request::Entity> {
+    let id = device_request::Column::DeviceId;
+    let these = these.select_only().column(id).into_query();
+    let free = device_request::Entity::owned_by(scope)
+        .select_only()
+        .column(id)
+        .filter(id.in_subquery(these))
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .into_query();
+    device_request::Entity::delete_owned(scope).filter(id.in_subquery(free))
 }
 
 /// What a device is let in as.

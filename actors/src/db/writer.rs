@@ -1,8 +1,9 @@
 //! Group commit: durable writes of many tenants share one transaction.
 //!
 //! Single commits fall with the disk's mood, groups do not. Whatever waits when the previous commit returns (up to
-//! `GROUP` jobs) goes into the next one; waiting for more would only keep the disk and the clients idle in turn. When anything in a group fails, the group is rolled back and its jobs run
-//! again one by one, so one bad row hurts nobody else.
+//! `GROUP` jobs) goes into the next one; waiting for more would only keep the disk and the clients idle in turn. When
+//! anything in a group fails, the group is rolled back and its jobs run again one by one, so one bad row hurts nobody
+//! else. A job that PostgreSQL chose to break a deadlock is run again too.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use crate::error::{Error, Result};
 const GROUP: usize = 256;
 /// Jobs that may wait; a full queue answers `Busy`.
 const QUEUE: usize = 16_384;
+/// How often a job that was the victim of a deadlock is run again.
+const MOST_DEADLOCKS: usize = 5;
 /// Committing tasks on PostgreSQL, which has its own group commit. SQLite has one writer.
 const POSTGRES_WORKERS: usize = 6;
 
@@ -163,18 +166,28 @@ async fn commit(db: &Db, jobs: Vec<Job>, system: bool) {
     metrics::histogram!("claw_commit_group").record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
     match together(db, &jobs, system).await {
         Ok(fresh) => answer(jobs, &fresh),
-        Err(error) if jobs.len() == 1 => fail(jobs, error),
+        Err(error) if jobs.len() == 1 && !error.is_deadlock() => fail(jobs, error),
         Err(_) => {
             for job in jobs {
                 let one = [job];
-                let outcome = together(db, &one, system).await;
-                match outcome {
+                match alone(db, &one, system).await {
                     Ok(fresh) => answer(one.into(), &fresh),
                     Err(error) => fail(one.into(), error),
                 }
             }
         }
     }
+}
+
+/// One job in a transaction of its own.
+async fn alone(db: &Db, job: &[Job; 1], system: bool) -> Result<HashSet<String>> {
+    for _ in 0..MOST_DEADLOCKS {
+        match together(db, job, system).await {
+            Err(error) if error.is_deadlock() => {}
+            outcome => return outcome,
+        }
+    }
+    together(db, job, system).await
 }
 
 fn answer(jobs: Vec<Job>, fresh: &HashSet<String>) {
@@ -319,4 +332,64 @@ fn insert_sql(backend: DbBackend, rows: usize) -> String {
     }
     sql.push_str(" ON CONFLICT DO NOTHING");
     sql
+}
+
+#[cfg(test)]
+mod tests {
+    use claw_entities::{Scope, UserOwned, user};
+
+    use super::*;
+    use crate::config::identity::Role;
+    use crate::config::testing;
+
+    async fn rename(tx: &impl ConnectionTrait, scope: &Scope) -> Result<()> {
+        user::Entity::update_owned(scope)
+            .col_expr(user::Column::Name, "renamed".into())
+            .exec(tx)
+            .await?;
+        Ok(())
+    }
+
+    /// PostgreSQL only: SQLite has one writer and so no deadlocks.
+    #[tokio::test]
+    async fn a_job_that_lost_a_deadlock_runs_again() {
+        let server = testing::start().await;
+        if server.db.backend() == DbBackend::Sqlite {
+            return;
+        }
+        let first = testing::owner(&server.config).await;
+        let second = testing::user(&server.config, first.tenant_scope(), "m@acme.test", Role::Member).await;
+        let writer = Writer::start(server.db.clone());
+        // Who looks first after a second of waiting is the victim: nearly always the job, which waits longer.
+        loop {
+            let other = server.db.write(&first).await.expect("begins");
+            rename(&*other, &second).await.expect("locks the second row");
+            let scopes = (first.clone(), second.clone());
+            let writer = writer.clone();
+            let job = tokio::spawn(async move {
+                let tenant = scopes.0.tenant_scope().clone();
+                let work = writer.run(&tenant, move |tx| {
+                    let (first, second) = scopes.clone();
+                    Box::pin(async move {
+                        rename(tx, &first).await?;
+                        rename(tx, &second).await
+                    })
+                });
+                work.await
+            });
+            let waiting = "SELECT 1 FROM pg_locks WHERE NOT granted";
+            let look = || Statement::from_string(DbBackend::Postgres, waiting);
+            while other.query_one_raw(look()).await.expect("looks").is_none() {
+                tokio::task::yield_now().await;
+            }
+            let crossed = rename(&*other, &first).await;
+            if crossed.is_ok() {
+                other.commit().await.expect("commits");
+                job.await.expect("runs").expect("is tried again");
+                return;
+            }
+            drop(other);
+            job.await.expect("runs").expect("nothing is in its way");
+        }
+    }
 }
