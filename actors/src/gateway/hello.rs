@@ -128,7 +128,7 @@ pub(super) async fn welcome(
         frames.push(direct("voicewake.routing.changed", &json!({"config": wake.routing})));
     }
     Ok(Welcome {
-        identity: Arc::new(admitted.identity),
+        identity: admitted.identity,
         info,
         membership,
         default_agent: settings.default_agent.clone(),

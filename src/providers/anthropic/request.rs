@@ -159,7 +159,7 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
 fn turns(request: &ModelRequest) -> Vec<Turn<'_>> {
     let mut turns: Vec<Turn<'_>> = Vec::with_capacity(request.messages.len());
     for message in request.messages.iter() {
-        let (role, content) = match message {
+        let (role, content) = match message.as_ref() {
             Message::User { content, .. } => ("user", parts(content)),
             Message::Assistant(message) => ("assistant", assistant(message, request)),
             Message::ToolResult {

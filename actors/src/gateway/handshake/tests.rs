@@ -128,7 +128,7 @@ async fn try_connect(world: &World, client: &ClientFacts, params: &Value) -> Res
 async fn try_as(
     world: &World,
     client: &ClientFacts,
-    web_identity: Option<&Identity>,
+    web_identity: Option<&Arc<Identity>>,
     params: &Value,
 ) -> Result<Admitted, Refusal> {
     let params = ConnectParams::parse(&params.to_string()).expect("parses");
