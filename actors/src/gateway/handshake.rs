@@ -344,7 +344,7 @@ fn describe(
     ConnectionInfo {
         conn_id: entrance.conn_id.clone(),
         node: params.role() == "node",
-        scopes: granted,
+        scopes: entrance.state.scopes.list(granted),
         device_id,
         client_id: client.id.clone(),
         client_mode: client.mode.clone(),
