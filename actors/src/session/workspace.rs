@@ -12,7 +12,7 @@ use claw_entities::Scope;
 use crate::clock::now_ms;
 use crate::config::ConfigService;
 use crate::config::memory::{self, Found};
-use crate::config::workspace::WorkspaceFile;
+use crate::config::workspace::{WorkspaceFile, check_path};
 use crate::error::{Error, Result};
 
 /// What the model is told when something cannot be done.
@@ -71,6 +71,7 @@ impl Workspace {
 
     /// The text of a file; `None` when it is not there.
     pub async fn read(&self, path: &str) -> Told<Option<String>> {
+        check_path(path).map_err(told)?;
         let file = self.config.workspace_file(&self.scope, &self.agent_id, path).await;
         Ok(file.map_err(told)?.map(|file| file.content))
     }

@@ -12,7 +12,7 @@ use super::terms::{self, Term};
 use crate::error::Result;
 
 /// Pieces that are ranked; the database says which, where more have a word.
-const CANDIDATES: u64 = 400;
+const CANDIDATES: u64 = 200;
 /// Characters of a snippet.
 const SNIPPET: usize = 700;
 

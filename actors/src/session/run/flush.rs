@@ -14,7 +14,7 @@ use crate::clock::now_ms;
 use crate::config::providers::ResolvedModel;
 use crate::error::Result;
 use crate::ports::message::{AssistantMessage, Message};
-use crate::ports::model::{ModelError, ModelEvent, ModelRequest, SystemBlock};
+use crate::ports::model::{ModelError, ModelEvent, ModelRequest};
 use crate::ports::tool::{ToolContext, ToolSpec};
 use crate::session::assembly::{Assembly, Sent};
 use crate::session::prompt::Audience;
@@ -56,12 +56,11 @@ impl Work {
         }
         let began = Instant::now();
         let mut messages = before.to_vec();
-        messages.push(Message::user(&self.settings.room.compaction.flush.prompt, now_ms()));
-        let mut request = base.request(model, Arc::new(messages), specs.clone(), &self.head.session_id);
-        Arc::make_mut(&mut request.system).push(SystemBlock {
-            text: self.settings.room.compaction.flush.system_prompt.clone(),
-            cache: false,
-        });
+        // What went before is word for word what the provider has in its cache.
+        let flush = &self.settings.room.compaction.flush;
+        let asked = format!("{}\n\n{}", flush.system_prompt, flush.prompt);
+        messages.push(Message::user(asked, now_ms()));
+        let request = base.request(model, Arc::new(messages), specs.clone(), &self.head.session_id);
         let tools = Toolbox::new(
             &self.services,
             self.settings.clone(),

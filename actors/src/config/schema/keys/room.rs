@@ -22,11 +22,7 @@ const FLUSH: &[Key] = &[
         "It is made when so many tokens are left until the compaction.",
     ),
     live("prompt", Kind::Text, "What the model is asked."),
-    live(
-        "systemPrompt",
-        Kind::Text,
-        "What stands at the end of its system prompt then.",
-    ),
+    live("systemPrompt", Kind::Text, "What stands before that."),
     kept("forceFlushTranscriptBytes", Kind::Any),
 ];
 
