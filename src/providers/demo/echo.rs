@@ -74,10 +74,14 @@ fn answer(request: &ModelRequest) -> String {
 
 /// What the person said last, on one line and without what Markdown would act on.
 fn last_words(request: &ModelRequest) -> String {
-    let parts = request.messages.iter().rev().find_map(|message| match message.as_ref() {
-        Message::User { content, .. } => Some(content),
-        Message::Assistant(_) | Message::ToolResult { .. } => None,
-    });
+    let parts = request
+        .messages
+        .iter()
+        .rev()
+        .find_map(|message| match message.as_ref() {
+            Message::User { content, .. } => Some(content),
+            Message::Assistant(_) | Message::ToolResult { .. } => None,
+        });
     let mut said = String::new();
     for part in parts.into_iter().flatten() {
         if let Part::Text { text } = part {

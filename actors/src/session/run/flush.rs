@@ -48,10 +48,11 @@ impl Work {
             return Ok(None);
         }
         // The question that waits is answered afterwards.
-        let Some((Message::User { .. }, before)) = sent.messages.split_last() else {
+        let Some((waiting, before)) = sent.messages.split_last() else {
             return Ok(None);
         };
-        if !matches!(before.last(), Some(Message::Assistant(_))) {
+        let answered = matches!(before.last().map(Arc::as_ref), Some(Message::Assistant(_)));
+        if !answered || !matches!(**waiting, Message::User { .. }) {
             return Ok(None);
         }
         let began = Instant::now();
@@ -59,7 +60,7 @@ impl Work {
         // What went before is word for word what the provider has in its cache.
         let flush = &self.settings.room.compaction.flush;
         let asked = format!("{}\n\n{}", flush.system_prompt, flush.prompt);
-        messages.push(Message::user(asked, now_ms()));
+        messages.push(Arc::new(Message::user(asked, now_ms())));
         let request = base.request(model, Arc::new(messages), specs.clone(), &self.head.session_id);
         let tools = Toolbox::new(
             &self.services,
@@ -134,8 +135,8 @@ impl Work {
             }
             let results = tools.quietly(&self.authority, context, &calls).await;
             let messages = Arc::make_mut(&mut request.messages);
-            messages.push(Message::Assistant(message));
-            messages.extend(results);
+            messages.push(Arc::new(Message::Assistant(message)));
+            messages.extend(results.into_iter().map(Arc::new));
         }
         Ok(())
     }
