@@ -22,9 +22,7 @@ pub struct Model {
     /// The last line that is part of it.
     pub end_line: i64,
     pub content: String,
-    /// Stands for tenant, user and agent among the words that are searched.
-    pub owner: String,
-    /// The words of the content, separated by spaces.
+    /// The words of the content, separated by spaces, each behind the mark of its owner.
     pub terms: String,
 }
 

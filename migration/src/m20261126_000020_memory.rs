@@ -8,23 +8,23 @@ use crate::row_security;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// Words stand in `terms`, separated by spaces. Triggers keep `memory_fts` in step whoever changes the table; `owner`
-/// stands for tenant, user and agent, so that a search reads nobody else's words.
+/// Words stand in `terms`, separated by spaces, each behind a mark of its owner: a search reads nobody else's words, also
+/// for all that begin with one. Triggers keep `memory_fts` in step whoever changes the table.
 const SQLITE: [&str; 6] = [
     "CREATE TABLE memory_chunk (\
         id integer NOT NULL PRIMARY KEY, tenant_id text NOT NULL, user_id text NOT NULL, agent_id text NOT NULL, \
         path text NOT NULL, start_line bigint NOT NULL, end_line bigint NOT NULL, content text NOT NULL, \
-        owner text NOT NULL, terms text NOT NULL)",
+        terms text NOT NULL)",
     "CREATE INDEX memory_chunk_file ON memory_chunk (tenant_id, user_id, agent_id, path)",
     "CREATE VIRTUAL TABLE memory_fts USING fts5(\
-        owner, terms, content = 'memory_chunk', content_rowid = 'id', tokenize = 'ascii', detail = 'column')",
+        terms, content = 'memory_chunk', content_rowid = 'id', tokenize = 'ascii', detail = 'column')",
     "CREATE TRIGGER memory_chunk_added AFTER INSERT ON memory_chunk BEGIN \
-        INSERT INTO memory_fts (rowid, owner, terms) VALUES (new.id, new.owner, new.terms); END",
+        INSERT INTO memory_fts (rowid, terms) VALUES (new.id, new.terms); END",
     "CREATE TRIGGER memory_chunk_removed AFTER DELETE ON memory_chunk BEGIN \
-        INSERT INTO memory_fts (memory_fts, rowid, owner, terms) VALUES ('delete', old.id, old.owner, old.terms); END",
+        INSERT INTO memory_fts (memory_fts, rowid, terms) VALUES ('delete', old.id, old.terms); END",
     "CREATE TRIGGER memory_chunk_changed AFTER UPDATE ON memory_chunk BEGIN \
-        INSERT INTO memory_fts (memory_fts, rowid, owner, terms) VALUES ('delete', old.id, old.owner, old.terms); \
-        INSERT INTO memory_fts (rowid, owner, terms) VALUES (new.id, new.owner, new.terms); END",
+        INSERT INTO memory_fts (memory_fts, rowid, terms) VALUES ('delete', old.id, old.terms); \
+        INSERT INTO memory_fts (rowid, terms) VALUES (new.id, new.terms); END",
 ];
 
 /// No GIN index: row-level security lets no operator but a leakproof one look before the policy does, so each search
@@ -33,7 +33,7 @@ const POSTGRES: [&str; 2] = [
     "CREATE TABLE memory_chunk (\
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tenant_id text NOT NULL, user_id text NOT NULL, \
         agent_id text NOT NULL, path text NOT NULL, start_line bigint NOT NULL, end_line bigint NOT NULL, \
-        content text NOT NULL, owner text NOT NULL, terms text NOT NULL, \
+        content text NOT NULL, terms text NOT NULL, \
         search tsvector NOT NULL GENERATED ALWAYS AS (array_to_tsvector(string_to_array(terms, ' '))) STORED)",
     "CREATE INDEX memory_chunk_file ON memory_chunk (tenant_id, user_id, agent_id, path)",
 ];

@@ -12,14 +12,13 @@ const SATURATION: f64 = 0.5;
 /// The score of each piece, 0 to 1: the share of the question's weight that it answers. Words that few of the `total`
 /// pieces have weigh most.
 #[expect(clippy::cast_precision_loss, reason = "counts of words and pieces")]
-pub(super) fn scores(question: &[Term], pieces: &[&str], total: u64) -> Vec<f64> {
+pub(super) fn scores(question: &[Term], pieces: &[Vec<String>], total: u64) -> Vec<f64> {
     let total = (total as f64).max(pieces.len() as f64);
-    let words: Vec<Vec<&str>> = pieces.iter().map(|piece| piece.split(' ').collect()).collect();
-    let mean = words.iter().map(Vec::len).sum::<usize>() as f64 / (words.len() as f64).max(1.0);
+    let mean = pieces.iter().map(Vec::len).sum::<usize>() as f64 / (pieces.len() as f64).max(1.0);
     let mut matched = vec![0.0; pieces.len()];
     let mut whole = 0.0;
     for term in question {
-        let counts: Vec<f64> = words.iter().map(|words| count(term, words)).collect();
+        let counts: Vec<f64> = pieces.iter().map(|words| count(term, words)).collect();
         let having = counts.iter().filter(|count| **count > 0.0).count() as f64;
         let weight = (1.0 + (total - having + 0.5) / (having + 0.5)).ln();
         if having == 0.0 {
@@ -27,7 +26,7 @@ pub(super) fn scores(question: &[Term], pieces: &[&str], total: u64) -> Vec<f64>
             continue;
         }
         whole += weight;
-        for ((sum, count), words) in matched.iter_mut().zip(counts).zip(&words) {
+        for ((sum, count), words) in matched.iter_mut().zip(counts).zip(pieces) {
             let length = 0.5 + 0.5 * words.len() as f64 / mean.max(1.0);
             *sum += weight * count / (count + SATURATION * length);
         }
@@ -41,8 +40,8 @@ pub(super) fn scores(question: &[Term], pieces: &[&str], total: u64) -> Vec<f64>
 }
 
 /// How often the word is there.
-fn count(term: &Term, words: &[&str]) -> f64 {
-    let one = |word: &&str| {
+fn count(term: &Term, words: &[String]) -> f64 {
+    let one = |word: &String| {
         if *word == term.text {
             1.0
         } else if term.prefix && word.starts_with(&term.text) {
@@ -61,8 +60,7 @@ mod tests {
 
     /// Texts in the order they fit.
     fn ranked(asked: &str, texts: &[&str]) -> Vec<usize> {
-        let pieces: Vec<String> = texts.iter().map(|text| terms(text).join(" ")).collect();
-        let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+        let pieces: Vec<Vec<String>> = texts.iter().map(|text| terms(text)).collect();
         let scores = scores(&question(asked), &pieces, 50);
         assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)), "{scores:?}");
         let mut order: Vec<usize> = (0..texts.len()).filter(|at| scores[*at] > 0.0).collect();
@@ -86,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_word_that_stands_everywhere_weighs_little() {
-        let pieces = ["of this", "of that", "of those", "of capital"];
+        let pieces = ["of this", "of that", "of those", "of capital"].map(terms);
         let all = scores(&question("capital of France"), &pieces, 4);
         assert!(all[3] > 0.3 && all[0] < 0.1, "{all:?}");
     }
@@ -94,7 +92,7 @@ mod tests {
     #[test]
     fn nothing_asked_or_nothing_there() {
         assert!(scores(&question("x"), &[], 0).is_empty());
-        assert_eq!(scores(&[], &["a"], 1), [0.0]);
-        assert_eq!(scores(&question("x"), &[""], 1), [0.0]);
+        assert_eq!(scores(&[], &[terms("a")], 1), [0.0]);
+        assert_eq!(scores(&question("x"), &[Vec::new()], 1), [0.0]);
     }
 }

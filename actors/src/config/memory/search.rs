@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, DbBackend, PaginatorTrait, QueryFilter, QueryOrder, Q
 use super::super::ConfigService;
 use super::Found;
 use super::rank::scores;
-use super::store::owner;
+use super::store::{MARK, mark};
 use super::terms::{self, Term};
 use crate::error::Result;
 
@@ -32,11 +32,12 @@ impl ConfigService {
         if question.is_empty() {
             return Ok(Vec::new());
         }
+        let mark = mark(scope, agent_id);
         let mine = memory_chunk::Entity::owned_by(scope).filter(memory_chunk::Column::AgentId.eq(agent_id));
         let tx = self.db.read(scope).await?;
         let total = mine.clone().count(&*tx).await?;
         let candidates = if self.db.backend() == DbBackend::Postgres {
-            let query = terms::tsquery(&question);
+            let query = terms::tsquery(&mark, &question);
             mine.filter(Expr::cust_with_values("search @@ CAST($1 AS tsquery)", [query.clone()]))
                 .order_by(
                     Expr::cust_with_values("ts_rank(search, CAST($1 AS tsquery))", [query]),
@@ -45,11 +46,15 @@ impl ConfigService {
                 .order_by_asc(memory_chunk::Column::Id)
                 .limit(CANDIDATES)
         } else {
-            mine.filter(matched_by_fts5(&owner(scope, agent_id), &question))
+            mine.filter(matched_by_fts5(&mark, &question))
         };
         let rows = candidates.all(&*tx).await?;
         drop(tx);
-        let pieces: Vec<&str> = rows.iter().map(|row| row.terms.as_str()).collect();
+        let words = |row: &memory_chunk::Model| -> Vec<String> {
+            let marked = row.terms.split(' ');
+            marked.filter_map(|word| word.get(MARK..).map(str::to_owned)).collect()
+        };
+        let pieces: Vec<Vec<String>> = rows.iter().map(words).collect();
         let scores = scores(&question, &pieces, total);
         let mut ranked: Vec<(f64, memory_chunk::Model)> = scores
             .into_iter()
@@ -76,13 +81,13 @@ impl ConfigService {
 }
 
 /// The limit is written out: SQLite would plan the statement anew for each value.
-fn matched_by_fts5(owner: &str, question: &[Term]) -> SimpleExpr {
+fn matched_by_fts5(mark: &str, question: &[Term]) -> SimpleExpr {
     Expr::cust_with_values(
         format!(
             "id IN (SELECT rowid FROM memory_fts WHERE memory_fts MATCH ? \
-             ORDER BY bm25(memory_fts, 0.0, 1.0) LIMIT {CANDIDATES})"
+             ORDER BY bm25(memory_fts) LIMIT {CANDIDATES})"
         ),
-        [terms::fts5(owner, question)],
+        [terms::fts5(mark, question)],
     )
 }
 

@@ -13,12 +13,15 @@ use crate::error::Result;
 
 /// Pieces of one statement.
 const AT_ONCE: usize = 64;
+/// Characters of an owner's mark, all of them ASCII.
+pub(super) const MARK: usize = 8;
 
-/// Stands for tenant, user and agent among words: letters and digits, and nobody else's.
-pub(super) fn owner(scope: &Scope, agent_id: &str) -> String {
+/// Stands for tenant, user and agent before each of their words. Two may have the same one: it keeps searches apart for
+/// speed, the scope keeps them apart for good.
+pub(super) fn mark(scope: &Scope, agent_id: &str) -> String {
     hash(&format!("{}\0{}\0{agent_id}", scope.tenant(), scope.user()))
         .chars()
-        .take(32)
+        .take(MARK)
         .collect()
 }
 
@@ -34,7 +37,11 @@ pub(in crate::config) async fn index(
         return Ok(());
     }
     forget(tx, scope, agent_id, Some(path)).await?;
-    let owner = owner(scope, agent_id);
+    let mark = mark(scope, agent_id);
+    let marked = |text: &str| {
+        let words = terms(text).into_iter();
+        words.map(|word| format!("{mark}{word}")).collect::<Vec<_>>().join(" ")
+    };
     for pieces in chunks(content).chunks(AT_ONCE) {
         let rows = pieces.iter().map(|piece| memory_chunk::ActiveModel {
             tenant_id: Set(scope.tenant().clone()),
@@ -44,8 +51,7 @@ pub(in crate::config) async fn index(
             start_line: Set(piece.start_line),
             end_line: Set(piece.end_line),
             content: Set(piece.text.clone()),
-            owner: Set(owner.clone()),
-            terms: Set(terms(&piece.text).join(" ")),
+            terms: Set(marked(&piece.text)),
             ..Default::default()
         });
         memory_chunk::Entity::insert_many(rows)

@@ -58,22 +58,16 @@ pub(super) fn question(text: &str) -> Vec<Term> {
         .collect()
 }
 
-/// The question for SQLite's FTS5, among the words of this owner.
-pub(super) fn fts5(owner: &str, question: &[Term]) -> String {
-    let words: Vec<String> = question
-        .iter()
-        .map(|term| format!("\"{}\"{}", term.text, if term.prefix { " *" } else { "" }))
-        .collect();
-    format!("owner : \"{owner}\" AND terms : ({})", words.join(" OR "))
+/// The question for SQLite's FTS5, among the words behind this mark.
+pub(super) fn fts5(mark: &str, question: &[Term]) -> String {
+    let word = |term: &Term| format!("\"{mark}{}\"{}", term.text, if term.prefix { " *" } else { "" });
+    question.iter().map(word).collect::<Vec<_>>().join(" OR ")
 }
 
 /// The question for PostgreSQL, as text of a `tsquery`.
-pub(super) fn tsquery(question: &[Term]) -> String {
-    let words: Vec<String> = question
-        .iter()
-        .map(|term| format!("'{}'{}", term.text, if term.prefix { ":*" } else { "" }))
-        .collect();
-    words.join(" | ")
+pub(super) fn tsquery(mark: &str, question: &[Term]) -> String {
+    let word = |term: &Term| format!("'{mark}{}'{}", term.text, if term.prefix { ":*" } else { "" });
+    question.iter().map(word).collect::<Vec<_>>().join(" | ")
 }
 
 fn end_word(words: &mut Vec<String>, word: &mut String) {
@@ -128,7 +122,7 @@ mod tests {
                 "a", "or", "owner", "b", "near", "c", "d", "x", "y", "z", "and", "not", "q"
             ]
         );
-        for text in [fts5("f00", &asked), tsquery(&asked)] {
+        for text in [fts5("f00", &asked), tsquery("f00", &asked)] {
             let outside: String = text.split(['"', '\'']).step_by(2).collect();
             assert!(
                 outside
@@ -137,11 +131,8 @@ mod tests {
                 "{outside}"
             );
         }
-        assert_eq!(
-            fts5("f00", &question("tea x")),
-            "owner : \"f00\" AND terms : (\"tea\" * OR \"x\")"
-        );
-        assert_eq!(tsquery(&question("tea x")), "'tea':* | 'x'");
+        assert_eq!(fts5("f00", &question("tea x")), "\"f00tea\" * OR \"f00x\"");
+        assert_eq!(tsquery("f00", &question("tea x")), "'f00tea':* | 'f00x'");
         assert_eq!(question(&"a b c ".repeat(50)).len(), 3);
         let many: String = (0..100).map(|n| format!("w{n} ")).collect();
         assert_eq!(question(&many).len(), MOST);

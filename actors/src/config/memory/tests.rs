@@ -128,11 +128,11 @@ async fn nobody_finds_what_is_anothers() {
         .expect("searches");
     assert!(agent.is_empty(), "another agent has its own notes");
     // Naming somebody's words in a question does not help either.
-    let theirs = super::store::owner(&owner, "main");
+    let theirs = super::store::mark(&owner, "main");
     for asked in [
-        format!("owner:{theirs}"),
-        format!("{theirs}\" OR owner : \"{theirs}"),
-        theirs,
+        theirs.clone(),
+        format!("{theirs}treasure"),
+        format!("{theirs}oak\" OR \"{theirs}oak"),
     ] {
         assert!(found(config, &stranger, &asked).await.is_empty());
     }
