@@ -22,6 +22,8 @@ pub struct Model {
     /// Raised by every write; writers compare it.
     pub version: i64,
     pub updated_at: i64,
+    /// The version that the index of the notes holds; another one is looked through by the next search.
+    pub indexed_version: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,11 +1,14 @@
 //! Built-in tools that need nothing but their arguments and the outbound client. Whether one may be called is decided
 //! in the session, not here.
 
+mod memory;
 mod nodes;
+mod private;
 mod read;
 mod session_status;
 mod untrusted;
 mod web_fetch;
+mod workspace;
 
 use std::sync::Arc;
 
@@ -16,10 +19,17 @@ use crate::egress::Egress;
 /// Every tool of this build.
 pub fn all(egress: &Egress) -> Vec<Arc<dyn Tool>> {
     vec![
+        Arc::new(workspace::edit()),
+        Arc::new(workspace::list()),
+        Arc::new(memory::get()),
+        Arc::new(memory::read()),
+        Arc::new(memory::search()),
+        Arc::new(memory::write()),
         Arc::new(nodes::NodesTool::new()),
         Arc::new(read::Read::new()),
         Arc::new(session_status::SessionStatus::new()),
         Arc::new(web_fetch::WebFetch::new(egress.clone())),
+        Arc::new(workspace::write()),
     ]
 }
 
@@ -58,6 +68,7 @@ mod tests {
             },
             nodes: None,
             skills: None,
+            workspace: None,
             updates: claw_actors::ports::tool::Updates::default(),
             cancel: CancellationToken::new(),
         }
@@ -77,11 +88,18 @@ mod tests {
         let tools = all(&Egress::new(Default::default()));
         let specs: Vec<&ToolSpec> = tools.iter().map(|tool| tool.spec()).collect();
         insta::assert_json_snapshot!("specs", specs);
+        let private: Vec<&str> = tools
+            .iter()
+            .filter(|tool| tool.is_private())
+            .map(|tool| tool.spec().name.as_str())
+            .collect();
+        let notes = ["memory_get", "memory_read", "memory_search", "memory_write"];
+        assert_eq!(private, [&["edit", "ls"][..], &notes[..], &["write"][..]].concat());
         for spec in specs {
-            let effect = if spec.name == "nodes" {
-                Effect::External
-            } else {
-                Effect::ReadOnly
+            let effect = match spec.name.as_str() {
+                "nodes" => Effect::External,
+                "edit" | "memory_write" | "write" => Effect::Idempotent,
+                _ => Effect::ReadOnly,
             };
             assert_eq!(spec.effect, effect, "{}", spec.name);
             assert_eq!(spec.parameters["type"], "object", "{}", spec.name);

@@ -1,13 +1,17 @@
-//! `read`: the files of the user's skills, by `skill://<skill>/<file>` (`agent-runtime` §16.4).
+//! `read`: the files of the agent's workspace by their path, and those of the user's skills by `skill://<skill>/<file>`
+//! (`agent-runtime` §8.2, §16.4).
 
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
+use claw_actors::session::skills::is_skill;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::private::{arguments_of, text_of, workspace};
+
 /// One call gives this much at most (`agent-runtime` §12.2).
 const MAX_LINES: usize = 2_000;
-const MAX_BYTES: usize = 50 * 1024;
+pub(super) const MAX_BYTES: usize = 50 * 1024;
 
 /// The tool.
 pub(super) struct Read {
@@ -26,14 +30,15 @@ impl Read {
         Self {
             spec: ToolSpec {
                 name: "read".to_owned(),
-                description: "Reads a file of a skill: its SKILL.md at the location in the list of skills, and files \
-                    beside it. Gives at most 2000 lines; offset and limit read on."
-                    .to_owned(),
-                summary: "read a skill's files".to_owned(),
+                description:
+                    "Reads a text file of your workspace, or a file of a skill: its SKILL.md at the location in \
+                    the list of skills, and files beside it. Gives at most 2000 lines; offset and limit read on."
+                        .to_owned(),
+                summary: "read files of the workspace and of skills".to_owned(),
                 parameters: json!({
                     "type": "object",
                     "properties": {
-                        "path": {"type": "string", "description": "skill://<skill>/<file>"},
+                        "path": {"type": "string", "description": "<file>, or skill://<skill>/<file>"},
                         "offset": {"type": "integer", "minimum": 1, "description": "First line, from 1."},
                         "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LINES, "description": "Lines."},
                     },
@@ -55,12 +60,20 @@ impl Tool for Read {
 
     fn call<'a>(&'a self, context: &'a ToolContext, arguments: Value) -> BoxFuture<'a, ToolOutput> {
         Box::pin(async move {
+            let arguments: Arguments = match arguments_of(arguments) {
+                Ok(arguments) => arguments,
+                Err(refusal) => return refusal,
+            };
+            let (offset, limit) = (arguments.offset.unwrap_or(1), arguments.limit);
+            if !is_skill(&arguments.path) {
+                let text = match workspace(context) {
+                    Ok(workspace) => text_of(workspace, &arguments.path).await,
+                    Err(refusal) => Err(refusal),
+                };
+                return text.map_or_else(|refusal| refusal, |text| ToolOutput::text(page(&text, offset, limit)));
+            }
             let Some(skills) = &context.skills else {
                 return ToolOutput::error("Only the owner's own conversations have skills.");
-            };
-            let arguments: Arguments = match serde_json::from_value(arguments) {
-                Ok(arguments) => arguments,
-                Err(error) => return ToolOutput::error(format!("Invalid arguments: {error}.")),
             };
             let content = match skills.read(&arguments.path).await {
                 Ok(content) => content,
@@ -76,7 +89,7 @@ impl Tool for Read {
                 };
             }
             match String::from_utf8(content) {
-                Ok(text) => ToolOutput::text(page(&text, arguments.offset.unwrap_or(1), arguments.limit)),
+                Ok(text) => ToolOutput::text(page(&text, offset, limit)),
                 Err(_) => ToolOutput::error("The file is neither text nor a picture."),
             }
         })
@@ -95,7 +108,7 @@ fn image(path: &str) -> Option<&'static str> {
 }
 
 /// Lines from `offset` (counted from 1), and a note where there are more.
-fn page(text: &str, offset: usize, limit: Option<usize>) -> String {
+pub(super) fn page(text: &str, offset: usize, limit: Option<usize>) -> String {
     let limit = limit.unwrap_or(MAX_LINES).min(MAX_LINES);
     let skipped = offset.saturating_sub(1);
     let total = text.lines().count();

@@ -21,6 +21,7 @@ mod isolation;
 mod joining;
 mod lock_outs;
 mod logs;
+mod memory;
 mod node_calls;
 mod nodes_tool;
 mod peers;

@@ -97,7 +97,7 @@ async fn an_uploaded_skill_is_in_the_prompt_and_the_agent_reads_it() {
         ("r3", "skill://tea/none.md", "It has: SKILL.md, notes/green.md"),
         ("r4", "skill://tea/../tea/SKILL.md", "no such file"),
         ("r5", "skill://coffee/SKILL.md", "no such skill"),
-        ("r6", "/etc/passwd", "Only files of skills"),
+        ("r6", "/etc/passwd", "a workspace path is relative"),
     ] {
         say(&mut operator, run, &read(path)).await;
         let (_, _, last) = asked(&app, run).await;

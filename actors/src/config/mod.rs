@@ -11,6 +11,7 @@ pub mod document;
 pub(crate) mod heartbeat;
 pub mod identity;
 pub mod master;
+pub mod memory;
 pub mod providers;
 pub mod schema;
 pub mod secrets;

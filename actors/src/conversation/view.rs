@@ -9,7 +9,13 @@ use crate::session::key::{self, Kind};
 use crate::session::turn;
 
 /// Stored fields that are nobody's business outside.
-const HIDDEN: [&str; 3] = ["skillsSnapshot", "systemPromptReport", turn::COMPACTION_FAILED];
+const HIDDEN: [&str; 5] = [
+    "skillsSnapshot",
+    "systemPromptReport",
+    turn::COMPACTION_FAILED,
+    turn::NOTES_KEPT,
+    turn::NOTES_KEPT_AT,
+];
 
 impl From<&SessionHead> for SessionRow {
     fn from(head: &SessionHead) -> Self {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::message::Part;
 use crate::session::nodes::Nodes;
 use crate::session::skills::Shelf;
+use crate::session::workspace::Workspace;
 
 /// One tool. Whether it may be called is decided by `session/toolbox.rs`, never here.
 pub trait Tool: Send + Sync {
@@ -20,6 +21,11 @@ pub trait Tool: Send + Sync {
     /// What a call with these arguments does outside; the spec's, where they make no difference.
     fn effect(&self, _arguments: &Value) -> Effect {
         self.spec().effect
+    }
+
+    /// Is it for conversations alone that nobody but the owner reads: what it gives stays in the transcript.
+    fn is_private(&self) -> bool {
+        false
     }
 
     /// Runs the tool with arguments that already match the schema. Cancellation is by dropping the future or by
@@ -79,6 +85,8 @@ pub struct ToolContext {
     pub nodes: Option<Nodes>,
     /// The owner's skills; guests have none.
     pub skills: Option<Shelf>,
+    /// The agent's files and notes, where nobody but the owner reads along.
+    pub workspace: Option<Workspace>,
     pub cancel: CancellationToken,
     pub updates: Updates,
 }

@@ -161,7 +161,6 @@ impl Assembly {
     ) -> Result<Self> {
         let Place { scope, agent_id, last } = place;
         let files = services.config.bootstrap_files(scope, agent_id).await?;
-        let owner = last.guest.is_empty();
         let agent = settings.agents.iter().find(|agent| agent.id == agent_id);
         let named = agent.and_then(|agent| agent.name.as_deref());
         let channel = last
@@ -174,11 +173,7 @@ impl Assembly {
                 Some(beat) if beat.light_context => Mode::Light,
                 Some(_) | None => Mode::Full,
             },
-            audience: match (last.direct, owner) {
-                (true, true) => Audience::Owner,
-                (true, false) => Audience::Guest,
-                (false, owner) => Audience::Group { owner },
-            },
+            audience: last.audience(),
             agent_id,
             agent_name: named,
             tools,

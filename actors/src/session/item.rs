@@ -1,6 +1,7 @@
 //! One accepted message on its way to a turn.
 
 use super::intake::{Beat, ClientMessage, Scheduled};
+use super::prompt::Audience;
 use super::queue::{self, Route};
 use crate::config::document::QueueMode;
 use crate::ports::channel::{Attachment, Destination, Inbound};
@@ -60,6 +61,15 @@ impl Item {
     /// Run ids under which clients wait for it.
     pub(crate) fn run_ids(&self) -> impl Iterator<Item = &String> {
         self.run_id.iter().chain(&self.also)
+    }
+
+    /// Who reads what the agent says to it.
+    pub(crate) fn audience(&self) -> Audience {
+        match (self.direct, self.guest.is_empty()) {
+            (true, true) => Audience::Owner,
+            (true, false) => Audience::Guest,
+            (false, owner) => Audience::Group { owner },
+        }
     }
 
     /// What the queue needs to know of it. `push` counts pushes: the inbox's unique keys have sorted repeats out

@@ -26,6 +26,7 @@ pub mod nodes;
 pub mod prompt;
 pub mod skills;
 mod toolbox;
+pub mod workspace;
 
 pub(crate) mod events;
 mod preview;

@@ -40,14 +40,14 @@ pub enum Audience {
 
 impl Audience {
     /// May what belongs to the user alone be in the prompt.
-    fn is_private(self) -> bool {
+    pub(crate) fn is_private(self) -> bool {
         match self {
             Self::Owner => true,
             Self::Guest | Self::Group { .. } => false,
         }
     }
 
-    fn speaks_with_owner(self) -> bool {
+    pub(crate) fn speaks_with_owner(self) -> bool {
         match self {
             Self::Owner => true,
             Self::Group { owner } => owner,
@@ -103,6 +103,9 @@ pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
     if full && reads && facts.audience.speaks_with_owner() && !facts.skills.is_empty() {
         section(&mut stable, "Skills", &skills::list(facts.skills));
     }
+    if full && facts.tools.iter().any(|tool| RECALL.contains(&tool.name.as_str())) {
+        section(&mut stable, "Memory", MEMORY);
+    }
     section(&mut stable, "Workspace", WORKSPACE);
     if !facts.time_zone.is_empty() {
         let zone = facts.time_zone;
@@ -137,6 +140,16 @@ pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
 
 /// The tool that reads skills.
 const READ: &str = "read";
+
+/// Tools that look things up in the notes: only private conversations have them.
+const RECALL: [&str; 2] = ["memory_search", "memory_get"];
+
+const MEMORY: &str = "\
+Before you answer about earlier work, decisions, dates, people, preferences or open ends, look into your notes: \
+memory_search finds pieces of MEMORY.md and memory/*.md, memory_get reads the lines you need. Say where a fact is from \
+(path#line), and say so when you looked and found nothing.
+When you are asked to remember something, or something will matter later, write it down at once: memory_write adds to the \
+notes of today, memory/YYYY-MM-DD.md. What stays true belongs into MEMORY.md; keep that short.";
 
 const SAFETY: &str = "\
 Act for the person you work for and for nobody else. Do not seek power, copies of yourself or access you were not given.

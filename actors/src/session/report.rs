@@ -77,7 +77,7 @@ async fn gather(directory: &Directory, authority: &Authority, item: &Item) -> Re
         .config
         .resolve_model(scope, &authority.agent_id, wanted)
         .await?;
-    let specs = Toolbox::new(services, settings.clone(), item.guest.is_empty(), None).specs();
+    let specs = Toolbox::new(services, settings.clone(), item.audience(), None).specs();
     let place = Place {
         scope,
         agent_id: &authority.agent_id,

@@ -1,5 +1,6 @@
 //! The agent loop: one run, from admission to its durable end. Knows no actor: a plain future that is `Send`.
 
+mod flush;
 mod room;
 
 use std::pin::Pin;
@@ -16,9 +17,11 @@ use super::context::check_window;
 use super::events::Emitter;
 use super::nodes::Nodes;
 use super::preview::{Outlet, Preview};
+use super::prompt::Audience;
 use super::skills::Shelf;
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
+use super::workspace::Workspace;
 use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, skills};
 use crate::Services;
 use crate::clock::now_ms;
@@ -302,9 +305,9 @@ impl Work {
             Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
             Err(error) => return Ok(failed(plain_failure(ErrorClass::ModelNotFound, error.to_string()))),
         };
-        let owner = context.turn.last().guest.is_empty();
+        let audience = context.turn.last().audience();
         let only = options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone());
-        let toolbox = Toolbox::new(&self.services, self.settings.clone(), owner, only);
+        let toolbox = Toolbox::new(&self.services, self.settings.clone(), audience, only);
         let specs = Arc::new(toolbox.specs());
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
@@ -316,6 +319,12 @@ impl Work {
         context.emitter.phase("starting_model").await;
         context.emitter.model(&model.provider, &model.model).await;
         self.model = Some(model.clone());
+        if let Some(end) = self
+            .keep_notes(context, &model, &base, &sent, &specs, &mut deadline)
+            .await?
+        {
+            return Ok(end);
+        }
         for call in 0..MAX_CALLS {
             if call > 0 {
                 self.hold = reply::HoldBack::default();
@@ -355,7 +364,7 @@ impl Work {
                 self.last = Some(message);
                 return Ok(End::Answer { silent });
             }
-            let tool_context = self.tool_context(context, &model, owner);
+            let tool_context = self.tool_context(context, &model, audience);
             let stop = context.cancel.token.clone();
             let results = toolbox
                 .batch(&self.authority, &tool_context, &calls, &mut context.emitter)
@@ -520,7 +529,9 @@ impl Work {
         self.usage.add(&message.usage, model.prices);
     }
 
-    fn tool_context(&self, context: &RunContext, model: &ResolvedModel, owner: bool) -> ToolContext {
+    fn tool_context(&self, context: &RunContext, model: &ResolvedModel, audience: Audience) -> ToolContext {
+        let owner = audience.speaks_with_owner();
+        let time_zone = self.settings.time_zone.as_deref().unwrap_or("UTC");
         let cancel = context.cancel.token.child_token();
         let nodes = || {
             let round = (context.turn.run_id.as_str(), self.head.next_seq);
@@ -535,13 +546,17 @@ impl Work {
         ToolContext {
             nodes: owner.then(nodes),
             skills: owner.then(|| Shelf::new(&context.directory, &context.scope, &context.agent_id)),
+            workspace: audience.is_private().then(|| {
+                let zone = freshness::zone(time_zone);
+                Workspace::new(&self.services.config, &context.scope, &context.agent_id, zone)
+            }),
             scope: context.scope.clone(),
             session_key: context.key.clone(),
             run_id: context.turn.run_id.clone(),
             call_id: String::new(),
             agent_id: context.agent_id.clone(),
             owner,
-            time_zone: self.settings.time_zone.clone().unwrap_or_else(|| "UTC".to_owned()),
+            time_zone: time_zone.to_owned(),
             status: SessionSnapshot {
                 model: format!("{}/{}", model.provider, model.model),
                 context_window: model.context_window,

@@ -18,6 +18,11 @@ use crate::supervisor::directory::Directory;
 /// What a location begins with.
 const SCHEME: &str = "skill://";
 
+/// Does the path name a file of a skill.
+pub fn is_skill(path: &str) -> bool {
+    path.starts_with(SCHEME)
+}
+
 /// One line of the prompt's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offered {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Emitter;
+use super::prompt::Audience;
 use super::turn::{self, Authority};
 use crate::Services;
 use crate::clock::now_ms;
@@ -26,7 +27,7 @@ const PARALLEL: usize = 8;
 pub(crate) struct Toolbox {
     services: Services,
     settings: Arc<UserSettings>,
-    owner: bool,
+    audience: Audience,
     /// Patterns that narrow the user's policy for this run.
     only: Option<Vec<String>>,
 }
@@ -35,13 +36,13 @@ impl Toolbox {
     pub(crate) fn new(
         services: &Services,
         settings: Arc<UserSettings>,
-        owner: bool,
+        audience: Audience,
         only: Option<Vec<String>>,
     ) -> Self {
         Self {
             services: services.clone(),
             settings,
-            owner,
+            audience,
             only,
         }
     }
@@ -52,15 +53,18 @@ impl Toolbox {
             .ports
             .tools()
             .iter()
-            .map(|tool| tool.spec())
-            .filter(|spec| self.allowed(spec))
-            .cloned()
+            .filter(|tool| self.allowed(tool.as_ref()))
+            .map(|tool| tool.spec().clone())
             .collect()
     }
 
     /// Deny wins; an allow list that names nothing known is ignored, so that a typo does not take everything away.
-    fn allowed(&self, spec: &ToolSpec) -> bool {
-        if spec.owner_only && !self.owner {
+    fn allowed(&self, tool: &dyn Tool) -> bool {
+        let spec = tool.spec();
+        if spec.owner_only && !self.audience.speaks_with_owner() {
+            return false;
+        }
+        if tool.is_private() && !self.audience.is_private() {
             return false;
         }
         if self
@@ -111,7 +115,7 @@ impl Toolbox {
             }
             let mut at = 0;
             loop {
-                let mut output = tokio::select! {
+                let output = tokio::select! {
                     Some(id) = news.recv() => {
                         tell(emitter, group, &id).await;
                         continue;
@@ -126,17 +130,24 @@ impl Toolbox {
                 }
                 let call = &group[at];
                 at += 1;
-                tool_result::guard(&mut output.content, context.status.context_window);
                 emitter.tool_result(&call.id, &call.name, output.is_error).await;
-                results.push(Message::ToolResult {
-                    tool_call_id: call.id.clone(),
-                    tool_name: call.name.clone(),
-                    content: output.content,
-                    details: output.details,
-                    is_error: output.is_error,
-                    timestamp: now_ms(),
-                });
+                results.push(result(context, call, output));
             }
+        }
+        results
+    }
+
+    /// Runs the calls one after the other, and tells nobody.
+    pub(crate) async fn quietly(
+        &self,
+        authority: &Authority,
+        context: &ToolContext,
+        calls: &[ToolCall],
+    ) -> Vec<Message> {
+        let mut results = Vec::with_capacity(calls.len());
+        for call in calls {
+            let output = self.one(authority, context, call).await;
+            results.push(result(context, call, output));
         }
         results
     }
@@ -146,7 +157,7 @@ impl Toolbox {
             .services
             .ports
             .tool(&call.name)
-            .filter(|tool| self.allowed(tool.spec()))
+            .filter(|tool| self.allowed(tool.as_ref()))
             .cloned()
         else {
             return ToolOutput::error(format!("There is no tool named {}.", call.name));
@@ -173,6 +184,19 @@ impl Toolbox {
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "tool call"
         );
         output
+    }
+}
+
+/// What a call gave, as the transcript has it.
+fn result(context: &ToolContext, call: &ToolCall, mut output: ToolOutput) -> Message {
+    tool_result::guard(&mut output.content, context.status.context_window);
+    Message::ToolResult {
+        tool_call_id: call.id.clone(),
+        tool_name: call.name.clone(),
+        content: output.content,
+        details: output.details,
+        is_error: output.is_error,
+        timestamp: now_ms(),
     }
 }
 

@@ -550,6 +550,9 @@ pub(crate) async fn compact(
 
 /// Field of the session's entry: when a compaction by itself failed last, epoch milliseconds.
 pub(crate) const COMPACTION_FAILED: &str = "compactionFailedAt";
+/// In the session's entry: the compaction count at which the model was last asked for notes, and when, epoch milliseconds.
+pub(crate) const NOTES_KEPT: &str = "memoryFlushCompactionCount";
+pub(crate) const NOTES_KEPT_AT: &str = "memoryFlushAt";
 
 /// Gives the session a new transcript under the same key.
 pub(crate) async fn reset(services: &Services, authority: &Authority) -> Result<SessionHead> {

@@ -15,7 +15,7 @@ use serde_json::Value;
 pub use agents::AgentChange;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub(in crate::config) use parse::span;
-pub use room::{CompactionMode, CompactionSettings, Identifiers, PruningSettings, RoomSettings};
+pub use room::{CompactionMode, CompactionSettings, FlushSettings, Identifiers, PruningSettings, RoomSettings};
 pub use secrets::{REDACTED, is_secret_key, redact};
 pub use store::{MAX_BYTES, hash};
 

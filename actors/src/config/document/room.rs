@@ -42,6 +42,34 @@ pub struct CompactionSettings {
     pub timeout: Duration,
     /// Sections of AGENTS.md that stand beside the summary.
     pub sections: Vec<String>,
+    pub flush: FlushSettings,
+}
+
+/// `memoryFlush`: a silent turn before a compaction, for notes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlushSettings {
+    pub enabled: bool,
+    /// It comes when so many tokens are left until the compaction.
+    pub soft_tokens: u64,
+    pub prompt: String,
+    pub system_prompt: String,
+}
+
+impl Default for FlushSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            soft_tokens: 4_000,
+            prompt: "This conversation will soon be summarised, and details will be lost. Write down now, with memory_write, \
+                     what should last and is not in your notes yet: decisions, facts, preferences, promises, open ends. \
+                     It goes to the notes of today; other files cannot be written now. If there is nothing to write down, \
+                     answer NO_REPLY."
+                .to_owned(),
+            system_prompt: "This turn is for your notes alone: nobody reads your answer, and NO_REPLY is the usual one. Only \
+                            the memory tools work in it."
+                .to_owned(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +105,7 @@ impl Default for CompactionSettings {
             model: None,
             timeout: Duration::from_secs(900),
             sections: ["Session Startup", "Red Lines"].map(str::to_owned).to_vec(),
+            flush: FlushSettings::default(),
         }
     }
 }
@@ -166,6 +195,17 @@ fn compaction(section: &Value) -> CompactionSettings {
             .filter(|seconds| *seconds > 0)
             .map_or(usual.timeout, |seconds| Duration::from_secs(seconds.min(LONGEST))),
         sections: texts(at(section, "/postCompactionSections")).unwrap_or(usual.sections),
+        flush: flush(at(section, "/memoryFlush")),
+    }
+}
+
+fn flush(section: &Value) -> FlushSettings {
+    let usual = FlushSettings::default();
+    FlushSettings {
+        enabled: at(section, "/enabled").as_bool().unwrap_or(usual.enabled),
+        soft_tokens: number(at(section, "/softThresholdTokens")).unwrap_or(usual.soft_tokens),
+        prompt: text(at(section, "/prompt")).unwrap_or(usual.prompt),
+        system_prompt: text(at(section, "/systemPrompt")).unwrap_or(usual.system_prompt),
     }
 }
 
@@ -236,7 +276,8 @@ mod tests {
             "compaction": {"mode": "safeguard", "reserveTokens": 30_000, "keepRecentTokens": 5, "maxHistoryShare": 0.25,
                 "recentTurnsPreserve": 99, "qualityGuard": {"enabled": true, "maxRetries": 9},
                 "identifierPolicy": "custom", "identifierInstructions": "keep ids", "model": "a/b",
-                "timeoutSeconds": 9, "postCompactionSections": [], "customInstructions": "be short"},
+                "timeoutSeconds": 9, "postCompactionSections": [], "customInstructions": "be short",
+                "memoryFlush": {"enabled": false, "softThresholdTokens": 7, "prompt": "notes?"}},
             "contextPruning": {"mode": "off", "ttl": "90s", "softTrimRatio": 0.1, "softTrim": {"maxChars": 10},
                 "hardClear": {"enabled": false, "placeholder": "gone"}, "tools": {"deny": ["web_*"]}},
         }));
@@ -251,6 +292,12 @@ mod tests {
         assert_eq!(compaction.identifiers, Identifiers::Custom("keep ids".to_owned()));
         assert_eq!(compaction.timeout, Duration::from_secs(9));
         assert!(compaction.sections.is_empty());
+        let flush = &compaction.flush;
+        assert_eq!(
+            (flush.enabled, flush.soft_tokens, flush.prompt.as_str()),
+            (false, 7, "notes?")
+        );
+        assert_eq!(flush.system_prompt, FlushSettings::default().system_prompt);
         let pruning = read.pruning;
         assert_eq!((pruning.on, pruning.ttl), (Some(false), Duration::from_secs(90)));
         assert_eq!((pruning.soft, pruning.hard, pruning.trim), (10, 50, [10, 1_500, 1_500]));

@@ -9,13 +9,15 @@ use sea_orm::{
     QuerySelect, Set,
 };
 
-use super::super::ConfigService;
+use super::super::{ConfigService, memory};
 use super::{WorkspaceFile, paths, templates};
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
 
 const MAX_BYTES: usize = 256 * 1024;
 const MAX_FILES: u64 = 2_000;
+/// How often a change is made again because somebody else's came first.
+const TRIES: usize = 5;
 
 impl ConfigService {
     /// Bootstrap files in the order of `agent-runtime` §8.2, present ones only. A new agent starts with our templates,
@@ -58,64 +60,46 @@ impl ConfigService {
         content: &str,
         expected: Option<i64>,
     ) -> Result<WorkspaceFile> {
+        let put = |before: Option<&WorkspaceFile>| {
+            let version = before.map_or(0, |file| file.version);
+            match expected {
+                Some(expected) if expected != version => Err(changed_meanwhile(path)),
+                Some(_) | None => Ok(Some(content.to_owned())),
+            }
+        };
+        let put = self.change_workspace_file(scope, agent_id, path, put).await?;
+        put.ok_or(Error::NotFound { what: "file" })
+    }
+
+    /// Makes a file anew from what is there, in one transaction. `change` says what it becomes, or `None` for no
+    /// change; it may be asked again when somebody else wrote meanwhile. Gives the file when it was written.
+    pub async fn change_workspace_file(
+        &self,
+        scope: &Scope,
+        agent_id: &str,
+        path: &str,
+        change: impl Fn(Option<&WorkspaceFile>) -> Result<Option<String>> + Send,
+    ) -> Result<Option<WorkspaceFile>> {
         paths::check(path)?;
-        if content.len() > MAX_BYTES {
-            return Err(Error::TooLarge("a workspace file has at most 256 KiB".to_owned()));
-        }
-        if content.contains('\0') {
-            return Err(Error::invalid("a workspace file is text"));
-        }
-        let tx = self.db.write(scope).await?;
-        let before = find(&*tx, scope, agent_id, path).await?;
-        let version = before.as_ref().map_or(0, |row| row.version);
-        if expected.is_some_and(|expected| expected != version) {
-            return Err(Error::Conflict(format!("{path} was changed meanwhile; read it again")));
-        }
-        if before.is_none() {
-            let files = workspace_file::Entity::owned_by(scope)
+        for _ in 0..TRIES {
+            let tx = self.db.write(scope).await?;
+            let row = workspace_file::Entity::owned_by(scope)
                 .filter(workspace_file::Column::AgentId.eq(agent_id))
-                .count(&*tx)
+                .filter(workspace_file::Column::Path.eq(path))
+                .lock_exclusive()
+                .one(&*tx)
                 .await?;
-            if files >= MAX_FILES {
-                return Err(Error::TooLarge(format!("a workspace has at most {MAX_FILES} files")));
+            let version = row.as_ref().map(|row| row.version);
+            let before = row.map(WorkspaceFile::from).or_else(|| templates::template(path));
+            let Some(content) = change(before.as_ref())? else {
+                return Ok(None);
+            };
+            if let Some(file) = store(&*tx, scope, agent_id, path, content, version).await? {
+                tx.commit().await?;
+                return Ok(Some(file));
             }
         }
-        let row = workspace_file::Model {
-            tenant_id: scope.tenant().clone(),
-            user_id: scope.user().clone(),
-            agent_id: agent_id.to_owned(),
-            path: path.to_owned(),
-            content: content.to_owned(),
-            version: version + 1,
-            updated_at: now_ms(),
-        };
-        workspace_file::Entity::insert(workspace_file::ActiveModel {
-            tenant_id: Set(row.tenant_id.clone()),
-            user_id: Set(row.user_id.clone()),
-            agent_id: Set(row.agent_id.clone()),
-            path: Set(row.path.clone()),
-            content: Set(row.content.clone()),
-            version: Set(row.version),
-            updated_at: Set(row.updated_at),
-        })
-        .on_conflict(
-            OnConflict::columns([
-                workspace_file::Column::TenantId,
-                workspace_file::Column::UserId,
-                workspace_file::Column::AgentId,
-                workspace_file::Column::Path,
-            ])
-            .update_columns([
-                workspace_file::Column::Content,
-                workspace_file::Column::Version,
-                workspace_file::Column::UpdatedAt,
-            ])
-            .to_owned(),
-        )
-        .exec_without_returning(&*tx)
-        .await?;
-        tx.commit().await?;
-        Ok(row.into())
+        Err(changed_meanwhile(path))
     }
 
     /// Removes a file. A removed bootstrap file stays as a blank one: our template does not come back.
@@ -133,6 +117,7 @@ impl ConfigService {
         if deleted.rows_affected == 0 {
             return Err(Error::NotFound { what: "file" });
         }
+        memory::forget(&*tx, scope, agent_id, Some(path)).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -144,6 +129,7 @@ impl ConfigService {
             .filter(workspace_file::Column::AgentId.eq(agent_id))
             .exec(&*tx)
             .await?;
+        memory::forget(&*tx, scope, agent_id, None).await?;
         tx.commit().await?;
         Ok(deleted.rows_affected)
     }
@@ -210,6 +196,80 @@ struct Listed {
     version: i64,
     updated_at: i64,
     size: i64,
+}
+
+fn changed_meanwhile(path: &str) -> Error {
+    Error::Conflict(format!("{path} was changed meanwhile; read it again"))
+}
+
+/// Writes the row and what is searched of it. `before` is the version that is there, `None` where no row is; nothing
+/// is written, and `None` given, when that is no longer so.
+async fn store(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    agent_id: &str,
+    path: &str,
+    content: String,
+    before: Option<i64>,
+) -> Result<Option<WorkspaceFile>> {
+    if content.len() > MAX_BYTES {
+        return Err(Error::TooLarge("a workspace file has at most 256 KiB".to_owned()));
+    }
+    if content.contains('\0') {
+        return Err(Error::invalid("a workspace file is text"));
+    }
+    if before.is_none() {
+        let files = workspace_file::Entity::owned_by(scope)
+            .filter(workspace_file::Column::AgentId.eq(agent_id))
+            .count(tx)
+            .await?;
+        if files >= MAX_FILES {
+            return Err(Error::TooLarge(format!("a workspace has at most {MAX_FILES} files")));
+        }
+    }
+    let version = before.unwrap_or(0) + 1;
+    let row = workspace_file::Model {
+        tenant_id: scope.tenant().clone(),
+        user_id: scope.user().clone(),
+        agent_id: agent_id.to_owned(),
+        path: path.to_owned(),
+        content,
+        version,
+        updated_at: now_ms(),
+        indexed_version: version,
+    };
+    let mut conflict = OnConflict::columns([
+        workspace_file::Column::TenantId,
+        workspace_file::Column::UserId,
+        workspace_file::Column::AgentId,
+        workspace_file::Column::Path,
+    ]);
+    conflict
+        .update_columns([
+            workspace_file::Column::Content,
+            workspace_file::Column::Version,
+            workspace_file::Column::UpdatedAt,
+            workspace_file::Column::IndexedVersion,
+        ])
+        .action_and_where(Expr::col((workspace_file::Entity, workspace_file::Column::Version)).eq(version - 1));
+    let written = workspace_file::Entity::insert(workspace_file::ActiveModel {
+        tenant_id: Set(row.tenant_id.clone()),
+        user_id: Set(row.user_id.clone()),
+        agent_id: Set(row.agent_id.clone()),
+        path: Set(row.path.clone()),
+        content: Set(row.content.clone()),
+        version: Set(row.version),
+        updated_at: Set(row.updated_at),
+        indexed_version: Set(row.indexed_version),
+    })
+    .on_conflict(conflict)
+    .exec_without_returning(tx)
+    .await?;
+    if written == 0 {
+        return Ok(None);
+    }
+    memory::index(tx, scope, agent_id, path, &row.content).await?;
+    Ok(Some(row.into()))
 }
 
 async fn find(

@@ -4,6 +4,7 @@ mod files;
 pub(super) mod paths;
 mod templates;
 
+pub use paths::check as check_path;
 pub use templates::is_bootstrap;
 
 /// A text file of an agent.

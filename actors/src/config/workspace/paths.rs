@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 const LONGEST: usize = 200;
 
 /// Relative, no `..`, no hidden parts, at most 200 characters; case counts.
-pub(in crate::config) fn check(path: &str) -> Result<()> {
+pub fn check(path: &str) -> Result<()> {
     let problem = if path.is_empty() || path.chars().count() > LONGEST {
         Some("has 1 to 200 characters")
     } else if path.starts_with('/') || path.contains('\\') || path.contains(':') {

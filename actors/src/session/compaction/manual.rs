@@ -206,7 +206,7 @@ impl ByHand {
         // Who calls by a method is the user.
         let caller = Item::from_client(String::new(), String::new(), 0, true, ClientMessage::default());
         let last = item.unwrap_or(&caller);
-        let tools = Toolbox::new(services, settings.clone(), last.guest.is_empty(), None).specs();
+        let tools = Toolbox::new(services, settings.clone(), last.audience(), None).specs();
         let place = Place {
             scope: &authority.scope,
             agent_id: &authority.agent_id,

@@ -106,6 +106,26 @@ fn guests_and_groups_see_instructions_only() {
 }
 
 #[test]
+fn memory_is_explained_where_it_can_be_searched() {
+    let tools = ["memory_search", "web_fetch"].map(|name| ToolSpec {
+        name: name.to_owned(),
+        description: String::new(),
+        summary: String::new(),
+        parameters: serde_json::json!({}),
+        effect: crate::ports::tool::Effect::ReadOnly,
+        owner_only: true,
+        timeout: std::time::Duration::from_secs(1),
+    });
+    let explained = |mode, tools| {
+        let base = facts(&[], Audience::Owner);
+        whole(&PromptFacts { mode, tools, ..base }).contains("## Memory")
+    };
+    assert!(explained(Mode::Full, &tools[..]));
+    assert!(!explained(Mode::Full, &tools[1..]));
+    assert!(!explained(Mode::Minimal, &tools[..]) && !explained(Mode::Light, &tools[..]));
+}
+
+#[test]
 fn skills_are_for_the_owner_and_for_runs_that_can_read_them() {
     let offered = [Offered {
         name: "tea".to_owned(),

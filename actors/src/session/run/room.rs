@@ -86,9 +86,16 @@ impl Work {
 
     /// Does something of the conversation not fit, or would the prompt reach into what must stay free.
     fn is_crowded(&self, model: &ResolvedModel, base: &Assembly, sent: &Sent) -> bool {
-        if !sent.complete {
-            return true;
-        }
+        !sent.complete || self.used(base, sent) > self.room_for(model)
+    }
+
+    /// Tokens that a prompt may have before the conversation is summarised.
+    pub(super) fn room_for(&self, model: &ResolvedModel) -> u64 {
+        model.context_window - compaction::reserve(&self.settings.room.compaction, model.context_window)
+    }
+
+    /// Tokens of the prompt, as far as they are known.
+    pub(super) fn used(&self, base: &Assembly, sent: &Sent) -> u64 {
         let newest = sent
             .messages
             .iter()
@@ -104,7 +111,7 @@ impl Work {
         } else {
             compaction::fresh_tokens(&self.head)
         };
-        let used = match known.filter(|_| newest.is_some()) {
+        match known.filter(|_| newest.is_some()) {
             // The last prompt as the provider counted it, its answer, and what came since.
             Some(known) => known + since,
             None => tokens::with_margin(
@@ -115,9 +122,7 @@ impl Work {
                         .map(|message| tokens::message(message))
                         .sum::<u64>(),
             ),
-        };
-        let window = model.context_window;
-        used > window - compaction::reserve(&self.settings.room.compaction, window)
+        }
     }
 
     /// Was the prompt cut by the provider, who says nothing of it: more was counted than the window holds, or nothing

@@ -14,6 +14,18 @@ const QUALITY: &[Key] = &[
     ),
 ];
 
+const FLUSH: &[Key] = &[
+    live("enabled", Kind::Bool, "Whether it is made."),
+    live(
+        "softThresholdTokens",
+        Kind::Whole,
+        "It is made when so many tokens are left until the compaction.",
+    ),
+    live("prompt", Kind::Text, "What the model is asked."),
+    live("systemPrompt", Kind::Text, "What stands before that."),
+    kept("forceFlushTranscriptBytes", Kind::Any),
+];
+
 pub(super) const COMPACTION: &[Key] = &[
     live(
         "mode",
@@ -56,7 +68,11 @@ pub(super) const COMPACTION: &[Key] = &[
         TEXTS,
         "Sections of AGENTS.md that stand beside the summary.",
     ),
-    kept("memoryFlush", Kind::Any),
+    live(
+        "memoryFlush",
+        Kind::Object(&[FLUSH]),
+        "A silent turn for notes, once before each compaction.",
+    ),
     kept("notifyUser", Kind::Bool),
 ];
 
