@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::message::Part;
 use crate::session::nodes::Nodes;
+use crate::session::reach::Reach;
 use crate::session::skills::Shelf;
 
 /// One tool. Whether it may be called is decided by `session/toolbox.rs`, never here.
@@ -79,6 +80,8 @@ pub struct ToolContext {
     pub nodes: Option<Nodes>,
     /// The owner's skills; guests have none.
     pub skills: Option<Shelf>,
+    /// Sessions, jobs and chats; a guest's reaches its own session only.
+    pub reach: Option<Reach>,
     pub cancel: CancellationToken,
     pub updates: Updates,
 }
@@ -138,6 +141,14 @@ impl ToolOutput {
             content: vec![Part::Text { text: text.into() }],
             details: None,
             is_error: false,
+        }
+    }
+
+    /// A result as the model reads JSON.
+    pub fn json(value: &Value) -> Self {
+        Self {
+            details: Some(value.clone()),
+            ..Self::text(serde_json::to_string_pretty(value).unwrap_or_default())
         }
     }
 

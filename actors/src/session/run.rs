@@ -16,7 +16,9 @@ use super::context::check_window;
 use super::events::Emitter;
 use super::nodes::Nodes;
 use super::preview::{Outlet, Preview};
+use super::reach::{self, Chain, Reach};
 use super::skills::Shelf;
+use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
 use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, skills};
@@ -303,9 +305,12 @@ impl Work {
             Err(error) => return Ok(failed(plain_failure(ErrorClass::ModelNotFound, error.to_string()))),
         };
         let owner = context.turn.last().guest.is_empty();
-        let only = options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone());
-        let toolbox = Toolbox::new(&self.services, self.settings.clone(), owner, only);
-        let specs = Arc::new(toolbox.specs());
+        let caller = Caller {
+            only: options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone()),
+            ..Caller::of(&self.authority, Some(&self.head), &self.settings, &model, owner)
+        };
+        let toolbox = Toolbox::new(&self.services, &context.scope, caller);
+        let specs = Arc::new(toolbox.specs(&self.settings));
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
@@ -532,7 +537,21 @@ impl Work {
                 self.outlet.clone(),
             )
         };
+        let last = context.turn.last();
+        let chains = context.turn.items.iter().filter_map(|item| item.options.relayed);
+        let reach = Reach::new(reach::Inner {
+            directory: context.directory.clone(),
+            authority: self.authority.clone(),
+            run_id: context.turn.run_id.clone(),
+            owner,
+            alone: owner && last.direct,
+            place: last.destination.clone(),
+            chain: chains.fold(Chain::default(), Chain::longer),
+            depth: tool_policy::spawn_depth(&self.head),
+            beginning: tokio::sync::Mutex::default(),
+        });
         ToolContext {
+            reach: Some(reach),
             nodes: owner.then(nodes),
             skills: owner.then(|| Shelf::new(&context.directory, &context.scope, &context.agent_id)),
             scope: context.scope.clone(),
