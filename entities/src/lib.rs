@@ -34,6 +34,7 @@ pub mod setup_code;
 pub mod sign_in_code;
 pub mod skill;
 pub mod skill_file;
+pub mod subagent;
 pub mod system_event;
 pub mod tenant;
 pub mod tool_intent;

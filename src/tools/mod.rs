@@ -1,18 +1,27 @@
-//! Built-in tools that need nothing but their arguments and the outbound client. Whether one may be called is decided
-//! in the session, not here.
+//! Built-in tools: what the model writes becomes a call of the outbound client, or of what the run reaches. Whether one
+//! may be called, and what it reaches, is decided in the session, not here.
 
+mod cache;
+mod cron;
+mod gateway;
 mod memory;
+mod message;
 mod nodes;
 mod private;
 mod read;
 mod session_status;
-mod untrusted;
+mod sessions;
+mod subagents;
 mod web_fetch;
+mod web_search;
 mod workspace;
 
 use std::sync::Arc;
 
-use claw_actors::ports::tool::Tool;
+use claw_actors::ports::tool::{Tool, ToolContext, ToolOutput};
+use claw_actors::session::reach::{Reach, Refusal};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::egress::Egress;
 
@@ -25,20 +34,60 @@ pub fn all(egress: &Egress) -> Vec<Arc<dyn Tool>> {
         Arc::new(memory::read()),
         Arc::new(memory::search()),
         Arc::new(memory::write()),
+        Arc::new(cron::Cron::new()),
+        Arc::new(gateway::Gateway::new()),
+        Arc::new(message::Message::new()),
         Arc::new(nodes::NodesTool::new()),
         Arc::new(read::Read::new()),
         Arc::new(session_status::SessionStatus::new()),
+        Arc::new(sessions::Agents::new()),
+        Arc::new(sessions::History::new()),
+        Arc::new(sessions::List::new()),
+        Arc::new(sessions::Send::new()),
+        Arc::new(subagents::Spawn::new()),
+        Arc::new(subagents::Subagents::new()),
         Arc::new(web_fetch::WebFetch::new(egress.clone())),
         Arc::new(workspace::write()),
+        Arc::new(web_search::WebSearch::new(egress.clone())),
     ]
+}
+
+/// What the run reaches.
+fn reach(context: &ToolContext) -> Result<&Reach, ToolOutput> {
+    let reach = context.reach.as_ref();
+    reach.ok_or_else(|| ToolOutput::error("Nothing can be reached from here."))
+}
+
+/// The arguments as a tool's own type.
+fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, ToolOutput> {
+    serde_json::from_value(arguments).map_err(|error| ToolOutput::error(format!("Invalid arguments: {error}.")))
+}
+
+/// A refusal as the model reads it.
+fn refused(why: Refusal) -> ToolOutput {
+    let status = if why.starts_with("forbidden") {
+        "forbidden"
+    } else {
+        "error"
+    };
+    ToolOutput {
+        is_error: true,
+        ..ToolOutput::json(&json!({"status": status, "error": why}))
+    }
+}
+
+/// Whichever it came to.
+fn answered(outcome: Result<ToolOutput, ToolOutput>) -> ToolOutput {
+    match outcome {
+        Ok(output) | Err(output) => output,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use claw_actors::ports::message::Part;
-    use claw_actors::ports::tool::{Effect, SessionSnapshot, ToolContext, ToolOutput, ToolSpec};
+    use claw_actors::ports::tool::{Effect, SessionSnapshot, ToolSpec};
     use claw_entities::{Scope, SessionKey, TenantId, UserId};
-    use serde_json::Value;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -68,7 +117,7 @@ mod tests {
             },
             nodes: None,
             skills: None,
-            workspace: None,
+            reach: None,
             updates: claw_actors::ports::tool::Updates::default(),
             cancel: CancellationToken::new(),
         }
@@ -97,11 +146,14 @@ mod tests {
         assert_eq!(private, [&["edit", "ls"][..], &notes[..], &["write"][..]].concat());
         for spec in specs {
             let effect = match spec.name.as_str() {
-                "nodes" => Effect::External,
+                "agents_list" | "ls" | "memory_get" | "memory_read" | "memory_search" | "read" | "session_status"
+                | "sessions_history" | "sessions_list" | "web_fetch" | "web_search" => Effect::ReadOnly,
                 "edit" | "memory_write" | "write" => Effect::Idempotent,
-                _ => Effect::ReadOnly,
+                _ => Effect::External,
             };
             assert_eq!(spec.effect, effect, "{}", spec.name);
+            // What acts, acts for the owner alone.
+            assert!(effect == Effect::ReadOnly || spec.owner_only, "{}", spec.name);
             assert_eq!(spec.parameters["type"], "object", "{}", spec.name);
             assert_eq!(spec.parameters["additionalProperties"], Value::Bool(false));
             let text = spec.parameters.to_string();

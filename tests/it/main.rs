@@ -34,4 +34,5 @@ mod skills;
 mod tenancy;
 mod tidy;
 mod tls;
+mod tools;
 mod webhook_flow;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::app::{OWNER, TestApp};
 use crate::support::model::calls_tool;
 use crate::support::node::{Device, TestNode};
+use crate::support::tool::{self, told, tool_result};
 use crate::support::wait::becomes;
 use crate::support::webhook::status;
 
@@ -12,27 +13,7 @@ const RUNS: &[&str] = &["system.run", "system.run.prepare", "system.which"];
 
 /// Asks the agent, in the main session, to call the tool.
 async fn ask(operator: &mut TestNode, run: &str, arguments: &Value) {
-    let message = format!("#{run} {}", calls_tool("nodes", arguments));
-    let params = json!({"sessionKey": "main", "message": message, "idempotencyKey": run});
-    operator.call("chat.send", params).await.expect("accepted");
-}
-
-/// What the model was told about the call of this run, after the run ended well.
-async fn told(app: &TestApp, operator: &mut TestNode, run: &str) -> String {
-    let end = operator.chat_end(run).await;
-    assert_eq!(end["state"], "final", "the turn goes on after a refused call: {end}");
-    tool_result(app, run).unwrap_or_else(|| panic!("the model heard nothing of {run}"))
-}
-
-fn tool_result(app: &TestApp, run: &str) -> Option<String> {
-    let calls = app.model.calls();
-    let call = calls.iter().rev().find(|call| {
-        let messages = call["messages"].as_array().expect("messages");
-        let asked = messages.iter().rev().find(|message| message["role"] == "user");
-        asked.is_some_and(|asked| asked.to_string().contains(&format!("#{run} ")))
-            && messages.last().is_some_and(|last| last["role"] == "tool")
-    })?;
-    Some(call["messages"].as_array()?.last()?["content"].to_string())
+    tool::ask(operator, "main", run, "nodes", arguments).await;
 }
 
 fn run_of(argv: &[&str]) -> Value {

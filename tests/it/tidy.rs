@@ -28,6 +28,8 @@ const VOUCHERS: &[&str] = &[
     "actors/src/session/cron/mod.rs",
     "actors/src/session/cron/expiry.rs",
     "actors/src/session/heartbeat/mod.rs",
+    "actors/src/session/subagent/announce.rs",
+    "actors/src/session/subagent/put_away.rs",
     "actors/src/supervisor/",
     // A device or token was proven.
     "actors/src/gateway/handshake.rs",
@@ -51,6 +53,8 @@ const ACROSS_TENANTS: &[&str] = &[
     "actors/src/session/cron/mod.rs",
     "actors/src/session/cron/expiry.rs",
     "actors/src/session/heartbeat/mod.rs",
+    "actors/src/session/subagent/announce.rs",
+    "actors/src/session/subagent/put_away.rs",
     "actors/src/supervisor/",
     // The operator of the machine.
     "src/cli/",

@@ -203,7 +203,8 @@ fn notice(text: &str, timestamp: i64) -> Value {
     json!({"role": "system", "content": [{"type": "text", "text": text}], "timestamp": timestamp})
 }
 
-fn cut(text: &str, most: usize) -> String {
+/// At most `most` characters, and a line that says when something is left out.
+pub fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }

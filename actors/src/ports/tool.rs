@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::message::Part;
 use crate::session::nodes::Nodes;
+use crate::session::reach::Reach;
 use crate::session::skills::Shelf;
 use crate::session::workspace::Workspace;
 
@@ -87,6 +88,8 @@ pub struct ToolContext {
     pub skills: Option<Shelf>,
     /// The agent's files and notes, where nobody but the owner reads along.
     pub workspace: Option<Workspace>,
+    /// Sessions, jobs and chats; a guest's reaches its own session only.
+    pub reach: Option<Reach>,
     pub cancel: CancellationToken,
     pub updates: Updates,
 }
@@ -146,6 +149,14 @@ impl ToolOutput {
             content: vec![Part::Text { text: text.into() }],
             details: None,
             is_error: false,
+        }
+    }
+
+    /// A result as the model reads JSON.
+    pub fn json(value: &Value) -> Self {
+        Self {
+            details: Some(value.clone()),
+            ..Self::text(serde_json::to_string_pretty(value).unwrap_or_default())
         }
     }
 

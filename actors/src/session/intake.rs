@@ -6,12 +6,13 @@ use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, run};
 use sea_orm::{ColumnTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
 
+use super::reach::Chain;
 use super::routing::{self, Standing};
 use super::{key, policy};
 use crate::config::accounts::ResolvedAccount;
 use crate::db::writer::NewInbox;
 use crate::error::{Error, Result};
-use crate::ports::channel::Inbound;
+use crate::ports::channel::{Destination, Inbound};
 use crate::ports::message::Part;
 use crate::supervisor::directory::Directory;
 
@@ -60,6 +61,25 @@ pub struct ClientMessage {
     /// The agent looks by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Beat>,
+    /// No person wrote it but another session of the user's. Never a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relayed: Option<Relayed>,
+}
+
+/// What comes from another session of the user's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Relayed {
+    /// What people see of it.
+    pub shown: String,
+    /// The chat the answer goes to; `None`: it stays in the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
+    /// Others read along where it is answered, and none of them may steer the owner's tools: a guest's rights.
+    #[serde(default)]
+    pub guest: bool,
+    #[serde(default)]
+    pub chain: Chain,
 }
 
 /// How an agent looks by itself.

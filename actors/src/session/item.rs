@@ -3,8 +3,9 @@
 use super::intake::{Beat, ClientMessage, Scheduled};
 use super::prompt::Audience;
 use super::queue::{self, Route};
+use super::reach::Chain;
 use crate::config::document::QueueMode;
-use crate::ports::channel::{Attachment, Destination, Inbound};
+use crate::ports::channel::{Attachment, Destination, Inbound, PeerKind};
 use crate::ports::message::Part;
 
 /// What a turn needs to know of a message. Made from its inbox row, never the other way round.
@@ -55,7 +56,12 @@ pub(crate) struct Options {
     pub(crate) background: bool,
     pub(crate) scheduled: Option<Scheduled>,
     pub(crate) heartbeat: Option<Beat>,
+    /// No person wrote it.
+    pub(crate) relayed: Option<Chain>,
 }
+
+/// Who speaks, with a guest's rights, for another session in a chat where others read along.
+const RELAYED: &str = "another session";
 
 impl Item {
     /// Run ids under which clients wait for it.
@@ -99,7 +105,7 @@ impl Item {
             mode,
             received_at: self.received_at,
             settle_ms: self.settle_ms,
-            kept: self.destination.is_none(),
+            kept: self.destination.is_none() || self.options.relayed.is_some(),
         }
     }
 
@@ -113,24 +119,32 @@ impl Item {
         private: bool,
         message: ClientMessage,
     ) -> Self {
+        let destination = message.relayed.as_ref().and_then(|relayed| relayed.destination.clone());
         Self {
             inbox_ids: vec![inbox_id],
             run_id: Some(run_id),
             also: Vec::new(),
             bot: None,
             entry_id: None,
-            guest: String::new(),
+            guest: match &message.relayed {
+                Some(relayed) if relayed.guest => RELAYED.to_owned(),
+                Some(_) | None => String::new(),
+            },
             prompt: message.message.clone(),
-            // Nobody typed what an agent is asked that looks by itself.
-            text: match message.heartbeat {
-                Some(_) => "Heartbeat".to_owned(),
-                None => message.message,
+            // Nobody typed what an agent is asked that looks by itself, or by another agent.
+            text: match (&message.heartbeat, &message.relayed) {
+                (Some(_), _) => "Heartbeat".to_owned(),
+                (None, Some(relayed)) => relayed.shown.clone(),
+                (None, None) => message.message,
             },
             parts: message.attachments,
             attachments: Vec::new(),
-            destination: None,
             approver: message.approver,
-            direct: private,
+            direct: match &destination {
+                Some(to) => to.peer.kind == PeerKind::Direct,
+                None => private,
+            },
+            destination,
             room: None,
             options: Options {
                 model: message.model,
@@ -141,6 +155,7 @@ impl Item {
                 background: message.background,
                 scheduled: message.scheduled,
                 heartbeat: message.heartbeat,
+                relayed: message.relayed.map(|relayed| relayed.chain),
             },
             received_at,
             settle_ms: 0,
@@ -157,7 +172,7 @@ impl Item {
         prompt: String,
         inbound: Inbound,
     ) -> Self {
-        let direct = inbound.peer.kind == crate::ports::channel::PeerKind::Direct;
+        let direct = inbound.peer.kind == PeerKind::Direct;
         let room = inbound.peer.title.clone();
         Self {
             inbox_ids: vec![inbox_id],

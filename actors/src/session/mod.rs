@@ -24,8 +24,14 @@ pub mod envelope;
 pub mod freshness;
 pub mod nodes;
 pub mod prompt;
+pub mod reach;
+mod redact;
 pub mod skills;
+pub(crate) mod subagent;
+mod tool_loops;
+mod tool_policy;
 mod toolbox;
+pub mod untrusted;
 pub mod workspace;
 
 pub(crate) mod events;
@@ -43,6 +49,7 @@ pub(crate) mod record;
 pub mod recovery;
 mod report;
 pub(crate) mod usage;
+pub(crate) mod wake;
 
 #[cfg(test)]
 mod tests;

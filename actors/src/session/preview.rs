@@ -147,7 +147,7 @@ fn grow(
         let piece = Piece::new("preview", &outlet.destination, first);
         let id = piece.id.clone();
         let sent = outlet.directory.delivery().settled(&id);
-        turn::post(outlet.directory.services(), &authority, &run_id, piece)
+        turn::post(outlet.directory.services(), &authority, &run_id, vec![piece])
             .await
             .ok()?;
         outlet

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
 use crate::error::Result;
-use crate::session::cron;
+use crate::session::{cron, subagent};
 use crate::supervisor::directory::Directory;
 
 /// Keys are kept at least 8 days, so that a platform's longest redelivery is still recognised.
@@ -90,6 +90,9 @@ pub async fn sweep(directory: Directory, stop: CancellationToken) {
             && let Err(error) = prune(&directory).await
         {
             tracing::warn!(error = ?error, "old inbox rows were not pruned");
+        }
+        if let Err(error) = subagent::put_away(&directory).await {
+            tracing::warn!(error = ?error, "ended sub-agents were not looked at");
         }
         if more || rounds % PRUNE_EVERY == 0 {
             more = cron::expire(&directory, now_ms()).await.unwrap_or_else(|error| {

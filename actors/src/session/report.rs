@@ -10,6 +10,7 @@ use super::context;
 use super::item::Item;
 use super::run;
 use super::skills;
+use super::tool_policy::Caller;
 use super::toolbox::Toolbox;
 use super::turn::Authority;
 use crate::conversation::tokens;
@@ -77,7 +78,8 @@ async fn gather(directory: &Directory, authority: &Authority, item: &Item) -> Re
         .config
         .resolve_model(scope, &authority.agent_id, wanted)
         .await?;
-    let specs = Toolbox::new(services, settings.clone(), item.audience(), None).specs();
+    let caller = Caller::of(authority, head.as_ref(), &settings, &model, item.audience());
+    let specs = Toolbox::new(services, scope, caller).specs(&settings);
     let place = Place {
         scope,
         agent_id: &authority.agent_id,

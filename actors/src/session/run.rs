@@ -18,7 +18,9 @@ use super::events::Emitter;
 use super::nodes::Nodes;
 use super::preview::{Outlet, Preview};
 use super::prompt::Audience;
+use super::reach::{self, Chain, Reach};
 use super::skills::Shelf;
+use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
 use super::workspace::Workspace;
@@ -306,9 +308,12 @@ impl Work {
             Err(error) => return Ok(failed(plain_failure(ErrorClass::ModelNotFound, error.to_string()))),
         };
         let audience = context.turn.last().audience();
-        let only = options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone());
-        let toolbox = Toolbox::new(&self.services, self.settings.clone(), audience, only);
-        let specs = Arc::new(toolbox.specs());
+        let caller = Caller {
+            only: options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone()),
+            ..Caller::of(&self.authority, Some(&self.head), &self.settings, &model, audience)
+        };
+        let toolbox = Toolbox::new(&self.services, &context.scope, caller);
+        let specs = Arc::new(toolbox.specs(&self.settings));
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
@@ -543,7 +548,21 @@ impl Work {
                 self.outlet.clone(),
             )
         };
+        let last = context.turn.last();
+        let chains = context.turn.items.iter().filter_map(|item| item.options.relayed);
+        let reach = Reach::new(reach::Inner {
+            directory: context.directory.clone(),
+            authority: self.authority.clone(),
+            run_id: context.turn.run_id.clone(),
+            owner,
+            alone: audience.is_private(),
+            place: last.destination.clone(),
+            chain: chains.fold(Chain::default(), Chain::longer),
+            depth: tool_policy::spawn_depth(&self.head),
+            beginning: tokio::sync::Mutex::default(),
+        });
         ToolContext {
+            reach: Some(reach),
             nodes: owner.then(nodes),
             skills: owner.then(|| Shelf::new(&context.directory, &context.scope, &context.agent_id)),
             workspace: audience.is_private().then(|| {

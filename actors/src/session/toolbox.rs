@@ -2,22 +2,24 @@
 //!
 //! The policy is asked at call time again: sessions live long, and policies change.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use claw_entities::Scope;
 use futures::FutureExt;
 use futures::stream::{FuturesOrdered, StreamExt};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Emitter;
-use super::prompt::Audience;
+use super::tool_loops::{Loops, Verdict};
+use super::tool_policy::{self, Caller};
 use super::turn::{self, Authority};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
 use crate::conversation::tool_result;
-use crate::ports::message::{Message, ToolCall};
+use crate::ports::message::{Message, Part, ToolCall};
 use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec, Updates};
 
 /// Tools that run at once in one batch.
@@ -26,71 +28,74 @@ const PARALLEL: usize = 8;
 /// The tools of one run.
 pub(crate) struct Toolbox {
     services: Services,
-    settings: Arc<UserSettings>,
-    audience: Audience,
-    /// Patterns that narrow the user's policy for this run.
-    only: Option<Vec<String>>,
+    scope: Scope,
+    caller: Caller,
+    loops: Mutex<Loops>,
 }
 
 impl Toolbox {
-    pub(crate) fn new(
-        services: &Services,
-        settings: Arc<UserSettings>,
-        audience: Audience,
-        only: Option<Vec<String>>,
-    ) -> Self {
+    pub(crate) fn new(services: &Services, scope: &Scope, caller: Caller) -> Self {
         Self {
             services: services.clone(),
-            settings,
-            audience,
-            only,
+            scope: scope.clone(),
+            caller,
+            loops: Mutex::default(),
         }
     }
 
     /// What the model is offered.
-    pub(crate) fn specs(&self) -> Vec<ToolSpec> {
+    pub(crate) fn specs(&self, settings: &UserSettings) -> Vec<ToolSpec> {
         self.services
             .ports
             .tools()
             .iter()
-            .filter(|tool| self.allowed(tool.as_ref()))
+            .filter(|tool| self.allowed(settings, tool.as_ref()))
             .map(|tool| tool.spec().clone())
             .collect()
     }
 
-    /// Deny wins; an allow list that names nothing known is ignored, so that a typo does not take everything away.
-    fn allowed(&self, tool: &dyn Tool) -> bool {
-        let spec = tool.spec();
-        if spec.owner_only && !self.audience.speaks_with_owner() {
+    fn allowed(&self, settings: &UserSettings, tool: &dyn Tool) -> bool {
+        if tool.is_private() && !self.caller.audience.is_private() {
             return false;
         }
-        if tool.is_private() && !self.audience.is_private() {
-            return false;
-        }
-        if self
-            .settings
-            .tools_deny
-            .iter()
-            .any(|pattern| matches(pattern, &spec.name))
-        {
-            return false;
-        }
-        if let Some(only) = &self.only
-            && !only.iter().any(|pattern| matches(pattern, &spec.name))
-        {
-            return false;
-        }
-        let Some(allow) = &self.settings.tools_allow else {
-            return true;
+        let tools = self.services.ports.tools();
+        let known = |fits: &dyn Fn(&str) -> bool| tools.iter().any(|tool| fits(&tool.spec().name));
+        tool_policy::allows(settings, &self.caller, tool.spec(), known)
+    }
+
+    /// The tool, if it may be called now: sessions live long, and policies change.
+    async fn tool(&self, name: &str) -> Result<Arc<dyn Tool>, ToolOutput> {
+        let missing = || ToolOutput::error(format!("There is no tool named {name}."));
+        let tool = self.services.ports.tool(name).cloned().ok_or_else(missing)?;
+        let Ok(settings) = self.services.config.settings(&self.scope).await else {
+            return Err(ToolOutput::error(
+                "The call was not made: whether it is allowed is not known right now.",
+            ));
         };
-        let known = |pattern: &String| {
-            self.services
-                .ports
-                .tools()
-                .iter()
-                .any(|tool| matches(pattern, &tool.spec().name))
-        };
-        !allow.iter().any(known) || allow.iter().any(|pattern| matches(pattern, &spec.name))
+        if !self.allowed(&settings, tool.as_ref()) {
+            return Err(missing());
+        }
+        Ok(tool)
+    }
+
+    /// What is to be done about a call that may go round in circles.
+    async fn judge(&self, call: &ToolCall) -> (u64, Verdict) {
+        let on = self.services.config.settings(&self.scope).await;
+        if on.is_ok_and(|settings| !settings.tools.loop_detection) {
+            return (0, Verdict::Go);
+        }
+        let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        loops.judge(&call.name, &call.arguments)
+    }
+
+    fn ended(&self, number: u64, output: &ToolOutput) {
+        let texts = output.content.iter().map(|part| match part {
+            Part::Text { text } => text.as_str(),
+            Part::Image { blob, .. } => blob.as_deref().unwrap_or_default(),
+        });
+        let all: Vec<&str> = texts.collect();
+        let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        loops.ended(number, &all.join("\n"));
     }
 
     /// Runs the calls of one assistant message. Results come in the order the model made the calls.
@@ -153,18 +158,22 @@ impl Toolbox {
     }
 
     async fn one(&self, authority: &Authority, context: &ToolContext, call: &ToolCall) -> ToolOutput {
-        let Some(tool) = self
-            .services
-            .ports
-            .tool(&call.name)
-            .filter(|tool| self.allowed(tool.as_ref()))
-            .cloned()
-        else {
-            return ToolOutput::error(format!("There is no tool named {}.", call.name));
+        let tool = match self.tool(&call.name).await {
+            Ok(tool) => tool,
+            Err(refusal) => return refusal,
         };
         if let Err(reason) = check(tool.spec(), &call.arguments) {
             return ToolOutput::error(reason);
         }
+        let (number, verdict) = self.judge(call).await;
+        let warning = match verdict {
+            Verdict::Go => None,
+            Verdict::Warn(warning) => Some(warning),
+            Verdict::Block(refusal) => {
+                metrics::counter!("claw_tool_loops").increment(1);
+                return ToolOutput::error(refusal);
+            }
+        };
         if tool.effect(&call.arguments) == Effect::External {
             let intended = turn::intend(&self.services, authority, &context.run_id, &call.id, &call.name).await;
             if intended.is_err() {
@@ -177,12 +186,16 @@ impl Toolbox {
         };
         let timeout = tool.spec().timeout;
         let started = std::time::Instant::now();
-        let output = guarded(tool, context, call.arguments.clone(), timeout, &context.cancel).await;
+        let mut output = guarded(tool, context, call.arguments.clone(), timeout, &context.cancel).await;
         metrics::histogram!("claw_tool_seconds", "tool" => call.name.clone()).record(started.elapsed().as_secs_f64());
         tracing::debug!(
             tool.name = %call.name, outcome = if output.is_error { "error" } else { "ok" },
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "tool call"
         );
+        self.ended(number, &output);
+        if let Some(text) = warning {
+            output.content.push(Part::Text { text });
+        }
         output
     }
 }
@@ -240,29 +253,5 @@ fn check(spec: &ToolSpec, arguments: &Value) -> Result<(), String> {
     match validator.validate(arguments) {
         Ok(()) => Ok(()),
         Err(error) => Err(format!("The arguments do not match: {error}.")),
-    }
-}
-
-/// `*` at either end is a wildcard; case does not matter.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name) = (pattern.to_ascii_lowercase(), name.to_ascii_lowercase());
-    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
-        (Some(""), _) => true,
-        (Some(end), _) => name.ends_with(end),
-        (None, Some(start)) => name.starts_with(start),
-        (None, None) => pattern == name,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns() {
-        assert!(matches("*", "web_fetch"));
-        assert!(matches("web_*", "web_fetch"));
-        assert!(matches("*_fetch", "WEB_FETCH"));
-        assert!(!matches("web", "web_fetch"));
     }
 }

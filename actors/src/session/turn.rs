@@ -594,16 +594,16 @@ pub(crate) async fn patch_entry(services: &Services, authority: &Authority, patc
         .await
 }
 
-/// Stores one outbox row ahead of the end (a streaming preview).
-pub(crate) async fn post(services: &Services, authority: &Authority, run_id: &str, piece: Piece) -> Result<()> {
+/// Stores outbox rows ahead of the end (a streaming preview, what a tool sends).
+pub(crate) async fn post(services: &Services, authority: &Authority, run_id: &str, pieces: Vec<Piece>) -> Result<()> {
     let (authority_in, run_id) = (authority.clone(), run_id.to_owned());
     services
         .writer
         .run(&authority.scope, move |tx| {
-            let (authority, run_id, piece) = (authority_in.clone(), run_id.clone(), piece.clone());
+            let (authority, run_id, pieces) = (authority_in.clone(), run_id.clone(), pieces.clone());
             Box::pin(async move {
                 let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
-                insert_pieces(&mut batch, &authority, Some(&run_id), &[piece])?;
+                insert_pieces(&mut batch, &authority, Some(&run_id), &pieces)?;
                 batch.run(tx).await?;
                 Ok(())
             })
@@ -639,7 +639,16 @@ pub(crate) async fn intend(
                     created_at: Set(now),
                     updated_at: Set(now),
                 };
-                batch.add(&tool_intent::Entity::insert(row));
+                // Models number the calls of each round from the start: one row stands for both.
+                let again = OnConflict::columns([
+                    tool_intent::Column::TenantId,
+                    tool_intent::Column::UserId,
+                    tool_intent::Column::RunId,
+                    tool_intent::Column::CallId,
+                ])
+                .update_columns([tool_intent::Column::Tool, tool_intent::Column::UpdatedAt])
+                .to_owned();
+                batch.add(&tool_intent::Entity::insert(row).on_conflict(again));
                 batch.run(tx).await?;
                 Ok(())
             })

@@ -22,7 +22,7 @@ use crate::gateway::messages::{Event, GATEWAY_AUTH_CHANGED, Invoke, InvokeAnswer
 use crate::gateway::node_streams::Streams;
 use crate::gateway::registry::Connections;
 use crate::session::actor::{Home, SessionActor};
-use crate::session::{cron, heartbeat};
+use crate::session::{cron, heartbeat, subagent};
 
 /// Where the look at the configuration stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -288,6 +288,15 @@ impl Handler<ToUser> for UserActor {
             }
             // Sent by the runs below, not forwarded by the parent: they do not count.
             ToUser::RunEnded(ended) => {
+                if let Some(id) = subagent::of_run(&ended.run_id).map(str::to_owned) {
+                    // A hint too.
+                    let (directory, scope) = (self.directory.clone(), self.scope.clone());
+                    self.directory.services().io.spawn(async move {
+                        if let Err(error) = subagent::settle(&directory, &scope, &id).await {
+                            tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "the end of a sub-agent waits");
+                        }
+                    });
+                }
                 let beat = heartbeat::beat_of(&ended.run_id).is_some();
                 if beat || firing_of(&ended.run_id).is_some() {
                     // A hint: what is lost here, the scheduler finds among the open runs.

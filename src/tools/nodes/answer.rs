@@ -7,7 +7,7 @@ use claw_actors::ports::tool::ToolOutput;
 use claw_actors::session::nodes::Nodes;
 use serde_json::{Value, json};
 
-use crate::tools::untrusted;
+use claw_actors::session::untrusted;
 
 /// Longest text of an answer, characters.
 const MAX_CHARACTERS: usize = 50_000;

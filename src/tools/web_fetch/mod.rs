@@ -1,7 +1,6 @@
 //! `web_fetch`: reads one public page or text for the model. Addresses are judged by the outbound client; what comes
 //! back is wrapped as untrusted.
 
-mod cache;
 mod charset;
 mod extract;
 
@@ -12,14 +11,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
+use claw_actors::session::untrusted;
+use claw_entities::Scope;
 use futures::future::BoxFuture;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::untrusted;
+use super::cache::Cache;
 use crate::egress::{Egress, EgressError, Purpose, Response};
-use cache::{Cache, Key};
 use extract::{Extractor, Page};
 
 const MAX_BODY_BYTES: usize = 2_000_000;
@@ -37,8 +37,11 @@ pub(super) struct WebFetch {
     /// [`Purpose::Untrusted`], except in tests, whose server is on loopback.
     purpose: Purpose,
     extractor: Extractor,
-    cache: Cache,
+    cache: Cache<Key, Page>,
 }
+
+/// What was asked, and for whom.
+type Key = (Scope, String, Mode);
 
 /// How a page is given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
@@ -115,7 +118,7 @@ impl WebFetch {
             .unwrap_or(MAX_CHARACTERS)
             .clamp(MIN_CHARACTERS, MAX_CHARACTERS);
         let url = arguments.url.trim();
-        let key = Key::new(&context.scope, url, arguments.extract_mode);
+        let key = (context.scope.clone(), url.to_owned(), arguments.extract_mode);
         let (page, cached) = match self.cache.get(&key) {
             Some(page) => (page, true),
             None => match self.fetch(url, arguments.extract_mode).await {

@@ -13,5 +13,6 @@ pub(crate) mod raw;
 pub(crate) mod scenario;
 pub(crate) mod serving;
 pub(crate) mod tls;
+pub(crate) mod tool;
 pub(crate) mod wait;
 pub(crate) mod webhook;

@@ -1,7 +1,8 @@
 //! A scripted model behind the OpenAI Chat Completions wire format.
 //!
 //! What it does stands in the newest user message, in brackets: `[gate]` (each chunk waits for the test),
-//! `[slow:MS]` (pause before each chunk), `[tool:NAME]` (calls a tool first; [`calls_tool`] orders it with arguments),
+//! `[slow:MS]` (pause before each chunk), `[tool:NAME]` (calls a tool first; [`calls_tool`] orders it with arguments;
+//! `[rounds:N]` so often, each time but the first after a permit where there is a `[gate]`),
 //! `[garbage]`, `[cut]`, `[hang]`, `[say:TEXT]` (answers exactly that),
 //! `[status:CODE]`, `[die]` (kills the server under test). Without an order it answers at once. An answer is
 //! `re:` and the words of the message that start with `#`, so a test knows which question it answers.
@@ -230,6 +231,13 @@ fn decoded(text: &str) -> String {
     String::from_utf8(bytes).expect("JSON is text")
 }
 
+/// How often the tool is called.
+fn rounds(question: &str) -> usize {
+    order(question, "rounds")
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(1)
+}
+
 struct Running(Data<State>);
 
 impl Running {
@@ -253,10 +261,9 @@ async fn models() -> HttpResponse {
 async fn complete(body: Bytes, state: Data<State>) -> HttpResponse {
     let call: Value = serde_json::from_slice(&body).expect("the product sends JSON");
     let question = question(&call);
-    let answered_tool = call["messages"]
-        .as_array()
-        .and_then(|all| all.last())
-        .is_some_and(|last| last["role"] == "tool");
+    let messages = call["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let answered = messages.iter().rev().take_while(|message| message["role"] != "user");
+    let rounds_done = answered.filter(|message| message["role"] == "tool").count();
     let (bytes, summary) = (prompt(&call).len(), is_summary(&call));
     state.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
     let running = Running::start(&state);
@@ -292,7 +299,10 @@ async fn complete(body: Bytes, state: Data<State>) -> HttpResponse {
             Err(broken),
         ])
         .boxed()
-    } else if let Some(tool) = order(&question, "tool").filter(|_| !answered_tool) {
+    } else if let Some(tool) = order(&question, "tool").filter(|_| rounds_done < rounds(&question)) {
+        if rounds_done > 0 && question.contains("[gate]") {
+            state.gate.acquire().await.expect("the gate is never closed").forget();
+        }
         let arguments = order(&question, "with").map_or_else(|| "{}".to_owned(), decoded);
         let call = json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function",
             "function": {"name": tool, "arguments": arguments}}]});

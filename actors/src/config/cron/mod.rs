@@ -2,11 +2,13 @@
 
 pub mod draft;
 pub mod job;
+mod log;
 mod runs;
 pub mod schedule;
 pub(crate) mod store;
 
 pub use job::{Definition, Job};
+pub use log::log_entry;
 pub use runs::{Delivered, RunFilter, next_wake};
 pub(in crate::config) use store::release_jobs;
 

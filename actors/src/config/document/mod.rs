@@ -6,6 +6,7 @@ mod parse;
 mod room;
 mod secrets;
 pub(in crate::config) mod store;
+mod tools;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,6 +19,9 @@ pub(in crate::config) use parse::span;
 pub use room::{CompactionMode, CompactionSettings, FlushSettings, Identifiers, PruningSettings, RoomSettings};
 pub use secrets::{REDACTED, is_secret_key, redact};
 pub use store::{MAX_BYTES, hash};
+pub use tools::{
+    SearchEngine, SearchPlace, SearchSettings, SubagentSettings, ToolRules, ToolSet, ToolSettings, Visibility,
+};
 
 /// The stored document.
 #[derive(Clone, Debug)]
@@ -57,8 +61,9 @@ pub struct UserSettings {
     pub inbound_debounce_by_channel: HashMap<String, Duration>,
     /// `agents.defaults.skills`: the only skills of agents without a list of their own.
     pub default_skills: Option<Vec<String>>,
-    pub tools_deny: Vec<String>,
-    pub tools_allow: Option<Vec<String>>,
+    pub tools: ToolSettings,
+    /// `agents.defaults.subagents`, for agents that are not configured.
+    pub default_subagents: SubagentSettings,
     pub cron: CronSettings,
     /// `agents.defaults.contextTokens`, `compaction` and `contextPruning`.
     pub room: RoomSettings,
@@ -112,6 +117,9 @@ pub struct AgentSettings {
     pub identity: Value,
     /// The only skills it has, where it has a list.
     pub skills: Option<Vec<String>>,
+    /// Takes away from what all agents may use, and never adds to it.
+    pub tools: ToolSet,
+    pub subagents: SubagentSettings,
 }
 
 /// `{agentId, match{channel, accountId?, peer?, teamId?}}`.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::heartbeat::heartbeats;
 use super::{
     AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, NodeCommands, QueueMode,
-    QueueSettings, ResetRule, RoomSettings, SessionSettings, UserSettings,
+    QueueSettings, ResetRule, RoomSettings, SessionSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -34,6 +34,7 @@ impl UserSettings {
                 id: default_agent.clone(),
                 model: default_model.clone(),
                 mention_patterns: texts(at(messages, "/groupChat/mentionPatterns")).unwrap_or_default(),
+                subagents: SubagentSettings::parse(&Value::Null, at(defaults, "/subagents")),
                 ..AgentSettings::default()
             });
         }
@@ -65,8 +66,8 @@ impl UserSettings {
             inbound_debounce: millis(at(messages, "/inbound/debounceMs")).unwrap_or_default(),
             inbound_debounce_by_channel: by_name(at(messages, "/inbound/byChannel"), millis),
             default_skills: texts(at(defaults, "/skills")),
-            tools_deny: texts(at(doc, "/tools/deny")).unwrap_or_default(),
-            tools_allow: texts(at(doc, "/tools/allow")),
+            tools: ToolSettings::parse(doc),
+            default_subagents: SubagentSettings::parse(&Value::Null, at(defaults, "/subagents")),
             cron: cron(at(doc, "/cron")),
             room: RoomSettings::parse(defaults),
             nodes: node_commands(at(doc, "/gateway/nodes")),
@@ -76,6 +77,11 @@ impl UserSettings {
     /// The agent of this id, if it is configured.
     pub fn agent(&self, id: &str) -> Option<&AgentSettings> {
         self.agents.iter().find(|agent| agent.id == id)
+    }
+
+    /// How the agent of this id works with sub-agents.
+    pub fn subagents(&self, id: &str) -> &SubagentSettings {
+        self.agent(id).map_or(&self.default_subagents, |agent| &agent.subagents)
     }
 
     /// The agent's heartbeat, if it has one.
@@ -159,6 +165,8 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
             name,
             identity,
             skills: texts(at(entry, "/skills")),
+            tools: ToolSet::parse(at(entry, "/tools")),
+            subagents: SubagentSettings::parse(at(entry, "/subagents"), at(doc, "/agents/defaults/subagents")),
         });
     }
     agents
@@ -479,7 +487,7 @@ mod tests {
         assert_eq!(binding.peer, Some(("direct".to_owned(), "7".to_owned())));
         assert_eq!(settings.session.dm_scope, DmScope::PerPeer);
         assert_eq!(settings.session.identity_links["u1"], "ada");
-        assert_eq!(settings.tools_allow, Some(vec!["read".to_owned()]));
+        assert_eq!(settings.tools.set.rules.allow, Some(vec!["read".to_owned()]));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod channels;
 mod gateway;
 mod models;
 mod room;
+mod tools;
 
 pub use channels::{PLATFORMS, Platform};
 
@@ -49,7 +50,7 @@ const SECTIONS: &[Key] = &[
         Kind::Object(&[gateway::GATEWAY, gateway::SERVICE]),
         "What clients may do. The rest of it is this service.",
     ),
-    live("tools", Kind::Object(&[TOOLS]), "Which tools agents may use."),
+    live("tools", Kind::Object(tools::TOOLS), "Which tools agents may use."),
     kept("commands", ANY_MAP),
     live("ui", Kind::Object(&[UI]), "What clients look like."),
     live(
@@ -132,6 +133,12 @@ const RESET: &[Key] = &[
     live("idleMinutes", Kind::Whole, "Minutes without a message."),
 ];
 
+const PING_PONG: &[Key] = &[live(
+    "maxPingPongTurns",
+    Kind::Whole,
+    "How often they answer each other before they are stopped; at most 5.",
+)];
+
 const SESSION: &[Key] = &[
     live(
         "dmScope",
@@ -161,7 +168,11 @@ const SESSION: &[Key] = &[
     kept("sendPolicy", Kind::Any),
     kept("mainKey", Kind::Text),
     kept("parentForkMaxTokens", Kind::Whole),
-    kept("agentToAgent", Kind::Any),
+    live(
+        "agentToAgent",
+        Kind::Object(&[PING_PONG]),
+        "How two conversations of agents answer each other.",
+    ),
     kept("typingMode", Kind::Text),
     kept("typingIntervalSeconds", Kind::Whole),
     kept("threadBindings", Kind::Any),
@@ -283,27 +294,6 @@ const SKILLS: &[Key] = &[
     kept("limits", Kind::Any),
     elsewhere("load", ""),
     elsewhere("install", ""),
-];
-
-const TOOLS: &[Key] = &[
-    live("allow", TEXTS, "Only these tools."),
-    live("deny", TEXTS, "Never these tools."),
-    kept("profile", Kind::Text),
-    kept("alsoAllow", TEXTS),
-    kept("byProvider", Kind::Any),
-    kept("web", Kind::Any),
-    kept("message", Kind::Any),
-    kept("agentToAgent", Kind::Any),
-    kept("sessions", Kind::Any),
-    kept("loopDetection", Kind::Any),
-    kept("subagents", Kind::Any),
-    kept("links", Kind::Any),
-    kept("exec", Kind::Any),
-    kept("elevated", Kind::Any),
-    kept("sessions_spawn", Kind::Any),
-    elsewhere("sandbox", "commands run on paired devices only"),
-    elsewhere("fs", "the file tools work on the workspace only"),
-    elsewhere("media", ""),
 ];
 
 const COLOR: Kind = Kind::Formed(&Form {

@@ -100,7 +100,7 @@ async fn patch(call: Call, params: WriteParams) -> Result<Value, WireError> {
 }
 
 /// Reads JSON5.
-fn read(method: &str, raw: &str) -> Result<Value, WireError> {
+pub(crate) fn read(method: &str, raw: &str) -> Result<Value, WireError> {
     if raw.len() > MAX_RAW {
         return Err(WireError::invalid(format!("{method} raw has at most 1 MiB")));
     }
@@ -189,7 +189,7 @@ fn invalid(issues: &[Issue]) -> WireError {
     WireError::invalid(format!("invalid config: {}", lines.join("; "))).details(json!({"issues": shown(issues)}))
 }
 
-fn shown(issues: &[Issue]) -> Vec<Value> {
+pub(crate) fn shown(issues: &[Issue]) -> Vec<Value> {
     issues
         .iter()
         .map(|issue| json!({"path": issue.path, "message": issue.message}))

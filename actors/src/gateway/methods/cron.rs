@@ -13,7 +13,6 @@ use super::Nothing;
 use crate::config::cron::{CronLimits, Delivered, Job, next_wake};
 use crate::crypto::token;
 use crate::error::Error;
-use crate::gateway::messages::Event;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, READ};
@@ -75,7 +74,7 @@ async fn add(call: Call, params: Value) -> Result<Value, WireError> {
         .add_cron_job(call.scope(), &params, limits(&call))
         .await
         .map_err(|error| refused("cron.add", "", error))?;
-    tell(&call, "added", &job);
+    cron::changed(&call.state.directory, call.scope(), "added", &job);
     let mut shown = job.wire(None);
     shown.insert("deliveryPreview".to_owned(), job.delivery_preview());
     Ok(Value::Object(shown))
@@ -109,13 +108,13 @@ async fn update(call: Call, params: UpdateParams) -> Result<Value, WireError> {
         .update_cron_job(call.scope(), &id, &params.patch, expected, limits(&call))
         .await
         .map_err(|error| refused("cron.update", &id, error))?;
-    tell(&call, "updated", &job);
+    cron::changed(&call.state.directory, call.scope(), "updated", &job);
     shown(&call, &job).await
 }
 
 async fn remove(call: Call, params: Named) -> Result<Value, WireError> {
     let id = params.take("cron.remove")?;
-    let removed = take_away(&call, &id).await?;
+    let removed = cron::remove(&call.state.directory, call.scope(), &id).await?;
     Ok(json!({"ok": true, "removed": removed}))
 }
 
@@ -123,19 +122,10 @@ async fn remove(call: Call, params: Named) -> Result<Value, WireError> {
 pub(super) async fn remove_of_agent(call: &Call, agent: &str) -> Result<(), WireError> {
     for job in call.state.services.config.cron_jobs(call.scope()).await? {
         if job.definition.agent_id.as_deref() == Some(agent) {
-            take_away(call, &job.id).await?;
+            cron::remove(&call.state.directory, call.scope(), &job.id).await?;
         }
     }
     Ok(())
-}
-
-async fn take_away(call: &Call, id: &str) -> Result<bool, WireError> {
-    let removed = call.state.services.config.remove_cron_job(call.scope(), id).await?;
-    if let Some(job) = &removed {
-        let payload = json!({"jobId": job.id, "action": "removed", "job": job.event(None)});
-        publish(call, &payload);
-    }
-    Ok(removed.is_some())
 }
 
 #[derive(Deserialize)]
@@ -207,21 +197,6 @@ async fn shown(call: &Call, job: &Job) -> Result<Value, WireError> {
         .cron_job_deliveries(call.scope(), jobs)
         .await?;
     Ok(Value::Object(job.wire(delivered.get(&job.id).map(|it| it.status))))
-}
-
-/// Tells the user's clients, and the scheduler.
-fn tell(call: &Call, action: &str, job: &Job) {
-    let mut payload = json!({"jobId": job.id, "action": action, "job": job.event(None)});
-    if let Some(next) = job.next_run_at {
-        payload["nextRunAtMs"] = json!(next);
-    }
-    publish(call, &payload);
-    call.state.directory.cron_changed().notify_one();
-}
-
-fn publish(call: &Call, payload: &Value) {
-    let event = Event::new("cron", payload).droppable();
-    call.state.directory.publish(call.scope(), event);
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ mod agents_files;
 mod audit;
 mod channels;
 mod chat;
-mod config;
+pub(crate) mod config;
 mod cron;
 mod device_pair;
 pub(crate) mod exec_approval;

@@ -5,21 +5,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{filled, session_key};
-use crate::clock::now_ms;
 use crate::gateway::beacon::Beacon;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, WRITE};
-use crate::session::intake::{self, ClientMessage};
-use crate::session::{heartbeat, key, system_event as events};
+use crate::session::{key, wake};
 
 /// Longest text, bytes.
 const LONGEST: usize = 16 * 1024;
-/// Longest run for an event, milliseconds (`agent-runtime` §2.4).
-const RUN_MS: u64 = 10 * 60 * 1000;
 
 pub(super) fn register(methods: &mut Methods) {
-    methods.add("wake", Access::Scope(WRITE), wake);
+    methods.add("wake", Access::Scope(WRITE), wake_up);
     methods.add("system-event", Access::Scope(ADMIN), system_event);
 }
 
@@ -32,7 +28,7 @@ struct WakeParams {
     agent_id: Option<String>,
 }
 
-async fn wake(call: Call, params: WakeParams) -> Result<Value, WireError> {
+async fn wake_up(call: Call, params: WakeParams) -> Result<Value, WireError> {
     filled("wake", "text", params.text.trim())?;
     if params.text.len() > LONGEST {
         return Err(WireError::invalid(
@@ -40,15 +36,16 @@ async fn wake(call: Call, params: WakeParams) -> Result<Value, WireError> {
         ));
     }
     let session = target(&call, &params).await?;
-    match params.mode.as_str() {
-        "next-heartbeat" => later(&call, &session, &params.text).await?,
-        "now" => now(&call, &session, &params.text).await?,
+    let now = match params.mode.as_str() {
+        "next-heartbeat" => false,
+        "now" => true,
         _ => {
             return Err(WireError::invalid(
                 "invalid wake params: at /mode: must be now or next-heartbeat",
             ));
         }
-    }
+    };
+    wake::tell(&call.state.directory, call.scope(), &session, &params.text, now).await?;
     Ok(json!({"ok": true}))
 }
 
@@ -87,39 +84,8 @@ async fn system_event(call: Call, params: SystemEventParams) -> Result<Value, Wi
     }
     let named = params.session_key.as_deref().filter(|given| !given.is_empty());
     let session = session_key(&call, named.unwrap_or("main")).await?;
-    if params.wake {
-        now(&call, &session, &text).await?;
-    } else {
-        later(&call, &session, &text).await?;
-    }
+    wake::tell(&call.state.directory, call.scope(), &session, &text, params.wake).await?;
     Ok(json!({"ok": true}))
-}
-
-/// With the session's next turn.
-async fn later(call: &Call, session: &SessionKey, text: &str) -> Result<(), WireError> {
-    events::add(&call.state.services, call.scope(), session, text).await?;
-    Ok(())
-}
-
-/// At once, in a turn of its own. An agent that looks by itself does that, and says what it finds where it says such
-/// things.
-async fn now(call: &Call, session: &SessionKey, text: &str) -> Result<(), WireError> {
-    let directory = &call.state.directory;
-    if heartbeat::wake(directory, call.scope(), session, text).await? {
-        return Ok(());
-    }
-    let zone = call.state.services.config.cron_zone(call.scope()).await?;
-    let message = ClientMessage {
-        source: "wake".to_owned(),
-        message: events::prompt(now_ms(), zone, text),
-        timeout_ms: Some(RUN_MS),
-        queue_mode: Some("followup".to_owned()),
-        background: true,
-        ..ClientMessage::default()
-    };
-    let id = uuid::Uuid::new_v4().to_string();
-    intake::accept_client(directory, call.scope(), session.as_str(), &id, message).await?;
-    Ok(())
 }
 
 /// The session that is told: the named one, or the main one of the agent.

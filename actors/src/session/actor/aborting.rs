@@ -3,6 +3,7 @@
 use actix::Context;
 
 use super::SessionActor;
+use crate::session::subagent;
 use crate::supervisor::directory::{AbortRequest, Aborted};
 
 impl SessionActor {
@@ -18,7 +19,22 @@ impl SessionActor {
             stopped += 1;
             self.drop_item(context, &dropped.inbox_id, dropped.reason, Some(reason));
         }
+        self.stop_children();
         stopped
+    }
+
+    /// Stopping a session stops what it began (`agent-runtime` §2.5).
+    fn stop_children(&self) {
+        let (directory, scope, key) = (
+            self.home.directory.clone(),
+            self.home.scope.clone(),
+            self.home.key.clone(),
+        );
+        self.home.directory.services().io.spawn(async move {
+            if let Err(error) = subagent::stop_below(&directory, &scope, &key).await {
+                tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "sub-agents were not stopped");
+            }
+        });
     }
 
     /// Aborts what this guest started. Gives how many were stopped.
@@ -83,6 +99,9 @@ impl SessionActor {
         for id in waiting {
             self.queue.remove(&id);
             run_ids.extend(self.drop_item(context, &id, "aborted", Some(request.stop_reason)));
+        }
+        if !run_ids.is_empty() || (request.admin && request.run_id.is_none()) {
+            self.stop_children();
         }
         Aborted {
             aborted: !run_ids.is_empty(),

@@ -16,6 +16,7 @@ use crate::session::intake::ClientMessage;
 use crate::session::item::Item;
 use crate::session::run;
 use crate::session::skills;
+use crate::session::tool_policy::Caller;
 use crate::session::toolbox::Toolbox;
 use crate::session::turn::{self, AskedFor, Authority, Ending, Settling};
 use crate::supervisor::directory::Directory;
@@ -206,7 +207,8 @@ impl ByHand {
         // Who calls by a method is the user.
         let caller = Item::from_client(String::new(), String::new(), 0, true, ClientMessage::default());
         let last = item.unwrap_or(&caller);
-        let tools = Toolbox::new(services, settings.clone(), last.audience(), None).specs();
+        let caller = Caller::of(authority, Some(head), &settings, &model, last.audience());
+        let tools = Toolbox::new(services, &authority.scope, caller).specs(&settings);
         let place = Place {
             scope: &authority.scope,
             agent_id: &authority.agent_id,

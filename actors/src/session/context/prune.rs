@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::config::document::PruningSettings;
 use crate::conversation::tokens;
 use crate::ports::message::{Message, Part};
-use crate::session::toolbox::matches;
+use crate::session::tool_policy::fits;
 
 /// Stands for an image in a result that was shortened.
 const IMAGE: &str = "[image left out of an old tool result]";
@@ -84,8 +84,8 @@ fn prunable(old: &[Arc<Message>], settings: &PruningSettings) -> Vec<usize> {
         },
     };
     let may = |name: &str| {
-        !settings.deny.iter().any(|pattern| matches(pattern, name))
-            && (settings.allow.is_empty() || settings.allow.iter().any(|pattern| matches(pattern, name)))
+        !settings.deny.iter().any(|pattern| fits(pattern, name))
+            && (settings.allow.is_empty() || settings.allow.iter().any(|pattern| fits(pattern, name)))
     };
     let between = old.iter().enumerate().take(end).skip(first + 1);
     between

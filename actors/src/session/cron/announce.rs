@@ -54,6 +54,16 @@ pub(super) async fn to(
 /// The text as pieces for a chat that was found.
 pub(in crate::session) fn said(
     directory: &Directory,
+    place: Place,
+    text: &str,
+) -> std::result::Result<Announcement, String> {
+    said_as("announce", directory, place, text)
+}
+
+/// As [`said`], under another kind of the outbox.
+pub(in crate::session) fn said_as(
+    kind: &'static str,
+    directory: &Directory,
     (account, destination): Place,
     text: &str,
 ) -> std::result::Result<Announcement, String> {
@@ -65,7 +75,7 @@ pub(in crate::session) fn said(
     let pieces: Vec<Piece> = outlet
         .render(text)
         .into_iter()
-        .map(|rendered| Piece::new("announce", &outlet.destination, rendered))
+        .map(|rendered| Piece::new(kind, &outlet.destination, rendered))
         .collect();
     if pieces.is_empty() {
         return Err("there is nothing to send".to_owned());

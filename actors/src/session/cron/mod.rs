@@ -20,13 +20,14 @@ use claw_entities::{PlatformTable, Scope, TenantId, UserId, UserOwned, cron_job,
 use futures::stream::{self, StreamExt};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
-use crate::config::cron::job::run_id;
+use crate::config::cron::job::{Job, run_id};
 use crate::error::Result;
 use crate::gateway::messages::Event;
-use crate::session::heartbeat;
+use crate::session::{heartbeat, subagent};
 use crate::supervisor::directory::Directory;
 
 pub use claim::{Asked, Started, run_now};
@@ -58,6 +59,9 @@ pub async fn run(directory: Directory, stop: CancellationToken) {
             }
             if let Err(error) = heartbeat::reconcile(&directory).await {
                 tracing::warn!(error = ?error, "open heartbeats were not looked at, it is tried again");
+            }
+            if let Err(error) = subagent::reconcile(&directory).await {
+                tracing::warn!(error = ?error, "open sub-agents were not looked at, it is tried again");
             }
         }
         let wait = match round(&directory, now).await {
@@ -211,6 +215,26 @@ pub(crate) async fn release(directory: &Directory) -> Result<usize> {
         directory.cron_changed().notify_one();
     }
     Ok(found)
+}
+
+/// Tells the user's connections, and the scheduler, that a job was `added` or `updated`.
+pub(crate) fn changed(directory: &Directory, scope: &Scope, action: &str, job: &Job) {
+    let mut payload = json!({"jobId": job.id, "action": action, "job": job.event(None)});
+    if let Some(next) = job.next_run_at {
+        payload["nextRunAtMs"] = json!(next);
+    }
+    publish(directory, scope, &payload);
+    directory.cron_changed().notify_one();
+}
+
+/// Removes a job and tells the user's connections. False when there is none.
+pub(crate) async fn remove(directory: &Directory, scope: &Scope, id: &str) -> Result<bool> {
+    let removed = directory.services().config.remove_cron_job(scope, id).await?;
+    if let Some(job) = &removed {
+        let payload = json!({"jobId": job.id, "action": "removed", "job": job.event(None)});
+        publish(directory, scope, &payload);
+    }
+    Ok(removed.is_some())
 }
 
 /// Tells the user's connections.

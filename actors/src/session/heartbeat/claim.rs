@@ -148,7 +148,7 @@ async fn is_away(directory: &Directory, scope: &Scope, now: i64) -> Result<bool>
     let view = services.db.glance(scope).await?;
     // The keys of `key::is_private`, as SQL sees them.
     let mut private = Condition::all();
-    for others in ["cron:%", "hook:%", "heartbeat"] {
+    for others in ["cron:%", "hook:%", "subagent:%", "heartbeat"] {
         private = private.add(session::Column::Key.not_like(format!("agent:%:{others}")));
     }
     for shared in ["direct", "dm", "group", "channel"] {

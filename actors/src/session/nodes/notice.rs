@@ -21,7 +21,7 @@ impl Nodes {
         let services = self.0.directory.services();
         for rendered in outlet.render(markdown) {
             let piece = Piece::new("notice", &outlet.destination, rendered);
-            if let Err(error) = turn::post(services, &self.0.authority, &self.0.run_id, piece).await {
+            if let Err(error) = turn::post(services, &self.0.authority, &self.0.run_id, vec![piece]).await {
                 tracing::warn!(error = ?error, run.id = %self.0.run_id, "a notice was not stored");
                 return;
             }

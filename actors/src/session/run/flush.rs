@@ -18,6 +18,7 @@ use crate::ports::model::{ModelError, ModelEvent, ModelRequest};
 use crate::ports::tool::{ToolContext, ToolSpec};
 use crate::session::assembly::{Assembly, Sent};
 use crate::session::prompt::Audience;
+use crate::session::tool_policy::Caller;
 use crate::session::toolbox::Toolbox;
 use crate::session::turn;
 
@@ -62,12 +63,11 @@ impl Work {
         let asked = format!("{}\n\n{}", flush.system_prompt, flush.prompt);
         messages.push(Arc::new(Message::user(asked, now_ms())));
         let request = base.request(model, Arc::new(messages), specs.clone(), &self.head.session_id);
-        let tools = Toolbox::new(
-            &self.services,
-            self.settings.clone(),
-            audience,
-            Some(vec![TOOLS.to_owned()]),
-        );
+        let caller = Caller {
+            only: Some(vec![TOOLS.to_owned()]),
+            ..Caller::of(&self.authority, Some(&self.head), &self.settings, model, audience)
+        };
+        let tools = Toolbox::new(&self.services, &context.scope, caller);
         let tool_context = self.tool_context(context, model, Audience::Owner);
         let tool_context = ToolContext {
             workspace: tool_context.workspace.clone().map(|workspace| workspace.diary()),

@@ -1,7 +1,7 @@
 //! `agents`: what all have in common, and each of them.
 
 use super::super::{Form, Key, Kind, elsewhere, kept, live};
-use super::{GROUP_CHAT, TEXTS, room};
+use super::{GROUP_CHAT, TEXTS, room, tools};
 use crate::config::document::{pause, time_of_day};
 
 const MODEL_CHOICE: &[Key] = &[
@@ -86,7 +86,7 @@ const DEFAULTS: &[Key] = &[
     kept("mediaMaxMb", Kind::Number),
     kept("memorySearch", Kind::Any),
     live("heartbeat", HEARTBEAT_KIND, "Looking by itself; off without every."),
-    kept("subagents", Kind::Any),
+    live("subagents", Kind::Object(&[SUBAGENTS]), "Agents that agents begin."),
     kept("blockStreamingDefault", Kind::Any),
     kept("blockStreamingBreak", Kind::Text),
     kept("blockStreamingChunk", Kind::Any),
@@ -171,6 +171,44 @@ const HEARTBEAT: &[Key] = &[
     kept("suppressToolErrorWarnings", Kind::Bool),
 ];
 
+const AGENT_TOOLS: &[Key] = &[
+    kept("exec", Kind::Any),
+    kept("elevated", Kind::Any),
+    kept("loopDetection", Kind::Any),
+    kept("message", Kind::Any),
+    elsewhere("sandbox", DEVICES),
+    elsewhere("fs", OWN_WORKSPACE),
+];
+
+const SUBAGENTS: &[Key] = &[
+    live(
+        "allowAgents",
+        TEXTS,
+        "Agents that may be begun, by id; * for all. None: itself.",
+    ),
+    live("model", MODEL, "Model of sub-agents."),
+    live(
+        "maxSpawnDepth",
+        Kind::Whole,
+        "1: sub-agents begin none of their own. At most 5.",
+    ),
+    live(
+        "maxChildrenPerAgent",
+        Kind::Whole,
+        "Sub-agents of one session at a time. At most 20.",
+    ),
+    live(
+        "archiveAfterMinutes",
+        Kind::Whole,
+        "When an ended one is put away; 0 = never.",
+    ),
+    live("runTimeoutSeconds", Kind::Whole, "Longest run of one; 0 = as any run."),
+    kept("maxConcurrent", Kind::Whole),
+    kept("thinking", Kind::Text),
+    kept("announceTimeoutMs", Kind::Whole),
+    kept("requireAgentId", Kind::Bool),
+];
+
 const OWN_WORKSPACE: &str = "each agent has a workspace in this service";
 const DEVICES: &str = "commands run on paired devices only";
 
@@ -184,8 +222,12 @@ const AGENT: &[Key] = &[
     live("groupChat", Kind::Object(&[GROUP_CHAT]), "Groups."),
     kept("params", Kind::Any),
     live("skills", TEXTS, "Only these skills."),
-    kept("tools", Kind::Any),
-    kept("subagents", Kind::Any),
+    live(
+        "tools",
+        Kind::Object(&[tools::RULES, tools::BY_PROVIDER, AGENT_TOOLS]),
+        "Which tools of those for all it may use.",
+    ),
+    live("subagents", Kind::Object(&[SUBAGENTS]), "Agents it begins."),
     live(
         "heartbeat",
         HEARTBEAT_KIND,

@@ -1,13 +1,10 @@
 //! `cron.runs`: what became of earlier runs.
 
-use std::collections::HashMap;
-
-use claw_entities::cron_run;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::config::cron::job::{firing_of, run_id};
-use crate::config::cron::{Delivered, RunFilter};
+use crate::config::cron::job::firing_of;
+use crate::config::cron::{RunFilter, log_entry};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::Call;
 
@@ -70,7 +67,7 @@ pub(super) async fn runs(call: Call, params: RunsParams) -> Result<Value, WireEr
     if deliveries.is_empty() {
         let (rows, total) = config.cron_runs(call.scope(), &filter).await?;
         let delivered = config.cron_deliveries(call.scope(), &rows).await?;
-        let entries = rows.iter().map(|row| entry(row, &delivered)).collect();
+        let entries = rows.iter().map(|row| log_entry(row, &delivered)).collect();
         return Ok(page(entries, total, offset, limit));
     }
     (filter.limit, filter.offset) = (LOOKED_AT, 0);
@@ -78,7 +75,7 @@ pub(super) async fn runs(call: Call, params: RunsParams) -> Result<Value, WireEr
     let delivered = config.cron_deliveries(call.scope(), &rows).await?;
     let entries: Vec<Value> = rows
         .iter()
-        .map(|row| entry(row, &delivered))
+        .map(|row| log_entry(row, &delivered))
         .filter(|entry| deliveries.iter().any(|status| entry["deliveryStatus"] == *status))
         .collect();
     let total = entries.len() as u64;
@@ -107,42 +104,4 @@ fn page(entries: Vec<Value>, total: u64, offset: u64, limit: u64) -> Value {
         "entries": entries, "total": total, "offset": offset, "limit": limit, "hasMore": has_more,
         "nextOffset": has_more.then_some(next),
     })
-}
-
-fn entry(row: &cron_run::Model, delivered: &HashMap<String, Delivered>) -> Value {
-    let run_id = run_id(&row.job_id, row.scheduled_at);
-    let ended_at = row.ended_at.unwrap_or(row.started_at);
-    let ok = row.status.as_deref() == Some("ok");
-    let delivered = delivered.get(&run_id);
-    let status = delivered.map_or("not-requested", |it| it.status);
-    let mut shown = json!({
-        "ts": ended_at, "jobId": row.job_id, "action": "finished", "status": row.status,
-        "completionStatus": if ok { "succeeded" } else { "failed" }, "runAtMs": row.started_at,
-        "durationMs": (ended_at - row.started_at).max(0), "deliveryStatus": status,
-        "sessionKey": row.session_key, "jobName": row.job_name, "runId": run_id,
-    });
-    for (name, value) in [
-        ("summary", json!(row.summary)),
-        ("error", json!(row.error)),
-        ("nextRunAtMs", json!(row.next_run_at)),
-        ("model", json!(row.model)),
-        ("provider", json!(row.provider)),
-        ("sessionId", json!(row.session_id)),
-        ("deliveryError", json!(delivered.and_then(|it| it.error.clone()))),
-    ] {
-        if !value.is_null() {
-            shown[name] = value;
-        }
-    }
-    if status != "not-requested" {
-        shown["delivered"] = json!(status == "delivered");
-    }
-    if row.usage.is_object() {
-        let count = |name: &str| row.usage[name].as_u64().unwrap_or(0);
-        shown["usage"] = json!({
-            "input_tokens": count("input"), "output_tokens": count("output"), "total_tokens": count("totalTokens"),
-            "cache_read_tokens": count("cacheRead"), "cache_write_tokens": count("cacheWrite"),
-        });
-    }
-    shown
 }

@@ -1,0 +1,131 @@
+//! `tools`: what agents may use, and how far it reaches.
+
+use super::super::{Key, Kind, elsewhere, kept, live};
+use super::TEXTS;
+
+const PROFILE: Kind = Kind::Choice(&["minimal", "coding", "messaging", "full"]);
+
+/// Rules of one place.
+pub(super) const RULES: &[Key] = &[
+    live("profile", PROFILE, "A usual choice of tools to begin with."),
+    live("alsoAllow", TEXTS, "Tools beside those of the profile."),
+    live("allow", TEXTS, "Only these tools or groups, e.g. group:web."),
+    live("deny", TEXTS, "Never these tools or groups."),
+];
+const RULES_KIND: Kind = Kind::Object(&[RULES]);
+
+/// Rules that count with some providers or models only.
+pub(super) const BY_PROVIDER: &[Key] = &[live(
+    "byProvider",
+    Kind::Map(&RULES_KIND),
+    "Rules for one provider, or one provider/model.",
+)];
+
+const SESSIONS: &[Key] = &[live(
+    "visibility",
+    Kind::Choice(&["self", "tree", "agent", "all"]),
+    "Which sessions an agent sees: its own, those it began too, all of the agent, or all.",
+)];
+
+const AGENT_TO_AGENT: &[Key] = &[
+    live("enabled", Kind::Bool, "Whether agents may reach each other's sessions."),
+    live("allow", TEXTS, "Agents that may, by id; * for all."),
+];
+
+const LOOPS: &[Key] = &[
+    live(
+        "enabled",
+        Kind::Bool,
+        "Whether calls that go round in circles are stopped.",
+    ),
+    kept("historySize", Kind::Whole),
+    kept("warningThreshold", Kind::Whole),
+    kept("criticalThreshold", Kind::Whole),
+    kept("globalCircuitBreakerThreshold", Kind::Whole),
+    kept("detectors", Kind::Any),
+];
+
+const CROSS_CONTEXT: &[Key] = &[
+    live(
+        "allowWithinProvider",
+        Kind::Bool,
+        "From a chat into another one of the same channel.",
+    ),
+    live(
+        "allowAcrossProviders",
+        Kind::Bool,
+        "From a chat into one of another channel.",
+    ),
+    kept("marker", Kind::Any),
+];
+
+const MESSAGE: &[Key] = &[
+    live(
+        "crossContext",
+        Kind::Object(&[CROSS_CONTEXT]),
+        "Where the tool may write to.",
+    ),
+    kept("allowCrossContextSend", Kind::Bool),
+    kept("broadcast", Kind::Any),
+];
+
+const SEARCH_SERVICE: &[Key] = &[
+    live("apiKey", Kind::Secret, "Key of the service."),
+    live("baseUrl", Kind::Text, "Another address than the service's own."),
+    kept("mode", Kind::Text),
+];
+const SEARCH_KIND: Kind = Kind::Object(&[SEARCH_SERVICE]);
+
+const SEARCH: &[Key] = &[
+    live("enabled", Kind::Bool, "False: no searching."),
+    live(
+        "provider",
+        Kind::Text,
+        "brave, tavily or searxng; left out: the first that is set up.",
+    ),
+    live("apiKey", Kind::Secret, "Key of the provider named here, or of Brave."),
+    live("maxResults", Kind::Whole, "Results without a wish; at most 10."),
+    live("timeoutSeconds", Kind::Whole, "Longest search."),
+    live("brave", SEARCH_KIND, "Brave Search."),
+    live("tavily", SEARCH_KIND, "Tavily."),
+    live("searxng", SEARCH_KIND, "A SearXNG instance: its address."),
+    kept("cacheTtlMinutes", Kind::Whole),
+    kept("perplexity", Kind::Any),
+    kept("gemini", Kind::Any),
+    kept("grok", Kind::Any),
+    kept("kimi", Kind::Any),
+    kept("firecrawl", Kind::Any),
+];
+
+const WEB: &[Key] = &[
+    live("search", Kind::Object(&[SEARCH]), "The tool that searches."),
+    kept("fetch", Kind::Any),
+];
+
+const SUBAGENTS: &[Key] = &[live("tools", RULES_KIND, "Refines what sub-agents may use.")];
+
+pub(super) const TOOLS: &[&[Key]] = &[RULES, BY_PROVIDER, OTHERS];
+
+const OTHERS: &[Key] = &[
+    live("web", Kind::Object(&[WEB]), "Searching and reading the web."),
+    live("message", Kind::Object(&[MESSAGE]), "The tool that writes into chats."),
+    live(
+        "agentToAgent",
+        Kind::Object(&[AGENT_TO_AGENT]),
+        "Agents and each other's sessions.",
+    ),
+    live("sessions", Kind::Object(&[SESSIONS]), "The session tools."),
+    live(
+        "loopDetection",
+        Kind::Object(&[LOOPS]),
+        "Calls that go round in circles.",
+    ),
+    live("subagents", Kind::Object(&[SUBAGENTS]), "What sub-agents may use."),
+    kept("links", Kind::Any),
+    kept("exec", Kind::Any),
+    kept("elevated", Kind::Any),
+    kept("sessions_spawn", Kind::Any),
+    elsewhere("sandbox", "commands run on paired devices only"),
+    elsewhere("fs", "the file tools work on the workspace only"),
+    elsewhere("media", ""),
+];

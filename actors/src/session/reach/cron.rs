@@ -1,0 +1,220 @@
+//! The user's scheduled jobs, as the agent of one of their sessions handles them.
+
+use serde_json::{Map, Value, json};
+
+use super::{Reach, Refusal, away};
+use crate::config::cron::{RunFilter, log_entry, next_wake};
+use crate::conversation::display;
+use crate::ports::channel::PeerKind;
+use crate::session::cron::{self as jobs, Asked, Started};
+use crate::session::{key, wake};
+
+/// Log entries of one look.
+const ENTRIES: u64 = 20;
+/// What was said lately, told to a reminder: messages, characters of each, and of all.
+const MOST_CONTEXT: u64 = 10;
+const CONTEXT_LINE: usize = 220;
+const CONTEXT: usize = 700;
+/// Longest text of a wake, bytes.
+const LONGEST_WAKE: usize = 16 * 1024;
+
+impl Reach {
+    fn own_jobs(&self) -> Result<(), Refusal> {
+        if self.0.owner {
+            return Ok(());
+        }
+        Err("Only the owner's agent has scheduled jobs.".to_owned())
+    }
+
+    /// Whether jobs run, how many there are, and when the next is due.
+    pub async fn cron_status(&self) -> Result<Value, Refusal> {
+        self.own_jobs()?;
+        let enabled = self.settings().await?.cron.enabled;
+        let config = &self.0.directory.services().config;
+        let all = config.cron_jobs(&self.0.authority.scope).await.map_err(away)?;
+        Ok(json!({"enabled": enabled, "jobs": all.len(), "nextWakeAtMs": next_wake(&all)}))
+    }
+
+    pub async fn cron_list(&self, include_disabled: bool) -> Result<Value, Refusal> {
+        self.own_jobs()?;
+        let config = &self.0.directory.services().config;
+        let all = config.cron_jobs(&self.0.authority.scope).await.map_err(away)?;
+        let shown = all.iter().filter(|job| job.enabled || include_disabled);
+        Ok(json!({"jobs": shown.map(|job| job.wire(None)).collect::<Vec<_>>()}))
+    }
+
+    /// Adds a job. What it does not say comes from where the agent is: session, agent, and the chat to answer in.
+    pub async fn cron_add(&self, job: &Value, context: u64) -> Result<Value, Refusal> {
+        self.own_jobs()?;
+        let mut job = job.as_object().cloned().ok_or("job must be an object")?;
+        if let Some(Value::Object(inner)) = job.remove("job") {
+            job.extend(inner);
+        }
+        let run = &self.0;
+        let services = run.directory.services();
+        job.entry("agentId").or_insert_with(|| json!(run.authority.agent_id));
+        if key::is_private(&run.authority.key) {
+            job.entry("sessionKey").or_insert_with(|| json!(run.authority.key));
+        }
+        self.answer_here(&mut job).await?;
+        if context > 0 {
+            self.remind(&mut job, context).await?;
+        }
+        let scope = &run.authority.scope;
+        let added = services
+            .config
+            .add_cron_job(scope, &Value::Object(job), services.limits.cron)
+            .await
+            .map_err(away)?;
+        jobs::changed(&run.directory, scope, "added", &added);
+        Ok(Value::Object(added.wire(None)))
+    }
+
+    pub async fn cron_update(&self, id: &str, patch: &Value) -> Result<Value, Refusal> {
+        self.own_jobs()?;
+        let (run, scope) = (&self.0, &self.0.authority.scope);
+        let services = run.directory.services();
+        let job = services
+            .config
+            .update_cron_job(scope, id, patch, None, services.limits.cron)
+            .await
+            .map_err(away)?;
+        jobs::changed(&run.directory, scope, "updated", &job);
+        Ok(Value::Object(job.wire(None)))
+    }
+
+    pub async fn cron_remove(&self, id: &str) -> Result<Value, Refusal> {
+        self.own_jobs()?;
+        let (run, scope) = (&self.0, &self.0.authority.scope);
+        let removed = jobs::remove(&run.directory, scope, id).await.map_err(away)?;
+        Ok(json!({"ok": true, "removed": removed}))
+    }
+
+    /// Runs one now, or only if it is due.
+    pub async fn cron_run(&self, id: &str, due: bool) -> Result<Value, Refusal> {
+        self.own_jobs()?;
+        let asked = if due { Asked::Due } else { Asked::Force };
+        let started = jobs::run_now(&self.0.directory, &self.0.authority.scope, id, asked);
+        Ok(match started.await.map_err(away)? {
+            Started::Run(run_id) => json!({"ok": true, "enqueued": true, "runId": run_id}),
+            Started::Not(reason) => json!({"ok": true, "ran": false, "reason": reason}),
+        })
+    }
+
+    /// The newest entries of a job's log.
+    pub async fn cron_runs(&self, id: &str) -> Result<Value, Refusal> {
+        self.own_jobs()?;
+        let config = &self.0.directory.services().config;
+        let scope = &self.0.authority.scope;
+        let filter = RunFilter {
+            job_id: Some(id.to_owned()),
+            limit: ENTRIES,
+            ..RunFilter::default()
+        };
+        let (rows, total) = config.cron_runs(scope, &filter).await.map_err(away)?;
+        let delivered = config.cron_deliveries(scope, &rows).await.map_err(away)?;
+        let entries: Vec<Value> = rows.iter().map(|row| log_entry(row, &delivered)).collect();
+        Ok(json!({"entries": entries, "total": total}))
+    }
+
+    /// Tells the agent's main session something, now or with its next turn.
+    pub async fn cron_wake(&self, text: &str, now: bool) -> Result<Value, Refusal> {
+        self.own_jobs()?;
+        if text.trim().is_empty() || text.len() > LONGEST_WAKE {
+            return Err(format!("text has 1 byte to {} KiB.", LONGEST_WAKE / 1024));
+        }
+        let (run, scope) = (&self.0, &self.0.authority.scope);
+        let session = key::main(&run.authority.agent_id);
+        wake::tell(&run.directory, scope, &session, text, now)
+            .await
+            .map_err(away)?;
+        Ok(json!({"ok": true}))
+    }
+
+    /// A job that answers answers in the chat the run is in, if it says nothing else.
+    async fn answer_here(&self, job: &mut Map<String, Value>) -> Result<(), Refusal> {
+        let run = &self.0;
+        let Some(here) = &run.place else { return Ok(()) };
+        let named = |field: &str| job.get("delivery").is_some_and(|delivery| !delivery[field].is_null());
+        let kind = job.get("payload").and_then(|payload| payload["kind"].as_str());
+        let silent = job
+            .get("delivery")
+            .and_then(|delivery| delivery["mode"].as_str())
+            .is_some_and(|mode| mode != "announce");
+        if silent || named("channel") || named("to") || kind == Some("systemEvent") || job.contains_key("text") {
+            return Ok(());
+        }
+        let account = run
+            .directory
+            .services()
+            .config
+            .account(run.authority.scope.tenant(), &here.channel, &here.account_id)
+            .await
+            .map_err(away)?;
+        // On somebody else's bot the user is where they linked themselves, which is found by itself.
+        if account.is_none_or(|account| account.owner != *run.authority.scope.user()) {
+            return Ok(());
+        }
+        let word = match here.peer.kind {
+            PeerKind::Direct => "direct",
+            PeerKind::Group => "group",
+            PeerKind::Channel => "channel",
+        };
+        let delivery = job.entry("delivery").or_insert_with(|| json!({}));
+        let Value::Object(delivery) = delivery else {
+            return Ok(());
+        };
+        delivery.insert("mode".to_owned(), json!("announce"));
+        delivery.insert("channel".to_owned(), json!(here.channel));
+        delivery.insert("accountId".to_owned(), json!(here.account_id));
+        delivery.insert("to".to_owned(), json!(format!("{word}:{}", here.peer.id)));
+        if let Some(thread) = &here.peer.thread {
+            delivery.insert("threadId".to_owned(), json!(thread));
+        }
+        Ok(())
+    }
+
+    /// Puts what was said lately under the text of a reminder.
+    async fn remind(&self, job: &mut Map<String, Value>, messages: u64) -> Result<(), Refusal> {
+        let run = &self.0;
+        let (scope, session) = (&run.authority.scope, &run.authority.key);
+        let conversation = &run.directory.services().conversation;
+        let page = conversation
+            .history(scope, session, messages.min(MOST_CONTEXT))
+            .await
+            .map_err(away)?;
+        let mut lines = String::new();
+        for message in &page.messages {
+            let who = match message["role"].as_str() {
+                Some("user") => "User",
+                Some("assistant") => "Assistant",
+                Some(_) | None => continue,
+            };
+            let Some(text) = display::one_line(message, CONTEXT_LINE) else {
+                continue;
+            };
+            if lines.chars().count() + text.chars().count() > CONTEXT {
+                break;
+            }
+            lines.push_str(&format!("\n- {who}: {text}"));
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let under = |text: &mut Value| {
+            if let Value::String(text) = text {
+                text.push_str("\n\nRecent context:");
+                text.push_str(&lines);
+            }
+        };
+        for field in ["text", "message"] {
+            if let Some(text) = job.get_mut(field) {
+                under(text);
+            }
+            if let Some(text) = job.get_mut("payload").and_then(|payload| payload.get_mut(field)) {
+                under(text);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! Writing into chats. An agent reaches what its user does: chats on their own bots, and where they linked themselves.
+
+use serde_json::{Value, json};
+
+use super::{Reach, Refusal, away};
+use crate::config::cron::job::Target;
+use crate::session::cron::announce::{self, Place};
+use crate::session::turn;
+
+/// Longest text, bytes, and pieces of one message.
+const LONGEST: usize = 64 * 1024;
+const PIECES: usize = 30;
+
+/// What is written where. Without a target: into the chat the run is in.
+#[derive(Clone, Debug, Default)]
+pub struct MessageWish {
+    pub channel: Option<String>,
+    pub target: Option<String>,
+    pub account_id: Option<String>,
+    pub thread_id: Option<String>,
+    pub reply_to: Option<String>,
+    pub text: String,
+    /// Only says where it would go.
+    pub dry_run: bool,
+}
+
+impl Reach {
+    /// Puts a message into the outbox, from where it is sent in order with everything else of its chat.
+    pub async fn message(&self, wish: MessageWish) -> Result<Value, Refusal> {
+        let run = &self.0;
+        if !run.owner {
+            return Err("Only the owner's agent may write into chats.".to_owned());
+        }
+        if wish.text.trim().is_empty() || wish.text.len() > LONGEST {
+            return Err(format!("A message has 1 byte to {} KiB.", LONGEST / 1024));
+        }
+        let (account, mut destination) = self.place(&wish).await?;
+        let text = self.marked(&destination, &wish.text).await?;
+        destination.reply_to = wish.reply_to;
+        let to = json!({
+            "channel": destination.channel, "accountId": destination.account_id, "to": destination.peer.id,
+            "threadId": destination.peer.thread,
+        });
+        if wish.dry_run {
+            return Ok(json!({"ok": true, "dryRun": true, "target": to}));
+        }
+        let said = announce::said_as("message", &run.directory, (account, destination), &text)?;
+        if said.pieces.len() > PIECES {
+            return Err(format!("That would be {} messages: send less.", said.pieces.len()));
+        }
+        let ids: Vec<String> = said.pieces.iter().map(|piece| piece.id.clone()).collect();
+        let services = run.directory.services();
+        turn::post(services, &run.authority, &run.run_id, said.pieces)
+            .await
+            .map_err(away)?;
+        run.directory.delivery().kick(&run.authority.scope, &said.conversation);
+        Ok(json!({"ok": true, "status": "queued", "target": to, "outboxIds": ids}))
+    }
+
+    /// The chat that is meant, as far as the user reaches it.
+    async fn place(&self, wish: &MessageWish) -> Result<Place, Refusal> {
+        let run = &self.0;
+        let here = run.place.as_ref();
+        let filled = |text: &Option<String>| {
+            text.as_deref()
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
+        let channel = filled(&wish.channel).map(|channel| channel.to_lowercase());
+        let channel = channel
+            .or_else(|| here.map(|here| here.channel.clone()))
+            .ok_or("Say on which channel, and to whom: this session is not in a chat.")?;
+        let same = here.filter(|here| here.channel == channel);
+        let account_id = filled(&wish.account_id).or_else(|| same.map(|here| here.account_id.clone()));
+        let Some(to) = filled(&wish.target) else {
+            let here = same.ok_or("Say to whom: target.")?;
+            let config = &run.directory.services().config;
+            let account = config
+                .account(run.authority.scope.tenant(), &here.channel, &here.account_id)
+                .await
+                .map_err(away)?;
+            let account = account
+                .filter(|account| account.enabled)
+                .ok_or("This chat's bot is switched off.")?;
+            return Ok((account, here.clone()));
+        };
+        let target = Target {
+            channel: Some(channel),
+            to: Some(to),
+            account_id,
+            thread_id: filled(&wish.thread_id).map(Value::String),
+        };
+        let found = announce::find(&run.directory, &run.authority.scope, &run.authority.agent_id, &target);
+        found.await.map_err(away)?
+    }
+
+    /// The text, with where it comes from when it leaves the chat the run is in, if it may.
+    async fn marked(&self, to: &crate::ports::channel::Destination, text: &str) -> Result<String, Refusal> {
+        let Some(here) = &self.0.place else {
+            return Ok(text.to_owned());
+        };
+        if here.conversation() == to.conversation() {
+            return Ok(text.to_owned());
+        }
+        let rules = &self.settings().await?.tools;
+        let (allowed, setting) = if here.channel == to.channel {
+            (rules.message_within, "allowWithinProvider")
+        } else {
+            (rules.message_across, "allowAcrossProviders")
+        };
+        if !allowed {
+            return Err(format!(
+                "forbidden: from this chat no other one may be written to. The user can change \
+                 tools.message.crossContext.{setting}."
+            ));
+        }
+        Ok(format!("[from {}] {text}", here.channel))
+    }
+}

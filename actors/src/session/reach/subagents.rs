@@ -1,0 +1,164 @@
+//! Sub-agents of the caller's session: begun, listed, told more, stopped.
+
+use claw_entities::subagent as table;
+use serde_json::{Value, json};
+
+use super::{Reach, Refusal, away};
+use crate::clock::now_ms;
+use crate::session::key;
+use crate::session::subagent::{self, Wish};
+
+/// Longest task and message, bytes.
+const LONGEST: usize = 64 * 1024;
+/// Longest label, characters.
+const LABEL: usize = 120;
+/// Minutes in which an ended one is listed.
+const RECENT: u64 = 30;
+
+/// What a sub-agent is to do.
+#[derive(Clone, Debug, Default)]
+pub struct SpawnWish {
+    pub task: String,
+    pub label: Option<String>,
+    pub agent_id: Option<String>,
+    pub model: Option<String>,
+    pub thinking: Option<String>,
+    pub timeout_seconds: Option<u64>,
+    /// Its session goes when its end was told.
+    pub delete: bool,
+}
+
+impl Reach {
+    /// Begins one, and gives its session and run at once.
+    pub async fn spawn(&self, wish: SpawnWish) -> Result<Value, Refusal> {
+        let run = &self.0;
+        owner_only(run.owner)?;
+        if wish.task.trim().is_empty() {
+            return Err("The task is empty.".to_owned());
+        }
+        if wish.task.len() > LONGEST {
+            return Err(format!("A task has at most {} KiB.", LONGEST / 1024));
+        }
+        let settings = self.settings().await?;
+        let own = run.authority.agent_id.as_str();
+        let rules = settings.subagents(own);
+        let agent_id = match wish.agent_id.as_deref().map(str::trim).filter(|id| !id.is_empty()) {
+            None => own.to_owned(),
+            Some(named) => {
+                let id = key::agent_id(named);
+                if !rules.may_begin(own, &id) {
+                    return Err(format!(
+                        "forbidden: sub-agents of agent {id} may not be begun from here; agents_list says which may."
+                    ));
+                }
+                if id != own && settings.agent(&id).is_none() {
+                    return Err(format!("There is no agent {id}."));
+                }
+                id
+            }
+        };
+        let config = &run.directory.services().config;
+        let model = wish.model.or_else(|| rules.model.clone());
+        if let Some(model) = &model {
+            config
+                .resolve_model(&run.authority.scope, &agent_id, Some(model))
+                .await
+                .map_err(away)?;
+        }
+        let label = wish
+            .label
+            .map(|label| label.trim().chars().take(LABEL).collect::<String>());
+        let _turn = run.beginning.lock().await;
+        let begun = Wish {
+            task: wish.task,
+            label: label.filter(|label| !label.is_empty()),
+            agent_id,
+            model,
+            thinking: wish.thinking,
+            timeout_seconds: wish
+                .timeout_seconds
+                .filter(|seconds| *seconds > 0)
+                .or(rules.timeout_seconds),
+            delete: wish.delete,
+        };
+        let (child, run_id) = subagent::begin(run, rules, begun).await.map_err(away)?;
+        Ok(json!({
+            "status": "accepted", "childSessionKey": child, "runId": run_id, "mode": "run",
+            "note": "Its result comes to this session by itself when it is done. Do not poll for it.",
+        }))
+    }
+
+    /// Those that run, and those that ended lately.
+    pub async fn list_subagents(&self, recent_minutes: Option<u64>) -> Result<Value, Refusal> {
+        owner_only(self.0.owner)?;
+        let rows = self.children().await?;
+        let minutes = i64::try_from(recent_minutes.unwrap_or(RECENT)).unwrap_or(i64::MAX);
+        let since = now_ms().saturating_sub(minutes.saturating_mul(60_000));
+        let numbered = rows.iter().enumerate().map(|(at, row)| (at + 1, row));
+        let (active, ended): (Vec<_>, Vec<_>) = numbered.partition(|(_, row)| row.state == "running");
+        let recent = ended.into_iter().filter(|(_, row)| row.ended_at >= Some(since));
+        let active: Vec<Value> = active.into_iter().map(shown).collect();
+        Ok(json!({
+            "status": "ok", "requesterSessionKey": self.0.authority.key, "total": active.len(),
+            "active": active, "recent": recent.map(shown).collect::<Vec<_>>(),
+        }))
+    }
+
+    /// Stops one, or with `all` every one, and what they began.
+    pub async fn kill_subagents(&self, target: &str) -> Result<Value, Refusal> {
+        owner_only(self.0.owner)?;
+        let run = &self.0;
+        let rows = self.children().await?;
+        let wanted = if matches!(target.trim(), "all" | "*") {
+            rows
+        } else {
+            vec![subagent::find(&rows, target)?.clone()]
+        };
+        let stopped = subagent::stop(&run.directory, &run.authority.scope, wanted)
+            .await
+            .map_err(away)?;
+        Ok(json!({"status": "ok", "killed": stopped}))
+    }
+
+    /// Tells one that runs something more.
+    pub async fn steer_subagent(&self, target: &str, message: &str) -> Result<Value, Refusal> {
+        owner_only(self.0.owner)?;
+        if message.trim().is_empty() || message.len() > LONGEST {
+            return Err(format!("A message has 1 byte to {} KiB.", LONGEST / 1024));
+        }
+        let run = &self.0;
+        let rows = self.children().await?;
+        let row = subagent::find(&rows, target)?;
+        let run_id = subagent::steer(&run.directory, &run.authority.scope, row, message)
+            .await
+            .map_err(away)?;
+        Ok(json!({"status": "accepted", "runId": run_id, "sessionKey": row.child_key}))
+    }
+
+    /// The caller's own, newest first.
+    async fn children(&self) -> Result<Vec<table::Model>, Refusal> {
+        let run = &self.0;
+        let mut rows = subagent::below(run.directory.services(), &run.authority.scope, &run.authority.key)
+            .await
+            .map_err(away)?;
+        rows.retain(|row| row.parent_key == run.authority.key);
+        Ok(rows)
+    }
+}
+
+fn owner_only(owner: bool) -> Result<(), Refusal> {
+    if owner {
+        return Ok(());
+    }
+    Err("Only the owner's agent has sub-agents.".to_owned())
+}
+
+fn shown((number, row): (usize, &table::Model)) -> Value {
+    let task: String = row.task.chars().take(200).collect();
+    let until = row.ended_at.unwrap_or_else(now_ms);
+    json!({
+        "index": number, "runId": format!("spawn:{}", row.id), "sessionKey": row.child_key, "label": row.label,
+        "task": task, "status": row.status.as_deref().unwrap_or("running"),
+        "runtimeMs": (until - row.created_at).max(0),
+    })
+}

@@ -1,0 +1,220 @@
+//! Agents that agents begin (`agent-runtime` §12.2). Each is a session of its own whose end is told to the session that
+//! began it, once.
+//!
+//! Row, session and first message are one commit; so are the mark that its end was told and the inbox row that tells
+//! it. Whoever dies when, the inbox has the rest.
+
+mod announce;
+mod control;
+mod put_away;
+
+use claw_entities::{Scope, SessionKey, UserOwned, inbox, subagent};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
+
+use super::intake::{self, ClientMessage, Relayed};
+use super::key;
+use super::reach::{Chain, Inner};
+use crate::Services;
+use crate::clock::now_ms;
+use crate::config::document::SubagentSettings;
+use crate::conversation::transcript::{self, HeadChanges};
+use crate::error::{Error, Result};
+use crate::ports::channel::Destination;
+use crate::supervisor::lease::fenced;
+
+pub(crate) use announce::{reconcile, settle};
+pub(crate) use control::{find, steer, stop, stop_below};
+pub(crate) use put_away::put_away;
+
+/// Of the inbox rows.
+const SOURCE: &str = "subagent";
+/// Ends of sub-agents that may follow each other without a word of a person.
+const MOST_ROUNDS: u32 = 25;
+/// Deepest tree, and sub-agents of one that are looked at.
+const DEEPEST: usize = 5;
+const LOOKED_AT: u64 = 500;
+
+/// What is to be done, and how.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wish {
+    pub(crate) task: String,
+    pub(crate) label: Option<String>,
+    pub(crate) agent_id: String,
+    pub(crate) model: Option<String>,
+    pub(crate) thinking: Option<String>,
+    /// Seconds; `None`: as any turn.
+    pub(crate) timeout_seconds: Option<u64>,
+    /// Its session is deleted when its end was told.
+    pub(crate) delete: bool,
+}
+
+/// Where and with whose rights the end is answered.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Origin {
+    destination: Option<Destination>,
+    guest: bool,
+    chain: Chain,
+}
+
+/// The run of a sub-agent's first message.
+fn first_run(id: &str) -> String {
+    format!("spawn:{id}")
+}
+
+/// The sub-agent whose run this is.
+pub(crate) fn of_run(run_id: &str) -> Option<&str> {
+    let rest = run_id.strip_prefix("spawn:")?;
+    Some(rest.split_once(':').map_or(rest, |(id, _)| id))
+}
+
+/// Begins one. Gives its session and its run.
+///
+/// # Errors
+/// `Invalid` says which limit is reached.
+pub(crate) async fn begin(run: &Inner, rules: &SubagentSettings, wish: Wish) -> Result<(SessionKey, String)> {
+    if run.depth >= rules.depth {
+        return Err(Error::Invalid(format!(
+            "sub-agents may be {} deep here, and this one is at depth {}",
+            rules.depth, run.depth
+        )));
+    }
+    if run.chain.spawns >= MOST_ROUNDS {
+        return Err(Error::Invalid(format!(
+            "{MOST_ROUNDS} sub-agents have followed each other since a person said something; ask the user first"
+        )));
+    }
+    let id = uuid::Uuid::new_v4().to_string();
+    let child_key = key::under(&wish.agent_id, &format!("subagent:{id}"));
+    let run_id = first_run(&id);
+    let (depth, now) = (run.depth + 1, now_ms());
+    let scope = &run.authority.scope;
+    let origin = Origin {
+        destination: run.place.clone(),
+        guest: !run.alone,
+        chain: Chain {
+            spawns: run.chain.spawns + 1,
+            ..run.chain
+        },
+    };
+    let payload = serde_json::to_string(&first_message(run, &wish, depth, origin.chain)).map_err(Error::internal)?;
+    let row = subagent::ActiveModel {
+        tenant_id: Set(scope.tenant().clone()),
+        user_id: Set(scope.user().clone()),
+        id: Set(id),
+        parent_key: Set(run.authority.key.clone()),
+        child_key: Set(child_key.clone()),
+        agent_id: Set(wish.agent_id.clone()),
+        label: Set(wish.label),
+        task: Set(wish.task),
+        depth: Set(i64::from(depth)),
+        state: Set("running".to_owned()),
+        status: Set(None),
+        cleanup: Set(if wish.delete { "delete" } else { "keep" }.to_owned()),
+        origin: Set(serde_json::to_value(&origin).map_err(Error::internal)?),
+        created_at: Set(now),
+        ended_at: Set(None),
+        closes_at: Set(None),
+    };
+    let asked = intake::own_row(scope, SOURCE, &run_id, &child_key, payload, now);
+    let (authority, child, most) = (run.authority.clone(), child_key.clone(), rules.children);
+    run.directory
+        .services()
+        .writer
+        .run(scope, move |tx| {
+            let (authority, child, row, asked) = (authority.clone(), child.clone(), row.clone(), asked.clone());
+            Box::pin(async move {
+                let scope = &authority.scope;
+                let mut batch = fenced(tx, scope, authority.epoch).await?;
+                let running = subagent::Entity::owned_by(scope)
+                    .filter(subagent::Column::ParentKey.eq(authority.key.clone()))
+                    .filter(subagent::is_running())
+                    .count(tx)
+                    .await?;
+                if running >= most {
+                    return Err(Error::Invalid(format!(
+                        "{running} sub-agents of this session are running already, the limit is {most}: wait for one to \
+                         end"
+                    )));
+                }
+                let mut head = transcript::open(tx, scope, &child, key::agent_of(&child), now).await?;
+                let facts = [
+                    ("spawnedBy".to_owned(), json!(authority.key)),
+                    ("spawnDepth".to_owned(), json!(depth)),
+                ];
+                let changes = HeadChanges {
+                    merge: Some(Map::from_iter(facts)),
+                    ..HeadChanges::default()
+                };
+                transcript::save_head(&mut batch, scope, &mut head, changes);
+                batch.add(&subagent::Entity::insert(row));
+                batch.add(&inbox::Entity::insert(asked));
+                batch.run(tx).await?;
+                Ok(())
+            })
+        })
+        .await?;
+    run.directory.wake(scope, &child_key);
+    Ok((child_key, run_id))
+}
+
+fn first_message(run: &Inner, wish: &Wish, depth: u32, chain: Chain) -> ClientMessage {
+    ClientMessage {
+        source: SOURCE.to_owned(),
+        message: format!(
+            "[Sub-agent, depth {depth}] You were begun by another session to do one task. Your final answer is handed \
+             back to it by itself; do not poll, and do not ask the user.\n\n[Task] {}",
+            wish.task
+        ),
+        model: wish.model.clone(),
+        thinking: wish.thinking.clone(),
+        extra_system_prompt: Some(format!(
+            "You are a sub-agent of session {}. Do the task you were given and nothing else. Answer with the result, \
+             complete and to the point: whoever reads it sees nothing else of your work.",
+            run.authority.key
+        )),
+        timeout_ms: wish.timeout_seconds.map(|seconds| seconds.saturating_mul(1000)),
+        queue_mode: Some("followup".to_owned()),
+        relayed: Some(Relayed {
+            shown: wish.task.clone(),
+            destination: None,
+            guest: false,
+            chain,
+        }),
+        ..ClientMessage::default()
+    }
+}
+
+/// Sub-agents below a session, its own before theirs, each generation newest first.
+pub(crate) async fn below(services: &Services, scope: &Scope, session: &SessionKey) -> Result<Vec<subagent::Model>> {
+    let view = services.db.glance(scope).await?;
+    let (mut found, mut above) = (Vec::new(), vec![session.clone()]);
+    for _ in 0..DEEPEST {
+        let rows = subagent::Entity::owned_by(scope)
+            .filter(subagent::Column::ParentKey.is_in(above))
+            .order_by_desc(subagent::Column::CreatedAt)
+            .limit(LOOKED_AT)
+            .all(&view)
+            .await?;
+        if rows.is_empty() {
+            break;
+        }
+        above = rows.iter().map(|row| row.child_key.clone()).collect();
+        found.extend(rows);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_name_their_sub_agent() {
+        assert_eq!(of_run(&first_run("a-b")), Some("a-b"));
+        assert_eq!(of_run("spawn:a-b:steer-1"), Some("a-b"));
+        assert_eq!(of_run("announce:a-b"), None);
+    }
+}

@@ -1,0 +1,264 @@
+//! The end of a sub-agent: told to the session that began it, in one commit with the mark that it was.
+
+use claw_entities::{PlatformTable, Scope, SessionKey, TenantId, UserId, UserOwned, inbox, run, subagent};
+use futures::stream::{self, StreamExt};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::{Origin, SOURCE, first_run};
+use crate::clock::now_ms;
+use crate::config::document::SubagentSettings;
+use crate::conversation::display;
+use crate::conversation::transcript::{self, SessionHead};
+use crate::error::{Error, Result};
+use crate::session::intake::{self, ClientMessage, Relayed};
+use crate::session::reach::sessions::last_text;
+use crate::session::{key, untrusted};
+use crate::supervisor::directory::Directory;
+
+/// Looked at together, and settled at the same time.
+const PAGE: u64 = 256;
+const AT_ONCE: usize = 16;
+/// Characters of a result.
+const RESULT: usize = 40_000;
+/// Characters of a task's name.
+const NAME: usize = 120;
+
+/// Tells the ends of sub-agents that nobody told. Gives how many were looked at.
+pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
+    let tx = directory.services().db.system_read().await?;
+    let open: Vec<(TenantId, UserId, String)> = subagent::Entity::platform()
+        .select_only()
+        .columns([
+            subagent::Column::TenantId,
+            subagent::Column::UserId,
+            subagent::Column::Id,
+        ])
+        .filter(subagent::is_running())
+        .filter(Expr::cust(
+            "NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.tenant_id = subagent.tenant_id \
+             AND inbox.user_id = subagent.user_id AND inbox.session_key = subagent.child_key \
+             AND inbox.state IN ('pending', 'running'))",
+        ))
+        .order_by_asc(subagent::Column::CreatedAt)
+        .limit(PAGE)
+        .into_tuple()
+        .all(&*tx)
+        .await?;
+    drop(tx);
+    let found = open.len();
+    stream::iter(open)
+        .for_each_concurrent(AT_ONCE, |(tenant, user, id)| async move {
+            let scope = Scope::vouch(tenant, user);
+            if let Err(error) = settle(directory, &scope, &id).await {
+                tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "the end of a sub-agent was not stored");
+            }
+        })
+        .await;
+    Ok(found)
+}
+
+/// Tells the end of a sub-agent, if it has ended and nobody told it. Gives whether it did.
+pub(crate) async fn settle(directory: &Directory, scope: &Scope, id: &str) -> Result<bool> {
+    let services = directory.services();
+    let settings = services.config.settings(scope).await?;
+    let (scope_in, id) = (scope.clone(), id.to_owned());
+    let told = services
+        .writer
+        .run(scope, move |tx| {
+            let (scope, id, settings) = (scope_in.clone(), id.clone(), settings.clone());
+            Box::pin(async move {
+                let Some(row) = claimed(tx, &scope, &id).await? else {
+                    return Ok(None);
+                };
+                let Some(end) = ended(tx, &scope, &row).await? else {
+                    return Ok(None);
+                };
+                let rules = settings.subagents(key::agent_of(&row.parent_key));
+                close(tx, &scope, &row, end.status, rules).await?;
+                if is_gone(tx, &scope, &row.parent_key).await? {
+                    return Ok(Some(None));
+                }
+                let origin: Origin = serde_json::from_value(row.origin.clone()).unwrap_or_default();
+                let message = message(&row, &end, origin);
+                let payload = serde_json::to_string(&message).map_err(Error::internal)?;
+                let key = format!("announce:{}", row.id);
+                let asked = intake::own_row(&scope, SOURCE, &key, &row.parent_key, payload, now_ms());
+                inbox::Entity::insert(asked).exec_without_returning(tx).await?;
+                Ok(Some(Some(row.parent_key)))
+            })
+        })
+        .await?;
+    if let Some(Some(parent)) = &told {
+        directory.wake(scope, parent);
+    }
+    Ok(told.is_some())
+}
+
+/// The row, held until the commit, while its end is not told.
+async fn claimed(tx: &DatabaseTransaction, scope: &Scope, id: &str) -> Result<Option<subagent::Model>> {
+    let held = subagent::Entity::update_owned(scope)
+        .col_expr(subagent::Column::State, Expr::value("running"))
+        .filter(subagent::Column::Id.eq(id))
+        .filter(subagent::is_running())
+        .exec(tx)
+        .await?;
+    if held.rows_affected == 0 {
+        return Ok(None);
+    }
+    Ok(subagent::Entity::owned_by(scope)
+        .filter(subagent::Column::Id.eq(id))
+        .one(tx)
+        .await?)
+}
+
+/// How a sub-agent ended.
+struct End {
+    status: &'static str,
+    text: String,
+    duration_ms: i64,
+    head: Option<SessionHead>,
+}
+
+/// How it ended; `None` while anything of it or below it goes on.
+async fn ended(tx: &DatabaseTransaction, scope: &Scope, row: &subagent::Model) -> Result<Option<End>> {
+    let waiting = inbox::Entity::owned_by(scope)
+        .filter(inbox::Column::SessionKey.eq(row.child_key.clone()))
+        .filter(inbox::is_open())
+        .count(tx)
+        .await?;
+    let below = subagent::Entity::owned_by(scope)
+        .filter(subagent::Column::ParentKey.eq(row.child_key.clone()))
+        .filter(subagent::is_running())
+        .count(tx)
+        .await?;
+    if waiting + below > 0 {
+        return Ok(None);
+    }
+    let last = run::Entity::owned_by(scope)
+        .filter(run::Column::SessionKey.eq(row.child_key.clone()))
+        .order_by_desc(run::Column::StartedAt)
+        .order_by_desc(run::Column::EndedAt)
+        .one(tx)
+        .await?;
+    let head = transcript::head(tx, scope, &row.child_key).await?;
+    let now = now_ms();
+    let Some(last) = last else {
+        // It never ran: its message says why.
+        let asked = inbox::Entity::owned_by(scope)
+            .filter(inbox::Column::Source.eq(SOURCE))
+            .filter(inbox::Column::EventKey.eq(first_run(&row.id)))
+            .one(tx)
+            .await?;
+        let why = asked.and_then(|asked| asked.reason);
+        return Ok(Some(End {
+            status: "error",
+            text: why.unwrap_or_else(|| "it could not be run".to_owned()),
+            duration_ms: now - row.created_at,
+            head,
+        }));
+    };
+    let (status, text) = match (last.status.as_str(), last.stop_reason.as_deref()) {
+        ("ok", _) => (
+            "ok",
+            last_text(&last.result).unwrap_or_else(|| "(no answer)".to_owned()),
+        ),
+        (_, Some("timeout")) => ("timeout", "it took too long".to_owned()),
+        (other, _) => {
+            let why = last.error_message.unwrap_or_else(|| format!("the run was {other}"));
+            ("error", why)
+        }
+    };
+    Ok(Some(End {
+        status,
+        text,
+        duration_ms: last.ended_at.unwrap_or(now) - row.created_at,
+        head,
+    }))
+}
+
+async fn close(
+    tx: &DatabaseTransaction,
+    scope: &Scope,
+    row: &subagent::Model,
+    status: &str,
+    rules: &SubagentSettings,
+) -> Result<()> {
+    let now = now_ms();
+    let minutes = i64::try_from(rules.archive_minutes).unwrap_or(i64::MAX);
+    let closes_at = match row.cleanup.as_str() {
+        "delete" => Some(now),
+        _ => (minutes > 0).then(|| now.saturating_add(minutes.saturating_mul(60_000))),
+    };
+    subagent::Entity::update_owned(scope)
+        .col_expr(subagent::Column::State, Expr::value("announced"))
+        .col_expr(subagent::Column::Status, Expr::value(status))
+        .col_expr(subagent::Column::EndedAt, Expr::value(now))
+        .col_expr(subagent::Column::ClosesAt, Expr::value(closes_at))
+        .filter(subagent::Column::Id.eq(row.id.as_str()))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Is there nobody to tell: the session was deleted, or is a sub-agent that was stopped.
+async fn is_gone(tx: &DatabaseTransaction, scope: &Scope, parent: &SessionKey) -> Result<bool> {
+    if transcript::head(tx, scope, parent).await?.is_none() {
+        return Ok(true);
+    }
+    let stopped = subagent::Entity::owned_by(scope)
+        .filter(subagent::Column::ChildKey.eq(parent.clone()))
+        .filter(subagent::Column::State.eq("killed"))
+        .count(tx)
+        .await?;
+    Ok(stopped > 0)
+}
+
+fn message(row: &subagent::Model, end: &End, origin: Origin) -> ClientMessage {
+    let named = row.label.as_deref().unwrap_or(&row.task);
+    let name: String = named.split_whitespace().collect::<Vec<_>>().join(" ");
+    let name: String = name.chars().take(NAME).collect();
+    let status = match end.status {
+        "ok" => "completed".to_owned(),
+        "timeout" => "timed out".to_owned(),
+        _ => "failed".to_owned(),
+    };
+    let result = untrusted::wrap("result of a sub-agent", &display::cut(&end.text, RESULT));
+    ClientMessage {
+        source: SOURCE.to_owned(),
+        message: format!(
+            "[Internal event: a sub-agent has ended]\ntask: {name}\nsession: {}\nstatus: {status}\n\nResult:\n{result}\n\n\
+             Stats: {}\n\nNo person wrote this. Tell the user what came of it in your own words, and keep this event and \
+             its numbers to yourself. If there is nothing to tell now, answer NO_REPLY.",
+            row.child_key,
+            stats(end)
+        ),
+        // Nobody's own rule may cut off what runs, or fold this away.
+        queue_mode: Some("followup".to_owned()),
+        background: true,
+        relayed: Some(Relayed {
+            shown: format!("Sub-agent {status}: {name}"),
+            destination: origin.destination,
+            guest: origin.guest,
+            chain: origin.chain,
+        }),
+        ..ClientMessage::default()
+    }
+}
+
+fn stats(end: &End) -> String {
+    let count = |name: &str| {
+        let entry = end.head.as_ref().map(|head| &head.entry);
+        entry
+            .and_then(|entry| entry.get(name))
+            .and_then(serde_json::Value::as_f64)
+            .unwrap_or(0.0)
+    };
+    format!(
+        "runtime {} s, tokens {} in and {} out, cost ${:.4}",
+        end.duration_ms.max(0) / 1000,
+        count("inputTokens"),
+        count("outputTokens"),
+        count("costUsd")
+    )
+}

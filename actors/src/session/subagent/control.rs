@@ -1,0 +1,168 @@
+//! Sub-agents that run: found by name, told something more, stopped.
+
+use claw_entities::{Scope, SessionKey, UserOwned, inbox, subagent};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+
+use super::{Origin, SOURCE, below, first_run};
+use crate::clock::now_ms;
+use crate::error::{Error, Result};
+use crate::session::intake::{self, ClientMessage, Relayed};
+use crate::supervisor::directory::{AbortRequest, Directory};
+
+/// Stopped ones are put away after this, milliseconds.
+const KEPT_MS: i64 = 3_600_000;
+
+/// The one that is meant among these: its place in the list, its session, run or label, or the beginning of its id.
+pub(crate) fn find<'a>(rows: &'a [subagent::Model], target: &str) -> std::result::Result<&'a subagent::Model, String> {
+    /// Shortest beginning of an id.
+    const SHORTEST: usize = 6;
+    let target = target.trim();
+    if target == "last"
+        && let Some(newest) = rows.iter().max_by_key(|row| row.created_at)
+    {
+        return Ok(newest);
+    }
+    if let Some(at) = target.parse::<usize>().ok().and_then(|number| number.checked_sub(1)) {
+        return rows.get(at).ok_or_else(|| format!("There is no sub-agent {target}."));
+    }
+    let exact = rows
+        .iter()
+        .find(|row| row.child_key.as_str() == target || row.id == target || first_run(&row.id) == target);
+    if let Some(row) = exact {
+        return Ok(row);
+    }
+    let mut fitting = rows.iter().filter(|row| {
+        row.label
+            .as_deref()
+            .is_some_and(|label| label.eq_ignore_ascii_case(target))
+            || (target.len() >= SHORTEST && row.id.starts_with(target))
+    });
+    match (fitting.next(), fitting.next()) {
+        (Some(row), None) => Ok(row),
+        (Some(_), Some(_)) => Err(format!(
+            "Several sub-agents are called {target}: use the session's key."
+        )),
+        (None, _) => Err(format!("There is no sub-agent called {target}.")),
+    }
+}
+
+/// Stops these and what runs below them; their ends are not told. Gives how many were stopped.
+pub(crate) async fn stop(directory: &Directory, scope: &Scope, rows: Vec<subagent::Model>) -> Result<usize> {
+    let services = directory.services();
+    let mut all = Vec::new();
+    for row in rows {
+        all.extend(below(services, scope, &row.child_key).await?);
+        all.push(row);
+    }
+    all.retain(|row| row.state == "running");
+    all.sort_by(|one, other| one.id.cmp(&other.id));
+    all.dedup_by(|one, other| one.id == other.id);
+    if all.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<String> = all.iter().map(|row| row.id.clone()).collect();
+    let keys: Vec<SessionKey> = all.iter().map(|row| row.child_key.clone()).collect();
+    let (scope_in, now) = (scope.clone(), now_ms());
+    let stopped = services
+        .writer
+        .run(scope, move |tx| {
+            let (scope, ids, keys) = (scope_in.clone(), ids.clone(), keys.clone());
+            Box::pin(async move {
+                let done = subagent::Entity::update_owned(&scope)
+                    .col_expr(subagent::Column::State, Expr::value("killed"))
+                    .col_expr(subagent::Column::Status, Expr::value("killed"))
+                    .col_expr(subagent::Column::EndedAt, Expr::value(now))
+                    .col_expr(subagent::Column::ClosesAt, Expr::value(now + KEPT_MS))
+                    .filter(subagent::Column::Id.is_in(ids))
+                    .filter(subagent::is_running())
+                    .exec(tx)
+                    .await?;
+                // What a crash would hand back is not to run again.
+                inbox::Entity::update_owned(&scope)
+                    .col_expr(inbox::Column::State, Expr::value("skipped"))
+                    .col_expr(inbox::Column::Reason, Expr::value("the sub-agent was stopped"))
+                    .col_expr(inbox::Column::UpdatedAt, Expr::value(now))
+                    .filter(inbox::Column::SessionKey.is_in(keys))
+                    .filter(inbox::is_open())
+                    .exec(tx)
+                    .await?;
+                Ok(done.rows_affected)
+            })
+        })
+        .await?;
+    for row in &all {
+        let request = AbortRequest {
+            session_key: row.child_key.clone(),
+            run_id: None,
+            requester: None,
+            admin: true,
+            stop_reason: "killed",
+            clear_queue: true,
+        };
+        // On record as stopped already: an actor that cannot be asked has nothing that may go on.
+        if let Err(error) = directory.abort(scope, request).await {
+            tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "a stopped sub-agent was not aborted at once");
+        }
+    }
+    Ok(usize::try_from(stopped).unwrap_or(usize::MAX))
+}
+
+/// Stops everything below a session whose turns a person stopped.
+pub(crate) async fn stop_below(directory: &Directory, scope: &Scope, session: &SessionKey) -> Result<usize> {
+    let rows = below(directory.services(), scope, session).await?;
+    stop(directory, scope, rows).await
+}
+
+/// Tells a running one something more: what it does now is cut off, and it goes on from there. Gives the run.
+///
+/// # Errors
+/// `Conflict` when it has ended.
+pub(crate) async fn steer(
+    directory: &Directory,
+    scope: &Scope,
+    row: &subagent::Model,
+    message: &str,
+) -> Result<String> {
+    let run_id = format!("{}:{}", first_run(&row.id), uuid::Uuid::new_v4().simple());
+    let origin: Origin = serde_json::from_value(row.origin.clone()).unwrap_or_default();
+    let payload = ClientMessage {
+        source: SOURCE.to_owned(),
+        message: format!("[From the session that began you] {message}"),
+        queue_mode: Some("interrupt".to_owned()),
+        background: true,
+        relayed: Some(Relayed {
+            shown: message.to_owned(),
+            destination: None,
+            guest: false,
+            chain: origin.chain,
+        }),
+        ..ClientMessage::default()
+    };
+    let payload = serde_json::to_string(&payload).map_err(Error::internal)?;
+    let asked = intake::own_row(scope, SOURCE, &run_id, &row.child_key, payload, now_ms());
+    let (scope_in, id) = (scope.clone(), row.id.clone());
+    directory
+        .services()
+        .writer
+        .run(scope, move |tx| {
+            let (scope, id, asked) = (scope_in.clone(), id.clone(), asked.clone());
+            Box::pin(async move {
+                // Holds the row against its end being told at the same time.
+                let held = subagent::Entity::update_owned(&scope)
+                    .col_expr(subagent::Column::State, Expr::value("running"))
+                    .filter(subagent::Column::Id.eq(id))
+                    .filter(subagent::is_running())
+                    .exec(tx)
+                    .await?;
+                if held.rows_affected == 0 {
+                    return Err(Error::Conflict("the sub-agent has ended".to_owned()));
+                }
+                inbox::Entity::insert(asked).exec_without_returning(tx).await?;
+                Ok(())
+            })
+        })
+        .await?;
+    directory.wake(scope, &row.child_key);
+    Ok(run_id)
+}

@@ -1,0 +1,392 @@
+//! Which tools a run may use (`agent-runtime` §12.3). Pure. Every stage can only take away, so an agent's own rules
+//! never widen what holds for all.
+
+use super::key::{self, Kind};
+use super::prompt::Audience;
+use super::turn::Authority;
+use crate::config::document::{ToolRules, UserSettings};
+use crate::config::providers::ResolvedModel;
+use crate::conversation::transcript::SessionHead;
+use crate::ports::tool::ToolSpec;
+
+/// Tools of the configuration's groups, also of tools this build does not have: a file may name them.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("runtime", &["exec", "process"]),
+    ("fs", &["read", "write", "edit", "apply_patch"]),
+    ("web", &["web_search", "web_fetch"]),
+    (
+        "memory",
+        &["memory_search", "memory_get", "memory_read", "memory_write"],
+    ),
+    (
+        "sessions",
+        &[
+            "sessions_list",
+            "sessions_history",
+            "sessions_send",
+            "sessions_spawn",
+            "sessions_yield",
+            "subagents",
+            "session_status",
+        ],
+    ),
+    ("ui", &["browser", "canvas"]),
+    ("messaging", &["message"]),
+    ("automation", &["cron", "gateway"]),
+    ("nodes", &["nodes"]),
+    ("agents", &["agents_list"]),
+    ("media", &["image", "image_generate", "tts"]),
+];
+
+const CODING: &[&str] = &[
+    "group:fs",
+    "group:runtime",
+    "group:web",
+    "group:memory",
+    "group:sessions",
+    "cron",
+    "image",
+    "image_generate",
+];
+const MESSAGING: &[&str] = &[
+    "group:messaging",
+    "sessions_list",
+    "sessions_history",
+    "sessions_send",
+    "session_status",
+];
+const MINIMAL: &[&str] = &["session_status"];
+
+const SEARCH: &str = "web_search";
+
+/// What no sub-agent has, and what those have not that begin none of their own.
+const NOT_FOR_SUBAGENTS: &[&str] = &[
+    "gateway",
+    "agents_list",
+    "session_status",
+    "cron",
+    "memory_search",
+    "memory_get",
+    "memory_read",
+    "memory_write",
+    "sessions_send",
+];
+const NOT_FOR_LEAVES: &[&str] = &["subagents", "sessions_list", "sessions_history", "sessions_spawn"];
+
+/// Where a sub-agent stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Depth {
+    /// 1: begun by a session that is no sub-agent.
+    pub(crate) own: u32,
+    pub(crate) deepest: u32,
+}
+
+/// Who wants to use a tool.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) agent_id: String,
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) audience: Audience,
+    /// Of a sub-agent.
+    pub(crate) depth: Option<Depth>,
+    /// Patterns that narrow the user's policy for this run.
+    pub(crate) only: Option<Vec<String>>,
+}
+
+impl Caller {
+    /// A turn of this session. `head` is `None` before its first.
+    pub(crate) fn of(
+        authority: &Authority,
+        head: Option<&SessionHead>,
+        settings: &UserSettings,
+        model: &ResolvedModel,
+        audience: Audience,
+    ) -> Self {
+        let kind = key::parse(authority.key.as_str()).map(|parsed| parsed.kind);
+        let deepest = settings.subagents(&authority.agent_id).depth;
+        Self {
+            agent_id: authority.agent_id.clone(),
+            provider: model.provider.clone(),
+            model: model.model.clone(),
+            audience,
+            depth: (kind == Some(Kind::Subagent)).then(|| Depth {
+                own: head.map_or(1, |head| spawn_depth(head).max(1)),
+                deepest,
+            }),
+            only: None,
+        }
+    }
+}
+
+/// How deep a session stands below one that is no sub-agent.
+pub(crate) fn spawn_depth(head: &SessionHead) -> u32 {
+    let depth = head.entry.get("spawnDepth").and_then(serde_json::Value::as_u64);
+    depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or(0)
+}
+
+/// May the caller use the tool. `known` says whether there is any tool of a name that fits a pattern: an allow list that
+/// names nothing known is ignored, so that a typo does not take everything away.
+pub(crate) fn allows(
+    settings: &UserSettings,
+    caller: &Caller,
+    spec: &ToolSpec,
+    known: impl Fn(&dyn Fn(&str) -> bool) -> bool,
+) -> bool {
+    let name = spec.name.as_str();
+    if spec.owner_only && !caller.audience.speaks_with_owner() {
+        return false;
+    }
+    // Without a service there is nothing to search with.
+    if name == SEARCH && settings.tools.search.chosen().is_none() {
+        return false;
+    }
+    let listed = |list: &[String]| list.iter().any(|pattern| fits(pattern, name));
+    let admitted = |list: &[String]| {
+        let any = |tool: &str| list.iter().any(|pattern| fits(pattern, tool));
+        !known(&any) || listed(list)
+    };
+    let passes = |rules: &ToolRules| {
+        !listed(&rules.deny)
+            && rules.allow.as_deref().is_none_or(admitted)
+            && profile(rules)
+                .is_none_or(|tools| tools.iter().any(|pattern| fits(pattern, name)) || listed(&rules.also_allow))
+    };
+    let all = &settings.tools.set;
+    let own = settings.agent(&caller.agent_id).map(|agent| &agent.tools);
+    let stages = [
+        Some(&all.rules),
+        all.of_model(&caller.provider, &caller.model),
+        own.map(|set| &set.rules),
+        own.and_then(|set| set.of_model(&caller.provider, &caller.model)),
+    ];
+    stages.into_iter().flatten().all(passes)
+        && caller.only.as_deref().is_none_or(listed)
+        && caller
+            .depth
+            .is_none_or(|depth| of_subagent(settings, depth, name, &listed))
+}
+
+fn of_subagent(settings: &UserSettings, depth: Depth, name: &str, listed: &dyn Fn(&[String]) -> bool) -> bool {
+    let rules = &settings.tools.subagents;
+    if listed(&rules.deny) {
+        return false;
+    }
+    let allowed = rules.allow.as_deref().is_some_and(listed) || listed(&rules.also_allow);
+    let kept_away = NOT_FOR_SUBAGENTS.contains(&name) || (depth.own >= depth.deepest && NOT_FOR_LEAVES.contains(&name));
+    if kept_away {
+        // Beginning more is a matter of depth, whatever a list says.
+        return allowed && name != "sessions_spawn";
+    }
+    allowed || rules.allow.is_none()
+}
+
+/// Tools of a profile; `None`: all.
+fn profile(rules: &ToolRules) -> Option<&'static [&'static str]> {
+    match rules.profile.as_deref()? {
+        "minimal" => Some(MINIMAL),
+        "coding" => Some(CODING),
+        "messaging" => Some(MESSAGING),
+        _ => None,
+    }
+}
+
+/// Does the tool belong to this name, pattern or group.
+pub(super) fn fits(pattern: &str, name: &str) -> bool {
+    let pattern = pattern.trim();
+    let Some(group) = pattern
+        .get(..6)
+        .filter(|start| start.eq_ignore_ascii_case("group:"))
+        .and_then(|_| pattern.get(6..))
+    else {
+        return matches(pattern, name);
+    };
+    let group = group.to_ascii_lowercase();
+    match group.as_str() {
+        // What servers and programs of others bring is named `<server>__<tool>`.
+        "openclaw" => !name.contains("__"),
+        "plugins" | "mcp" => name.contains("__"),
+        _ => GROUPS
+            .iter()
+            .any(|(known, tools)| *known == group && tools.contains(&name)),
+    }
+}
+
+/// `*` at either end is a wildcard; case does not matter.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.to_ascii_lowercase(), name.to_ascii_lowercase());
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(""), _) => true,
+        (Some(end), _) => name.ends_with(end),
+        (None, Some(start)) => name.starts_with(start),
+        (None, None) => pattern == name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::ports::tool::Effect;
+
+    const ALL: [&str; 9] = [
+        "read",
+        "web_fetch",
+        "message",
+        "cron",
+        "sessions_list",
+        "sessions_spawn",
+        "sessions_send",
+        "session_status",
+        "nodes",
+    ];
+
+    fn spec(name: &str) -> ToolSpec {
+        ToolSpec {
+            name: name.to_owned(),
+            description: String::new(),
+            summary: String::new(),
+            parameters: Value::Null,
+            effect: Effect::ReadOnly,
+            owner_only: matches!(name, "cron" | "nodes" | "message"),
+            timeout: std::time::Duration::from_secs(1),
+        }
+    }
+
+    fn owner() -> Caller {
+        Caller {
+            agent_id: "main".to_owned(),
+            provider: "openai".to_owned(),
+            model: "gpt".to_owned(),
+            audience: Audience::Owner,
+            depth: None,
+            only: None,
+        }
+    }
+
+    fn allowed(doc: &Value, caller: &Caller) -> Vec<&'static str> {
+        let settings = UserSettings::parse(doc);
+        let known = |any: &dyn Fn(&str) -> bool| ALL.iter().any(|name| any(name));
+        let names = ALL.into_iter();
+        names
+            .filter(|name| allows(&settings, caller, &spec(name), known))
+            .collect()
+    }
+
+    #[test]
+    fn names_patterns_and_groups() {
+        for (pattern, name, does) in [
+            ("*", "web_fetch", true),
+            ("web_*", "web_fetch", true),
+            ("*_fetch", "WEB_FETCH", true),
+            ("web", "web_fetch", false),
+            ("group:web", "web_fetch", true),
+            (" Group:Sessions", "subagents", true),
+            ("group:web", "read", false),
+            ("group:nothing", "read", false),
+            ("group:openclaw", "read", true),
+            ("group:openclaw", "files__read", false),
+            ("group:mcp", "files__read", true),
+            ("files__*", "files__read", true),
+        ] {
+            assert_eq!(fits(pattern, name), does, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn every_stage_only_takes_away() {
+        assert_eq!(allowed(&json!({}), &owner()), ALL);
+        let tools = |rules: Value| json!({"tools": rules});
+        assert_eq!(
+            allowed(&tools(json!({"profile": "minimal"})), &owner()),
+            ["session_status"]
+        );
+        assert_eq!(
+            allowed(
+                &tools(json!({"profile": "minimal", "alsoAllow": ["group:web"]})),
+                &owner()
+            ),
+            ["web_fetch", "session_status"]
+        );
+        assert_eq!(
+            allowed(
+                &tools(json!({"profile": "messaging", "deny": ["sessions_*"]})),
+                &owner()
+            ),
+            ["message", "session_status"]
+        );
+        assert_eq!(
+            allowed(&tools(json!({"profile": "full", "allow": ["read"]})), &owner()),
+            ["read"]
+        );
+        assert_eq!(
+            allowed(&tools(json!({"allow": ["raed"]})), &owner()),
+            ALL,
+            "a typo takes nothing away"
+        );
+        assert_eq!(
+            allowed(&tools(json!({"allow": ["raed"], "deny": ["*"]})), &owner()),
+            [""; 0]
+        );
+        let by = json!({"byProvider": {"openai": {"allow": ["read", "cron"]}, "openai/gpt": {"allow": ["cron"]}}});
+        assert_eq!(
+            allowed(&tools(by.clone()), &owner()),
+            ["cron"],
+            "the model's rules take the provider's place"
+        );
+        let other = Caller {
+            model: "o9".to_owned(),
+            ..owner()
+        };
+        assert_eq!(allowed(&tools(by), &other), ["read", "cron"]);
+        let agents = json!({
+            "tools": {"deny": ["cron"]},
+            "agents": {"list": [{"id": "main", "tools": {"allow": ["cron", "read", "nodes"],
+                "byProvider": {"openai": {"deny": ["nodes"]}}}}]},
+        });
+        assert_eq!(allowed(&agents, &owner()), ["read"], "an agent never has more than all");
+        let narrowed = Caller {
+            only: Some(vec!["group:web".to_owned()]),
+            ..owner()
+        };
+        assert_eq!(allowed(&json!({}), &narrowed), ["web_fetch"]);
+    }
+
+    #[test]
+    fn guests_have_no_tool_of_the_owners_whatever_is_allowed() {
+        let guest = Caller {
+            audience: Audience::Guest,
+            ..owner()
+        };
+        let open = json!({"tools": {"profile": "full", "allow": ["*"], "alsoAllow": ["*"]}});
+        let found = allowed(&open, &guest);
+        assert!(
+            !found.iter().any(|name| ["cron", "nodes", "message"].contains(name)),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn sub_agents_have_less_and_leaves_least() {
+        let at = |own, deepest| Caller {
+            depth: Some(Depth { own, deepest }),
+            ..owner()
+        };
+        assert_eq!(
+            allowed(&json!({}), &at(1, 1)),
+            ["read", "web_fetch", "message", "nodes"]
+        );
+        let between = allowed(&json!({}), &at(1, 2));
+        assert!(
+            between.contains(&"sessions_spawn") && !between.contains(&"sessions_send"),
+            "{between:?}"
+        );
+        let refined = json!({"tools": {"subagents": {"tools": {"allow": ["read", "cron", "sessions_spawn"], "deny": ["message"]}}}});
+        assert_eq!(
+            allowed(&refined, &at(1, 1)),
+            ["read", "cron"],
+            "depth is no matter of lists"
+        );
+    }
+}

@@ -1,0 +1,609 @@
+//! The agent's own tools in whole turns: sessions, sub-agents, jobs and chats; what policy takes away, and whom they
+//! do not reach.
+
+use serde_json::{Value, json};
+
+use crate::support::app::{ALL_SCOPES, MEMBER, OWNER, STRANGER, TestApp};
+use crate::support::model::calls_tool;
+use crate::support::node::TestNode;
+use crate::support::tool::{ask, say, told, tool_result, tool_results};
+use crate::support::wait::{becomes, eventually};
+use crate::support::webhook::status;
+
+/// Tools that are the owner's alone.
+const OWNERS: [&str; 8] = [
+    "agents_list",
+    "cron",
+    "gateway",
+    "message",
+    "nodes",
+    "sessions_send",
+    "sessions_spawn",
+    "subagents",
+];
+
+async fn patch(operator: &mut TestNode, change: &Value) {
+    let now = operator.call("config.get", json!({})).await.expect("reads");
+    let params = json!({"raw": change.to_string(), "baseHash": now["hash"]});
+    operator.call("config.patch", params).await.expect("changes");
+}
+
+/// Ends told to sessions that began sub-agents.
+async fn announcements(app: &TestApp) -> i64 {
+    app.rows().await.count("inbox WHERE event_key LIKE 'announce:%'").await
+}
+
+async fn in_state(app: &TestApp, state: &str) -> i64 {
+    app.rows()
+        .await
+        .count(&format!("subagent WHERE state = '{state}'"))
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_changes_between_two_calls_of_one_run_counts() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let order = format!("[gate] [rounds:2] {}", calls_tool("agents_list", &json!({})));
+    say(&mut operator, "main", "pol", &order).await;
+    eventually("the first result", || async { tool_result(&app, "pol") }).await;
+    patch(&mut operator, &json!({"tools": {"deny": ["group:agents"]}})).await;
+    app.model.release(100);
+    assert_eq!(operator.chat_end("pol").await["state"], "final");
+    let results = tool_results(&app, "pol");
+    assert!(results[0].contains("requester"), "{results:?}");
+    assert!(results[1].contains("There is no tool named agents_list"), "{results:?}");
+    // And the next turn is not even offered it.
+    say(&mut operator, "main", "next", "hello").await;
+    operator.chat_end("next").await;
+    let asked = app.model.asked("#next").await;
+    assert!(
+        !asked["tools"].to_string().contains("agents_list"),
+        "{}",
+        asked["tools"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_go_round_in_circles_are_stopped() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let order = format!("[rounds:22] {}", calls_tool("agents_list", &json!({})));
+    say(&mut operator, "main", "loop", &order).await;
+    assert_eq!(operator.chat_end("loop").await["state"], "final");
+    let results = tool_results(&app, "loop");
+    assert_eq!(results.len(), 22);
+    assert!(!results[9].contains("same arguments"), "{}", results[9]);
+    assert!(
+        results[10].contains("same arguments") && results[10].contains("requester"),
+        "{}",
+        results[10]
+    );
+    assert!(results[20].contains("was not made"), "{}", results[20]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_has_no_tool_of_the_owners_even_when_the_model_tries() {
+    let wide = json!({"tools": {"profile": "full", "sessions": {"visibility": "all"}}});
+    let app = TestApp::start_with(&wide, &[]).await;
+    let mut operator = app.operator().await;
+    say(&mut operator, "secret-plans", "own", "hello").await;
+    operator.chat_end("own").await;
+    let mut update = 0;
+    let mut guest = async |run: &str, tool: &str, arguments: &Value| {
+        update += 1;
+        let text = format!("#{run} {}", calls_tool(tool, arguments));
+        assert_eq!(status(app.webhooks().telegram(update, 700, &text)).await, 200);
+        eventually("the model hears of it", || async { tool_result(&app, run) }).await
+    };
+    for tool in OWNERS {
+        let heard = guest(
+            &format!("g-{tool}"),
+            tool,
+            &json!({"action": "list", "message": "x", "task": "x"}),
+        )
+        .await;
+        assert!(heard.contains(&format!("There is no tool named {tool}")), "{heard}");
+    }
+    let asked = app.model.asked("#g-cron").await;
+    for tool in OWNERS {
+        assert!(
+            !asked["tools"].to_string().contains(&format!("\"{tool}\"")),
+            "{tool} is offered"
+        );
+    }
+    // Of sessions they see their own alone, and not what it is called.
+    let list = guest("g-list", "sessions_list", &json!({})).await;
+    assert!(
+        list.contains("current") && !list.contains("secret-plans") && !list.contains("agent:main"),
+        "{list}"
+    );
+    for (run, key) in [("g-h1", "secret-plans"), ("g-h2", "agent:main:main"), ("g-h3", "main")] {
+        let refusal = guest(run, "sessions_history", &json!({"sessionKey": key})).await;
+        assert!(refusal.contains("Session not found"), "{key}: {refusal}");
+    }
+    let own = guest("g-h4", "sessions_history", &json!({"sessionKey": "current"})).await;
+    assert!(own.contains("EXTERNAL_CONTENT") && own.contains("g-cron"), "{own}");
+    app.settled().await;
+    let rows = app.rows().await;
+    for nothing in ["cron_job", "subagent", "tool_intent"] {
+        assert_eq!(rows.count(nothing).await, 0, "{nothing}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_others_are_not_found() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    app.add_other_tenant();
+    let mut operator = app.operator().await;
+    say(&mut operator, "owners-notes", "own", "my words").await;
+    operator.chat_end("own").await;
+    let wide = json!({"tools": {"sessions": {"visibility": "all"}, "agentToAgent": {"enabled": true}}});
+    let target = json!({"sessionKey": "owners-notes", "message": "hello"});
+    for (tenant, email) in [("demo", MEMBER), ("other", STRANGER)] {
+        let mut stranger = app.operator_as(tenant, email, ALL_SCOPES).await.expect("connects");
+        if tenant == "other" {
+            app.import(tenant, email, &wide);
+        } else {
+            patch(&mut stranger, &wide).await;
+        }
+        for (tool, arguments) in [
+            ("sessions_history", json!({"sessionKey": "owners-notes"})),
+            ("sessions_send", target.clone()),
+        ] {
+            let run = format!("{tenant}-{tool}");
+            ask(&mut stranger, "main", &run, tool, &arguments).await;
+            let heard = told(&app, &mut stranger, &run).await;
+            assert!(heard.contains("Session not found"), "{email} {tool}: {heard}");
+        }
+        let run = format!("{tenant}-list");
+        ask(
+            &mut stranger,
+            "main",
+            &run,
+            "sessions_list",
+            &json!({"messageLimit": 5}),
+        )
+        .await;
+        let list = told(&app, &mut stranger, &run).await;
+        assert!(!list.contains("owners-notes") && !list.contains("my words"), "{list}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_writes_to_another_one_as_far_as_it_may() {
+    let no_ping_pong = json!({"session": {"agentToAgent": {"maxPingPongTurns": 0}}});
+    let app = TestApp::start_with(&no_ping_pong, &[]).await;
+    let mut operator = app.operator().await;
+    say(&mut operator, "notes", "n0", "the key is sk-abcdefghijklmnop1234").await;
+    operator.chat_end("n0").await;
+    let ping = json!({"sessionKey": "notes", "message": "#ping"});
+    ask(&mut operator, "main", "s1", "sessions_send", &ping).await;
+    let refusal = told(&app, &mut operator, "s1").await;
+    assert!(
+        refusal.contains("forbidden") && refusal.contains("visibility"),
+        "{refusal}"
+    );
+    patch(&mut operator, &json!({"tools": {"sessions": {"visibility": "agent"}}})).await;
+    ask(&mut operator, "main", "s2", "sessions_send", &ping).await;
+    let answer = told(&app, &mut operator, "s2").await;
+    assert!(
+        answer.contains("re: #ping end") && answer.contains("EXTERNAL_CONTENT"),
+        "{answer}"
+    );
+    let asked = app.model.asked("#ping").await;
+    assert!(
+        asked.to_string().contains("sourceSession=agent:main:main"),
+        "the other one knows who asks"
+    );
+    let later = json!({"sessionKey": "notes", "message": "#later", "timeoutSeconds": 0});
+    ask(&mut operator, "main", "s3", "sessions_send", &later).await;
+    assert!(told(&app, &mut operator, "s3").await.contains("accepted"));
+    app.model.asked("#later").await;
+    // The other one may answer, but not write back again.
+    let back = calls_tool("sessions_send", &json!({"sessionKey": "main", "message": "#back"}));
+    let pong = json!({"sessionKey": "notes", "message": format!("#pong {back}")});
+    ask(&mut operator, "main", "s4", "sessions_send", &pong).await;
+    told(&app, &mut operator, "s4").await;
+    let stopped = tool_result(&app, "pong").expect("it tried");
+    assert!(stopped.contains("answered each other"), "{stopped}");
+    let history = json!({"sessionKey": "notes", "limit": 100});
+    ask(&mut operator, "main", "s5", "sessions_history", &history).await;
+    let history = told(&app, &mut operator, "s5").await;
+    assert!(
+        history.contains("[redacted]") && !history.contains("sk-abc"),
+        "{history}"
+    );
+    ask(
+        &mut operator,
+        "main",
+        "s6",
+        "sessions_send",
+        &json!({"sessionKey": "main", "message": "x"}),
+    )
+    .await;
+    assert!(told(&app, &mut operator, "s6").await.contains("this very session"));
+    // A command from another session is talk.
+    ask(
+        &mut operator,
+        "main",
+        "s7",
+        "sessions_send",
+        &json!({"sessionKey": "notes", "message": "/reset"}),
+    )
+    .await;
+    assert!(told(&app, &mut operator, "s7").await.contains("\\\"ok\\\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_others_read_along_in_answers_another_one_with_a_guests_rights() {
+    let wide = json!({"tools": {"sessions": {"visibility": "agent"}}});
+    let app = TestApp::start_with(&wide, &[]).await;
+    let mut operator = app.operator().await;
+    assert_eq!(status(app.webhooks().telegram(1, 700, "#hi there")).await, 200);
+    app.model.asked("#hi").await;
+    app.settled().await;
+    let listing = calls_tool("cron", &json!({"action": "list"}));
+    let target = json!({"sessionKey": "agent:main:telegram:direct:700", "message": format!("#inner {listing}")});
+    ask(&mut operator, "main", "outer", "sessions_send", &target).await;
+    let heard = told(&app, &mut operator, "outer").await;
+    assert!(heard.contains("re: #inner end"), "{heard}");
+    let inner = tool_result(&app, "inner").expect("it tried");
+    assert!(inner.contains("There is no tool named cron"), "{inner}");
+    app.settled().await;
+    assert!(
+        !app.platform
+            .messages("700")
+            .iter()
+            .any(|call| call.text.contains("#inner")),
+        "the guest heard of it"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_sub_agent_is_told_once_also_when_the_server_dies_before_it() {
+    let mut app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let task = json!({"task": "[gate] #child", "label": "dig"});
+    ask(&mut operator, "main", "p1", "sessions_spawn", &task).await;
+    let begun = told(&app, &mut operator, "p1").await;
+    assert!(begun.contains("accepted") && begun.contains(":subagent:"), "{begun}");
+    app.model.asked("#child").await;
+    assert_eq!((in_state(&app, "running").await, announcements(&app).await), (1, 0));
+    app.binary.kill();
+    app.binary.start();
+    app.model.release(100);
+    becomes("told", 1, || announcements(&app)).await;
+    app.settled().await;
+    let told = |app: &TestApp| {
+        let calls = app.model.calls();
+        let ends = calls.iter().filter(|call| {
+            call["messages"].as_array().is_some_and(|messages| {
+                messages
+                    .last()
+                    .is_some_and(|last| last.to_string().contains("a sub-agent has ended"))
+            })
+        });
+        ends.count()
+    };
+    let asked = app.model.asked("a sub-agent has ended").await.to_string();
+    assert!(
+        asked.contains("task: dig") && asked.contains("re: #child end"),
+        "{asked}"
+    );
+    assert_eq!((told(&app), in_state(&app, "announced").await), (1, 1));
+    // It had ended, but nobody was told: the next start finds it.
+    app.binary.kill();
+    let rows = app.rows().await;
+    rows.execute("DELETE FROM inbox WHERE event_key LIKE 'announce:%'")
+        .await;
+    rows.execute("UPDATE subagent SET state = 'running', status = NULL, ended_at = NULL")
+        .await;
+    drop(rows);
+    app.binary.start();
+    becomes("told again", (1, 1), || async {
+        (announcements(&app).await, in_state(&app, "announced").await)
+    })
+    .await;
+    app.settled().await;
+    assert_eq!(told(&app), 2);
+    // And once that is on record, never again.
+    app.binary.kill();
+    app.binary.start();
+    let mut operator = app.operator().await;
+    say(&mut operator, "main", "after", "hello").await;
+    operator.chat_end("after").await;
+    assert_eq!((told(&app), announcements(&app).await), (2, 1));
+    let history = operator
+        .call("chat.history", json!({"sessionKey": "main"}))
+        .await
+        .expect("reads");
+    assert!(
+        history.to_string().contains("Sub-agent completed: dig"),
+        "people see one line: {history}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sub_agents_have_limits_and_are_stopped_with_who_began_them() {
+    let few = json!({"agents": {"defaults": {"subagents": {"maxChildrenPerAgent": 1}}}});
+    let app = TestApp::start_with(&few, &[]).await;
+    let mut operator = app.operator().await;
+    let spawn = async |operator: &mut TestNode, run: &str, task: &str| {
+        ask(
+            operator,
+            "main",
+            run,
+            "sessions_spawn",
+            &json!({"task": task, "label": run}),
+        )
+        .await;
+        told(&app, operator, run).await
+    };
+    assert!(spawn(&mut operator, "c1", "[gate] #one").await.contains("accepted"));
+    app.model.asked("#one").await;
+    let full = spawn(&mut operator, "c2", "#two").await;
+    assert!(full.contains("the limit is 1"), "{full}");
+    let foreign = json!({"task": "x", "agentId": "boss"});
+    ask(&mut operator, "main", "c3", "sessions_spawn", &foreign).await;
+    assert!(told(&app, &mut operator, "c3").await.contains("forbidden"));
+    let elsewhere = json!({"task": "x", "channel": "telegram", "to": "1"});
+    ask(&mut operator, "main", "c4", "sessions_spawn", &elsewhere).await;
+    assert!(
+        told(&app, &mut operator, "c4").await.contains("do not match"),
+        "it has no chat of its own"
+    );
+    ask(&mut operator, "main", "c5", "subagents", &json!({})).await;
+    let list = told(&app, &mut operator, "c5").await;
+    assert!(list.contains("c1") && list.contains("running"), "{list}");
+    ask(
+        &mut operator,
+        "main",
+        "c6",
+        "subagents",
+        &json!({"action": "kill", "target": "c1"}),
+    )
+    .await;
+    assert!(told(&app, &mut operator, "c6").await.contains("killed"));
+    becomes("nothing goes on", 0, || async { app.model.running() }).await;
+    assert_eq!((in_state(&app, "killed").await, announcements(&app).await), (1, 0));
+    // Another one ends with /stop in the session that began it.
+    assert!(spawn(&mut operator, "c7", "[gate] #three").await.contains("accepted"));
+    app.model.asked("#three").await;
+    say_plainly(&mut operator, "stop-1", "/stop").await;
+    becomes("stopped", 2, || in_state(&app, "killed")).await;
+    becomes("nothing goes on", 0, || async { app.model.running() }).await;
+    app.settled().await;
+    assert_eq!(announcements(&app).await, 0, "what was stopped is not told");
+    // A sub-agent begins none of its own, and one that is told more goes on with that.
+    let inner = calls_tool("sessions_spawn", &json!({"task": "#deeper"}));
+    assert!(
+        spawn(&mut operator, "c8", &format!("#leaf {inner}"))
+            .await
+            .contains("accepted")
+    );
+    let heard = eventually("the leaf hears", || async { tool_result(&app, "leaf") }).await;
+    assert!(heard.contains("There is no tool named sessions_spawn"), "{heard}");
+    becomes("told", 1, || announcements(&app)).await;
+    assert!(spawn(&mut operator, "c9", "[gate] #slow").await.contains("accepted"));
+    app.model.asked("#slow").await;
+    let more = json!({"action": "steer", "target": "c9", "message": "#faster"});
+    ask(&mut operator, "main", "c10", "subagents", &more).await;
+    assert!(told(&app, &mut operator, "c10").await.contains("accepted"));
+    app.model.asked("#faster").await;
+    becomes("told", 2, || announcements(&app)).await;
+    app.settled().await;
+    let late = json!({"action": "steer", "target": "c9", "message": "x"});
+    ask(&mut operator, "main", "c11", "subagents", &late).await;
+    assert!(told(&app, &mut operator, "c11").await.contains("has ended"));
+}
+
+async fn say_plainly(operator: &mut TestNode, run: &str, text: &str) {
+    let params = json!({"sessionKey": "main", "message": text, "idempotencyKey": run});
+    operator.call("chat.send", params).await.expect("accepted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_sub_agent_found_is_answered_in_the_chat_it_was_asked_in() {
+    let app = TestApp::start().await;
+    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
+    assert_eq!(code, 201, "{made}");
+    let code = made["code"].as_str().expect("a code");
+    assert_eq!(status(app.webhooks().telegram(1, 900, code)).await, 200);
+    app.platform.message("900", "linked").await;
+    let text = format!(
+        "#ask {}",
+        calls_tool("sessions_spawn", &json!({"task": "#found", "label": "f"}))
+    );
+    assert_eq!(status(app.webhooks().telegram(2, 900, &text)).await, 200);
+    becomes("told", 1, || announcements(&app)).await;
+    app.platform.message("900", "re: #found end").await;
+    app.settled().await;
+    // It was the owner's own chat: the turn that answers has the owner's rights.
+    let asked = app.model.asked("a sub-agent has ended").await;
+    assert!(asked["tools"].to_string().contains("\"cron\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_keeps_its_users_jobs() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let job = json!({"name": "tea", "schedule": {"kind": "every", "everyMs": 3_600_000},
+        "payload": {"kind": "agentTurn", "message": "#job"}, "delivery": {"mode": "none"}});
+    ask(
+        &mut operator,
+        "main",
+        "j1",
+        "cron",
+        &json!({"action": "add", "job": job}),
+    )
+    .await;
+    assert!(told(&app, &mut operator, "j1").await.contains("tea"));
+    let list = operator.call("cron.list", json!({})).await.expect("lists");
+    let kept = &list["jobs"][0];
+    assert_eq!(
+        (&kept["agentId"], &kept["sessionKey"]),
+        (&json!("main"), &json!("agent:main:main"))
+    );
+    let id = kept["id"].as_str().expect("an id");
+    let act = async |operator: &mut TestNode, run: &str, arguments: Value| {
+        ask(operator, "main", run, "cron", &arguments).await;
+        told(&app, operator, run).await
+    };
+    let update = json!({"action": "update", "jobId": id, "patch": {"name": "coffee"}});
+    assert!(act(&mut operator, "j2", update).await.contains("coffee"));
+    assert!(
+        act(&mut operator, "j3", json!({"action": "run", "jobId": id}))
+            .await
+            .contains("enqueued")
+    );
+    app.model.asked("#job").await;
+    eventually("the log", || async {
+        let runs = app.rows().await.count("cron_run WHERE status = 'ok'").await;
+        (runs == 1).then_some(())
+    })
+    .await;
+    assert!(
+        act(&mut operator, "j4", json!({"action": "runs", "jobId": id}))
+            .await
+            .contains("succeeded")
+    );
+    let bad = json!({"action": "add", "job": {"name": "x"}});
+    assert!(
+        act(&mut operator, "j5", bad).await.contains("schedule"),
+        "it is told what is wrong"
+    );
+    assert!(
+        act(&mut operator, "j6", json!({"action": "remove", "jobId": id}))
+            .await
+            .contains("true")
+    );
+    assert!(
+        act(&mut operator, "j7", json!({"action": "run", "jobId": id}))
+            .await
+            .contains("not found")
+    );
+    assert!(
+        act(&mut operator, "j8", json!({"action": "wake", "text": "#woken up"}))
+            .await
+            .contains("ok")
+    );
+    app.model.asked("#woken").await;
+    assert_eq!(app.rows().await.count("cron_job").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_writes_where_its_user_may_and_nowhere_else() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    let mut operator = app.operator().await;
+    let hello = json!({"action": "send", "channel": "telegram", "target": "555", "message": "hello #out"});
+    ask(&mut operator, "main", "m1", "message", &hello).await;
+    assert!(told(&app, &mut operator, "m1").await.contains("queued"));
+    app.platform.message("555", "hello #out").await;
+    let rows = app.rows().await;
+    assert_eq!(
+        rows.count("tool_intent WHERE run_id = 'm1'").await,
+        1,
+        "written before it acts"
+    );
+    let dry = json!({"action": "send", "channel": "telegram", "target": "556", "message": "x", "dryRun": true});
+    ask(&mut operator, "main", "m2", "message", &dry).await;
+    assert!(told(&app, &mut operator, "m2").await.contains("dryRun"));
+    ask(
+        &mut operator,
+        "main",
+        "m3",
+        "message",
+        &json!({"action": "send", "message": "x"}),
+    )
+    .await;
+    assert!(told(&app, &mut operator, "m3").await.contains("not in a chat"));
+    // The bot is the owner's: another member has not linked themselves anywhere on it.
+    let mut member = app.operator_as("demo", MEMBER, ALL_SCOPES).await.expect("connects");
+    ask(&mut member, "main", "m4", "message", &hello).await;
+    let refusal = told(&app, &mut member, "m4").await;
+    assert!(refusal.contains("there is no channel account"), "{refusal}");
+    // From a chat into one of another channel: only if the user says so.
+    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
+    let code = made["code"].as_str().expect("a code");
+    assert_eq!(status(app.webhooks().telegram(1, 900, code)).await, 200);
+    app.platform.message("900", "linked").await;
+    let from_chat = async |update: u64, run: &str, arguments: &Value| {
+        let text = format!("#{run} {}", calls_tool("message", arguments));
+        assert_eq!(status(app.webhooks().telegram(update, 900, &text)).await, 200);
+        eventually("the model hears of it", || async { tool_result(&app, run) }).await
+    };
+    let across = json!({"action": "send", "channel": "slack", "target": "C77", "message": "over there"});
+    let refusal = from_chat(2, "x1", &across).await;
+    assert!(
+        refusal.contains("forbidden") && refusal.contains("allowAcrossProviders"),
+        "{refusal}"
+    );
+    let within = json!({"action": "broadcast", "targets": ["557", "558"], "message": "all of you"});
+    assert!(from_chat(3, "x2", &within).await.contains("queued"));
+    app.platform.message("557", "[from telegram] all of you").await;
+    app.platform.message("558", "[from telegram] all of you").await;
+    app.settled().await;
+    assert!(app.platform.messages("C77").is_empty() && app.platform.messages("556").is_empty());
+    let others = format!("outbox WHERE user_id <> (SELECT id FROM \"user\" WHERE email = '{OWNER}')");
+    assert_eq!(rows.count(&others).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_changes_its_users_configuration_but_not_its_own_rights() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    ask(&mut operator, "main", "g1", "gateway", &json!({"action": "config.get"})).await;
+    let shown = told(&app, &mut operator, "g1").await;
+    assert!(!shown.contains("sk-test") && !shown.contains("test-token"), "{shown}");
+    let now = operator.call("config.get", json!({})).await.expect("reads");
+    let change = async |operator: &mut TestNode, run: &str, raw: &str| {
+        let arguments = json!({"action": "config.patch", "raw": raw, "baseHash": now["hash"]});
+        ask(operator, "main", run, "gateway", &arguments).await;
+        told(&app, operator, run).await
+    };
+    for (run, raw) in [
+        ("g2", "{tools: {sessions: {visibility: 'all'}}}"),
+        ("g3", "{channels: {telegram: null}}"),
+    ] {
+        assert!(change(&mut operator, run, raw).await.contains("forbidden"), "{raw}");
+    }
+    let zone = "{agents: {defaults: {userTimezone: 'Europe/Vienna'}}}";
+    assert!(change(&mut operator, "g4", zone).await.contains("changedPaths"));
+    let after = operator.call("config.get", json!({})).await.expect("reads");
+    assert_eq!(after["config"]["agents"]["defaults"]["userTimezone"], "Europe/Vienna");
+    assert!(after["config"]["channels"]["telegram"].is_object());
+    let stale = change(&mut operator, "g5", "{messages: {responsePrefix: 'x'}}").await;
+    assert!(stale.contains("changed since"), "{stale}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn searching_is_offered_once_there_is_a_service_and_its_key_stays_sealed() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    ask(&mut operator, "main", "w1", "web_search", &json!({"query": "x"})).await;
+    assert!(
+        told(&app, &mut operator, "w1")
+            .await
+            .contains("There is no tool named web_search")
+    );
+    // An address nobody listens at: the answer names neither it nor the key.
+    let tavily = json!({"tavily": {"apiKey": "tvly-secret-key-1", "baseUrl": "http://127.0.0.1:9/search"}});
+    patch(&mut operator, &json!({"tools": {"web": {"search": tavily}}})).await;
+    ask(&mut operator, "main", "w2", "web_search", &json!({"query": "x"})).await;
+    let heard = told(&app, &mut operator, "w2").await;
+    assert!(
+        heard.contains("tavily could not be asked") && !heard.contains("tvly-secret"),
+        "{heard}"
+    );
+    let shown = operator.call("config.get", json!({})).await.expect("reads");
+    assert!(!shown.to_string().contains("tvly-secret"), "{shown}");
+    let documents: Vec<String> = app
+        .rows()
+        .await
+        .column("SELECT CAST(doc AS text) FROM user_config")
+        .await;
+    assert!(documents.iter().all(|doc| !doc.contains("tvly-secret")));
+}
