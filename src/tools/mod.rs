@@ -47,6 +47,7 @@ mod tests {
                 session_key: "agent:main:main".to_owned(),
                 session_id: "s-1".to_owned(),
                 model: "anthropic/claude-test".to_owned(),
+                fallback: None,
                 context_tokens: Some(12_345),
                 context_window: 200_000,
                 input_tokens: 1_234_567,

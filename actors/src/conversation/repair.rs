@@ -42,7 +42,7 @@ pub fn repair(messages: Vec<Message>, target: Target<'_>) -> Vec<Message> {
     let strictness = Strictness::of_api(target.api);
     let mut cleaned = Vec::with_capacity(messages.len() + 1);
     for mut message in messages {
-        if clean(&mut message, strictness, target) {
+        if clean(&mut message, target) {
             cleaned.push(message);
         }
     }
@@ -63,8 +63,13 @@ pub fn repair(messages: Vec<Message>, target: Target<'_>) -> Vec<Message> {
     }
 }
 
+/// Families that take the signed thoughts of a model back.
+fn takes_thoughts(api: &str) -> bool {
+    Strictness::of_api(api) == Strictness::Anthropic || api.ends_with("openai-responses") || api.starts_with("google")
+}
+
 /// Cleans one message on its own. `false` when nothing is left of it.
-fn clean(message: &mut Message, strictness: Strictness, target: Target<'_>) -> bool {
+fn clean(message: &mut Message, target: Target<'_>) -> bool {
     match message {
         Message::User { content, .. } => {
             clean_parts(content);
@@ -74,7 +79,7 @@ fn clean(message: &mut Message, strictness: Strictness, target: Target<'_>) -> b
             let same_model = message.api == target.api
                 && message.provider == target.provider
                 && message.model == target.model
-                && strictness == Strictness::Anthropic;
+                && takes_thoughts(target.api);
             clean_assistant(message, same_model);
             !message.content.is_empty()
         }

@@ -1,6 +1,7 @@
 //! The table itself: sections of the file, and what belongs to the whole of it.
 
 mod agents;
+mod auth;
 mod channels;
 mod gateway;
 mod models;
@@ -49,6 +50,11 @@ const SECTIONS: &[Key] = &[
         Kind::Object(&[gateway::GATEWAY, gateway::SERVICE]),
         "What clients may do. The rest of it is this service.",
     ),
+    live(
+        "auth",
+        Kind::Object(&[auth::AUTH]),
+        "Which key of an AI provider is used when; the keys are with the provider.",
+    ),
     live("tools", Kind::Object(&[TOOLS]), "Which tools agents may use."),
     kept("commands", ANY_MAP),
     live("ui", Kind::Object(&[UI]), "What clients look like."),
@@ -75,7 +81,6 @@ const ELSEWHERE: &[Key] = &[
         "approvals are answered in the Admin UI and by paired clients",
     ),
     elsewhere("audio", "not available yet"),
-    elsewhere("auth", "credentials are kept under Settings → AI Providers"),
     elsewhere("broadcast", "not available yet"),
     elsewhere("browser", "a browser belongs to a paired device"),
     elsewhere("canvasHost", "a canvas belongs to a paired device"),
