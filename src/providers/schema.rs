@@ -40,7 +40,9 @@ fn stripped(schema: &Value, keywords: &[&str], depth: usize) -> Value {
     let Some(fields) = schema.as_object().filter(|_| depth > 0) else {
         return match schema {
             Value::Array(items) if depth > 0 => items.iter().map(|item| stripped(item, keywords, depth - 1)).collect(),
-            other => other.clone(),
+            Value::Array(_) | Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                schema.clone()
+            }
         };
     };
     let kept = fields.iter().filter(|(name, _)| !keywords.contains(&name.as_str()));
@@ -121,7 +123,9 @@ fn plain(schema: &Value, root: &Value, depth: usize) -> Map<String, Value> {
                 let values = values.iter().filter(|value| !value.is_null());
                 let texts = values.map(|value| match value {
                     Value::String(text) => text.clone(),
-                    other => other.to_string(),
+                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                        value.to_string()
+                    }
                 });
                 out.insert("enum".to_owned(), texts.collect());
                 out.insert("type".to_owned(), json!("string"));

@@ -236,7 +236,10 @@ async fn a_stream_that_breaks_switches_only_while_nothing_was_seen() {
     let mut operator = app.operator().await;
     let (ended, used) = ask(&app, &mut operator, "one", "[key:sk-test:cut] #a").await;
     assert_eq!(ended["status"], "ok", "{ended}");
-    assert_eq!(used, [FIRST, SECOND]);
+    // A connection that broke before anything came is tried once more.
+    let (last, before) = used.split_last().expect("it was called");
+    assert_eq!(last, SECOND);
+    assert!(before.len() <= 2 && before.iter().all(|used| used == FIRST), "{used:?}");
     rested(&app).await;
     let before = app.model.used().len();
     let message = "[key:sk-test:seen] [key:sk-b:seen] #b";

@@ -6,6 +6,8 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Write;
+
 use claw_actors::clock;
 use claw_actors::ports::model::{ModelEvent, ModelProvider, ModelRequest};
 use futures::stream::BoxStream;
@@ -65,7 +67,7 @@ fn url(base: &str, model: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             name.push(char::from(byte));
         } else {
-            name.push_str(&format!("%{byte:02X}"));
+            let _ = write!(name, "%{byte:02X}");
         }
     }
     format!("{base}{version}/models/{name}:streamGenerateContent?alt=sse")

@@ -262,7 +262,7 @@ impl Dialect for Generation {
         // Without `alt=sse` it is a list of chunks.
         let chunks = match value {
             Value::Array(chunks) => chunks,
-            one => vec![one],
+            one @ (Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => vec![one],
         };
         let known = |chunk: &Value| {
             ["candidates", "error", "promptFeedback"]
