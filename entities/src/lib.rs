@@ -17,6 +17,7 @@ pub mod device_request;
 pub mod device_token;
 pub mod exec_approvals;
 pub mod inbox;
+pub mod key_health;
 pub mod memory_chunk;
 pub mod node_call;
 pub mod node_pending;

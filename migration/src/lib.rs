@@ -19,6 +19,7 @@ mod m20261126_000014_lock_outs;
 mod m20261126_000018_skills;
 mod m20261126_000019_request_order;
 mod m20261126_000020_memory;
+mod m20261126_000022_key_health;
 mod m20261126_000026_subagent;
 mod row_security;
 
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000018_skills::Migration),
             Box::new(m20261126_000019_request_order::Migration),
             Box::new(m20261126_000020_memory::Migration),
+            Box::new(m20261126_000022_key_health::Migration),
             Box::new(m20261126_000026_subagent::Migration),
         ]
     }

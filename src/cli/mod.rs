@@ -9,6 +9,7 @@ mod migrate;
 mod openapi;
 mod out;
 mod place;
+mod provider;
 mod secrets;
 mod seed;
 mod serve;
@@ -55,6 +56,9 @@ enum Command {
     /// Approve devices that wait for pairing
     #[command(subcommand)]
     Device(device::Command),
+    /// Manage AI providers
+    #[command(subcommand)]
+    Provider(provider::Command),
     /// Take over an OpenClaw configuration, or read an export back
     Import(import::Import),
     /// Write everything a user owns to a file, secrets excluded
@@ -106,6 +110,7 @@ async fn dispatch(command: Command, settings: &Settings) -> Result<(), CliError>
         Command::SignInLink(command) => command.run(settings).await,
         Command::Token(command) => command.run(settings).await,
         Command::Device(command) => command.run(settings).await,
+        Command::Provider(command) => command.run(settings).await,
         Command::Import(command) => command.run(settings).await,
         Command::Export(command) => command.run(settings).await,
         Command::Secrets(command) => command.run(settings).await,
@@ -137,6 +142,9 @@ mod tests {
             "clawcentral user enable --tenant acme --user a@b.c",
             "clawcentral user create --tenant acme --email a@b.c --role member --password-stdin",
             "clawcentral sign-in-link --tenant acme --user a@b.c",
+            "clawcentral provider key set --tenant acme --provider openai --name work",
+            "clawcentral provider key list --tenant acme --provider openai --json",
+            "clawcentral provider key remove --tenant acme --provider openai",
             "clawcentral token create --tenant demo --user owner@demo.local --scopes operator.admin,agent --name x",
             "clawcentral device approve --tenant demo --user a@b.c request-1",
             "clawcentral import --tenant demo --user a@b.c openclaw.json",

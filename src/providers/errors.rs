@@ -337,6 +337,12 @@ fn classify(status: Option<u16>, body: &ErrorBody) -> ErrorClass {
     let text = format!("{} {} {}", body.kind, body.code, body.message).to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     let about_rate = says(RATE_WORDS);
+    // Google says the same of a minute's limit as of an empty account, and adds when to come back.
+    let passes =
+        body.kind.to_lowercase().contains("resource_exhausted") && retry_after::from_message(&body.message).is_some();
+    if status == Some(429) && passes {
+        return ErrorClass::RateLimit;
+    }
     if says(BILLING_WORDS) || status == Some(402) {
         return ErrorClass::Billing;
     }
@@ -347,13 +353,15 @@ fn classify(status: Option<u16>, body: &ErrorBody) -> ErrorClass {
         Some(401) if says(REVOKED_WORDS) => ErrorClass::AuthPermanent,
         Some(401) => ErrorClass::Auth,
         Some(403) if says(REFUSAL_WORDS) => ErrorClass::Refusal,
+        // The key is good, only not for this model.
+        Some(403) if says(MODEL_WORDS) || text.contains("access to model") => ErrorClass::ModelNotFound,
         Some(403) => ErrorClass::AuthPermanent,
         Some(404) => ErrorClass::ModelNotFound,
         Some(408) => ErrorClass::Timeout,
         Some(410) => ErrorClass::SessionExpired,
         Some(429) => ErrorClass::RateLimit,
         Some(529) => ErrorClass::Overloaded,
-        Some(500..=599) if says(OVERLOAD_WORDS) => ErrorClass::Overloaded,
+        Some(500..=599) if says(OVERLOAD_WORDS) || body.kind.contains("UNAVAILABLE") => ErrorClass::Overloaded,
         Some(500..=599) => ErrorClass::Timeout,
         Some(_) | None => classify_words(status, about_rate, &text),
     }

@@ -2,13 +2,16 @@
 
 mod anthropic;
 mod demo;
+mod google;
 mod openai;
+mod responses;
 
 mod call;
 mod errors;
 mod loose;
 mod redact;
 mod retry_after;
+mod schema;
 mod sse;
 mod tool_id;
 
@@ -23,6 +26,9 @@ pub fn all(egress: &Egress) -> Vec<Arc<dyn ModelProvider>> {
     vec![
         Arc::new(anthropic::Anthropic::new(egress.clone())),
         Arc::new(openai::ChatCompletions::new(egress.clone())),
+        Arc::new(responses::Responses::new(egress.clone())),
+        Arc::new(responses::Responses::azure(egress.clone())),
+        Arc::new(google::Gemini::new(egress.clone())),
         Arc::new(demo::echo::Echo),
     ]
 }
@@ -37,6 +43,16 @@ mod tests {
             .iter()
             .map(|model| model.api())
             .collect();
-        assert_eq!(apis, ["anthropic-messages", "openai-completions", "demo-echo"]);
+        assert_eq!(
+            apis,
+            [
+                "anthropic-messages",
+                "openai-completions",
+                "openai-responses",
+                "azure-openai-responses",
+                "google-generative-ai",
+                "demo-echo",
+            ]
+        );
     }
 }

@@ -13,6 +13,7 @@ mod configuration;
 mod cron;
 mod database_away;
 mod disk_full;
+mod failover;
 mod gateway_flow;
 mod guests;
 mod heartbeat;

@@ -47,7 +47,7 @@ pub fn repair(messages: Vec<Arc<Message>>, target: Target<'_>) -> Vec<Arc<Messag
     let mut messages = messages;
     messages.retain_mut(|message| {
         is_clean(message) || {
-            let thinks = thinks_here(message, strictness, target);
+            let thinks = thinks_here(message, target);
             clean(Arc::make_mut(message), thinks)
         }
     });
@@ -65,15 +65,20 @@ pub fn repair(messages: Vec<Arc<Message>>, target: Target<'_>) -> Vec<Arc<Messag
     }
 }
 
-/// May the message's thinking go back: to the family that insists on it, and to the very model it came from.
-fn thinks_here(message: &Message, strictness: Strictness, target: Target<'_>) -> bool {
+/// Families that take the signed thoughts of a model back.
+fn takes_thoughts(api: &str) -> bool {
+    Strictness::of_api(api) == Strictness::Anthropic || api.ends_with("openai-responses") || api.starts_with("google")
+}
+
+/// May the message's thinking go back: to a family that takes it, and to the very model it came from.
+fn thinks_here(message: &Message, target: Target<'_>) -> bool {
     match message {
         Message::User { .. } | Message::ToolResult { .. } => false,
         Message::Assistant(message) => {
             message.api == target.api
                 && message.provider == target.provider
                 && message.model == target.model
-                && strictness == Strictness::Anthropic
+                && takes_thoughts(target.api)
         }
     }
 }

@@ -34,10 +34,72 @@ pub struct ModelRequest {
     pub messages: Arc<Vec<Arc<Message>>>,
     pub tools: Arc<Vec<ToolSpec>>,
     pub max_tokens: u32,
+    /// Can the model think, and how hard it is to.
+    pub reasoning: bool,
+    pub thinking: Thinking,
     pub temperature: Option<f32>,
     /// Stable per session, for provider-side prompt caches.
     pub cache_key: String,
     pub limits: StreamLimits,
+}
+
+/// How hard a model thinks before it answers (`agent-runtime` §10.10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Thinking {
+    #[default]
+    Off,
+    Minimal,
+    Low,
+    Medium,
+    High,
+    XHigh,
+    /// As hard as the model sees fit.
+    Adaptive,
+}
+
+impl Thinking {
+    /// All levels, in the order clients show them.
+    pub const ALL: [Self; 7] = [
+        Self::Off,
+        Self::Minimal,
+        Self::Low,
+        Self::Medium,
+        Self::High,
+        Self::XHigh,
+        Self::Adaptive,
+    ];
+
+    /// The name used on the wire and in configurations.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::XHigh => "xhigh",
+            Self::Adaptive => "adaptive",
+        }
+    }
+
+    /// A level as people spell it: case, spaces, `_` and `-` do not count.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain: String = text
+            .chars()
+            .filter(|c| !matches!(c, ' ' | '_' | '-'))
+            .flat_map(char::to_lowercase)
+            .collect();
+        Some(match plain.as_str() {
+            "off" | "none" | "disable" | "disabled" => Self::Off,
+            "minimal" | "min" | "think" => Self::Minimal,
+            "low" | "on" | "enable" | "enabled" | "thinkhard" => Self::Low,
+            "medium" | "med" | "mid" | "harder" | "thinkharder" => Self::Medium,
+            "high" | "ultra" | "ultrathink" | "highest" | "max" => Self::High,
+            "xhigh" | "extrahigh" => Self::XHigh,
+            "adaptive" | "auto" => Self::Adaptive,
+            _ => return None,
+        })
+    }
 }
 
 /// A block of the system prompt.
@@ -143,6 +205,25 @@ impl ErrorClass {
         }
     }
 
+    /// The reason as OpenClaw's events of a fallback name it.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Network => "timeout",
+            Self::Refusal => "unknown",
+            Self::RateLimit
+            | Self::Overloaded
+            | Self::Billing
+            | Self::Auth
+            | Self::AuthPermanent
+            | Self::Timeout
+            | Self::Format
+            | Self::ModelNotFound
+            | Self::SessionExpired
+            | Self::ContextOverflow
+            | Self::Unknown => self.name(),
+        }
+    }
+
     /// May the same call be tried again by itself when nothing was shown to the person yet.
     pub const fn transient(self) -> bool {
         match self {
@@ -156,6 +237,28 @@ impl ErrorClass {
             | Self::ContextOverflow
             | Self::Refusal
             | Self::Unknown => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_read_as_people_spell_them() {
+        for level in Thinking::ALL {
+            assert_eq!(Thinking::parse(level.name()), Some(level));
+        }
+        for (text, level) in [
+            ("Think_Hard", Some(Thinking::Low)),
+            ("ULTRA think", Some(Thinking::High)),
+            ("extra-high", Some(Thinking::XHigh)),
+            ("auto", Some(Thinking::Adaptive)),
+            ("", None),
+            ("very", None),
+        ] {
+            assert_eq!(Thinking::parse(text), level, "{text}");
         }
     }
 }

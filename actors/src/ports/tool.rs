@@ -123,6 +123,9 @@ pub struct SessionSnapshot {
     pub session_key: String,
     pub session_id: String,
     pub model: String,
+    /// The model that stands in for it, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     pub context_tokens: Option<u64>,
     pub context_window: u64,
     pub input_tokens: u64,

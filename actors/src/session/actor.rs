@@ -399,6 +399,7 @@ impl SessionActor {
             | Command::Whoami
             | Command::Status
             | Command::Context(_)
+            | Command::Think(_)
             | Command::Approve(_)
             | Command::Unavailable(_)
             | Command::Queue(

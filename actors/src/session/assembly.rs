@@ -184,7 +184,7 @@ impl Assembly {
             default_model: agent.and_then(|agent| agent.model.as_deref()).unwrap_or(&reference),
             channel: channel.map(|channel| channel.manifest().label),
             room: last.room.as_deref(),
-            thinking: "off",
+            thinking: model.thinking.name(),
             extra: last.options.extra_system_prompt.as_deref(),
         };
         let system = system_prompt(&facts);
@@ -268,6 +268,8 @@ impl Assembly {
             messages,
             tools,
             max_tokens: model.max_tokens,
+            reasoning: model.reasoning,
+            thinking: model.thinking,
             temperature: None,
             cache_key: session_id.to_owned(),
             limits: StreamLimits::default(),

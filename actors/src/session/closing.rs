@@ -3,21 +3,23 @@
 use actix::Addr;
 use serde_json::{Map, Value, json};
 
-use super::commands::{self, ApproveCommand, Command, QueueChange, QueueCommand};
+use super::commands::{self, ApproveCommand, Command, QueueChange, QueueCommand, ThinkCommand};
 use super::events::Emitter;
 use super::item::Item;
 use super::preview::Outlet;
 use super::queue;
 use super::report;
 use super::run;
+use super::thinking;
 use super::turn::{self, Authority, Ending, Piece, Settling, Turn};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::devices::approvals::{Decided, Decider};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gateway::approvals;
 use crate::ports::channel::Destination;
 use crate::ports::message::{AssistantMessage, AssistantPart, Message, StopReason};
+use crate::ports::model::Thinking;
 use crate::ports::tool::SessionSnapshot;
 use crate::supervisor::directory::{Directory, RunEnded};
 use crate::supervisor::messages::ToUser;
@@ -185,22 +187,23 @@ pub(crate) async fn full_snapshot(
     let services = directory.services();
     let head = services.conversation.head(&authority.scope, &authority.key).await?;
     let stored = head.as_ref().map(run::snapshot).unwrap_or_default();
-    let wanted = head
-        .as_ref()
-        .and_then(|head| head.entry.get("modelOverride"))
-        .and_then(serde_json::Value::as_str)
-        .map(str::to_owned);
+    let wanted = head.as_ref().and_then(run::override_of);
     let model = services
         .config
-        .resolve_model(&authority.scope, &authority.agent_id, wanted.as_deref())
+        .resolve_model(&authority.scope, &authority.agent_id, wanted)
         .await
         .ok();
+    let name = model
+        .as_ref()
+        .map(|model| format!("{}/{}", model.provider, model.model));
+    let fallback = name
+        .as_deref()
+        .zip(head.as_ref())
+        .and_then(|(name, head)| run::fallback_of(&head.entry, name));
     Ok(SessionSnapshot {
         session_key: authority.key.as_str().to_owned(),
-        model: model
-            .as_ref()
-            .map(|model| format!("{}/{}", model.provider, model.model))
-            .unwrap_or_default(),
+        model: name.unwrap_or_default(),
+        fallback,
         context_window: model.map_or(0, |model| model.context_window),
         queued: live.queued,
         queue_mode: live.queue_mode,
@@ -229,6 +232,7 @@ pub(crate) async fn carry_out(
             "Only the owner of the agent may see what its context holds.".to_owned()
         }
         Command::Context(form) => report::text(directory, authority, item, *form).await?,
+        Command::Think(said) => think(directory, authority, item, said).await?,
         Command::Approve(said) => approve(directory, authority, item, said).await?,
         Command::Unavailable(name) => commands::unavailable_text(name),
         Command::Queue(QueueCommand::Show) => commands::queue_text(settings),
@@ -250,6 +254,57 @@ pub(crate) async fn carry_out(
         | Command::New { .. }
         | Command::Reset { .. }
         | Command::Compact { .. } => String::new(),
+    })
+}
+
+/// How hard the model thinks in this session.
+async fn think(directory: &Directory, authority: &Authority, item: &Item, said: &ThinkCommand) -> Result<String> {
+    if !item.guest.is_empty() {
+        return Ok("Only the owner may change how the model thinks.".to_owned());
+    }
+    let services = directory.services();
+    let head = services.conversation.head(&authority.scope, &authority.key).await?;
+    let wanted = head.as_ref().and_then(run::override_of);
+    let resolved = services
+        .config
+        .resolve_model(&authority.scope, &authority.agent_id, wanted)
+        .await;
+    let mut model = match resolved {
+        Ok(model) => model,
+        Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
+        Err(error) => return Ok(error.to_string()),
+    };
+    let name = format!("{}/{}", model.provider, model.model);
+    if !model.reasoning {
+        return Ok(format!("The model {name} does not think before it answers."));
+    }
+    let store = |level: Value| {
+        let patch = Map::from_iter([(thinking::LEVEL.to_owned(), level)]);
+        turn::patch_entry(services, authority, patch)
+    };
+    Ok(match said {
+        ThinkCommand::Show => {
+            let entry = head.map(|head| head.entry).unwrap_or_default();
+            thinking::apply(&mut model, None, &entry);
+            let names: Vec<_> = Thinking::ALL.iter().map(|level| level.name()).collect();
+            format!(
+                "Thinking: {} ({name}). Levels: {}.",
+                model.thinking.name(),
+                names.join(", ")
+            )
+        }
+        ThinkCommand::Default => {
+            store(Value::Null).await?;
+            format!("Thinking goes back to the settings: {}.", model.thinking.name())
+        }
+        ThinkCommand::Set(level) => {
+            store(json!(level.name())).await?;
+            format!("Thinking set to {}.", level.name())
+        }
+        ThinkCommand::Invalid(word) => {
+            let names: Vec<_> = Thinking::ALL.iter().map(|level| level.name()).collect();
+            format!("Unknown level \"{word}\". Use {}.", names.join(", "))
+        }
     })
 }
 

@@ -4,6 +4,7 @@ mod stop_words;
 mod texts;
 
 use crate::config::document::{DropPolicy, QueueMode};
+use crate::ports::model::Thinking;
 use crate::session::queue::{parse_drop, parse_mode};
 
 pub use texts::{approve_usage_text, commands_text, help_text, queue_text, status_text, unavailable_text, whoami_text};
@@ -31,6 +32,8 @@ pub enum Command {
     },
     /// Say what fills the context window.
     Context(ContextForm),
+    /// How hard the model thinks: nothing shows it, `None` inside forgets it.
+    Think(ThinkCommand),
     /// Decide about a command on a node.
     Approve(ApproveCommand),
     /// Exists elsewhere, not in the cloud.
@@ -66,6 +69,17 @@ pub enum QueueCommand {
         message: String,
     },
     /// The text says what is wrong.
+    Invalid(String),
+}
+
+/// `/think …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThinkCommand {
+    Show,
+    /// Back to the settings.
+    Default,
+    Set(Thinking),
+    /// No such level.
     Invalid(String),
 }
 
@@ -116,6 +130,7 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
         "commands" => Some(Command::Commands),
         "whoami" | "id" => alone(Command::Whoami),
         "queue" => Some(Command::Queue(queue(rest))),
+        "think" | "thinking" | "t" => think(rest),
         "approve" => Some(Command::Approve(approve(rest))),
         "elevated" => Some(Command::Unavailable("/elevated")),
         "bash" => Some(Command::Unavailable("/bash")),
@@ -124,6 +139,19 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
         "plugins" => Some(Command::Unavailable("/plugins")),
         _ => None,
     }
+}
+
+/// A level, or nothing. A longer text is talk.
+fn think(rest: &str) -> Option<Command> {
+    Some(Command::Think(match rest.to_ascii_lowercase().as_str() {
+        "" => ThinkCommand::Show,
+        "default" | "reset" | "clear" => ThinkCommand::Default,
+        word => match Thinking::parse(word) {
+            Some(level) => ThinkCommand::Set(level),
+            None if word.contains(char::is_whitespace) => return None,
+            None => ThinkCommand::Invalid(word.to_owned()),
+        },
+    }))
 }
 
 /// Nothing is the short form. Anything else than a form is talk.

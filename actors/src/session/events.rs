@@ -190,6 +190,29 @@ impl Emitter {
         .await;
     }
 
+    /// A model failed for good: the next one is tried, or there is none.
+    pub(crate) async fn fallback_step(&mut self, from: &str, to: Option<&str>, reason: &str, position: usize) {
+        let outcome = if to.is_some() {
+            "next_fallback"
+        } else {
+            "chain_exhausted"
+        };
+        let mut data = json!({
+            "phase": "fallback_step", "fallbackStepType": "fallback_step", "fallbackStepFromModel": from,
+            "fallbackStepFromFailureReason": reason, "fallbackStepChainPosition": position,
+            "fallbackStepFinalOutcome": outcome,
+        });
+        if let Some(to) = to {
+            data["fallbackStepToModel"] = json!(to);
+        }
+        self.agent("lifecycle", data).await;
+    }
+
+    /// Another model than the chosen one answers (`fallback`), or the chosen one again (`fallback_cleared`).
+    pub(crate) async fn fallback(&mut self, data: Value) {
+        self.agent("lifecycle", data).await;
+    }
+
     /// The visible text of the current assistant message so far, which begins after the first `base` bytes of the
     /// run's. What it adds is sent; it never takes back.
     pub(crate) async fn show(&mut self, base: usize, text: &str) {

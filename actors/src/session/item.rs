@@ -49,6 +49,7 @@ pub(crate) struct Item {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) model: Option<String>,
+    pub(crate) thinking: Option<String>,
     pub(crate) extra_system_prompt: Option<String>,
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) queue_mode: Option<String>,
@@ -148,6 +149,7 @@ impl Item {
             room: None,
             options: Options {
                 model: message.model,
+                thinking: message.thinking,
                 extra_system_prompt: message.extra_system_prompt,
                 timeout_ms: message.timeout_ms,
                 queue_mode: message.queue_mode,

@@ -39,6 +39,7 @@ mod preview;
 pub mod reply;
 
 pub(crate) mod system_event;
+pub(crate) mod thinking;
 
 pub mod attention;
 pub mod blobs;

@@ -1,5 +1,6 @@
 //! The agent loop: one run, from admission to its durable end. Knows no actor: a plain future that is `Send`.
 
+mod failover;
 mod flush;
 mod room;
 
@@ -12,6 +13,8 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::failover::fallback_of;
+use self::failover::{Call, Failover};
 use self::room::{Again, Room};
 use super::context::check_window;
 use super::events::Emitter;
@@ -24,7 +27,7 @@ use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
 use super::workspace::Workspace;
-use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, skills};
+use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, skills, thinking};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
@@ -239,6 +242,7 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         outlet: outlet.clone(),
         base: 0,
         room: Room::default(),
+        failover: None,
     };
     let end = work.converse(context).await?;
     drop(typing);
@@ -288,6 +292,7 @@ struct Work {
     /// Bytes of the run's visible text when the call that goes on began.
     base: usize,
     room: Room,
+    failover: Option<Failover>,
 }
 
 impl Work {
@@ -297,29 +302,23 @@ impl Work {
         let limit = run_timeout(&options, &self.settings, &self.services);
         let mut deadline = limit.map(|limit| Instant::now() + limit);
         let wanted = options.model.as_deref().or_else(|| override_of(&self.head));
-        let model = match self
-            .services
-            .config
-            .resolve_model(&context.scope, &context.agent_id, wanted)
-            .await
-        {
-            Ok(model) => model,
-            Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
-            Err(error) => return Ok(failed(plain_failure(ErrorClass::ModelNotFound, error.to_string()))),
+        let (mut failover, mut model) = match Failover::begin(self, context, wanted).await? {
+            Ok(begun) => begun,
+            Err(end) => return Ok(end),
         };
         let audience = context.turn.last().audience();
         let caller = Caller {
             only: options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone()),
             ..Caller::of(&self.authority, Some(&self.head), &self.settings, &model, audience)
         };
-        let toolbox = Toolbox::new(&self.services, &context.scope, caller);
-        let specs = Arc::new(toolbox.specs(&self.settings));
+        let mut toolbox = Toolbox::new(&self.services, &context.scope, caller);
+        let mut specs = Arc::new(toolbox.specs(&self.settings));
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
         let place = assembly::Place::of(context);
         let skills = skills::offered(&context.directory, place, &self.settings).await?;
-        let base = assembly::Assembly::new(&self.services, place, &self.settings, &model, &specs, &skills).await?;
+        let mut base = assembly::Assembly::new(&self.services, place, &self.settings, &model, &specs, &skills).await?;
         let mut sent = base.messages(&self.services, &self.head, &model).await?;
         context.emitter.phase("starting_model").await;
         context.emitter.model(&model.provider, &model.model).await;
@@ -340,7 +339,8 @@ impl Work {
             };
             let message = loop {
                 let request = base.request(&model, sent.messages.clone(), specs.clone(), &self.head.session_id);
-                let answered = match self.call(context, &model, request, deadline).await {
+                let tries = if failover.is_last() { TRIES } else { 1 };
+                let answered = match self.call(context, &model, request, (deadline, tries)).await {
                     Ok(message) => {
                         self.count(&message, &model);
                         if !self.hides_overflow(&message, &model) {
@@ -350,6 +350,21 @@ impl Work {
                     }
                     Err(End::TimedOut(_)) => return Ok(End::TimedOut(limit.unwrap_or_default())),
                     Err(End::Failed(error)) if error.class == ErrorClass::ContextOverflow => None,
+                    Err(End::Failed(error)) => {
+                        let call = Call {
+                            model: &mut model,
+                            base: &mut base,
+                            sent: &mut sent,
+                            deadline: &mut deadline,
+                            toolbox: &mut toolbox,
+                            specs: &mut specs,
+                            skills: &skills,
+                        };
+                        match self.switch(context, &mut failover, *error, call).await? {
+                            Some(end) => return Ok(end),
+                            None => continue,
+                        }
+                    }
                     Err(end) => return Ok(end),
                 };
                 match (
@@ -367,6 +382,7 @@ impl Work {
             if calls.is_empty() {
                 let silent = reply::shape(&message.text()).text.is_none() && context.emitter.text().is_empty();
                 self.last = Some(message);
+                self.failover = Some(failover);
                 return Ok(End::Answer { silent });
             }
             let tool_context = self.tool_context(context, &model, audience);
@@ -401,13 +417,13 @@ impl Work {
         )))
     }
 
-    /// One model call, tried again while that can help and nothing was shown.
+    /// One model call, tried again (`tries` times in all) while that can help and nothing was shown.
     async fn call(
         &mut self,
         context: &mut RunContext,
         model: &ResolvedModel,
-        request: ModelRequest,
-        deadline: Option<Instant>,
+        mut request: ModelRequest,
+        (deadline, most): (Option<Instant>, u32),
     ) -> std::result::Result<AssistantMessage, End> {
         let mut tries = 0;
         loop {
@@ -422,8 +438,20 @@ impl Work {
                 "model call failed"
             );
             metrics::counter!("claw_model_failures", "class" => error.class.name()).increment(1);
+            if error.class == ErrorClass::Format
+                && let Some(lower) = thinking::supported(&error.detail, request.thinking)
+            {
+                request.thinking = lower;
+                continue;
+            }
             let wait = error.retry_after.unwrap_or(FIRST_WAIT * 2_u32.pow(tries - 1));
-            let hopeless = !error.class.transient() || tries >= TRIES || wait > LONGEST_WAIT;
+            // A connection that breaks once is no reason to ask another model.
+            let most = if error.class == ErrorClass::Network {
+                most.max(2)
+            } else {
+                most
+            };
+            let hopeless = !error.class.transient() || tries >= most || wait > LONGEST_WAIT;
             if hopeless || !context.emitter.text().is_empty() || !error.partial.content.is_empty() {
                 return Err(End::Failed(Box::new(error)));
             }
@@ -520,7 +548,7 @@ impl Work {
             &reply::PrefixFacts {
                 provider: model.map_or("", |model| model.provider.as_str()),
                 model: model.map_or("", |model| model.model.as_str()),
-                thinking_level: "off",
+                thinking_level: model.map_or("off", |model| model.thinking.name()),
                 identity_name: identity
                     .or(agent.and_then(|agent| agent.name.as_deref()))
                     .unwrap_or_default(),
@@ -645,6 +673,11 @@ impl Work {
             (None, Some((_, message))) => Some(format!("{shown}\n\n{message}")),
             (None, None) => None,
         };
+        let failover = self.failover.take();
+        let marks = failover
+            .as_ref()
+            .map(|failover| failover.marks(&self.head))
+            .unwrap_or_default();
         let ending = Ending {
             status,
             stop_reason: stop_reason.clone(),
@@ -658,12 +691,22 @@ impl Work {
             inbox_state: "done",
             reason,
             forgotten,
+            entry: marks.entry,
         };
-        let pieces = pieces(&context.directory, &context.scope, outlet, reply.as_deref(), replaces);
+        let mut pieces = pieces(&context.directory, &context.scope, outlet, reply.as_deref(), replaces);
+        if let (Some(notice), Some(outlet), false) = (&marks.notice, outlet, pieces.is_empty()) {
+            pieces.splice(0..0, notice.pieces(context, outlet));
+        }
         let entries = vec![turn::entry(Message::Assistant(final_message), &context.turn.run_id)];
         let result = ending.result();
         let last = entries.first().cloned().filter(|_| context.emitter.heard());
         let head = self.end_until_stored(context, entries, pieces, ending).await?;
+        if let Some(failover) = &failover {
+            failover.worked(&self, context).await;
+        }
+        if let Some(notice) = marks.notice {
+            context.emitter.fallback(notice.event).await;
+        }
         match (&end, &failure) {
             (End::Aborted, _) => context.emitter.aborted(&stop_reason).await,
             (_, Some((class, message))) => context.emitter.failed(message, class.name()).await,

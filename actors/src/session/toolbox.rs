@@ -18,6 +18,7 @@ use super::turn::{self, Authority};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
+use crate::config::providers::ResolvedModel;
 use crate::conversation::tool_result;
 use crate::ports::message::{Message, Part, ToolCall};
 use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec, Updates};
@@ -41,6 +42,12 @@ impl Toolbox {
             caller,
             loops: Mutex::default(),
         }
+    }
+
+    /// From now on the calls are this model's.
+    pub(crate) fn serve(&mut self, model: &ResolvedModel) {
+        self.caller.provider.clone_from(&model.provider);
+        self.caller.model.clone_from(&model.model);
     }
 
     /// What the model is offered.

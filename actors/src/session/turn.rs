@@ -104,6 +104,8 @@ pub(crate) struct Ending {
     pub(crate) reason: Option<String>,
     /// Nothing came of it: the turn leaves the transcript again, so that it does not fill the context.
     pub(crate) forgotten: bool,
+    /// Further changes of the session's entry.
+    pub(crate) entry: Map<String, Value>,
 }
 
 impl Ending {
@@ -136,6 +138,7 @@ impl Ending {
             inbox_state: "done",
             reason: None,
             forgotten: false,
+            entry: Map::new(),
         }
     }
 }
@@ -401,6 +404,7 @@ fn counted(entry: &Value, run_id: &str, ending: &Ending) -> Map<String, Value> {
     changed.insert("abortedLastRun".to_owned(), json!(ending.status == "aborted"));
     changed.insert("lastRunId".to_owned(), json!(run_id));
     changed.insert("endedAt".to_owned(), json!(now_ms()));
+    changed.extend(ending.entry.clone());
     changed
 }
 

@@ -1,6 +1,6 @@
 //! `models.providers.*` → AI providers of the tenant.
 
-use claw_actors::config::providers::{ProviderDraft, known};
+use claw_actors::config::providers::{API_KEYS, ProviderDraft, known};
 use claw_actors::config::schema;
 use claw_actors::crypto::Secret;
 use serde_json::{Map, Value, json};
@@ -75,7 +75,9 @@ fn provider(id: &str, entry: &Value, plan: &mut Plan) {
             },
         }
     }
-    drop_unfilled_headers(&mut config, &setting, plan);
+    for field in ["headers", API_KEYS] {
+        drop_unfilled(field, &mut config, &setting, plan);
+    }
     let api_key = match entry.get("apiKey") {
         None => None,
         Some(value) => match (placeholders::missing(value), value.as_str()) {
@@ -108,16 +110,17 @@ fn provider(id: &str, entry: &Value, plan: &mut Plan) {
     plan.report.add(Outcome::Taken, setting, notes.join("; "));
 }
 
-fn drop_unfilled_headers(config: &mut Map<String, Value>, setting: &str, plan: &mut Plan) {
-    let Some(headers) = config.get_mut("headers").and_then(Value::as_object_mut) else {
+/// Takes out secrets whose value is not in the file.
+fn drop_unfilled(field: &str, config: &mut Map<String, Value>, setting: &str, plan: &mut Plan) {
+    let Some(values) = config.get_mut(field).and_then(Value::as_object_mut) else {
         return;
     };
-    headers.retain(|name, value| {
+    values.retain(|name, value| {
         let usable = value.is_string() && placeholders::missing(value).is_none();
         if !usable {
             let note = "its value is not in the file";
             plan.report
-                .add(Outcome::NotTaken, format!("{setting}.headers.{name}"), note);
+                .add(Outcome::NotTaken, format!("{setting}.{field}.{name}"), note);
         }
         usable
     });

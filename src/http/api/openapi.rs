@@ -27,7 +27,7 @@ pub fn routes(config: &mut ServiceConfig) {
     paths(
         session::get, session::create, session::delete, session::set_password,
         tokens::list, tokens::create, tokens::delete,
-        providers::list, providers::put, providers::delete, models::list,
+        providers::list, providers::put, providers::delete, providers::put_key, providers::delete_key, models::list,
         channels::list, channels::put, channels::delete,
         pairing::list, pairing::approve, pairing::dismiss, pairing::create_link_code,
         approvals::list, approvals::decide,

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data, Path, ServiceConfig};
 use claw_actors::Error;
-use claw_actors::config::providers::{DEMO_API, ProviderDraft, ProviderView};
+use claw_actors::config::providers::{DEMO_API, KeyView, ProviderDraft, ProviderView};
 use claw_actors::crypto::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -26,6 +26,11 @@ pub fn routes(config: &mut ServiceConfig) {
             resource("/providers/{id}")
                 .route(web::put().to(put))
                 .route(web::delete().to(delete)),
+        )
+        .service(
+            resource("/providers/{id}/keys/{name}")
+                .route(web::put().to(put_key))
+                .route(web::delete().to(delete_key)),
         );
 }
 
@@ -46,7 +51,50 @@ pub struct ProviderOut {
     pub enabled: bool,
     /// Is a key stored.
     pub key_set: bool,
+    /// Its keys, and how each stands for the caller.
+    pub keys: Vec<ProviderKey>,
+    /// Names of keys: where there are any, they alone are used, in this order.
+    pub key_order: Vec<String>,
     pub models: Vec<ProviderModel>,
+}
+
+/// A key without its value.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderKey {
+    /// `default` is the one that is set with the provider.
+    pub name: String,
+    /// When a conversation of the caller's took it, epoch milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<i64>,
+    /// It is not used until then, epoch milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rests_until: Option<i64>,
+    /// Why: `rate_limit`, `billing`, `auth`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// For this model only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+impl From<KeyView> for ProviderKey {
+    fn from(view: KeyView) -> Self {
+        Self {
+            name: view.name,
+            last_used_at: view.last_used_at,
+            rests_until: view.rests_until,
+            reason: view.reason,
+            model: view.model,
+        }
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProviderKeyIn {
+    #[schema(value_type = String)]
+    api_key: Secret,
 }
 
 /// A model as a person describes it.
@@ -81,14 +129,23 @@ pub struct ProviderIn {
     enabled: bool,
     #[serde(default)]
     models: Vec<ProviderModel>,
+    /// Names of keys in the order they are tried; no other key is used. Empty: all, the one that rested longest first.
+    /// Absent: as it was.
+    key_order: Option<Vec<String>>,
 }
 
 const fn yes() -> bool {
     true
 }
 
-impl From<ProviderView> for ProviderOut {
-    fn from(view: ProviderView) -> Self {
+impl ProviderOut {
+    fn new(view: ProviderView, keys: Vec<KeyView>) -> Self {
+        let order = view.config.get("keyOrder").and_then(Value::as_array);
+        let key_order = order
+            .into_iter()
+            .flatten()
+            .filter_map(|name| name.as_str().map(str::to_owned));
+        let key_order = key_order.collect();
         let models = view.config.get("models").and_then(Value::as_array);
         Self {
             models: models
@@ -100,7 +157,9 @@ impl From<ProviderView> for ProviderOut {
             api: view.api,
             base_url: view.base_url,
             enabled: view.enabled,
-            key_set: view.key_set,
+            key_set: !view.keys.is_empty(),
+            keys: keys.into_iter().map(ProviderKey::from).collect(),
+            key_order,
         }
     }
 }
@@ -108,9 +167,12 @@ impl From<ProviderView> for ProviderOut {
 #[utoipa::path(get, path = "/api/providers", operation_id = "listProviders", tag = "providers",
     responses((status = 200, body = ProvidersOut)))]
 pub async fn list(caller: Caller, state: Data<AppState>) -> ApiResult<HttpResponse> {
-    let providers = state.services.config.list_providers(caller.tenant_scope()).await?;
+    let config = &state.services.config;
+    let providers = config.list_providers(caller.tenant_scope()).await?;
+    let keys = config.key_views(caller.scope(), &providers).await?;
+    let shown = providers.into_iter().zip(keys);
     Ok(HttpResponse::Ok().json(ProvidersOut {
-        providers: providers.into_iter().map(ProviderOut::from).collect(),
+        providers: shown.map(|(view, keys)| ProviderOut::new(view, keys)).collect(),
         apis: apis(&state).map(str::to_owned).collect(),
     }))
 }
@@ -141,20 +203,57 @@ pub async fn put(
                 id: id.clone(),
                 api: input.api,
                 base_url: input.base_url,
-                config: merged(before.map(|view| view.config), &input.models),
+                config: merged(before.map(|view| view.config), &input.models, input.key_order),
                 enabled: input.enabled,
                 api_key: input.api_key.filter(|key| !key.is_empty()),
             },
         )
         .await?;
     state.directory.config_changed(tenant.tenant());
-    let saved = config
-        .list_providers(tenant)
-        .await?
-        .into_iter()
-        .find(|view| view.id == id);
-    let saved = saved.ok_or(Error::NotFound { what: "provider" })?;
-    Ok(HttpResponse::Ok().json(ProviderOut::from(saved)))
+    one(&caller, &state, &id).await
+}
+
+/// The provider as it is now.
+async fn one(caller: &Caller, state: &AppState, id: &str) -> ApiResult<HttpResponse> {
+    let config = &state.services.config;
+    let mut providers = config.list_providers(caller.tenant_scope()).await?;
+    providers.retain(|view| view.id == id);
+    let keys = config.key_views(caller.scope(), &providers).await?;
+    let shown = providers.into_iter().zip(keys).next();
+    let (view, keys) = shown.ok_or(Error::NotFound { what: "provider" })?;
+    Ok(HttpResponse::Ok().json(ProviderOut::new(view, keys)))
+}
+
+#[utoipa::path(put, path = "/api/providers/{id}/keys/{name}", operation_id = "putProviderKey", tag = "providers",
+    params(("id" = String, Path), ("name" = String, Path)), request_body = ProviderKeyIn,
+    responses((status = 200, body = ProviderOut)))]
+pub async fn put_key(
+    AdminCaller(caller): AdminCaller,
+    state: Data<AppState>,
+    path: Path<(String, String)>,
+    body: JsonIn<ProviderKeyIn>,
+) -> ApiResult<HttpResponse> {
+    let input = body.read().await?;
+    let (id, name) = path.into_inner();
+    let config = state.services.config.acting_as(caller.actor());
+    let key = Secret::new(input.api_key.expose().trim());
+    config.put_provider_key(caller.tenant_scope(), &id, &name, &key).await?;
+    state.directory.config_changed(caller.scope().tenant());
+    one(&caller, &state, &id).await
+}
+
+#[utoipa::path(delete, path = "/api/providers/{id}/keys/{name}", operation_id = "deleteProviderKey", tag = "providers",
+    params(("id" = String, Path), ("name" = String, Path)), responses((status = 204)))]
+pub async fn delete_key(
+    AdminCaller(caller): AdminCaller,
+    state: Data<AppState>,
+    path: Path<(String, String)>,
+) -> ApiResult<HttpResponse> {
+    let (id, name) = path.into_inner();
+    let config = state.services.config.acting_as(caller.actor());
+    config.delete_provider_key(caller.tenant_scope(), &id, &name).await?;
+    state.directory.config_changed(caller.scope().tenant());
+    Ok(HttpResponse::NoContent().finish())
 }
 
 #[utoipa::path(delete, path = "/api/providers/{id}", operation_id = "deleteProvider", tag = "providers",
@@ -201,7 +300,7 @@ fn check(state: &AppState, input: &ProviderIn) -> ApiResult<()> {
 }
 
 /// The stored settings with the models replaced. What a person cannot edit here (prices, headers) stays.
-fn merged(before: Option<Value>, models: &[ProviderModel]) -> Value {
+fn merged(before: Option<Value>, models: &[ProviderModel], key_order: Option<Vec<String>>) -> Value {
     let mut config = match before {
         Some(Value::Object(config)) => config,
         Some(_) | None => Map::new(),
@@ -221,6 +320,11 @@ fn merged(before: Option<Value>, models: &[ProviderModel]) -> Value {
     });
     let models = models.collect();
     config.insert("models".to_owned(), Value::Array(models));
+    match key_order {
+        Some(names) if names.is_empty() => drop(config.remove("keyOrder")),
+        Some(names) => drop(config.insert("keyOrder".to_owned(), json!(names))),
+        None => {}
+    }
     Value::Object(config)
 }
 
@@ -237,7 +341,7 @@ mod tests {
         let models: Vec<ProviderModel> =
             serde_json::from_value(json!([{"id": "a", "contextWindow": 20}, {"id": "b"}])).expect("models");
         assert_eq!(
-            merged(Some(before), &models),
+            merged(Some(before), &models, None),
             json!({
                 "headers": {"x": "y"},
                 "models": [{"id": "a", "cost": {"input": 1.5}, "contextWindow": 20}, {"id": "b"}],

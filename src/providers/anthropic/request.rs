@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part};
-use claw_actors::ports::model::ModelRequest;
+use claw_actors::ports::model::{ModelRequest, Thinking};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::API;
 use crate::providers::tool_id;
@@ -27,6 +27,10 @@ pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Tool<'a>>,
     messages: Vec<Turn<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_config: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -145,15 +149,74 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
             }
         }
     }
+    let (thinking, output_config) = thinking(request);
     Body {
         model: &request.model,
         max_tokens: request.max_tokens,
         stream: true,
-        temperature: request.temperature,
+        // Not together with thinking.
+        temperature: request.temperature.filter(|_| thinking.is_none()),
         system,
         tools,
         messages: turns(request),
+        thinking,
+        output_config,
     }
+}
+
+/// Least budget that the API takes, in tokens; as much is left for the answer.
+const LEAST_BUDGET: u32 = 1_024;
+
+/// How hard to think: newer models take a level, the others a budget that lies below `max_tokens`.
+fn thinking(request: &ModelRequest) -> (Option<Value>, Option<Value>) {
+    if !request.reasoning || request.thinking == Thinking::Off || in_foreign_loop(request) {
+        return (None, None);
+    }
+    let takes_level = ["4-6", "4.6"].iter().any(|version| request.model.contains(version));
+    if takes_level {
+        let effort = match request.thinking {
+            Thinking::Off | Thinking::Adaptive => None,
+            Thinking::Minimal | Thinking::Low => Some("low"),
+            Thinking::Medium => Some("medium"),
+            Thinking::High => Some("high"),
+            Thinking::XHigh => Some("max"),
+        };
+        let config = effort.map(|effort| json!({"effort": effort}));
+        return (Some(json!({"type": "adaptive"})), config);
+    }
+    let wanted = match request.thinking {
+        Thinking::Off | Thinking::Minimal => LEAST_BUDGET,
+        Thinking::Low => 2_048,
+        Thinking::Medium | Thinking::Adaptive => 8_192,
+        Thinking::High => 16_384,
+        Thinking::XHigh => 32_768,
+    };
+    let budget = wanted.min(request.max_tokens.saturating_sub(LEAST_BUDGET));
+    let enabled = json!({"type": "enabled", "budget_tokens": budget});
+    ((budget >= LEAST_BUDGET).then_some(enabled), None)
+}
+
+/// Is a tool loop going on that this model did not begin: its first turn has no thought of this model's, which the API
+/// asks for when it is to think.
+fn in_foreign_loop(request: &ModelRequest) -> bool {
+    let since = request
+        .messages
+        .iter()
+        .rposition(|message| matches!(**message, Message::User { .. }));
+    let loop_of = request.messages.iter().skip(since.map_or(0, |at| at + 1));
+    loop_of.into_iter().any(|message| match message.as_ref() {
+        Message::Assistant(message) => {
+            let signed = |part: &AssistantPart| {
+                matches!(part, AssistantPart::Thinking { thinking_signature: Some(signature), .. } if !signature.is_empty())
+            };
+            !is_own(message, request) || !message.content.iter().any(signed)
+        }
+        Message::User { .. } | Message::ToolResult { .. } => false,
+    })
+}
+
+fn is_own(message: &AssistantMessage, request: &ModelRequest) -> bool {
+    message.api == API && message.provider == request.provider && message.model == request.model
 }
 
 fn turns(request: &ModelRequest) -> Vec<Turn<'_>> {
@@ -225,7 +288,7 @@ fn parts(content: &[Part]) -> Vec<Block<'_>> {
 }
 
 fn assistant<'a>(message: &'a AssistantMessage, request: &ModelRequest) -> Vec<Block<'a>> {
-    let own = message.api == API && message.provider == request.provider && message.model == request.model;
+    let own = is_own(message, request);
     message
         .content
         .iter()

@@ -2,7 +2,7 @@
 
 use claw_actors::crypto::Secret;
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, ToolCall};
-use claw_actors::ports::model::{ErrorClass, ModelEvent, SystemBlock};
+use claw_actors::ports::model::{ErrorClass, ModelEvent, SystemBlock, Thinking};
 use claw_actors::ports::tool::{Effect, ToolSpec};
 use serde_json::{Value, json};
 
@@ -211,6 +211,57 @@ fn without_a_system_prompt_the_tools_are_the_breakpoint() {
         body.pointer("/messages/0/content/0/cache_control/type"),
         Some(&json!("ephemeral"))
     );
+}
+
+#[test]
+fn thinking_has_a_budget_below_the_answers_or_a_level() {
+    let asked = |name: &str, level, max_tokens| {
+        let mut model = model_request("", vec![Message::user("hi", 1)]);
+        (model.model, model.thinking, model.max_tokens) = (name.to_owned(), level, max_tokens);
+        (model.reasoning, model.temperature) = (true, Some(0.5));
+        serde_json::to_value(request::body(&model)).unwrap()
+    };
+    let body = asked("claude-sonnet-4-5", Thinking::High, 64_000);
+    assert_eq!(body["thinking"], json!({"type": "enabled", "budget_tokens": 16_384}));
+    assert_eq!(body.get("temperature"), None);
+    assert_eq!(
+        asked("claude-sonnet-4-5", Thinking::High, 4_096)["thinking"]["budget_tokens"],
+        json!(3_072)
+    );
+    let small = asked("claude-sonnet-4-5", Thinking::High, 1_500);
+    assert_eq!((small.get("thinking"), &small["temperature"]), (None, &json!(0.5)));
+    let newer = asked("claude-opus-4-6", Thinking::Medium, 64_000);
+    assert_eq!(newer["thinking"], json!({"type": "adaptive"}));
+    assert_eq!(newer["output_config"], json!({"effort": "medium"}));
+    assert_eq!(
+        asked("claude-opus-4-6", Thinking::Adaptive, 64_000).get("output_config"),
+        None
+    );
+    assert_eq!(asked("claude-opus-4-6", Thinking::Off, 64_000).get("thinking"), None);
+}
+
+#[test]
+fn a_tool_loop_that_another_model_began_is_ended_without_thinking() {
+    let asked = |model_of_the_loop: &str| {
+        let mut model = model_request("", history());
+        let mut messages = history();
+        messages.truncate(messages.len() - 1);
+        for message in &mut messages {
+            if let Message::Assistant(message) = message
+                && message.model == "model-1"
+            {
+                message.model = model_of_the_loop.to_owned();
+            }
+        }
+        model.messages = std::sync::Arc::new(messages.into_iter().map(std::sync::Arc::new).collect());
+        (model.reasoning, model.thinking, model.max_tokens) = (true, Thinking::Low, 64_000);
+        serde_json::to_value(request::body(&model))
+            .unwrap()
+            .get("thinking")
+            .is_some()
+    };
+    assert!(asked("model-1"));
+    assert!(!asked("another"));
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(in crate::providers) fn request(base_url: &str, messages: Vec<Message>) -> M
         messages: Arc::new(messages.into_iter().map(Arc::new).collect()),
         tools: Arc::default(),
         max_tokens: 1_000,
+        reasoning: false,
+        thinking: Default::default(),
         temperature: None,
         cache_key: "session-1".to_owned(),
         limits: StreamLimits {

@@ -11,6 +11,8 @@ pub(super) enum Host {
     Mistral,
     DeepSeek,
     Moonshot,
+    Xai,
+    Zai,
     Other,
 }
 
@@ -28,6 +30,8 @@ impl Host {
             ("openrouter.ai", Self::OpenRouter),
             ("mistral.ai", Self::Mistral),
             ("deepseek.com", Self::DeepSeek),
+            ("x.ai", Self::Xai),
+            ("z.ai", Self::Zai),
             ("moonshot.ai", Self::Moonshot),
             ("moonshot.cn", Self::Moonshot),
         ]
@@ -41,10 +45,47 @@ impl Host {
         matches!(self, Self::OpenAi | Self::Azure)
     }
 
+    /// How it is told how hard to think.
+    pub(super) fn thinking(self) -> ThinkingForm {
+        match self {
+            Self::OpenAi | Self::Azure | Self::Other => ThinkingForm::Effort,
+            Self::OpenRouter => ThinkingForm::Reasoning,
+            Self::Zai => ThinkingForm::Switch,
+            Self::Mistral | Self::DeepSeek | Self::Moonshot | Self::Xai => ThinkingForm::None,
+        }
+    }
+
+    /// Keywords of schemas that it refuses.
+    pub(super) fn refused_keywords(self) -> &'static [&'static str] {
+        if self == Self::Xai {
+            &["minLength", "maxLength", "minItems", "maxItems"]
+        } else {
+            &[]
+        }
+    }
+
+    /// A result of a tool may not stand right before a message of the user there.
+    pub(super) fn wants_answer_to_results(self) -> bool {
+        self == Self::Mistral
+    }
+
     /// Tool loops of thinking models there need their own reasoning back.
     pub(super) fn wants_reasoning_back(self) -> bool {
         matches!(self, Self::DeepSeek | Self::Moonshot)
     }
+}
+
+/// How a server is told how hard to think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ThinkingForm {
+    /// `reasoning_effort`.
+    Effort,
+    /// `reasoning: {effort}`.
+    Reasoning,
+    /// `thinking: {type}`: on or off.
+    Switch,
+    /// Not at all.
+    None,
 }
 
 /// OpenAI models that think refuse a temperature.
@@ -67,6 +108,9 @@ mod tests {
             ("https://openrouter.ai/api/v1", Host::OpenRouter),
             ("https://api.deepseek.com", Host::DeepSeek),
             ("https://api.mistral.ai/v1", Host::Mistral),
+            ("https://api.x.ai/v1", Host::Xai),
+            ("https://api.z.ai/api/paas/v4", Host::Zai),
+            ("https://max.ai/v1", Host::Other),
             ("https://notopenrouter.ai/v1", Host::Other),
             ("https://openrouter.ai.evil.example/v1", Host::Other),
             ("http://127.0.0.1:9000/v1", Host::Other),

@@ -17,6 +17,8 @@ use reqwest::Method;
 use super::call;
 use crate::egress::{self, Egress, EgressError, Purpose};
 use host::Host;
+pub(super) use request::{NO_OUTPUT, SEE_IMAGES, effort};
+pub(super) use tool_calls::parse as parse_arguments;
 
 pub(super) const API: &str = "openai-completions";
 
@@ -50,7 +52,8 @@ impl ModelProvider for ChatCompletions {
     }
 
     fn stream(&self, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
-        let dialect = stream::Completion::new(&request.provider, &request.model, clock::now_ms());
+        let escaped = Host::of(&request.endpoint.base_url) == Host::Xai;
+        let dialect = stream::Completion::new(&request.provider, &request.model, clock::now_ms()).unescaping(escaped);
         call::run(self.request(&request), call::Callee::of(&request), dialect)
     }
 }

@@ -3,19 +3,20 @@
 use std::borrow::Cow;
 
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part};
-use claw_actors::ports::model::{ModelRequest, SystemBlock};
+use claw_actors::ports::model::{ModelRequest, SystemBlock, Thinking};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::API;
-use super::host::{self, Host};
-use crate::providers::tool_id;
+use super::host::{self, Host, ThinkingForm};
+use crate::providers::{schema, tool_id};
 
 /// Longest tool-call id.
 const MAX_ID: usize = 40;
 const IMAGE_GONE: &str = "[image no longer available]";
-const NO_OUTPUT: &str = "(no output)";
-const SEE_IMAGES: &str = "(see the image that follows)";
+pub(in crate::providers) const NO_OUTPUT: &str = "(no output)";
+const RESULTS_SEEN: &str = "I have read the results.";
+pub(in crate::providers) const SEE_IMAGES: &str = "(see the image that follows)";
 
 #[derive(Serialize)]
 pub(super) struct Body<'a> {
@@ -35,6 +36,12 @@ pub(super) struct Body<'a> {
     store: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_cache_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -53,7 +60,7 @@ struct Tool<'a> {
 struct Function<'a> {
     name: &'a str,
     description: &'a str,
-    parameters: &'a Value,
+    parameters: Cow<'a, Value>,
 }
 
 #[derive(Serialize)]
@@ -127,11 +134,25 @@ struct CallFunction<'a> {
     arguments: String,
 }
 
+/// The level as OpenAI and those who follow it spell it.
+pub(in crate::providers) fn effort(level: Thinking) -> &'static str {
+    match level {
+        // The caller leaves it out then.
+        Thinking::Off | Thinking::Minimal => "minimal",
+        Thinking::Low => "low",
+        Thinking::Medium | Thinking::Adaptive => "medium",
+        Thinking::High => "high",
+        Thinking::XHigh => "xhigh",
+    }
+}
+
 /// Builds the body for a server of this kind.
 pub(super) fn body(request: &ModelRequest, host: Host) -> Body<'_> {
     // The one gateway that hands cache breakpoints through to Anthropic's models.
     let marks_cache = host == Host::OpenRouter && request.model.starts_with("anthropic/");
     let own = host == Host::OpenAi;
+    let thinks = request.reasoning && request.thinking != Thinking::Off;
+    let form = host.thinking();
     let (max_tokens, max_completion_tokens) = if host.wants_max_completion_tokens() {
         (None, Some(request.max_tokens))
     } else {
@@ -161,12 +182,19 @@ pub(super) fn body(request: &ModelRequest, host: Host) -> Body<'_> {
                 function: Function {
                     name: &tool.name,
                     description: &tool.description,
-                    parameters: &tool.parameters,
+                    parameters: match host.refused_keywords() {
+                        [] => Cow::Borrowed(&tool.parameters),
+                        refused => Cow::Owned(schema::without(&tool.parameters, refused)),
+                    },
                 },
             })
             .collect(),
         store: own.then_some(false),
         prompt_cache_key: (own && !request.cache_key.is_empty()).then_some(&request.cache_key),
+        reasoning_effort: (thinks && form == ThinkingForm::Effort).then(|| effort(request.thinking)),
+        reasoning: (thinks && form == ThinkingForm::Reasoning).then(|| json!({"effort": effort(request.thinking)})),
+        thinking: (request.reasoning && form == ThinkingForm::Switch)
+            .then(|| json!({"type": if thinks { "enabled" } else { "disabled" }})),
     }
 }
 
@@ -208,9 +236,14 @@ fn conversation<'a>(request: &'a ModelRequest, host: Host, turns: &mut Vec<Turn<
         .rposition(|message| matches!(**message, Message::User { .. }));
     let call_id = |id: &'a str| match host {
         Host::Mistral => tool_id::nine(id),
-        Host::OpenAi | Host::Azure | Host::OpenRouter | Host::DeepSeek | Host::Moonshot | Host::Other => {
-            tool_id::portable(id, MAX_ID)
-        }
+        Host::OpenAi
+        | Host::Azure
+        | Host::OpenRouter
+        | Host::DeepSeek
+        | Host::Moonshot
+        | Host::Xai
+        | Host::Zai
+        | Host::Other => tool_id::portable(id, MAX_ID),
     };
     let mut images: Vec<Piece<'a>> = Vec::new();
     for (at, message) in request.messages.iter().enumerate() {
@@ -225,6 +258,9 @@ fn conversation<'a>(request: &'a ModelRequest, host: Host, turns: &mut Vec<Turn<
                 });
             }
             Message::User { content, .. } => {
+                if host.wants_answer_to_results() && turns.last().is_some_and(|turn| turn.role == "tool") {
+                    turns.push(Turn::new("assistant", Content::Text(Cow::Borrowed(RESULTS_SEEN))));
+                }
                 push_images(&mut images, turns);
                 turns.extend(user(content));
             }

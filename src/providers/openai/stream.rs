@@ -34,6 +34,8 @@ pub(super) struct Completion {
     usage: Usage,
     finish_reason: Option<String>,
     done: bool,
+    /// Texts in arguments come HTML-escaped.
+    escaped: bool,
 }
 
 impl Completion {
@@ -53,7 +55,13 @@ impl Completion {
             usage: Usage::default(),
             finish_reason: None,
             done: false,
+            escaped: false,
         }
+    }
+
+    /// For a server that escapes what stands in arguments.
+    pub(super) fn unescaping(self, escaped: bool) -> Self {
+        Self { escaped, ..self }
     }
 
     fn chunk(&mut self, chunk: Chunk, out: &mut VecDeque<ModelEvent>) -> Result<(), Failure> {
@@ -138,7 +146,12 @@ impl Completion {
                     thinking_signature: None,
                     redacted: false,
                 }),
-                Piece::Tool(at) if with_tools => self.tool_calls.finish(at).map(AssistantPart::ToolCall),
+                Piece::Tool(at) if with_tools => self.tool_calls.finish(at).map(|mut call| {
+                    if self.escaped {
+                        unescape(&mut call.arguments);
+                    }
+                    AssistantPart::ToolCall(call)
+                }),
                 Piece::Tool(_) => None,
             })
             .collect();
@@ -154,6 +167,27 @@ impl Completion {
             error_message: None,
             timestamp: self.timestamp,
         }
+    }
+}
+
+/// Undoes HTML escapes in all texts.
+fn unescape(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('&') => {
+            for (escape, plain) in [
+                ("&lt;", "<"),
+                ("&gt;", ">"),
+                ("&quot;", "\""),
+                ("&#39;", "'"),
+                ("&apos;", "'"),
+                ("&amp;", "&"),
+            ] {
+                *text = text.replace(escape, plain);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(unescape),
+        Value::Object(map) => map.values_mut().for_each(unescape),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

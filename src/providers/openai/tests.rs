@@ -1,7 +1,7 @@
 //! Recorded streams, cut at every byte; the many ways tool deltas are keyed; requests as they go out.
 
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, ToolCall};
-use claw_actors::ports::model::{ErrorClass, ModelEvent, SystemBlock};
+use claw_actors::ports::model::{ErrorClass, ModelEvent, SystemBlock, Thinking};
 use claw_actors::ports::tool::{Effect, ToolSpec};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -333,6 +333,57 @@ fn hosts_get_what_they_take() {
         .unwrap();
     assert_eq!(id.len(), 9);
     assert_eq!(mistral.pointer("/messages/3/tool_call_id").unwrap(), id);
+}
+
+#[test]
+fn thinking_is_said_in_the_words_of_the_host() {
+    let asked = |base_url: &str, level, reasoning| {
+        let mut request = model_request(base_url, history());
+        (request.thinking, request.reasoning) = (level, reasoning);
+        let body = serde_json::to_value(request::body(&request, Host::of(base_url))).unwrap();
+        ["reasoning_effort", "reasoning", "thinking"].map(|field| body.get(field).cloned().unwrap_or_default())
+    };
+    let none = [Value::Null, Value::Null, Value::Null];
+    let (openai, router) = ("https://api.openai.com/v1", "https://openrouter.ai/api/v1");
+    assert_eq!(asked(openai, Thinking::High, true)[0], json!("high"));
+    assert_eq!(asked(openai, Thinking::Adaptive, true)[0], json!("medium"));
+    assert_eq!(asked(openai, Thinking::Off, true), none);
+    assert_eq!(asked(openai, Thinking::High, false), none);
+    assert_eq!(asked(router, Thinking::Low, true)[1], json!({"effort": "low"}));
+    let zai = "https://api.z.ai/api/paas/v4";
+    assert_eq!(asked(zai, Thinking::Minimal, true)[2], json!({"type": "enabled"}));
+    assert_eq!(asked(zai, Thinking::Off, true)[2], json!({"type": "disabled"}));
+    for base in [
+        "https://api.x.ai/v1",
+        "https://api.deepseek.com",
+        "https://api.mistral.ai/v1",
+    ] {
+        assert_eq!(asked(base, Thinking::High, true), none, "{base}");
+    }
+}
+
+#[test]
+fn deviations_of_mistral_and_xai() {
+    let mut messages = history();
+    messages.push(Message::user("and now?", 9));
+    let mut request = model_request("https://api.mistral.ai/v1", messages);
+    let body = serde_json::to_value(request::body(&request, Host::Mistral)).unwrap();
+    let turns = body["messages"].as_array().unwrap();
+    let roles: Vec<_> = turns.iter().map(|turn| turn["role"].as_str().unwrap()).collect();
+    assert!(roles.windows(2).all(|two| two != ["tool", "user"]), "{roles:?}");
+
+    let mut strict = spec("look");
+    strict.parameters = json!({"type": "object", "properties": {"a": {"type": "string", "minLength": 1}}});
+    request.tools = std::sync::Arc::new(vec![strict]);
+    let body = |host| serde_json::to_value(request::body(&request, host)).unwrap().to_string();
+    assert!(body(Host::Other).contains("minLength") && !body(Host::Xai).contains("minLength"));
+
+    let call = json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f",
+        "arguments": "{\"x\":\"a &lt; b &amp;amp;\"}"}}]});
+    let escaped = || dialect().unescaping(true);
+    let events = decode_all_ways(escaped, &stream(&[call], json!("tool_calls")));
+    let arguments = &done(&events).tool_calls().next().unwrap().arguments;
+    assert_eq!(arguments, &json!({"x": "a < b &amp;"}));
 }
 
 #[test]

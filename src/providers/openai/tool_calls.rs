@@ -105,7 +105,8 @@ impl ToolCalls {
     }
 }
 
-fn parse(arguments: String) -> Value {
+/// Arguments as they came, whole. What is no JSON stays a text.
+pub(in crate::providers) fn parse(arguments: String) -> Value {
     if arguments.trim().is_empty() {
         return Value::Object(serde_json::Map::new());
     }

@@ -371,6 +371,10 @@ impl Person<'_> {
     pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         answered(self.request(Method::POST, path).json(body)).await
     }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        answered(self.request(Method::PUT, path).json(body)).await
+    }
 }
 
 fn node_hello<'a>(url: &'a str, host: &'a str, auth: Value, device: &'a Device, commands: &'a [&'a str]) -> Hello<'a> {

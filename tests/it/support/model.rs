@@ -7,6 +7,11 @@
 //! `[status:CODE]`, `[die]` (kills the server under test). Without an order it answers at once. An answer is
 //! `re:` and the words of the message that start with `#`, so a test knows which question it answers.
 //!
+//! `[key:NAME:CODE]` and `[model:ID:CODE]` are statuses for requests with that key or for that model; the code `402` comes
+//! with words about credit, `cut` is a stream that ends in the middle of its first, unseen word, `seen` one that ends
+//! after words were sent, when the test says so, `limit` a refusal of a prompt that is too long, `gate` waits for the test and then gives 500.
+//! `[after:ID:CODE]` is the same for that model once it has a tool's answer.
+//!
 //! A request to summarise a conversation is answered as [`Model::summarises`] says, whatever stands in it. A prompt that
 //! is too large is refused, or counted as larger than the window, as the test says.
 
@@ -15,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::web::{Bytes, Data};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -70,6 +75,8 @@ impl Counting {
 struct State {
     /// Bodies of all requests, in order of arrival.
     calls: Mutex<Vec<Value>>,
+    /// Their keys.
+    keys: Mutex<Vec<String>>,
     /// Chunks that a `[gate]` answer may still send.
     gate: Semaphore,
     /// Answers being streamed.
@@ -92,6 +99,7 @@ impl Model {
     pub(crate) fn start() -> Self {
         let state = Arc::new(State {
             calls: Mutex::default(),
+            keys: Mutex::default(),
             gate: Semaphore::new(0),
             running: AtomicUsize::new(0),
             most_running: AtomicUsize::new(0),
@@ -118,6 +126,15 @@ impl Model {
     /// Bodies of all requests so far.
     pub(crate) fn calls(&self) -> Vec<Value> {
         self.state.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `key model` of all requests so far.
+    pub(crate) fn used(&self) -> Vec<String> {
+        let calls = self.calls();
+        let keys = locked(&self.state.keys);
+        let used = keys.iter().zip(&calls);
+        used.map(|(key, call)| format!("{key} {}", call["model"].as_str().unwrap_or_default()))
+            .collect()
     }
 
     /// Waits for a request whose newest user message holds `part`.
@@ -258,14 +275,42 @@ async fn models() -> HttpResponse {
     HttpResponse::Ok().json(json!({"object": "list", "data": [{"id": "mock-1", "object": "model"}]}))
 }
 
-async fn complete(body: Bytes, state: Data<State>) -> HttpResponse {
+/// What is ordered for this key or model.
+fn ordered(question: &str, key: &str, model: &str, answered_tool: bool) -> Option<String> {
+    let of = |name: String| order(question, &name).map(str::to_owned);
+    let after = of(format!("after:{model}")).filter(|_| answered_tool);
+    after
+        .or_else(|| of(format!("key:{key}")))
+        .or_else(|| of(format!("model:{model}")))
+}
+
+async fn complete(request: HttpRequest, body: Bytes, state: Data<State>) -> HttpResponse {
+    let authorization = request
+        .headers()
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
+    let key = authorization
+        .unwrap_or_default()
+        .trim_start_matches("Bearer ")
+        .to_owned();
     let call: Value = serde_json::from_slice(&body).expect("the product sends JSON");
     let question = question(&call);
     let messages = call["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let answered = messages.iter().rev().take_while(|message| message["role"] != "user");
     let rounds_done = answered.filter(|message| message["role"] == "tool").count();
     let (bytes, summary) = (prompt(&call).len(), is_summary(&call));
-    state.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+    let ordered = ordered(
+        &question,
+        &key,
+        call["model"].as_str().unwrap_or_default(),
+        rounds_done > 0,
+    );
+    {
+        // Both lists grow together.
+        let mut keys = locked(&state.keys);
+        state.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        keys.push(key);
+    }
     let running = Running::start(&state);
     if summary {
         return summarise(&state).await;
@@ -278,6 +323,39 @@ async fn complete(body: Bytes, state: Data<State>) -> HttpResponse {
     if question.contains("[die]") {
         kill(state.victim.load(Ordering::SeqCst));
         return HttpResponse::ServiceUnavailable().finish();
+    }
+    match ordered.as_deref() {
+        None => {}
+        Some("cut") => return broken("NO_"),
+        Some("seen") => {
+            let words = chunk(&json!({"role": "assistant", "content": "half an ans "}), None);
+            let broken = async move {
+                state.gate.acquire().await.expect("the gate is never closed").forget();
+                Err(std::io::Error::other("cut by order of the test"))
+            };
+            let pieces = stream::once(async { Ok::<_, std::io::Error>(words) }).chain(stream::once(broken));
+            return HttpResponse::Ok()
+                .content_type("text/event-stream")
+                .streaming(pieces.boxed_local());
+        }
+        Some("limit") => {
+            let error = json!({"message": "maximum context length is 10 tokens", "code": "context_length_exceeded"});
+            return HttpResponse::BadRequest().json(json!({"error": error}));
+        }
+        Some("gate") => {
+            state.gate.acquire().await.expect("the gate is never closed").forget();
+            return HttpResponse::InternalServerError().json(json!({"error": {"message": "ordered by the test"}}));
+        }
+        Some(code) => {
+            let code = code.parse().expect("the test orders a number");
+            let status = actix_web::http::StatusCode::from_u16(code).expect("the test orders a real status");
+            let message = if code == 402 {
+                "Insufficient credits"
+            } else {
+                "ordered by the test"
+            };
+            return HttpResponse::build(status).json(json!({"error": {"message": message, "type": "test"}}));
+        }
     }
     if question.contains("[hang]") {
         std::future::pending::<()>().await;
@@ -293,12 +371,7 @@ async fn complete(body: Bytes, state: Data<State>) -> HttpResponse {
         ))])
         .boxed()
     } else if question.contains("[cut]") {
-        let broken = std::io::Error::other("cut by order of the test");
-        stream::iter([
-            Ok(chunk(&json!({"role": "assistant", "content": "half an ans"}), None)),
-            Err(broken),
-        ])
-        .boxed()
+        return broken("half an ans");
     } else if let Some(tool) = order(&question, "tool").filter(|_| rounds_done < rounds(&question)) {
         if rounds_done > 0 && question.contains("[gate]") {
             state.gate.acquire().await.expect("the gate is never closed").forget();
@@ -344,6 +417,17 @@ async fn complete(body: Bytes, state: Data<State>) -> HttpResponse {
         piece
     });
     HttpResponse::Ok().content_type("text/event-stream").streaming(pieces)
+}
+
+/// A stream that ends in the middle, after these words.
+fn broken(words: &str) -> HttpResponse {
+    let pieces: [Piece; 2] = [
+        Ok(chunk(&json!({"role": "assistant", "content": words}), None)),
+        Err(std::io::Error::other("cut by order of the test")),
+    ];
+    HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .streaming(stream::iter(pieces))
 }
 
 fn chunk(delta: &Value, finish: Option<&str>) -> Bytes {

@@ -2,6 +2,7 @@
 
 mod agents;
 mod heartbeat;
+mod models;
 mod parse;
 mod room;
 mod secrets;
@@ -13,8 +14,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::ports::model::Thinking;
+
 pub use agents::AgentChange;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
+pub use models::{Cooldowns, ModelSettings};
 pub(in crate::config) use parse::span;
 pub use room::{CompactionMode, CompactionSettings, FlushSettings, Identifiers, PruningSettings, RoomSettings};
 pub use secrets::{REDACTED, is_secret_key, redact};
@@ -43,6 +47,8 @@ pub struct UserSettings {
     pub model_aliases: HashMap<String, String>,
     /// Refs of `agents.defaults.models`: when there are any, nothing else may be picked.
     pub allowed_models: Vec<String>,
+    /// What stands in for a model, and how its provider's keys are used.
+    pub models: ModelSettings,
     pub bindings: Vec<Binding>,
     pub session: SessionSettings,
     pub queue: QueueSettings,
@@ -112,6 +118,10 @@ pub struct AgentSettings {
     pub name: Option<String>,
     /// `model` or `model.primary`, else the defaults'.
     pub model: Option<String>,
+    /// `model.fallbacks`, where the agent has a list of its own.
+    pub fallbacks: Option<Vec<String>>,
+    /// `thinkingDefault`.
+    pub thinking: Option<Thinking>,
     /// Regular expressions without case: the configured ones, else made from the agent's name and emoji.
     pub mention_patterns: Vec<String>,
     pub identity: Value,

@@ -6,9 +6,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::heartbeat::heartbeats;
+use super::models::{fallbacks, thinking};
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, NodeCommands, QueueMode,
-    QueueSettings, ResetRule, RoomSettings, SessionSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, ModelSettings, NodeCommands,
+    QueueMode, QueueSettings, ResetRule, RoomSettings, SessionSettings, SubagentSettings, ToolSet, ToolSettings,
+    UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -50,6 +52,7 @@ impl UserSettings {
                 .filter_map(|(name, entry)| Some((text(at(entry, "/alias"))?.to_lowercase(), name.clone())))
                 .collect(),
             allowed_models: models.into_iter().flatten().map(|(name, _)| name.clone()).collect(),
+            models: ModelSettings::parse(defaults, at(doc, "/auth")),
             bindings: bindings(doc),
             session: session(at(doc, "/session")),
             queue: queue(at(messages, "/queue")),
@@ -158,6 +161,8 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
         let identity = at(entry, "/identity").clone();
         agents.push(AgentSettings {
             model: model(at(entry, "/model")).or_else(|| default_model.map(str::to_owned)),
+            fallbacks: fallbacks(at(entry, "/model")),
+            thinking: thinking(at(entry, "/thinkingDefault")),
             mention_patterns: texts(at(entry, "/groupChat/mentionPatterns"))
                 .or_else(|| shared.clone())
                 .unwrap_or_else(|| derived_patterns(name.as_deref(), &identity)),

@@ -119,7 +119,12 @@ fn walk(value: &mut Value, path: &mut String, all: bool, visit: &mut impl FnMut(
                 if let Some(text) = text_of(item).filter(|text| secret && !text.is_empty()) {
                     visit(path, text);
                 } else {
-                    walk(item, path, all || key == "env" || key == "headers", visit);
+                    walk(
+                        item,
+                        path,
+                        all || ["env", "headers", "apiKeys"].contains(&key.as_str()),
+                        visit,
+                    );
                 }
                 path.truncate(length);
             }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::document::REDACTED;
 use super::super::secrets::DataKey;
 use super::super::{ConfigService, audit, secrets};
+use super::keys;
 use super::models::{StoredModel, models};
 use super::{DEMO_PROVIDER, ProviderDraft, ProviderView};
 use crate::clock::now_ms;
@@ -17,7 +18,7 @@ use crate::crypto::Secret;
 use crate::error::{Error, Result};
 
 const MAX_CONFIG_BYTES: usize = 256 * 1024;
-const PREFIX: &str = "provider/";
+pub(super) const PREFIX: &str = "provider/";
 
 /// A provider as the cache holds it: secrets still sealed.
 pub(crate) struct StoredProvider {
@@ -28,14 +29,13 @@ pub(crate) struct StoredProvider {
     /// Send the key as a bearer token beside the family's own header.
     pub(super) auth_header: bool,
     pub(super) models: Vec<StoredModel>,
-    pub(super) key: Option<secret::Model>,
+    /// Its keys by name, still sealed; [`keys::DEFAULT`] first.
+    pub(super) keys: Vec<(String, secret::Model)>,
+    /// Names of keys: where there are any, they alone are used, in this order.
+    pub(super) key_order: Vec<String>,
     /// Name and sealed value of configured headers.
     pub(super) headers: Vec<(String, secret::Model)>,
     config: Value,
-}
-
-fn key_name(id: &str) -> String {
-    format!("{PREFIX}{id}/apiKey")
 }
 
 fn header_prefix(id: &str) -> String {
@@ -101,7 +101,8 @@ fn view(stored: &StoredProvider) -> ProviderView {
         base_url: stored.base_url.clone(),
         config: stored.config.clone(),
         enabled: stored.enabled,
-        key_set: stored.key.is_some(),
+        key_set: stored.keys.iter().any(|(name, _)| name == keys::DEFAULT),
+        keys: stored.keys.iter().map(|(name, _)| name.clone()).collect(),
     }
 }
 
@@ -114,37 +115,18 @@ pub(in crate::config) async fn put(
     draft: ProviderDraft,
 ) -> Result<()> {
     check(&draft)?;
-    match &draft.api_key {
-        Some(key) if key.expose().trim().is_empty() => {
-            secrets::remove(tx, tenant, &[key_name(&draft.id)]).await?;
+    let (mut config, id) = (draft.config, draft.id.as_str());
+    keys::store(tx, tenant, data_key, id, &mut config).await?;
+    if let Some(key) = &draft.api_key {
+        let row = keys::row_name(id, keys::DEFAULT);
+        if key.expose().trim().is_empty() {
+            secrets::remove(tx, tenant, &[row]).await?;
+        } else {
+            secrets::put(tx, tenant, data_key, &row, key).await?;
         }
-        Some(key) => secrets::put(tx, tenant, data_key, &key_name(&draft.id), key).await?,
-        None => {}
     }
-    let mut config = draft.config;
-    let prefix = header_prefix(&draft.id);
-    let mut gone: Vec<String> = secrets::under(tx, tenant, &prefix)
-        .await?
-        .into_iter()
-        .map(|row| row.name)
-        .collect();
-    for (name, value) in config
-        .get_mut("headers")
-        .and_then(Value::as_object_mut)
-        .into_iter()
-        .flatten()
-    {
-        let text = value.as_str().unwrap_or_default();
-        let row = format!("{prefix}{name}");
-        if text != REDACTED {
-            secrets::put(tx, tenant, data_key, &row, &Secret::new(text)).await?;
-        } else if !gone.contains(&row) {
-            return Err(Error::Invalid(format!("the header {name} has no stored value")));
-        }
-        gone.retain(|kept| *kept != row);
-        *value = json!(REDACTED);
-    }
-    secrets::remove(tx, tenant, &gone).await?;
+    keys::forget(tx, tenant, id, None).await?;
+    seal_each(tx, tenant, data_key, &mut config, "headers", &header_prefix(id)).await?;
     provider::Entity::insert(provider::ActiveModel {
         tenant_id: Set(tenant.tenant().clone()),
         id: Set(draft.id.clone()),
@@ -187,17 +169,48 @@ pub(in crate::config) async fn delete(
         return Err(Error::NotFound { what: "provider" });
     }
     secrets::remove_under(tx, tenant, &format!("{PREFIX}{id}/")).await?;
+    keys::forget(tx, tenant, id, None).await?;
     audit::append(tx, tenant, actor, "provider.delete", id, json!({})).await?;
     Ok(())
 }
 
+/// Seals the values of an object of the settings under `prefix` and leaves markers. A marker keeps what is stored; what
+/// is not named any more is removed.
+pub(super) async fn seal_each(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantScope,
+    data_key: &DataKey,
+    config: &mut Value,
+    field: &str,
+    prefix: &str,
+) -> Result<()> {
+    let mut gone: Vec<String> = secrets::under(tx, tenant, prefix)
+        .await?
+        .into_iter()
+        .map(|row| row.name)
+        .collect();
+    let values = config.get_mut(field).and_then(Value::as_object_mut);
+    for (name, value) in values.into_iter().flatten() {
+        let text = value.as_str().unwrap_or_default();
+        let row = format!("{prefix}{name}");
+        if text != REDACTED {
+            secrets::put(tx, tenant, data_key, &row, &Secret::new(text)).await?;
+        } else if !gone.contains(&row) {
+            return Err(Error::Invalid(format!("{field}.{name} has no stored value")));
+        }
+        gone.retain(|kept| *kept != row);
+        *value = json!(REDACTED);
+    }
+    secrets::remove(tx, tenant, &gone).await
+}
+
 fn stored(row: provider::Model, sealed: &[secret::Model]) -> StoredProvider {
     let prefix = header_prefix(&row.id);
-    let key = key_name(&row.id);
     StoredProvider {
+        keys: keys::of(&row.id, sealed),
+        key_order: keys::order(&row.config),
         auth_header: row.config.get("authHeader").and_then(Value::as_bool).unwrap_or(false),
-        models: models(&row.config),
-        key: sealed.iter().find(|secret| secret.name == key).cloned(),
+        models: models(&row.id, &row.config),
         headers: sealed
             .iter()
             .filter_map(|secret| Some((secret.name.strip_prefix(&prefix)?.to_owned(), secret.clone())))
@@ -238,6 +251,7 @@ fn check(draft: &ProviderDraft) -> Result<()> {
             "apiKey is a secret and does not belong into the settings",
         ));
     }
+    keys::check(&draft.config)?;
     let headers = draft.config.get("headers").and_then(Value::as_object);
     if headers.into_iter().flatten().any(|(_, value)| !value.is_string()) {
         return Err(Error::invalid("the values of headers are texts"));

@@ -1,6 +1,9 @@
 //! AI providers a tenant brought, and which model a run uses.
 
+mod chain;
 pub(in crate::config) mod crud;
+mod health;
+mod keys;
 mod known;
 mod models;
 mod resolve;
@@ -8,9 +11,12 @@ mod resolve;
 use serde_json::Value;
 
 use crate::crypto::Secret;
-use crate::ports::model::Endpoint;
+use crate::ports::model::{Endpoint, Thinking};
 
+pub(crate) use chain::Choice;
 pub(crate) use crud::StoredProvider;
+pub(crate) use health::{Effect, Health, Slot, effect};
+pub use keys::{API_KEYS, DEFAULT as DEFAULT_KEY, profile_id};
 pub use known::{Known, known};
 
 /// A model a run can call: everything but the conversation.
@@ -23,6 +29,8 @@ pub struct ResolvedModel {
     /// Name for people.
     pub name: String,
     pub endpoint: Endpoint,
+    /// Name of the key in use; empty without one.
+    pub key: String,
     /// Tokens of a prompt and its answer together, as far as settings allow.
     pub context_window: u64,
     /// The same as the provider has it: a larger prompt was cut by the provider.
@@ -30,6 +38,8 @@ pub struct ResolvedModel {
     pub max_tokens: u32,
     pub takes_images: bool,
     pub reasoning: bool,
+    /// How hard it thinks unless the session or the message says something else.
+    pub thinking: Thinking,
     /// USD per million tokens: input, output, cache read, cache write.
     pub prices: [f64; 4],
 }
@@ -48,7 +58,10 @@ pub struct ProviderView {
     pub base_url: String,
     pub config: Value,
     pub enabled: bool,
+    /// Is there the key that is called `apiKey` in a configuration.
     pub key_set: bool,
+    /// Names of all its keys.
+    pub keys: Vec<String>,
 }
 
 /// What a person saves; an absent key keeps the stored one.
@@ -74,6 +87,31 @@ pub struct ModelView {
     pub context_tokens: u64,
     pub max_tokens: u32,
     pub reasoning: bool,
+    /// As of [`ResolvedModel::thinking`], for the default agent.
+    pub thinking: Thinking,
     pub takes_images: bool,
     pub default: bool,
+    /// Set while none of its keys may be used.
+    pub rest: Option<Rest>,
+}
+
+/// A rest that ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// Epoch milliseconds.
+    pub until: i64,
+    /// Name of the failure's class.
+    pub reason: String,
+}
+
+/// A key as clients list it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyView {
+    pub name: String,
+    /// When a session of this user's took it, epoch milliseconds.
+    pub last_used_at: Option<i64>,
+    /// Until when it rests for this user, and why; for one model, or for all.
+    pub rests_until: Option<i64>,
+    pub reason: Option<String>,
+    pub model: Option<String>,
 }

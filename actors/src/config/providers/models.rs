@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::crud::StoredProvider;
+use super::known::{KnownModel, known_model};
 use super::{DEMO_API, DEMO_MODEL, DEMO_PROVIDER, ModelView};
+use crate::ports::model::Thinking;
 
 const CONTEXT_WINDOW: u64 = 200_000;
 const MAX_TOKENS: u32 = 8_192;
@@ -23,8 +25,28 @@ pub(super) struct StoredModel {
 }
 
 impl StoredModel {
-    /// A model that the provider has but its settings do not list.
-    pub(super) fn unlisted(id: &str) -> Self {
+    /// A model of a provider whose settings do not list it: as the catalogue has it, else with defaults.
+    pub(super) fn unlisted(provider: &str, id: &str) -> Self {
+        match known_model(provider, id) {
+            Some(known) => Self::of_catalogue(known),
+            None => Self::plain(id),
+        }
+    }
+
+    fn of_catalogue(known: &KnownModel) -> Self {
+        Self {
+            name: known.name.to_owned(),
+            context_window: known.window,
+            context_tokens: known.window,
+            max_tokens: known.max_tokens,
+            takes_images: known.takes_images,
+            reasoning: known.reasoning,
+            prices: known.prices,
+            ..Self::plain(known.id)
+        }
+    }
+
+    fn plain(id: &str) -> Self {
         Self {
             id: id.to_owned(),
             name: id.to_owned(),
@@ -47,8 +69,10 @@ impl StoredModel {
             context_tokens: self.context_tokens,
             max_tokens: self.max_tokens,
             reasoning: self.reasoning,
+            thinking: Thinking::Off,
             takes_images: self.takes_images,
             default: false,
+            rest: None,
         }
     }
 }
@@ -64,45 +88,56 @@ pub(super) fn demo() -> ModelView {
         context_tokens: CONTEXT_WINDOW,
         max_tokens: MAX_TOKENS,
         reasoning: false,
+        thinking: Thinking::Off,
         takes_images: false,
         default: true,
+        rest: None,
     }
 }
 
-/// `models[]`: objects with an `id`, or bare ids.
-pub(super) fn models(config: &Value) -> Vec<StoredModel> {
+/// `models[]`: objects with an `id`, or bare ids. What they do not say the catalogue does.
+pub(super) fn models(provider: &str, config: &Value) -> Vec<StoredModel> {
     let items = config.get("models").and_then(Value::as_array);
     items
         .into_iter()
         .flatten()
         .filter_map(|item| {
             let id = item.as_str().or_else(|| item.get("id")?.as_str())?.trim();
-            (!id.is_empty()).then(|| read(id, item))
+            (!id.is_empty()).then(|| read(provider, id, item))
         })
         .collect()
 }
 
-fn read(id: &str, item: &Value) -> StoredModel {
+fn read(provider: &str, id: &str, item: &Value) -> StoredModel {
+    let known = StoredModel::unlisted(provider, id);
     let whole = |key: &str| item.get(key).and_then(Value::as_u64).filter(|number| *number > 0);
     let price = |key: &str| {
         let price = item.get("cost").and_then(|cost| cost.get(key)?.as_f64());
         price.filter(|price| price.is_finite() && *price >= 0.0).unwrap_or(0.0)
     };
-    let context_window = whole("contextWindow").unwrap_or(CONTEXT_WINDOW);
+    let context_window = whole("contextWindow").unwrap_or(known.context_window);
+    let kinds = item.get("input").and_then(Value::as_array);
     StoredModel {
         id: id.to_owned(),
-        name: item.get("name").and_then(Value::as_str).unwrap_or(id).to_owned(),
+        name: item
+            .get("name")
+            .and_then(Value::as_str)
+            .map_or(known.name, str::to_owned),
         context_window,
         context_tokens: whole("contextTokens").unwrap_or(context_window).min(context_window),
         max_tokens: whole("maxTokens")
             .and_then(|tokens| u32::try_from(tokens).ok())
-            .unwrap_or(MAX_TOKENS),
-        takes_images: item
-            .get("input")
-            .and_then(Value::as_array)
-            .is_some_and(|kinds| kinds.iter().any(|kind| kind == "image")),
-        reasoning: item.get("reasoning").and_then(Value::as_bool).unwrap_or(false),
-        prices: ["input", "output", "cacheRead", "cacheWrite"].map(price),
+            .unwrap_or(known.max_tokens),
+        takes_images: kinds.map_or(known.takes_images, |kinds| kinds.iter().any(|kind| kind == "image")),
+        reasoning: item
+            .get("reasoning")
+            .and_then(Value::as_bool)
+            .unwrap_or(known.reasoning),
+        prices: if item.get("cost").is_some() {
+            ["input", "output", "cacheRead", "cacheWrite"].map(price)
+        } else {
+            known.prices
+        },
     }
 }
 
@@ -114,12 +149,15 @@ mod tests {
 
     #[test]
     fn models_have_defaults() {
-        let read = models(&json!({"models": [
-            "plain",
-            {"id": "full", "name": "Full", "contextWindow": 1000, "maxTokens": 10, "input": ["text", "image"],
-             "reasoning": true, "cost": {"input": 1.5, "output": 2, "cacheRead": -1}},
-            {"id": " "}, {"name": "no id"}, 3,
-        ]}));
+        let read = models(
+            "mine",
+            &json!({"models": [
+                "plain",
+                {"id": "full", "name": "Full", "contextWindow": 1000, "maxTokens": 10, "input": ["text", "image"],
+                 "reasoning": true, "cost": {"input": 1.5, "output": 2, "cacheRead": -1}},
+                {"id": " "}, {"name": "no id"}, 3,
+            ]}),
+        );
         assert_eq!(read.len(), 2);
         assert_eq!(
             (read[0].context_window, read[0].max_tokens, read[0].takes_images),
@@ -132,6 +170,12 @@ mod tests {
         );
         assert!(full.takes_images && full.reasoning);
         assert_eq!(full.prices, [1.5, 2.0, 0.0, 0.0]);
-        assert!(models(&json!({})).is_empty());
+        assert!(models("mine", &json!({})).is_empty());
+        // The catalogue fills in what the settings leave open, for its provider alone.
+        let bare = json!({"models": ["gpt-5-mini", {"id": "gpt-5", "maxTokens": 10, "cost": {"input": 1}}]});
+        let read = models("openai", &bare);
+        assert!(read[0].reasoning && read[0].takes_images && read[0].context_window == 400_000);
+        assert_eq!((read[1].max_tokens, read[1].prices), (10, [1.0, 0.0, 0.0, 0.0]));
+        assert!(!models("mine", &bare)[0].reasoning);
     }
 }

@@ -4,12 +4,15 @@ use claw_entities::Scope;
 
 use super::super::ConfigService;
 use super::super::document::UserSettings;
+use super::chain::Found;
 use super::crud::StoredProvider;
+use super::keys::name_in;
+use super::known::known_alias;
 use super::models::{StoredModel, demo};
 use super::{DEMO_MODEL, DEMO_PROVIDER, ModelView, ResolvedModel};
-use crate::crypto::Secret;
+use crate::clock::now_ms;
 use crate::error::{Error, Result};
-use crate::ports::model::Endpoint;
+use crate::ports::model::{Endpoint, Thinking};
 
 impl ConfigService {
     /// All models the user may pick; `demo/echo` when there is no provider.
@@ -20,15 +23,18 @@ impl ConfigService {
             return Ok(vec![within(demo(), &settings)]);
         }
         let default = choose(&settings, &providers, &settings.default_agent, None).ok();
+        let (health, now) = (self.key_health(scope).await?, now_ms());
         let mut views = Vec::new();
         for provider in providers.iter().filter(|provider| provider.enabled) {
             for model in &provider.models {
                 let is_default = default
                     .as_ref()
-                    .is_some_and(|(chosen, of)| chosen.id == provider.id && of.id == model.id);
+                    .is_some_and(|chosen| chosen.provider.id == provider.id && chosen.model.id == model.id);
                 if is_default || allowed(&settings, &provider.id, &model.id) {
                     let view = ModelView {
                         default: is_default,
+                        rest: health.all_rest(provider, &model.id, now),
+                        thinking: usual_thinking(&settings, &settings.default_agent, &provider.id, model),
                         ..model.view(provider)
                     };
                     views.push(within(view, &settings));
@@ -37,50 +43,27 @@ impl ConfigService {
         }
         Ok(views)
     }
+}
 
-    /// The model for a run: `wanted` (a session override, `provider/model` or an alias), else the agent's, else the
-    /// tenant's first, else `demo/echo`. Keys are opened here, as late as possible; do not keep the answer.
-    pub async fn resolve_model(&self, scope: &Scope, agent_id: &str, wanted: Option<&str>) -> Result<ResolvedModel> {
-        let settings = self.settings(scope).await?;
-        let providers = self.stored_providers(scope.tenant_scope()).await?;
-        if !providers.iter().any(|provider| provider.enabled) {
-            return Ok(demo_model(&settings));
-        }
-        let (provider, model) = choose(&settings, &providers, agent_id, wanted)?;
-        let data_key = self.data_key(scope.tenant_scope()).await?;
-        let api_key = provider.key.as_ref().map(|row| data_key.open(row)).transpose()?;
-        let mut headers = Vec::with_capacity(provider.headers.len());
-        for (name, row) in &provider.headers {
-            headers.push((name.clone(), data_key.open(row)?));
-        }
-        if let Some(key) = api_key.as_ref().filter(|_| provider.auth_header) {
-            headers.push((
-                "Authorization".to_owned(),
-                Secret::new(format!("Bearer {}", key.expose())),
-            ));
-        }
-        Ok(ResolvedModel {
-            api: provider.api.clone(),
-            provider: provider.id.clone(),
-            model: model.id,
-            name: model.name,
-            endpoint: Endpoint {
-                base_url: provider.base_url.clone(),
-                api_key,
-                headers,
-            },
-            context_window: capped(model.context_tokens, &settings),
-            full_window: model.context_window,
-            max_tokens: model.max_tokens,
-            takes_images: model.takes_images,
-            reasoning: model.reasoning,
-            prices: model.prices,
-        })
+/// How hard a model thinks when neither message nor session say: the model's own setting, the agent's, the defaults',
+/// else what suits it.
+pub(super) fn usual_thinking(settings: &UserSettings, agent_id: &str, provider: &str, model: &StoredModel) -> Thinking {
+    if !model.reasoning {
+        return Thinking::Off;
     }
+    let agent = settings.agent(agent_id).and_then(|agent| agent.thinking);
+    let own = settings.models.thinking.get(&format!("{provider}/{}", model.id));
+    own.copied()
+        .or(agent)
+        .or(settings.models.thinking_default)
+        .unwrap_or_else(|| {
+            let chooses = model.id.contains("claude") && (model.id.contains("4-6") || model.id.contains("4.6"));
+            if chooses { Thinking::Adaptive } else { Thinking::Low }
+        })
 }
 
 /// `agents.defaults.contextTokens` goes for every model.
-fn capped(tokens: u64, settings: &UserSettings) -> u64 {
+pub(super) fn capped(tokens: u64, settings: &UserSettings) -> u64 {
     settings.room.context_tokens.map_or(tokens, |most| most.min(tokens))
 }
 
@@ -91,11 +74,12 @@ fn within(view: ModelView, settings: &UserSettings) -> ModelView {
     }
 }
 
-fn demo_model(settings: &UserSettings) -> ResolvedModel {
+pub(super) fn demo_model(settings: &UserSettings) -> ResolvedModel {
     let view = within(demo(), settings);
     ResolvedModel {
         api: view.api,
         provider: view.provider,
+        key: String::new(),
         model: view.id,
         name: view.name,
         endpoint: Endpoint {
@@ -108,17 +92,18 @@ fn demo_model(settings: &UserSettings) -> ResolvedModel {
         max_tokens: view.max_tokens,
         takes_images: view.takes_images,
         reasoning: view.reasoning,
+        thinking: Thinking::Off,
         prices: [0.0; 4],
     }
 }
 
 /// Decides between what was asked for, the agent's model and the first there is.
-fn choose<'a>(
+pub(super) fn choose<'a>(
     settings: &UserSettings,
     providers: &'a [StoredProvider],
     agent_id: &str,
     wanted: Option<&str>,
-) -> Result<(&'a StoredProvider, StoredModel)> {
+) -> Result<Found<'a>> {
     let agents_own = settings
         .agent(agent_id)
         .and_then(|agent| agent.model.as_deref())
@@ -126,16 +111,15 @@ fn choose<'a>(
         // A file may still name the built-in model after real providers came.
         .filter(|own| *own != format!("{DEMO_PROVIDER}/{DEMO_MODEL}"));
     if let Some(wanted) = wanted.map(str::trim).filter(|wanted| !wanted.is_empty()) {
-        let (provider, model) = find(settings, providers, wanted)?;
+        let found = find(settings, providers, wanted)?;
+        let (provider, model) = (&found.provider.id, &found.model.id);
         let own = agents_own.and_then(|own| find(settings, providers, own).ok());
-        let is_own = own.is_some_and(|(of, own)| of.id == provider.id && own.id == model.id);
-        if is_own || allowed(settings, &provider.id, &model.id) {
-            return Ok((provider, model));
+        let is_own = own.is_some_and(|own| own.provider.id == *provider && own.model.id == *model);
+        if is_own || allowed(settings, provider, model) {
+            return Ok(found);
         }
         return Err(Error::Invalid(format!(
-            "{}/{} is not among the allowed models: {}",
-            provider.id,
-            model.id,
+            "{provider}/{model} is not among the allowed models: {}",
             settings.allowed_models.join(", ")
         )));
     }
@@ -145,32 +129,51 @@ fn choose<'a>(
     providers
         .iter()
         .filter(|provider| provider.enabled)
-        .find_map(|provider| Some((provider, provider.models.first()?.clone())))
+        .find_map(|provider| Some(Found::plain(provider, provider.models.first()?.clone())))
         .ok_or_else(|| Error::invalid("no AI provider has a model yet; add one in Settings → AI Providers"))
 }
 
 /// Resolves an alias, a `provider/model` ref (split at the first `/`; a provider may have models it does not list),
-/// or a bare model id.
-fn find<'a>(
-    settings: &UserSettings,
-    providers: &'a [StoredProvider],
-    wanted: &str,
-) -> Result<(&'a StoredProvider, StoredModel)> {
-    let name = settings
-        .model_aliases
-        .get(&wanted.to_lowercase())
-        .map_or(wanted, String::as_str);
+/// or a bare model id. Behind an `@` may stand the one key to use.
+pub(super) fn find<'a>(settings: &UserSettings, providers: &'a [StoredProvider], wanted: &str) -> Result<Found<'a>> {
+    if let Some((name, profile)) = wanted.rsplit_once('@')
+        && let Ok(found) = find_name(settings, providers, name)
+    {
+        let key = name_in(&found.provider.id, profile);
+        // Ids of models may hold an `@` of their own.
+        if found.provider.keys.iter().any(|(known, _)| known == key) {
+            let key = Some(key.to_owned());
+            return Ok(Found { key, ..found });
+        }
+    }
+    find_name(settings, providers, wanted)
+}
+
+fn find_name<'a>(settings: &UserSettings, providers: &'a [StoredProvider], wanted: &str) -> Result<Found<'a>> {
     let enabled = || providers.iter().filter(|provider| provider.enabled);
+    let alias = wanted.to_lowercase();
+    let known = || {
+        // Only while its provider is there.
+        let target = known_alias(&alias)?;
+        let of = target.split_once('/')?.0;
+        enabled().any(|provider| provider.id == of).then_some(target)
+    };
+    let own = settings.model_aliases.get(&alias).map(String::as_str);
+    let name = own.or_else(known).unwrap_or(wanted);
     if let Some((provider_id, model_id)) = name.split_once('/').filter(|(_, model)| !model.is_empty()) {
         let provider_id = canonical_provider(provider_id);
         if let Some(provider) = enabled().find(|provider| provider.id == provider_id) {
             let model = provider.models.iter().find(|model| model.id == model_id).cloned();
-            return Ok((provider, model.unwrap_or_else(|| StoredModel::unlisted(model_id))));
+            let model = model.unwrap_or_else(|| StoredModel::unlisted(&provider.id, model_id));
+            return Ok(Found::plain(provider, model));
         }
         // Model ids may hold slashes of their own: `org/model` of a provider that was not named.
     }
     enabled()
-        .find_map(|provider| Some((provider, provider.models.iter().find(|model| model.id == name)?.clone())))
+        .find_map(|provider| {
+            let model = provider.models.iter().find(|model| model.id == name)?;
+            Some(Found::plain(provider, model.clone()))
+        })
         .ok_or_else(|| {
             let known: Vec<_> = enabled()
                 .flat_map(|provider| {
@@ -212,7 +215,7 @@ mod tests {
     use super::super::super::testing;
     use super::super::crud::tests::draft;
     use super::super::{DEMO_API, ProviderDraft};
-    use super::*;
+    use crate::crypto::Secret;
 
     #[tokio::test]
     async fn without_a_provider_the_demo_answers_and_a_disabled_one_is_none() {

@@ -1,6 +1,7 @@
 //! The table itself: sections of the file, and what belongs to the whole of it.
 
 mod agents;
+mod auth;
 mod channels;
 mod gateway;
 mod models;
@@ -51,6 +52,11 @@ const SECTIONS: &[Key] = &[
         "What clients may do. The rest of it is this service.",
     ),
     live("tools", Kind::Object(tools::TOOLS), "Which tools agents may use."),
+    live(
+        "auth",
+        Kind::Object(&[auth::AUTH]),
+        "Which key of an AI provider is used when; the keys are with the provider.",
+    ),
     kept("commands", ANY_MAP),
     live("ui", Kind::Object(&[UI]), "What clients look like."),
     live(
@@ -76,7 +82,6 @@ const ELSEWHERE: &[Key] = &[
         "approvals are answered in the Admin UI and by paired clients",
     ),
     elsewhere("audio", "not available yet"),
-    elsewhere("auth", "credentials are kept under Settings → AI Providers"),
     elsewhere("broadcast", "not available yet"),
     elsewhere("browser", "a browser belongs to a paired device"),
     elsewhere("canvasHost", "a canvas belongs to a paired device"),

@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
 
 use super::super::document::REDACTED;
-use super::super::providers::{ProviderDraft, ProviderView, crud, known};
+use super::super::providers::{API_KEYS, ProviderDraft, ProviderView, crud, known};
 use super::{Given, Writing, patch};
 use crate::crypto::Secret;
 use crate::error::Result;
@@ -92,17 +92,24 @@ impl<C: ConnectionTrait> Writing<'_, C> {
             .filter(|(key, _)| !OWN.contains(&key.as_str()))
             .collect();
         let before = before.map_or(Value::Null, |before| before.config.clone());
-        let headers = config.remove("headers");
-        for (name, value) in headers.as_ref().and_then(Value::as_object).into_iter().flatten() {
-            let stored = before.get("headers").is_some_and(|headers| headers.get(name).is_some());
-            self.secret(&format!("{path}.headers.{name}"), value, stored);
+        let sealed = ["headers", API_KEYS].map(|field| (field, config.remove(field)));
+        for (field, values) in &sealed {
+            for (name, value) in values.as_ref().and_then(Value::as_object).into_iter().flatten() {
+                let stored = before.get(*field).is_some_and(|values| values.get(name).is_some());
+                self.secret(&format!("{path}.{field}.{name}"), value, stored);
+            }
         }
         let mut config = Value::Object(config);
         if let Err(path) = patch::unmask(&mut config, &before, path) {
             self.refuse(path, "stands for no stored secret");
         }
-        if let Some(headers) = headers {
-            config["headers"] = headers;
+        for (field, values) in sealed {
+            if let Some(values) = values {
+                config[field] = values;
+            } else if field == API_KEYS {
+                // Without further keys from now on.
+                config[field] = json!({});
+            }
         }
         Some(ProviderDraft {
             id: id.to_owned(),

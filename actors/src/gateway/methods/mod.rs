@@ -15,6 +15,7 @@ pub(super) mod health;
 mod heartbeat;
 mod logs;
 mod models;
+mod models_auth;
 pub(crate) mod node;
 mod node_calls;
 pub(super) mod node_pair;
@@ -52,6 +53,7 @@ pub fn all() -> Methods {
     heartbeat::register(&mut methods);
     logs::register(&mut methods);
     models::register(&mut methods);
+    models_auth::register(&mut methods);
     node::register(&mut methods);
     node_calls::register(&mut methods);
     node_pair::register(&mut methods);

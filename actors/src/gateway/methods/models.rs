@@ -1,18 +1,15 @@
-//! `models.list` and `models.authStatus`.
+//! `models.list`.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Nothing;
-use crate::clock::now_ms;
-use crate::config::providers::ProviderView;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::READ;
+use crate::ports::model::Thinking;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("models.list", Access::Scope(READ), list);
-    methods.add("models.authStatus", Access::Scope(READ), auth_status);
 }
 
 #[derive(Deserialize)]
@@ -31,6 +28,19 @@ async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
     Ok(json!({"models": models}))
 }
 
+/// What a model has, whether it can think or not.
+pub(super) fn levels(reasoning: bool) -> &'static [Thinking] {
+    if reasoning { &Thinking::ALL } else { &[Thinking::Off] }
+}
+
+/// The same as clients list it.
+pub(super) fn shown_levels(reasoning: bool) -> Value {
+    let shown = levels(reasoning).iter();
+    shown
+        .map(|level| json!({"id": level.name(), "label": level.name()}))
+        .collect()
+}
+
 /// The models the caller may use, as clients list them.
 pub(super) async fn views(call: &Call) -> Result<Vec<Value>, WireError> {
     let models = call.state.services.config.list_models(call.scope()).await?;
@@ -43,30 +53,17 @@ pub(super) async fn views(call: &Call) -> Result<Vec<Value>, WireError> {
                 &["text"]
             };
             let tags: &[&str] = if model.default { &["default"] } else { &[] };
-            json!({
+            let mut row = json!({
                 "id": model.id, "name": model.name, "provider": model.provider, "contextWindow": model.context_window,
-                "reasoning": model.reasoning, "input": input, "tags": tags, "available": true,
-                "thinkingLevels": [{"id": "off", "label": "off"}], "thinkingDefault": "off",
-            })
+                "reasoning": model.reasoning, "input": input, "tags": tags, "available": model.rest.is_none(),
+                "thinkingLevels": shown_levels(model.reasoning), "thinkingDefault": model.thinking.name(),
+            });
+            if let Some(rest) = model.rest {
+                let failed = rest.reason.starts_with("auth");
+                row["unavailableReason"] = json!(if failed { "auth-failed" } else { "cooldown" });
+                row["unavailableUntil"] = json!(rest.until);
+            }
+            row
         })
         .collect())
-}
-
-/// The tenant's providers, and whether a key is stored for each.
-async fn auth_status(call: Call, _: Nothing) -> Result<Value, WireError> {
-    let tenant = call.scope().tenant_scope();
-    let providers = call.state.services.config.list_providers(tenant).await?;
-    let shown: Vec<Value> = providers.iter().filter(|view| view.enabled).map(auth_of).collect();
-    Ok(json!({"ts": now_ms(), "providers": shown, "providerCapabilities": []}))
-}
-
-fn auth_of(view: &ProviderView) -> Value {
-    let mut row = json!({
-        "provider": view.id, "authProvider": view.id, "displayName": view.id, "profiles": [],
-        "status": if view.key_set { "static" } else { "missing" },
-    });
-    if view.key_set {
-        row["apiKey"] = json!({"source": "config"});
-    }
-    row
 }

@@ -4,6 +4,7 @@ use claw_entities::SessionKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::models::{levels, shown_levels};
 use super::session_key;
 use crate::clock::now_ms;
 use crate::config::devices::without_nulls;
@@ -14,6 +15,7 @@ use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Local, Methods};
 use crate::gateway::scopes::{ADMIN, READ, WRITE};
 use crate::session::record;
+use crate::session::thinking;
 use crate::supervisor::directory::InFlight;
 
 mod change;
@@ -156,11 +158,18 @@ pub(super) async fn defaults(call: &Call) -> Result<Value, WireError> {
 
 fn default_model(models: &[ModelView]) -> Value {
     let default = models.iter().find(|model| model.default).or(models.first());
+    let reasons = default.is_some_and(|model| model.reasoning);
     without_nulls(json!({
         "modelProvider": default.map(|model| &model.provider), "model": default.map(|model| &model.id),
         "contextTokens": default.map(|model| model.context_tokens), "modelSelectionTarget": "session",
-        "thinkingLevels": [{"id": "off", "label": "off"}], "thinkingOptions": ["off"], "thinkingDefault": "off",
+        "thinkingLevels": shown_levels(reasons), "thinkingOptions": names(reasons),
+        "thinkingDefault": default.map_or("off", |model| model.thinking.name()),
     }))
+}
+
+/// Names of the levels a model has.
+fn names(reasons: bool) -> Value {
+    levels(reasons).iter().map(|level| json!(level.name())).collect()
 }
 
 /// A session's row with its model and the runs that go on.
@@ -185,9 +194,13 @@ fn shown(row: &SessionRow, models: &[ModelView], active: Option<&[String]>) -> V
     if chosen.is_some() {
         view["modelOverrideSource"] = json!("user");
     }
-    view["thinkingLevels"] = json!([{"id": "off", "label": "off"}]);
-    view["thinkingOptions"] = json!(["off"]);
-    view["thinkingDefault"] = json!("off");
+    let reasons = model.is_some_and(|model| model.reasoning);
+    view["thinkingLevels"] = shown_levels(reasons);
+    view["thinkingOptions"] = names(reasons);
+    view["thinkingDefault"] = json!(model.map_or("off", |model| model.thinking.name()));
+    if let Some(level) = thinking::stored(&row.entry).filter(|_| reasons) {
+        view["thinkingLevel"] = json!(level.name());
+    }
     let runs = active.unwrap_or_default();
     view["hasActiveRun"] = json!(!runs.is_empty());
     view["activeRunIds"] = json!(runs);

@@ -6,7 +6,7 @@ use crate::ports::tool::SessionSnapshot;
 use crate::session::queue::{Settings, drop_name, mode_name};
 
 /// (command, what it does), in the order of the list.
-const COMMANDS: [(&str, &str); 11] = [
+const COMMANDS: [(&str, &str); 12] = [
     ("/help", "this overview"),
     ("/commands", "all commands"),
     ("/status", "model, context use, queue"),
@@ -18,6 +18,7 @@ const COMMANDS: [(&str, &str); 11] = [
         "summarise the earlier part of this conversation",
     ),
     ("/context [list|detail|json]", "what fills the context window"),
+    ("/think [level]", "how hard the model thinks"),
     ("/stop", "stop what runs and drop what waits"),
     ("/queue [mode]", "how messages are handled while I am busy"),
     (
@@ -51,6 +52,9 @@ pub fn status_text(status: &SessionSnapshot, owner: bool) -> String {
         status.model.as_str()
     };
     let _ = write!(text, "Model: {model}");
+    if let Some(fallback) = &status.fallback {
+        let _ = write!(text, "\nFallback: {fallback}");
+    }
     let window = thousands(status.context_window);
     let _ = match status.context_tokens {
         Some(used) if status.context_window > 0 => {

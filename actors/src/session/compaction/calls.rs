@@ -13,7 +13,7 @@ use crate::config::providers::ResolvedModel;
 use crate::conversation::entry::Compaction;
 use crate::conversation::tokens;
 use crate::ports::message::{AssistantMessage, Message, StopReason, Usage};
-use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest, StreamLimits, SystemBlock};
+use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest, StreamLimits, SystemBlock, Thinking};
 
 /// Tries of one call.
 const TRIES: u32 = 3;
@@ -204,6 +204,8 @@ impl<'a> Calls<'a> {
             messages: Arc::new(vec![Arc::new(Message::user(prompt, now_ms()))]),
             tools: Arc::default(),
             max_tokens: self.longest(),
+            reasoning: self.model.reasoning,
+            thinking: Thinking::Off,
             temperature: None,
             cache_key: format!("{}-summary", self.job.head.session_id),
             limits: StreamLimits::default(),

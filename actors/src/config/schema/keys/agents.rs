@@ -6,7 +6,7 @@ use crate::config::document::{pause, time_of_day};
 
 const MODEL_CHOICE: &[Key] = &[
     live("primary", Kind::Text, "provider/model, or an alias."),
-    kept("fallbacks", TEXTS),
+    live("fallbacks", TEXTS, "Tried in this order when the model fails."),
 ];
 const MODEL: Kind = Kind::Either(&[Kind::Text, Kind::Object(&[MODEL_CHOICE])]);
 
@@ -17,8 +17,18 @@ const ZONE: Kind = Kind::Formed(&Form {
 
 const ALLOWED_MODEL: &[Key] = &[
     live("alias", Kind::Text, "Short name for /model and for settings."),
-    kept("params", Kind::Any),
+    live("params", Kind::Object(&[PARAMS]), "Settings of the model."),
     kept("streaming", Kind::Bool),
+];
+
+const PARAMS: &[Key] = &[
+    live("thinking", Kind::Text, "How hard it thinks."),
+    kept("temperature", Kind::Any),
+    kept("maxTokens", Kind::Any),
+    kept("cacheRetention", Kind::Any),
+    kept("transport", Kind::Any),
+    kept("fastMode", Kind::Any),
+    kept("serviceTier", Kind::Any),
 ];
 
 const IDENTITY_KIND: Kind = Kind::Object(&[IDENTITY]);
@@ -72,7 +82,11 @@ const DEFAULTS: &[Key] = &[
     kept("imageGenerationModel", Kind::Any),
     kept("pdfModel", Kind::Any),
     kept("params", Kind::Any),
-    kept("thinkingDefault", Kind::Text),
+    live(
+        "thinkingDefault",
+        Kind::Text,
+        "How hard models think that can: off to xhigh, adaptive.",
+    ),
     kept("verboseDefault", Kind::Text),
     kept("reasoningDefault", Kind::Text),
     kept("elevatedDefault", Kind::Text),
@@ -235,7 +249,11 @@ const AGENT: &[Key] = &[
     ),
     kept("humanDelay", Kind::Any),
     kept("memorySearch", Kind::Any),
-    kept("thinkingDefault", Kind::Text),
+    live(
+        "thinkingDefault",
+        Kind::Text,
+        "How hard models think that can: off to xhigh, adaptive.",
+    ),
     kept("verboseDefault", Kind::Text),
     kept("reasoningDefault", Kind::Text),
     kept("fastModeDefault", Kind::Any),

@@ -30,6 +30,16 @@ const PROVIDER: &[Key] = &[
     ),
     live("apiKey", Kind::Secret, "Sealed when it is stored."),
     live(
+        "apiKeys",
+        Kind::Map(&Kind::Secret),
+        "Further keys by name: when one fails, the next is used.",
+    ),
+    live(
+        "keyOrder",
+        Kind::List(&Kind::Text),
+        "Names of keys in the order they are tried; no other key is used.",
+    ),
+    live(
         "api",
         Kind::Text,
         "Wire family, e.g. openai-completions or anthropic-messages.",

@@ -108,12 +108,17 @@ async fn page(call: &Call, key: &SessionKey, query: &PageQuery) -> Result<Value,
         info.view["activeLeafEntryId"] = json!(leaf);
     }
     let cursor = (newest && !page.session_id.is_empty()).then(|| Cursor::after(key, &page).encode());
+    let level = info
+        .view
+        .get("thinkingLevel")
+        .or_else(|| info.view.get("thinkingDefault"));
+    let level = level.cloned().unwrap_or_else(|| json!("off"));
     Ok(without_nulls(json!({
         "sessionKey": key, "sessionId": page.session_id, "messages": page.messages,
         "pendingInputs": pending_inputs(call, key).await?,
         "deltaCursor": cursor, "offset": (query.offset > 0).then_some(query.offset), "nextOffset": page.next_offset,
         "hasMore": page.has_more, "totalMessages": page.total, "defaults": sessions::defaults(call).await?,
-        "sessionInfo": info.view, "thinkingLevel": "off", "inFlightRun": in_flight,
+        "sessionInfo": info.view, "thinkingLevel": level, "inFlightRun": in_flight,
     })))
 }
 

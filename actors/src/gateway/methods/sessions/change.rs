@@ -6,22 +6,23 @@ use serde_json::{Map, Value, json};
 
 use super::{defaults, shown};
 use crate::clock::now_ms;
-use crate::config::providers::{DEMO_MODEL, DEMO_PROVIDER};
+use crate::config::providers::{DEMO_MODEL, DEMO_PROVIDER, profile_id};
 use crate::conversation::history::SessionRow;
 use crate::conversation::view;
 use crate::gateway::methods::{agent_of, filled, session_key};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::Call;
 use crate::gateway::scopes::ADMIN;
+use crate::ports::model::Thinking;
 use crate::session::edit::{self, Edit, Edited, Patch};
 use crate::session::events::session_changed;
+use crate::session::thinking;
 
 /// Longest label, in characters.
 const MOST_LABEL: usize = 512;
 
 /// Fields of the original that this server has no other value for than these. A null means the same.
-const FIXED: [(&str, &[&str]); 9] = [
-    ("thinkingLevel", &["off"]),
+const FIXED: [(&str, &[&str]); 8] = [
     ("verboseLevel", &["off"]),
     ("traceLevel", &["off"]),
     ("reasoningLevel", &["off"]),
@@ -95,11 +96,21 @@ async fn field(call: &Call, key: &SessionKey, patch: &mut Patch, name: &str, val
             });
         }
         "model" => {
-            let model = match optional_text(name, value)? {
-                None => Value::Null,
-                Some(wanted) => json!(model(call, key, &wanted).await?),
+            let (model, profile) = match optional_text(name, value)? {
+                None => (None, None),
+                Some(wanted) => model(call, key, &wanted).await?,
             };
-            set("modelOverride", model);
+            set("modelOverride", json!(model));
+            set("authProfileOverrideSource", json!(profile.as_ref().map(|_| "user")));
+            set("authProfileOverride", json!(profile));
+            set("authProfileOverrideCompactionCount", Value::Null);
+        }
+        thinking::LEVEL => {
+            let level = match optional_text(name, value)? {
+                None => None,
+                Some(wanted) => Some(level(call, key, &wanted).await?),
+            };
+            set(name, json!(level));
         }
         "groupActivation" => {
             call.require(ADMIN)?;
@@ -179,20 +190,44 @@ fn flag(name: &str, value: &Value) -> Result<bool, WireError> {
         .ok_or_else(|| WireError::invalid(format!("invalid sessions.patch params: at /{name}: must be boolean")))
 }
 
-/// The full name of a model the caller may use.
-async fn model(call: &Call, key: &SessionKey, wanted: &str) -> Result<String, WireError> {
+/// A level that the session's model has.
+async fn level(call: &Call, key: &SessionKey, wanted: &str) -> Result<&'static str, WireError> {
+    let services = &call.state.services;
+    let row = services.conversation.session(call.scope(), key).await?;
+    let chosen = row.as_ref().and_then(|row| row.entry.get("modelOverride")?.as_str());
+    let resolved = services
+        .config
+        .resolve_model(call.scope(), agent_of(key), chosen)
+        .await?;
+    let levels = super::super::models::levels(resolved.reasoning);
+    let level = Thinking::parse(wanted).filter(|level| levels.contains(level));
+    level.map(Thinking::name).ok_or_else(|| {
+        let names: Vec<_> = levels.iter().map(|level| level.name()).collect();
+        WireError::invalid(format!("invalid thinkingLevel \"{wanted}\" (use {})", names.join("|")))
+    })
+}
+
+/// The full name of a model the caller may use, and of the key that was named with it (`provider/model@key`).
+async fn model(call: &Call, key: &SessionKey, wanted: &str) -> Result<(Option<String>, Option<String>), WireError> {
     let wanted = wanted.trim();
     if wanted.is_empty() {
         return Err(WireError::invalid("invalid model: empty"));
     }
     let config = &call.state.services.config;
-    let model = config.resolve_model(call.scope(), agent_of(key), Some(wanted)).await?;
-    let name = format!("{}/{}", model.provider, model.model);
+    let chain = config.model_chain(call.scope(), agent_of(key), Some(wanted)).await?;
+    let Some(model) = chain.first() else {
+        return Err(WireError::invalid(format!("model not available: {wanted}")));
+    };
+    let name = model.reference();
     // Without any provider everything resolves to the built-in one.
     if model.provider == DEMO_PROVIDER && wanted != name && wanted != DEMO_MODEL {
         return Err(WireError::invalid(format!("model not available: {wanted}")));
     }
-    Ok(name)
+    let profile = match (&model.locked, model.keys.as_slice()) {
+        (true, [key]) => Some(profile_id(&model.provider, key)),
+        _ => None,
+    };
+    Ok((Some(name), profile))
 }
 
 /// Refuses a change that was meant for another state of the session.

@@ -28,14 +28,50 @@ export const presets: readonly Preset[] = [
   {
     id: 'google',
     label: 'Google Gemini',
-    api: 'openai-completions',
-    baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai',
+    api: 'google-generative-ai',
+    baseUrl: 'https://generativelanguage.googleapis.com/v1beta',
   },
   {
     id: 'openrouter',
     label: 'OpenRouter',
     api: 'openai-completions',
     baseUrl: 'https://openrouter.ai/api/v1',
+  },
+  {
+    id: 'azure',
+    label: 'Azure OpenAI',
+    api: 'azure-openai-responses',
+    baseUrl: 'https://RESOURCE.openai.azure.com',
+  },
+  {
+    id: 'mistral',
+    label: 'Mistral',
+    api: 'openai-completions',
+    baseUrl: 'https://api.mistral.ai/v1',
+  },
+  {
+    id: 'groq',
+    label: 'Groq',
+    api: 'openai-completions',
+    baseUrl: 'https://api.groq.com/openai/v1',
+  },
+  {
+    id: 'deepseek',
+    label: 'DeepSeek',
+    api: 'openai-completions',
+    baseUrl: 'https://api.deepseek.com',
+  },
+  {
+    id: 'xai',
+    label: 'xAI',
+    api: 'openai-completions',
+    baseUrl: 'https://api.x.ai/v1',
+  },
+  {
+    id: 'together',
+    label: 'Together',
+    api: 'openai-completions',
+    baseUrl: 'https://api.together.xyz/v1',
   },
   {
     id: 'ollama',

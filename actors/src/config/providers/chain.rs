@@ -1,0 +1,205 @@
+//! What a run may call: the chosen model, those that stand in for it, and each one's keys.
+
+use std::sync::Arc;
+
+use claw_entities::Scope;
+
+use super::super::ConfigService;
+use super::super::document::UserSettings;
+use super::ResolvedModel;
+use super::crud::StoredProvider;
+use super::keys::name_in;
+use super::models::StoredModel;
+use super::resolve::{capped, choose, demo_model, find, usual_thinking};
+use crate::crypto::Secret;
+use crate::error::Result;
+use crate::ports::model::Endpoint;
+
+/// A model that may be called, its keys still sealed.
+#[derive(Clone)]
+pub(crate) struct Choice {
+    /// All providers of the tenant, and which one it is; `None` for the built-in one.
+    source: Option<(Arc<Vec<StoredProvider>>, usize)>,
+    model: StoredModel,
+    pub(crate) provider: String,
+    /// Names of the keys that may be used; one empty name where the provider has none.
+    pub(crate) keys: Vec<String>,
+    /// The order of the keys was chosen by a person.
+    pub(crate) ordered: bool,
+    /// One key was named with the model: there is no other.
+    pub(crate) locked: bool,
+}
+
+impl Choice {
+    /// `provider/model`.
+    pub(crate) fn reference(&self) -> String {
+        format!("{}/{}", self.provider, self.model.id)
+    }
+
+    /// Id of the model as the provider has it.
+    pub(crate) fn model(&self) -> &str {
+        &self.model.id
+    }
+
+    fn of(settings: &UserSettings, providers: &Arc<Vec<StoredProvider>>, found: Found<'_>) -> Option<Self> {
+        let at = providers.iter().position(|provider| provider.id == found.provider.id)?;
+        let provider = found.provider;
+        let known = |listed: &String| {
+            let name = name_in(&provider.id, listed.trim());
+            provider
+                .keys
+                .iter()
+                .any(|(known, _)| known == name)
+                .then(|| name.to_owned())
+        };
+        let listed = settings
+            .models
+            .key_order
+            .get(&provider.id)
+            .unwrap_or(&provider.key_order);
+        let mut keys: Vec<String> = listed.iter().filter_map(known).collect();
+        let (ordered, locked) = (!keys.is_empty(), found.key.is_some());
+        if let Some(named) = found.key {
+            keys = vec![named];
+        }
+        if keys.is_empty() {
+            keys = provider.keys.iter().map(|(name, _)| name.clone()).collect();
+        }
+        if keys.is_empty() {
+            keys.push(String::new());
+        }
+        Some(Self {
+            source: Some((Arc::clone(providers), at)),
+            provider: provider.id.clone(),
+            model: found.model,
+            keys,
+            ordered,
+            locked,
+        })
+    }
+}
+
+/// What a name stands for.
+pub(super) struct Found<'a> {
+    pub(super) provider: &'a StoredProvider,
+    pub(super) model: StoredModel,
+    /// The key that was named with it.
+    pub(super) key: Option<String>,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn plain(provider: &'a StoredProvider, model: StoredModel) -> Self {
+        Self {
+            provider,
+            model,
+            key: None,
+        }
+    }
+}
+
+impl ConfigService {
+    /// What a run may call, in the order it is tried; never empty. Behind the chosen model come the fallbacks, the
+    /// agent's own where it has a list, and the configured model when another was chosen. Unknown fallbacks are left out.
+    pub(crate) async fn model_chain(&self, scope: &Scope, agent_id: &str, wanted: Option<&str>) -> Result<Vec<Choice>> {
+        let settings = self.settings(scope).await?;
+        let providers = self.stored_providers(scope.tenant_scope()).await?;
+        if !providers.iter().any(|provider| provider.enabled) {
+            return Ok(vec![Choice {
+                source: None,
+                provider: super::DEMO_PROVIDER.to_owned(),
+                model: StoredModel::unlisted(super::DEMO_PROVIDER, super::DEMO_MODEL),
+                keys: vec![String::new()],
+                ordered: false,
+                locked: false,
+            }]);
+        }
+        let first = choose(&settings, &providers, agent_id, wanted)?;
+        let agent = settings.agent(agent_id);
+        let own = agent
+            .and_then(|agent| agent.model.as_deref())
+            .or(settings.default_model.as_deref());
+        let fallbacks = agent.and_then(|agent| agent.fallbacks.as_ref());
+        let fallbacks = fallbacks.unwrap_or(&settings.models.fallbacks);
+        let mut chain: Vec<Choice> = Choice::of(&settings, &providers, first).into_iter().collect();
+        let others = fallbacks.iter().map(String::as_str).chain(own);
+        for other in others {
+            let found = find(&settings, &providers, other).ok();
+            let Some(choice) = found.and_then(|found| Choice::of(&settings, &providers, found)) else {
+                continue;
+            };
+            if chain.iter().all(|known| known.reference() != choice.reference()) {
+                chain.push(choice);
+            }
+        }
+        Ok(chain)
+    }
+
+    /// The model for a run: `wanted` (a session override, `provider/model` or an alias), else the agent's, else the
+    /// tenant's first, else `demo/echo`; with the key that is best now. Keys are opened here, as late as possible; do
+    /// not keep the answer.
+    pub async fn resolve_model(&self, scope: &Scope, agent_id: &str, wanted: Option<&str>) -> Result<ResolvedModel> {
+        let chain = self.model_chain(scope, agent_id, wanted).await?;
+        let first = chain
+            .first()
+            .ok_or_else(|| crate::error::Error::internal("an empty chain"))?;
+        let best = match first.keys.as_slice() {
+            [only] => only.clone(),
+            _ => {
+                let health = self.key_health(scope).await?;
+                let mut keys = health.in_order(first, None, crate::clock::now_ms());
+                keys.swap_remove(0).0
+            }
+        };
+        self.open_model(scope, agent_id, first, &best).await
+    }
+
+    /// The model with this key of its own, opened.
+    pub(crate) async fn open_model(
+        &self,
+        scope: &Scope,
+        agent_id: &str,
+        choice: &Choice,
+        key: &str,
+    ) -> Result<ResolvedModel> {
+        let settings = self.settings(scope).await?;
+        let Some((providers, at)) = &choice.source else {
+            return Ok(demo_model(&settings));
+        };
+        let Some(provider) = providers.get(*at) else {
+            return Ok(demo_model(&settings));
+        };
+        let data_key = self.data_key(scope.tenant_scope()).await?;
+        let sealed = provider.keys.iter().find(|(name, _)| name == key);
+        let api_key = sealed.map(|(_, row)| data_key.open(row)).transpose()?;
+        let mut headers = Vec::with_capacity(provider.headers.len());
+        for (name, row) in &provider.headers {
+            headers.push((name.clone(), data_key.open(row)?));
+        }
+        if let Some(key) = api_key.as_ref().filter(|_| provider.auth_header) {
+            headers.push((
+                "Authorization".to_owned(),
+                Secret::new(format!("Bearer {}", key.expose())),
+            ));
+        }
+        let model = choice.model.clone();
+        Ok(ResolvedModel {
+            api: provider.api.clone(),
+            provider: provider.id.clone(),
+            key: key.to_owned(),
+            endpoint: Endpoint {
+                base_url: provider.base_url.clone(),
+                api_key,
+                headers,
+            },
+            context_window: capped(model.context_tokens, &settings),
+            full_window: model.context_window,
+            max_tokens: model.max_tokens,
+            takes_images: model.takes_images,
+            reasoning: model.reasoning,
+            thinking: usual_thinking(&settings, agent_id, &provider.id, &model),
+            prices: model.prices,
+            model: model.id,
+            name: model.name,
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! OpenAI Responses (`openai-responses`), and the same on Azure (`azure-openai-responses`).
+
+mod request;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+use claw_actors::clock;
+use claw_actors::ports::model::{ModelEvent, ModelProvider, ModelRequest};
+use futures::stream::BoxStream;
+use reqwest::Method;
+
+use super::call;
+use crate::egress::{self, Egress, EgressError, Purpose};
+
+pub(super) const API: &str = "openai-responses";
+pub(super) const AZURE_API: &str = "azure-openai-responses";
+
+/// The adapter.
+pub(super) struct Responses {
+    egress: Egress,
+    api: &'static str,
+}
+
+impl Responses {
+    pub(super) fn new(egress: Egress) -> Self {
+        Self { egress, api: API }
+    }
+
+    /// Where the key has a header of its own, and models are deployments.
+    pub(super) fn azure(egress: Egress) -> Self {
+        Self { egress, api: AZURE_API }
+    }
+
+    fn request(&self, model: &ModelRequest) -> Result<egress::Request, EgressError> {
+        let azure = self.api == AZURE_API;
+        let url = url(&model.endpoint.base_url, azure);
+        let mut request = self
+            .egress
+            .request(Purpose::Configured, Method::POST, &url)?
+            .header("accept", "text/event-stream");
+        if let Some(key) = model.endpoint.api_key.as_ref().filter(|key| !key.is_empty()) {
+            request = if azure {
+                request.header("api-key", key.expose())
+            } else {
+                request.bearer(key)
+            };
+        }
+        Ok(call::with_headers(request.json(&request::body(model, self.api)), model))
+    }
+}
+
+impl ModelProvider for Responses {
+    fn api(&self) -> &'static str {
+        self.api
+    }
+
+    fn stream(&self, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
+        let dialect = stream::Response::new(self.api, &request.provider, &request.model, clock::now_ms());
+        call::run(self.request(&request), call::Callee::of(&request), dialect)
+    }
+}
+
+/// `{base}/responses`; a base that already ends in it is fine, and the well-known hosts need no version written out. A
+/// query, as older Azure deployments want it (`?api-version=`), stays at the end.
+fn url(base: &str, azure: bool) -> String {
+    let (base, query) = match base.trim().split_once('?') {
+        Some((base, query)) => (base, format!("?{query}")),
+        None => (base.trim(), String::new()),
+    };
+    let base = base.trim_end_matches('/');
+    if base.ends_with("/responses") {
+        format!("{base}{query}")
+    } else if azure && base.ends_with(".azure.com") {
+        format!("{base}/openai/v1/responses{query}")
+    } else if base.ends_with("api.openai.com") {
+        format!("{base}/v1/responses{query}")
+    } else {
+        format!("{base}/responses{query}")
+    }
+}

@@ -1,0 +1,253 @@
+//! The request body, borrowed from the history. Nothing is stored there: the whole conversation goes along.
+
+use std::borrow::Cow;
+
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part};
+use claw_actors::ports::model::{ModelRequest, Thinking};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::providers::openai::{NO_OUTPUT, SEE_IMAGES, effort};
+use crate::providers::tool_id;
+
+/// Longest id of a call or an item.
+const MAX_ID: usize = 64;
+/// Least `max_output_tokens` that the API takes.
+const LEAST_TOKENS: u32 = 16;
+const IMAGE_GONE: &str = "[image no longer available]";
+
+#[derive(Serialize)]
+pub(super) struct Body<'a> {
+    model: &'a str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    instructions: String,
+    input: Vec<Item<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    stream: bool,
+    store: bool,
+    max_output_tokens: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<Reasoning>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    include: Vec<&'static str>,
+    prompt_cache_key: &'a str,
+}
+
+#[derive(Serialize)]
+struct Reasoning {
+    effort: &'static str,
+    summary: &'static str,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    name: &'a str,
+    description: &'a str,
+    parameters: &'a Value,
+    strict: bool,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Item<'a> {
+    Message {
+        role: &'static str,
+        content: Vec<Piece<'a>>,
+    },
+    Call {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Cow<'a, str>>,
+        call_id: Cow<'a, str>,
+        name: &'a str,
+        arguments: String,
+    },
+    Result {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        call_id: Cow<'a, str>,
+        output: Cow<'a, str>,
+    },
+    /// A reasoning item, as it came.
+    Reasoning(Value),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Piece<'a> {
+    InputText { text: Cow<'a, str> },
+    InputImage { image_url: String, detail: &'static str },
+    OutputText { text: &'a str, annotations: [(); 0] },
+}
+
+/// Builds the body.
+pub(super) fn body<'a>(request: &'a ModelRequest, api: &str) -> Body<'a> {
+    let texts = request.system.iter().map(|block| block.text.as_str());
+    let texts: Vec<&str> = texts.filter(|text| !text.trim().is_empty()).collect();
+    let thinks = request.reasoning;
+    Body {
+        model: &request.model,
+        instructions: texts.join("\n\n"),
+        input: input(request, api),
+        tools: request
+            .tools
+            .iter()
+            .map(|tool| Tool {
+                kind: "function",
+                name: &tool.name,
+                description: &tool.description,
+                parameters: &tool.parameters,
+                strict: false,
+            })
+            .collect(),
+        stream: true,
+        store: false,
+        max_output_tokens: request.max_tokens.max(LEAST_TOKENS),
+        // Models that think refuse one.
+        temperature: request.temperature.filter(|_| !thinks),
+        reasoning: (thinks && request.thinking != Thinking::Off).then(|| Reasoning {
+            effort: effort(request.thinking),
+            summary: "auto",
+        }),
+        include: if thinks {
+            vec!["reasoning.encrypted_content"]
+        } else {
+            Vec::new()
+        },
+        prompt_cache_key: &request.cache_key,
+    }
+}
+
+fn input<'a>(request: &'a ModelRequest, api: &str) -> Vec<Item<'a>> {
+    let mut items = Vec::with_capacity(request.messages.len());
+    let mut images: Vec<Piece<'a>> = Vec::new();
+    for message in request.messages.iter() {
+        match message.as_ref() {
+            Message::ToolResult {
+                tool_call_id, content, ..
+            } => {
+                let output = result(content, &mut images);
+                items.push(Item::Result {
+                    kind: "function_call_output",
+                    call_id: call_id(tool_call_id),
+                    output,
+                });
+            }
+            Message::User { content, .. } => {
+                push_images(&mut images, &mut items);
+                let content: Vec<Piece<'a>> = content.iter().map(piece).collect();
+                if !content.is_empty() {
+                    items.push(Item::Message { role: "user", content });
+                }
+            }
+            Message::Assistant(message) => {
+                push_images(&mut images, &mut items);
+                assistant(message, request, api, &mut items);
+            }
+        }
+    }
+    push_images(&mut images, &mut items);
+    items
+}
+
+/// A result holds text: its images follow in a message of the user.
+fn push_images<'a>(images: &mut Vec<Piece<'a>>, items: &mut Vec<Item<'a>>) {
+    if images.is_empty() {
+        return;
+    }
+    let mut content = vec![Piece::InputText {
+        text: Cow::Borrowed("Images of the tool results above:"),
+    }];
+    content.append(images);
+    items.push(Item::Message { role: "user", content });
+}
+
+fn piece(part: &Part) -> Piece<'_> {
+    match part {
+        Part::Text { text } => Piece::InputText {
+            text: Cow::Borrowed(text),
+        },
+        Part::Image {
+            data: Some(data),
+            mime_type,
+            ..
+        } => Piece::InputImage {
+            image_url: format!("data:{mime_type};base64,{data}"),
+            detail: "auto",
+        },
+        Part::Image { data: None, .. } => Piece::InputText {
+            text: Cow::Borrowed(IMAGE_GONE),
+        },
+    }
+}
+
+fn result<'a>(content: &'a [Part], images: &mut Vec<Piece<'a>>) -> Cow<'a, str> {
+    let mut texts: Vec<&str> = Vec::new();
+    let before = images.len();
+    for part in content {
+        match part {
+            Part::Text { text } => texts.push(text),
+            Part::Image { data: Some(_), .. } => images.push(piece(part)),
+            Part::Image { data: None, .. } => texts.push(IMAGE_GONE),
+        }
+    }
+    match texts.as_slice() {
+        [] if images.len() > before => Cow::Borrowed(SEE_IMAGES),
+        [] | [""] => Cow::Borrowed(NO_OUTPUT),
+        [only] => Cow::Borrowed(only),
+        several => Cow::Owned(several.join("\n")),
+    }
+}
+
+/// The part of our id that the API knows the call by.
+fn call_id(id: &str) -> Cow<'_, str> {
+    tool_id::portable(id.split('|').next().unwrap_or_default(), MAX_ID)
+}
+
+fn assistant<'a>(message: &'a AssistantMessage, request: &ModelRequest, api: &str, items: &mut Vec<Item<'a>>) {
+    let own = message.api == api && message.provider == request.provider && message.model == request.model;
+    // A thought is wanted back beside the calls it led to, and with them alone.
+    let with_thoughts = own && message.tool_calls().next().is_some();
+    let mut thought = false;
+    for part in &message.content {
+        match part {
+            AssistantPart::Thinking {
+                thinking_signature: Some(item),
+                ..
+            } if with_thoughts => {
+                let item = serde_json::from_str::<Value>(item).ok().filter(Value::is_object);
+                thought |= item.is_some();
+                items.extend(item.map(Item::Reasoning));
+            }
+            AssistantPart::Thinking { .. } => {}
+            AssistantPart::Text { text } if text.trim().is_empty() => {}
+            AssistantPart::Text { text } => items.push(Item::Message {
+                role: "assistant",
+                content: vec![Piece::OutputText { text, annotations: [] }],
+            }),
+            AssistantPart::ToolCall(call) => items.push(Item::Call {
+                kind: "function_call",
+                // The item's id names its thought, which must stand before it then.
+                id: call
+                    .id
+                    .split_once('|')
+                    .map(|(_, item)| item)
+                    .filter(|item| thought && item.starts_with("fc"))
+                    .map(|item| tool_id::portable(item, MAX_ID)),
+                call_id: call_id(&call.id),
+                name: &call.name,
+                arguments: if call.arguments.is_object() {
+                    call.arguments.to_string()
+                } else {
+                    "{}".to_owned()
+                },
+            }),
+        }
+    }
+}
