@@ -18,6 +18,8 @@ mod m20261126_000011_leftovers;
 mod m20261126_000014_lock_outs;
 mod m20261126_000018_skills;
 mod m20261126_000019_request_order;
+mod m20261126_000024_hook_token;
+mod m20261126_000025_hook_run;
 mod row_security;
 
 /// Runs the steps in order.
@@ -43,6 +45,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000014_lock_outs::Migration),
             Box::new(m20261126_000018_skills::Migration),
             Box::new(m20261126_000019_request_order::Migration),
+            Box::new(m20261126_000024_hook_token::Migration),
+            Box::new(m20261126_000025_hook_run::Migration),
         ]
     }
 }

@@ -4,7 +4,7 @@
 mod nodes;
 mod read;
 mod session_status;
-mod untrusted;
+pub(crate) mod untrusted;
 mod web_fetch;
 
 use std::sync::Arc;

@@ -23,7 +23,7 @@ const MAX_PREFIX: usize = 12;
 const MAX_SUFFIX: usize = 80;
 
 /// `content` between markers, with where it came from.
-pub(super) fn wrap(source: &str, content: &str) -> String {
+pub(crate) fn wrap(source: &str, content: &str) -> String {
     let id: String = token::random_bytes::<8>()
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -42,7 +42,7 @@ pub(super) fn wrap(source: &str, content: &str) -> String {
 
 /// Takes out everything a reader could mistake for one of our markers: any case, full-width and foreign look-alike
 /// letters and brackets, separators left out or changed, invisible characters in between.
-pub(super) fn neutralise(content: &str) -> String {
+pub(crate) fn neutralise(content: &str) -> String {
     let seen = visible(content);
     let end_of = |at: usize| seen.get(at).map_or(content.len(), |(byte, _)| *byte);
     let mut clean = String::with_capacity(content.len());

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, run};
 use sea_orm::{ColumnTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::routing::{self, Standing};
 use super::{key, policy};
@@ -60,6 +61,20 @@ pub struct ClientMessage {
     /// The agent looks by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Beat>,
+    /// What the client runs itself: a turn that calls one of these ends with the call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_tools: Vec<ClientTool>,
+}
+
+/// A tool of the client's own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientTool {
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    /// JSON schema of the arguments.
+    pub parameters: Value,
 }
 
 /// How an agent looks by itself.

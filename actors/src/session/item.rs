@@ -1,6 +1,6 @@
 //! One accepted message on its way to a turn.
 
-use super::intake::{Beat, ClientMessage, Scheduled};
+use super::intake::{Beat, ClientMessage, ClientTool, Scheduled};
 use super::queue::{self, Route};
 use crate::config::document::QueueMode;
 use crate::ports::channel::{Attachment, Destination, Inbound};
@@ -54,6 +54,7 @@ pub(crate) struct Options {
     pub(crate) background: bool,
     pub(crate) scheduled: Option<Scheduled>,
     pub(crate) heartbeat: Option<Beat>,
+    pub(crate) client_tools: Vec<ClientTool>,
 }
 
 impl Item {
@@ -131,6 +132,7 @@ impl Item {
                 background: message.background,
                 scheduled: message.scheduled,
                 heartbeat: message.heartbeat,
+                client_tools: message.client_tools,
             },
             received_at,
             settle_ms: 0,

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Emitter;
+use super::intake::ClientTool;
 use super::turn::{self, Authority};
 use crate::Services;
 use crate::clock::now_ms;
@@ -29,6 +30,8 @@ pub(crate) struct Toolbox {
     owner: bool,
     /// Patterns that narrow the user's policy for this run.
     only: Option<Vec<String>>,
+    /// What the client runs itself.
+    client: Vec<ToolSpec>,
 }
 
 impl Toolbox {
@@ -43,7 +46,38 @@ impl Toolbox {
             settings,
             owner,
             only,
+            client: Vec::new(),
         }
+    }
+
+    /// With tools that the client runs. A name that is ours stays ours.
+    pub(crate) fn with_client(mut self, tools: &[ClientTool]) -> Self {
+        let theirs = tools
+            .iter()
+            .filter(|tool| self.services.ports.tool(&tool.name).is_none());
+        self.client = theirs
+            .map(|tool| ToolSpec {
+                name: tool.name.clone(),
+                description: tool.description.clone(),
+                summary: tool.description.lines().next().unwrap_or_default().to_owned(),
+                parameters: tool.parameters.clone(),
+                effect: Effect::ReadOnly,
+                owner_only: false,
+                timeout: Duration::ZERO,
+            })
+            .collect();
+        self
+    }
+
+    /// Does the client run this tool.
+    pub(crate) fn is_clients(&self, name: &str) -> bool {
+        self.client.iter().any(|spec| spec.name == name)
+    }
+
+    /// A tool of ours that may be called.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<dyn Tool>> {
+        let tool = self.services.ports.tool(name)?;
+        self.allowed(tool.spec()).then(|| Arc::clone(tool))
     }
 
     /// What the model is offered.
@@ -54,6 +88,7 @@ impl Toolbox {
             .iter()
             .map(|tool| tool.spec())
             .filter(|spec| self.allowed(spec))
+            .chain(&self.client)
             .cloned()
             .collect()
     }
@@ -141,14 +176,12 @@ impl Toolbox {
         results
     }
 
-    async fn one(&self, authority: &Authority, context: &ToolContext, call: &ToolCall) -> ToolOutput {
-        let Some(tool) = self
-            .services
-            .ports
-            .tool(&call.name)
-            .filter(|tool| self.allowed(tool.spec()))
-            .cloned()
-        else {
+    /// One call. What acts outside writes first that it is about to.
+    pub(crate) async fn one(&self, authority: &Authority, context: &ToolContext, call: &ToolCall) -> ToolOutput {
+        if self.is_clients(&call.name) {
+            return ToolOutput::text("The client runs this tool. Its result comes with the next message.");
+        }
+        let Some(tool) = self.find(&call.name) else {
             return ToolOutput::error(format!("There is no tool named {}.", call.name));
         };
         if let Err(reason) = check(tool.spec(), &call.arguments) {
@@ -207,7 +240,7 @@ async fn guarded(
 }
 
 /// Do the arguments match the schema.
-fn check(spec: &ToolSpec, arguments: &Value) -> Result<(), String> {
+pub(super) fn check(spec: &ToolSpec, arguments: &Value) -> Result<(), String> {
     if !arguments.is_object() {
         return Err("The arguments are not a JSON object.".to_owned());
     }

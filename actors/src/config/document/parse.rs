@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::heartbeat::heartbeats;
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, NodeCommands, QueueMode,
-    QueueSettings, ResetRule, RoomSettings, SessionSettings, UserSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, HookSettings, HttpTools,
+    NodeCommands, QueueMode, QueueSettings, ResetRule, RoomSettings, SessionSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -70,6 +70,11 @@ impl UserSettings {
             cron: cron(at(doc, "/cron")),
             room: RoomSettings::parse(defaults),
             nodes: node_commands(at(doc, "/gateway/nodes")),
+            http_tools: HttpTools {
+                allow: texts(at(doc, "/gateway/tools/allow")).unwrap_or_default(),
+                deny: texts(at(doc, "/gateway/tools/deny")).unwrap_or_default(),
+            },
+            hooks: HookSettings::parse(at(doc, "/hooks")),
         }
     }
 

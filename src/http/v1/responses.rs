@@ -1,0 +1,535 @@
+//! `POST /v1/responses` (`agent-runtime` §21.2), with tools that the client runs itself.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use claw_actors::ports::message::ToolCall;
+use claw_actors::session::asking::{self, answer_of, handed_of, usage_of};
+use claw_actors::session::intake::{ClientMessage, ClientTool};
+use claw_actors::supervisor::directory::RunEnded;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::chat::{Line, Prompt, rendered, speaker};
+use super::content::{AtMost, Attached, Content, ContentPart};
+use super::error::V1Error;
+use super::sse::{self, Events, Voice};
+use super::{admitted, ask, cached, header, now, target};
+use crate::http::auth::Caller;
+use crate::http::state::AppState;
+
+/// Items of one request.
+const MOST: usize = 2048;
+/// Tools of one request, and the longest name.
+const MOST_TOOLS: usize = 128;
+const LONGEST_NAME: usize = 64;
+
+/// What of OpenAI's request counts here. The rest is accepted and ignored.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct ResponsesRequest {
+    /// `openclaw`, or `openclaw/<agentId>`.
+    model: Option<String>,
+    #[schema(value_type = Object)]
+    input: Input,
+    /// For this request alone.
+    #[serde(default)]
+    instructions: Option<String>,
+    #[serde(default)]
+    stream: Option<bool>,
+    /// Requests of one user share a session.
+    #[serde(default)]
+    user: Option<String>,
+    /// Goes on in the session of that response.
+    #[serde(default)]
+    previous_response_id: Option<String>,
+    /// Of the type `function`: the client runs them.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    tools: Option<AtMost<Tool, MOST_TOOLS>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    tool_choice: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Input {
+    Text(String),
+    Items(AtMost<Item, MOST>),
+}
+
+/// One item. `type` says which of the rest counts; without it, it is a message.
+#[derive(Debug, Default, Deserialize)]
+struct Item {
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    #[serde(default)]
+    role: Option<String>,
+    #[serde(default)]
+    content: Option<Content>,
+    #[serde(default)]
+    call_id: Option<String>,
+    #[serde(default)]
+    output: Option<Content>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    arguments: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Tool {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    parameters: Option<Value>,
+    /// As Chat Completions nests it.
+    #[serde(default)]
+    function: Option<Function>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Function {
+    name: String,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    parameters: Option<Value>,
+}
+
+fn prompt(input: &Input, instructions: Option<&str>) -> Result<Prompt, V1Error> {
+    let mut system: Vec<String> = instructions
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+        .into_iter()
+        .collect();
+    let message = match input {
+        Input::Text(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        Input::Items(items) => {
+            let mut lines = Vec::new();
+            for item in &items.0 {
+                line(item, &mut system, &mut lines)?;
+            }
+            rendered(&lines)
+        }
+    };
+    Ok(Prompt {
+        message: message.ok_or_else(|| V1Error::param("input", "there is no message of a user"))?,
+        system: (!system.is_empty()).then(|| system.join("\n\n")),
+    })
+}
+
+fn line(item: &Item, system: &mut Vec<String>, lines: &mut Vec<Line>) -> Result<(), V1Error> {
+    let text = |content: &Option<Content>| content.as_ref().map(Content::text).unwrap_or_default();
+    match item.kind.as_deref().unwrap_or("message") {
+        "message" => {
+            let role = item.role.as_deref().unwrap_or("user");
+            let said = text(&item.content);
+            if matches!(role, "system" | "developer") {
+                system.extend((!said.is_empty()).then_some(said));
+                return Ok(());
+            }
+            let speaker = speaker(role, None).ok_or_else(|| V1Error::param("input", "an item has an unknown role"))?;
+            let pictures = item.content.as_ref().is_some_and(|content| !content.parts().is_empty());
+            if !said.is_empty() || (role == "user" && pictures) {
+                lines.push(Line { speaker, text: said });
+            }
+        }
+        "function_call_output" => {
+            let id = item.call_id.as_deref().unwrap_or_default();
+            let Some(speaker) = speaker("tool", Some(id)) else {
+                return Ok(());
+            };
+            lines.push(Line {
+                speaker,
+                text: text(&item.output),
+            });
+        }
+        "function_call" => lines.push(Line {
+            speaker: "Assistant".to_owned(),
+            text: format!(
+                "[called {} with {}]",
+                item.name.as_deref().unwrap_or("a tool"),
+                item.arguments.as_deref().unwrap_or("{}")
+            ),
+        }),
+        "reasoning" | "item_reference" => {}
+        other => {
+            let shown: String = other.chars().take(40).collect();
+            return Err(V1Error::param(
+                "input",
+                format!("items of the type {shown:?} are not taken here"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Parts of the newest message of a user.
+fn asked(input: &Input) -> &[ContentPart] {
+    let Input::Items(items) = input else { return &[] };
+    let theirs = |item: &&Item| {
+        item.kind.as_deref().unwrap_or("message") == "message" && item.role.as_deref().unwrap_or("user") == "user"
+    };
+    let last = items.0.iter().rev().find(theirs);
+    last.and_then(|item| item.content.as_ref()).map_or(&[], Content::parts)
+}
+
+/// The client's tools, and what the choice among them says to the agent.
+fn tools(
+    state: &AppState,
+    given: Option<AtMost<Tool, MOST_TOOLS>>,
+    choice: Option<&Value>,
+) -> Result<(Vec<ClientTool>, Option<String>), V1Error> {
+    let mut tools = Vec::new();
+    for tool in given.unwrap_or_default().0 {
+        if tool.kind != "function" {
+            return Err(V1Error::param("tools", "only tools of the type function are taken"));
+        }
+        let (name, description, parameters) = match tool.function {
+            Some(nested) => (Some(nested.name), nested.description, nested.parameters),
+            None => (tool.name, tool.description, tool.parameters),
+        };
+        let name = name.unwrap_or_default();
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(fits) {
+            return Err(V1Error::param(
+                "tools",
+                "a tool's name has 1 to 64 letters, digits, _ or -",
+            ));
+        }
+        if state.services.ports.tool(&name).is_some() || tools.iter().any(|tool: &ClientTool| tool.name == name) {
+            return Err(V1Error::param("tools", format!("there is a tool named {name} already")));
+        }
+        let parameters = parameters
+            .filter(|schema| !schema.is_null())
+            .unwrap_or_else(|| json!({"type": "object", "properties": {}}));
+        if !parameters.is_object() {
+            return Err(V1Error::param(
+                "tools",
+                format!("the parameters of {name} are no JSON schema"),
+            ));
+        }
+        tools.push(ClientTool {
+            name,
+            description: description.unwrap_or_default(),
+            parameters,
+        });
+    }
+    let named = |choice: &Value| {
+        choice["name"]
+            .as_str()
+            .or(choice["function"]["name"].as_str())
+            .map(str::to_owned)
+    };
+    match choice {
+        None | Some(Value::Null) => Ok((tools, None)),
+        Some(Value::String(word)) => match word.as_str() {
+            "auto" => Ok((tools, None)),
+            "none" => Ok((Vec::new(), None)),
+            "required" if tools.is_empty() => Err(V1Error::param("tool_choice", "there are no tools to choose from")),
+            "required" => Ok((
+                tools,
+                Some("You must call one of the client's tools before you answer.".to_owned()),
+            )),
+            _ => Err(V1Error::param(
+                "tool_choice",
+                "tool_choice must be auto, none, required or a function",
+            )),
+        },
+        Some(choice) => {
+            let name = named(choice).unwrap_or_default();
+            tools.retain(|tool| tool.name == name);
+            if tools.is_empty() {
+                return Err(V1Error::param(
+                    "tool_choice",
+                    "tool_choice names no tool of the request",
+                ));
+            }
+            Ok((tools, Some(format!("You must call the tool {name} before you answer."))))
+        }
+    }
+}
+
+#[utoipa::path(post, path = "/v1/responses", operation_id = "createResponse", tag = "programs",
+    request_body = ResponsesRequest,
+    responses((status = 200, description = "The response; with `stream`, its events",
+        content((Object = "application/json"), (String = "text/event-stream")))))]
+pub(crate) async fn create(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<AppState>,
+) -> Result<HttpResponse, V1Error> {
+    let (caller, place, input) = admitted::<ResponsesRequest>(&request, payload, &state).await?;
+    let settings = state.services.config.settings(caller.scope()).await?;
+    let target = target::of(
+        &request,
+        &settings,
+        "openresponses",
+        input.model.as_deref(),
+        input.user.as_deref(),
+    )?;
+    let Prompt { message, system } = prompt(&input.input, input.instructions.as_deref())?;
+    let attached = Attached::read(asked(&input.input))?;
+    let (client_tools, must) = tools(&state, input.tools, input.tool_choice.as_ref())?;
+    let system: Vec<&str> = system
+        .iter()
+        .chain(&attached.files)
+        .chain(&must)
+        .map(String::as_str)
+        .collect();
+    let extra_system_prompt = (!system.is_empty()).then(|| system.join("\n\n"));
+    let earlier = earlier(&request, &state, &caller, input.previous_response_id.as_deref()).await?;
+    let message = ClientMessage {
+        message,
+        attachments: attached.store(&state, caller.scope()).await?,
+        extra_system_prompt,
+        model: target.model,
+        client_tools,
+        ..ClientMessage::default()
+    };
+    let key = earlier.unwrap_or(target.session_key);
+    let mut answer = ask(&request, &state, &caller, "resp_", &key, message).await?;
+    let mut voice = Response {
+        id: answer.run_id.clone(),
+        item: format!("msg_{}", uuid::Uuid::new_v4().simple()),
+        created: now(),
+        model: input.model.unwrap_or_else(|| "openclaw".to_owned()),
+        sequence: 0,
+        text: None,
+    };
+    if input.stream == Some(true) {
+        return sse::answer(answer, place, voice).await;
+    }
+    let ended = answer.whole().await?;
+    if let Some(error) = sse::refused(&ended) {
+        return Err(error);
+    }
+    let text = answer_of(&ended);
+    voice.text = Some(text).filter(|text| !text.is_empty());
+    Ok(HttpResponse::Ok().json(voice.completed(&ended)))
+}
+
+/// The session of an earlier response of the caller's, unless a header names one.
+async fn earlier(
+    request: &HttpRequest,
+    state: &AppState,
+    caller: &Caller,
+    id: Option<&str>,
+) -> Result<Option<String>, V1Error> {
+    match id.filter(|id| id.starts_with("resp_") && id.len() <= 256) {
+        Some(id) if header(request, "x-openclaw-session-key").is_none() => {
+            let session = asking::session_of(&state.directory, caller.scope(), id).await?;
+            Ok(session.map(|key| key.0))
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// How the Responses API says it.
+struct Response {
+    id: String,
+    /// Id of the message among its output.
+    item: String,
+    created: i64,
+    model: String,
+    sequence: u64,
+    /// What was said; `None` before the first word.
+    text: Option<String>,
+}
+
+impl Response {
+    fn object(&self, status: &str, output: &[Value], usage: &Value, error: &Value) -> Value {
+        json!({
+            "id": self.id, "object": "response", "created_at": self.created, "status": status, "model": self.model,
+            "output": output, "usage": usage, "error": error, "incomplete_details": null, "instructions": null,
+            "metadata": {}, "parallel_tool_calls": false, "temperature": null, "tool_choice": "auto", "tools": [],
+            "top_p": null,
+        })
+    }
+
+    fn part(text: &str) -> Value {
+        json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
+    }
+
+    fn message(&self, status: &str, content: &[Value]) -> Value {
+        json!({"type": "message", "id": self.item, "role": "assistant", "status": status, "content": content})
+    }
+
+    fn call(&self, at: usize, call: &ToolCall) -> Value {
+        let arguments = match &call.arguments {
+            Value::String(unparsed) => unparsed.clone(),
+            parsed => parsed.to_string(),
+        };
+        json!({
+            "type": "function_call", "id": format!("fc_{}_{at}", self.id), "call_id": call.id, "name": call.name,
+            "arguments": arguments, "status": "completed",
+        })
+    }
+
+    fn completed(&self, ended: &RunEnded) -> Value {
+        let said = self
+            .text
+            .iter()
+            .map(|text| self.message("completed", &[Self::part(text)]));
+        let calls = handed_of(ended);
+        let calls = calls.iter().enumerate().map(|(at, call)| self.call(at, call));
+        let mut output: Vec<Value> = said.chain(calls).collect();
+        if output.is_empty() {
+            output.push(self.message("completed", &[Self::part("")]));
+        }
+        self.object("completed", &output, &used(ended), &Value::Null)
+    }
+
+    fn send(&mut self, name: &str, mut payload: Value, out: &mut Events) {
+        payload["type"] = json!(name);
+        payload["sequence_number"] = json!(self.sequence);
+        self.sequence += 1;
+        out.event(name, &payload);
+    }
+
+    /// Where in the message its text stands.
+    fn place(&self) -> Value {
+        json!({"item_id": self.item, "output_index": 0, "content_index": 0})
+    }
+
+    fn open_message(&mut self, out: &mut Events) {
+        let item = self.message("in_progress", &[]);
+        self.send(
+            "response.output_item.added",
+            json!({"output_index": 0, "item": item}),
+            out,
+        );
+        let mut part = self.place();
+        part["part"] = Self::part("");
+        self.send("response.content_part.added", part, out);
+    }
+
+    fn close_message(&mut self, text: &str, out: &mut Events) {
+        let mut done = self.place();
+        done["text"] = json!(text);
+        done["logprobs"] = json!([]);
+        self.send("response.output_text.done", done, out);
+        let mut part = self.place();
+        part["part"] = Self::part(text);
+        self.send("response.content_part.done", part, out);
+        let item = self.message("completed", &[Self::part(text)]);
+        self.send(
+            "response.output_item.done",
+            json!({"output_index": 0, "item": item}),
+            out,
+        );
+    }
+}
+
+fn used(ended: &RunEnded) -> Value {
+    let usage = usage_of(ended);
+    json!({
+        "input_tokens": usage.prompt_tokens(), "input_tokens_details": {"cached_tokens": cached(&usage)},
+        "output_tokens": usage.output, "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": usage.prompt_tokens() + usage.output,
+    })
+}
+
+impl Voice for Response {
+    fn open(&mut self, out: &mut Events) {
+        for name in ["response.created", "response.in_progress"] {
+            let response = self.object("in_progress", &[], &Value::Null, &Value::Null);
+            self.send(name, json!({"response": response}), out);
+        }
+    }
+
+    fn text(&mut self, text: &str, out: &mut Events) {
+        if self.text.is_none() {
+            self.open_message(out);
+        }
+        self.text.get_or_insert_default().push_str(text);
+        let mut delta = self.place();
+        delta["delta"] = json!(text);
+        delta["logprobs"] = json!([]);
+        self.send("response.output_text.delta", delta, out);
+    }
+
+    fn ended(&mut self, ended: &RunEnded, out: &mut Events) {
+        let calls = handed_of(ended);
+        if self.text.is_none() && calls.is_empty() {
+            self.open_message(out);
+            self.text = Some(String::new());
+        }
+        if let Some(text) = self.text.clone() {
+            self.close_message(&text, out);
+        }
+        let first = usize::from(self.text.is_some());
+        for (at, call) in calls.iter().enumerate() {
+            let item = self.call(at, call);
+            let index = first + at;
+            let mut begun = item.clone();
+            begun["arguments"] = json!("");
+            begun["status"] = json!("in_progress");
+            self.send(
+                "response.output_item.added",
+                json!({"output_index": index, "item": begun}),
+                out,
+            );
+            let place = json!({"item_id": item["id"], "output_index": index});
+            let mut delta = place.clone();
+            delta["delta"] = item["arguments"].clone();
+            self.send("response.function_call_arguments.delta", delta, out);
+            let mut done = place;
+            done["arguments"] = item["arguments"].clone();
+            done["name"] = item["name"].clone();
+            self.send("response.function_call_arguments.done", done, out);
+            self.send(
+                "response.output_item.done",
+                json!({"output_index": index, "item": item}),
+                out,
+            );
+        }
+        let response = self.completed(ended);
+        self.send("response.completed", json!({"response": response}), out);
+    }
+
+    fn failed(&mut self, error: &V1Error, out: &mut Events) {
+        let detail = error.detail();
+        let error = json!({"code": "server_error", "message": detail.message});
+        let response = self.object("failed", &[], &Value::Null, &error);
+        self.send("response.failed", json!({"response": response}), out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &Value) -> Result<(String, Option<String>), String> {
+        let input: Input = serde_json::from_value(input.clone()).expect("an input");
+        let prompt = prompt(&input, Some("be brief")).map_err(|error| error.to_string())?;
+        Ok((prompt.message, prompt.system))
+    }
+
+    #[test]
+    fn texts_and_items_become_one_message() {
+        assert_eq!(check(&json!("hi")), Ok(("hi".to_owned(), Some("be brief".to_owned()))));
+        let (text, system) = check(&json!([
+            {"role": "developer", "content": "no jokes"},
+            {"role": "user", "content": [{"type": "input_text", "text": "weather?"}]},
+            {"type": "reasoning", "summary": []},
+            {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c1", "output": "sunny"},
+        ]))
+        .expect("a prompt");
+        assert_eq!(
+            text,
+            "[Chat messages since your last reply - for context]\nUser: weather?\nAssistant: [called weather with {}]\n\n\
+             [Current message - respond to this]\nTool:c1: sunny"
+        );
+        assert_eq!(system.as_deref(), Some("be brief\n\nno jokes"));
+        assert!(check(&json!([])).is_err());
+        assert!(check(&json!([{"type": "computer_call"}])).is_err());
+    }
+}
