@@ -211,6 +211,17 @@ async fn hostile_bodies_are_refused_and_cost_little() {
         (CHAT, "{\"messages\": []}".to_owned(), 400),
         (CHAT, "[]".to_owned(), 400),
         (CHAT, "\u{0}".to_owned(), 400),
+        (
+            "/v1/responses",
+            json!({"input": "x", "instructions": "y".repeat(2 << 20)}).to_string(),
+            413,
+        ),
+        (
+            "/v1/responses",
+            json!({"input": "x", "tools": [{"type": "function", "name": "t", "description": "y".repeat(1 << 20)}]})
+                .to_string(),
+            413,
+        ),
         ("/v1/responses", "{\"input\": {\"a\": 1}}".to_owned(), 400),
         (
             "/v1/responses",

@@ -141,6 +141,10 @@ pub async fn accept_client(
     if message.message.len() > MAX_MESSAGE_BYTES {
         return Err(Error::TooLarge("message is longer than 1 MiB".to_owned()));
     }
+    let instructions = message.extra_system_prompt.as_ref().map_or(0, String::len);
+    if instructions > MAX_MESSAGE_BYTES {
+        return Err(Error::TooLarge("the instructions are longer than 1 MiB".to_owned()));
+    }
     if message.message.trim().is_empty() && message.attachments.is_empty() {
         return Err(Error::invalid("message must not be empty"));
     }

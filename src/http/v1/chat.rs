@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::content::{AtMost, Attached, Content};
 use super::error::V1Error;
 use super::sse::{self, Events, Voice};
-use super::{admitted, ask, cached, now, target};
+use super::{admitted, ask, now, target};
 use crate::http::state::AppState;
 
 /// Messages of one request.
@@ -256,7 +256,7 @@ fn used(ended: &RunEnded) -> Value {
     json!({
         "prompt_tokens": usage.prompt_tokens(), "completion_tokens": usage.output,
         "total_tokens": usage.prompt_tokens() + usage.output,
-        "prompt_tokens_details": {"cached_tokens": cached(&usage)},
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read},
     })
 }
 

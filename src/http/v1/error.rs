@@ -63,6 +63,7 @@ impl V1Error {
     /// The run has failed. The sentence is safe for the person.
     pub(crate) fn of_run(message: &str) -> Self {
         Self {
+            // The kind whose sentence is shown as it is; status and type follow from `code`.
             error: Error::Timeout(message.to_owned()).into(),
             code: Some(RUN_FAILED),
             param: None,

@@ -18,7 +18,6 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource};
 use claw_actors::Error;
 use claw_actors::gateway::scopes;
-use claw_actors::ports::message::Usage;
 use claw_actors::session::asking::{self, Answer};
 use claw_actors::session::intake::ClientMessage;
 use serde::de::DeserializeOwned;
@@ -138,8 +137,4 @@ fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
 /// Seconds since 1970.
 fn now() -> i64 {
     claw_actors::clock::now_ms() / 1000
-}
-
-fn cached(usage: &Usage) -> u64 {
-    usage.cache_read
 }
