@@ -56,17 +56,31 @@ async fn a_completion_comes_whole_or_as_a_stream() {
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
     assert_eq!(answer["usage"]["prompt_tokens"], 12);
     assert_eq!(answer["usage"]["total_tokens"], 15);
-    let mut body = ask("[slow:30] hello #two");
+    let mut body = ask("[gate] hello #two");
     body["stream"] = json!(true);
     body["stream_options"] = json!({"include_usage": true});
-    let chunks = streamed(&app, CHAT, &body).await;
+    let waits = tokio::spawn(app.owner().request(Method::POST, CHAT).json(&body).send());
+    app.model.asked("#two").await;
+    app.model.release(2);
+    let mut pieces = waits.await.expect("no panic").expect("answers").bytes_stream();
+    let mut text = String::new();
+    // The rest of the answer is not written before its beginning is here.
+    while !text.contains("#two") {
+        let piece = pieces.next().await.expect("a piece").expect("bytes");
+        text.push_str(std::str::from_utf8(&piece).expect("text"));
+    }
+    assert!(!text.contains("end"), "{text}");
+    app.model.release(100);
+    while let Some(piece) = pieces.next().await {
+        text.push_str(std::str::from_utf8(&piece.expect("bytes")).expect("text"));
+    }
+    let chunks = events(&text);
     assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
     let said: Vec<&str> = chunks
         .iter()
         .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str())
         .collect();
     assert_eq!(said.concat(), "re: #two end");
-    assert!(said.len() > 2, "it came in pieces: {said:?}");
     let [.., last, usage] = chunks.as_slice() else {
         panic!("{chunks:?}")
     };

@@ -18,7 +18,7 @@ assert.equal(whole.choices[0].message.content, "re: #n1 end");
 assert.equal(whole.usage.total_tokens, 15);
 
 const stream = await client.chat.completions.create({
-  model: "openclaw", messages: user("[slow:20] hello #n2"), stream: true, stream_options: { include_usage: true },
+  model: "openclaw", messages: user("[slow:400] hello #n2"), stream: true, stream_options: { include_usage: true },
 });
 let text = "";
 let pieces = 0;
@@ -34,7 +34,7 @@ assert.equal(usage.total_tokens, 15);
 
 const response = await client.responses.create({ model: "openclaw", input: "hello #n3" });
 assert.equal(response.output_text, "re: #n3 end");
-const events = client.responses.stream({ model: "openclaw", input: "[slow:20] hello #n4", previous_response_id: response.id });
+const events = client.responses.stream({ model: "openclaw", input: "[slow:400] hello #n4", previous_response_id: response.id });
 let deltas = "";
 events.on("response.output_text.delta", (event) => { deltas += event.delta; });
 const last = await events.finalResponse();

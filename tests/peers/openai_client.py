@@ -20,7 +20,7 @@ assert whole.usage.total_tokens == 15, whole
 
 pieces, usage = [], None
 for chunk in client.chat.completions.create(
-    model="openclaw", messages=user("[slow:20] hello #p2"), stream=True, stream_options={"include_usage": True}
+    model="openclaw", messages=user("[slow:400] hello #p2"), stream=True, stream_options={"include_usage": True}
 ):
     if chunk.choices and chunk.choices[0].delta.content:
         pieces.append(chunk.choices[0].delta.content)
@@ -30,7 +30,7 @@ assert usage.total_tokens == 15, usage
 
 response = client.responses.create(model="openclaw", input="hello #p3")
 assert response.output_text == "re: #p3 end", response
-with client.responses.stream(model="openclaw", input="[slow:20] hello #p4") as events:
+with client.responses.stream(model="openclaw", input="[slow:400] hello #p4") as events:
     deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     assert deltas == "re: #p4 end", deltas
     assert events.get_final_response().output_text == "re: #p4 end"

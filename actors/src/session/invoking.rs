@@ -67,10 +67,10 @@ pub async fn invoke(
     let Some(tool) = found else {
         return Ok(Invoked::NoSuchTool);
     };
-    let mut arguments = match asked.arguments {
-        Value::Null => Value::Object(serde_json::Map::new()),
-        given => given,
-    };
+    let mut arguments = asked.arguments;
+    if arguments.is_null() {
+        arguments = Value::Object(serde_json::Map::new());
+    }
     let takes_action = !tool.spec().parameters["properties"]["action"].is_null();
     if let (Value::Object(fields), Some(action), true) = (&mut arguments, asked.action, takes_action) {
         fields.entry("action").or_insert(Value::String(action));
