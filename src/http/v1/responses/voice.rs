@@ -39,10 +39,9 @@ impl Response {
     }
 
     fn call(&self, at: usize, call: &ToolCall) -> Value {
-        let arguments = match &call.arguments {
-            Value::String(unparsed) => unparsed.clone(),
-            parsed => parsed.to_string(),
-        };
+        // What did not parse is handed on as it is.
+        let unparsed = call.arguments.as_str().map(str::to_owned);
+        let arguments = unparsed.unwrap_or_else(|| call.arguments.to_string());
         json!({
             "type": "function_call", "id": format!("fc_{}_{at}", self.id), "call_id": call.id, "name": call.name,
             "arguments": arguments, "status": "completed",
