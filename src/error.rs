@@ -6,7 +6,7 @@ use actix_web::body::BoxBody;
 use actix_web::error::{PathError, PayloadError, QueryPayloadError};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use claw_actors::{Code, Error};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -84,6 +84,20 @@ impl ApiError {
         }
     }
 
+    /// The beginning of an answer with this status, whatever its body looks like. Logs the failure.
+    pub(crate) fn answering(&self, status: StatusCode) -> HttpResponseBuilder {
+        self.log();
+        let mut answer = HttpResponse::build(status);
+        answer.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        if let Some(wait) = self.error.retry_after() {
+            answer.insert_header((RETRY_AFTER, wait.as_secs().max(1)));
+        }
+        if self.error.code() == Code::Unauthenticated {
+            answer.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
+        answer
+    }
+
     /// The log line of this failure, once, where an answer is made of it.
     fn log(&self) {
         let Some(error_id) = self.error_id.as_deref() else {
@@ -151,16 +165,7 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
-        self.log();
-        let mut answer = HttpResponse::build(self.status_code());
-        answer.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
-        if let Some(wait) = self.error.retry_after() {
-            answer.insert_header((RETRY_AFTER, wait.as_secs().max(1)));
-        }
-        if self.error.code() == Code::Unauthenticated {
-            answer.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
-        }
-        answer.json(ErrorBody {
+        self.answering(self.status_code()).json(ErrorBody {
             error: ErrorDetail {
                 code: self.error.code().name(),
                 message: self.message(),

@@ -17,3 +17,4 @@ pub mod providers;
 pub mod tools;
 
 pub mod egress;
+mod poster;

@@ -1,6 +1,8 @@
 //! Tables as types, ids, and the scope that every query starts from. No services, no clock, no I/O.
 
 pub mod heartbeat;
+pub mod hook_run;
+pub mod hook_token;
 pub mod ids;
 pub mod scope;
 

@@ -20,6 +20,8 @@ mod m20261126_000018_skills;
 mod m20261126_000019_request_order;
 mod m20261126_000020_memory;
 mod m20261126_000022_key_health;
+mod m20261126_000024_hook_token;
+mod m20261126_000025_hook_run;
 mod m20261126_000026_subagent;
 mod row_security;
 
@@ -48,6 +50,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000019_request_order::Migration),
             Box::new(m20261126_000020_memory::Migration),
             Box::new(m20261126_000022_key_health::Migration),
+            Box::new(m20261126_000024_hook_token::Migration),
+            Box::new(m20261126_000025_hook_run::Migration),
             Box::new(m20261126_000026_subagent::Migration),
         ]
     }

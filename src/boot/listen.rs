@@ -92,6 +92,8 @@ pub(super) fn serve(
     .keep_alive(Duration::from_secs(limits.keep_alive_secs))
     .client_request_timeout(Duration::from_secs(limits.head_timeout_secs))
     .client_disconnect_timeout(Duration::from_secs(2))
+    // Who closes has gone: an answer that nobody waits for is not worked on.
+    .h1_allow_half_closed(false)
     .tcp_nodelay(true)
     .h1_write_buffer_size(WRITE_BUFFER)
     .on_connect(move |connection, _| watch_unacknowledged(connection, user_timeout))

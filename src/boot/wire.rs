@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::egress::{Egress, EgressSettings};
+use crate::poster::WebPoster;
 use crate::settings::{Profile, Settings};
 use crate::{channels, cli, providers, tools};
 
@@ -109,11 +110,8 @@ fn ports(settings: &Settings) -> anyhow::Result<Ports> {
         .collect::<Result<_, _>>()
         .map_err(|reason| anyhow::anyhow!("egress.allow_private: {reason}"))?;
     let egress = Egress::new(EgressSettings { allow_private });
-    Ok(Ports::new(
-        channels::all(&egress),
-        providers::all(&egress),
-        tools::all(&egress),
-    ))
+    let ports = Ports::new(channels::all(&egress), providers::all(&egress), tools::all(&egress));
+    Ok(ports.with_poster(Arc::new(WebPoster::new(egress))))
 }
 
 /// Threads for HTTP, and as many for actors.

@@ -4,6 +4,7 @@ mod audit;
 mod device;
 mod error;
 mod export;
+mod hook_token;
 mod import;
 mod migrate;
 mod openapi;
@@ -53,6 +54,9 @@ enum Command {
     /// Create personal API tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Create tokens for hooks
+    #[command(subcommand)]
+    HookToken(hook_token::Command),
     /// Approve devices that wait for pairing
     #[command(subcommand)]
     Device(device::Command),
@@ -109,6 +113,7 @@ async fn dispatch(command: Command, settings: &Settings) -> Result<(), CliError>
         Command::User(command) => command.run(settings).await,
         Command::SignInLink(command) => command.run(settings).await,
         Command::Token(command) => command.run(settings).await,
+        Command::HookToken(command) => command.run(settings).await,
         Command::Device(command) => command.run(settings).await,
         Command::Provider(command) => command.run(settings).await,
         Command::Import(command) => command.run(settings).await,
@@ -146,6 +151,7 @@ mod tests {
             "clawcentral provider key list --tenant acme --provider openai --json",
             "clawcentral provider key remove --tenant acme --provider openai",
             "clawcentral token create --tenant demo --user owner@demo.local --scopes operator.admin,agent --name x",
+            "clawcentral hook-token create --tenant demo --user a@b.c --hook github --json",
             "clawcentral device approve --tenant demo --user a@b.c request-1",
             "clawcentral import --tenant demo --user a@b.c openclaw.json",
             "clawcentral export --tenant demo --user a@b.c --out file.json",

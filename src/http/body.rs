@@ -38,12 +38,9 @@ impl<T: DeserializeOwned> JsonIn<T> {
     /// Reads and parses. Nesting deeper than 128 is refused, as is anything that is not `application/json`: a form of
     /// another site cannot send that.
     pub async fn read(self) -> ApiResult<T> {
-        if !self.request.content_type().eq_ignore_ascii_case("application/json") {
-            return Err(Error::invalid(format!("{CONTENT_TYPE} must be application/json")).into());
-        }
         let state = AppState::of(&self.request)?;
         let patience = Duration::from_secs(state.http.body_timeout_secs);
-        let body = read(&self.request, self.payload, state.limits.api_body_bytes, patience).await?;
+        let body = json_bytes(&self.request, self.payload, state.limits.api_body_bytes, patience).await?;
         serde_json::from_slice(&body)
             .map_err(|error| Error::invalid(format!("the body is not as documented: {error}")).into())
     }
@@ -78,6 +75,19 @@ impl BytesIn {
         let patience = Duration::from_secs(state.http.body_timeout_secs);
         read(&self.request, self.payload, limit, patience).await
     }
+}
+
+/// Reads a body that says it is JSON.
+pub(crate) async fn json_bytes(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+    patience: Duration,
+) -> ApiResult<Vec<u8>> {
+    if !request.content_type().eq_ignore_ascii_case("application/json") {
+        return Err(Error::invalid(format!("{CONTENT_TYPE} must be application/json")).into());
+    }
+    read(request, payload, limit, patience).await
 }
 
 /// Reads a whole body of at most `limit` bytes within `patience`.

@@ -3,6 +3,7 @@
 pub mod state;
 
 mod client;
+mod places;
 mod rate;
 mod tenant;
 
@@ -14,6 +15,9 @@ pub mod api;
 mod gateway;
 pub(crate) mod gateway_socket;
 pub(crate) mod health;
+mod hooks;
+mod tools;
+pub(crate) mod v1;
 mod webhooks;
 
 mod trace;
@@ -67,6 +71,7 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
         // The Admin UI and scripts.
         .service(
             web::scope("/api")
+                .wrap(from_fn(trace::to_the_end))
                 .wrap(from_fn(trace::request))
                 .wrap(Compress::default())
                 .wrap(DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store")))
@@ -80,11 +85,16 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
                 .configure(api::approvals::routes)
                 .configure(api::audit::routes)
                 .configure(api::blobs::routes)
+                .configure(api::hook_tokens::routes)
                 .configure(api::skills::routes)
                 .configure(api::users::routes)
                 .configure(api::openapi::routes)
                 .default_service(web::to(nothing)),
         )
+        // Other programs.
+        .service(web::scope("/v1").wrap(from_fn(trace::request)).configure(v1::routes))
+        .service(tools::resource())
+        .service(hooks::resource())
         // Pages.
         .service(
             web::scope("")

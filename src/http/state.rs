@@ -13,6 +13,7 @@ use claw_actors::{Error, Services};
 use claw_entities::TenantId;
 
 use super::client::Client;
+use super::places::Places;
 use super::rate::Rate;
 use crate::channels::Connector;
 use crate::error::{ApiError, ApiResult};
@@ -39,6 +40,10 @@ pub struct AppState {
     pub anonymous: Rate<(TenantId, IpAddr)>,
     /// Verified webhooks, by tenant.
     pub webhooks: Rate<TenantId>,
+    /// Calls of hooks, by tenant and token.
+    pub hooks: Rate<(TenantId, String)>,
+    /// Requests to the agent that are being answered, by person.
+    pub(crate) asking: Places,
     /// Webhooks being handled right now.
     pub webhooks_in_flight: AtomicUsize,
 }
@@ -79,6 +84,8 @@ impl AppState {
                 limits.tenant_webhooks_per_second.saturating_mul(2),
                 limits.tracked_addresses,
             ),
+            hooks: Rate::new(limits.hooks_per_minute, minute, limits.tracked_addresses),
+            asking: Places::new(limits.user_requests),
             webhooks_in_flight: AtomicUsize::new(0),
             limits,
         }

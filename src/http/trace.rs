@@ -7,6 +7,18 @@ use actix_web::middleware::Next;
 use tracing::Instrument;
 use tracing::field::Empty;
 
+use crate::error::ApiError;
+
+/// Runs the request to its end, also when its client goes away in the middle.
+pub(crate) async fn to_the_end<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    actix_web::rt::spawn(next.call(request))
+        .await
+        .map_err(|error| ApiError::from(claw_actors::Error::internal(error)))?
+}
+
 /// Runs the request inside `http.request`.
 pub(crate) async fn request<B: MessageBody>(
     request: ServiceRequest,

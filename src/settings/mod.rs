@@ -171,6 +171,8 @@ pub struct Limits {
     pub run_timeout_secs: u64,
     pub cron_jobs: usize,
     pub cron_interval_secs: u64,
+    pub user_requests: usize,
+    pub hooks_per_minute: u32,
     pub api_body_bytes: usize,
     pub webhook_body_bytes: usize,
     pub accept_timeout_secs: u64,

@@ -1,4 +1,4 @@
-//! Peers nobody here wrote, against the real binary: the published OpenClaw client and Chromium.
+//! Peers nobody here wrote, against the real binary: the published OpenClaw client, OpenAI's clients, and Chromium.
 //!
 //! Ignored by a plain run, because they must be installed: `make e2e` does both.
 
@@ -239,4 +239,39 @@ async fn the_published_control_ui_shows_its_pages() {
             .env("APPROVE", approve.to_string()))
     });
     assert!(text.contains("control ui: all steps passed"), "{text}");
+}
+
+fn openai(app: &TestApp, mut program: Command, script: &str) -> String {
+    let base = format!("http://{}/v1", app.binary.address());
+    program
+        .arg(repository().join("tests/peers").join(script))
+        .env("BASE_URL", base)
+        .env("TOKEN", app.token(OWNER));
+    tokio::task::block_in_place(|| run(&mut program))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs OpenAI's client for Node: make e2e"]
+async fn openais_client_for_node_works_unmodified() {
+    let app = TestApp::start().await;
+    let mut node = Command::new(needed("OPENCLAW_NODE"));
+    node.env("OPENAI", needed("OPENAI_NODE_CLIENT"));
+    let text = openai(&app, node, "openai_client.mjs");
+    assert!(text.contains("openai for node: all steps passed"), "{text}");
+    // What it stopped reading was stopped.
+    let rows = app.rows().await;
+    let aborted = || rows.count("run WHERE status = 'aborted' AND stop_reason = 'disconnect'");
+    crate::support::wait::becomes("aborted runs", 1, aborted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs OpenAI's client for Python: make e2e"]
+async fn openais_client_for_python_works_unmodified() {
+    let Ok(python) = std::env::var("OPENAI_PYTHON") else {
+        eprintln!("skipped: no python3 with venv on this machine");
+        return;
+    };
+    let app = TestApp::start().await;
+    let text = openai(&app, Command::new(python), "openai_client.py");
+    assert!(text.contains("openai for python: all steps passed"), "{text}");
 }

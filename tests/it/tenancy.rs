@@ -33,14 +33,11 @@ const HIDDEN: [&str; 8] = [
 /// Words that only the owner's data holds.
 const MARK: &str = "zebra-quartz-42";
 
-/// Every operation below `/api`, with its path parameters filled by ids that exist for the owner.
+/// Every operation of the document, with its path parameters filled by ids that exist for the owner.
 fn operations(app: &TestApp, ids: &Value) -> Vec<(Method, String, String)> {
     let document: Value = serde_json::from_str(&app.binary.cli(&["openapi"])).expect("the document is JSON");
     let mut found = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
-        if !path.starts_with("/api/") {
-            continue;
-        }
         for verb in item.as_object().expect("operations").keys() {
             let Ok(method) = verb.to_ascii_uppercase().parse::<Method>() else {
                 continue;
@@ -75,6 +72,8 @@ fn fill(path: &str, ids: &Value) -> String {
 async fn owned(app: &TestApp) -> Value {
     let (code, token) = app.owner().post("/api/tokens", &json!({"name": MARK})).await;
     assert_eq!(code, 201, "{token}");
+    let (code, hook) = app.owner().post("/api/hook-tokens", &json!({"name": MARK})).await;
+    assert_eq!(code, 201, "{hook}");
     let mut operator = app.operator().await;
     let bytes = STANDARD.encode([b"\x89PNG\r\n\x1a\n".as_slice(), MARK.as_bytes()].concat());
     let image = json!({"type": "image", "mimeType": "image/png", "fileName": "x.png", "content": bytes});
@@ -119,7 +118,7 @@ async fn owned(app: &TestApp) -> Value {
     let blobs: Vec<String> = app.rows().await.column("SELECT id FROM blob").await;
     let own = app.owner().request(Method::GET, &format!("/api/blobs/{}", blobs[0]));
     assert_eq!(status(own).await, 200);
-    json!({"skills": "vault", "users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
+    json!({"hook-tokens": hook["id"], "skills": "vault", "users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
         "approvals": "owners-approval"})
 }
 
@@ -202,9 +201,10 @@ async fn another_user_of_the_tenant_sees_nothing_of_the_owners() {
 }
 
 /// Rows of the owner's that a foreign call must leave alone.
-async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64, i64, i64) {
+async fn marks(app: &TestApp) -> [i64; 9] {
     let rows = app.rows().await;
-    (
+    [
+        rows.count(&format!("hook_token WHERE name = '{MARK}'")).await,
         rows.count(&format!("api_token WHERE name = '{MARK}' AND revoked_at IS NULL"))
             .await,
         rows.count(&format!("transcript_entry WHERE body LIKE '%{MARK}%'"))
@@ -219,7 +219,7 @@ async fn marks(app: &TestApp) -> (i64, i64, i64, i64, i64, i64, i64, i64) {
         .await,
         rows.count("cron_run").await,
         rows.count("skill WHERE key = 'vault'").await,
-    )
+    ]
 }
 
 /// Parameters that fit many methods: the owner's ids under every usual name.
@@ -265,10 +265,10 @@ async fn no_method_gives_one_user_anothers_data() {
             }
         }
     }
-    let (tokens, _, providers, approvals, files, jobs, fired, skills) = marks(&app).await;
+    let [hooks, tokens, _, providers, approvals, files, jobs, fired, skills] = marks(&app).await;
     assert_eq!(
-        (tokens, providers, approvals, files, jobs, fired, skills),
-        (1, 1, 1, 1, 1, 0, 1)
+        [hooks, tokens, providers, approvals, files, jobs, fired, skills],
+        [1, 1, 1, 1, 1, 1, 0, 1]
     );
     let off = "user_config WHERE CAST(doc AS text) LIKE '%vault%enabled%'";
     let owners = "user_id = (SELECT id FROM \"user\" WHERE email = 'owner@demo.local')";

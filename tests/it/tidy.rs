@@ -17,6 +17,8 @@ const VOUCHERS: &[&str] = &[
     "actors/src/config/identity/",
     // A webhook's account was found; its owner answers for it.
     "actors/src/config/accounts/resolve.rs",
+    // A hook's token is looked up among this host's.
+    "actors/src/config/hooks.rs",
     // A join URL's code was asked for at this tenant's host.
     "actors/src/config/devices/setup_codes.rs",
     // The stored row names its tenant.
@@ -30,6 +32,7 @@ const VOUCHERS: &[&str] = &[
     "actors/src/session/heartbeat/mod.rs",
     "actors/src/session/subagent/announce.rs",
     "actors/src/session/subagent/put_away.rs",
+    "actors/src/session/hook/settle.rs",
     "actors/src/supervisor/",
     // A device or token was proven.
     "actors/src/gateway/handshake.rs",
@@ -55,6 +58,7 @@ const ACROSS_TENANTS: &[&str] = &[
     "actors/src/session/heartbeat/mod.rs",
     "actors/src/session/subagent/announce.rs",
     "actors/src/session/subagent/put_away.rs",
+    "actors/src/session/hook/settle.rs",
     "actors/src/supervisor/",
     // The operator of the machine.
     "src/cli/",

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the tests need and is not there yet. usage: install.sh [packages] [tools] [openclaw] [nginx]
+# Installs what the tests need and is not there yet. usage: install.sh [packages] [tools] [openclaw] [openai] [nginx]
 #
 #   packages  PostgreSQL, Chromium: Debian packages, as root; elsewhere it says what is missing
 #   tools     cargo-nextest and cargo-deny, from source, into the cache folder
 #   openclaw  the published OpenClaw client, its newest release of protocol 3, the schemas of the protocol and a Node for
 #             all of them, into the cache folder; prints exports on stdout
+#   openai    OpenAI's clients for Node and, where there is a python3 with venv, for Python, into the cache folder; prints
+#             exports on stdout
 #   nginx     the proxy that docs/tls.md describes; prints an export on stdout
 #
 # Everything but the exports goes to stderr. The cache folder is ${XDG_CACHE_HOME:-~/.cache}/clawcentral-test.
@@ -69,6 +71,23 @@ openclaw() {
     echo "export OPENCLAW_SCHEMAS='$CLAW_CACHE/gateway-protocol'" >&3
 }
 
+openai() {
+    package openai
+    echo "export OPENAI_NODE_CLIENT='$CLAW_CACHE/openai'" >&3
+    local python="$CLAW_CACHE/openai-python"
+    if ! cmp -s "$here/openai/requirements.txt" "$python/installed.txt"; then
+        rm -rf "$python"
+        if ! python3 -m venv "$python"; then
+            echo "no python3 with venv: OpenAI's client for Python is left out"
+            rm -rf "$python"
+            return
+        fi
+        "$python/bin/pip" install --quiet --disable-pip-version-check -r "$here/openai/requirements.txt"
+        cp "$here/openai/requirements.txt" "$python/installed.txt"
+    fi
+    echo "export OPENAI_PYTHON='$python/bin/python'" >&3
+}
+
 # The proxy of docs/tls.md: the system's, or the Debian package unpacked into the cache folder, so that no service starts.
 nginx() {
     local into="$CLAW_CACHE/nginx"
@@ -81,10 +100,10 @@ nginx() {
     echo "export NGINX_PROGRAM='$program'" >&3
 }
 
-[ $# -gt 0 ] || set -- packages tools openclaw nginx
+[ $# -gt 0 ] || set -- packages tools openclaw openai nginx
 for what in "$@"; do
     case $what in
-        packages | tools | openclaw | nginx) "$what" ;;
-        *) echo "unknown: $what (packages, tools, openclaw, nginx)"; exit 2 ;;
+        packages | tools | openclaw | openai | nginx) "$what" ;;
+        *) echo "unknown: $what (packages, tools, openclaw, openai, nginx)"; exit 2 ;;
     esac
 done

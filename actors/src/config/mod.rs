@@ -9,6 +9,7 @@ pub mod cron;
 pub mod devices;
 pub mod document;
 pub(crate) mod heartbeat;
+pub mod hooks;
 pub mod identity;
 pub mod master;
 pub mod memory;

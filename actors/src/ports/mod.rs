@@ -1,11 +1,12 @@
-//! The outside world as the runtime sees it: three traits that the edge (`src/`) implements.
+//! The outside world as the runtime sees it: four traits that the edge (`src/`) implements.
 //!
-//! A fourth trait needs an ADR. Nothing here opens a socket.
+//! A fifth trait needs an ADR. Nothing here opens a socket.
 
 pub mod channel;
 pub mod message;
 pub mod model;
 pub mod tool;
+pub mod web;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub struct Ports {
     channels: Arc<Vec<Arc<dyn channel::Channel>>>,
     models: Arc<HashMap<&'static str, Arc<dyn model::ModelProvider>>>,
     tools: Arc<Vec<Arc<dyn tool::Tool>>>,
+    poster: Option<Arc<dyn web::Poster>>,
 }
 
 impl Ports {
@@ -50,7 +52,19 @@ impl Ports {
             channels: Arc::new(channels),
             models: Arc::new(by_api),
             tools: Arc::new(tools),
+            poster: None,
         }
+    }
+
+    /// With a way to post to web addresses.
+    pub fn with_poster(mut self, poster: Arc<dyn web::Poster>) -> Self {
+        self.poster = Some(poster);
+        self
+    }
+
+    /// What posts to web addresses.
+    pub fn poster(&self) -> Option<&Arc<dyn web::Poster>> {
+        self.poster.as_ref()
     }
 
     /// The adapter whose id is `id` (`telegram`, `slack`, …).

@@ -14,6 +14,17 @@ use crate::crypto::token::hex;
 use crate::error::Result;
 use crate::ports::message::{Message, Part};
 
+/// The kind of image these bytes are, by their first bytes; what a client says of them counts for nothing.
+pub fn image_type(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
+        _ => None,
+    }
+}
+
 /// Stores bytes for the user and gives the part that refers to them.
 pub async fn store_image(services: &Services, scope: &Scope, mime_type: &str, bytes: Vec<u8>) -> Result<Part> {
     let id = new_id();

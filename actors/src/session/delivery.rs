@@ -19,6 +19,7 @@ use crate::clock::now_ms;
 use crate::config::accounts::{AccountName, ResolvedAccount};
 use crate::error::{Error, Result};
 use crate::ports::channel::{Channel, DeliverError, Delivery as Outgoing, Destination, Rendered};
+use crate::ports::web::WEBHOOK;
 use crate::supervisor::lease::{Leases, fenced};
 
 /// Rows read at a time.
@@ -28,6 +29,13 @@ const ATTEMPTS: i32 = 3;
 /// Waits between them, when the platform gives no hint.
 const FIRST_DELAY: Duration = Duration::from_millis(400);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+/// Posts of one row to a web address, the first included, and the first and longest pause between them.
+const POSTS: i32 = 8;
+const FIRST_POST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_POST_PAUSE: Duration = Duration::from_secs(600);
+/// Where the user's configuration holds the token that goes along.
+const WEBHOOK_TOKEN: &str = "/cron/webhookToken";
 
 type Lane = (TenantId, String);
 
@@ -198,6 +206,9 @@ impl Delivery {
             .await?;
             return Ok(Next::Go);
         };
+        if to.channel == WEBHOOK {
+            return self.post(scope, epoch, row, &to.peer.id).await;
+        }
         let Some(channel) = self.0.services.ports.channel(&to.channel).cloned() else {
             self.settle(
                 scope,
@@ -238,6 +249,48 @@ impl Delivery {
         };
         self.claim(scope, epoch, &row).await?;
         let settled = self.send(scope, &account, channel.as_ref(), &row, to).await?;
+        let next = match &settled {
+            Settled::Again { at, .. } => Next::After(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))),
+            Settled::Sent(_) | Settled::Failed(_) | Settled::Unknown(_) => Next::Go,
+        };
+        self.settle(scope, epoch, &row, settled).await?;
+        Ok(next)
+    }
+
+    /// A row for a web address. The receiver can tell a repeat by the row's id, so one that was cut off goes again.
+    async fn post(&self, scope: &Scope, epoch: i64, row: outbox::Model, address: &str) -> Result<Next> {
+        let services = &self.0.services;
+        let now = now_ms();
+        if row.next_attempt_at > now {
+            let wait = u64::try_from(row.next_attempt_at - now).unwrap_or(0);
+            return Ok(Next::After(Duration::from_millis(wait)));
+        }
+        if services.config.is_locked(scope) {
+            return Ok(Next::LockedOut);
+        }
+        let Some(poster) = services.ports.poster() else {
+            let why = "web addresses are not available".to_owned();
+            self.settle(scope, epoch, &row, Settled::Failed(why)).await?;
+            return Ok(Next::Go);
+        };
+        let token = services.config.document_secret(scope, WEBHOOK_TOKEN).await?;
+        self.claim(scope, epoch, &row).await?;
+        let sent = poster.post(address, token.as_ref(), &row.id, row.text.clone()).await;
+        let settled = match sent {
+            Ok(()) => Settled::Sent(row.id.clone()),
+            Err(DeliverError::Retry { message, after }) if row.attempts + 1 < POSTS => {
+                let wait = after.unwrap_or_else(|| post_pause(row.attempts));
+                let at = now_ms() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2);
+                Settled::Again { at, error: message }
+            }
+            Err(
+                DeliverError::Retry { message, .. }
+                | DeliverError::Unknown { message }
+                | DeliverError::Rejected { message }
+                | DeliverError::Unauthorized { message },
+            ) => Settled::Failed(message),
+            Err(DeliverError::Moved { .. }) => Settled::Failed("the address moved".to_owned()),
+        };
         let next = match &settled {
             Settled::Again { at, .. } => Next::After(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))),
             Settled::Sent(_) | Settled::Failed(_) | Settled::Unknown(_) => Next::Go,
@@ -386,6 +439,12 @@ impl Delivery {
 
 fn row_scope(row: &outbox::Model) -> Scope {
     Scope::vouch(row.tenant_id.clone(), row.user_id.clone())
+}
+
+/// A second, four times as long each time, at most ten minutes.
+fn post_pause(attempts: i32) -> Duration {
+    let longer = 1 << (2 * attempts.clamp(0, 10));
+    FIRST_POST_PAUSE.saturating_mul(longer).min(LONGEST_POST_PAUSE)
 }
 
 /// 400 ms, doubling, at most 30 s, with 10 % of jitter so that many rows do not come back together.

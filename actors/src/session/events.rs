@@ -13,6 +13,7 @@ use claw_entities::SessionKey;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::asking::Said;
 use crate::clock::now_ms;
 use crate::conversation::history::SessionRow;
 use crate::conversation::transcript::{NewEntry, SessionHead};
@@ -127,17 +128,25 @@ impl Emitter {
     }
 
     async fn send(&self, event: Event) {
+        self.send_with(event, None).await;
+    }
+
+    async fn send_with(&self, event: Event, said: Option<Said>) {
         // Never closed; the user's actor may be gone, and the run is on record all the same.
         let Ok(place) = self.places.clone().acquire_owned().await else {
             return;
         };
         let event = Arc::new(event);
-        if let Err(SendError::Full(message)) = self.to.try_send(FromRun { event, place }) {
+        if let Err(SendError::Full(message)) = self.to.try_send(FromRun { event, said, place }) {
             let _ = self.to.send(message).await;
         }
     }
 
     async fn agent(&mut self, stream: &'static str, data: Value) {
+        self.agent_with(stream, data, None).await;
+    }
+
+    async fn agent_with(&mut self, stream: &'static str, data: Value, said: Option<Said>) {
         self.seq += 1;
         if !self.heard() {
             return;
@@ -152,7 +161,7 @@ impl Emitter {
         )
         .for_session(self.session_key.as_str());
         event.tool_stream = stream == "tool";
-        self.send(event).await;
+        self.send_with(event, said).await;
     }
 
     async fn chat(&mut self, state: &'static str, extra: Value, droppable: bool) {
@@ -236,8 +245,13 @@ impl Emitter {
             return;
         }
         if self.heard() {
-            self.agent("assistant", json!({"text": self.text, "delta": delta}))
-                .await;
+            let said = Said {
+                run_id: self.run_id.clone(),
+                at: self.text.len() - delta.len(),
+                delta: delta.to_owned(),
+            };
+            let data = json!({"text": self.text, "delta": delta});
+            self.agent_with("assistant", data, Some(said)).await;
         } else {
             self.seq += 1;
         }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, run};
 use sea_orm::{ColumnTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::reach::Chain;
 use super::routing::{self, Standing};
@@ -64,6 +65,9 @@ pub struct ClientMessage {
     /// No person wrote it but another session of the user's. Never a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relayed: Option<Relayed>,
+    /// What the client runs itself: a turn that calls one of these ends with the call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_tools: Vec<ClientTool>,
 }
 
 /// What comes from another session of the user's.
@@ -80,6 +84,17 @@ pub struct Relayed {
     pub guest: bool,
     #[serde(default)]
     pub chain: Chain,
+}
+
+/// A tool of the client's own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientTool {
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    /// JSON schema of the arguments.
+    pub parameters: Value,
 }
 
 /// How an agent looks by itself.
@@ -145,6 +160,10 @@ pub async fn accept_client(
     }
     if message.message.len() > MAX_MESSAGE_BYTES {
         return Err(Error::TooLarge("message is longer than 1 MiB".to_owned()));
+    }
+    let instructions = message.extra_system_prompt.as_ref().map_or(0, String::len);
+    if instructions > MAX_MESSAGE_BYTES {
+        return Err(Error::TooLarge("the instructions are longer than 1 MiB".to_owned()));
     }
     if message.message.trim().is_empty() && message.attachments.is_empty() {
         return Err(Error::invalid("message must not be empty"));

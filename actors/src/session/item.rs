@@ -1,6 +1,6 @@
 //! One accepted message on its way to a turn.
 
-use super::intake::{Beat, ClientMessage, Scheduled};
+use super::intake::{Beat, ClientMessage, ClientTool, Scheduled};
 use super::prompt::Audience;
 use super::queue::{self, Route};
 use super::reach::Chain;
@@ -59,6 +59,7 @@ pub(crate) struct Options {
     pub(crate) heartbeat: Option<Beat>,
     /// No person wrote it.
     pub(crate) relayed: Option<Chain>,
+    pub(crate) client_tools: Vec<ClientTool>,
 }
 
 /// Who speaks, with a guest's rights, for another session in a chat where others read along.
@@ -158,6 +159,7 @@ impl Item {
                 scheduled: message.scheduled,
                 heartbeat: message.heartbeat,
                 relayed: message.relayed.map(|relayed| relayed.chain),
+                client_tools: message.client_tools,
             },
             received_at,
             settle_ms: 0,

@@ -1,6 +1,7 @@
 //! Session service: what is accepted, the queue, the run loop, context, delivery.
 
 pub mod intake;
+pub mod invoking;
 pub mod key;
 pub mod routing;
 
@@ -41,11 +42,13 @@ pub mod reply;
 pub(crate) mod system_event;
 pub(crate) mod thinking;
 
+pub mod asking;
 pub mod attention;
 pub mod blobs;
 pub mod cron;
 pub mod delivery;
 pub(crate) mod heartbeat;
+pub mod hook;
 pub(crate) mod record;
 pub mod recovery;
 mod report;

@@ -34,7 +34,7 @@ use crate::config::document::UserSettings;
 use crate::config::providers::ResolvedModel;
 use crate::conversation::transcript::SessionHead;
 use crate::error::{Error, Result};
-use crate::ports::message::{AssistantMessage, Message, StopReason, Usage};
+use crate::ports::message::{AssistantMessage, Message, StopReason, ToolCall, Usage};
 use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest};
 use crate::ports::tool::{SessionSnapshot, ToolContext, Updates};
 use crate::supervisor::directory::{Directory, RunEnded};
@@ -100,7 +100,13 @@ pub(crate) enum Outcome {
 
 /// Why the loop ended.
 enum End {
-    Answer { silent: bool },
+    Answer {
+        silent: bool,
+    },
+    /// It is the client's turn to run a tool: the calls' results, some of which say that.
+    Handed {
+        results: Vec<Message>,
+    },
     Aborted,
     TimedOut(Duration),
     Failed(Box<ModelError>),
@@ -238,6 +244,7 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         context_tokens: 0,
         model: None,
         last: None,
+        handed: Vec::new(),
         hold: reply::HoldBack::default(),
         outlet: outlet.clone(),
         base: 0,
@@ -286,6 +293,8 @@ struct Work {
     model: Option<ResolvedModel>,
     /// The message that ends the run, not stored yet.
     last: Option<AssistantMessage>,
+    /// Calls of it that are the client's.
+    handed: Vec<ToolCall>,
     preview: Option<Preview>,
     hold: reply::HoldBack,
     outlet: Option<Outlet>,
@@ -311,7 +320,7 @@ impl Work {
             only: options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone()),
             ..Caller::of(&self.authority, Some(&self.head), &self.settings, &model, audience)
         };
-        let mut toolbox = Toolbox::new(&self.services, &context.scope, caller);
+        let mut toolbox = Toolbox::new(&self.services, &context.scope, caller).with_client(&options.client_tools);
         let mut specs = Arc::new(toolbox.specs(&self.settings));
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
@@ -390,6 +399,12 @@ impl Work {
             let results = toolbox
                 .batch(&self.authority, &tool_context, &calls, &mut context.emitter)
                 .await;
+            if calls.iter().any(|call| toolbox.is_clients(&call.name)) && !stop.is_cancelled() {
+                self.handed = calls;
+                self.handed.retain(|call| toolbox.is_clients(&call.name));
+                self.last = Some(message);
+                return Ok(End::Handed { results });
+            }
             let history = Arc::make_mut(&mut sent.messages);
             history.push(Arc::new(Message::Assistant(message.clone())));
             let mut shown: Vec<_> = results.iter().cloned().map(Arc::new).collect();
@@ -637,6 +652,10 @@ impl Work {
                 let stop = if stop == StopReason::Length { "length" } else { "stop" };
                 ("ok", stop.to_owned(), None, Some(self.prefixed(&shown, model.as_ref())))
             }
+            End::Handed { .. } => {
+                let text = (!shown.is_empty()).then(|| self.prefixed(&shown, model.as_ref()));
+                ("ok", "tool_calls".to_owned(), None, text)
+            }
             End::Aborted => {
                 let partial = (!shown.is_empty()).then(|| shown.clone());
                 ("aborted", context.cancel.reason().to_owned(), None, partial)
@@ -692,12 +711,18 @@ impl Work {
             reason,
             forgotten,
             entry: marks.entry,
+            handed: std::mem::take(&mut self.handed),
         };
         let mut pieces = pieces(&context.directory, &context.scope, outlet, reply.as_deref(), replaces);
         if let (Some(notice), Some(outlet), false) = (&marks.notice, outlet, pieces.is_empty()) {
             pieces.splice(0..0, notice.pieces(context, outlet));
         }
-        let entries = vec![turn::entry(Message::Assistant(final_message), &context.turn.run_id)];
+        let mut entries = vec![turn::entry(Message::Assistant(final_message), &context.turn.run_id)];
+        if let End::Handed { results } = &end {
+            let given = results.iter().cloned();
+            entries.extend(given.map(|result| turn::entry(result, &context.turn.run_id)));
+        }
+        let behind = i64::try_from(entries.len()).unwrap_or(1);
         let result = ending.result();
         let last = entries.first().cloned().filter(|_| context.emitter.heard());
         let head = self.end_until_stored(context, entries, pieces, ending).await?;
@@ -718,7 +743,7 @@ impl Work {
             }
         }
         if let Some(last) = &last {
-            context.emitter.appended(&head, last, head.next_seq - 1).await;
+            context.emitter.appended(&head, last, head.next_seq - behind).await;
         }
         let ended = RunEnded {
             run_id: context.turn.run_id.clone(),
@@ -760,16 +785,18 @@ impl Work {
         failure: Option<&String>,
     ) -> AssistantMessage {
         let mut message = match end {
-            End::Answer { .. } => self.last.take().unwrap_or_default(),
+            End::Answer { .. } | End::Handed { .. } => self.last.take().unwrap_or_default(),
             End::Failed(error) => error.partial.clone(),
             End::Aborted | End::TimedOut(_) => AssistantMessage::default(),
         };
         // Calls that never ran must not stand without results.
-        message
-            .content
-            .retain(|part| !matches!(part, crate::ports::message::AssistantPart::ToolCall(_)));
+        if !matches!(end, End::Handed { .. }) {
+            message
+                .content
+                .retain(|part| !matches!(part, crate::ports::message::AssistantPart::ToolCall(_)));
+        }
         match end {
-            End::Answer { .. } => {}
+            End::Answer { .. } | End::Handed { .. } => {}
             End::Aborted => {
                 message.content = text_parts(shown);
                 message.stop_reason = StopReason::Aborted;

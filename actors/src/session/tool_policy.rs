@@ -95,6 +95,18 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// A program in the user's own name: no model is involved.
+    pub(crate) fn program(agent_id: &str) -> Self {
+        Self {
+            agent_id: agent_id.to_owned(),
+            provider: String::new(),
+            model: String::new(),
+            audience: Audience::Owner,
+            depth: None,
+            only: None,
+        }
+    }
+
     /// A turn of this session. `head` is `None` before its first.
     pub(crate) fn of(
         authority: &Authority,

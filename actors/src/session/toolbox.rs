@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Emitter;
+use super::intake::ClientTool;
 use super::tool_loops::{Loops, Verdict};
 use super::tool_policy::{self, Caller};
 use super::turn::{self, Authority};
@@ -32,6 +33,8 @@ pub(crate) struct Toolbox {
     scope: Scope,
     caller: Caller,
     loops: Mutex<Loops>,
+    /// What the client runs itself.
+    client: Vec<ToolSpec>,
 }
 
 impl Toolbox {
@@ -41,7 +44,32 @@ impl Toolbox {
             scope: scope.clone(),
             caller,
             loops: Mutex::default(),
+            client: Vec::new(),
         }
+    }
+
+    /// With tools that the client runs. A name that is ours stays ours.
+    pub(crate) fn with_client(mut self, tools: &[ClientTool]) -> Self {
+        let theirs = tools
+            .iter()
+            .filter(|tool| self.services.ports.tool(&tool.name).is_none());
+        self.client = theirs
+            .map(|tool| ToolSpec {
+                name: tool.name.clone(),
+                description: tool.description.clone(),
+                summary: tool.description.lines().next().unwrap_or_default().to_owned(),
+                parameters: tool.parameters.clone(),
+                effect: Effect::ReadOnly,
+                owner_only: false,
+                timeout: Duration::ZERO,
+            })
+            .collect();
+        self
+    }
+
+    /// Does the client run this tool.
+    pub(crate) fn is_clients(&self, name: &str) -> bool {
+        self.client.iter().any(|spec| spec.name == name)
     }
 
     /// From now on the calls are this model's.
@@ -57,7 +85,9 @@ impl Toolbox {
             .tools()
             .iter()
             .filter(|tool| self.allowed(settings, tool.as_ref()))
-            .map(|tool| tool.spec().clone())
+            .map(|tool| tool.spec())
+            .chain(&self.client)
+            .cloned()
             .collect()
     }
 
@@ -71,7 +101,7 @@ impl Toolbox {
     }
 
     /// The tool, if it may be called now: sessions live long, and policies change.
-    async fn tool(&self, name: &str) -> Result<Arc<dyn Tool>, ToolOutput> {
+    pub(crate) async fn tool(&self, name: &str) -> Result<Arc<dyn Tool>, ToolOutput> {
         let missing = || ToolOutput::error(format!("There is no tool named {name}."));
         let tool = self.services.ports.tool(name).cloned().ok_or_else(missing)?;
         let Ok(settings) = self.services.config.settings(&self.scope).await else {
@@ -164,7 +194,11 @@ impl Toolbox {
         results
     }
 
-    async fn one(&self, authority: &Authority, context: &ToolContext, call: &ToolCall) -> ToolOutput {
+    /// One call. What acts outside writes first that it is about to.
+    pub(crate) async fn one(&self, authority: &Authority, context: &ToolContext, call: &ToolCall) -> ToolOutput {
+        if self.is_clients(&call.name) {
+            return ToolOutput::text("The client runs this tool. Its result comes with the next message.");
+        }
         let tool = match self.tool(&call.name).await {
             Ok(tool) => tool,
             Err(refusal) => return refusal,
@@ -251,7 +285,7 @@ async fn guarded(
 }
 
 /// Do the arguments match the schema.
-fn check(spec: &ToolSpec, arguments: &Value) -> Result<(), String> {
+pub(super) fn check(spec: &ToolSpec, arguments: &Value) -> Result<(), String> {
     if !arguments.is_object() {
         return Err("The arguments are not a JSON object.".to_owned());
     }

@@ -24,7 +24,7 @@ use crate::conversation::transcript::{self, HeadChanges, NewEntry, SessionHead};
 use crate::db::Batch;
 use crate::error::{Error, Result};
 use crate::ports::channel::{Destination, Rendered};
-use crate::ports::message::{Message, Part, Usage};
+use crate::ports::message::{Message, Part, ToolCall, Usage};
 use crate::supervisor::lease::fenced;
 
 /// One turn: what it answers, under which run.
@@ -106,6 +106,8 @@ pub(crate) struct Ending {
     pub(crate) forgotten: bool,
     /// Further changes of the session's entry.
     pub(crate) entry: Map<String, Value>,
+    /// Calls of the client's tools that it ends with.
+    pub(crate) handed: Vec<ToolCall>,
 }
 
 impl Ending {
@@ -116,11 +118,15 @@ impl Ending {
             .iter()
             .map(|text| json!({"text": text, "mediaUrl": Value::Null}))
             .collect();
-        json!({
+        let mut result = json!({
             "payloads": payloads,
             "meta": {"agentMeta": {"provider": self.provider, "model": self.model, "usage": self.usage},
                      "stopReason": self.stop_reason, "aborted": self.status == "aborted"},
-        })
+        });
+        if !self.handed.is_empty() {
+            result["meta"]["pendingToolCalls"] = json!(self.handed);
+        }
+        result
     }
 
     /// Of a run that called no model.
@@ -139,6 +145,7 @@ impl Ending {
             reason: None,
             forgotten: false,
             entry: Map::new(),
+            handed: Vec::new(),
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::gateway::node_streams::Streams;
 use crate::gateway::skills::Programs;
 use crate::ports::tool::SessionSnapshot;
 use crate::session::actor::CompactRequest;
+use crate::session::asking::Ear;
 use crate::session::compaction::manual::{Done, Wish};
 use crate::session::delivery::Delivery;
 use crate::session::edit::{Edit, EditRequest, Edited};
@@ -385,6 +386,17 @@ impl Directory {
             Ok(Err(_)) => crate::session::record::ended(self.services(), scope, run_id).await,
             Err(_) => Ok(None),
         }
+    }
+
+    /// Lets `ear` hear what a run of the user's says from now on.
+    pub(crate) fn listen(&self, scope: &Scope, run_id: &str, ear: &Arc<Ear>) {
+        self.user(
+            scope,
+            ToUser::Listen {
+                run_id: run_id.to_owned(),
+                ear: Arc::downgrade(ear),
+            },
+        );
     }
 
     /// Calls a node. Approval of the surface is checked by the caller; offline nodes give `NotConnected`.

@@ -1,7 +1,7 @@
 //! Messages that travel down the tree. Answers come back through a `oneshot` inside the message, so that a forwarded
 //! message can never be cancelled half-way.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use actix::{Message, Recipient};
 use claw_entities::{SessionKey, UserId};
@@ -15,6 +15,7 @@ use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection
 use crate::gateway::node_streams::Streams;
 use crate::ports::tool::SessionSnapshot;
 use crate::session::actor::CompactRequest;
+use crate::session::asking::Ear;
 use crate::session::edit::EditRequest;
 
 /// Directory → TenantActor.
@@ -104,6 +105,11 @@ pub(crate) enum ToUser {
     Watch {
         run_id: String,
         reply: oneshot::Sender<RunEnded>,
+    },
+    /// Wants to hear what this run says.
+    Listen {
+        run_id: String,
+        ear: Weak<Ear>,
     },
     /// A run ended; those who wait for it are told.
     RunEnded(RunEnded),

@@ -22,7 +22,8 @@ use crate::gateway::messages::{Event, GATEWAY_AUTH_CHANGED, Invoke, InvokeAnswer
 use crate::gateway::node_streams::Streams;
 use crate::gateway::registry::Connections;
 use crate::session::actor::{Home, SessionActor};
-use crate::session::{cron, heartbeat, subagent};
+use crate::session::asking::{Ears, Said};
+use crate::session::{cron, heartbeat, hook, subagent};
 
 /// Where the look at the configuration stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,9 +41,11 @@ pub(crate) struct UserActor {
     sessions: Children<SessionKey, SessionActor>,
     connections: Connections,
     lanes: UserLanes,
-    /// How many connections there are: runs say nothing while nobody listens.
+    /// How many connections and listeners there are: runs say nothing while nobody listens.
     listeners: Arc<AtomicUsize>,
     watchers: HashMap<String, Vec<oneshot::Sender<RunEnded>>>,
+    /// Programs that hear single runs over HTTP.
+    ears: Ears,
     /// Of the configuration, as the connections were told last.
     config_hash: Option<String>,
     config_look: Look,
@@ -65,6 +68,7 @@ impl UserActor {
             lanes,
             listeners: Arc::default(),
             watchers: HashMap::new(),
+            ears: Ears::default(),
             config_hash: None,
             config_look: Look::Idle,
             life: CancellationToken::new(),
@@ -198,6 +202,11 @@ impl UserActor {
         }));
     }
 
+    fn count_listeners(&self) {
+        let listeners = self.connections.len() + self.ears.len();
+        self.listeners.store(listeners, Ordering::Relaxed);
+    }
+
     fn drain(&mut self) {
         self.draining = true;
         for session in self.sessions.addresses() {
@@ -298,11 +307,14 @@ impl Handler<ToUser> for UserActor {
                     });
                 }
                 let beat = heartbeat::beat_of(&ended.run_id).is_some();
-                if beat || firing_of(&ended.run_id).is_some() {
+                let hooked = hook::is_run(&ended.run_id);
+                if beat || hooked || firing_of(&ended.run_id).is_some() {
                     // A hint: what is lost here, the scheduler finds among the open runs.
                     let (directory, scope, run_id) = (self.directory.clone(), self.scope.clone(), ended.run_id.clone());
                     self.directory.services().io.spawn(async move {
-                        let settled = if beat {
+                        let settled = if hooked {
+                            hook::settle(&directory, &scope, &run_id).await
+                        } else if beat {
                             heartbeat::settle(&directory, &scope, &run_id).await
                         } else {
                             cron::settle(&directory, &scope, &run_id).await
@@ -312,6 +324,8 @@ impl Handler<ToUser> for UserActor {
                         }
                     });
                 }
+                self.ears.ended(&ended.run_id);
+                self.count_listeners();
                 for watcher in self.watchers.remove(&ended.run_id).unwrap_or_default() {
                     let _ = watcher.send(ended.clone());
                 }
@@ -337,7 +351,8 @@ impl Handler<ToUser> for UserActor {
             | ToUser::Nodes { .. }
             | ToUser::CloseDevice { .. }
             | ToUser::Invoke { .. }
-            | ToUser::Watch { .. } => {}
+            | ToUser::Watch { .. }
+            | ToUser::Listen { .. } => {}
         }
         self.seen += 1;
         match message {
@@ -357,12 +372,12 @@ impl Handler<ToUser> for UserActor {
             },
             ToUser::Attach { info, to, reply } => {
                 let attached = self.connections.attach(info, to);
-                self.listeners.store(self.connections.len(), Ordering::Relaxed);
+                self.count_listeners();
                 let _ = reply.send(attached);
             }
             ToUser::Detach { conn_id } => {
                 let _ = self.connections.detach(&conn_id);
-                self.listeners.store(self.connections.len(), Ordering::Relaxed);
+                self.count_listeners();
             }
             ToUser::Publish(event) => self.connections.fan_out(&event),
             ToUser::ConfigIs { hash } => {
@@ -406,6 +421,10 @@ impl Handler<ToUser> for UserActor {
                 });
                 self.watchers.entry(run_id).or_default().push(reply);
             }
+            ToUser::Listen { run_id, ear } => {
+                self.ears.add(run_id, ear);
+                self.count_listeners();
+            }
             ToUser::RunEnded(_)
             | ToUser::SessionIdle { .. }
             | ToUser::SessionGone { .. }
@@ -422,6 +441,8 @@ impl Handler<ToUser> for UserActor {
 #[rtype(result = "()")]
 pub(crate) struct FromRun {
     pub(crate) event: Arc<Event>,
+    /// The text it adds, for those who hear nothing else.
+    pub(crate) said: Option<Said>,
     /// Given back when the event was handed to the connections.
     pub(crate) place: OwnedSemaphorePermit,
 }
@@ -430,6 +451,9 @@ impl Handler<FromRun> for UserActor {
     type Result = ();
 
     fn handle(&mut self, message: FromRun, _: &mut Self::Context) {
+        if let Some(said) = &message.said {
+            self.ears.hear(said);
+        }
         self.connections.fan_out(&message.event);
         drop(message.place);
     }

@@ -6,6 +6,7 @@ use claw_actors::config::accounts::AccountDraft;
 use claw_actors::config::cron::CronLimits;
 use claw_actors::config::document::{REDACTED, redact};
 use claw_actors::config::identity::{Role, User};
+use claw_actors::crypto::Secret;
 use serde_json::{Map, Value};
 
 use super::super::error::CliError;
@@ -23,6 +24,7 @@ pub(super) async fn apply(
         providers,
         accounts,
         cron_jobs,
+        hook_token,
         mut report,
         ..
     } = plan;
@@ -59,6 +61,9 @@ pub(super) async fn apply(
             )?;
         }
     }
+    if let Some(token) = hook_token {
+        import_hook_token(config, user, token, &mut report).await?;
+    }
     let Value::Object(sections) = document else {
         return Ok(report);
     };
@@ -79,6 +84,30 @@ pub(super) async fn apply(
         cron_job(config, user, index, job, limits, &mut report).await?;
     }
     Ok(report)
+}
+
+/// Programs that call the old gateway's hooks call ours with the same token.
+async fn import_hook_token(
+    config: &ConfigService,
+    user: &User,
+    token: Secret,
+    report: &mut Report,
+) -> Result<(), CliError> {
+    let setting = "hooks.token".to_owned();
+    report.add(Outcome::Taken, setting.clone(), "it opens all hooks");
+    let known = config.authenticate_hook(user.scope.tenant(), &token).await?;
+    match known {
+        // An earlier import took it.
+        Some((owner, _)) if owner == user.scope => Ok(()),
+        Some(_) => {
+            report.refuse(setting, "somebody else here has the same token".to_owned());
+            Ok(())
+        }
+        None => {
+            let made = config.create_hook_token(&user.scope, "import", None, Some(token)).await;
+            refused(report, setting, made.map(|_| ()))
+        }
+    }
 }
 
 /// A scheduled job. The file's name for it becomes its key, so that another import finds it again.

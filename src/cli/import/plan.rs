@@ -2,6 +2,7 @@
 
 use claw_actors::config::providers::ProviderDraft;
 use claw_actors::config::schema;
+use claw_actors::crypto::Secret;
 use serde_json::{Map, Value, json};
 
 use super::channels::{self, AccountPlan};
@@ -15,6 +16,8 @@ pub(super) struct Plan {
     pub(super) accounts: Vec<AccountPlan>,
     /// Scheduled jobs, as the file has them.
     pub(super) cron_jobs: Vec<Value>,
+    /// What opens the hooks of the gateway the file is from.
+    pub(super) hook_token: Option<Secret>,
     /// Sections of the user's document that the file sets.
     pub(super) document: Map<String, Value>,
     pub(super) report: Report,

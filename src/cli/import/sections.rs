@@ -1,7 +1,8 @@
 //! Sections that go into the user's document as they are: what the table of keys takes of agents, bindings, session,
-//! messages, cron, gateway.nodes, skills, tools, commands and ui.
+//! messages, cron, hooks, gateway.nodes, skills, tools, commands and ui.
 
 use claw_actors::config::schema::{self, Key, Kind};
+use claw_actors::crypto::Secret;
 use serde_json::{Map, Value};
 
 use super::plan::{Plan, object};
@@ -14,6 +15,11 @@ pub(super) fn known(name: &str) -> bool {
 pub(super) fn read(name: &str, mut section: Value, plan: &mut Plan) {
     if name == "cron" {
         plan.cron_jobs = jobs(&mut section, plan);
+    }
+    if name == "hooks"
+        && let Some(Value::String(token)) = section.as_object_mut().and_then(|section| section.remove("token"))
+    {
+        plan.hook_token = Some(Secret::new(token));
     }
     let kept = match name {
         "agents" => Value::Object(agents(&section, plan)),

@@ -6,6 +6,7 @@ use claw_actors::config::accounts::{DmPolicy, ResolvedAccount};
 use claw_actors::config::document::{DmScope, QueueMode};
 use claw_actors::config::identity::Role;
 use claw_actors::crypto::Secret;
+use serde_json::json;
 
 use super::super::testing;
 use super::report::Outcome;
@@ -228,7 +229,15 @@ async fn a_power_users_file() {
     assert_eq!(done.outcome("agents.defaults.frobnicate").0, Outcome::Unknown);
     let document = done.config.document(scope).await.expect("reads").doc;
     assert_eq!(document["cron"]["maxConcurrentRuns"], 2);
-    assert!(!document.to_string().contains("ghp-example") && document.get("hooks").is_none());
+    assert!(!document.to_string().contains("ghp-example") && !document.to_string().contains("hook-token"));
+    assert_eq!(document["hooks"], json!({"enabled": true}));
+    let token = Secret::new("hook-token-example");
+    let hook = done
+        .config
+        .authenticate_hook(scope.tenant(), &token)
+        .await
+        .expect("reads");
+    assert_eq!(hook.map(|(owner, _)| owner).as_ref(), Some(scope));
     let key = done
         .config
         .document_secret(scope, "/skills/entries/github/apiKey")

@@ -5,6 +5,7 @@ pub mod approvals;
 pub mod audit;
 pub mod blobs;
 pub mod channels;
+pub mod hook_tokens;
 pub mod models;
 pub mod openapi;
 pub mod pairing;

@@ -10,9 +10,11 @@ use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activity, approvals, audit, blobs, channels, models, pairing, providers, resource, session, skills, tokens, users,
+    activity, approvals, audit, blobs, channels, hook_tokens, models, pairing, providers, resource, session, skills,
+    tokens, users,
 };
 use crate::error::ErrorBody;
+use crate::http::{tools, v1};
 
 pub fn routes(config: &mut ServiceConfig) {
     config.service(resource("/openapi.json").route(web::get().to(get)));
@@ -22,7 +24,7 @@ pub fn routes(config: &mut ServiceConfig) {
 #[openapi(
     info(
         title = "ClawCentral",
-        description = "What a tenant of ClawCentral can see and change. Sessions and chat go through the gateway socket.",
+        description = "What a tenant of ClawCentral can see and change, and the agent for other programs. Sessions and chat go through the gateway socket.",
     ),
     paths(
         session::get, session::create, session::delete, session::set_password,
@@ -33,10 +35,12 @@ pub fn routes(config: &mut ServiceConfig) {
         approvals::list, approvals::decide,
         activity::list, activity::retry_inbox, activity::retry_outbox,
         audit::list, blobs::get,
+        hook_tokens::list, hook_tokens::create, hook_tokens::delete,
         skills::list, skills::install, skills::get, skills::change, skills::delete,
         users::list, users::create, users::change,
+        v1::models::list, v1::models::get, v1::chat::create, v1::responses::create, tools::invoke,
     ),
-    components(schemas(ErrorBody)),
+    components(schemas(ErrorBody, v1::error::V1ErrorBody, tools::InvokeFailed)),
     security(("token" = []), ("session" = [])),
     modifiers(&Common),
 )]
@@ -68,14 +72,15 @@ impl Modify for Common {
             "session",
             SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("__Host-claw_session"))),
         );
-        for item in document.paths.paths.values_mut() {
+        for (path, item) in &mut document.paths.paths {
+            let schema = failure_schema(path);
             for operation in operations(item) {
                 for (status, description) in FAILURES {
                     operation
                         .responses
                         .responses
                         .entry(status.to_owned())
-                        .or_insert_with(|| failure(description));
+                        .or_insert_with(|| failure(description, schema));
                 }
             }
         }
@@ -94,11 +99,22 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     .flatten()
 }
 
-fn failure(description: &str) -> RefOr<Response> {
+/// Each API has its own shape of failures.
+fn failure_schema(path: &str) -> &'static str {
+    if path.starts_with("/v1/") {
+        "V1ErrorBody"
+    } else if path.starts_with("/tools/") {
+        "InvokeFailed"
+    } else {
+        "ErrorBody"
+    }
+}
+
+fn failure(description: &str, schema: &str) -> RefOr<Response> {
     let mut response = Response::new(description);
     response.content.insert(
         "application/json".to_owned(),
-        RefOr::T(Content::new(Some(Ref::from_schema_name("ErrorBody")))),
+        RefOr::T(Content::new(Some(Ref::from_schema_name(schema)))),
     );
     RefOr::T(response)
 }

@@ -4,6 +4,8 @@ mod api_token;
 pub(crate) mod cookie;
 pub(crate) mod csrf;
 
+pub(crate) use api_token::bearer;
+
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
@@ -54,7 +56,8 @@ impl Caller {
         self.scope().user().as_str()
     }
 
-    fn holds(&self, scope: &str) -> bool {
+    /// Does the credential hold this scope.
+    pub(crate) fn holds(&self, scope: &str) -> bool {
         self.identity.scopes.iter().any(|held| {
             held == scope || held == "operator.admin" || (held == "operator.write" && scope == "operator.read")
         })
@@ -99,6 +102,17 @@ async fn caller(request: &HttpRequest) -> ApiResult<Caller> {
     } else {
         "operator.write"
     };
+    if caller.holds(needed) {
+        Ok(caller)
+    } else {
+        Err(ApiError::forbidden(format!("missing scope: {needed}")))
+    }
+}
+
+/// Who asks the agent, or acts in its place: needs the scope `agent`.
+pub(crate) async fn agent(request: &HttpRequest) -> ApiResult<Caller> {
+    let needed = "agent";
+    let caller = authenticate(request).await?;
     if caller.holds(needed) {
         Ok(caller)
     } else {

@@ -38,9 +38,11 @@ async fn pages_of_the_ui_get_the_shell_and_machines_get_the_truth() {
         ("/chat", "application/json", 404),
         ("/assets/gone.js", "*/*", 404),
         ("/api/nothing", html, 404),
-        ("/v1/models", html, 404),
+        ("/v1/models", html, 401),
+        ("/v1/nothing", html, 401),
         ("/mcp", html, 404),
-        ("/hooks/wake", html, 404),
+        ("/hooks/wake", html, 405),
+        ("/tools/invoke", html, 405),
         ("/webhooks/nothing", html, 404),
         ("/metrics", html, 404),
     ] {

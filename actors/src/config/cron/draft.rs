@@ -329,6 +329,9 @@ fn settle(mut draft: Map<String, Value>, facts: &Facts<'_>, rescheduled: bool) -
     Ok(job)
 }
 
+/// Longest web address, bytes.
+const LONGEST_ADDRESS: usize = 2048;
+
 /// The session it runs in, which must suit what it does.
 fn target(job: &mut Definition, agent: &str) -> Result<(), String> {
     let event = matches!(job.payload, Payload::SystemEvent { .. });
@@ -349,9 +352,8 @@ fn target(job: &mut Definition, agent: &str) -> Result<(), String> {
     if event && job.session_target != "main" {
         return Err("isolated/current/session cron jobs require payload.kind=\"agentTurn\"".to_owned());
     }
-    let announces = |delivery: &super::job::Delivery| {
-        delivery.mode == DeliveryMode::Announce || delivery.failure_destination.is_some()
-    };
+    let announces =
+        |delivery: &super::job::Delivery| delivery.mode != DeliveryMode::None || delivery.failure_destination.is_some();
     if event && job.delivery.as_ref().is_some_and(announces) {
         return Err("cron channel delivery config is only supported for sessionTarget=\"isolated\"".to_owned());
     }
@@ -389,8 +391,13 @@ fn payload(job: &mut Definition) -> Result<(), String> {
         }
     }
     let delivery = job.delivery.as_ref();
+    if let Some(posted) = delivery.filter(|delivery| delivery.mode == DeliveryMode::Webhook) {
+        check_address(&posted.target)?;
+    }
     let targets = [
-        delivery.map(|delivery| &delivery.target),
+        delivery
+            .filter(|delivery| delivery.mode != DeliveryMode::Webhook)
+            .map(|delivery| &delivery.target),
         delivery.and_then(|delivery| delivery.failure_destination.as_ref()),
         match &job.failure_alert {
             Some(FailureAlert::After { target, .. }) => Some(target),
@@ -398,6 +405,18 @@ fn payload(job: &mut Definition) -> Result<(), String> {
         },
     ];
     targets.into_iter().flatten().try_for_each(check_target)
+}
+
+/// Whether it may be reached is decided when something is sent.
+fn check_address(target: &Target) -> Result<(), String> {
+    let to = target.to.as_deref().unwrap_or_default();
+    let web = to.strip_prefix("https://").or_else(|| to.strip_prefix("http://"));
+    let fits =
+        |rest: &str| !rest.is_empty() && !rest.chars().any(|letter| letter.is_whitespace() || letter.is_control());
+    if to.len() > LONGEST_ADDRESS || !web.is_some_and(fits) {
+        return Err("delivery.to must be a web address (http or https) for delivery.mode \"webhook\"".to_owned());
+    }
+    Ok(())
 }
 
 fn check_target(target: &Target) -> Result<(), String> {
@@ -432,7 +451,6 @@ fn unavailable(draft: &Map<String, Value>) -> Result<(), String> {
     }
     let delivery = at("delivery");
     for (place, mode) in [
-        ("delivery.mode", &delivery["mode"]),
         (
             "delivery.failureDestination.mode",
             &delivery["failureDestination"]["mode"],

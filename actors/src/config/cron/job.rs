@@ -85,6 +85,8 @@ pub enum DeliveryMode {
     #[default]
     None,
     Announce,
+    /// Posted to the web address in `to`.
+    Webhook,
 }
 
 /// A chat: a channel and who or what in it.
@@ -314,9 +316,13 @@ impl Job {
     /// Where its answer goes, for people: `{label, detail}`.
     pub fn delivery_preview(&self) -> Value {
         let delivery = self.definition.delivery.as_ref();
-        let Some(delivery) = delivery.filter(|delivery| delivery.mode == DeliveryMode::Announce) else {
+        let Some(delivery) = delivery.filter(|delivery| delivery.mode != DeliveryMode::None) else {
             return json!({"label": "not requested", "detail": "not requested"});
         };
+        if delivery.mode == DeliveryMode::Webhook {
+            let to = delivery.target.to.as_deref().unwrap_or_default();
+            return json!({"label": format!("webhook -> {to}"), "detail": "explicit"});
+        }
         match delivery.target.channel() {
             None => json!({"label": "announce -> last", "detail": "resolved when the job has run"}),
             Some(channel) => {

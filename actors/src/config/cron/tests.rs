@@ -147,7 +147,11 @@ fn what_makes_no_sense_or_is_not_done_here_is_refused() {
         (json!({"sessionTarget": "session:agent:night:x"}), "another agent"),
         (json!({"agentId": "nobody"}), "unknown agent id"),
         (
-            json!({"delivery": {"mode": "webhook", "to": "https://example.com"}}),
+            json!({"delivery": {"mode": "webhook", "to": "ftp://example.com"}}),
+            "must be a web address",
+        ),
+        (
+            json!({"failureAlert": {"mode": "webhook", "to": "https://example.com"}}),
             "\"webhook\" is not available",
         ),
         (

@@ -2,6 +2,7 @@
 
 mod agents;
 mod heartbeat;
+mod hooks;
 mod models;
 mod parse;
 mod room;
@@ -18,6 +19,7 @@ use crate::ports::model::Thinking;
 
 pub use agents::AgentChange;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
+pub use hooks::{HookAction, HookSettings, Mapping};
 pub use models::{Cooldowns, ModelSettings};
 pub(in crate::config) use parse::span;
 pub use room::{CompactionMode, CompactionSettings, FlushSettings, Identifiers, PruningSettings, RoomSettings};
@@ -76,6 +78,18 @@ pub struct UserSettings {
     /// Agents that look by themselves.
     pub heartbeats: Vec<HeartbeatSettings>,
     pub nodes: NodeCommands,
+    /// `gateway.tools`: what programs may call over HTTP.
+    pub http_tools: HttpTools,
+    pub hooks: HookSettings,
+}
+
+/// `gateway.tools`: patterns of names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpTools {
+    /// Of those that are kept back otherwise.
+    pub allow: Vec<String>,
+    /// Not called, whatever else is said.
+    pub deny: Vec<String>,
 }
 
 /// `gateway.nodes`: exact names of commands.

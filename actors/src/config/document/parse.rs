@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::heartbeat::heartbeats;
 use super::models::{fallbacks, thinking};
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, ModelSettings, NodeCommands,
-    QueueMode, QueueSettings, ResetRule, RoomSettings, SessionSettings, SubagentSettings, ToolSet, ToolSettings,
-    UserSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, HookSettings, HttpTools,
+    ModelSettings, NodeCommands, QueueMode, QueueSettings, ResetRule, RoomSettings, SessionSettings, SubagentSettings,
+    ToolSet, ToolSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -74,6 +74,11 @@ impl UserSettings {
             cron: cron(at(doc, "/cron")),
             room: RoomSettings::parse(defaults),
             nodes: node_commands(at(doc, "/gateway/nodes")),
+            http_tools: HttpTools {
+                allow: texts(at(doc, "/gateway/tools/allow")).unwrap_or_default(),
+                deny: texts(at(doc, "/gateway/tools/deny")).unwrap_or_default(),
+            },
+            hooks: HookSettings::parse(at(doc, "/hooks")),
         }
     }
 

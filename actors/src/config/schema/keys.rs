@@ -4,6 +4,7 @@ mod agents;
 mod auth;
 mod channels;
 mod gateway;
+mod hooks;
 mod models;
 mod room;
 mod tools;
@@ -41,6 +42,11 @@ const SECTIONS: &[Key] = &[
         "How messages are taken in and answered.",
     ),
     live("cron", Kind::Object(&[CRON]), "Scheduled jobs."),
+    live(
+        "hooks",
+        Kind::Object(&[hooks::HOOKS]),
+        "What programs elsewhere may start here (/hooks).",
+    ),
     live(
         "skills",
         Kind::Object(&[SKILLS]),
@@ -89,7 +95,6 @@ const ELSEWHERE: &[Key] = &[
     elsewhere("diagnostics", "the operator's business"),
     elsewhere("discovery", "there is no local network to be found in"),
     elsewhere("env", "its values were used where the file refers to them"),
-    elsewhere("hooks", "not available yet"),
     elsewhere("logging", "the operator's business"),
     elsewhere("mcp", "not available yet"),
     elsewhere("media", "not available yet"),
@@ -277,8 +282,12 @@ const CRON: &[Key] = &[
     elsewhere("failureAlert", "each job has its own"),
     elsewhere("failureDestination", "each job has its own"),
     elsewhere("store", "this service keeps the data"),
-    elsewhere("webhook", ""),
-    elsewhere("webhookToken", ""),
+    elsewhere("webhook", "each job has its own address"),
+    live(
+        "webhookToken",
+        Kind::Secret,
+        "Sent as bearer token with the results that jobs post to web addresses.",
+    ),
     elsewhere("runLog", "this service keeps the data"),
 ];
 

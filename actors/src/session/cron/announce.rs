@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::config::accounts::ResolvedAccount;
 use crate::config::cron::job::Target;
 use crate::error::Result;
-use crate::ports::channel::{Destination, Peer, PeerKind};
+use crate::ports::channel::{Destination, Peer, PeerKind, Rendered};
+use crate::ports::web::WEBHOOK;
 use crate::session::key;
 use crate::session::preview::Outlet;
 use crate::session::turn::{Authority, Piece};
@@ -38,7 +39,7 @@ impl Announcement {
 }
 
 /// The text as pieces for a target. The inner error says why it cannot go there.
-pub(super) async fn to(
+pub(in crate::session) async fn to(
     directory: &Directory,
     scope: &Scope,
     agent: &str,
@@ -49,6 +50,32 @@ pub(super) async fn to(
         Ok(found) => said(directory, found, text),
         Err(why) => Err(why),
     })
+}
+
+/// An event for a web address. Each user's go in a lane of their own.
+pub(super) fn posted(scope: &Scope, target: &Target, event: &Value) -> Announcement {
+    let destination = Destination {
+        channel: WEBHOOK.to_owned(),
+        account_id: scope.user().as_str().to_owned(),
+        peer: Peer {
+            kind: PeerKind::Direct,
+            id: target.to.clone().unwrap_or_default(),
+            thread: None,
+            topic: false,
+            title: None,
+            space: None,
+        },
+        recipient: None,
+        reply_to: None,
+    };
+    let rendered = Rendered {
+        text: event.to_string(),
+        plain: String::new(),
+    };
+    Announcement {
+        conversation: destination.conversation(),
+        pieces: vec![Piece::new("announce", &destination, rendered)],
+    }
 }
 
 /// The text as pieces for a chat that was found.

@@ -27,11 +27,12 @@ use crate::clock::now_ms;
 use crate::config::cron::job::{Job, run_id};
 use crate::error::Result;
 use crate::gateway::messages::Event;
-use crate::session::{heartbeat, subagent};
+use crate::session::{heartbeat, hook, subagent};
 use crate::supervisor::directory::Directory;
 
 pub use claim::{Asked, Started, run_now};
 pub(crate) use expiry::expire;
+pub(super) use settle::cut;
 pub(crate) use settle::{record_of, settle};
 
 /// Jobs looked at together, and claimed at the same time.
@@ -56,6 +57,9 @@ pub async fn run(directory: Directory, stop: CancellationToken) {
             reconciled_at = now;
             if let Err(error) = reconcile(&directory).await {
                 tracing::warn!(error = ?error, "open cron runs were not looked at, it is tried again");
+            }
+            if let Err(error) = hook::reconcile(&directory).await {
+                tracing::warn!(error = ?error, "open hooks were not looked at, it is tried again");
             }
             if let Err(error) = heartbeat::reconcile(&directory).await {
                 tracing::warn!(error = ?error, "open heartbeats were not looked at, it is tried again");

@@ -57,7 +57,7 @@ pub(super) async fn store_end(
                     insert_pieces(&mut batch, &authority, Some(&run_id), &announcement.pieces)?;
                 }
                 batch.run(tx).await?;
-                if let (Some(_), Some(text)) = (answer, &record.ended.text)
+                if let (Some(_), Some(text)) = (answer.filter(|_| !told.quiet), &record.ended.text)
                     && open.session_key != crate::session::key::main(&open.agent_id)
                 {
                     let line = format!("Cron ({}): {}", open.job_name, cut(text, SHORT));

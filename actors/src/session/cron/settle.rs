@@ -175,6 +175,8 @@ async fn ended(services: &Services, scope: &Scope, open: &cron_run::Model, run_i
 pub(super) struct Told {
     pub(super) answer: Option<std::result::Result<Announcement, String>>,
     pub(super) failure: Option<Announcement>,
+    /// The answer goes to a program: the main session is not told.
+    pub(super) quiet: bool,
     /// The failure alert among them, which starts its quiet time.
     pub(super) alert: bool,
 }
@@ -197,6 +199,17 @@ async fn announcements(
         && let Some(text) = &ended.text
     {
         told.answer = Some(announce::to(directory, scope, &open.agent_id, &delivery.target, text).await?);
+    }
+    if ended.status == "ok"
+        && let Some(delivery) = delivery.filter(|delivery| delivery.mode == DeliveryMode::Webhook)
+        && ended.text.is_some()
+    {
+        told.answer = Some(Ok(announce::posted(
+            scope,
+            &delivery.target,
+            &finished_event(open, ended),
+        )));
+        told.quiet = true;
     }
     // An event for the main session is said where the agent says what it finds by itself.
     if ended.status == "ok"
@@ -237,6 +250,23 @@ async fn announcements(
     Ok(told)
 }
 
+/// The run as its event tells it.
+fn finished_event(open: &cron_run::Model, ended: &Ended) -> Value {
+    let mut payload = json!({
+        "jobId": open.job_id, "action": "finished", "runId": run_id(&open.job_id, open.scheduled_at),
+        "runAtMs": ended.started_at, "durationMs": ended.duration_ms(),
+        "status": ended.status,
+        "completionStatus": if ended.status == "ok" { "succeeded" } else { "failed" },
+    });
+    if let Some(text) = &ended.text {
+        payload["summary"] = json!(cut(text, SUMMARY));
+    }
+    if let Some(error) = &ended.error {
+        payload["error"] = json!(error);
+    }
+    payload
+}
+
 /// Tells the clients, and sends what was put into the outbox.
 fn finished(directory: &Directory, scope: &Scope, open: &cron_run::Model, record: &Record, after: After, told: &Told) {
     let answer = told.answer.as_ref().and_then(|answer| answer.as_ref().ok());
@@ -248,19 +278,8 @@ fn finished(directory: &Directory, scope: &Scope, open: &cron_run::Model, record
         "queued" => "unknown",
         other => other,
     };
-    let mut payload = json!({
-        "jobId": open.job_id, "action": "finished", "runId": run_id(&open.job_id, open.scheduled_at),
-        "runAtMs": ended.started_at, "durationMs": ended.duration_ms(),
-        "status": ended.status,
-        "completionStatus": if ended.status == "ok" { "succeeded" } else { "failed" },
-        "deliveryStatus": delivery,
-    });
-    if let Some(text) = &ended.text {
-        payload["summary"] = json!(cut(text, SUMMARY));
-    }
-    if let Some(error) = &ended.error {
-        payload["error"] = json!(error);
-    }
+    let mut payload = finished_event(open, ended);
+    payload["deliveryStatus"] = json!(delivery);
     if let Some(next) = record.next_run_at {
         payload["nextRunAtMs"] = json!(next);
     }
@@ -284,7 +303,7 @@ fn finished(directory: &Directory, scope: &Scope, open: &cron_run::Model, record
 }
 
 /// At most `most` characters.
-pub(super) fn cut(text: &str, most: usize) -> String {
+pub(in crate::session) fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),

@@ -36,7 +36,7 @@ use claim::Visibility;
 pub(crate) use settle::{settle, unless_repeated};
 pub(crate) use skip::Skip;
 pub(crate) use transcript::{start_over, take_back};
-pub(crate) use wake::wake;
+pub(crate) use wake::{nudge, wake, wake_once};
 
 /// Of a beat's inbox row.
 const SOURCE: &str = "heartbeat";

@@ -5,7 +5,19 @@ use super::TEXTS;
 
 const SERVICE_ITSELF: &str = "the gateway is this service";
 
-pub(super) const GATEWAY: &[Key] = &[live("nodes", Kind::Object(&[NODES]), "Paired nodes.")];
+pub(super) const GATEWAY: &[Key] = &[
+    live("nodes", Kind::Object(&[NODES]), "Paired nodes."),
+    live(
+        "tools",
+        Kind::Object(&[TOOLS]),
+        "Tools that programs may call over HTTP (/tools/invoke).",
+    ),
+];
+
+const TOOLS: &[Key] = &[
+    live("allow", TEXTS, "Of those that are kept back otherwise, e.g. cron."),
+    live("deny", TEXTS, "Never these."),
+];
 
 const NODES: &[Key] = &[
     live(
@@ -54,7 +66,6 @@ pub(super) const SERVICE: &[Key] = &[
     elsewhere("tailscale", SERVICE_ITSELF),
     elsewhere("terminal", SERVICE_ITSELF),
     elsewhere("tls", SERVICE_ITSELF),
-    elsewhere("tools", SERVICE_ITSELF),
     elsewhere("trustedProxies", SERVICE_ITSELF),
     elsewhere("webchat", SERVICE_ITSELF),
 ];

@@ -76,7 +76,7 @@ fn read(attachment: AttachmentParams) -> Result<Kind, WireError> {
     let bytes = STANDARD
         .decode(encoded.trim())
         .map_err(|_| WireError::invalid(format!("attachment {name}: invalid base64 content")))?;
-    if let Some(mime_type) = image_type(&bytes) {
+    if let Some(mime_type) = blobs::image_type(&bytes) {
         if bytes.len() > MAX_IMAGE {
             return Err(WireError::invalid(format!(
                 "attachment {name}: image exceeds size limit ({MAX_IMAGE} bytes)"
@@ -94,17 +94,6 @@ fn read(attachment: AttachmentParams) -> Result<Kind, WireError> {
     Ok(Kind::Text(format!(
         "[attached file {name}, {size} bytes, not readable here]"
     )))
-}
-
-/// The kind of image these bytes are, by their first bytes; what the client says counts for nothing.
-fn image_type(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
-        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
-        [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -72,6 +72,7 @@ impl Begun {
     async fn end(&self, stage: &Stage, status: &'static str) -> Result<SessionHead> {
         let ending = Ending {
             forgotten: true,
+            handed: Vec::new(),
             ..Ending::without_model(status, "stop", Vec::new())
         };
         let last = turn::entry(Message::Assistant(AssistantMessage::default()), &self.turn.run_id);

@@ -1,0 +1,194 @@
+//! The end of a hook's run: the answer goes to a chat, a line to the main session. One commit.
+
+use claw_entities::{PlatformTable, Scope, TenantId, UserId, UserOwned, hook_run};
+use futures::stream::{self, StreamExt};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
+
+use super::{Delivers, SOURCE};
+use crate::clock::now_ms;
+use crate::db::Batch;
+use crate::error::Result;
+use crate::session::cron::announce::{self, Announcement};
+use crate::session::cron::{cut, record_of};
+use crate::session::turn::{Authority, insert_pieces};
+use crate::session::{asking, heartbeat, key, reply, system_event};
+use crate::supervisor::directory::{Directory, RunEnded};
+
+/// Runs looked at together, and settled at the same time.
+const PAGE: u64 = 256;
+const AT_ONCE: usize = 16;
+/// Longest line for the main session, characters.
+const SHORT: usize = 500;
+/// How long an ended run is on record, milliseconds: as long as its key keeps it from coming twice.
+const KEPT_MS: i64 = 8 * 24 * 60 * 60 * 1000;
+
+/// What came of a run.
+#[derive(Clone)]
+struct Outcome {
+    status: &'static str,
+    /// For the main session.
+    line: Option<String>,
+    /// The inner error says why it cannot go anywhere.
+    said: Option<std::result::Result<Announcement, String>>,
+}
+
+/// Passes on what came of a run, if it has ended and that was not done yet. Gives whether it was.
+pub(crate) async fn settle(directory: &Directory, scope: &Scope, run_id: &str) -> Result<bool> {
+    let services = directory.services();
+    let open = hook_run::Entity::owned_by(scope)
+        .filter(hook_run::Column::Id.eq(run_id))
+        .filter(hook_run::is_open())
+        .one(&services.db.glance(scope).await?)
+        .await?;
+    let Some(open) = open else { return Ok(false) };
+    let Some((row, ran)) = record_of(services, scope, SOURCE, run_id).await? else {
+        return Ok(false);
+    };
+    let ended = ran.map(|ran| RunEnded {
+        run_id: ran.id,
+        status: ran.status,
+        started_at: ran.started_at,
+        ended_at: ran.ended_at.unwrap_or_default(),
+        error: ran.error_message,
+        stop_reason: ran.stop_reason,
+        result: ran.result,
+    });
+    let skipped = row.and_then(|row| row.reason);
+    let outcome = outcome(directory, scope, &open, ended, skipped).await?;
+    if !store(directory, scope, &open, outcome.clone()).await? {
+        return Ok(false);
+    }
+    if let Some(Ok(said)) = &outcome.said {
+        directory.delivery().kick(scope, &said.conversation);
+    }
+    // The line is stored; that it is looked at at once is a kindness.
+    if open.wakes && outcome.line.is_some() {
+        heartbeat::nudge(directory, scope, &key::main(&open.agent_id)).await?;
+    }
+    Ok(true)
+}
+
+async fn outcome(
+    directory: &Directory,
+    scope: &Scope,
+    open: &hook_run::Model,
+    ended: Option<RunEnded>,
+    skipped: Option<String>,
+) -> Result<Outcome> {
+    let name = &open.name;
+    let Some(ended) = ended else {
+        return Ok(Outcome {
+            status: "skipped",
+            line: skipped.map(|why| format!("Hook {name} was not run: {why}")),
+            said: None,
+        });
+    };
+    if ended.status != "ok" {
+        let why = ended.error.as_deref().unwrap_or("it was not finished");
+        return Ok(Outcome {
+            status: "error",
+            line: Some(format!("Hook {name} failed: {}", cut(why, SHORT))),
+            said: None,
+        });
+    }
+    let text = reply::shape(&asking::answer_of(&ended)).text;
+    let delivers: Delivers = serde_json::from_value(open.target.clone()).unwrap_or_default();
+    let said = match &text {
+        Some(text) if delivers.deliver => {
+            Some(announce::to(directory, scope, &open.agent_id, &delivers.target, text).await?)
+        }
+        Some(_) | None => None,
+    };
+    Ok(Outcome {
+        status: "ok",
+        line: text.map(|text| format!("Hook {name}: {}", cut(&text, SHORT))),
+        said,
+    })
+}
+
+/// False when it was done already.
+async fn store(directory: &Directory, scope: &Scope, open: &hook_run::Model, outcome: Outcome) -> Result<bool> {
+    let (scope_in, open) = (scope.clone(), open.clone());
+    directory
+        .services()
+        .writer
+        .run(scope, move |tx| {
+            let (scope, open, outcome) = (scope_in.clone(), open.clone(), outcome.clone());
+            Box::pin(async move {
+                let (delivery, error) = match &outcome.said {
+                    None => ("not-requested", None),
+                    Some(Ok(_)) => ("queued", None),
+                    Some(Err(why)) => ("not-delivered", Some(why.clone())),
+                };
+                let now = now_ms();
+                let done = hook_run::Entity::update_owned(&scope)
+                    .col_expr(hook_run::Column::EndedAt, Expr::value(now))
+                    .col_expr(hook_run::Column::Status, Expr::value(outcome.status))
+                    .col_expr(hook_run::Column::Delivery, Expr::value(delivery))
+                    .col_expr(hook_run::Column::DeliveryError, Expr::value(error))
+                    .filter(hook_run::Column::Id.eq(open.id.as_str()))
+                    .filter(hook_run::is_open())
+                    .exec(tx)
+                    .await?;
+                if done.rows_affected == 0 {
+                    return Ok(false);
+                }
+                if let Some(Ok(said)) = &outcome.said {
+                    // Nothing of a session is written, so no epoch is held.
+                    let authority = Authority {
+                        scope: scope.clone(),
+                        key: open.session_key.clone(),
+                        agent_id: open.agent_id.clone(),
+                        epoch: 0,
+                    };
+                    let mut batch = Batch::new(tx);
+                    insert_pieces(&mut batch, &authority, Some(&open.id), &said.pieces)?;
+                    batch.run(tx).await?;
+                }
+                let main = key::main(&open.agent_id);
+                if let Some(line) = outcome.line.as_deref().filter(|_| open.session_key != main) {
+                    system_event::put(tx, &scope, &main, line).await?;
+                }
+                hook_run::Entity::delete_owned(&scope)
+                    .filter(hook_run::Column::EndedAt.lt(now - KEPT_MS))
+                    .exec(tx)
+                    .await?;
+                Ok(true)
+            })
+        })
+        .await
+}
+
+/// Passes on what came of runs whose inbox rows are settled. Gives how many were looked at.
+pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
+    let tx = directory.services().db.system_read().await?;
+    let open: Vec<(TenantId, UserId, String)> = hook_run::Entity::platform()
+        .select_only()
+        .columns([
+            hook_run::Column::TenantId,
+            hook_run::Column::UserId,
+            hook_run::Column::Id,
+        ])
+        .filter(hook_run::is_open())
+        .filter(Expr::cust(
+            "NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.tenant_id = hook_run.tenant_id AND inbox.source = 'hook' \
+             AND inbox.account_id = hook_run.user_id AND inbox.event_key = hook_run.id \
+             AND inbox.state IN ('pending', 'running'))",
+        ))
+        .limit(PAGE)
+        .into_tuple()
+        .all(&*tx)
+        .await?;
+    drop(tx);
+    let found = open.len();
+    stream::iter(open)
+        .for_each_concurrent(AT_ONCE, |(tenant, user, run_id)| async move {
+            let scope = Scope::vouch(tenant, user);
+            if let Err(error) = settle(directory, &scope, &run_id).await {
+                tracing::warn!(tenant.id = %scope.tenant(), run.id = %run_id, error = ?error, "the end of a hook was not stored");
+            }
+        })
+        .await;
+    Ok(found)
+}

@@ -1,0 +1,365 @@
+//! What messages are made of: texts, images as data URLs, small files. Lists are bounded while they are read.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use claw_actors::ports::message::Part;
+use claw_actors::session::blobs;
+use claw_actors::session::untrusted;
+use claw_entities::Scope;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::error::V1Error;
+use crate::http::state::AppState;
+
+/// Images of one message (`agent-runtime` §21.1).
+const MAX_IMAGES: usize = 8;
+/// Largest image, bytes.
+const MAX_IMAGE: usize = 6 * 1024 * 1024;
+/// Files of one message, their largest size in bytes, and characters that are shown of all of them (§21.2).
+const MAX_FILES: usize = 8;
+const MAX_FILE: usize = 5 * 1024 * 1024;
+const MAX_FILE_CHARS: usize = 200_000;
+/// Kinds of files that are texts.
+const TEXTS: [&str; 6] = [
+    "text/plain",
+    "text/markdown",
+    "text/html",
+    "text/csv",
+    "application/json",
+    "text/json",
+];
+
+/// A list of at most `N` entries: a body of millions of empty ones costs no memory.
+#[derive(Debug)]
+pub(super) struct AtMost<T, const N: usize>(pub(super) Vec<T>);
+
+impl<T, const N: usize> Default for AtMost<T, N> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for AtMost<T, N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T, const N: usize>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Reader<T, N> {
+            type Value = AtMost<T, N>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, "a list of at most {N} entries")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+                let mut list = Vec::new();
+                while let Some(entry) = entries.next_element()? {
+                    if list.len() == N {
+                        return Err(A::Error::custom(format!("the list has more than {N} entries")));
+                    }
+                    list.push(entry);
+                }
+                Ok(AtMost(list))
+            }
+        }
+
+        deserializer.deserialize_seq(Reader(PhantomData))
+    }
+}
+
+/// What a message says.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Content {
+    Text(String),
+    Parts(AtMost<ContentPart, 256>),
+}
+
+/// One part. `type` says which of the rest counts.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ContentPart {
+    #[serde(rename = "type", default)]
+    kind: String,
+    text: Option<String>,
+    refusal: Option<String>,
+    image_url: Option<Address>,
+    source: Option<Source>,
+    filename: Option<String>,
+    file_data: Option<String>,
+    file: Option<File>,
+}
+
+/// An address, alone or in an object.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Address {
+    Alone(String),
+    Wrapped { url: String },
+}
+
+impl Address {
+    fn url(&self) -> &str {
+        match self {
+            Self::Alone(url) | Self::Wrapped { url } => url,
+        }
+    }
+}
+
+/// As OpenResponses has it: `{type: "base64", media_type, data, filename}`.
+#[derive(Debug, Deserialize)]
+struct Source {
+    #[serde(rename = "type", default)]
+    kind: String,
+    media_type: Option<String>,
+    data: Option<String>,
+    filename: Option<String>,
+}
+
+/// As Chat Completions has it.
+#[derive(Debug, Deserialize)]
+struct File {
+    filename: Option<String>,
+    file_data: Option<String>,
+}
+
+impl Content {
+    /// The texts of it, one below the other.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.trim().to_owned(),
+            Self::Parts(parts) => {
+                let texts = parts.0.iter().filter_map(ContentPart::words);
+                texts.collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+
+    pub(super) fn parts(&self) -> &[ContentPart] {
+        match self {
+            Self::Text(_) => &[],
+            Self::Parts(parts) => &parts.0,
+        }
+    }
+}
+
+impl ContentPart {
+    fn words(&self) -> Option<&str> {
+        let words = match self.kind.as_str() {
+            "text" | "input_text" | "output_text" => self.text.as_deref(),
+            "refusal" => self.refusal.as_deref(),
+            _ => None,
+        };
+        words.map(str::trim).filter(|words| !words.is_empty())
+    }
+}
+
+/// What a message holds beside its words.
+#[derive(Debug, Default)]
+pub(super) struct Attached {
+    images: Vec<(&'static str, Vec<u8>)>,
+    /// Texts of files, wrapped as what they are: somebody else's words.
+    pub(super) files: Vec<String>,
+}
+
+impl Attached {
+    /// Reads all of it before anything is stored.
+    pub(super) fn read(parts: &[ContentPart]) -> Result<Self, V1Error> {
+        let mut attached = Self::default();
+        let mut left = MAX_FILE_CHARS;
+        for part in parts {
+            match part.kind.as_str() {
+                "image_url" | "input_image" => attached.images.push(image(part)?),
+                "file" | "input_file" => attached.files.push(file(part, &mut left)?),
+                "text" | "input_text" | "output_text" | "refusal" => {}
+                other => {
+                    let shown: String = other.chars().take(40).collect();
+                    return Err(V1Error::param(
+                        "content",
+                        format!("parts of the kind {shown:?} are not taken here"),
+                    ));
+                }
+            }
+        }
+        if attached.images.len() > MAX_IMAGES {
+            return Err(V1Error::param(
+                "content",
+                format!("a message has at most {MAX_IMAGES} images"),
+            ));
+        }
+        if attached.files.len() > MAX_FILES {
+            return Err(V1Error::param(
+                "content",
+                format!("a message has at most {MAX_FILES} files"),
+            ));
+        }
+        Ok(attached)
+    }
+
+    /// Stores the images and gives the parts that refer to them.
+    pub(super) async fn store(self, state: &AppState, scope: &Scope) -> Result<Vec<Part>, V1Error> {
+        let mut parts = Vec::with_capacity(self.images.len());
+        for (kind, bytes) in self.images {
+            parts.push(blobs::store_image(&state.services, scope, kind, bytes).await?);
+        }
+        Ok(parts)
+    }
+}
+
+fn image(part: &ContentPart) -> Result<(&'static str, Vec<u8>), V1Error> {
+    let data = match (&part.image_url, &part.source) {
+        (Some(address), _) => data_of(address.url()).map(|(_, data)| data),
+        (None, Some(source)) if source.kind == "base64" => source.data.as_deref(),
+        (None, Some(_) | None) => None,
+    };
+    let Some(data) = data else {
+        return Err(V1Error::param(
+            "content",
+            "images are taken as data URLs (data:image/png;base64,…); nothing is fetched",
+        ));
+    };
+    let bytes = decoded(data, MAX_IMAGE, "an image")?;
+    match blobs::image_type(&bytes) {
+        Some(kind) => Ok((kind, bytes)),
+        None => Err(V1Error::param("content", "an image must be PNG, JPEG, GIF or WebP")),
+    }
+}
+
+fn file(part: &ContentPart, left: &mut usize) -> Result<String, V1Error> {
+    let nested = part.file.as_ref();
+    let source = part.source.as_ref();
+    let name = part
+        .filename
+        .as_deref()
+        .or(nested.and_then(|file| file.filename.as_deref()))
+        .or(source.and_then(|source| source.filename.as_deref()))
+        .unwrap_or("file");
+    let name: String = name.chars().filter(|letter| !letter.is_control()).take(120).collect();
+    let data = part
+        .file_data
+        .as_deref()
+        .or(nested.and_then(|file| file.file_data.as_deref()));
+    let (kind, data) = match (data, source) {
+        (Some(data), _) => data_of(data).map_or((None, data), |(kind, data)| (Some(kind), data)),
+        (
+            None,
+            Some(Source {
+                kind,
+                media_type,
+                data: Some(data),
+                ..
+            }),
+        ) if kind == "base64" => (media_type.as_deref(), data.as_str()),
+        (None, Some(_) | None) => {
+            return Err(V1Error::param(
+                "content",
+                "files are taken as base64 in file_data; nothing is fetched",
+            ));
+        }
+    };
+    let bytes = decoded(data, MAX_FILE, "a file")?;
+    let declared = kind.map(str::to_ascii_lowercase);
+    if declared.as_deref().is_some_and(|kind| !TEXTS.contains(&kind)) {
+        return Err(V1Error::param(
+            "content",
+            "files must be text, Markdown, HTML, CSV or JSON",
+        ));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| V1Error::param("content", "files must be text, Markdown, HTML, CSV or JSON"))?;
+    let shown = text
+        .char_indices()
+        .nth(*left)
+        .map_or(text.as_str(), |(at, _)| &text[..at]);
+    *left = left.saturating_sub(shown.chars().count());
+    Ok(untrusted::wrap(&format!("file {name}"), shown))
+}
+
+/// Kind and data of a `data:` URL in base64.
+fn data_of(url: &str) -> Option<(&str, &str)> {
+    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
+    Some((
+        head.strip_suffix(";base64")?.split(';').next().unwrap_or_default(),
+        data,
+    ))
+}
+
+fn decoded(data: &str, limit: usize, what: &str) -> Result<Vec<u8>, V1Error> {
+    if data.len() / 4 * 3 > limit + 3 {
+        return Err(claw_actors::Error::TooLarge(format!("{what} is larger than {limit} bytes")).into());
+    }
+    STANDARD
+        .decode(data.trim())
+        .map_err(|_| V1Error::param("content", format!("{what} is not base64")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parts(parts: &Value) -> Content {
+        serde_json::from_value(parts.clone()).expect("content")
+    }
+
+    fn read(content: &Value) -> Result<(usize, Vec<String>), String> {
+        let attached = Attached::read(parts(content).parts()).map_err(|error| error.to_string())?;
+        Ok((attached.images.len(), attached.files))
+    }
+
+    #[test]
+    fn words_images_and_files() {
+        let png = STANDARD.encode([0x89, b'P', b'N', b'G', 1]);
+        let content = json!([
+            {"type": "text", "text": "look "},
+            {"type": "image_url", "image_url": {"url": format!("data:image/jpeg;base64,{png}")}},
+            {"type": "input_image", "image_url": format!("data:image/png;base64,{png}")},
+            {"type": "input_file", "filename": "a.txt", "file_data": format!("data:text/plain;base64,{}", STANDARD.encode("hello"))},
+        ]);
+        assert_eq!(parts(&content).text(), "look");
+        let (images, files) = read(&content).expect("reads");
+        assert_eq!((images, files.len()), (2, 1));
+        assert!(
+            files[0].contains("hello") && files[0].contains("EXTERNAL_CONTENT"),
+            "{}",
+            files[0]
+        );
+    }
+
+    #[test]
+    fn what_is_not_taken_is_said() {
+        for (part, why) in [
+            (
+                json!({"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}),
+                "data URLs",
+            ),
+            (
+                json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,%%%"}}),
+                "not base64",
+            ),
+            (
+                json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}}),
+                "must be PNG",
+            ),
+            (
+                json!({"type": "input_file", "file_data": "data:application/pdf;base64,JVBERg=="}),
+                "must be text",
+            ),
+            (json!({"type": "input_audio", "input_audio": {}}), "not taken"),
+        ] {
+            let error = read(&json!([part])).expect_err("refused");
+            assert!(error.contains(why), "{part}: {error}");
+        }
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let few: Result<AtMost<u8, 2>, _> = serde_json::from_str("[1, 2]");
+        assert_eq!(few.expect("two").0, [1, 2]);
+        let many: Result<AtMost<u8, 2>, _> = serde_json::from_str("[1, 2, 3]");
+        assert!(many.expect_err("three").to_string().contains("more than 2"));
+    }
+}
