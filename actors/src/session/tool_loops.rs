@@ -44,19 +44,20 @@ pub(super) enum Verdict {
 }
 
 impl Loops {
-    /// Judges a call that is about to be made, and remembers it unless it is not to be made. The number is for
-    /// [`Loops::ended`].
+    /// Judges a call that is about to be made. The number is for [`Loops::ended`].
     pub(super) fn judge(&mut self, tool: &str, arguments: &Value) -> (u64, Verdict) {
         let call = mark_of_call(tool, arguments);
         let verdict = self.verdict(tool, &call);
         self.count += 1;
-        if matches!(verdict, Verdict::Block(_)) {
-            return (self.count, verdict);
-        }
+        // What is not made gives what it gave before: trying again is no way out.
+        let result = match verdict {
+            Verdict::Block(_) => self.newest_result(&call),
+            Verdict::Go | Verdict::Warn(_) => None,
+        };
         self.calls.push_back(Made {
             number: self.count,
             call,
-            result: None,
+            result,
         });
         if self.calls.len() > HISTORY {
             self.calls.pop_front();
@@ -92,10 +93,15 @@ impl Loops {
         Verdict::Go
     }
 
+    fn newest_result(&self, call: &Mark) -> Option<Mark> {
+        let mut same = self.calls.iter().rev().filter(|made| made.call == *call);
+        same.find_map(|made| made.result)
+    }
+
     /// The newest like calls that all gave the same.
     fn without_news(&self, call: &Mark) -> usize {
         let mut same = self.calls.iter().rev().filter(|made| made.call == *call).peekable();
-        let newest = same.clone().find_map(|made| made.result);
+        let newest = self.newest_result(call);
         let mut count = 0;
         while same
             .next_if(|made| made.result.is_none() || made.result == newest)
@@ -113,7 +119,7 @@ impl Loops {
         };
         let (mut results, mut count) = ([None, None], 0);
         for (at, made) in self.calls.iter().rev().enumerate() {
-            let (expected, side) = if at % 2 == 0 { (&other, 0) } else { (call, 1) };
+            let (expected, side) = if at.is_multiple_of(2) { (&other, 0) } else { (call, 1) };
             let Some(known) = results.get_mut(side) else { break };
             if made.call != *expected || (known.is_some() && made.result != *known) {
                 break;
@@ -167,7 +173,10 @@ mod tests {
 
     fn make(loops: &mut Loops, tool: &str, arguments: &Value, result: &str) -> Verdict {
         let (number, verdict) = loops.judge(tool, arguments);
-        loops.ended(number, result);
+        // As the toolbox does: what was not made has no result.
+        if !matches!(verdict, Verdict::Block(_)) {
+            loops.ended(number, result);
+        }
         verdict
     }
 

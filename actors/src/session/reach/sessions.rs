@@ -232,11 +232,15 @@ impl Reach {
 
     /// How far this run sees. Guests see their own session; a sub-agent, and a session others read along in, what it began.
     fn visibility(&self, settings: &UserSettings) -> Visibility {
+        if !self.0.owner {
+            return Visibility::Own;
+        }
+        let narrow = self.0.depth > 0 || !self.0.alone;
         match settings.tools.visibility {
-            _ if !self.0.owner => Visibility::Own,
             Visibility::Own => Visibility::Own,
-            _ if self.0.depth > 0 || !self.0.alone => Visibility::Tree,
-            chosen @ (Visibility::Tree | Visibility::Agent | Visibility::All) => chosen,
+            Visibility::Tree => Visibility::Tree,
+            Visibility::Agent | Visibility::All if narrow => Visibility::Tree,
+            chosen @ (Visibility::Agent | Visibility::All) => chosen,
         }
     }
 
