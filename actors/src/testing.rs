@@ -66,13 +66,17 @@ fn done(text: &str) -> ModelEvent {
 
 /// Text of the newest user message.
 fn last_user(request: &ModelRequest) -> String {
-    let text = request.messages.iter().rev().find_map(|message| match message {
-        Message::User { content, .. } => content.iter().find_map(|part| match part {
-            Part::Text { text } => Some(text.clone()),
-            Part::Image { .. } => None,
-        }),
-        Message::Assistant(_) | Message::ToolResult { .. } => None,
-    });
+    let text = request
+        .messages
+        .iter()
+        .rev()
+        .find_map(|message| match message.as_ref() {
+            Message::User { content, .. } => content.iter().find_map(|part| match part {
+                Part::Text { text } => Some(text.clone()),
+                Part::Image { .. } => None,
+            }),
+            Message::Assistant(_) | Message::ToolResult { .. } => None,
+        });
     text.unwrap_or_default()
 }
 

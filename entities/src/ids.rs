@@ -1,14 +1,19 @@
 //! Identity of everything, as types: a `TenantId` is not a `UserId`, and neither is a `String`.
 
-use sea_orm::DeriveValueType;
-use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use std::sync::Arc;
 
+use sea_orm::DeriveValueType;
+use serde::{Deserialize, Serialize, Serializer};
+
+// An id goes everywhere its row goes, so a copy of one is a count and no allocation.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, DeriveValueType)]
-        #[serde(transparent)]
-        pub struct $name(pub String);
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, DeriveValueType)]
+        #[serde(from = "String")]
+        #[sea_orm(value_type = "String")]
+        pub struct $name(Arc<str>);
 
         impl $name {
             pub fn as_str(&self) -> &str {
@@ -16,9 +21,29 @@ macro_rules! id {
             }
         }
 
+        impl Default for $name {
+            fn default() -> Self {
+                Self::from("")
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
         impl std::fmt::Display for $name {
             fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 formatter.write_str(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = Infallible;
+
+            fn from_str(text: &str) -> Result<Self, Infallible> {
+                Ok(Self::from(text))
             }
         }
 
@@ -29,14 +54,20 @@ macro_rules! id {
         }
 
         impl From<String> for $name {
-            fn from(value: String) -> Self {
-                Self(value)
+            fn from(text: String) -> Self {
+                Self(text.into())
             }
         }
 
         impl From<&str> for $name {
-            fn from(value: &str) -> Self {
-                Self(value.to_owned())
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.as_str().to_owned()
             }
         }
     };
@@ -62,12 +93,12 @@ pub fn new_id() -> String {
 
 impl TenantId {
     pub fn generate() -> Self {
-        Self(new_id())
+        new_id().into()
     }
 }
 
 impl UserId {
     pub fn generate() -> Self {
-        Self(new_id())
+        new_id().into()
     }
 }

@@ -320,7 +320,7 @@ async fn sessions(tx: &Tx, scope: &Scope) -> Result<Vec<Session>, CliError> {
     Ok(rows
         .into_iter()
         .map(|row| Session {
-            key: row.key.0,
+            key: row.key.into(),
             session_id: row.session_id,
             agent_id: row.agent_id,
             label: row.label,

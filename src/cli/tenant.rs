@@ -59,7 +59,7 @@ struct Shown {
 impl From<Tenant> for Shown {
     fn from(tenant: Tenant) -> Self {
         Self {
-            id: tenant.id.0,
+            id: tenant.id.into(),
             slug: tenant.slug,
             name: tenant.name,
             suspended: tenant.suspended,

@@ -1,5 +1,7 @@
 //! The way to the gateway socket: which upgrades are let through, and as whom.
 
+use std::sync::Arc;
+
 use actix_web::guard::GuardContext;
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, UPGRADE};
 use actix_web::web::{Data, Path, Payload};
@@ -75,7 +77,7 @@ async fn identity(
     state: &AppState,
     tenant: &Tenant,
     client: &Client,
-) -> ApiResult<Option<Identity>> {
+) -> ApiResult<Option<Arc<Identity>>> {
     if !request.headers().contains_key("origin") {
         return Ok(None);
     }

@@ -38,7 +38,7 @@ pub(crate) fn upgrade(
     state: &GatewayState,
     tenant: Arc<Tenant>,
     client: ClientFacts,
-    web_identity: Option<Identity>,
+    web_identity: Option<Arc<Identity>>,
 ) -> HttpResponse {
     let mut response = match ws::handshake(request) {
         Ok(response) => response,
@@ -63,15 +63,18 @@ pub(crate) fn upgrade(
     };
     let max_frame = Rc::new(Cell::new(PREAUTH_FRAME));
     let socket = NodeSocket {
-        start: Some((state.clone(), newcomer)),
-        frames: Some(Frames {
-            payload,
-            codec: Codec::new(),
-            max_frame: Rc::clone(&max_frame),
-            buffer: BytesMut::new(),
-            broken: false,
-            ended: false,
-        }),
+        start: Some(Box::new(Start {
+            state: state.clone(),
+            newcomer,
+            frames: Frames {
+                payload,
+                codec: Codec::new(),
+                max_frame: Rc::clone(&max_frame),
+                buffer: BytesMut::new(),
+                broken: false,
+                ended: false,
+            },
+        })),
         connection: None,
         max_frame,
         partial: None,
@@ -110,10 +113,16 @@ where
     }
 }
 
+/// What a socket starts with; idle ones do not carry it.
+struct Start {
+    state: GatewayState,
+    newcomer: Newcomer,
+    frames: Frames,
+}
+
 /// One socket.
 struct NodeSocket {
-    start: Option<(GatewayState, Newcomer)>,
-    frames: Option<Frames>,
+    start: Option<Box<Start>>,
     connection: Option<Addr<NodeConnection>>,
     max_frame: Rc<Cell<usize>>,
     /// A fragmented text message so far.
@@ -205,12 +214,10 @@ impl Actor for NodeSocket {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(FRAMES_WAITING);
-        if let Some((state, newcomer)) = self.start.take() {
+        if let Some(start) = self.start.take() {
             let socket = ctx.address().recipient();
-            self.connection = Some(NodeConnection::new(state, newcomer, socket).start());
-        }
-        if let Some(frames) = self.frames.take() {
-            ctx.add_stream(frames);
+            self.connection = Some(NodeConnection::new(start.state, start.newcomer, socket).start());
+            ctx.add_stream(start.frames);
         }
     }
 

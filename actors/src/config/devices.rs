@@ -15,8 +15,8 @@ use claw_entities::UserOwned;
 use claw_entities::{Scope, device, device_request, device_token};
 use sea_orm::sea_query::{LockBehavior, LockType, OnConflict};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DeleteMany, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Select, Set,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DeleteMany, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, Select, Set,
 };
 use serde_json::{Value, json};
 
@@ -34,6 +34,8 @@ use crate::gateway::scopes;
 const REQUEST_LIFETIME_MS: i64 = 5 * 60 * 1000;
 /// Devices of one user that may wait for approval; when more ask, the oldest requests make room.
 const MOST_REQUESTS: u64 = 100;
+/// Rows beyond them that may stay unseen for a while: a flood does not have to tidy up at each of its requests.
+const SPARE_REQUESTS: u64 = 32;
 /// Longest label, characters.
 const LONGEST_LABEL: usize = 64;
 
@@ -232,7 +234,9 @@ impl ConfigService {
         let tx = self.db.read(scope).await?;
         let pending: Vec<Value> = device_request::Entity::owned_by(scope)
             .filter(device_request::Column::ExpiresAt.gt(now))
-            .order_by_desc(device_request::Column::CreatedAt)
+            .order_by_desc(device_request::Column::ExpiresAt)
+            .order_by_desc(device_request::Column::RequestId)
+            .limit(MOST_REQUESTS)
             .all(&*tx)
             .await?
             .into_iter()
@@ -312,6 +316,7 @@ async fn record_request(
         .filter(device_request::Column::ExpiresAt.gt(now))
         .one(tx)
         .await?;
+    let waiting = device_request::Entity::owned_by(scope).count(tx).await?;
     let (open_roles, open_scopes) = open
         .as_ref()
         .map(|open| (strings(&open.row["roles"]), strings(&open.scopes)))
@@ -363,17 +368,23 @@ async fn record_request(
             .to_owned(),
         ),
     );
-    // What has run out goes, and the oldest beyond the limit.
+    if waiting > MOST_REQUESTS + SPARE_REQUESTS {
+        tidy_requests(&mut batch, scope, now);
+    }
+    batch.run(tx).await?;
+    Ok((request_id, row, true))
+}
+
+/// What has run out goes, and the oldest beyond the limit.
+fn tidy_requests(batch: &mut Batch, scope: &Scope, now: i64) {
     let expired = device_request::Entity::owned_by(scope).filter(device_request::Column::ExpiresAt.lte(now));
     batch.add(&delete_requests(scope, expired));
     let surplus = device_request::Entity::owned_by(scope)
         .order_by_desc(device_request::Column::ExpiresAt)
         .order_by_desc(device_request::Column::RequestId)
         .offset(MOST_REQUESTS)
-        .limit(MOST_REQUESTS);
+        .limit(MOST_REQUESTS + SPARE_REQUESTS);
     batch.add(&delete_requests(scope, surplus));
-    batch.run(tx).await?;
-    Ok((request_id, row, true))
 }
 
 /// Deletes these, but for those that another transaction is about to delete: two that waited for one another's rows

@@ -30,7 +30,7 @@ impl DataKey {
     pub(crate) fn open(&self, row: &secret::Model) -> Result<Secret> {
         let plain = self
             .key
-            .open(&context(&row.tenant_id.0, &row.name, row.version), &row.sealed)
+            .open(&context(row.tenant_id.as_str(), &row.name, row.version), &row.sealed)
             .map_err(Error::internal)?;
         String::from_utf8(plain).map(Secret::new).map_err(Error::internal)
     }

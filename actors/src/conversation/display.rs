@@ -99,7 +99,7 @@ fn mark(shown: &mut Value, entry: &Entry) {
 }
 
 fn message(body: &MessageBody, most: usize) -> Option<Value> {
-    match &body.message {
+    match body.message.as_ref() {
         Message::User { content, timestamp } => Some(json!({
             "role": "user",
             "content": user_content(body.display.as_deref(), content, most),
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn people_see_what_was_typed_and_no_machinery() {
         let user = Body::Message(MessageBody {
-            message: Message::user("[Telegram Ada 2026-01-01] hello", 3),
+            message: Message::user("[Telegram Ada 2026-01-01] hello", 3).into(),
             display: Some("hello".to_owned()),
             idempotency_key: Some("k:user".to_owned()),
         });

@@ -1,5 +1,7 @@
 //! What a transcript is made of: entries of the kinds of OpenClaw's JSONL v3, and how one becomes a row.
 
+use std::sync::Arc;
+
 use claw_entities::transcript_entry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -39,13 +41,32 @@ pub enum Body {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageBody {
-    pub message: Message,
+    /// Shared by everything that is sent again and again.
+    #[serde(with = "shared")]
+    pub message: Arc<Message>,
     /// What the person typed, when the model's text also carries an envelope or pending group talk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display: Option<String>,
     /// The client's key of the request that brought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+}
+
+/// A shared message is written as the message.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Message;
+
+    pub(super) fn serialize<S: Serializer>(message: &Arc<Message>, serializer: S) -> Result<S::Ok, S::Error> {
+        message.as_ref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Message>, D::Error> {
+        Message::deserialize(deserializer).map(Arc::new)
+    }
 }
 
 /// Stands for everything before `first_kept_entry_id`.
@@ -128,7 +149,7 @@ impl Compaction {
 impl From<Message> for Body {
     fn from(message: Message) -> Self {
         Self::Message(MessageBody {
-            message,
+            message: Arc::new(message),
             display: None,
             idempotency_key: None,
         })

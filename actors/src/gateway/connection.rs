@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, WrapFuture,
+};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
@@ -50,6 +52,8 @@ pub struct NodeConnection {
     nonce: String,
     outbox: Outbox,
     phase: Phase,
+    /// Runs until hello.
+    handshake: Option<SpawnHandle>,
 }
 
 /// Where the connection stands.
@@ -57,19 +61,23 @@ enum Phase {
     /// The challenge is out; nothing came yet.
     Awaiting(Box<Newcomer>),
     /// The connect is being checked.
-    Checking {
-        frames: VecDeque<String>,
-        events: VecDeque<ToConnection>,
-    },
+    Checking(Box<Early>),
     Live(Box<Live>),
     Closing,
+}
+
+/// What came before its time: while the connect is checked.
+#[derive(Default)]
+struct Early {
+    frames: VecDeque<String>,
+    events: VecDeque<ToConnection>,
 }
 
 /// What is known of a client before it speaks.
 pub struct Newcomer {
     pub tenant: Arc<Tenant>,
     pub client: ClientFacts,
-    pub web_identity: Option<Identity>,
+    pub web_identity: Option<Arc<Identity>>,
     /// Its place among the unauthenticated sockets of its address.
     pub place: Unproven,
 }
@@ -95,17 +103,18 @@ impl NodeConnection {
             nonce: uuid::Uuid::new_v4().to_string(),
             outbox: Outbox::new(socket, MAX_BUFFERED),
             phase: Phase::Awaiting(Box::new(newcomer)),
+            handshake: None,
         }
     }
 
     fn text(&mut self, text: &str, ctx: &mut Context<Self>) {
         match &mut self.phase {
             Phase::Awaiting(_) => self.first_frame(text, ctx),
-            Phase::Checking { frames, .. } => {
-                if frames.len() >= PREAUTH_QUEUE {
+            Phase::Checking(early) => {
+                if early.frames.len() >= PREAUTH_QUEUE {
                     self.close(1008, "too many frames before hello", ctx);
                 } else {
-                    frames.push_back(text.to_owned());
+                    early.frames.push_back(text.to_owned());
                 }
             }
             Phase::Live(_) => self.live_frame(text, ctx),
@@ -129,10 +138,7 @@ impl NodeConnection {
             Ok(params) => params,
             Err(complaint) => return self.refuse(&request.id, &handshake::bad_params(&complaint), ctx),
         };
-        let checking = Phase::Checking {
-            frames: VecDeque::new(),
-            events: VecDeque::new(),
-        };
+        let checking = Phase::Checking(Box::default());
         let Phase::Awaiting(newcomer) = std::mem::replace(&mut self.phase, checking) else {
             return;
         };
@@ -180,9 +186,12 @@ impl NodeConnection {
 
     fn enter(&mut self, welcome: Welcome, ctx: &mut Context<Self>) {
         let waiting = std::mem::replace(&mut self.phase, Phase::Closing);
-        let Phase::Checking { frames, events } = waiting else {
+        let Phase::Checking(early) = waiting else {
             return;
         };
+        if let Some(handshake) = self.handshake.take() {
+            ctx.cancel_future(handshake);
+        }
         tracing::debug!(conn.id = %self.conn_id, device.id = welcome.info.device_id, node = welcome.info.node, "connected");
         metrics::gauge!("claw_gateway_connections").increment(1.0);
         let greeting = welcome.frames.clone();
@@ -192,10 +201,10 @@ impl NodeConnection {
         for text in greeting {
             self.write(text, ctx);
         }
-        for event in events {
+        for event in early.events {
             self.told_by_user(event, ctx);
         }
-        for text in frames {
+        for text in early.frames {
             self.text(&text, ctx);
         }
     }
@@ -257,11 +266,11 @@ impl Actor for NodeConnection {
         ctx.set_mailbox_capacity(MAILBOX);
         let challenge = json!({"nonce": self.nonce, "ts": crate::clock::now_ms()});
         self.write(hello::direct("connect.challenge", &challenge), ctx);
-        ctx.run_later(HANDSHAKE, |this, ctx| {
-            if matches!(this.phase, Phase::Awaiting(_) | Phase::Checking { .. }) {
+        self.handshake = Some(ctx.run_later(HANDSHAKE, |this, ctx| {
+            if matches!(this.phase, Phase::Awaiting(_) | Phase::Checking(_)) {
                 this.close(1008, "handshake timeout", ctx);
             }
-        });
+        }));
         ctx.run_interval(HEARTBEAT, |this, ctx| this.heartbeat(ctx));
     }
 
@@ -290,13 +299,13 @@ impl Handler<ToConnection> for NodeConnection {
     type Result = ();
 
     fn handle(&mut self, message: ToConnection, ctx: &mut Self::Context) {
-        if let Phase::Checking { events, .. } = &mut self.phase {
+        if let Phase::Checking(early) = &mut self.phase {
             match message {
                 ToConnection::Close { code, reason } => self.close(code, &reason, ctx),
                 message @ (ToConnection::Event(_) | ToConnection::Invoke(_) | ToConnection::Progress(_)) => {
                     // Joined already, hello not yet written: these come right after it.
-                    if events.len() < MAILBOX {
-                        events.push_back(message);
+                    if early.events.len() < MAILBOX {
+                        early.events.push_back(message);
                     }
                 }
             }

@@ -33,7 +33,7 @@ pub struct Entrance<'a> {
     pub tenant: &'a Tenant,
     pub client: &'a ClientFacts,
     /// Who the browser's session cookie is.
-    pub web_identity: Option<&'a Identity>,
+    pub web_identity: Option<&'a Arc<Identity>>,
     pub conn_id: &'a Arc<str>,
     pub nonce: &'a str,
 }
@@ -41,7 +41,7 @@ pub struct Entrance<'a> {
 /// A connection that may go on.
 #[derive(Debug)]
 pub struct Admitted {
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     pub info: ConnectionInfo,
     /// `auth.method` of hello.
     pub method: &'static str,
@@ -59,7 +59,7 @@ impl Admitted {
 
 /// A credential that was accepted.
 struct Proof {
-    identity: Identity,
+    identity: Arc<Identity>,
     method: &'static str,
     setup: Option<Value>,
 }
@@ -197,7 +197,7 @@ fn check_origin(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<(), R
 }
 
 /// The person behind a page of our own with a session cookie. A page that brings a credential of its own is not that.
-fn cookie_identity<'a>(entrance: &Entrance<'a>, params: &ConnectParams, node: bool) -> Option<&'a Identity> {
+fn cookie_identity<'a>(entrance: &Entrance<'a>, params: &ConnectParams, node: bool) -> Option<&'a Arc<Identity>> {
     let auth = &params.auth;
     let brings_own = [&auth.token, &auth.password, &auth.device_token, &auth.bootstrap_token]
         .into_iter()
@@ -239,7 +239,7 @@ async fn authenticate(
         };
         if let Some(redeemed) = redeemed {
             return Ok(Proof {
-                identity: redeemed.identity,
+                identity: Arc::new(redeemed.identity),
                 method: "bootstrap-token",
                 setup: Some(redeemed.completed),
             });
@@ -258,7 +258,7 @@ async fn authenticate(
         let grant = config.authenticate_device_token(&tenant, secret).await?;
         if let Some(grant) = grant.filter(|grant| grant.device_id == device_id && grant.role == params.role()) {
             return Ok(Proof {
-                identity: grant.identity,
+                identity: Arc::new(grant.identity),
                 method: "device-token",
                 setup: None,
             });
@@ -344,7 +344,7 @@ fn describe(
     ConnectionInfo {
         conn_id: entrance.conn_id.clone(),
         node: params.role() == "node",
-        scopes: granted,
+        scopes: entrance.state.scopes.list(granted),
         device_id,
         client_id: client.id.clone(),
         client_mode: client.mode.clone(),

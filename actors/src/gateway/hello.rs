@@ -114,7 +114,7 @@ pub(super) async fn welcome(
         auth: Auth {
             method: admitted.method,
             role: if info.node { "node" } else { "operator" },
-            scopes: info.scopes.clone(),
+            scopes: info.scopes.to_vec(),
             device_token: admitted.device.as_ref().map(|device| device.token.expose().to_owned()),
             issued_at_ms: admitted.device.as_ref().map(|device| device.issued_at),
             device_tokens: handover.map(|token| vec![token]),
@@ -128,7 +128,7 @@ pub(super) async fn welcome(
         frames.push(direct("voicewake.routing.changed", &json!({"config": wake.routing})));
     }
     Ok(Welcome {
-        identity: Arc::new(admitted.identity),
+        identity: admitted.identity,
         info,
         membership,
         default_agent: settings.default_agent.clone(),

@@ -22,7 +22,7 @@ pub struct ConnectionInfo {
     pub conn_id: Arc<str>,
     pub node: bool,
     /// Effective operator scopes: asked ∩ token ∩ role.
-    pub scopes: Vec<String>,
+    pub scopes: Arc<[String]>,
     pub device_id: Option<String>,
     pub client_id: String,
     pub client_mode: String,

@@ -52,6 +52,8 @@ pub struct Shared {
     pub limiter: limiter::Limiter,
     pub methods: rpc::Methods,
     pub throttle: rpc::Throttle,
+    /// Scopes that connections hold.
+    pub(crate) scopes: scopes::Shared,
     /// Last host statistics of connected nodes, by owner and node id.
     pub host_stats: DashMap<(TenantId, UserId, String), Value>,
     pub started: Instant,
@@ -110,6 +112,7 @@ impl GatewayState {
             limiter: limiter::Limiter::default(),
             methods: methods::all(),
             throttle: rpc::Throttle::default(),
+            scopes: scopes::Shared::default(),
             host_stats: DashMap::new(),
             started: Instant::now(),
         }))

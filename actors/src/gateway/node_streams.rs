@@ -3,11 +3,12 @@
 //! Progress is news, not part of the answer: a caller too slow to take it misses pieces and sees that in their numbers.
 //! It never gives a call more time (`gateway-protocol` §10.2: the time limit of a call is the caller's).
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dashmap::DashMap;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -77,9 +78,10 @@ pub(crate) fn event(node_id: &str, key: &str, piece: &Progress) -> Value {
     })
 }
 
-/// Calls of nodes that one connection has open, by node and the caller's key. At most as many as it may have in flight.
+/// Calls of nodes that one connection has open, by node and the caller's key. At most as many as it may have in flight,
+/// and usually none: a map in shards would weigh more than the rest of an idle connection.
 #[derive(Clone, Default)]
-pub(crate) struct OpenCalls(Arc<DashMap<(String, String), Handle>>);
+pub(crate) struct OpenCalls(Arc<Mutex<HashMap<(String, String), Handle>>>);
 
 struct Handle {
     cancel: CancellationToken,
@@ -108,14 +110,18 @@ pub(crate) enum Given {
 }
 
 impl OpenCalls {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Handle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes a call that begins; `ended` is cancelled when the connection ends.
     pub(crate) fn open(&self, node_id: &str, key: &str, ended: &CancellationToken) -> OpenCall {
         let name = (node_id.to_owned(), key.to_owned());
         let (to_node, input) = mpsc::channel(INPUTS);
         let gone = ended.child_token();
-        let first = match self.0.entry(name.clone()) {
-            dashmap::Entry::Occupied(_) => false,
-            dashmap::Entry::Vacant(place) => {
+        let first = match self.lock().entry(name.clone()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
                 place.insert(Handle {
                     cancel: gone.clone(),
                     input: to_node,
@@ -134,13 +140,15 @@ impl OpenCalls {
 
     /// Ends an open call; its node is told to stop. False: there is none.
     pub(crate) fn cancel(&self, node_id: &str, key: &str) -> bool {
-        let handle = self.0.get(&(node_id.to_owned(), key.to_owned()));
+        let calls = self.lock();
+        let handle = calls.get(&(node_id.to_owned(), key.to_owned()));
         handle.map(|handle| handle.cancel.cancel()).is_some()
     }
 
     /// Hands a piece of input to the node of an open call.
     pub(crate) fn give(&self, node_id: &str, key: &str, payload_json: String) -> Given {
-        let Some(handle) = self.0.get(&(node_id.to_owned(), key.to_owned())) else {
+        let calls = self.lock();
+        let Some(handle) = calls.get(&(node_id.to_owned(), key.to_owned())) else {
             return Given::NoCall;
         };
         match handle.input.try_send(payload_json) {
@@ -163,15 +171,13 @@ impl OpenCall {
 impl Drop for OpenCall {
     fn drop(&mut self) {
         if self.first {
-            self.calls.0.remove(&self.name);
+            self.calls.lock().remove(&self.name);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     fn piece(seq: u64) -> Progress {
@@ -225,7 +231,7 @@ mod tests {
         assert!(!call.gone.is_cancelled() && calls.cancel("n", "k") && call.gone.is_cancelled());
         assert!(!ended.is_cancelled(), "the connection goes on");
         drop(call);
-        assert!(!calls.cancel("n", "k") && calls.0.is_empty());
+        assert!(!calls.cancel("n", "k") && calls.lock().is_empty());
         let last = calls.open("n", "k", &ended);
         ended.cancel();
         assert!(last.gone.is_cancelled(), "the connection took the call with it");

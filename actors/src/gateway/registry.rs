@@ -260,7 +260,7 @@ fn presence_entry(info: &ConnectionInfo, said: Option<&Beacon>) -> Value {
         "onlineSince": info.connected_at,
         "clientId": info.client_id,
         "roles": [role],
-        "scopes": info.scopes,
+        "scopes": info.scopes[..],
     });
     let mut add = |key: &str, value: Option<&str>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {

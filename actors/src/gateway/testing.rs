@@ -27,7 +27,7 @@ pub(crate) fn operator(scopes: &[&str]) -> ConnectionInfo {
 pub(crate) fn node(device_id: &str) -> ConnectionInfo {
     ConnectionInfo {
         node: true,
-        scopes: Vec::new(),
+        scopes: [].into(),
         device_id: Some(device_id.to_owned()),
         client_id: "node-host".to_owned(),
         client_mode: "node".to_owned(),

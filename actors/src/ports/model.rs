@@ -31,7 +31,7 @@ pub struct ModelRequest {
     /// System prompt, stable parts first. The adapter puts a cache breakpoint after the last block that asks for one.
     pub system: Arc<Vec<SystemBlock>>,
     /// History, oldest first, already repaired for strict providers, images inline.
-    pub messages: Arc<Vec<Message>>,
+    pub messages: Arc<Vec<Arc<Message>>>,
     pub tools: Arc<Vec<ToolSpec>>,
     pub max_tokens: u32,
     /// Can the model think, and how hard it is to.

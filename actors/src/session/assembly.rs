@@ -145,7 +145,7 @@ pub(crate) struct Assembly {
 
 /// The history of one call.
 pub(crate) struct Sent {
-    pub(crate) messages: Arc<Vec<Message>>,
+    pub(crate) messages: Arc<Vec<Arc<Message>>>,
     /// Nothing was left out for its size.
     pub(crate) complete: bool,
 }
@@ -261,7 +261,7 @@ impl Assembly {
     pub(crate) fn request(
         &self,
         model: &ResolvedModel,
-        messages: Arc<Vec<Message>>,
+        messages: Arc<Vec<Arc<Message>>>,
         tools: Arc<Vec<ToolSpec>>,
         session_id: &str,
     ) -> ModelRequest {

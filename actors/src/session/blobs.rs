@@ -1,5 +1,7 @@
 //! Bytes of attachments, in the `blob` table, and images on their way to a model.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use claw_entities::{Scope, UserOwned, blob, new_id};
@@ -39,11 +41,18 @@ pub async fn store_image(services: &Services, scope: &Scope, mime_type: &str, by
 pub(crate) async fn hydrate(
     services: &Services,
     scope: &Scope,
-    messages: &mut [Message],
+    messages: &mut [Arc<Message>],
     takes_images: bool,
 ) -> Result<()> {
     for message in messages {
-        let parts = match message {
+        let shows = match message.as_ref() {
+            Message::User { content, .. } | Message::ToolResult { content, .. } => content.iter().any(is_image),
+            Message::Assistant(_) => false,
+        };
+        if !shows {
+            continue;
+        }
+        let parts = match Arc::make_mut(message) {
             Message::User { content, .. } | Message::ToolResult { content, .. } => content,
             Message::Assistant(_) => continue,
         };
@@ -72,6 +81,10 @@ pub(crate) async fn hydrate(
         }
     }
     Ok(())
+}
+
+fn is_image(part: &Part) -> bool {
+    matches!(part, Part::Image { .. })
 }
 
 /// Stored bytes of the user's own, with what they are.

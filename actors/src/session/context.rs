@@ -5,12 +5,13 @@ pub mod cut;
 pub mod prune;
 
 use std::borrow::Borrow;
+use std::sync::Arc;
 
 use crate::conversation::entry::{Body, Compaction, Entry};
 use crate::conversation::repair::{Target, repair};
 use crate::conversation::tokens;
 use crate::error::{Error, Result};
-use crate::ports::message::{Message, Part};
+use crate::ports::message::Message;
 use crate::ports::model::SystemBlock;
 use crate::ports::tool::ToolSpec;
 
@@ -87,7 +88,7 @@ pub fn assemble(
     turn: Option<Message>,
     target: Target<'_>,
     budget: u64,
-) -> Vec<Message> {
+) -> Vec<Arc<Message>> {
     assemble_with(entries, turn, target, budget, |_| {})
 }
 
@@ -97,9 +98,10 @@ pub fn assemble_with(
     turn: Option<Message>,
     target: Target<'_>,
     budget: u64,
-    shorten: impl FnOnce(&mut [Message]),
-) -> Vec<Message> {
+    shorten: impl FnOnce(&mut [Arc<Message>]),
+) -> Vec<Arc<Message>> {
     let (summary, mut history) = messages(entries);
+    let turn = turn.map(Arc::new);
     shorten(&mut history);
     let mut left = budget;
     for extra in summary.iter().chain(turn.iter()) {
@@ -117,11 +119,12 @@ pub fn assemble_with(
 pub fn to_summarise<E: Borrow<Entry>>(entries: &[E], at: usize) -> (Option<&Compaction>, Vec<Message>) {
     // It may stand behind the cut: what it kept word for word came before it.
     let so_far = entries.iter().rev().find_map(|entry| entry.borrow().body.compaction());
-    (so_far, messages(entries.get(..at).unwrap_or_default()).1)
+    let history = messages(entries.get(..at).unwrap_or_default()).1;
+    (so_far, history.into_iter().map(Arc::unwrap_or_clone).collect())
 }
 
 /// Entries as messages, with the summary of the newest compaction apart. What it stands for is left out.
-fn messages(entries: &[impl Borrow<Entry>]) -> (Option<Message>, Vec<Message>) {
+fn messages(entries: &[impl Borrow<Entry>]) -> (Option<Arc<Message>>, Vec<Arc<Message>>) {
     let entries = || entries.iter().map(Borrow::borrow);
     let compaction = entries()
         .rev()
@@ -144,39 +147,40 @@ fn messages(entries: &[impl Borrow<Entry>]) -> (Option<Message>, Vec<Message>) {
     (summary, history)
 }
 
-fn message(entry: &Entry) -> Option<Message> {
+fn message(entry: &Entry) -> Option<Arc<Message>> {
     let at = entry.created_at;
-    match &entry.body {
-        Body::Message(body) => Some(body.message.clone()),
+    let made = match &entry.body {
+        Body::Message(body) => return Some(body.message.clone()),
         Body::Compaction(body) => {
             let rules = body.rules().map(|rules| format!("\n\n{rules}")).unwrap_or_default();
-            Some(Message::user(
+            Message::user(
                 format!("[Summary of the conversation so far]\n{}{rules}", body.summary),
                 at,
-            ))
+            )
         }
-        Body::BranchSummary(body) => Some(Message::user(
+        Body::BranchSummary(body) => Message::user(
             format!(
                 "[Summary of a part of the conversation that was left]\n{}",
                 body.summary
             ),
             at,
-        )),
-        Body::CustomMessage(body) => Some(Message::User {
+        ),
+        Body::CustomMessage(body) => Message::User {
             content: body.content.clone(),
             timestamp: at,
-        }),
+        },
         Body::Custom(_)
         | Body::ModelChange(_)
         | Body::ThinkingLevelChange(_)
         | Body::Label(_)
-        | Body::SessionInfo(_) => None,
-    }
+        | Body::SessionInfo(_) => return None,
+    };
+    Some(Arc::new(made))
 }
 
 /// Where to start so that the rest fits: at a user's message, so that no answer stands without its question. Without
 /// a separate turn the last user message and what follows it stay, whatever their size.
-fn first_that_fits(history: &[Message], budget: u64, has_turn: bool) -> usize {
+fn first_that_fits(history: &[Arc<Message>], budget: u64, has_turn: bool) -> usize {
     let mut used = 0;
     let mut start = history.len();
     for (index, message) in history.iter().enumerate().rev() {
@@ -189,7 +193,7 @@ fn first_that_fits(history: &[Message], budget: u64, has_turn: bool) -> usize {
     if start == 0 {
         return 0;
     }
-    let is_user = |message: &Message| matches!(message, Message::User { .. });
+    let is_user = |message: &Arc<Message>| matches!(**message, Message::User { .. });
     match history[start..].iter().position(is_user) {
         Some(ahead) => start + ahead,
         None if has_turn => history.len(),
@@ -198,24 +202,6 @@ fn first_that_fits(history: &[Message], budget: u64, has_turn: bool) -> usize {
             .rposition(is_user)
             .unwrap_or(start.min(history.len().saturating_sub(1))),
     }
-}
-
-/// Does any part of these messages hold an image that still has to be loaded.
-pub fn blobs(messages: &[Message]) -> impl Iterator<Item = &str> {
-    messages
-        .iter()
-        .flat_map(|message| match message {
-            Message::User { content, .. } | Message::ToolResult { content, .. } => content.as_slice(),
-            Message::Assistant(_) => &[],
-        })
-        .filter_map(|part| match part {
-            Part::Image {
-                blob: Some(blob),
-                data: None,
-                ..
-            } => Some(blob.as_str()),
-            Part::Image { .. } | Part::Text { .. } => None,
-        })
 }
 
 #[cfg(test)]

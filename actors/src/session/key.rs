@@ -116,12 +116,12 @@ pub fn agent_id(raw: &str) -> String {
 
 /// The agent's main key.
 pub fn main(agent: &str) -> SessionKey {
-    SessionKey(format!("agent:{}:main", agent_id(agent)))
+    format!("agent:{}:main", agent_id(agent)).into()
 }
 
 /// `agent:<agent>:<rest>` where `rest` is already in the grammar's spelling.
 pub fn under(agent: &str, rest: &str) -> SessionKey {
-    SessionKey(format!("agent:{}:{rest}", agent_id(agent)))
+    format!("agent:{}:{rest}", agent_id(agent)).into()
 }
 
 /// The full key for what a client wrote: `main`, a name of its own, or a full key. `default_agent` is used where no

@@ -14,7 +14,6 @@ use super::toolbox::Toolbox;
 use super::turn::Authority;
 use crate::conversation::tokens;
 use crate::error::{Error, Result};
-use crate::ports::message::Message;
 use crate::ports::tool::ToolSpec;
 use crate::supervisor::directory::Directory;
 
@@ -116,7 +115,7 @@ async fn gather(directory: &Directory, authority: &Authority, item: &Item) -> Re
             .collect(),
         tools: specs.iter().map(row).collect(),
         messages: messages.len(),
-        history: messages.iter().map(|message: &Message| tokens::message(message)).sum(),
+        history: messages.iter().map(|message| tokens::message(message)).sum(),
         complete,
     })
 }

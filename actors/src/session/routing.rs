@@ -229,7 +229,7 @@ fn group_key(agent_id: &str, channel: &str, account_id: &str, peer: &Peer, match
     let shares_agent = matched_by == "default" || matched_by == "binding.channel";
     if shares_agent && !account_id.eq_ignore_ascii_case(DEFAULT_ACCOUNT) {
         let suffix = format!(":thread:{}-account-{}", key::part(channel), key::part(account_id));
-        return SessionKey(key.0 + &suffix);
+        return format!("{key}{suffix}").into();
     }
     key
 }

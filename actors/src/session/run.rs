@@ -376,8 +376,8 @@ impl Work {
                 .batch(&self.authority, &tool_context, &calls, &mut context.emitter)
                 .await;
             let history = Arc::make_mut(&mut sent.messages);
-            history.push(Message::Assistant(message.clone()));
-            let mut shown = results.clone();
+            history.push(Arc::new(Message::Assistant(message.clone())));
+            let mut shown: Vec<_> = results.iter().cloned().map(Arc::new).collect();
             blobs::hydrate(&self.services, &context.scope, &mut shown, model.takes_images).await?;
             history.extend(shown);
             let mut entries = vec![turn::entry(Message::Assistant(message), &context.turn.run_id)];

@@ -1,6 +1,8 @@
 //! System events: lines for the agent that no person wrote (`agent-runtime` §18.4). They wait for the next turn of
 //! their session and stand before what the person says there.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use claw_entities::{Scope, SessionKey, UserOwned, new_id, session, system_event};
@@ -176,7 +178,7 @@ pub(crate) async fn give_back(
 
 /// Where lines of a session are kept aside. No session is called so: keys begin with their agent.
 pub(crate) fn aside(session: &SessionKey) -> SessionKey {
-    SessionKey(format!("aside:{session}"))
+    format!("aside:{session}").into()
 }
 
 fn put_before(rows: &[system_event::Model], zone: Tz, entry: &mut NewEntry) {
@@ -186,7 +188,7 @@ fn put_before(rows: &[system_event::Model], zone: Tz, entry: &mut NewEntry) {
         lines.push('\n');
     }
     if let Body::Message(body) = &mut entry.body
-        && let Message::User { content, .. } = &mut body.message
+        && let Message::User { content, .. } = Arc::make_mut(&mut body.message)
     {
         match content.first_mut() {
             Some(Part::Text { text }) => {

@@ -88,7 +88,7 @@ pub(super) async fn transcript(runtime: &Runtime, scope: &Scope, key: &str) -> V
             let Body::Message(body) = Entry::from_row(row)?.body else {
                 return None;
             };
-            match body.message {
+            match Arc::unwrap_or_clone(body.message) {
                 Message::User { content, .. } => content.into_iter().find_map(|part| match part {
                     Part::Text { text } => Some((true, text)),
                     Part::Image { .. } => None,

@@ -182,7 +182,7 @@ pub(crate) fn user_entry(inbox_id: &str, message: Message, display: Option<Strin
         id: Some(inbox_id.to_owned()),
         created_at: message.timestamp(),
         body: Body::Message(MessageBody {
-            message,
+            message: Arc::new(message),
             display,
             idempotency_key: Some(run_id.to_owned()),
         }),

@@ -61,7 +61,7 @@ pub async fn list(caller: Caller, state: Data<AppState>) -> ApiResult<HttpRespon
             .map(|row| InboxOut {
                 id: row.id,
                 source: row.source,
-                session_key: row.session_key.0,
+                session_key: row.session_key.into(),
                 state: "dead",
                 reason: row.reason,
                 attempts: row.attempts,

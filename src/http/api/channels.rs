@@ -243,7 +243,7 @@ fn describe(state: &AppState, caller: &Caller, view: AccountView) -> AccountOut 
             .unwrap_or_default(),
         channel: view.channel,
         account_id: view.account_id,
-        owner: view.owner.0,
+        owner: view.owner.into(),
         enabled: view.enabled,
         status: view.status,
         status_detail: view.status_detail,

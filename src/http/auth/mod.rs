@@ -20,7 +20,7 @@ use crate::error::{ApiError, ApiResult};
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub tenant: Arc<Tenant>,
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
 }
 
 /// A caller who may manage what belongs to the whole tenant: role admin or owner, with a credential that was not

@@ -202,9 +202,9 @@ fn in_foreign_loop(request: &ModelRequest) -> bool {
     let since = request
         .messages
         .iter()
-        .rposition(|message| matches!(message, Message::User { .. }));
+        .rposition(|message| matches!(**message, Message::User { .. }));
     let loop_of = request.messages.iter().skip(since.map_or(0, |at| at + 1));
-    loop_of.into_iter().any(|message| match message {
+    loop_of.into_iter().any(|message| match message.as_ref() {
         Message::Assistant(message) => {
             let signed = |part: &AssistantPart| {
                 matches!(part, AssistantPart::Thinking { thinking_signature: Some(signature), .. } if !signature.is_empty())
@@ -222,7 +222,7 @@ fn is_own(message: &AssistantMessage, request: &ModelRequest) -> bool {
 fn turns(request: &ModelRequest) -> Vec<Turn<'_>> {
     let mut turns: Vec<Turn<'_>> = Vec::with_capacity(request.messages.len());
     for message in request.messages.iter() {
-        let (role, content) = match message {
+        let (role, content) = match message.as_ref() {
             Message::User { content, .. } => ("user", parts(content)),
             Message::Assistant(message) => ("assistant", assistant(message, request)),
             Message::ToolResult {

@@ -253,7 +253,7 @@ fn a_tool_loop_that_another_model_began_is_ended_without_thinking() {
                 message.model = model_of_the_loop.to_owned();
             }
         }
-        model.messages = std::sync::Arc::new(messages);
+        model.messages = std::sync::Arc::new(messages.into_iter().map(std::sync::Arc::new).collect());
         (model.reasoning, model.thinking, model.max_tokens) = (true, Thinking::Low, 64_000);
         serde_json::to_value(request::body(&model))
             .unwrap()

@@ -29,7 +29,7 @@ pub(in crate::providers) fn request(base_url: &str, messages: Vec<Message>) -> M
             text: "Be brief.".to_owned(),
             cache: true,
         }]),
-        messages: Arc::new(messages),
+        messages: Arc::new(messages.into_iter().map(Arc::new).collect()),
         tools: Arc::default(),
         max_tokens: 1_000,
         reasoning: false,

@@ -74,10 +74,14 @@ fn answer(request: &ModelRequest) -> String {
 
 /// What the person said last, on one line and without what Markdown would act on.
 fn last_words(request: &ModelRequest) -> String {
-    let parts = request.messages.iter().rev().find_map(|message| match message {
-        Message::User { content, .. } => Some(content),
-        Message::Assistant(_) | Message::ToolResult { .. } => None,
-    });
+    let parts = request
+        .messages
+        .iter()
+        .rev()
+        .find_map(|message| match message.as_ref() {
+            Message::User { content, .. } => Some(content),
+            Message::Assistant(_) | Message::ToolResult { .. } => None,
+        });
     let mut said = String::new();
     for part in parts.into_iter().flatten() {
         if let Part::Text { text } = part {
@@ -112,7 +116,7 @@ fn estimate(request: &ModelRequest, answer: &str) -> Usage {
     let history: u64 = request
         .messages
         .iter()
-        .map(|message| match message {
+        .map(|message| match message.as_ref() {
             Message::User { content, .. } | Message::ToolResult { content, .. } => parts(content),
             Message::Assistant(message) => characters(&message.text()),
         })

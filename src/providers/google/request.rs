@@ -186,7 +186,7 @@ fn contents(request: &ModelRequest) -> Vec<Content<'_>> {
     let mut images: Vec<Piece<'_>> = Vec::new();
     let mut in_results = false;
     for message in request.messages.iter() {
-        match message {
+        match message.as_ref() {
             Message::ToolResult {
                 tool_name,
                 content,

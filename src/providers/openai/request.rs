@@ -233,7 +233,7 @@ fn conversation<'a>(request: &'a ModelRequest, host: Host, turns: &mut Vec<Turn<
     let last_user = request
         .messages
         .iter()
-        .rposition(|message| matches!(message, Message::User { .. }));
+        .rposition(|message| matches!(**message, Message::User { .. }));
     let call_id = |id: &'a str| match host {
         Host::Mistral => tool_id::nine(id),
         Host::OpenAi
@@ -247,7 +247,7 @@ fn conversation<'a>(request: &'a ModelRequest, host: Host, turns: &mut Vec<Turn<
     };
     let mut images: Vec<Piece<'a>> = Vec::new();
     for (at, message) in request.messages.iter().enumerate() {
-        match message {
+        match message.as_ref() {
             Message::ToolResult {
                 tool_call_id, content, ..
             } => {

@@ -128,7 +128,7 @@ fn input<'a>(request: &'a ModelRequest, api: &str) -> Vec<Item<'a>> {
     let mut items = Vec::with_capacity(request.messages.len());
     let mut images: Vec<Piece<'a>> = Vec::new();
     for message in request.messages.iter() {
-        match message {
+        match message.as_ref() {
             Message::ToolResult {
                 tool_call_id, content, ..
             } => {

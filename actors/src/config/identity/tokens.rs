@@ -116,7 +116,7 @@ impl ConfigService {
 
     /// Who this API token is, within this tenant only. `None` when it is unknown, revoked, of another tenant, or its
     /// user is disabled.
-    pub async fn authenticate_token(&self, tenant: &TenantId, token: &Secret) -> Result<Option<Identity>> {
+    pub async fn authenticate_token(&self, tenant: &TenantId, token: &Secret) -> Result<Option<Arc<Identity>>> {
         // What does not look like one of ours costs no hash and no query.
         if token.expose().len() != LENGTH || !token.expose().starts_with(PREFIX) {
             return Ok(None);
@@ -124,7 +124,7 @@ impl ConfigService {
         let hash = token::hash(token.expose());
         let key = pair(tenant, &hash);
         if let Some(identity) = self.cache.tokens.get(&key) {
-            return Ok(Some(identity.as_ref().clone()));
+            return Ok(Some(identity));
         }
         let seen = self.cache.generation();
         let tenant = TenantScope::vouch(tenant.clone());
@@ -141,13 +141,12 @@ impl ConfigService {
         let Some(user) = self.active_user(&tenant, &row.user_id).await? else {
             return Ok(None);
         };
-        let identity = Identity {
+        let identity = Arc::new(Identity {
             scopes: effective_scopes(user.role, listed(&row.scopes).as_deref()),
             user,
             credential: Credential::ApiToken { id: row.id.clone() },
-        };
-        self.cache
-            .keep(&self.cache.tokens, seen, key, Arc::new(identity.clone()));
+        });
+        self.cache.keep(&self.cache.tokens, seen, key, identity.clone());
         if row.last_used_at.is_none_or(|at| at < now_ms() - USED_EVERY_MS) {
             self.note_use(&identity.user.scope, &row.id).await;
         }
@@ -277,7 +276,7 @@ mod tests {
                 .authenticate_token(tenant.tenant(), plain)
                 .await
                 .expect("reads")
-                .map(|identity| identity.scopes)
+                .map(|identity| identity.scopes.clone())
         };
         let (_, all) = config
             .create_api_token(&admin, "all", Some(vec!["operator.admin".into()]))

@@ -131,7 +131,7 @@ mod tests {
         config.suspend_tenant(tenant, false).await.expect("restarts");
         let unknown = Identity {
             credential: Credential::Device { id: "none".to_owned() },
-            ..third
+            ..third.as_ref().clone()
         };
         assert!(!config.still_valid(&unknown).await.expect("reads"));
     }

@@ -49,7 +49,7 @@ impl ConfigService {
     }
 
     /// Who holds this cookie, within this tenant only. `None` when it is unknown, over, or its user is disabled.
-    pub async fn authenticate_web_session(&self, tenant: &TenantId, cookie: &Secret) -> Result<Option<Identity>> {
+    pub async fn authenticate_web_session(&self, tenant: &TenantId, cookie: &Secret) -> Result<Option<Arc<Identity>>> {
         if cookie.expose().len() != 43 {
             return Ok(None);
         }
@@ -57,7 +57,7 @@ impl ConfigService {
         let key = pair(tenant, &hash);
         let now = now_ms();
         if let Some((identity, expires_at)) = self.cache.web_sessions.get(&key) {
-            return Ok((expires_at > now).then(|| identity.as_ref().clone()));
+            return Ok((expires_at > now).then_some(identity));
         }
         let seen = self.cache.generation();
         let tenant = TenantScope::vouch(tenant.clone());
@@ -74,12 +74,12 @@ impl ConfigService {
         let Some(user) = self.active_user(&tenant, &row.user_id).await? else {
             return Ok(None);
         };
-        let identity = Identity {
+        let identity = Arc::new(Identity {
             scopes: role_scopes(user.role),
             user,
             credential: Credential::WebSession { hash },
-        };
-        let cached = (Arc::new(identity.clone()), row.expires_at);
+        });
+        let cached = (identity.clone(), row.expires_at);
         self.cache.keep(&self.cache.web_sessions, seen, key, cached);
         if row.last_seen_at < now - SEEN_EVERY_MS {
             self.note_seen(&identity.user.scope, &row.hash).await;
@@ -207,7 +207,7 @@ mod tests {
             &config.cache.web_sessions,
             config.cache.generation(),
             key,
-            (Arc::new(identity), now_ms()),
+            (identity, now_ms()),
         );
         assert!(
             config

@@ -1,6 +1,7 @@
 //! Tool calls and their results: exactly one result after each call, and ids every provider takes.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::Strictness;
 use crate::ports::message::{AssistantMessage, AssistantPart, Message, Part, ToolCall};
@@ -14,43 +15,45 @@ const LOST: &str =
 
 /// Puts each call's result right behind its message, in the order of the calls. A missing one is made up, one without
 /// a call and a second one are dropped. What stood between comes after the results.
-pub(super) fn pair(messages: Vec<Message>, strictness: Strictness) -> Vec<Message> {
-    let mut paired = Vec::with_capacity(messages.len());
+pub(super) fn pair(messages: Vec<Arc<Message>>, strictness: Strictness) -> Vec<Arc<Message>> {
+    let mut paired = Vec::with_capacity(messages.len() + 1);
     let mut messages = messages.into_iter().peekable();
     while let Some(message) = messages.next() {
-        let Message::Assistant(mut assistant) = message else {
-            if !matches!(message, Message::ToolResult { .. }) {
-                paired.push(message); // a result before any call is an orphan
-            }
-            continue;
-        };
-        let names = drop_repeated_calls(&mut assistant);
-        // Everything up to the next model message may answer this one.
-        let mut results: Vec<Option<Message>> = Vec::new();
-        let mut others = Vec::new();
-        while let Some(next) = messages.next_if(|next| !matches!(next, Message::Assistant(_))) {
-            if matches!(next, Message::ToolResult { .. }) {
-                results.push(Some(next));
-            } else {
-                others.push(next);
+        match message.as_ref() {
+            Message::User { .. } => paired.push(message),
+            Message::ToolResult { .. } => {} // a result without a call is an orphan
+            Message::Assistant(assistant) if assistant.tool_calls().next().is_none() => paired.push(message),
+            Message::Assistant(assistant) => {
+                let mut assistant = assistant.clone();
+                let names = drop_repeated_calls(&mut assistant);
+                // Everything up to the next model message may answer this one.
+                let mut results: Vec<Option<Arc<Message>>> = Vec::new();
+                let mut others = Vec::new();
+                while let Some(next) = messages.next_if(|next| !matches!(**next, Message::Assistant(_))) {
+                    if matches!(*next, Message::ToolResult { .. }) {
+                        results.push(Some(next));
+                    } else {
+                        others.push(next);
+                    }
+                }
+                let timestamp = assistant.timestamp;
+                let safe_ids = rename_calls(&mut assistant, strictness);
+                paired.push(Arc::new(Message::Assistant(assistant)));
+                for ((id, name), safe_id) in names.into_iter().zip(safe_ids) {
+                    paired.push(take_result(&mut results, &id, &safe_id).unwrap_or_else(|| {
+                        Arc::new(Message::ToolResult {
+                            tool_call_id: safe_id,
+                            tool_name: name,
+                            content: vec![Part::Text { text: LOST.to_owned() }],
+                            details: None,
+                            is_error: true,
+                            timestamp,
+                        })
+                    }));
+                }
+                paired.extend(others);
             }
         }
-        let timestamp = assistant.timestamp;
-        let safe_ids = rename_calls(&mut assistant, strictness);
-        paired.push(Message::Assistant(assistant));
-        for ((id, name), safe_id) in names.into_iter().zip(safe_ids) {
-            paired.push(
-                take_result(&mut results, &id, &safe_id).unwrap_or_else(|| Message::ToolResult {
-                    tool_call_id: safe_id,
-                    tool_name: name,
-                    content: vec![Part::Text { text: LOST.to_owned() }],
-                    details: None,
-                    is_error: true,
-                    timestamp,
-                }),
-            );
-        }
-        paired.extend(others);
     }
     paired
 }
@@ -72,12 +75,13 @@ fn drop_repeated_calls(assistant: &mut AssistantMessage) -> Vec<(String, String)
     names
 }
 
-fn take_result(results: &mut [Option<Message>], id: &str, safe_id: &str) -> Option<Message> {
-    let slot = results
-        .iter_mut()
-        .find(|slot| matches!(slot, Some(Message::ToolResult { tool_call_id, .. }) if tool_call_id == id))?;
+fn take_result(results: &mut [Option<Arc<Message>>], id: &str, safe_id: &str) -> Option<Arc<Message>> {
+    let of_call = |message: &Message| matches!(message, Message::ToolResult { tool_call_id, .. } if tool_call_id == id);
+    let slot = results.iter_mut().find(|slot| slot.as_deref().is_some_and(of_call))?;
     let mut result = slot.take()?;
-    if let Message::ToolResult { tool_call_id, .. } = &mut result {
+    if id != safe_id
+        && let Message::ToolResult { tool_call_id, .. } = Arc::make_mut(&mut result)
+    {
         safe_id.clone_into(tool_call_id);
     }
     Some(result)

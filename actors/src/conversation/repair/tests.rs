@@ -1,5 +1,7 @@
 //! Property-style tests: whatever the history, the request is well formed. The generator is deterministic.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -162,6 +164,32 @@ fn assert_well_formed(messages: &[Message], target: Target<'_>, seed: u64) {
                 }
             }
         }
+    }
+}
+
+/// As plain messages.
+fn repair(messages: Vec<Message>, target: Target<'_>) -> Vec<Message> {
+    let shared = messages.into_iter().map(Arc::new).collect();
+    super::repair(shared, target)
+        .into_iter()
+        .map(Arc::unwrap_or_clone)
+        .collect()
+}
+
+#[test]
+fn what_is_right_already_is_not_copied() {
+    let history = vec![
+        Message::user("hi", 1),
+        assistant(vec![AssistantPart::Text {
+            text: "done".to_owned(),
+        }]),
+        Message::user("thanks", 2),
+    ];
+    let history: Vec<_> = history.into_iter().map(Arc::new).collect();
+    for target in [CLAUDE, GPT] {
+        let repaired = super::repair(history.clone(), target);
+        assert_eq!(repaired.len(), history.len());
+        assert!(repaired.iter().zip(&history).all(|(is, was)| Arc::ptr_eq(is, was)));
     }
 }
 

@@ -23,6 +23,17 @@ pub(super) fn neutralise_in(text: &mut String) {
     }
 }
 
+/// Are there arguments, and would [`neutralise_json`] leave them as they are?
+pub(super) fn is_harmless(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) => !text.contains(MAGIC),
+        Value::Array(items) => items.iter().all(|item| item.is_null() || is_harmless(item)),
+        Value::Object(fields) => fields.values().all(|item| item.is_null() || is_harmless(item)),
+    }
+}
+
 pub(super) fn neutralise_json(value: &mut Value) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}

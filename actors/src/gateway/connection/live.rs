@@ -151,7 +151,7 @@ impl Live {
 
     fn key(&self, method: &str, params: Option<&RawValue>) -> Result<String, WireError> {
         let params: KeyParams = parse_params(method, params)?;
-        Ok(key::resolve(&params.key, &self.default_agent)?.0)
+        Ok(key::resolve(&params.key, &self.default_agent)?.into())
     }
 }
 

@@ -128,7 +128,7 @@ async fn try_connect(world: &World, client: &ClientFacts, params: &Value) -> Res
 async fn try_as(
     world: &World,
     client: &ClientFacts,
-    web_identity: Option<&Identity>,
+    web_identity: Option<&Arc<Identity>>,
     params: &Value,
 ) -> Result<Admitted, Refusal> {
     let params = ConnectParams::parse(&params.to_string()).expect("parses");
@@ -173,7 +173,7 @@ async fn a_program_without_device_has_scopes_only_on_this_machine() {
     ] {
         let admitted = try_connect(&world, &client, &connect(&world, id, "operator", &[scopes::READ])).await;
         let admitted = admitted.expect("the token is good");
-        assert_eq!(admitted.info.scopes, expected, "{id} {client:?}");
+        assert_eq!(*admitted.info.scopes, expected, "{id} {client:?}");
         assert_eq!(admitted.method, "token");
     }
 }
@@ -190,7 +190,7 @@ async fn scopes_are_asked_and_of_the_token() {
     let mut params = connect(&world, "cli", "operator", &[scopes::ADMIN, scopes::WRITE, scopes::READ]);
     params["auth"] = json!({"password": narrow.expose()});
     let admitted = try_connect(&world, &local(), &params).await.expect("is good");
-    assert_eq!(admitted.info.scopes, [scopes::READ]);
+    assert_eq!(*admitted.info.scopes, [scopes::READ]);
     assert_eq!(admitted.method, "password");
     // Opening a node takes a token with admin.
     let mut node = connect(&world, "node-host", "node", &[]);
@@ -304,7 +304,7 @@ async fn pages_need_the_cookie_or_a_listed_origin_with_device() {
     let admitted = try_as(&world, &page(OWN), Some(&identity), &bare)
         .await
         .expect("the person is signed in");
-    assert_eq!(admitted.info.scopes, [scopes::READ]);
+    assert_eq!(*admitted.info.scopes, [scopes::READ]);
     assert_eq!(admitted.scope(), &world.owner);
     // No cookie, or a cookie on a foreign page: no.
     assert_eq!(

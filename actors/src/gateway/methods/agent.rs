@@ -102,7 +102,7 @@ async fn target(call: &Call, params: &AgentParams) -> Result<String, WireError> 
     }
     if let Some(id) = &params.session_id {
         return match super::sessions::by_session_id(call, id).await? {
-            Some(row) => Ok(row.key.0),
+            Some(row) => Ok(row.key.into()),
             None => Err(WireError::invalid(format!("No session found: {id}"))),
         };
     }

@@ -264,7 +264,7 @@ async fn sessions(call: Call, params: UsageParams) -> Result<Value, WireError> {
     };
     let sessions = usage::spent(services, scope, runs, sessions).await?;
     let mut newest = refs(&sessions);
-    newest.sort_by(|a, b| b.last.cmp(&a.last).then_with(|| a.session_key.0.cmp(&b.session_key.0)));
+    newest.sort_by(|a, b| b.last.cmp(&a.last).then_with(|| a.session_key.cmp(&b.session_key)));
     newest.truncate(params.limit.unwrap_or(ROWS).clamp(1, MOST_ROWS));
     let shown: Vec<&str> = newest.iter().map(|one| one.session_key.as_str()).collect();
     let whole = By {
@@ -319,7 +319,7 @@ async fn rows(call: &Call, keys: &[&str]) -> Result<HashMap<String, SessionRow>,
     let (rows, _) = conversation
         .find_sessions(call.scope(), &filter, keys.len() as u64, 0)
         .await?;
-    Ok(rows.into_iter().map(|row| (row.key.0.clone(), row)).collect())
+    Ok(rows.into_iter().map(|row| (row.key.clone().into(), row)).collect())
 }
 
 fn session_view(key: &str, runs: &[&Spent], row: Option<&SessionRow>, said: &HashMap<&str, &Said>) -> Value {

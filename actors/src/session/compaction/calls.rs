@@ -201,7 +201,7 @@ impl<'a> Calls<'a> {
                 text: words::SYSTEM.to_owned(),
                 cache: false,
             }]),
-            messages: Arc::new(vec![Message::user(prompt, now_ms())]),
+            messages: Arc::new(vec![Arc::new(Message::user(prompt, now_ms()))]),
             tools: Arc::default(),
             max_tokens: self.longest(),
             reasoning: self.model.reasoning,

@@ -104,7 +104,7 @@ fn joined(entries: &[impl Borrow<Entry>]) -> Vec<bool> {
 
 fn begins_turn(entry: &Entry) -> bool {
     match &entry.body {
-        Body::Message(body) => matches!(body.message, Message::User { .. }),
+        Body::Message(body) => matches!(*body.message, Message::User { .. }),
         Body::BranchSummary(_) | Body::CustomMessage(_) => true,
         Body::Compaction(_)
         | Body::Custom(_)
@@ -121,6 +121,8 @@ fn is_answer(entry: &Entry) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -243,6 +245,10 @@ mod tests {
         assert_eq!((found.at, found.turn), (entries.len() - 2, None));
     }
 
+    fn said(entry: &Entry) -> Option<Arc<Message>> {
+        entry.body.message().cloned().map(Arc::new)
+    }
+
     proptest! {
         #[test]
         fn nothing_is_torn_apart_or_lost(
@@ -266,11 +272,11 @@ mod tests {
             prop_assert!(!orphan);
             // Repair finds nothing to do on either side: each call has its results.
             for side in [before, after] {
-                let messages: Vec<Message> = side.iter().filter_map(|entry| entry.body.message().cloned()).collect();
+                let messages: Vec<_> = side.iter().filter_map(said).collect();
                 prop_assert_eq!(&repair(messages.clone(), TARGET), &messages);
             }
             // Summary first, then what stays, in order, then what comes later.
-            let stays: Vec<Message> = after.iter().filter_map(|entry| entry.body.message().cloned()).collect();
+            let stays: Vec<_> = after.iter().filter_map(said).collect();
             let first = after[0].id.clone();
             let seq = entries.len();
             entries.push(entry(seq, Body::Compaction(Compaction {
@@ -282,7 +288,7 @@ mod tests {
             entries.push(entry(seq + 1, Message::user("later", 1)));
             let sent = assemble(&entries, None, TARGET, u64::MAX);
             prop_assert_eq!(sent.len(), stays.len() + 2);
-            let leads = matches!(&sent[0], Message::User { content, .. }
+            let leads = matches!(sent[0].as_ref(), Message::User { content, .. }
                 if matches!(&content[0], Part::Text { text } if text.contains("so far")));
             prop_assert!(leads);
             prop_assert_eq!(&sent[1..=stays.len()], &stays[..]);

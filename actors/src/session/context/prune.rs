@@ -5,6 +5,8 @@
 //! answer before it. That place follows from the messages' own times, so each later turn shortens the same results in
 //! the same way, and what is cached stays as it was sent.
 
+use std::sync::Arc;
+
 use crate::config::document::PruningSettings;
 use crate::conversation::tokens;
 use crate::ports::message::{Message, Part};
@@ -14,7 +16,7 @@ use crate::session::toolbox::matches;
 const IMAGE: &str = "[image left out of an old tool result]";
 
 /// Shortens old tool results of `history` for a model with this window (tokens). `now`: epoch milliseconds.
-pub fn prune(history: &mut [Message], settings: &PruningSettings, window: u64, now: i64) {
+pub fn prune(history: &mut [Arc<Message>], settings: &PruningSettings, window: u64, now: i64) {
     let ttl = i64::try_from(settings.ttl.as_millis()).unwrap_or(i64::MAX);
     let Some(old) = cold(history, ttl, now).and_then(|cold| history.get_mut(..cold)) else {
         return;
@@ -24,11 +26,11 @@ pub fn prune(history: &mut [Message], settings: &PruningSettings, window: u64, n
         return;
     }
     for at in &within {
-        if let Some(Message::ToolResult { content, .. }) = old.get_mut(*at) {
+        if let Some(Message::ToolResult { content, .. }) = old.get_mut(*at).map(Arc::make_mut) {
             trim(content, settings);
         }
     }
-    let size = |message: &Message| match message {
+    let size = |message: &Arc<Message>| match message.as_ref() {
         Message::ToolResult { content, .. } => chars(content),
         Message::User { .. } | Message::Assistant(_) => 0,
     };
@@ -40,7 +42,7 @@ pub fn prune(history: &mut [Message], settings: &PruningSettings, window: u64, n
         if fill(old, window) < settings.hard {
             return;
         }
-        if let Some(Message::ToolResult { content, .. }) = old.get_mut(at) {
+        if let Some(Message::ToolResult { content, .. }) = old.get_mut(at).map(Arc::make_mut) {
             *content = vec![Part::Text {
                 text: settings.placeholder.clone(),
             }];
@@ -49,18 +51,18 @@ pub fn prune(history: &mut [Message], settings: &PruningSettings, window: u64, n
 }
 
 /// Up to where the cache was cold the last time: messages before this index were sent anew then.
-fn cold(history: &[Message], ttl: i64, now: i64) -> Option<usize> {
+fn cold(history: &[Arc<Message>], ttl: i64, now: i64) -> Option<usize> {
     let mut answered: Option<i64> = None;
     let mut cold = None;
     let late = |answered: Option<i64>, at: i64| answered.is_some_and(|answered| at.saturating_sub(answered) > ttl);
     for (index, message) in history.iter().enumerate() {
-        match message {
+        match message.as_ref() {
             Message::User { timestamp, .. } if late(answered, *timestamp) => cold = Some(index),
             Message::User { .. } | Message::ToolResult { .. } => {}
             Message::Assistant(message) => answered = Some(message.timestamp),
         }
     }
-    let asked = matches!(history.last(), Some(Message::User { .. }));
+    let asked = matches!(history.last().map(Arc::as_ref), Some(Message::User { .. }));
     if !asked && late(answered, now) {
         return Some(history.len());
     }
@@ -68,12 +70,12 @@ fn cold(history: &[Message], ttl: i64, now: i64) -> Option<usize> {
 }
 
 /// Results after the first question and before the last answers that stay whole.
-fn prunable(old: &[Message], settings: &PruningSettings) -> Vec<usize> {
-    let Some(first) = old.iter().position(|message| matches!(message, Message::User { .. })) else {
+fn prunable(old: &[Arc<Message>], settings: &PruningSettings) -> Vec<usize> {
+    let Some(first) = old.iter().position(|message| matches!(**message, Message::User { .. })) else {
         return Vec::new();
     };
     let answers = old.iter().enumerate().rev();
-    let mut answers = answers.filter(|(_, message)| matches!(message, Message::Assistant(_)));
+    let mut answers = answers.filter(|(_, message)| matches!(***message, Message::Assistant(_)));
     let end = match settings.keep_assistants.checked_sub(1) {
         None => old.len(),
         Some(others) => match answers.nth(others) {
@@ -87,14 +89,14 @@ fn prunable(old: &[Message], settings: &PruningSettings) -> Vec<usize> {
     };
     let between = old.iter().enumerate().take(end).skip(first + 1);
     between
-        .filter(|(_, message)| matches!(message, Message::ToolResult { tool_name, .. } if may(tool_name)))
+        .filter(|(_, message)| matches!(message.as_ref(), Message::ToolResult { tool_name, .. } if may(tool_name)))
         .map(|(at, _)| at)
         .collect()
 }
 
 /// Percent of the window.
-fn fill(messages: &[Message], window: u64) -> u64 {
-    let used: u64 = messages.iter().map(tokens::message).sum();
+fn fill(messages: &[Arc<Message>], window: u64) -> u64 {
+    let used: u64 = messages.iter().map(|message| tokens::message(message)).sum();
     used.saturating_mul(100) / window.max(1)
 }
 
@@ -183,8 +185,8 @@ mod tests {
         ]
     }
 
-    fn sizes(history: &[Message]) -> Vec<usize> {
-        let size = |message: &Message| match message {
+    fn sizes(history: &[Arc<Message>]) -> Vec<usize> {
+        let size = |message: &Arc<Message>| match message.as_ref() {
             Message::ToolResult { content, .. } => Some(chars(content)),
             Message::User { .. } | Message::Assistant(_) => None,
         };
@@ -192,12 +194,13 @@ mod tests {
     }
 
     fn pruned(turns: &[(i64, usize)], settings: &PruningSettings, now: i64) -> Vec<usize> {
-        let mut history: Vec<Message> = turns.iter().flat_map(|(minute, size)| turn(*minute, *size)).collect();
-        history.push(Message::user("now", now * MINUTE));
-        let before: Vec<Message> = history.clone();
+        let past = turns.iter().flat_map(|(minute, size)| turn(*minute, *size));
+        let all = past.chain([Message::user("now", now * MINUTE)]);
+        let mut history: Vec<Arc<Message>> = all.map(Arc::new).collect();
+        let before = history.clone();
         prune(&mut history, settings, WINDOW, now * MINUTE);
         for (was, is) in before.iter().zip(&history) {
-            if !matches!(was, Message::ToolResult { .. }) {
+            if !matches!(**was, Message::ToolResult { .. }) {
                 assert_eq!(was, is, "only results are touched");
             }
         }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::conversation::entry::{Compaction, CustomMessage};
-use crate::ports::message::{AssistantMessage, AssistantPart};
+use crate::ports::message::{AssistantMessage, AssistantPart, Part};
 
 const TARGET: Target<'_> = Target {
     api: "anthropic-messages",
@@ -30,10 +30,10 @@ fn says(text: &str) -> Message {
     })
 }
 
-fn texts(messages: &[Message]) -> Vec<String> {
+fn texts(messages: &[Arc<Message>]) -> Vec<String> {
     messages
         .iter()
-        .map(|message| match message {
+        .map(|message| match message.as_ref() {
             Message::User { content, .. } | Message::ToolResult { content, .. } => content
                 .iter()
                 .map(|part| match part {

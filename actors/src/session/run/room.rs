@@ -37,7 +37,7 @@ pub(super) struct Room {
 /// What becomes of a call that did not fit.
 pub(super) enum Again {
     /// It is made again, with these messages.
-    Retry(Arc<Vec<Message>>),
+    Retry(Arc<Vec<Arc<Message>>>),
     GiveUp(End),
 }
 
@@ -92,12 +92,12 @@ impl Work {
         let newest = sent
             .messages
             .iter()
-            .rposition(|message| matches!(message, Message::Assistant(_)));
+            .rposition(|message| matches!(**message, Message::Assistant(_)));
         let since = sent
             .messages
             .iter()
             .skip(newest.unwrap_or(0))
-            .map(tokens::message)
+            .map(|message| tokens::message(message))
             .sum::<u64>();
         let known = if self.context_tokens > 0 {
             Some(self.context_tokens)
@@ -107,7 +107,14 @@ impl Work {
         let used = match known.filter(|_| newest.is_some()) {
             // The last prompt as the provider counted it, its answer, and what came since.
             Some(known) => known + since,
-            None => tokens::with_margin(base.fixed() + sent.messages.iter().map(tokens::message).sum::<u64>()),
+            None => tokens::with_margin(
+                base.fixed()
+                    + sent
+                        .messages
+                        .iter()
+                        .map(|message| tokens::message(message))
+                        .sum::<u64>(),
+            ),
         };
         let window = model.context_window;
         used > window - compaction::reserve(&self.settings.room.compaction, window)
@@ -176,7 +183,10 @@ impl Work {
         let mut sent = base.messages(&self.services, &self.head, model).await?;
         if self.room.cuts_results {
             for message in Arc::make_mut(&mut sent.messages) {
-                if let Message::ToolResult { content, .. } = message {
+                if !matches!(**message, Message::ToolResult { .. }) {
+                    continue;
+                }
+                if let Message::ToolResult { content, .. } = Arc::make_mut(message) {
                     tool_result::guard(content, model.context_window / RESULTS);
                 }
             }

@@ -93,7 +93,7 @@ impl Begun {
 async fn waiting(stage: &Stage) -> Vec<(String, String)> {
     let tx = stage.runtime.services.db.read(&stage.scope).await.expect("reads");
     let rows = lines::Entity::owned_by(&stage.scope).all(&*tx).await.expect("reads");
-    rows.into_iter().map(|row| (row.session_key.0, row.text)).collect()
+    rows.into_iter().map(|row| (row.session_key.into(), row.text)).collect()
 }
 
 /// System events of the main session, and how many of them were asked for.
