@@ -244,8 +244,11 @@ async fn a_mapping_makes_a_message_of_a_payload() {
     assert_eq!(answered(post(&app, "agent", &all, &main)).await.0, 400);
 }
 
+/// What a post says of who sends it, its key, and its body.
+type Post = (Option<String>, Option<String>, Value);
+
 struct Received {
-    posts: Mutex<Vec<(Option<String>, Option<String>, Value)>>,
+    posts: Mutex<Vec<Post>>,
     /// Statuses of the next answers; then 200.
     answers: Mutex<Vec<u16>>,
 }
