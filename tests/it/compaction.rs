@@ -14,9 +14,9 @@ const LONG: usize = 6_000;
 /// Prompts of more bytes than this are refused.
 const LIMIT: usize = 36_000;
 
-/// A window that five or six long questions fill.
+/// A window that five or six long questions fill, beside one tool.
 fn small() -> Value {
-    json!({"agents": {"defaults": {"contextTokens": 20_000}}})
+    json!({"agents": {"defaults": {"contextTokens": 20_000}}, "tools": {"profile": "minimal"}})
 }
 
 fn question(turn: usize) -> String {

@@ -1,15 +1,14 @@
 //! The agent loop: one run, from admission to its durable end. Knows no actor: a plain future that is `Send`.
 
+mod calling;
 mod failover;
 mod flush;
 mod room;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use claw_entities::{Scope, SessionKey};
-use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +26,7 @@ use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Ending, Piece, Turn};
 use super::workspace::Workspace;
-use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, skills, thinking};
+use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, skills};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
@@ -35,7 +34,7 @@ use crate::config::providers::ResolvedModel;
 use crate::conversation::transcript::SessionHead;
 use crate::error::{Error, Result};
 use crate::ports::message::{AssistantMessage, Message, StopReason, ToolCall, Usage};
-use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest};
+use crate::ports::model::{ErrorClass, ModelError};
 use crate::ports::tool::{SessionSnapshot, ToolContext, Updates};
 use crate::supervisor::directory::{Directory, RunEnded};
 use crate::supervisor::lanes::UserLanes;
@@ -44,9 +43,6 @@ use crate::supervisor::lanes::UserLanes;
 const MAX_CALLS: usize = 32;
 /// Tries of one model call while nothing of its answer was shown.
 const TRIES: u32 = 3;
-const FIRST_WAIT: Duration = Duration::from_secs(2);
-/// A provider that asks for a longer wait ends the turn at once.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long the end of a run is tried again while the database is away.
 const END_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -432,119 +428,6 @@ impl Work {
         )))
     }
 
-    /// One model call, tried again (`tries` times in all) while that can help and nothing was shown.
-    async fn call(
-        &mut self,
-        context: &mut RunContext,
-        model: &ResolvedModel,
-        mut request: ModelRequest,
-        (deadline, most): (Option<Instant>, u32),
-    ) -> std::result::Result<AssistantMessage, End> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let error = match self.stream(context, model, request.clone(), deadline).await? {
-                Ok(message) => return Ok(message),
-                Err(error) => error,
-            };
-            tracing::warn!(
-                tenant.id = %context.scope.tenant(), run.id = %context.turn.run_id, model.provider = %model.provider,
-                model.name = %model.model, error.class = error.class.name(), status = error.status, attempt = tries,
-                "model call failed"
-            );
-            metrics::counter!("claw_model_failures", "class" => error.class.name()).increment(1);
-            if error.class == ErrorClass::Format
-                && let Some(lower) = thinking::supported(&error.detail, request.thinking)
-            {
-                request.thinking = lower;
-                continue;
-            }
-            let wait = error.retry_after.unwrap_or(FIRST_WAIT * 2_u32.pow(tries - 1));
-            // A connection that breaks once is no reason to ask another model.
-            let most = if error.class == ErrorClass::Network {
-                most.max(2)
-            } else {
-                most
-            };
-            let hopeless = !error.class.transient() || tries >= most || wait > LONGEST_WAIT;
-            if hopeless || !context.emitter.text().is_empty() || !error.partial.content.is_empty() {
-                return Err(End::Failed(Box::new(error)));
-            }
-            let until = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = context.cancel.token.cancelled() => return Err(End::Aborted),
-                () = until => return Err(End::TimedOut(Duration::ZERO)),
-                () = tokio::time::sleep(wait) => {}
-            }
-        }
-    }
-
-    /// One stream, shown as it comes. The outer error ends the run, the inner one is the provider's.
-    async fn stream(
-        &mut self,
-        context: &mut RunContext,
-        model: &ResolvedModel,
-        request: ModelRequest,
-        deadline: Option<Instant>,
-    ) -> std::result::Result<std::result::Result<AssistantMessage, ModelError>, End> {
-        let Some(adapter) = self.services.ports.model(&model.api) else {
-            let message = format!(
-                "The provider {} speaks {}, which is not available.",
-                model.provider, model.api
-            );
-            return Ok(Err(plain_failure(ErrorClass::ModelNotFound, message)));
-        };
-        let mut events = adapter.stream(request).peekable();
-        // Text of an earlier message of this run stays above.
-        let base = context.emitter.text().len();
-        self.base = base;
-        loop {
-            let event = tokio::select! {
-                biased;
-                () = context.cancel.token.cancelled() => return Err(End::Aborted),
-                event = next(&mut events, deadline) => event,
-            };
-            let event = match event {
-                Next::Event(event) => *event,
-                Next::Ended => {
-                    let message = "The model's answer ended in the middle.".to_owned();
-                    return Ok(Err(plain_failure(ErrorClass::Network, message)));
-                }
-                Next::TimedOut => return Err(End::TimedOut(Duration::ZERO)),
-            };
-            match event {
-                ModelEvent::TextDelta(mut delta) => {
-                    // What came together is shown together.
-                    while let Some(Some(ModelEvent::TextDelta(more))) = Pin::new(&mut events)
-                        .next_if(|event| matches!(event, ModelEvent::TextDelta(_)))
-                        .now_or_never()
-                    {
-                        delta.push_str(&more);
-                    }
-                    if let Some(visible) = self.hold.push(&delta) {
-                        context.emitter.show(base, visible).await;
-                        if let Some(preview) = &mut self.preview {
-                            preview.update(context.emitter.text());
-                        }
-                    }
-                }
-                ModelEvent::Start | ModelEvent::ThinkingDelta(_) | ModelEvent::ToolCallStart { .. } => {}
-                ModelEvent::Done(message) => {
-                    if let Some(text) = std::mem::take(&mut self.hold).finish().text {
-                        context.emitter.show(base, &text).await;
-                    }
-                    return Ok(Ok(message));
-                }
-                ModelEvent::Error(error) => return Ok(Err(error)),
-            }
-        }
-    }
-
     /// The reply with the user's response prefix in front.
     fn prefixed(&self, text: &str, model: Option<&ResolvedModel>) -> String {
         let Some(template) = self.settings.response_prefix.as_deref() else {
@@ -851,23 +734,6 @@ impl Work {
 
 fn failed(error: ModelError) -> End {
     End::Failed(Box::new(error))
-}
-
-enum Next {
-    Event(Box<ModelEvent>),
-    Ended,
-    TimedOut,
-}
-
-async fn next(events: &mut (impl Stream<Item = ModelEvent> + Unpin), deadline: Option<Instant>) -> Next {
-    let event = match deadline {
-        Some(deadline) => match tokio::time::timeout_at(deadline, events.next()).await {
-            Ok(event) => event,
-            Err(_) => return Next::TimedOut,
-        },
-        None => events.next().await,
-    };
-    event.map_or(Next::Ended, |event| Next::Event(Box::new(event)))
 }
 
 fn text_parts(text: &str) -> Vec<crate::ports::message::AssistantPart> {
