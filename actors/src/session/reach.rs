@@ -84,11 +84,9 @@ impl Reach {
 
 /// An error in words. What is broken inside is no business of the model's.
 fn away(error: Error) -> Refusal {
-    match error {
-        Error::Storage(_) | Error::Internal(_) | Error::Fenced => {
-            tracing::warn!(error = ?error, "a tool could not do its work");
-            "That is not possible right now.".to_owned()
-        }
-        error => format!("{error}."),
+    if matches!(error, Error::Storage(_) | Error::Internal(_) | Error::Fenced) {
+        tracing::warn!(error = ?error, "a tool could not do its work");
+        return "That is not possible right now.".to_owned();
     }
+    format!("{error}.")
 }

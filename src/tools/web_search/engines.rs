@@ -142,7 +142,7 @@ pub(super) fn results(engine: SearchEngine, body: &Value) -> Vec<Found> {
         SearchEngine::Tavily => (&body["results"], "content", "published_date"),
         SearchEngine::Searxng => (&body["results"], "content", "publishedDate"),
     };
-    let text = |entry: &Value, name: &str| entry[name].as_str().map(|text| plain(text));
+    let text = |entry: &Value, name: &str| entry[name].as_str().map(plain);
     list.as_array()
         .into_iter()
         .flatten()
