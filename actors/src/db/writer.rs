@@ -23,7 +23,7 @@ const GROUP: usize = 256;
 const QUEUE: usize = 16_384;
 /// How often a job that was the victim of a deadlock is run again.
 const MOST_DEADLOCKS: usize = 5;
-/// Committing tasks on PostgreSQL, which has its own group commit. SQLite has one writer.
+/// Committing tasks on PostgreSQL at most, which has its own group commit. SQLite has one writer.
 const POSTGRES_WORKERS: usize = 6;
 
 /// A row to be accepted. See `inbox`.
@@ -85,7 +85,9 @@ impl Writer {
             };
         }
         let jobs = Arc::new(Mutex::new(jobs));
-        for _ in 0..POSTGRES_WORKERS {
+        // However much there is to write, half of the connections are left for those who read.
+        let half = usize::try_from(db.connections() / 2).unwrap_or(1);
+        for _ in 0..half.clamp(1, POSTGRES_WORKERS) {
             tokio::spawn(commit_loop(db.clone(), jobs.clone(), 32, false));
         }
         // Rows of several tenants in one statement are the system role's duty. Two tasks: one gathers while the

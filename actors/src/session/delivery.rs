@@ -5,6 +5,7 @@
 //! idempotency key; else it becomes `unknown`, does not block later rows, and the next reply says so.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use claw_entities::{Scope, TenantId, TenantOwned, UserOwned, outbox};
@@ -29,6 +30,8 @@ const ATTEMPTS: i32 = 3;
 /// Waits between them, when the platform gives no hint.
 const FIRST_DELAY: Duration = Duration::from_millis(400);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// A stop waits for what is tried again within this time.
+const SHORT: Duration = Duration::from_secs(5);
 
 /// Posts of one row to a web address, the first included, and the first and longest pause between them.
 const POSTS: i32 = 8;
@@ -53,6 +56,8 @@ struct Inner {
     /// Conversations with an unconfirmed row that the person has not been told about.
     unconfirmed: DashSet<Lane>,
     idle: tokio::sync::Notify,
+    /// Lanes that only wait for a time that is far off.
+    asleep: AtomicUsize,
 }
 
 impl Delivery {
@@ -64,6 +69,7 @@ impl Delivery {
             waiting: DashMap::new(),
             unconfirmed: DashSet::new(),
             idle: tokio::sync::Notify::new(),
+            asleep: AtomicUsize::new(0),
         }))
     }
 
@@ -101,11 +107,11 @@ impl Delivery {
             .is_some()
     }
 
-    /// Resolves when no lane is at work.
+    /// Resolves when no lane is at work: what waits for longer than a stop does is for the next process.
     pub(crate) async fn idle(&self) {
         loop {
             let changed = self.0.idle.notified();
-            if self.0.active.is_empty() {
+            if self.0.active.len() <= self.0.asleep.load(Ordering::SeqCst) {
                 return;
             }
             changed.await;
@@ -148,7 +154,14 @@ impl Delivery {
                 }
             };
             if let Some(wait) = wait {
-                tokio::time::sleep(wait).await;
+                if wait > SHORT {
+                    self.0.asleep.fetch_add(1, Ordering::SeqCst);
+                    self.0.idle.notify_waiters();
+                    tokio::time::sleep(wait).await;
+                    self.0.asleep.fetch_sub(1, Ordering::SeqCst);
+                } else {
+                    tokio::time::sleep(wait).await;
+                }
                 continue;
             }
             if self.0.active.remove_if(&lane, |_, again| !*again).is_some() {

@@ -180,7 +180,8 @@ fn first_message(run: &Inner, wish: &Wish, depth: u32, chain: Chain) -> ClientMe
         relayed: Some(Relayed {
             shown: wish.task.clone(),
             destination: None,
-            guest: false,
+            // What others wrote may have led to it: it reaches no more than they do.
+            guest: !run.alone,
             chain,
         }),
         ..ClientMessage::default()

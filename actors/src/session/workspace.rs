@@ -207,13 +207,15 @@ fn edited(content: &str, old: &str, new: &str) -> Result<Option<String>> {
     Ok((!done).then(|| content.replacen(old, new, 1)))
 }
 
-/// `content` with `text` on lines of its own at the end; `None` when it ends with them already, so that a note made twice,
-/// as after a crash, is there once.
+/// `content` with `text` on lines of its own at the end; `None` when those lines stand there already, wherever, so that a
+/// note made twice, as after a crash, is there once.
 fn added(content: &str, text: &str) -> Option<String> {
     let (before, text) = (content.trim_end(), text.trim());
-    let there = before
-        .strip_suffix(text)
-        .is_some_and(|rest| rest.is_empty() || rest.ends_with('\n'));
+    let there = before.match_indices(text).any(|(at, found)| {
+        let (above, below) = (before.get(..at), before.get(at + found.len()..));
+        above.is_some_and(|above| above.is_empty() || above.ends_with('\n'))
+            && below.is_some_and(|below| below.is_empty() || below.starts_with('\n'))
+    });
     if there {
         return None;
     }
@@ -237,7 +239,8 @@ mod tests {
             Some("ab\nb\n"),
             "a part of a line is none"
         );
-        assert_eq!(added("b\na\n", "b").as_deref(), Some("b\na\nb\n"));
+        assert_eq!(added("b\na\n", "b"), None, "two notes of one batch, made again");
+        assert_eq!(added("b a\n", "b").as_deref(), Some("b a\nb\n"));
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Completion {
                 Piece::Tool(_) => None,
             })
             .collect();
-        self.usage.total_tokens = self.usage.prompt_tokens() + self.usage.output;
+        self.usage.total_tokens = self.usage.prompt_tokens().saturating_add(self.usage.output);
         AssistantMessage {
             content,
             api: API.to_owned(),

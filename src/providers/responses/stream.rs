@@ -275,7 +275,7 @@ impl Response {
                 Item::Other => None,
             })
             .collect();
-        self.usage.total_tokens = self.usage.prompt_tokens() + self.usage.output;
+        self.usage.total_tokens = self.usage.prompt_tokens().saturating_add(self.usage.output);
         AssistantMessage {
             content,
             api: self.api.to_owned(),

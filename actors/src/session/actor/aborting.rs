@@ -58,6 +58,7 @@ impl SessionActor {
 
     pub(super) fn abort(&mut self, context: &mut Context<Self>, request: &AbortRequest) -> Aborted {
         let mut run_ids = Vec::new();
+        let mut stopped = false;
         if let Some(running) = &self.running {
             let named = request
                 .run_id
@@ -70,6 +71,7 @@ impl SessionActor {
                     .is_none_or(|requester| running.requesters.contains(requester));
             if named && own {
                 running.cancel.abort(request.stop_reason);
+                stopped = true;
                 run_ids.push(running.run_id.clone());
             }
         }
@@ -100,7 +102,7 @@ impl SessionActor {
             self.queue.remove(&id);
             run_ids.extend(self.drop_item(context, &id, "aborted", Some(request.stop_reason)));
         }
-        if !run_ids.is_empty() || (request.admin && request.run_id.is_none()) {
+        if stopped || (request.admin && request.run_id.is_none()) {
             self.stop_children();
         }
         Aborted {

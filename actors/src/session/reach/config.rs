@@ -17,7 +17,19 @@ use crate::gateway::methods::config::{read, shown};
 /// Longest path, bytes.
 const LONGEST_PATH: usize = 1024;
 /// Keys an agent does not change, wherever they stand.
-const NOT_FOR_AGENTS: [&str; 6] = ["models", "channels", "gateway", "tools", "subagents", "commands"];
+const NOT_FOR_AGENTS: [&str; 9] = [
+    "models",
+    "channels",
+    "gateway",
+    "tools",
+    "subagents",
+    "commands",
+    "hooks",
+    "bindings",
+    "auth",
+];
+/// What holds such keys below it: it is changed piece by piece, and neither taken away nor replaced.
+const HOLDERS: [&str; 6] = ["agents", "list", "defaults", "skills", "entries", "cron"];
 
 impl Reach {
     async fn user(&self) -> Result<Arc<User>, Refusal> {
@@ -87,13 +99,28 @@ impl Reach {
 fn kept_away(patch: &Value) -> Option<String> {
     match patch {
         Value::Object(map) => map.iter().find_map(|(key, value)| {
-            if NOT_FOR_AGENTS.contains(&key.as_str()) || is_secret_key(key) || key == "env" || key == "headers" {
+            let holder = HOLDERS.contains(&key.as_str());
+            if NOT_FOR_AGENTS.contains(&key.as_str())
+                || is_secret_key(key)
+                || key == "env"
+                || key == "headers"
+                || (holder && !is_in_pieces(value))
+            {
                 return Some(key.clone());
             }
             kept_away(value)
         }),
         Value::Array(items) => items.iter().find_map(kept_away),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+/// An object, or a list that names each of its entries: both are merged into what is there.
+fn is_in_pieces(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.values().all(|value| !value.is_null()),
+        Value::Array(items) => !items.is_empty() && items.iter().all(|item| item["id"].is_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
@@ -111,6 +138,13 @@ mod tests {
             json!({"skills": {"entries": {"x": {"apiKey": "k"}}}}),
             json!({"skills": {"entries": {"x": {"env": {"A": "b"}}}}}),
             json!({"models": null}),
+            json!({"agents": null}),
+            json!({"agents": {"list": []}}),
+            json!({"agents": {"list": [{}]}}),
+            json!({"agents": {"defaults": null}}),
+            json!({"skills": {"entries": {"x": null}}}),
+            json!({"hooks": {"enabled": true}}),
+            json!({"cron": {"webhookToken": "x"}}),
         ] {
             assert!(kept_away(&patch).is_some(), "{patch}");
         }

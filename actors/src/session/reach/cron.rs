@@ -18,12 +18,27 @@ const CONTEXT: usize = 700;
 /// Longest text of a wake, bytes.
 const LONGEST_WAKE: usize = 16 * 1024;
 
+/// An address outside, which also gets the user's webhook token, is a person's choice, not a model's: a page it read may
+/// have led to it.
+fn by_a_person(delivery: Option<&Value>) -> Result<(), Refusal> {
+    let mode = delivery
+        .and_then(|delivery| delivery["mode"].as_str())
+        .unwrap_or_default();
+    let to = delivery
+        .and_then(|delivery| delivery["to"].as_str())
+        .unwrap_or_default();
+    if mode.trim().eq_ignore_ascii_case("webhook") || to.contains("://") {
+        return Err("Only the user can make a job post to a web address.".to_owned());
+    }
+    Ok(())
+}
+
 impl Reach {
     fn own_jobs(&self) -> Result<(), Refusal> {
-        if self.0.owner {
+        if self.0.alone {
             return Ok(());
         }
-        Err("Only the owner's agent has scheduled jobs.".to_owned())
+        Err("Scheduled jobs are only for a chat of the owner's alone.".to_owned())
     }
 
     /// Whether jobs run, how many there are, and when the next is due.
@@ -56,6 +71,7 @@ impl Reach {
         if key::is_private(&run.authority.key) {
             job.entry("sessionKey").or_insert_with(|| json!(run.authority.key));
         }
+        by_a_person(job.get("delivery"))?;
         self.answer_here(&mut job).await?;
         if context > 0 {
             self.remind(&mut job, context).await?;
@@ -72,6 +88,7 @@ impl Reach {
 
     pub async fn cron_update(&self, id: &str, patch: &Value) -> Result<Value, Refusal> {
         self.own_jobs()?;
+        by_a_person(patch.get("delivery"))?;
         let (run, scope) = (&self.0, &self.0.authority.scope);
         let services = run.directory.services();
         let job = services

@@ -176,7 +176,8 @@ impl Reach {
             relayed: Some(Relayed {
                 shown: wish.message,
                 destination: None,
-                guest: !key::is_private(&row.key),
+                // Others read along there, or have led to it here.
+                guest: !run.alone || !key::is_private(&row.key),
                 chain: Chain {
                     sends: run.chain.sends + 1,
                     ..run.chain

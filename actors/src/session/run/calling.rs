@@ -38,7 +38,9 @@ impl Work {
                 "model call failed"
             );
             metrics::counter!("claw_model_failures", "class" => error.class.name()).increment(1);
+            let shown = context.emitter.text().len() > self.base || !error.partial.content.is_empty();
             if error.class == ErrorClass::Format
+                && !shown
                 && let Some(lower) = thinking::supported(&error.detail, request.thinking)
             {
                 request.thinking = lower;

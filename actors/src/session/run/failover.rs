@@ -154,9 +154,16 @@ impl Failover {
         }
     }
 
-    /// Is there nothing else to call any more.
+    /// Is there nothing else to call now.
     pub(super) fn is_last(&self) -> bool {
-        self.keys.len() <= 1 && self.at + 1 >= self.chain.len()
+        let now = now_ms();
+        let rests = |choice: &Choice| {
+            self.health
+                .in_order(choice, None, now)
+                .iter()
+                .all(|(_, until)| until.is_some())
+        };
+        self.keys.len() <= 1 && self.chain.iter().skip(self.at + 1).all(rests)
     }
 
     /// Is there more than one key of one model.

@@ -40,6 +40,12 @@ pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
              AND inbox.user_id = subagent.user_id AND inbox.session_key = subagent.child_key \
              AND inbox.state IN ('pending', 'running'))",
         ))
+        // It ends after those it began.
+        .filter(Expr::cust(
+            "NOT EXISTS (SELECT 1 FROM subagent AS below WHERE below.tenant_id = subagent.tenant_id \
+             AND below.user_id = subagent.user_id AND below.parent_key = subagent.child_key \
+             AND below.state = 'running')",
+        ))
         .order_by_asc(subagent::Column::CreatedAt)
         .limit(PAGE)
         .into_tuple()

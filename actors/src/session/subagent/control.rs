@@ -134,7 +134,7 @@ pub(crate) async fn steer(
         relayed: Some(Relayed {
             shown: message.to_owned(),
             destination: None,
-            guest: false,
+            guest: origin.guest,
             chain: origin.chain,
         }),
         ..ClientMessage::default()

@@ -13,6 +13,8 @@ use crate::supervisor::directory::Directory;
 /// Looked after in one pass, and at the same time.
 const PAGE: u64 = 128;
 const AT_ONCE: usize = 16;
+/// When what could not be put away is looked at again, milliseconds.
+const AGAIN_MS: i64 = 10 * 60_000;
 
 /// Puts away what is due. Gives how many there were.
 pub(crate) async fn put_away(directory: &Directory) -> Result<usize> {
@@ -28,18 +30,38 @@ pub(crate) async fn put_away(directory: &Directory) -> Result<usize> {
     stream::iter(rows)
         .for_each_concurrent(AT_ONCE, |row| async move {
             let scope = Scope::vouch(row.tenant_id.clone(), row.user_id.clone());
-            if let Err(error) = one(directory, &scope, &row).await {
-                tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "a sub-agent's session was not put away");
+            let left = match one(directory, &scope, &row).await {
+                Ok(done) => !done,
+                Err(error) => {
+                    tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "a sub-agent's session was not put away");
+                    true
+                }
+            };
+            // What cannot be put away now does not stand before what can.
+            if left && let Err(error) = later(directory, &scope, &row).await {
+                tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "a sub-agent's session stays first in line");
             }
         })
         .await;
     Ok(found)
 }
 
-async fn one(directory: &Directory, scope: &Scope, row: &subagent::Model) -> Result<()> {
+async fn later(directory: &Directory, scope: &Scope, row: &subagent::Model) -> Result<()> {
+    let tx = directory.services().db.write(scope).await?;
+    subagent::Entity::update_owned(scope)
+        .filter(subagent::Column::Id.eq(row.id.as_str()))
+        .col_expr(subagent::Column::ClosesAt, (now_ms() + AGAIN_MS).into())
+        .exec(&*tx)
+        .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Gives whether it is done.
+async fn one(directory: &Directory, scope: &Scope, row: &subagent::Model) -> Result<bool> {
     let services = directory.services();
     if services.config.is_locked(scope) {
-        return Ok(());
+        return Ok(false);
     }
     if let Some(head) = services.conversation.head(scope, &row.child_key).await? {
         let expected = Some(head.session_id);
@@ -68,5 +90,5 @@ async fn one(directory: &Directory, scope: &Scope, row: &subagent::Model) -> Res
         .exec(&*tx)
         .await?;
     tx.commit().await?;
-    Ok(())
+    Ok(true)
 }
