@@ -14,8 +14,8 @@ use crate::egress::{Egress, EgressError, Purpose, Response};
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// What is read of an answer, bytes: only its status counts.
 const ANSWER: usize = 16 * 1024;
-/// Longest pause that a receiver may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// Longest pause that a receiver may ask for: that of our own tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 pub(crate) struct WebPoster {
     http: Egress,

@@ -92,7 +92,8 @@ pub(super) fn serve(
     .keep_alive(Duration::from_secs(limits.keep_alive_secs))
     .client_request_timeout(Duration::from_secs(limits.head_timeout_secs))
     .client_disconnect_timeout(Duration::from_secs(2))
-    // Who closes has gone: an answer that nobody waits for is not worked on.
+    // Who closes has gone: an answer that nobody waits for is not worked on. Routes whose work must not stop half-way
+    // run it to its end (`trace::to_the_end`).
     .h1_allow_half_closed(false)
     .tcp_nodelay(true)
     .h1_write_buffer_size(WRITE_BUFFER)

@@ -9,7 +9,7 @@ use actix_web::http::header::ALLOW;
 use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError};
 use claw_actors::Error;
-use claw_actors::config::document::{HookAction, HookSettings, Mapping};
+use claw_actors::config::document::{HookAction, HookSettings, Mapping, UserSettings};
 use claw_actors::config::hooks::HookToken;
 use claw_actors::crypto::Secret;
 use claw_actors::session::hook::{self, AgentHook, template};
@@ -27,7 +27,7 @@ const TOKEN: &str = "x-openclaw-token";
 /// Longest idempotency key, characters (§19.1).
 const LONGEST_KEY: usize = 256;
 /// Longest name of a hook, characters.
-const LONGEST_NAME: usize = 100;
+const LONGEST_NAME: usize = 40;
 /// Longest run that a request may ask for, seconds.
 const LONGEST_RUN: u64 = 6 * 3600;
 
@@ -90,7 +90,7 @@ async fn received(request: &HttpRequest, payload: Payload, state: &AppState, hoo
         return Err(Error::invalid("the body must be an object").into());
     }
     let run_id = hook::run_id(hook, idempotency_key(request, &payload)?.as_deref());
-    let stored = accept(state, &scope, &settings.hooks, &token, hook, &run_id, payload);
+    let stored = accept(state, &scope, &settings, &token, hook, &run_id, payload);
     match tokio::time::timeout(Duration::from_secs(state.limits.accept_timeout_secs), stored).await {
         Ok(answer) => answer,
         Err(_) => Err(Error::Fenced.into()),
@@ -115,10 +115,24 @@ async fn caller(request: &HttpRequest, state: &AppState, hook: &str) -> ApiResul
     };
     let found = state.services.config.authenticate_hook(&tenant.id, &given).await?;
     // A token for another hook is a wrong one here: nobody learns what it opens.
-    match found.filter(|(_, token)| token.opens(hook)) {
-        Some(found) => Ok(found),
-        None => Err(state.wrong_proof(&tenant.id, &client, "the token is not valid")),
+    if let Some((scope, token)) = found
+        && may_try(state, &scope, &token, hook).await?
+    {
+        return Ok((scope, token));
     }
+    Err(state.wrong_proof(&tenant.id, &client, "the token is not valid"))
+}
+
+/// Is there a hook of the token's at this path. A mapping is known by its id too; which one it is, the body says.
+async fn may_try(state: &AppState, scope: &Scope, token: &HookToken, hook: &str) -> ApiResult<bool> {
+    if token.opens(hook) {
+        return Ok(true);
+    }
+    let (Some(only), false) = (token.hook.as_deref(), matches!(hook, "wake" | "agent")) else {
+        return Ok(false);
+    };
+    let settings = state.services.config.settings(scope).await?;
+    Ok(settings.hooks.leads_to(hook, only))
 }
 
 /// `x-openclaw-token`. A doubled header is no proof, but it is an attempt.
@@ -153,45 +167,61 @@ fn idempotency_key(request: &HttpRequest, payload: &Value) -> ApiResult<Option<S
 async fn accept(
     state: &AppState,
     scope: &Scope,
-    settings: &HookSettings,
+    user: &UserSettings,
     token: &HookToken,
     hook: &str,
     run_id: &str,
     payload: Value,
 ) -> ApiResult<HttpResponse> {
+    let settings = &user.hooks;
     match hook {
         "wake" => {
             let input: WakeIn = read(payload)?;
             let later = later(input.mode.as_deref(), "mode")?;
-            let text = untrusted::neutralise(&input.text);
+            let text = told(&input.text);
             hook::wake(&state.directory, scope, run_id, &text, later).await?;
             Ok(woken(later))
         }
         "agent" => {
             let input: AgentIn = read(payload)?;
-            let asked = asked(settings, input, token)?;
+            let asked = asked(user, input, token)?;
             hook::agent(&state.directory, scope, run_id, asked).await?;
             Ok(started(run_id))
         }
         path => {
-            let Some(mapping) = settings.mapping(path, &payload) else {
+            // The body chose it: a token for one hook opens no other one that way.
+            let own = |mapping: &&Mapping| token.hook.as_deref().is_none_or(|only| mapping.is_called(only));
+            let Some(mapping) = settings.mapping(path, &payload).filter(own) else {
                 return Err(ApiError::not_found("hook"));
             };
             match mapping.action {
                 HookAction::Wake => {
                     let template = mapping.text_template.as_deref().or(mapping.message_template.as_deref());
                     let text = template::render(template.unwrap_or("{{text}}"), &payload, path);
-                    let text = untrusted::neutralise(&text);
+                    let text = if mapping.allow_unsafe_external_content {
+                        untrusted::neutralise(&text)
+                    } else {
+                        told(&text)
+                    };
                     hook::wake(&state.directory, scope, run_id, &text, mapping.later).await?;
                     Ok(woken(mapping.later))
                 }
                 HookAction::Agent => {
-                    let asked = mapped(settings, mapping, &payload, path)?;
+                    let asked = mapped(user, mapping, &payload, path)?;
                     hook::agent(&state.directory, scope, run_id, asked).await?;
                     Ok(started(run_id))
                 }
             }
         }
+    }
+}
+
+/// A text for the main session, marked as a stranger's. Nothing stays nothing.
+fn told(text: &str) -> String {
+    let text = untrusted::neutralise(text);
+    match text.trim() {
+        "" => String::new(),
+        text => format!("[from outside, not the user's words] {text}"),
     }
 }
 
@@ -244,7 +274,8 @@ fn filled(text: Option<String>) -> Option<String> {
 }
 
 /// What `/hooks/agent` asks for, within what the user allows.
-fn asked(settings: &HookSettings, input: AgentIn, token: &HookToken) -> ApiResult<AgentHook> {
+fn asked(user: &UserSettings, input: AgentIn, token: &HookToken) -> ApiResult<AgentHook> {
+    let settings = &user.hooks;
     if input.message.trim().is_empty() {
         return Err(Error::invalid("message required").into());
     }
@@ -252,7 +283,7 @@ fn asked(settings: &HookSettings, input: AgentIn, token: &HookToken) -> ApiResul
         return Err(Error::invalid("sessionKey is not allowed: set hooks.allowRequestSessionKey to allow it").into());
     }
     let session_key = filled(input.session_key);
-    let name = name(filled(input.name), &token.name)?;
+    let name = name(filled(input.name).as_deref().unwrap_or(&token.name));
     let asked = AgentHook {
         message: framed(&name, &untrusted::wrap(&format!("hook {name}"), &input.message)),
         agent_id: filled(input.agent_id),
@@ -266,13 +297,14 @@ fn asked(settings: &HookSettings, input: AgentIn, token: &HookToken) -> ApiResul
         timeout_seconds: input.timeout_seconds.map(|seconds| seconds.min(LONGEST_RUN)),
         name,
     };
-    allowed(settings, asked)
+    allowed(user, asked)
 }
 
 /// What a mapping makes of a payload. What its owner wrote is theirs; what is filled in is not.
-fn mapped(settings: &HookSettings, mapping: &Mapping, payload: &Value, path: &str) -> ApiResult<AgentHook> {
+fn mapped(user: &UserSettings, mapping: &Mapping, payload: &Value, path: &str) -> ApiResult<AgentHook> {
     let fill = |text: &Option<String>| filled(text.as_deref().map(|text| template::render(text, payload, path)));
-    let name = name(fill(&mapping.name), mapping.key().unwrap_or(path))?;
+    let given = fill(&mapping.name);
+    let name = name(given.as_deref().or(mapping.key()).unwrap_or(path));
     let message = match &mapping.message_template {
         Some(text) => template::render(text, payload, path),
         None => payload.to_string(),
@@ -285,7 +317,7 @@ fn mapped(settings: &HookSettings, mapping: &Mapping, payload: &Value, path: &st
     let asked = AgentHook {
         message: framed(&name, &message),
         agent_id: mapping.agent_id.clone(),
-        session_key: session(settings, fill(&mapping.session_key))?,
+        session_key: session(&user.hooks, fill(&mapping.session_key))?,
         later: mapping.later,
         deliver: mapping.deliver.unwrap_or(true),
         channel: mapping.channel.clone(),
@@ -295,7 +327,7 @@ fn mapped(settings: &HookSettings, mapping: &Mapping, payload: &Value, path: &st
         timeout_seconds: mapping.timeout_seconds.map(|seconds| seconds.min(LONGEST_RUN)),
         name,
     };
-    allowed(settings, asked)
+    allowed(user, asked)
 }
 
 /// So that no payload is taken for a command, and everybody sees where it came from.
@@ -303,12 +335,17 @@ fn framed(name: &str, message: &str) -> String {
     format!("[hook {name}] {message}")
 }
 
-fn name(given: Option<String>, otherwise: &str) -> ApiResult<String> {
-    let name = given.unwrap_or_else(|| otherwise.to_owned());
-    if name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
-        return Err(Error::invalid("name has at most 100 characters on one line").into());
-    }
-    Ok(untrusted::neutralise(&name))
+/// What of a name is shown. It stands outside the wrapper, so it can be no more than a name.
+fn name(given: &str) -> String {
+    let plain = |letter: char| {
+        if letter.is_alphanumeric() || matches!(letter, ' ' | '.' | '_' | '-') {
+            letter
+        } else {
+            '-'
+        }
+    };
+    let name: String = given.trim().chars().take(LONGEST_NAME).map(plain).collect();
+    name.trim_end().to_owned()
 }
 
 fn session(settings: &HookSettings, named: Option<String>) -> ApiResult<Option<String>> {
@@ -322,15 +359,10 @@ fn session(settings: &HookSettings, named: Option<String>) -> ApiResult<Option<S
     Err(Error::invalid("sessionKey must begin with one of hooks.allowedSessionKeyPrefixes").into())
 }
 
-fn allowed(settings: &HookSettings, asked: AgentHook) -> ApiResult<AgentHook> {
-    let agent = asked.agent_id.as_deref();
-    // Without a name it is the default agent, whom a list without * and without a name does not hold.
-    let fits = match (agent, &settings.allowed_agent_ids) {
-        (Some(agent), _) => settings.allows_agent(agent),
-        (None, Some(list)) => !list.is_empty(),
-        (None, None) => true,
-    };
-    if fits {
+/// Without a name it is the default agent, which the list must hold as well.
+fn allowed(user: &UserSettings, asked: AgentHook) -> ApiResult<AgentHook> {
+    let agent = asked.agent_id.as_deref().unwrap_or(&user.default_agent);
+    if user.hooks.allows_agent(agent) {
         return Ok(asked);
     }
     Err(Error::invalid("agentId is not allowed by hooks.allowedAgentIds").into())

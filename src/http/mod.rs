@@ -27,6 +27,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::{Compress, DefaultHeaders, from_fn};
 use actix_web::web::{self, Data, PathConfig, QueryConfig, ServiceConfig};
 use actix_web::{guard, http::header};
@@ -94,7 +95,7 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
         // Other programs.
         .service(web::scope("/v1").wrap(from_fn(trace::request)).configure(v1::routes))
         .service(tools::resource())
-        .service(hooks::resource())
+        .service(hooks::resource().wrap(from_fn(trace::to_the_end)))
         // Pages.
         .service(
             web::scope("")
@@ -119,10 +120,12 @@ fn readable() -> actix_web::Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-fn webhook(path: &str) -> actix_web::Resource {
+/// A platform that closes early, once it has sent everything, does not stop the storing half-way.
+fn webhook(path: &str) -> impl HttpServiceFactory + 'static + use<> {
     web::resource(path)
         .route(web::get().to(webhooks::receive))
         .route(web::post().to(webhooks::receive))
+        .wrap(from_fn(trace::to_the_end))
 }
 
 /// Paths that adapters have beside `/webhooks/…`.

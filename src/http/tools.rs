@@ -91,7 +91,7 @@ pub(crate) async fn invoke(request: HttpRequest, payload: Payload, state: Data<A
 
 async fn invoked(request: &HttpRequest, payload: Payload, state: &AppState) -> Result<HttpResponse, ApiError> {
     let caller = auth::agent(request).await?;
-    let _place = v1::place_of(state, &caller)?;
+    let place = v1::place_of(state, &caller)?;
     let patience = std::time::Duration::from_secs(state.http.body_timeout_secs);
     let bytes = body::json_bytes(request, payload.into_inner(), MAX_BODY, patience).await?;
     let input: InvokeIn = serde_json::from_slice(&bytes)
@@ -104,14 +104,15 @@ async fn invoked(request: &HttpRequest, payload: Payload, state: &AppState) -> R
         session_key: input.session_key,
         dry_run: input.dry_run,
     };
-    // On the runtime of outbound connections. A client that goes away cancels the call.
+    // On the runtime of outbound connections. A client that goes away cancels the call, which holds its place until it
+    // has ended.
     let cancel = CancellationToken::new();
     let _guard = cancel.clone().drop_guard();
     let (directory, scope) = (state.directory.clone(), caller.scope().clone());
-    let call = state
-        .services
-        .io
-        .spawn(async move { invoking::invoke(&directory, &scope, asked, cancel).await });
+    let call = state.services.io.spawn(async move {
+        let _place = place;
+        invoking::invoke(&directory, &scope, asked, cancel).await
+    });
     let done = call.await.map_err(Error::internal)??;
     Ok(match done {
         Invoked::NoSuchTool => {

@@ -14,7 +14,7 @@ pub(crate) async fn to_the_end<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    actix_web::rt::spawn(next.call(request))
+    actix_web::rt::spawn(next.call(request).instrument(tracing::Span::current()))
         .await
         .map_err(|error| ApiError::from(claw_actors::Error::internal(error)))?
 }

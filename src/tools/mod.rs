@@ -145,7 +145,10 @@ mod tests {
             .map(|tool| tool.spec().name.as_str())
             .collect();
         let notes = ["memory_get", "memory_read", "memory_search", "memory_write"];
-        assert_eq!(private, [&["edit", "ls"][..], &notes[..], &["cron", "write"][..]].concat());
+        assert_eq!(
+            private,
+            [&["edit", "ls"][..], &notes[..], &["cron", "write"][..]].concat()
+        );
         for spec in specs {
             let effect = match spec.name.as_str() {
                 "agents_list" | "ls" | "memory_get" | "memory_read" | "memory_search" | "read" | "session_status"

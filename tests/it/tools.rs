@@ -493,9 +493,15 @@ async fn the_agent_keeps_its_users_jobs() {
     // A page it read could have asked for that: the address would get the user's token.
     let delivery = json!({"mode": "webhook", "to": "https://example.com/x"});
     for (run, leak) in [
-        ("w1", json!({"action": "update", "jobId": id, "patch": {"delivery": delivery}})),
-        ("w2", json!({"action": "add", "job": {"schedule": {"kind": "every", "everyMs": 3_600_000},
-            "payload": {"kind": "agentTurn", "message": "x"}, "delivery": delivery}})),
+        (
+            "w1",
+            json!({"action": "update", "jobId": id, "patch": {"delivery": delivery}}),
+        ),
+        (
+            "w2",
+            json!({"action": "add", "job": {"schedule": {"kind": "every", "everyMs": 3_600_000},
+            "payload": {"kind": "agentTurn", "message": "x"}, "delivery": delivery}}),
+        ),
     ] {
         let heard = act(&mut operator, run, leak).await;
         assert!(heard.contains("Only the user"), "{heard}");

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use claw_entities::{Scope, SessionKey, UserOwned, run};
+use claw_entities::{Scope, SessionKey, UserOwned, new_id, run};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sea_orm::{ColumnTrait, QueryFilter};
@@ -127,8 +127,10 @@ pub async fn ask(
 ) -> Result<Answer> {
     let ear = Arc::new(Ear::default());
     directory.listen(scope, run_id, &ear);
+    // Of this question alone: who leaves stops what they stored, not a newer run under the same key.
+    let requester = new_id();
     let message = ClientMessage {
-        requester: Some(run_id.to_owned()),
+        requester: Some(requester.clone()),
         // One answer for each question.
         queue_mode: Some("followup".to_owned()),
         ..message
@@ -141,6 +143,7 @@ pub async fn ask(
         scope: scope.clone(),
         session_key: resolved,
         run_id: run_id.to_owned(),
+        requester,
         armed: true,
     };
     let accepted = intake::accept_client(directory, scope, key, run_id, message).await;
@@ -266,6 +269,8 @@ struct Abandoned {
     scope: Scope,
     session_key: SessionKey,
     run_id: String,
+    /// Who stored the message; a run of another's is left alone.
+    requester: String,
     armed: bool,
 }
 
@@ -278,7 +283,7 @@ impl Drop for Abandoned {
         let request = AbortRequest {
             session_key: self.session_key.clone(),
             run_id: Some(self.run_id.clone()),
-            requester: Some(self.run_id.clone()),
+            requester: Some(self.requester.clone()),
             admin: false,
             stop_reason: "disconnect",
             clear_queue: false,

@@ -19,7 +19,14 @@ use crate::ports::tool::{SessionSnapshot, ToolContext, ToolOutput, Updates};
 use crate::supervisor::directory::Directory;
 
 /// Tools that are not called this way unless the user says so: they start runs, or change who may do what.
-const KEPT_BACK: [&str; 5] = ["cron", "gateway", "sessions_send", "sessions_spawn", "whatsapp_login"];
+const KEPT_BACK: [&str; 6] = [
+    "cron",
+    "gateway",
+    "sessions_send",
+    "sessions_spawn",
+    "subagents",
+    "whatsapp_login",
+];
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +69,9 @@ pub async fn invoke(
     let settings = services.config.settings(scope).await?;
     let named = asked.session_key.as_deref().filter(|key| !key.is_empty());
     let session_key: SessionKey = key::resolve(named.unwrap_or("main"), &routing::default_agent(&settings))?;
+    if !settings.has_agent(key::agent_of(&session_key)) {
+        return Err(Error::invalid("sessionKey names a session of no agent of yours"));
+    }
     let policy = &settings.http_tools;
     let any = |patterns: &[String]| patterns.iter().any(|pattern| tool_policy::fits(pattern, &asked.tool));
     let kept_back = KEPT_BACK.contains(&asked.tool.to_ascii_lowercase().as_str()) && !any(&policy.allow);

@@ -6,10 +6,11 @@ use claw_actors::session::asking::{answer_of, usage_of};
 use claw_actors::session::intake::ClientMessage;
 use claw_actors::supervisor::directory::RunEnded;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::content::{AtMost, Attached, Content};
+use super::content::{AtMost, Attached, Content, small};
 use super::error::V1Error;
 use super::sse::{self, Events, Voice};
 use super::{admitted, ask, now, target};
@@ -17,6 +18,8 @@ use crate::http::state::AppState;
 
 /// Messages of one request.
 const MOST: usize = 2048;
+/// Longest `tool_choice` as JSON, bytes.
+pub(super) const LONGEST_CHOICE: usize = 4 * 1024;
 
 /// What of OpenAI's request counts here. The rest is accepted and ignored.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -40,7 +43,7 @@ pub(crate) struct ChatRequest {
     /// `none` or `auto`: a client's tools are for `/v1/responses`.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    tool_choice: Option<Value>,
+    tool_choice: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -150,7 +153,7 @@ pub(crate) async fn create(
     if input.n.is_some_and(|count| count != 1) {
         return Err(V1Error::param("n", "n must be 1"));
     }
-    let choice = input.tool_choice.as_ref().filter(|choice| !choice.is_null());
+    let choice = small(input.tool_choice.as_deref(), "tool_choice", LONGEST_CHOICE)?;
     if choice.is_some_and(|choice| !matches!(choice.as_str(), Some("none" | "auto"))) {
         return Err(V1Error::param(
             "tool_choice",

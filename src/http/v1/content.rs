@@ -9,8 +9,11 @@ use claw_actors::ports::message::Part;
 use claw_actors::session::blobs;
 use claw_actors::session::untrusted;
 use claw_entities::Scope;
-use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::error::V1Error;
 use crate::http::state::AppState;
@@ -70,13 +73,59 @@ impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for AtMost<T, N>
     }
 }
 
-/// What a message says.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Content {
+/// A text, or a list of at most `N` entries. Read as it comes: `serde(untagged)` would keep a copy of all of it first.
+#[derive(Debug)]
+pub(super) enum TextOr<T, const N: usize> {
     Text(String),
-    Parts(AtMost<ContentPart, 256>),
+    List(AtMost<T, N>),
 }
+
+impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for TextOr<T, N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T, const N: usize>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Reader<T, N> {
+            type Value = TextOr<T, N>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, "a text or a list of at most {N} entries")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(TextOr::Text(text.to_owned()))
+            }
+
+            fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Self::Value, E> {
+                Ok(TextOr::Text(text))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
+                AtMost::deserialize(SeqAccessDeserializer::new(entries)).map(TextOr::List)
+            }
+        }
+
+        deserializer.deserialize_any(Reader(PhantomData))
+    }
+}
+
+/// A value of any form, parsed only when it is small. `null` is none.
+pub(super) fn small(raw: Option<&RawValue>, param: &'static str, limit: usize) -> Result<Option<Value>, V1Error> {
+    let Some(raw) = raw else {
+        return Ok(None);
+    };
+    if raw.get().len() > limit {
+        return Err(V1Error::param(
+            param,
+            format!("a value in {param} is longer than {limit} bytes"),
+        ));
+    }
+    let value: Value = serde_json::from_str(raw.get())
+        .map_err(|error| V1Error::param(param, format!("{param} is not as documented: {error}")))?;
+    Ok(Some(value).filter(|value| !value.is_null()))
+}
+
+/// What a message says.
+pub(super) type Content = TextOr<ContentPart, 256>;
 
 /// One part. `type` says which of the rest counts.
 #[derive(Debug, Default, Deserialize)]
@@ -92,19 +141,40 @@ pub(super) struct ContentPart {
     file: Option<File>,
 }
 
-/// An address, alone or in an object.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Address {
-    Alone(String),
-    Wrapped { url: String },
-}
+/// An address, alone or in an object as `url`.
+#[derive(Debug)]
+struct Address(String);
 
-impl Address {
-    fn url(&self) -> &str {
-        match self {
-            Self::Alone(url) | Self::Wrapped { url } => url,
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wrapped {
+            url: String,
         }
+
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Address;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an address, or an object with its url")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, url: &str) -> Result<Address, E> {
+                Ok(Address(url.to_owned()))
+            }
+
+            fn visit_string<E: serde::de::Error>(self, url: String) -> Result<Address, E> {
+                Ok(Address(url))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Address, A::Error> {
+                Wrapped::deserialize(MapAccessDeserializer::new(fields)).map(|wrapped| Address(wrapped.url))
+            }
+        }
+
+        deserializer.deserialize_any(Reader)
     }
 }
 
@@ -130,7 +200,7 @@ impl Content {
     pub(super) fn text(&self) -> String {
         match self {
             Self::Text(text) => text.trim().to_owned(),
-            Self::Parts(parts) => {
+            Self::List(parts) => {
                 let texts = parts.0.iter().filter_map(ContentPart::words);
                 texts.collect::<Vec<_>>().join("\n")
             }
@@ -140,7 +210,7 @@ impl Content {
     pub(super) fn parts(&self) -> &[ContentPart] {
         match self {
             Self::Text(_) => &[],
-            Self::Parts(parts) => &parts.0,
+            Self::List(parts) => &parts.0,
         }
     }
 }
@@ -210,7 +280,7 @@ impl Attached {
 
 fn image(part: &ContentPart) -> Result<(&'static str, Vec<u8>), V1Error> {
     let data = match (&part.image_url, &part.source) {
-        (Some(address), _) => data_of(address.url()).map(|(_, data)| data),
+        (Some(address), _) => data_of(&address.0).map(|(_, data)| data),
         (None, Some(source)) if source.kind == "base64" => source.data.as_deref(),
         (None, Some(_) | None) => None,
     };
@@ -297,7 +367,7 @@ fn decoded(data: &str, limit: usize, what: &str) -> Result<Vec<u8>, V1Error> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -360,6 +430,10 @@ mod tests {
         let few: Result<AtMost<u8, 2>, _> = serde_json::from_str("[1, 2]");
         assert_eq!(few.expect("two").0, [1, 2]);
         let many: Result<AtMost<u8, 2>, _> = serde_json::from_str("[1, 2, 3]");
+        assert!(many.expect_err("three").to_string().contains("more than 2"));
+        let text: Result<TextOr<u8, 2>, _> = serde_json::from_str("\"hi\"");
+        assert!(matches!(text, Ok(TextOr::Text(text)) if text == "hi"));
+        let many: Result<TextOr<u8, 2>, _> = serde_json::from_str("[1, 2, 3]");
         assert!(many.expect_err("three").to_string().contains("more than 2"));
     }
 }

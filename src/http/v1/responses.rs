@@ -7,12 +7,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use claw_actors::session::asking::{self, answer_of};
 use claw_actors::session::intake::{ClientMessage, ClientTool};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use self::voice::Response;
-use super::chat::{Line, Prompt, rendered, speaker};
-use super::content::{AtMost, Attached, Content, ContentPart};
+use super::chat::{LONGEST_CHOICE, Line, Prompt, rendered, speaker};
+use super::content::{AtMost, Attached, Content, ContentPart, TextOr, small};
 use super::error::V1Error;
 use super::sse;
 use super::{admitted, ask, header, now, target};
@@ -26,6 +27,8 @@ const MOST_TOOLS: usize = 128;
 const LONGEST_NAME: usize = 64;
 /// All of them together as JSON, bytes: they are stored with the question.
 const MOST_TOOL_BYTES: usize = 512 * 1024;
+/// The parameters of one as JSON, bytes.
+const MOST_PARAMETERS: usize = 64 * 1024;
 
 /// What of OpenAI's request counts here. The rest is accepted and ignored.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -51,15 +54,10 @@ pub(crate) struct ResponsesRequest {
     tools: Option<AtMost<Tool, MOST_TOOLS>>,
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    tool_choice: Option<Value>,
+    tool_choice: Option<Box<RawValue>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Input {
-    Text(String),
-    Items(AtMost<Item, MOST>),
-}
+type Input = TextOr<Item, MOST>;
 
 /// One item. `type` says which of the rest counts; without it, it is a message.
 #[derive(Debug, Default, Deserialize)]
@@ -89,7 +87,7 @@ struct Tool {
     #[serde(default)]
     description: Option<String>,
     #[serde(default)]
-    parameters: Option<Value>,
+    parameters: Option<Box<RawValue>>,
     /// As Chat Completions nests it.
     #[serde(default)]
     function: Option<Function>,
@@ -101,7 +99,7 @@ struct Function {
     #[serde(default)]
     description: Option<String>,
     #[serde(default)]
-    parameters: Option<Value>,
+    parameters: Option<Box<RawValue>>,
 }
 
 fn prompt(input: &Input, instructions: Option<&str>) -> Result<Prompt, V1Error> {
@@ -113,7 +111,7 @@ fn prompt(input: &Input, instructions: Option<&str>) -> Result<Prompt, V1Error> 
         .collect();
     let message = match input {
         Input::Text(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
-        Input::Items(items) => {
+        Input::List(items) => {
             let mut lines = Vec::new();
             for item in &items.0 {
                 line(item, &mut system, &mut lines)?;
@@ -175,7 +173,7 @@ fn line(item: &Item, system: &mut Vec<String>, lines: &mut Vec<Line>) -> Result<
 
 /// Parts of the newest message of a user.
 fn asked(input: &Input) -> &[ContentPart] {
-    let Input::Items(items) = input else { return &[] };
+    let Input::List(items) = input else { return &[] };
     let theirs = |item: &&Item| {
         item.kind.as_deref().unwrap_or("message") == "message" && item.role.as_deref().unwrap_or("user") == "user"
     };
@@ -190,6 +188,7 @@ fn tools(
     choice: Option<&Value>,
 ) -> Result<(Vec<ClientTool>, Option<String>), V1Error> {
     let mut tools = Vec::new();
+    let mut size = 0;
     for tool in given.unwrap_or_default().0 {
         if tool.kind != "function" {
             return Err(V1Error::param("tools", "only tools of the type function are taken"));
@@ -209,8 +208,13 @@ fn tools(
         if state.services.ports.tool(&name).is_some() || tools.iter().any(|tool: &ClientTool| tool.name == name) {
             return Err(V1Error::param("tools", format!("there is a tool named {name} already")));
         }
-        let parameters = parameters
-            .filter(|schema| !schema.is_null())
+        let description = description.unwrap_or_default();
+        size += description.len() + parameters.as_ref().map_or(0, |schema| schema.get().len());
+        if size > MOST_TOOL_BYTES {
+            let message = format!("the tools are larger than {MOST_TOOL_BYTES} bytes");
+            return Err(claw_actors::Error::TooLarge(message).into());
+        }
+        let parameters = small(parameters.as_deref(), "tools", MOST_PARAMETERS)?
             .unwrap_or_else(|| json!({"type": "object", "properties": {}}));
         if !parameters.is_object() {
             return Err(V1Error::param(
@@ -220,16 +224,9 @@ fn tools(
         }
         tools.push(ClientTool {
             name,
-            description: description.unwrap_or_default(),
+            description,
             parameters,
         });
-    }
-    let size: usize = tools
-        .iter()
-        .map(|tool| tool.description.len() + tool.parameters.to_string().len())
-        .sum();
-    if size > MOST_TOOL_BYTES {
-        return Err(claw_actors::Error::TooLarge(format!("the tools are larger than {MOST_TOOL_BYTES} bytes")).into());
     }
     let named = |choice: &Value| {
         choice["name"]
@@ -286,7 +283,8 @@ pub(crate) async fn create(
     )?;
     let Prompt { message, system } = prompt(&input.input, input.instructions.as_deref())?;
     let attached = Attached::read(asked(&input.input))?;
-    let (client_tools, must) = tools(&state, input.tools, input.tool_choice.as_ref())?;
+    let choice = small(input.tool_choice.as_deref(), "tool_choice", LONGEST_CHOICE)?;
+    let (client_tools, must) = tools(&state, input.tools, choice.as_ref())?;
     let system: Vec<&str> = system
         .iter()
         .chain(&attached.files)

@@ -58,6 +58,10 @@ impl Events {
 /// How a run ended that has no answer to give: a failure.
 pub(super) fn refused(ended: &RunEnded) -> Option<V1Error> {
     match ended.status.as_str() {
+        // Only who asks again hears this one: it was stopped because nobody waited for it.
+        "aborted" if ended.stop_reason.as_deref() == Some("disconnect") => Some(V1Error::of_run(
+            "the run was stopped because its client had gone; ask again under a new Idempotency-Key",
+        )),
         // Where somebody stopped it, what was said so far is the answer.
         "ok" | "aborted" => None,
         _ => Some(V1Error::of_run(

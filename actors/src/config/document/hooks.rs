@@ -96,6 +96,15 @@ impl HookSettings {
         list.is_none_or(|list| list.iter().any(|allowed| allowed == "*" || allowed == agent))
     }
 
+    /// Is a mapping of this name reached at `/hooks/<path>`.
+    pub fn leads_to(&self, path: &str, name: &str) -> bool {
+        let path = path.trim_matches('/');
+        self.mappings.iter().any(|mapping| {
+            let there = mapping.path.as_deref().map(|own| own.trim_matches('/'));
+            there == Some(path) && mapping.is_called(name)
+        })
+    }
+
     /// The first mapping for what came in at `/hooks/<path>`.
     pub fn mapping(&self, path: &str, payload: &Value) -> Option<&Mapping> {
         let path = path.trim_matches('/');
@@ -141,6 +150,12 @@ impl Mapping {
         }
     }
 
+    /// Is this its id or its path, as a token for it alone says.
+    pub fn is_called(&self, name: &str) -> bool {
+        let plain = |own: &Option<String>| own.as_deref().is_some_and(|own| own.trim_matches('/') == name);
+        plain(&self.id) || plain(&self.path)
+    }
+
     /// What its own token is made for, and what people call it.
     pub fn key(&self) -> Option<&str> {
         self.id.as_deref().or(self.path.as_deref())
@@ -168,6 +183,8 @@ mod tests {
         assert_eq!(found("github", &json!({})), Some(1));
         assert_eq!(found("alone", &json!({})), Some(2));
         assert_eq!(found("other", &json!({"source": "x"})), None);
+        assert!(settings.leads_to("github", "gh") && settings.leads_to("github", "github"));
+        assert!(!settings.leads_to("other", "gh") && !settings.leads_to("github", "alone"));
     }
 
     #[test]
