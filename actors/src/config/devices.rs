@@ -15,8 +15,8 @@ use claw_entities::UserOwned;
 use claw_entities::{Scope, device, device_request, device_token};
 use sea_orm::sea_query::{LockBehavior, LockType, OnConflict};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DeleteMany, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait, Select, Set,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set,
 };
 use serde_json::{Value, json};
 
@@ -368,37 +368,40 @@ async fn record_request(
             .to_owned(),
         ),
     );
-    if waiting > MOST_REQUESTS + SPARE_REQUESTS {
-        tidy_requests(&mut batch, scope, now);
-    }
     batch.run(tx).await?;
+    if waiting > MOST_REQUESTS + SPARE_REQUESTS {
+        tidy_requests(tx, scope).await?;
+    }
     Ok((request_id, row, true))
 }
 
-/// What has run out goes, and the oldest beyond the limit.
-fn tidy_requests(batch: &mut Batch, scope: &Scope, now: i64) {
-    let expired = device_request::Entity::owned_by(scope).filter(device_request::Column::ExpiresAt.lte(now));
-    batch.add(&delete_requests(scope, expired));
-    let surplus = device_request::Entity::owned_by(scope)
+/// The oldest beyond the limit go, but for those that another transaction is about to delete: two that waited for one
+/// another's rows would be a deadlock. In steps, because PostgreSQL asks a locking subquery anew for each row.
+async fn tidy_requests(tx: &DatabaseTransaction, scope: &Scope) -> Result<()> {
+    let id = device_request::Column::DeviceId;
+    let surplus: Vec<String> = device_request::Entity::owned_by(scope)
+        .select_only()
+        .column(id)
         .order_by_desc(device_request::Column::ExpiresAt)
         .order_by_desc(device_request::Column::RequestId)
         .offset(MOST_REQUESTS)
-        .limit(MOST_REQUESTS + SPARE_REQUESTS);
-    batch.add(&delete_requests(scope, surplus));
-}
-
-/// Deletes these, but for those that another transaction is about to delete: two that waited for one another's rows
-/// would be a deadlock.
-fn delete_requests(scope: &Scope, these: Select<device_request::Entity>) -> DeleteMany<device_request::Entity> {
-    let id = device_request::Column::DeviceId;
-    let these = these.select_only().column(id).into_query();
-    let free = device_request::Entity::owned_by(scope)
+        .limit(MOST_REQUESTS + SPARE_REQUESTS)
+        .into_tuple()
+        .all(tx)
+        .await?;
+    let free: Vec<String> = device_request::Entity::owned_by(scope)
         .select_only()
         .column(id)
-        .filter(id.in_subquery(these))
+        .filter(id.is_in(surplus))
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-        .into_query();
-    device_request::Entity::delete_owned(scope).filter(id.in_subquery(free))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    device_request::Entity::delete_owned(scope)
+        .filter(id.is_in(free))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// What a device is let in as.
