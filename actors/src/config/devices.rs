@@ -25,7 +25,6 @@ use super::cache::triple;
 use super::identity::stays_active;
 use crate::clock::now_ms;
 use crate::crypto::Secret;
-use crate::db::Batch;
 use crate::db::writer::Writer;
 use crate::error::{Error, Result};
 use crate::gateway::scopes;
@@ -348,9 +347,8 @@ async fn record_request(
         created_at: Set(now),
         expires_at: Set(now + REQUEST_LIFETIME_MS),
     };
-    let mut batch = Batch::new(tx);
-    batch.add(
-        &device_request::Entity::insert(request).on_conflict(
+    device_request::Entity::insert(request)
+        .on_conflict(
             OnConflict::columns([
                 device_request::Column::TenantId,
                 device_request::Column::UserId,
@@ -366,9 +364,9 @@ async fn record_request(
                 device_request::Column::ExpiresAt,
             ])
             .to_owned(),
-        ),
-    );
-    batch.run(tx).await?;
+        )
+        .exec_without_returning(tx)
+        .await?;
     if waiting > MOST_REQUESTS + SPARE_REQUESTS {
         tidy_requests(tx, scope).await?;
     }
