@@ -27,11 +27,11 @@ async fn a_guest_in_a_group_stops_what_they_started_and_nothing_else() {
     app.model.asked("#one").await;
     say(in_group(2, 12, "/stop")).await;
     app.platform.message("-500", "Nothing was running.").await;
-    for (update, command) in [(3, "/new"), (4, "/reset hello"), (5, "/queue interrupt now")] {
+    for (update, command) in [(3, "/new"), (4, "/reset hello"), (5, "/queue interrupt #now")] {
         say(in_group(update, 12, command)).await;
     }
     app.platform.call("sendMessage").await;
-    crate::support::wait::becomes("refusals", 3, || async {
+    crate::support::wait::becomes("refusals", 2, || async {
         let messages = app.platform.messages("-500");
         messages
             .iter()

@@ -379,7 +379,9 @@ async fn settings_are_kept_shown_and_refused_where_nothing_acts_on_them() {
         ),
         (json!({"key": KEY, "label": " "}), "invalid label: empty"),
         (json!({"key": KEY, "thinkingLevel": "high"}), "invalid thinkingLevel"),
-        (json!({"key": KEY, "sendPolicy": "deny"}), "invalid sendPolicy"),
+        (json!({"key": KEY, "sendPolicy": "never"}), "invalid sendPolicy"),
+        (json!({"key": KEY, "queueMode": "sideways"}), "invalid queueMode"),
+        (json!({"key": KEY, "queueCap": 0}), "invalid queueCap"),
         (
             json!({"key": KEY, "execNode": "n1"}),
             "at /execNode: this server does not support it",

@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::compacting::CompactRequest;
 use super::admission::{self, Admitted};
+use super::choice::{self, Chosen};
 use super::closing::{self, Why};
-use super::commands::{Command, QueueCommand, StopForm};
+use super::commands::{Command, StopForm};
 use super::compaction::manual::Wish;
 use super::edit::EditRequest;
 use super::events::{Emitter, Shown};
@@ -29,6 +30,7 @@ use super::key;
 use super::policy::BotGuard;
 use super::queue::{self, Next, Outcome as Pushed, Queue};
 use super::run::{self, Cancel, Outcome, RunContext};
+use super::steering::Steering;
 use super::turn::{self, Authority, Turn};
 use crate::clock::now_ms;
 use crate::config::document::QueueMode;
@@ -63,6 +65,8 @@ struct Running {
     requesters: Vec<String>,
     inbox_ids: Vec<String>,
     cancel: Cancel,
+    /// Messages it may take up while it goes on.
+    steering: Steering,
     /// `None` for an edit: nobody's message.
     item: Option<Item>,
     /// What a turn has shown so far; `None` for what calls no model.
@@ -77,7 +81,11 @@ struct Running {
 enum Ahead {
     Resume(Item),
     Close(Item, Why),
-    Reset { item: Item, rest: String },
+    Reset {
+        item: Item,
+        rest: String,
+        model: Option<Chosen>,
+    },
     Inject(Item),
     Edit(EditRequest),
     Compact(CompactRequest),
@@ -283,11 +291,22 @@ impl SessionActor {
         }
         // Inline directive of the client, else what the queue's settings say.
         let mode = item.options.queue_mode.as_deref().and_then(queue::parse_mode);
-        let interrupts = mode.unwrap_or(self.queue.settings().mode) == QueueMode::Interrupt;
+        let meant = mode.unwrap_or(self.queue.settings().mode);
+        let interrupts = meant == QueueMode::Interrupt;
+        let steers = matches!(meant, QueueMode::Steer | QueueMode::SteerBacklog)
+            && self.running.as_ref().is_some_and(|running| running.takes(&item));
+        let offered = steers.then(|| item.clone());
         self.pushes += 1;
         let queued = item.queued(mode, self.pushes);
-        self.items.insert(id, item);
+        self.items.insert(id.clone(), item);
+        self.leave_taken();
         let pushed = self.queue.push(queued, now_ms());
+        if let Some(running) = &self.running {
+            running.steering.keep(|id| self.queue.waits(id));
+            if let Some(item) = offered.filter(|_| self.queue.waits(&id)) {
+                running.steering.offer(item, meant == QueueMode::SteerBacklog);
+            }
+        }
         if (pushed.outcome == Pushed::Interrupt || interrupts)
             && let Some(running) = &self.running
         {
@@ -307,6 +326,14 @@ impl SessionActor {
         stop_reason: Option<&'static str>,
     ) -> Option<String> {
         let item = self.items.remove(id)?;
+        // The run has it already, and answers for its row.
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|running| !running.steering.withdraw(id))
+        {
+            return None;
+        }
         self.settle_dropped(context, item, reason, stop_reason.unwrap_or("dropped"))
     }
 
@@ -360,12 +387,7 @@ impl SessionActor {
                 };
                 self.answer(context, item, text.to_owned());
             }
-            Command::New { .. }
-            | Command::Reset { .. }
-            | Command::Compact { .. }
-            | Command::Queue(QueueCommand::Once { .. })
-                if guest_in_group =>
-            {
+            Command::New { .. } | Command::Reset { .. } | Command::Compact { .. } if guest_in_group => {
                 self.known.extend(ids);
                 self.answer(
                     context,
@@ -373,13 +395,8 @@ impl SessionActor {
                     "In a group only the owner of the agent may do that.".to_owned(),
                 );
             }
-            Command::New { rest } | Command::Reset { rest } => {
-                self.abort_all(context, "reset");
-                self.put_ahead(Ahead::Reset {
-                    item,
-                    rest: rest.unwrap_or_default(),
-                });
-            }
+            Command::New { rest, model } => self.reset(context, item, rest, model),
+            Command::Reset { rest } => self.reset(context, item, rest, None),
             Command::Compact { instructions } => {
                 let wish = Wish {
                     instructions,
@@ -387,24 +404,18 @@ impl SessionActor {
                 };
                 self.compact(CompactRequest::command(item, wish));
             }
-            Command::Queue(QueueCommand::Once { change, message }) => {
-                let mut item = item;
-                item.options.queue_mode = change.mode.map(|mode| queue::mode_name(mode).to_owned());
-                item.prompt = item.prompt.replace(&item.text, &message);
-                item.text = message;
-                self.enqueue(context, item);
-            }
             Command::Help
             | Command::Commands
             | Command::Whoami
             | Command::Status
             | Command::Context(_)
             | Command::Think(_)
+            | Command::Model(_)
+            | Command::Switch(..)
+            | Command::All(_)
             | Command::Approve(_)
             | Command::Unavailable(_)
-            | Command::Queue(
-                QueueCommand::Show | QueueCommand::Clear | QueueCommand::Set(_) | QueueCommand::Invalid(_),
-            ) => {
+            | Command::Queue(_) => {
                 self.known.extend(ids.iter().cloned());
                 let (directory, live, settings) = (
                     self.home.directory.clone(),
@@ -420,6 +431,16 @@ impl SessionActor {
                 });
             }
         }
+    }
+
+    /// A new transcript, perhaps with a model of its own; `rest` is its first message.
+    fn reset(&mut self, context: &mut Context<Self>, item: Item, rest: Option<String>, model: Option<Chosen>) {
+        self.abort_all(context, "reset");
+        self.put_ahead(Ahead::Reset {
+            item,
+            rest: rest.unwrap_or_default(),
+            model,
+        });
     }
 
     fn answer(&mut self, context: &mut Context<Self>, item: Item, text: String) {
@@ -515,6 +536,7 @@ impl SessionActor {
                         items,
                         prompt: batch.prompt(),
                         overheard: Vec::new(),
+                        steered: Vec::new(),
                     },
                 );
             }
@@ -575,6 +597,7 @@ impl SessionActor {
                         items: vec![item],
                         prompt,
                         overheard: Vec::new(),
+                        steered: Vec::new(),
                     },
                 );
             }
@@ -587,7 +610,7 @@ impl SessionActor {
                         .map(Outcome::Ended)
                 });
             }
-            Ahead::Reset { mut item, rest } => {
+            Ahead::Reset { mut item, rest, model } => {
                 let directory = self.home.directory.clone();
                 let emitter = self.emitter_for(&item);
                 let (again, bare) = (item.clone(), rest.trim().is_empty());
@@ -599,6 +622,10 @@ impl SessionActor {
                 let told = self.emitter("");
                 self.occupy(context, Some(again), move |authority| async move {
                     let head = turn::reset(directory.services(), &authority).await?;
+                    if model.is_some() {
+                        let fields = choice::fields(model.as_ref());
+                        turn::patch_entry(directory.services(), &authority, fields).await?;
+                    }
                     told.session_changed("reset", Some(&head), false).await;
                     if bare {
                         let text = "New session started. What shall we do?";
@@ -641,6 +668,7 @@ impl SessionActor {
             requesters: Vec::new(),
             inbox_ids: item.as_ref().map(|item| item.inbox_ids.clone()).unwrap_or_default(),
             cancel,
+            steering: Steering::default(),
             item,
             shown: None,
             since: now_ms(),
@@ -658,6 +686,7 @@ impl SessionActor {
         item.inbox_ids = turn.inbox_ids();
         item.run_id = Some(turn.run_id.clone());
         let emitter = self.emitter(&turn.run_id);
+        let steering = Steering::default();
         self.running = Some(Running {
             run_id: turn.run_id.clone(),
             run_ids: turn.items.iter().flat_map(Item::run_ids).cloned().collect(),
@@ -668,6 +697,7 @@ impl SessionActor {
                 .collect(),
             inbox_ids: turn.inbox_ids(),
             cancel: cancel.clone(),
+            steering: steering.clone(),
             item: Some(item),
             shown: Some(emitter.so_far()),
             since: now_ms(),
@@ -682,6 +712,7 @@ impl SessionActor {
             turn,
             lanes: self.home.lanes.clone(),
             cancel,
+            steering,
             queued: self.queue.len(),
         });
         let life = self.home.life.clone();
@@ -698,8 +729,10 @@ impl SessionActor {
     /// Hears how the running thing ended, and goes on.
     fn follow(&mut self, context: &mut Context<Self>, task: tokio::task::JoinHandle<Outcome>) {
         context.spawn(task.into_actor(self).map(|ended, this, context| {
-            let Some(running) = this.running.take() else { return };
+            this.leave_taken();
+            let Some(mut running) = this.running.take() else { return };
             this.queue.ended();
+            let unread = Self::take_in(&mut running);
             for id in &running.inbox_ids {
                 this.known.remove(id);
             }
@@ -729,11 +762,34 @@ impl SessionActor {
                     }
                 }
             }
-            if this.more && this.known.len() < MOST_KNOWN / 2 {
+            if unread || (this.more && this.known.len() < MOST_KNOWN / 2) {
                 this.load(context);
             }
             this.pump(context);
         }));
+    }
+
+    /// What the run took up while it went on does not wait any more.
+    fn leave_taken(&mut self) {
+        let Some(running) = &self.running else { return };
+        for id in running.steering.taken() {
+            self.queue.remove(&id);
+            self.items.remove(&id);
+        }
+    }
+
+    /// The run is over: what it took up ends with it. Says whether something of it was not stored and is to be read again.
+    fn take_in(running: &mut Running) -> bool {
+        running.run_ids.extend(running.steering.run_ids());
+        let answered = running.steering.answered();
+        if let Some(item) = &mut running.item {
+            item.inbox_ids.extend(answered.iter().cloned());
+            item.also.extend(running.steering.run_ids());
+        }
+        let taken = running.steering.taken();
+        let left = taken.len() > answered.len();
+        running.inbox_ids.extend(taken);
+        left
     }
 
     fn tell_ended(&self, running: &Running, ended: crate::supervisor::directory::RunEnded) {

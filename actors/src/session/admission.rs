@@ -1,17 +1,21 @@
 //! Admission: what becomes of each open inbox row of a session. Gate, commands, orphans of a crash.
 
+mod typed;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, outbox, tool_intent};
-use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::commands::{self, Command};
-use super::envelope::{ContextLine, Header, envelope};
+use self::typed::{client_item, command_or_turn, to_item};
+use super::commands::Command;
+use super::envelope::ContextLine;
 use super::intake::ClientMessage;
 use super::item::Item;
 use super::policy::{self, Activation, MentionPatterns, Verdict};
-use super::{edit, freshness, key};
+use super::turn::{BLOCK, SAID, TOLD};
+use super::{edit, key};
 use crate::Services;
 use crate::config::accounts::{PairingAsked, ResolvedAccount, looks_like_link_code};
 use crate::config::document::UserSettings;
@@ -152,15 +156,14 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
         let Ok(message) = serde_json::from_str::<ClientMessage>(&row.payload) else {
             return Ok(skip(row.id, "dead", "it cannot be read"));
         };
-        let private = key::is_private(facts.session);
-        let item = Item::from_client(row.id, row.event_key, row.received_at, private, message);
+        let item = client_item(facts, &row, message).await?;
         if row.source == edit::INJECT {
             return Ok(Admitted::Inject(item));
         }
         if item.options.heartbeat.is_some() || item.options.relayed.is_some() {
             return Ok(Admitted::Turn(item));
         }
-        return Ok(command_or_turn(item, None));
+        return command_or_turn(facts, item, None).await;
     }
     let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {
         return Ok(skip(row.id, "dead", "it cannot be read"));
@@ -178,13 +181,6 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
     gate(facts, &account, row, inbound).await
 }
 
-fn command_or_turn(item: Item, bot: Option<&str>) -> Admitted {
-    match commands::parse(&item.text, bot) {
-        Some(command) if item.parts.is_empty() && item.attachments.is_empty() => Admitted::Command { item, command },
-        Some(_) | None => Admitted::Turn(item),
-    }
-}
-
 async fn gate(
     facts: &Facts<'_>,
     account: &Arc<ResolvedAccount>,
@@ -198,15 +194,9 @@ async fn gate(
     match policy::gate(account, facts.scope.user(), &mentions, activation, &inbound) {
         Verdict::Run { owner, .. } => {
             let previous_at = facts.head.map(|head| head.updated_at);
-            let item = to_item(facts, &row, !owner, previous_at, inbound);
-            Ok(command_or_turn(
-                item,
-                account
-                    .account
-                    .identity
-                    .get("username")
-                    .and_then(serde_json::Value::as_str),
-            ))
+            let item = to_item(facts, &row, !owner, previous_at, inbound).await?;
+            let bot = account.account.identity.get("username");
+            command_or_turn(facts, item, bot.and_then(serde_json::Value::as_str)).await
         }
         Verdict::Context => Ok(skip(row.id, "context", "not addressed to the bot")),
         Verdict::Skip(reason) => Ok(skip(row.id, "skipped", reason)),
@@ -287,7 +277,9 @@ async fn orphan(facts: &Facts<'_>, run_id: String, rows: Vec<inbox::Model>) -> R
     let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let attempts = rows.iter().map(|row| row.attempts).max().unwrap_or(0);
     let entry_id = rows.iter().find_map(|row| row.entry_id.clone());
-    let Some(last) = rows.last() else {
+    // What was said while the turn went on has entries of its own: the settings are those of the turn.
+    let turn = rows.first().map(|row| row.entry_id.clone());
+    let Some(last) = rows.iter().rfind(|row| turn.as_ref() == Some(&row.entry_id)) else {
         return Ok(skip(String::new(), "dead", "it cannot be read"));
     };
     let Some(mut item) = item(facts, last).await? else {
@@ -314,7 +306,8 @@ async fn orphan(facts: &Facts<'_>, run_id: String, rows: Vec<inbox::Model>) -> R
     })
 }
 
-/// Had anything outside started: an external tool, or a piece of the reply on its way.
+/// Had anything outside started: an external tool, or a piece of the reply on its way. What stands in the transcript is
+/// not said again, and a part that does not may go out at any moment.
 async fn touched(services: &Services, scope: &Scope, run_id: &str) -> Result<bool> {
     let tx = services.db.read(scope).await?;
     let intents = tool_intent::Entity::owned_by(scope)
@@ -323,7 +316,12 @@ async fn touched(services: &Services, scope: &Scope, run_id: &str) -> Result<boo
         .await?;
     let sent = outbox::Entity::owned_by(scope)
         .filter(outbox::Column::RunId.eq(run_id))
-        .filter(outbox::Column::State.is_in(["sending", "sent", "unknown"]))
+        .filter(
+            Condition::any()
+                .add(outbox::Column::Kind.eq(BLOCK))
+                .add(outbox::Column::State.is_in(["sending", "sent", "unknown"])),
+        )
+        .filter(outbox::Column::Kind.is_not_in([SAID, TOLD]))
         .count(&*tx)
         .await?;
     Ok(intents + sent > 0)
@@ -332,11 +330,10 @@ async fn touched(services: &Services, scope: &Scope, run_id: &str) -> Result<boo
 /// The row's item, without the gate (it passed before).
 async fn item(facts: &Facts<'_>, row: &inbox::Model) -> Result<Option<Item>> {
     if facts.services.ports.channel(&row.source).is_none() {
-        let message = serde_json::from_str::<ClientMessage>(&row.payload).ok();
-        let private = key::is_private(facts.session);
-        return Ok(message.map(|message| {
-            Item::from_client(row.id.clone(), row.event_key.clone(), row.received_at, private, message)
-        }));
+        return match serde_json::from_str::<ClientMessage>(&row.payload) {
+            Ok(message) => client_item(facts, row, message).await.map(Some),
+            Err(_) => Ok(None),
+        };
     }
     let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {
         return Ok(None);
@@ -348,42 +345,7 @@ async fn item(facts: &Facts<'_>, row: &inbox::Model) -> Result<Option<Item>> {
         .await?;
     // A guest, unless a link says otherwise: the narrower reading.
     let guest = account.is_none_or(|account| !policy::speaker(&account, &inbound).is(facts.scope.user()));
-    Ok(Some(to_item(facts, row, guest, None, inbound)))
-}
-
-fn to_item(facts: &Facts<'_>, row: &inbox::Model, guest: bool, previous_at: Option<i64>, inbound: Inbound) -> Item {
-    let label = facts
-        .services
-        .ports
-        .channel(&row.source)
-        .map_or(row.source.as_str(), |channel| channel.manifest().label);
-    let zone = freshness::zone(facts.settings.time_zone.as_deref().unwrap_or("UTC"));
-    let prompt = envelope(
-        &Header {
-            channel: label,
-            previous_at,
-            zone,
-        },
-        &inbound,
-    );
-    let mut item = Item::from_inbound(
-        row.id.clone(),
-        row.received_at,
-        &row.source,
-        &row.account_id,
-        guest,
-        prompt,
-        inbound,
-    );
-    if item.attachments.is_empty() {
-        let settings = facts.settings;
-        let wait = settings
-            .inbound_debounce_by_channel
-            .get(&row.source)
-            .unwrap_or(&settings.inbound_debounce);
-        item.settle_ms = i64::try_from(wait.as_millis()).unwrap_or(0);
-    }
-    item
+    to_item(facts, row, guest, None, inbound).await.map(Some)
 }
 
 fn destination(row: &inbox::Model, inbound: &Inbound) -> Destination {

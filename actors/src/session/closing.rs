@@ -3,6 +3,7 @@
 use actix::Addr;
 use serde_json::{Map, Value, json};
 
+use super::changing;
 use super::commands::{self, ApproveCommand, Command, QueueChange, QueueCommand, ThinkCommand};
 use super::events::Emitter;
 use super::item::Item;
@@ -72,6 +73,7 @@ pub(crate) async fn close(directory: &Directory, authority: &Authority, item: It
         items: vec![item],
         prompt: Vec::new(),
         overheard: Vec::new(),
+        steered: Vec::new(),
     };
     let entries = if has_entry {
         let message = AssistantMessage {
@@ -233,6 +235,16 @@ pub(crate) async fn carry_out(
         }
         Command::Context(form) => report::text(directory, authority, item, *form).await?,
         Command::Think(said) => think(directory, authority, item, said).await?,
+        Command::Model(said) => changing::model(directory, authority, item, said).await?,
+        Command::Switch(which, said) => changing::switch(directory, authority, item, *which, said, snapshot).await?,
+        Command::All(commands) => {
+            let mut answers = Vec::with_capacity(commands.len());
+            for command in commands {
+                let answer = Box::pin(carry_out(directory, authority, command, item, snapshot, settings));
+                answers.push(answer.await?);
+            }
+            answers.join("\n")
+        }
         Command::Approve(said) => approve(directory, authority, item, said).await?,
         Command::Unavailable(name) => commands::unavailable_text(name),
         Command::Queue(QueueCommand::Show) => commands::queue_text(settings),
@@ -249,11 +261,7 @@ pub(crate) async fn carry_out(
             "Queue settings stored for this session.".to_owned()
         }
         // Handled by the session: they are more than a text.
-        Command::Queue(QueueCommand::Once { .. })
-        | Command::Stop(_)
-        | Command::New { .. }
-        | Command::Reset { .. }
-        | Command::Compact { .. } => String::new(),
+        Command::Stop(_) | Command::New { .. } | Command::Reset { .. } | Command::Compact { .. } => String::new(),
     })
 }
 
@@ -447,11 +455,7 @@ async fn outlet(
     let account = config
         .account(authority.scope.tenant(), &destination.channel, &destination.account_id)
         .await?;
-    Ok(account.map(|account| Outlet {
-        directory: directory.clone(),
-        account,
-        destination,
-    }))
+    Ok(account.map(|account| Outlet::new(directory, account, destination)))
 }
 
 fn notice(outlet: Option<&Outlet>, text: &str) -> Vec<Piece> {

@@ -1,12 +1,17 @@
 //! Slash commands that are a whole message, and the words that mean "stop" (`agent-runtime` §20, §2.5). Pure.
 
+mod directives;
 mod stop_words;
+mod switch;
 mod texts;
 
 use crate::config::document::{DropPolicy, QueueMode};
 use crate::ports::model::Thinking;
+use crate::session::choice::Chosen;
 use crate::session::queue::{parse_drop, parse_mode};
 
+pub use directives::{Directives, model_in, strip};
+pub use switch::{Switch, Switching};
 pub use texts::{approve_usage_text, commands_text, help_text, queue_text, status_text, unavailable_text, whoami_text};
 
 /// A command that is carried out without the model.
@@ -17,6 +22,8 @@ pub enum Command {
     /// Start a new transcript. `rest` is a model name or, if it names none, the first message.
     New {
         rest: Option<String>,
+        /// Of the new transcript, once the name in `rest` was looked up.
+        model: Option<Chosen>,
     },
     Reset {
         rest: Option<String>,
@@ -34,6 +41,11 @@ pub enum Command {
     Context(ContextForm),
     /// How hard the model thinks: nothing shows it, `None` inside forgets it.
     Think(ThinkCommand),
+    /// Which model answers.
+    Model(ModelCommand),
+    Switch(Switch, Switching),
+    /// Several of these in one message.
+    All(Vec<Command>),
     /// Decide about a command on a node.
     Approve(ApproveCommand),
     /// Exists elsewhere, not in the cloud.
@@ -63,11 +75,6 @@ pub enum QueueCommand {
     /// Forget the session's own settings.
     Clear,
     Set(QueueChange),
-    /// For this message only.
-    Once {
-        change: QueueChange,
-        message: String,
-    },
     /// The text says what is wrong.
     Invalid(String),
 }
@@ -81,6 +88,18 @@ pub enum ThinkCommand {
     Set(Thinking),
     /// No such level.
     Invalid(String),
+}
+
+/// `/model …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelCommand {
+    Show,
+    /// Those there are, numbered.
+    List,
+    /// Back to the settings.
+    Default,
+    /// By its name, or its number in the list.
+    Set(String),
 }
 
 /// `/approve …`.
@@ -121,7 +140,10 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
     let alone = |command: Command| rest.is_empty().then_some(command);
     match name.to_ascii_lowercase().as_str() {
         "stop" => alone(Command::Stop(StopForm::Slash)),
-        "new" => Some(Command::New { rest: argument }),
+        "new" => Some(Command::New {
+            rest: argument,
+            model: None,
+        }),
         "reset" => Some(Command::Reset { rest: argument }),
         "status" => alone(Command::Status),
         "compact" => Some(Command::Compact { instructions: argument }),
@@ -129,16 +151,46 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
         "help" => alone(Command::Help),
         "commands" => Some(Command::Commands),
         "whoami" | "id" => alone(Command::Whoami),
-        "queue" => Some(Command::Queue(queue(rest))),
+        "queue" => queue(rest).map(Command::Queue),
         "think" | "thinking" | "t" => think(rest),
+        "model" => model(rest).map(Command::Model),
+        "models" => alone(Command::Model(ModelCommand::List)),
         "approve" => Some(Command::Approve(approve(rest))),
         "elevated" => Some(Command::Unavailable("/elevated")),
         "bash" => Some(Command::Unavailable("/bash")),
         "restart" => Some(Command::Unavailable("/restart")),
         "acp" => Some(Command::Unavailable("/acp")),
         "plugins" => Some(Command::Unavailable("/plugins")),
-        _ => None,
+        other => {
+            let switch = Switch::named(other)?;
+            Some(Command::Switch(switch, switch.read(rest)?))
+        }
     }
+}
+
+/// A reset that somebody asks for by a word of their own (`session.resetTriggers`), perhaps with a first message.
+pub fn triggered(text: &str, triggers: &[String]) -> Option<Command> {
+    let text = text.trim();
+    let rest = triggers.iter().find_map(|trigger| {
+        let head = text.get(..trigger.len())?;
+        let rest = &text[trigger.len()..];
+        let whole = rest.is_empty() || rest.starts_with(char::is_whitespace);
+        (head.eq_ignore_ascii_case(trigger) && whole).then(|| rest.trim())
+    })?;
+    Some(Command::Reset {
+        rest: (!rest.is_empty()).then(|| rest.to_owned()),
+    })
+}
+
+/// A name or a number, or nothing. A longer text is talk.
+fn model(rest: &str) -> Option<ModelCommand> {
+    Some(match rest.to_ascii_lowercase().as_str() {
+        "" | "status" => ModelCommand::Show,
+        "list" => ModelCommand::List,
+        "default" | "reset" | "clear" => ModelCommand::Default,
+        word if word.contains(char::is_whitespace) => return None,
+        _ => ModelCommand::Set(rest.to_owned()),
+    })
 }
 
 /// A level, or nothing. A longer text is talk.
@@ -182,16 +234,16 @@ fn approve(rest: &str) -> ApproveCommand {
     }
 }
 
-/// Options first, in any order; what follows them is the message they are for.
-fn queue(rest: &str) -> QueueCommand {
+/// Options in any order. With more behind them they are a directive.
+fn queue(rest: &str) -> Option<QueueCommand> {
     if rest.is_empty() {
-        return QueueCommand::Show;
+        return Some(QueueCommand::Show);
     }
     if ["default", "reset", "clear"]
         .iter()
         .any(|word| rest.eq_ignore_ascii_case(word))
     {
-        return QueueCommand::Clear;
+        return Some(QueueCommand::Clear);
     }
     let mut change = QueueChange::default();
     let mut left = rest;
@@ -201,23 +253,16 @@ fn queue(rest: &str) -> QueueCommand {
         match option(word, &mut change) {
             Ok(true) => left = after.trim_start(),
             Ok(false) => break,
-            Err(problem) => return QueueCommand::Invalid(problem),
+            Err(problem) => return Some(QueueCommand::Invalid(problem)),
         }
     }
     if change == QueueChange::default() {
-        return QueueCommand::Invalid(format!(
+        return Some(QueueCommand::Invalid(format!(
             "Unknown queue mode \"{}\". Use collect, followup, steer, steer-backlog or interrupt.",
             left.split_whitespace().next().unwrap_or("")
-        ));
+        )));
     }
-    if left.is_empty() {
-        QueueCommand::Set(change)
-    } else {
-        QueueCommand::Once {
-            change,
-            message: left.to_owned(),
-        }
-    }
+    left.is_empty().then_some(QueueCommand::Set(change))
 }
 
 /// Reads one word into `change`. `Ok(false)`: it is not an option.
@@ -288,17 +333,35 @@ mod tests {
             ("  /STOP  ", Some(Command::Stop(StopForm::Slash))),
             ("/stop@claw_bot", Some(Command::Stop(StopForm::Slash))),
             ("/stop@other_bot", None),
-            ("/new", Some(Command::New { rest: None })),
+            (
+                "/new",
+                Some(Command::New {
+                    rest: None,
+                    model: None,
+                }),
+            ),
+            ("/model", Some(Command::Model(ModelCommand::Show))),
+            ("/model 2", Some(Command::Model(ModelCommand::Set("2".to_owned())))),
+            ("/models", Some(Command::Model(ModelCommand::List))),
+            ("/model x and talk", None),
+            (
+                "/verbose on",
+                Some(Command::Switch(Switch::Verbose, Switching::Set("on", Some("on")))),
+            ),
+            ("/v", Some(Command::Switch(Switch::Verbose, Switching::Show))),
+            ("/send me the file", None),
             (
                 "/new gpt-5",
                 Some(Command::New {
                     rest: with_rest("gpt-5"),
+                    model: None,
                 }),
             ),
             (
                 "/new: hello there",
                 Some(Command::New {
                     rest: with_rest("hello there"),
+                    model: None,
                 }),
             ),
             ("/reset", Some(Command::Reset { rest: None })),
@@ -382,13 +445,6 @@ mod tests {
                 QueueCommand::Set(change(Some(QueueMode::Interrupt), Some(250), None, None)),
             ),
             (
-                "/queue interrupt do this first: now",
-                QueueCommand::Once {
-                    change: change(Some(QueueMode::Interrupt), None, None, None),
-                    message: "do this first: now".to_owned(),
-                },
-            ),
-            (
                 "/queue collect cap:0",
                 QueueCommand::Set(change(Some(QueueMode::Collect), None, None, None)),
             ),
@@ -398,12 +454,28 @@ mod tests {
         for (text, command) in cases {
             assert_eq!(parse(text, None), Some(Command::Queue(command)), "{text:?}");
         }
+        assert_eq!(parse("/queue interrupt do this first: now", None), None, "a directive");
         for text in ["/queue sideways", "/queue collect debounce:soon", "/queue drop:all"] {
             assert!(
                 matches!(parse(text, None), Some(Command::Queue(QueueCommand::Invalid(_)))),
                 "{text:?}"
             );
         }
+    }
+
+    #[test]
+    fn words_of_ones_own_start_over() {
+        let triggers = ["fresh start".to_owned(), "neu".to_owned()];
+        for (text, rest) in [
+            ("Fresh Start", Some(None)),
+            (" neu  hello ", Some(with_rest("hello"))),
+            ("neues", None),
+            ("a fresh start", None),
+        ] {
+            let expected = rest.map(|rest| Command::Reset { rest });
+            assert_eq!(triggered(text, &triggers), expected, "{text:?}");
+        }
+        assert_eq!(triggered("ü", &["neu".to_owned()]), None);
     }
 
     #[test]

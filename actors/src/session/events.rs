@@ -19,11 +19,15 @@ use crate::conversation::history::SessionRow;
 use crate::conversation::transcript::{NewEntry, SessionHead};
 use crate::conversation::{display, view};
 use crate::gateway::messages::Event;
-use crate::ports::message::Usage;
+use crate::ports::message::{Part, Usage};
+use crate::ports::tool::ToolOutput;
 use crate::supervisor::user::FromRun;
 
 /// Shortest time between two `chat` deltas of a run (OpenClaw: 150 ms).
 const CHAT_PACE: Duration = Duration::from_millis(150);
+
+/// Longest text of a tool's result that is shown, characters.
+const MOST_RESULT: usize = 8_000;
 
 /// Events of one run on their way to the user's actor.
 const UNDER_WAY: usize = 32;
@@ -69,6 +73,8 @@ pub(crate) struct Emitter {
     heartbeat: bool,
     /// Shows nothing: it may turn out that there is nothing to say.
     quiet: bool,
+    /// Results of tools are shown.
+    full: bool,
 }
 
 impl Emitter {
@@ -95,6 +101,7 @@ impl Emitter {
             last_chat: None,
             heartbeat: false,
             quiet: false,
+            full: false,
         }
     }
 
@@ -106,6 +113,11 @@ impl Emitter {
     /// There is something to say after all.
     pub(crate) fn speak(&mut self) {
         self.quiet = false;
+    }
+
+    /// Shows what tools give as well (verbose is `full`).
+    pub(crate) fn show_results(&mut self, full: bool) {
+        self.full = full;
     }
 
     pub(crate) fn set_session_id(&mut self, session_id: &str) {
@@ -340,13 +352,20 @@ impl Emitter {
             .await;
     }
 
-    /// A tool is done. Its result is left out: results are for the transcript.
-    pub(crate) async fn tool_result(&mut self, call_id: &str, name: &str, is_error: bool) {
-        self.agent(
-            "tool",
-            json!({"phase": "result", "name": name, "toolCallId": call_id, "isError": is_error}),
-        )
-        .await;
+    /// A tool is done. Its result is left out unless verbose is `full`: results are for the transcript.
+    pub(crate) async fn tool_result(&mut self, call_id: &str, name: &str, output: &ToolOutput) {
+        let mut data = json!({"phase": "result", "name": name, "toolCallId": call_id, "isError": output.is_error});
+        if self.full {
+            let texts = output.content.iter().filter_map(|part| match part {
+                Part::Text { text } => {
+                    let shown: String = text.chars().take(MOST_RESULT).collect();
+                    Some(json!({"type": "text", "text": shown}))
+                }
+                Part::Image { .. } => None,
+            });
+            data["result"] = json!({"content": texts.collect::<Vec<_>>()});
+        }
+        self.agent("tool", data).await;
     }
 
     /// The run ended with an answer; silent when `text` is `None`.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::reach::Chain;
 use super::routing::{self, Standing};
-use super::{key, policy};
+use super::{key, policy, send_policy};
 use crate::config::accounts::ResolvedAccount;
 use crate::db::writer::NewInbox;
 use crate::error::{Error, Result};
@@ -172,6 +172,9 @@ pub async fn accept_client(
     let settings = services.config.settings(scope).await?;
     let session_key = key::resolve(key, &routing::default_agent(&settings))?;
     let source = message.source.clone();
+    if matches!(source.as_str(), "chat" | "agent") && !send_policy::takes(services, scope, &session_key).await? {
+        return Err(Error::invalid(send_policy::BLOCKED));
+    }
     let row = NewInbox {
         id: new_id(),
         tenant: scope.tenant().clone(),

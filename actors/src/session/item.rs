@@ -1,5 +1,6 @@
 //! One accepted message on its way to a turn.
 
+use super::commands::Directives;
 use super::intake::{Beat, ClientMessage, ClientTool, Scheduled};
 use super::prompt::Audience;
 use super::queue::{self, Route};
@@ -39,6 +40,8 @@ pub(crate) struct Item {
     /// A group's title.
     pub(crate) room: Option<String>,
     pub(crate) options: Options,
+    /// The owner typed it: directives in it hold.
+    pub(crate) directed: bool,
     /// Epoch milliseconds.
     pub(crate) received_at: i64,
     /// How long to wait for further pieces of the same message.
@@ -53,6 +56,9 @@ pub(crate) struct Options {
     pub(crate) extra_system_prompt: Option<String>,
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) queue_mode: Option<String>,
+    /// What the message itself says about tools and thoughts being shown.
+    pub(crate) verbose: Option<&'static str>,
+    pub(crate) reasoning: Option<&'static str>,
     pub(crate) requester: Option<String>,
     pub(crate) background: bool,
     pub(crate) scheduled: Option<Scheduled>,
@@ -60,6 +66,21 @@ pub(crate) struct Options {
     /// No person wrote it.
     pub(crate) relayed: Option<Chain>,
     pub(crate) client_tools: Vec<ClientTool>,
+}
+
+impl Options {
+    /// As the message itself says.
+    pub(crate) fn follow(&mut self, said: Directives) {
+        if let Some(level) = said.think {
+            self.thinking = Some(level.name().to_owned());
+        }
+        if let Some(mode) = said.queue.and_then(|change| change.mode) {
+            self.queue_mode = Some(queue::mode_name(mode).to_owned());
+        }
+        self.model = said.model.or(self.model.take());
+        self.verbose = said.verbose.or(self.verbose);
+        self.reasoning = said.reasoning.or(self.reasoning);
+    }
 }
 
 /// Who speaks, with a guest's rights, for another session in a chat where others read along.
@@ -154,6 +175,8 @@ impl Item {
                 extra_system_prompt: message.extra_system_prompt,
                 timeout_ms: message.timeout_ms,
                 queue_mode: message.queue_mode,
+                verbose: None,
+                reasoning: None,
                 requester: message.requester,
                 background: message.background,
                 scheduled: message.scheduled,
@@ -161,6 +184,7 @@ impl Item {
                 relayed: message.relayed.map(|relayed| relayed.chain),
                 client_tools: message.client_tools,
             },
+            directed: false,
             received_at,
             settle_ms: 0,
         }
@@ -204,6 +228,7 @@ impl Item {
             direct,
             room,
             options: Options::default(),
+            directed: false,
             received_at,
             settle_ms: 0,
         }

@@ -7,6 +7,8 @@ pub mod routing;
 
 pub(crate) mod actor;
 mod admission;
+mod changing;
+pub(crate) mod choice;
 mod item;
 
 pub mod commands;
@@ -16,6 +18,7 @@ pub mod queue;
 mod closing;
 pub(crate) mod edit;
 mod run;
+mod steering;
 pub(crate) mod turn;
 
 mod assembly;
@@ -35,9 +38,11 @@ mod toolbox;
 pub mod untrusted;
 pub mod workspace;
 
+pub mod blocks;
 pub(crate) mod events;
 mod preview;
 pub mod reply;
+pub(crate) mod send_policy;
 
 pub(crate) mod system_event;
 pub(crate) mod thinking;
@@ -49,6 +54,7 @@ pub mod cron;
 pub mod delivery;
 pub(crate) mod heartbeat;
 pub mod hook;
+pub(crate) mod maintenance;
 pub(crate) mod record;
 pub mod recovery;
 mod report;

@@ -3,15 +3,19 @@
 //! The preview is an outbox row like any other; only its edits are not. The first piece of the final reply takes its
 //! place.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::blocks::{self, Chunker};
 use super::turn::{self, Authority, Piece};
 use crate::config::accounts::ResolvedAccount;
-use crate::ports::channel::{Destination, Rendered};
+use crate::config::document::{Bounds, Break, Cut};
+use crate::ports::channel::{Channel, Destination, Rendered};
 use crate::supervisor::directory::Directory;
 
 /// A reply that is done sooner needs no typing indicator.
@@ -24,12 +28,38 @@ const PREVIEW_CHARS: usize = 24;
 #[derive(Clone)]
 pub(crate) struct Outlet {
     pub(crate) directory: Directory,
-    pub(crate) account: std::sync::Arc<ResolvedAccount>,
+    pub(crate) account: Arc<ResolvedAccount>,
     pub(crate) destination: Destination,
+    /// Nothing is said there: the send policy denies it.
+    muted: Arc<AtomicBool>,
 }
 
 impl Outlet {
-    fn channel(&self) -> Option<&std::sync::Arc<dyn crate::ports::channel::Channel>> {
+    pub(crate) fn new(directory: &Directory, account: Arc<ResolvedAccount>, destination: Destination) -> Self {
+        Self {
+            directory: directory.clone(),
+            account,
+            destination,
+            muted: Arc::default(),
+        }
+    }
+
+    /// Says nothing from now on, in all copies.
+    pub(crate) fn mute(&self) {
+        self.muted.store(true, Ordering::Relaxed);
+    }
+
+    fn is_muted(&self) -> bool {
+        self.muted.load(Ordering::Relaxed)
+    }
+
+    /// Longest message of the platform, characters.
+    pub(crate) fn limit(&self) -> usize {
+        self.channel()
+            .map_or(usize::MAX, |channel| channel.manifest().text_limit)
+    }
+
+    fn channel(&self) -> Option<&Arc<dyn Channel>> {
         self.directory.services().ports.channel(&self.destination.channel)
     }
 
@@ -55,6 +85,9 @@ impl Outlet {
                 () = stopped.cancelled() => break,
                 () = tokio::time::sleep(wait) => {}
             }
+            if self.is_muted() {
+                continue;
+            }
             // Best effort: a refused indicator must not touch the run.
             shown = typing.start(&self.account.account, &self.destination).await.is_ok() || shown;
             wait = typing.refresh();
@@ -66,9 +99,25 @@ impl Outlet {
 
     /// The pieces of a reply in the platform's dialect.
     pub(crate) fn render(&self, markdown: &str) -> Vec<Rendered> {
-        self.channel()
-            .map(|channel| channel.render(markdown))
-            .unwrap_or_default()
+        let Some(channel) = self.channel().filter(|_| !self.is_muted()) else {
+            return Vec::new();
+        };
+        let platform = channel.manifest().text_limit;
+        let Some(cut) = Cut::of(&self.account.account.config, platform) else {
+            return channel.render(markdown);
+        };
+        let texts = if cut.paragraphs {
+            blocks::paragraphs(markdown)
+        } else {
+            vec![markdown]
+        };
+        let bounds = Bounds {
+            min: 0,
+            max: cut.limit,
+            preference: Break::Paragraph,
+        };
+        let parts = texts.into_iter().flat_map(|text| Chunker::new(bounds).rest(text));
+        parts.flat_map(|part| channel.render(&part)).collect()
     }
 
     fn streams(&self) -> bool {

@@ -136,6 +136,11 @@ impl Queue {
             || self.folded.iter().any(|folded| folded.inbox_id == inbox_id)
     }
 
+    /// Waits this inbox row here for a turn of its own or a shared one.
+    pub fn waits(&self, inbox_id: &str) -> bool {
+        self.waiting.iter().any(|held| held.item.inbox_id == inbox_id)
+    }
+
     /// Adds an item. `now` in epoch milliseconds.
     pub fn push(&mut self, item: Item, now: i64) -> Pushed {
         let one = |outcome, item: Item, reason| Pushed {
@@ -317,7 +322,7 @@ impl Queue {
         }
         let Some(front) = self.waiting.front() else { return 0 };
         match self.mode(&front.item) {
-            // Steering waits for a runtime that can take a message mid-turn; until then it is a follow-up.
+            // What a run could not take any more is a follow-up.
             QueueMode::Followup | QueueMode::Steer | QueueMode::SteerBacklog | QueueMode::Interrupt => 1,
             QueueMode::Collect => {
                 let all = self

@@ -1,9 +1,12 @@
 //! The agent loop: one run, from admission to its durable end. Knows no actor: a plain future that is `Send`.
 
+mod blocks;
 mod calling;
 mod failover;
 mod flush;
 mod room;
+mod steered;
+mod telling;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +15,11 @@ use claw_entities::{Scope, SessionKey};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::blocks::{Parts, parts, prefix, with_doubt};
 pub(crate) use self::failover::fallback_of;
 use self::failover::{Call, Failover};
 use self::room::{Again, Room};
+use super::commands::Switch;
 use super::context::check_window;
 use super::events::Emitter;
 use super::nodes::Nodes;
@@ -22,11 +27,12 @@ use super::preview::{Outlet, Preview};
 use super::prompt::Audience;
 use super::reach::{self, Chain, Reach};
 use super::skills::Shelf;
+use super::steering::Steering;
 use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
-use super::turn::{self, Authority, Ending, Piece, Turn};
+use super::turn::{self, Authority, Beside, Ending, Piece, Turn};
 use super::workspace::Workspace;
-use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, skills};
+use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, send_policy, skills};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
@@ -56,6 +62,8 @@ pub(crate) struct RunContext {
     pub(crate) lanes: UserLanes,
     pub(crate) emitter: Emitter,
     pub(crate) cancel: Cancel,
+    /// What people say meanwhile.
+    pub(crate) steering: Steering,
     pub(crate) queued: usize,
 }
 
@@ -216,6 +224,16 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     let said = user.clone().filter(|_| context.emitter.heard());
     let head = turn::begin(&services, &authority, &context.turn, user, (rule, zone)).await?;
     context.emitter.set_session_id(&head.session_id);
+    if let Some(outlet) = &outlet
+        && !send_policy::allows(
+            &settings.session.send_policy,
+            &context.key,
+            &head.entry,
+            Some(&outlet.destination),
+        )
+    {
+        outlet.mute();
+    }
     if let Some(said) = &said {
         context.emitter.appended(&head, said, head.next_seq - 1).await;
     }
@@ -228,10 +246,15 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     for run_id in context.turn.merged() {
         context.emitter.merged(run_id).await;
     }
+    let parts = parts(context, &settings, outlet.as_ref());
+    let prefix = prefix(&services, &settings, outlet.as_ref()).await?;
     let mut work = Work {
         preview: outlet
             .as_ref()
+            .filter(|_| !parts.streams())
             .and_then(|outlet| Preview::new(outlet, &authority, &context.turn.run_id)),
+        prefix,
+        parts,
         authority,
         services: services.clone(),
         settings,
@@ -271,11 +294,7 @@ async fn outlet(context: &RunContext, services: &Services) -> Result<Option<Outl
         .config
         .account(context.scope.tenant(), &destination.channel, &destination.account_id)
         .await?;
-    Ok(account.map(|account| Outlet {
-        directory: context.directory.clone(),
-        account,
-        destination,
-    }))
+    Ok(account.map(|account| Outlet::new(&context.directory, account, destination)))
 }
 
 /// What the loop carries from call to call.
@@ -292,6 +311,9 @@ struct Work {
     /// Calls of it that are the client's.
     handed: Vec<ToolCall>,
     preview: Option<Preview>,
+    /// Template of what stands before the reply.
+    prefix: Option<String>,
+    parts: Parts,
     hold: reply::HoldBack,
     outlet: Option<Outlet>,
     /// Bytes of the run's visible text when the call that goes on began.
@@ -312,6 +334,8 @@ impl Work {
             Err(end) => return Ok(end),
         };
         let audience = context.turn.last().audience();
+        let full = self.level(context, Switch::Verbose) == "full";
+        context.emitter.show_results(full);
         let caller = Caller {
             only: options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone()),
             ..Caller::of(&self.authority, Some(&self.head), &self.settings, &model, audience)
@@ -354,7 +378,11 @@ impl Work {
                         Some(message)
                     }
                     Err(End::TimedOut(_)) => return Ok(End::TimedOut(limit.unwrap_or_default())),
-                    Err(End::Failed(error)) if error.class == ErrorClass::ContextOverflow => None,
+                    Err(End::Failed(error))
+                        if error.class == ErrorClass::ContextOverflow && self.parts.at() <= self.base =>
+                    {
+                        None
+                    }
                     Err(End::Failed(error)) => {
                         let call = Call {
                             model: &mut model,
@@ -384,16 +412,32 @@ impl Work {
                 self.hold = reply::HoldBack::default();
             };
             let calls: Vec<_> = message.tool_calls().cloned().collect();
+            if calls.is_empty() && context.steering.waits() && call + 1 < MAX_CALLS {
+                let answer = Arc::new(Message::Assistant(message.clone()));
+                let heard = self.answer_more(context, &model, message).await?;
+                let history = Arc::make_mut(&mut sent.messages);
+                history.push(answer);
+                history.extend(heard);
+                continue;
+            }
             if calls.is_empty() {
                 let silent = reply::shape(&message.text()).text.is_none() && context.emitter.text().is_empty();
                 self.last = Some(message);
                 self.failover = Some(failover);
                 return Ok(End::Answer { silent });
             }
+            self.text_is_complete(context).await;
+            self.tell_calls(context, &calls).await;
             let tool_context = self.tool_context(context, &model, audience);
             let stop = context.cancel.token.clone();
             let results = toolbox
-                .batch(&self.authority, &tool_context, &calls, &mut context.emitter)
+                .batch(
+                    &self.authority,
+                    &tool_context,
+                    &calls,
+                    &mut context.emitter,
+                    &context.steering,
+                )
                 .await;
             if calls.iter().any(|call| toolbox.is_clients(&call.name)) && !stop.is_cancelled() {
                 self.handed = calls;
@@ -401,6 +445,7 @@ impl Work {
                 self.last = Some(message);
                 return Ok(End::Handed { results });
             }
+            self.tell_results(context, &results).await;
             let history = Arc::make_mut(&mut sent.messages);
             history.push(Arc::new(Message::Assistant(message.clone())));
             let mut shown: Vec<_> = results.iter().cloned().map(Arc::new).collect();
@@ -412,12 +457,12 @@ impl Work {
                     .into_iter()
                     .map(|result| turn::entry(result, &context.turn.run_id)),
             );
-            let calling = entries.first().cloned().filter(|_| context.emitter.heard());
-            let seq = self.head.next_seq;
-            self.head = turn::append(&self.services, &self.authority, &self.head, entries).await?;
-            if let Some(calling) = &calling {
-                context.emitter.appended(&self.head, calling, seq).await;
-            }
+            let beside = Beside {
+                pieces: self.unstored_parts(),
+                ..Beside::default()
+            };
+            let heard = self.go_on(context, &model, entries, beside).await?;
+            Arc::make_mut(&mut sent.messages).extend(heard);
             if stop.is_cancelled() {
                 return Ok(End::Aborted);
             }
@@ -426,33 +471,6 @@ impl Work {
             ErrorClass::Unknown,
             format!("The agent called tools {MAX_CALLS} times without an answer, so I stopped it."),
         )))
-    }
-
-    /// The reply with the user's response prefix in front.
-    fn prefixed(&self, text: &str, model: Option<&ResolvedModel>) -> String {
-        let Some(template) = self.settings.response_prefix.as_deref() else {
-            return text.to_owned();
-        };
-        let agent = self
-            .settings
-            .agents
-            .iter()
-            .find(|agent| agent.id == self.authority.agent_id);
-        let identity = agent
-            .and_then(|agent| agent.identity.get("name"))
-            .and_then(serde_json::Value::as_str);
-        let prefix = reply::response_prefix(
-            template,
-            &reply::PrefixFacts {
-                provider: model.map_or("", |model| model.provider.as_str()),
-                model: model.map_or("", |model| model.model.as_str()),
-                thinking_level: model.map_or("off", |model| model.thinking.name()),
-                identity_name: identity
-                    .or(agent.and_then(|agent| agent.name.as_deref()))
-                    .unwrap_or_default(),
-            },
-        );
-        reply::with_prefix(prefix.as_deref(), text.to_owned())
     }
 
     fn count(&mut self, message: &AssistantMessage, model: &ResolvedModel) {
@@ -527,7 +545,7 @@ impl Work {
             None => None,
         };
         let shown = context.emitter.text().to_owned();
-        let model = self.model.take();
+        let model = self.model.clone();
         let (status, stop_reason, failure, text) = match &end {
             End::Answer { silent: true } => ("ok", "stop".to_owned(), None, None),
             End::Answer { silent: false } => {
@@ -569,12 +587,25 @@ impl Work {
             context.emitter.speak();
         }
         let final_message = self.final_message(&end, &shown, model.as_ref(), failure.as_ref().map(|(_, text)| text));
-        let reply = match (&text, &failure) {
-            (Some(text), _) => Some(text.clone()),
-            (None, Some((_, message))) if shown.is_empty() => Some(message.clone()),
-            (None, Some((_, message))) => Some(format!("{shown}\n\n{message}")),
-            (None, None) => None,
+        let mut reply = match outlet {
+            Some(_) if context.turn.beat().is_none() && (text.is_some() || failure.is_some()) => {
+                self.parts.rest(&shown)
+            }
+            Some(_) | None => text.iter().cloned().collect(),
         };
+        if let Some((_, message)) = &failure {
+            match reply.last_mut() {
+                Some(last) => *last = format!("{last}\n\n{message}"),
+                None => reply.push(message.clone()),
+            }
+        }
+        let footer = self
+            .footer(context, model.as_ref())
+            .filter(|_| matches!(end, End::Answer { silent: false }));
+        if let (Some(footer), Some(last)) = (footer, reply.last_mut()) {
+            *last = format!("{last}\n\n{footer}");
+        }
+        let thoughts = self.thoughts(context, &final_message);
         let failover = self.failover.take();
         let marks = failover
             .as_ref()
@@ -596,7 +627,12 @@ impl Work {
             entry: marks.entry,
             handed: std::mem::take(&mut self.handed),
         };
-        let mut pieces = pieces(&context.directory, &context.scope, outlet, reply.as_deref(), replaces);
+        let mut pieces = self.final_pieces(context, outlet, reply, replaces);
+        if let (Some(thoughts), Some(outlet), false) = (thoughts, outlet, pieces.is_empty()) {
+            let rendered = outlet.render(&thoughts).into_iter();
+            let before = rendered.map(|rendered| Piece::new("final", &outlet.destination, rendered));
+            pieces.splice(0..0, before);
+        }
         if let (Some(notice), Some(outlet), false) = (&marks.notice, outlet, pieces.is_empty()) {
             pieces.splice(0..0, notice.pieces(context, outlet));
         }
@@ -802,12 +838,7 @@ pub(crate) fn pieces(
     let (Some(outlet), Some(reply)) = (outlet, reply) else {
         return Vec::new();
     };
-    let conversation = outlet.destination.conversation();
-    let reply = if directory.delivery().take_unconfirmed(scope.tenant(), &conversation) {
-        format!("{reply}\n\n(An earlier reply of mine may not have arrived.)")
-    } else {
-        reply.to_owned()
-    };
+    let reply = with_doubt(directory, scope, outlet, reply);
     let mut pieces: Vec<Piece> = outlet
         .render(&reply)
         .into_iter()

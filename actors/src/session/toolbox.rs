@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::Emitter;
 use super::intake::ClientTool;
+use super::steering::Steering;
 use super::tool_loops::{Loops, Verdict};
 use super::tool_policy::{self, Caller};
 use super::turn::{self, Authority};
@@ -26,6 +27,8 @@ use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec, Update
 
 /// Tools that run at once in one batch.
 const PARALLEL: usize = 8;
+/// What a call gave that was not begun.
+const SKIPPED: &str = "Skipped: the user said something meanwhile, which comes next.";
 
 /// The tools of one run.
 pub(crate) struct Toolbox {
@@ -135,13 +138,15 @@ impl Toolbox {
         loops.ended(number, &all.join("\n"));
     }
 
-    /// Runs the calls of one assistant message. Results come in the order the model made the calls.
+    /// Runs the calls of one assistant message. Results come in the order the model made the calls. Calls that have not
+    /// begun when a person says something are left.
     pub(crate) async fn batch(
         &self,
         authority: &Authority,
         context: &ToolContext,
         calls: &[ToolCall],
         emitter: &mut Emitter,
+        steering: &Steering,
     ) -> Vec<Message> {
         let mut results = Vec::with_capacity(calls.len());
         let (updates, mut news) = Updates::channel();
@@ -149,7 +154,16 @@ impl Toolbox {
             updates,
             ..context.clone()
         };
-        for group in calls.chunks(PARALLEL) {
+        for (number, group) in calls.chunks(PARALLEL).enumerate() {
+            if number > 0 && steering.waits() {
+                // What goes on is finished; what has not begun may not be wanted any more.
+                results.extend(
+                    group
+                        .iter()
+                        .map(|call| result(context, call, ToolOutput::error(SKIPPED))),
+                );
+                continue;
+            }
             let mut running = FuturesOrdered::new();
             for call in group {
                 emitter.tool_start(&call.id, &call.name, &call.arguments).await;
@@ -172,7 +186,7 @@ impl Toolbox {
                 }
                 let call = &group[at];
                 at += 1;
-                emitter.tool_result(&call.id, &call.name, output.is_error).await;
+                emitter.tool_result(&call.id, &call.name, &output).await;
                 results.push(result(context, call, output));
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, outbox, run, tool_intent};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde_json::{Map, Value, json};
 
 use super::envelope::ContextLine;
@@ -37,6 +37,8 @@ pub(crate) struct Turn {
     pub(crate) prompt: Vec<Part>,
     /// Unaddressed group talk that goes in front of the prompt: rows and their lines.
     pub(crate) overheard: Vec<(String, ContextLine)>,
+    /// Messages that came while it went on, and that it answers as well.
+    pub(crate) steered: Vec<Item>,
 }
 
 impl Turn {
@@ -59,18 +61,20 @@ impl Turn {
     }
 
     pub(crate) fn inbox_ids(&self) -> Vec<String> {
-        self.items
-            .iter()
+        self.answered()
             .flat_map(|item| item.inbox_ids.iter().cloned())
             .collect()
     }
 
     /// Runs of other client messages that this one answers along with its own.
     pub(crate) fn merged(&self) -> impl Iterator<Item = &String> {
-        self.items
-            .iter()
+        self.answered()
             .flat_map(Item::run_ids)
             .filter(|run_id| **run_id != self.run_id)
+    }
+
+    fn answered(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter().chain(&self.steered)
     }
 }
 
@@ -159,6 +163,8 @@ pub(crate) struct Piece {
     pub(crate) rendered: Rendered,
     /// Outbox id of the preview this takes the place of.
     pub(crate) replaces: Option<String>,
+    /// Not sent before this time, epoch milliseconds.
+    pub(crate) due_at: i64,
 }
 
 impl Piece {
@@ -169,6 +175,7 @@ impl Piece {
             destination: destination.clone(),
             rendered,
             replaces: None,
+            due_at: 0,
         }
     }
 }
@@ -259,14 +266,17 @@ pub(crate) async fn begin(
                     .col_expr(inbox::Column::State, Expr::value("running"))
                     .col_expr(inbox::Column::Attempts, Expr::col(inbox::Column::Attempts).add(1))
                     .col_expr(inbox::Column::RunId, Expr::value(turn.run_id.as_str()))
-                    .col_expr(
-                        inbox::Column::EntryId,
-                        Expr::value((!entry_id.is_empty()).then_some(entry_id)),
-                    )
                     .col_expr(inbox::Column::UpdatedAt, Expr::value(now))
                     .filter(inbox::Column::Id.is_in(turn.inbox_ids()))
                     .filter(inbox::is_open());
-                batch.add(&claim);
+                // A turn that goes on after a crash has its rows' entries on record, each its own.
+                batch.add(&match turn.entry_id() {
+                    Some(_) => claim,
+                    None => claim.col_expr(
+                        inbox::Column::EntryId,
+                        Expr::value((!entry_id.is_empty()).then_some(entry_id)),
+                    ),
+                });
                 if batch.run(tx).await? <= others {
                     return Err(Error::Conflict("the message was answered already".to_owned()));
                 }
@@ -284,23 +294,80 @@ pub(crate) async fn begin(
     Ok(head)
 }
 
-/// Stores what a model call and its tools gave, in the middle of a run.
+/// What goes into one commit with entries in the middle of a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beside {
+    /// Inbox rows that the run answers from here on, each with the entry that carries it.
+    pub(crate) claims: Vec<(String, String)>,
+    /// Parts of the reply that stand in these entries.
+    pub(crate) pieces: Vec<Piece>,
+    /// Parts went out while the text was written: from here on they are on record.
+    pub(crate) recorded: bool,
+}
+
+impl Beside {
+    /// Takes the rows upon the run. They are open, or somebody else had them.
+    async fn claim(&self, tx: &DatabaseTransaction, scope: &Scope, run_id: &str) -> Result<()> {
+        let mut batch = Batch::new(tx);
+        for (inbox_id, entry_id) in &self.claims {
+            let claim = inbox::Entity::update_owned(scope)
+                .col_expr(inbox::Column::State, Expr::value("running"))
+                .col_expr(inbox::Column::Attempts, Expr::col(inbox::Column::Attempts).add(1))
+                .col_expr(inbox::Column::RunId, Expr::value(run_id))
+                .col_expr(inbox::Column::EntryId, Expr::value(entry_id.as_str()))
+                .col_expr(inbox::Column::UpdatedAt, Expr::value(now_ms()))
+                .filter(inbox::Column::Id.eq(inbox_id.as_str()))
+                .filter(inbox::is_open());
+            batch.add(&claim);
+        }
+        if batch.run(tx).await? < self.claims.len() as u64 {
+            return Err(Error::Conflict("the message was answered already".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn add_to(&self, batch: &mut Batch, authority: &Authority, run_id: &str) -> Result<()> {
+        let scope = &authority.scope;
+        insert_pieces(batch, authority, Some(run_id), &self.pieces)?;
+        if self.recorded {
+            let said = outbox::Entity::update_owned(scope)
+                .col_expr(outbox::Column::Kind, Expr::value(SAID))
+                .filter(outbox::Column::RunId.eq(run_id))
+                .filter(outbox::Column::Kind.eq(BLOCK));
+            batch.add(&said);
+        }
+        Ok(())
+    }
+}
+
+/// Kinds of outbox rows: a part of a reply whose text is not in the transcript yet, one whose text is, and one that only
+/// says what the agent does.
+pub(crate) const BLOCK: &str = "block";
+pub(crate) const SAID: &str = "said";
+pub(crate) const TOLD: &str = "tool";
+
+/// Stores what a model call and its tools gave, and what people said meanwhile, in the middle of a run.
 pub(crate) async fn append(
     services: &Services,
     authority: &Authority,
+    run_id: &str,
     head: &SessionHead,
     entries: Vec<NewEntry>,
+    beside: Beside,
 ) -> Result<SessionHead> {
-    let (authority_in, head_in) = (authority.clone(), head.clone());
+    let (authority_in, head_in, run_in) = (authority.clone(), head.clone(), run_id.to_owned());
     let (head, stored) = services
         .writer
         .run(&authority.scope, move |tx| {
             let (authority, mut head, entries) = (authority_in.clone(), head_in.clone(), entries.clone());
+            let (beside, run_id) = (beside.clone(), run_in.clone());
             Box::pin(async move {
                 let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
                 let stored = transcript::append(&mut batch, &authority.scope, &mut head, entries)?;
                 transcript::save_head(&mut batch, &authority.scope, &mut head, HeadChanges::default());
+                beside.add_to(&mut batch, &authority, &run_id)?;
                 batch.run(tx).await?;
+                beside.claim(tx, &authority.scope, &run_id).await?;
                 Ok((head, stored))
             })
         })
@@ -762,12 +829,16 @@ pub(crate) fn insert_pieces(
             state: Set("pending".to_owned()),
             message_id: Set(None),
             attempts: Set(0),
-            next_attempt_at: Set(0),
+            next_attempt_at: Set(piece.due_at),
             error: Set(None),
             created_at: Set(now),
             updated_at: Set(now),
         });
     }
-    batch.add(&outbox::Entity::insert_many(rows));
+    // A piece whose commit was in doubt comes again: it is there once.
+    let once = OnConflict::columns([outbox::Column::TenantId, outbox::Column::Id])
+        .do_nothing()
+        .to_owned();
+    batch.add(&outbox::Entity::insert_many(rows).on_conflict(once));
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use claw_entities::{Scope, SessionKey};
@@ -23,7 +24,7 @@ use crate::gateway::node_streams::Streams;
 use crate::gateway::registry::Connections;
 use crate::session::actor::{Home, SessionActor};
 use crate::session::asking::{Ears, Said};
-use crate::session::{cron, heartbeat, hook, subagent};
+use crate::session::{cron, heartbeat, hook, maintenance, subagent};
 
 /// Where the look at the configuration stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(crate) struct UserActor {
     /// Cancelled when this actor is gone for whatever reason: its sessions stop with it.
     life: CancellationToken,
     draining: bool,
+    /// When sessions were looked after last.
+    tended: Option<Instant>,
     seen: u64,
     seen_at_check: u64,
 }
@@ -73,9 +76,24 @@ impl UserActor {
             config_look: Look::Idle,
             life: CancellationToken::new(),
             draining: false,
+            tended: None,
             seen: 0,
             seen_at_check: 0,
         }
+    }
+
+    /// Looks after sessions that nobody uses, once in a while.
+    fn tend(&mut self) {
+        if self.tended.is_some_and(|at| at.elapsed() < maintenance::EVERY) {
+            return;
+        }
+        self.tended = Some(Instant::now());
+        let (directory, scope) = (self.directory.clone(), self.scope.clone());
+        self.directory.services().io.spawn(async move {
+            if let Err(error) = maintenance::tend(&directory, &scope).await {
+                tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "sessions were not looked after");
+            }
+        });
     }
 
     fn forward(&mut self, context: &mut Context<Self>, key: SessionKey, message: ToSession) {
@@ -297,6 +315,7 @@ impl Handler<ToUser> for UserActor {
             }
             // Sent by the runs below, not forwarded by the parent: they do not count.
             ToUser::RunEnded(ended) => {
+                self.tend();
                 if let Some(id) = subagent::of_run(&ended.run_id).map(str::to_owned) {
                     // A hint too.
                     let (directory, scope) = (self.directory.clone(), self.scope.clone());

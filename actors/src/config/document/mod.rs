@@ -3,10 +3,13 @@
 mod agents;
 mod heartbeat;
 mod hooks;
+mod maintenance;
 mod models;
 mod parse;
+mod reply;
 mod room;
 mod secrets;
+mod send_policy;
 pub(in crate::config) mod store;
 mod tools;
 
@@ -20,10 +23,13 @@ use crate::ports::model::Thinking;
 pub use agents::AgentChange;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use hooks::{HookAction, HookSettings, Mapping};
+pub use maintenance::MaintenanceSettings;
 pub use models::{Cooldowns, ModelSettings};
 pub(in crate::config) use parse::span;
+pub use reply::{BlockBreak, BlockSettings, Bounds, Break, Cut, HumanDelay, Joining, ReplySettings};
 pub use room::{CompactionMode, CompactionSettings, FlushSettings, Identifiers, PruningSettings, RoomSettings};
 pub use secrets::{REDACTED, is_secret_key, redact};
+pub use send_policy::{SendPolicy, SendTarget};
 pub use store::{MAX_BYTES, hash};
 pub use tools::{
     SearchEngine, SearchPlace, SearchSettings, SubagentSettings, ToolRules, ToolSet, ToolSettings, Visibility,
@@ -75,6 +81,8 @@ pub struct UserSettings {
     pub cron: CronSettings,
     /// `agents.defaults.contextTokens`, `compaction` and `contextPruning`.
     pub room: RoomSettings,
+    /// `agents.defaults.blockStreaming*` and `humanDelay`.
+    pub reply: ReplySettings,
     /// Agents that look by themselves.
     pub heartbeats: Vec<HeartbeatSettings>,
     pub nodes: NodeCommands,
@@ -144,6 +152,11 @@ pub struct AgentSettings {
     /// Takes away from what all agents may use, and never adds to it.
     pub tools: ToolSet,
     pub subagents: SubagentSettings,
+    /// `humanDelay`, where the agent has one of its own.
+    pub human_delay: Option<HumanDelay>,
+    /// `verboseDefault` and `reasoningDefault`, where the agent has some of its own.
+    pub verbose: Option<&'static str>,
+    pub reasoning: Option<&'static str>,
 }
 
 /// `{agentId, match{channel, accountId?, peer?, teamId?}}`.
@@ -178,6 +191,10 @@ pub struct SessionSettings {
     pub reset_by_type: HashMap<String, ResetRule>,
     /// `session.resetByChannel`; overrides the rest completely.
     pub reset_by_channel: HashMap<String, ResetRule>,
+    /// `session.maintenance`.
+    pub maintenance: MaintenanceSettings,
+    /// `session.sendPolicy`.
+    pub send_policy: SendPolicy,
     /// `session.resetTriggers`, beside `/new` and `/reset`.
     pub reset_triggers: Vec<String>,
 }

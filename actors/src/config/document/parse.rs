@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::heartbeat::heartbeats;
 use super::models::{fallbacks, thinking};
+use super::reply::{human_delay, reasoning, verbose};
 use super::{
     AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, HookSettings, HttpTools,
-    ModelSettings, NodeCommands, QueueMode, QueueSettings, ResetRule, RoomSettings, SessionSettings, SubagentSettings,
-    ToolSet, ToolSettings, UserSettings,
+    MaintenanceSettings, ModelSettings, NodeCommands, QueueMode, QueueSettings, ReplySettings, ResetRule, RoomSettings,
+    SendPolicy, SessionSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -73,6 +74,7 @@ impl UserSettings {
             default_subagents: SubagentSettings::parse(&Value::Null, at(defaults, "/subagents")),
             cron: cron(at(doc, "/cron")),
             room: RoomSettings::parse(defaults),
+            reply: ReplySettings::parse(defaults),
             nodes: node_commands(at(doc, "/gateway/nodes")),
             http_tools: HttpTools {
                 allow: texts(at(doc, "/gateway/tools/allow")).unwrap_or_default(),
@@ -177,6 +179,9 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
             skills: texts(at(entry, "/skills")),
             tools: ToolSet::parse(at(entry, "/tools")),
             subagents: SubagentSettings::parse(at(entry, "/subagents"), at(doc, "/agents/defaults/subagents")),
+            human_delay: human_delay(entry),
+            verbose: verbose(entry),
+            reasoning: reasoning(entry),
         });
     }
     agents
@@ -264,6 +269,11 @@ fn session(session: &Value) -> SessionSettings {
         },
         (reset, _) => reset_rule(reset),
     };
+    let mut by_type = by_name(at(session, "/resetByType"), |rule| Some(reset_rule(rule)));
+    // `dm` is the older spelling.
+    if let Some(rule) = by_type.remove("dm") {
+        by_type.entry("direct".to_owned()).or_insert(rule);
+    }
     SessionSettings {
         dm_scope: match text(at(session, "/dmScope")).as_deref() {
             Some("main") => DmScope::Main,
@@ -274,8 +284,10 @@ fn session(session: &Value) -> SessionSettings {
         identity_links,
         reset_at_hour: rule.at_hour,
         reset_idle: rule.idle,
-        reset_by_type: by_name(at(session, "/resetByType"), |rule| Some(reset_rule(rule))),
+        reset_by_type: by_type,
         reset_by_channel: by_name(at(session, "/resetByChannel"), |rule| Some(reset_rule(rule))),
+        maintenance: MaintenanceSettings::parse(at(session, "/maintenance")),
+        send_policy: SendPolicy::parse(at(session, "/sendPolicy")),
         reset_triggers: texts(at(session, "/resetTriggers")).unwrap_or_default(),
     }
 }
@@ -466,6 +478,8 @@ mod tests {
         check(json!({"reset": {"mode": "off"}}), None, None);
         let by_type = UserSettings::parse(&json!({"session": {"resetByType": {"group": {"mode": "idle"}}}}));
         assert_eq!(by_type.session.reset_by_type["group"].at_hour, None);
+        let older = UserSettings::parse(&json!({"session": {"resetByType": {"dm": {"mode": "off"}}}}));
+        assert_eq!(older.session.reset_by_type["direct"], ResetRule::default());
     }
 
     #[test]

@@ -149,6 +149,58 @@ const PING_PONG: &[Key] = &[live(
     "How often they answer each other before they are stopped; at most 5.",
 )];
 
+const SEND_MATCH: &[Key] = &[
+    live("channel", Kind::Text, "Channel id, e.g. slack."),
+    live("chatType", Kind::Choice(&["direct", "dm", "group", "channel"]), ""),
+    live(
+        "keyPrefix",
+        Kind::Text,
+        "Of the session's key, with or without agent:<id>:.",
+    ),
+    live("rawKeyPrefix", Kind::Text, "Of the session's whole key."),
+];
+
+const SEND_RULE: &[Key] = &[
+    live("action", Kind::Choice(&["allow", "deny"]), "deny goes before allow."),
+    live("match", Kind::Object(&[SEND_MATCH]), "All that is named has to fit."),
+];
+
+const SEND_POLICY: &[Key] = &[
+    live("default", Kind::Choice(&["allow", "deny"]), "Where no rule fits."),
+    live(
+        "rules",
+        Kind::List(&Kind::Object(&[SEND_RULE])),
+        "Which sessions may answer.",
+    ),
+];
+
+const MAINTENANCE: &[Key] = &[
+    live(
+        "mode",
+        Kind::Choice(&["warn", "enforce"]),
+        "enforce deletes; warn, the default, only says so in the log.",
+    ),
+    live(
+        "pruneAfter",
+        Kind::Either(&[Kind::Text, Kind::Whole]),
+        "Sessions unused for longer go, e.g. 30d.",
+    ),
+    live("pruneDays", Kind::Whole, "Older spelling of pruneAfter."),
+    live(
+        "maxEntries",
+        Kind::Whole,
+        "Of more sessions the oldest go; 500 by default.",
+    ),
+    live(
+        "resetArchiveRetention",
+        Kind::Either(&[Kind::Text, Kind::Whole, Kind::Bool]),
+        "How long what was said before a reset stays; false: for good.",
+    ),
+    elsewhere("rotateBytes", "this service keeps the data"),
+    elsewhere("maxDiskBytes", "this service keeps the data"),
+    elsewhere("highWaterBytes", "this service keeps the data"),
+];
+
 const SESSION: &[Key] = &[
     live(
         "dmScope",
@@ -175,7 +227,7 @@ const SESSION: &[Key] = &[
     live("idleMinutes", Kind::Whole, "Older spelling of reset.idleMinutes."),
     kept("scope", Kind::Text),
     kept("groupScope", Kind::Text),
-    kept("sendPolicy", Kind::Any),
+    live("sendPolicy", Kind::Object(&[SEND_POLICY]), "Where answers may go."),
     kept("mainKey", Kind::Text),
     kept("parentForkMaxTokens", Kind::Whole),
     live(
@@ -187,7 +239,11 @@ const SESSION: &[Key] = &[
     kept("typingIntervalSeconds", Kind::Whole),
     kept("threadBindings", Kind::Any),
     elsewhere("store", "this service keeps the data"),
-    elsewhere("maintenance", "this service keeps the data"),
+    live(
+        "maintenance",
+        Kind::Object(&[MAINTENANCE]),
+        "When sessions that nobody uses go away.",
+    ),
 ];
 
 const QUEUE_MODE: Kind = Kind::Formed(&Form {

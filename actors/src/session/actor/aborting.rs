@@ -10,6 +10,7 @@ impl SessionActor {
     /// Aborts what runs and drops what waits. Gives how many were stopped.
     pub(super) fn abort_all(&mut self, context: &mut Context<Self>, reason: &'static str) -> usize {
         let mut stopped = 0;
+        self.leave_taken();
         if let Some(running) = &self.running {
             running.cancel.abort(reason);
             stopped += 1;
@@ -40,6 +41,7 @@ impl SessionActor {
     /// Aborts what this guest started. Gives how many were stopped.
     pub(super) fn abort_of(&mut self, context: &mut Context<Self>, guest: &str, reason: &'static str) -> usize {
         let mut stopped = 0;
+        self.leave_taken();
         if let Some(running) = self.running.as_ref().filter(|running| running.is_of(guest)) {
             running.cancel.abort(reason);
             stopped += 1;
@@ -59,16 +61,10 @@ impl SessionActor {
     pub(super) fn abort(&mut self, context: &mut Context<Self>, request: &AbortRequest) -> Aborted {
         let mut run_ids = Vec::new();
         let mut stopped = false;
+        self.leave_taken();
         if let Some(running) = &self.running {
-            let named = request
-                .run_id
-                .as_ref()
-                .is_none_or(|id| *id == running.run_id || running.run_ids.contains(id));
-            let own = request.admin
-                || request
-                    .requester
-                    .as_ref()
-                    .is_none_or(|requester| running.requesters.contains(requester));
+            let named = request.run_id.as_ref().is_none_or(|id| running.answers(id));
+            let own = request.admin || request.requester.as_ref().is_none_or(|own| running.is_asked_by(own));
             if named && own {
                 running.cancel.abort(request.stop_reason);
                 stopped = true;

@@ -12,6 +12,7 @@ use crate::session::events::Emitter;
 use crate::session::item::Item;
 use crate::session::record;
 use crate::session::run::Outcome;
+use crate::session::steering;
 use crate::session::turn::{self, Authority};
 use crate::supervisor::directory::{Directory, InFlight, SessionObservation};
 use crate::supervisor::messages::ToUser;
@@ -21,6 +22,22 @@ impl Running {
     /// Did this guest start it.
     pub(super) fn is_of(&self, guest: &str) -> bool {
         self.item.as_ref().is_some_and(|item| item.guest == guest)
+    }
+
+    /// Is it this run, or one whose message it answers along with its own.
+    pub(super) fn answers(&self, run_id: &str) -> bool {
+        self.run_id == run_id || self.run_ids.iter().any(|id| id == run_id) || self.steering.run_ids().contains(run_id)
+    }
+
+    /// Does it answer somebody's message.
+    pub(super) fn is_asked_by(&self, requester: &str) -> bool {
+        self.requesters.iter().any(|own| own == requester) || self.steering.is_asked_by(requester)
+    }
+
+    /// May it take up this message while it goes on.
+    pub(super) fn takes(&self, item: &Item) -> bool {
+        let turn = self.item.as_ref().filter(|_| self.shown.is_some());
+        turn.is_some_and(|turn| steering::takes(turn, item))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::ports::tool::SessionSnapshot;
 use crate::session::queue::{Settings, drop_name, mode_name};
 
 /// (command, what it does), in the order of the list.
-const COMMANDS: [(&str, &str); 12] = [
+const COMMANDS: [(&str, &str); 18] = [
     ("/help", "this overview"),
     ("/commands", "all commands"),
     ("/status", "model, context use, queue"),
@@ -19,6 +19,15 @@ const COMMANDS: [(&str, &str); 12] = [
     ),
     ("/context [list|detail|json]", "what fills the context window"),
     ("/think [level]", "how hard the model thinks"),
+    (
+        "/model [name|number|default]",
+        "which model answers; /models lists them",
+    ),
+    ("/verbose [on|full|off]", "tell which tools run"),
+    ("/reasoning [on|off]", "show what the model thinks first"),
+    ("/usage [off|tokens|full|cost]", "what answers take"),
+    ("/send [on|off|inherit]", "whether my answers go out here"),
+    ("/activation [mention|always]", "when I answer in this group"),
     ("/stop", "stop what runs and drop what waits"),
     ("/queue [mode]", "how messages are handled while I am busy"),
     (

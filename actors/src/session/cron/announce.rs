@@ -13,6 +13,7 @@ use crate::ports::channel::{Destination, Peer, PeerKind, Rendered};
 use crate::ports::web::WEBHOOK;
 use crate::session::key;
 use crate::session::preview::Outlet;
+use crate::session::send_policy;
 use crate::session::turn::{Authority, Piece};
 use crate::supervisor::directory::Directory;
 
@@ -94,11 +95,7 @@ pub(in crate::session) fn said_as(
     (account, destination): Place,
     text: &str,
 ) -> std::result::Result<Announcement, String> {
-    let outlet = Outlet {
-        directory: directory.clone(),
-        account,
-        destination,
-    };
+    let outlet = Outlet::new(directory, account, destination);
     let pieces: Vec<Piece> = outlet
         .render(text)
         .into_iter()
@@ -124,10 +121,16 @@ pub(in crate::session) async fn find(
     agent: &str,
     target: &Target,
 ) -> Result<Found> {
-    match target.channel() {
-        Some(channel) => named(directory, scope, channel, target).await,
-        None => last(directory, scope, agent, target).await,
+    let found = match target.channel() {
+        Some(channel) => named(directory, scope, channel, target).await?,
+        None => last(directory, scope, agent, target).await?,
+    };
+    if let Ok((_, destination)) = &found
+        && !send_policy::reaches(directory.services(), scope, agent, destination).await?
+    {
+        return Ok(Err(send_policy::BLOCKED.to_owned()));
     }
+    Ok(found)
 }
 
 /// A chat the job names.

@@ -33,7 +33,10 @@ impl Settings {
                 .unwrap_or(document.mode),
             debounce_ms: number("queueDebounceMs")
                 .and_then(|ms| i64::try_from(ms).ok())
-                .unwrap_or_else(|| i64::try_from(document.debounce.as_millis()).unwrap_or(1_000)),
+                .unwrap_or_else(|| {
+                    let debounce = document.debounce_by_channel.get(channel).unwrap_or(&document.debounce);
+                    i64::try_from(debounce.as_millis()).unwrap_or(1_000)
+                }),
             cap: number("queueCap")
                 .and_then(|cap| usize::try_from(cap).ok())
                 .unwrap_or(document.cap)

@@ -54,7 +54,8 @@ pub struct Folded {
 }
 
 impl Item {
-    pub(super) fn joins(&self, other: &Self) -> bool {
+    /// May both be answered by one turn.
+    pub(in crate::session) fn joins(&self, other: &Self) -> bool {
         self.route == other.route && self.owner == other.owner
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Reach, Refusal, away};
 use crate::config::cron::job::Target;
 use crate::session::cron::announce::{self, Place};
-use crate::session::turn;
+use crate::session::{send_policy, turn};
 
 /// Longest text, bytes, and pieces of one message.
 const LONGEST: usize = 64 * 1024;
@@ -35,6 +35,14 @@ impl Reach {
             return Err(format!("A message has 1 byte to {} KiB.", LONGEST / 1024));
         }
         let (account, mut destination) = self.place(&wish).await?;
+        let services = run.directory.services();
+        let (scope, key) = (&run.authority.scope, &run.authority.key);
+        let head = services.conversation.head(scope, key).await.map_err(away)?;
+        let entry = head.map(|head| head.entry).unwrap_or_default();
+        let policy = &self.settings().await?.session.send_policy;
+        if !send_policy::allows(policy, key, &entry, Some(&destination)) {
+            return Err(send_policy::BLOCKED.to_owned());
+        }
         let text = self.marked(&destination, &wish.text).await?;
         destination.reply_to = wish.reply_to;
         let to = json!({
@@ -49,7 +57,6 @@ impl Reach {
             return Err(format!("That would be {} messages: send less.", said.pieces.len()));
         }
         let ids: Vec<String> = said.pieces.iter().map(|piece| piece.id.clone()).collect();
-        let services = run.directory.services();
         turn::post(services, &run.authority, &run.run_id, said.pieces)
             .await
             .map_err(away)?;

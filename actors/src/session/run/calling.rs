@@ -57,15 +57,9 @@ impl Work {
             if hopeless || !context.emitter.text().is_empty() || !error.partial.content.is_empty() {
                 return Err(End::Failed(Box::new(error)));
             }
-            let until = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = context.cancel.token.cancelled() => return Err(End::Aborted),
-                () = until => return Err(End::TimedOut(Duration::ZERO)),
+                () = until(deadline) => return Err(End::TimedOut(Duration::ZERO)),
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -91,10 +85,15 @@ impl Work {
         let base = context.emitter.text().len();
         self.base = base;
         loop {
+            let due = self.parts.due();
             let event = tokio::select! {
                 biased;
                 () = context.cancel.token.cancelled() => return Err(End::Aborted),
                 event = next(&mut events, deadline) => event,
+                () = until(due) => {
+                    self.text_rests(context).await;
+                    continue;
+                }
             };
             let event = match event {
                 Next::Event(event) => *event,
@@ -116,8 +115,10 @@ impl Work {
                     if let Some(visible) = self.hold.push(&delta) {
                         context.emitter.show(base, visible).await;
                         if let Some(preview) = &mut self.preview {
-                            preview.update(context.emitter.text());
+                            let text = context.emitter.text();
+                            preview.update(text.get(self.parts.at()..).unwrap_or_default().trim_start());
                         }
+                        self.text_grew(context).await;
                     }
                 }
                 ModelEvent::Start | ModelEvent::ThinkingDelta(_) | ModelEvent::ToolCallStart { .. } => {}
@@ -130,6 +131,14 @@ impl Work {
                 ModelEvent::Error(error) => return Ok(Err(error)),
             }
         }
+    }
+}
+
+/// Resolves at this time; never without one.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

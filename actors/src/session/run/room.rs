@@ -132,7 +132,8 @@ impl Work {
         let full = model.full_window;
         let said_nothing = message.content.is_empty() && message.stop_reason == StopReason::Length;
         let cut = prompt > full || (said_nothing && prompt + message.usage.output >= full - full / 100);
-        let again = cut && !self.room.took_back;
+        // What went out is not taken back.
+        let again = cut && !self.room.took_back && self.parts.at() <= self.base;
         self.room.took_back |= again;
         again
     }

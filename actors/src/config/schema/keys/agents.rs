@@ -57,6 +57,41 @@ pub(super) const AGENTS: &[Key] = &[
     ),
 ];
 
+const VERBOSE: Kind = Kind::Choice(&["on", "full", "off"]);
+const REASONING: Kind = Kind::Choice(&["on", "off"]);
+
+const CHUNK: &[Key] = &[
+    live("minChars", Kind::Whole, "Nothing shorter goes out; 800 by default."),
+    live("maxChars", Kind::Whole, "Nothing longer; 1200 by default."),
+    live(
+        "breakPreference",
+        Kind::Choice(&["paragraph", "newline", "sentence"]),
+        "Where a part ends best.",
+    ),
+];
+
+pub(super) const COALESCE_KIND: Kind = Kind::Object(&[COALESCE]);
+const COALESCE: &[Key] = &[
+    live(
+        "idleMs",
+        Kind::Whole,
+        "Without more text for so long, what there is goes out.",
+    ),
+    live("minChars", Kind::Whole, "But not what is shorter."),
+    live("maxChars", Kind::Whole, "Nothing longer is joined."),
+];
+
+const HUMAN_DELAY_KIND: Kind = Kind::Object(&[HUMAN_DELAY]);
+const HUMAN_DELAY: &[Key] = &[
+    live(
+        "mode",
+        Kind::Choice(&["off", "natural", "custom"]),
+        "natural: 0.8 to 2.5 seconds.",
+    ),
+    live("minMs", Kind::Whole, "Shortest pause, milliseconds."),
+    live("maxMs", Kind::Whole, "Longest pause, milliseconds; at most 30000."),
+];
+
 const DEFAULTS: &[Key] = &[
     live("model", MODEL, "Model of agents without one of their own."),
     live(
@@ -87,8 +122,16 @@ const DEFAULTS: &[Key] = &[
         Kind::Text,
         "How hard models think that can: off to xhigh, adaptive.",
     ),
-    kept("verboseDefault", Kind::Text),
-    kept("reasoningDefault", Kind::Text),
+    live(
+        "verboseDefault",
+        VERBOSE,
+        "Whether tools are told of in the owner's chats.",
+    ),
+    live(
+        "reasoningDefault",
+        REASONING,
+        "Whether the model's thoughts come before its answer.",
+    ),
     kept("elevatedDefault", Kind::Text),
     kept("fastModeDefault", Kind::Any),
     kept("timeFormat", Kind::Text),
@@ -101,11 +144,19 @@ const DEFAULTS: &[Key] = &[
     kept("memorySearch", Kind::Any),
     live("heartbeat", HEARTBEAT_KIND, "Looking by itself; off without every."),
     live("subagents", Kind::Object(&[SUBAGENTS]), "Agents that agents begin."),
-    kept("blockStreamingDefault", Kind::Any),
-    kept("blockStreamingBreak", Kind::Text),
-    kept("blockStreamingChunk", Kind::Any),
-    kept("blockStreamingCoalesce", Kind::Any),
-    kept("humanDelay", Kind::Any),
+    live(
+        "blockStreamingDefault",
+        Kind::Choice(&["on", "off"]),
+        "on: long answers go out in parts; channels but Telegram have to say so too.",
+    ),
+    live(
+        "blockStreamingBreak",
+        Kind::Choice(&["text_end", "message_end"]),
+        "While the answer is written, or when it is complete.",
+    ),
+    live("blockStreamingChunk", Kind::Object(&[CHUNK]), "Sizes of the parts."),
+    live("blockStreamingCoalesce", COALESCE_KIND, "When small parts become one."),
+    live("humanDelay", HUMAN_DELAY_KIND, "Pauses between the parts."),
     kept("typingMode", Kind::Text),
     kept("typingIntervalSeconds", Kind::Whole),
     kept("identity", Kind::Any),
@@ -247,15 +298,23 @@ const AGENT: &[Key] = &[
         HEARTBEAT_KIND,
         "Looking by itself. When some agents have this, only they do.",
     ),
-    kept("humanDelay", Kind::Any),
+    live("humanDelay", HUMAN_DELAY_KIND, "Pauses between the parts of an answer."),
     kept("memorySearch", Kind::Any),
     live(
         "thinkingDefault",
         Kind::Text,
         "How hard models think that can: off to xhigh, adaptive.",
     ),
-    kept("verboseDefault", Kind::Text),
-    kept("reasoningDefault", Kind::Text),
+    live(
+        "verboseDefault",
+        VERBOSE,
+        "Whether tools are told of in the owner's chats.",
+    ),
+    live(
+        "reasoningDefault",
+        REASONING,
+        "Whether the model's thoughts come before its answer.",
+    ),
     kept("fastModeDefault", Kind::Any),
 ];
 

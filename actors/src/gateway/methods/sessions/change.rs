@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 
 use super::{defaults, shown};
 use crate::clock::now_ms;
-use crate::config::providers::{DEMO_MODEL, DEMO_PROVIDER, profile_id};
 use crate::conversation::history::SessionRow;
 use crate::conversation::view;
 use crate::gateway::methods::{agent_of, filled, session_key};
@@ -14,24 +13,28 @@ use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::Call;
 use crate::gateway::scopes::ADMIN;
 use crate::ports::model::Thinking;
+use crate::session::choice::{self, Chosen};
+use crate::session::commands::Switch;
 use crate::session::edit::{self, Edit, Edited, Patch};
 use crate::session::events::session_changed;
-use crate::session::thinking;
+use crate::session::{queue, thinking};
 
 /// Longest label, in characters.
 const MOST_LABEL: usize = 512;
 
 /// Fields of the original that this server has no other value for than these. A null means the same.
-const FIXED: [(&str, &[&str]); 8] = [
-    ("verboseLevel", &["off"]),
+const FIXED: [(&str, &[&str]); 4] = [
     ("traceLevel", &["off"]),
-    ("reasoningLevel", &["off"]),
-    ("responseUsage", &["off"]),
     ("elevatedLevel", &["off"]),
     ("fastMode", &["false"]),
-    ("sendPolicy", &["allow"]),
     ("boardFace", &["chat"]),
 ];
+
+/// Longest quiet time of a session's queue, milliseconds.
+const MOST_DEBOUNCE: u64 = 86_400_000;
+
+/// Fields that have a command too.
+const SWITCHES: [Switch; 4] = [Switch::Verbose, Switch::Reasoning, Switch::Usage, Switch::Send];
 
 /// Fields that only say what is shown beside the session, with their longest text in characters.
 const SHOWN: [(&str, usize); 3] = [("icon", 64), ("color", 64), ("category", 512)];
@@ -96,14 +99,11 @@ async fn field(call: &Call, key: &SessionKey, patch: &mut Patch, name: &str, val
             });
         }
         "model" => {
-            let (model, profile) = match optional_text(name, value)? {
-                None => (None, None),
-                Some(wanted) => model(call, key, &wanted).await?,
+            let chosen = match optional_text(name, value)? {
+                None => None,
+                Some(wanted) => Some(model(call, key, &wanted).await?),
             };
-            set("modelOverride", json!(model));
-            set("authProfileOverrideSource", json!(profile.as_ref().map(|_| "user")));
-            set("authProfileOverride", json!(profile));
-            set("authProfileOverrideCompactionCount", Value::Null);
+            patch.fields.extend(choice::fields(chosen.as_ref()));
         }
         thinking::LEVEL => {
             let level = match optional_text(name, value)? {
@@ -147,6 +147,21 @@ async fn field(call: &Call, key: &SessionKey, patch: &mut Patch, name: &str, val
 
 /// Fields that need no look at anything else.
 fn plain_field(patch: &mut Patch, name: &str, value: &Value) -> Result<(), WireError> {
+    if let Some(switch) = SWITCHES.into_iter().find(|switch| switch.field() == name) {
+        let wanted = optional_text(name, value)?;
+        let known = |wanted: &String| switch.values().any(|value| value == wanted);
+        if wanted.as_ref().is_some_and(|wanted| !known(wanted)) {
+            let allowed: Vec<String> = switch.values().map(|value| format!("\"{value}\"")).collect();
+            let allowed = allowed.join("|");
+            return Err(WireError::invalid(format!("invalid {name} (use {allowed})")));
+        }
+        patch.fields.insert(name.to_owned(), json!(wanted));
+        return Ok(());
+    }
+    if let Some(value) = queue_field(name, value)? {
+        patch.fields.insert(name.to_owned(), value);
+        return Ok(());
+    }
     if let Some((_, most)) = SHOWN.iter().find(|(shown, _)| *shown == name) {
         let text = optional_text(name, value)?;
         if text.as_ref().is_some_and(|text| text.chars().count() > *most) {
@@ -172,6 +187,34 @@ fn plain_field(patch: &mut Patch, name: &str, value: &Value) -> Result<(), WireE
     Err(WireError::invalid(format!(
         "invalid sessions.patch params: at /{name}: this server does not support it"
     )))
+}
+
+/// The session's own settings of its queue. `None`: it is none of them.
+fn queue_field(name: &str, value: &Value) -> Result<Option<Value>, WireError> {
+    let wrong = |allowed: &str| WireError::invalid(format!("invalid {name} (use {allowed})"));
+    Ok(Some(match name {
+        "queueMode" | "queueDrop" | "queueDebounceMs" | "queueCap" if value.is_null() => Value::Null,
+        "queueMode" => {
+            let mode = value.as_str().and_then(queue::parse_mode);
+            json!(
+                mode.map(queue::mode_name)
+                    .ok_or_else(|| wrong("collect|followup|steer|steer-backlog|interrupt"))?
+            )
+        }
+        "queueDrop" => {
+            let drop = value.as_str().and_then(queue::parse_drop);
+            json!(drop.map(queue::drop_name).ok_or_else(|| wrong("old|new|summarize"))?)
+        }
+        "queueDebounceMs" => {
+            let debounce = value.as_u64().filter(|ms| *ms <= MOST_DEBOUNCE);
+            json!(debounce.ok_or_else(|| wrong("0 to 86400000"))?)
+        }
+        "queueCap" => {
+            let cap = value.as_u64().filter(|cap| (1..=1000).contains(cap));
+            json!(cap.ok_or_else(|| wrong("1 to 1000"))?)
+        }
+        _ => return Ok(None),
+    }))
 }
 
 fn optional_text(name: &str, value: &Value) -> Result<Option<String>, WireError> {
@@ -207,27 +250,15 @@ async fn level(call: &Call, key: &SessionKey, wanted: &str) -> Result<&'static s
     })
 }
 
-/// The full name of a model the caller may use, and of the key that was named with it (`provider/model@key`).
-async fn model(call: &Call, key: &SessionKey, wanted: &str) -> Result<(Option<String>, Option<String>), WireError> {
+/// A model the caller may use.
+async fn model(call: &Call, key: &SessionKey, wanted: &str) -> Result<Chosen, WireError> {
     let wanted = wanted.trim();
     if wanted.is_empty() {
         return Err(WireError::invalid("invalid model: empty"));
     }
     let config = &call.state.services.config;
-    let chain = config.model_chain(call.scope(), agent_of(key), Some(wanted)).await?;
-    let Some(model) = chain.first() else {
-        return Err(WireError::invalid(format!("model not available: {wanted}")));
-    };
-    let name = model.reference();
-    // Without any provider everything resolves to the built-in one.
-    if model.provider == DEMO_PROVIDER && wanted != name && wanted != DEMO_MODEL {
-        return Err(WireError::invalid(format!("model not available: {wanted}")));
-    }
-    let profile = match (&model.locked, model.keys.as_slice()) {
-        (true, [key]) => Some(profile_id(&model.provider, key)),
-        _ => None,
-    };
-    Ok((Some(name), profile))
+    let chosen = choice::find(config, call.scope(), agent_of(key), wanted).await?;
+    chosen.ok_or_else(|| WireError::invalid(format!("model not available: {wanted}")))
 }
 
 /// Refuses a change that was meant for another state of the session.

@@ -58,6 +58,7 @@ impl Begun {
             items: vec![Item::from_client(id.clone(), run.clone(), now, true, message)],
             prompt: Vec::new(),
             overheard: Vec::new(),
+            steered: Vec::new(),
         };
         let settings = services.config.settings(scope).await.expect("reads");
         let rule = freshness::rule(&settings.session, &key);

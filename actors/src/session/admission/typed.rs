@@ -1,0 +1,148 @@
+//! What people typed: commands, directives, and the words that are left for the model.
+
+use claw_entities::inbox;
+
+use super::{Admitted, Facts};
+use crate::error::Result;
+use crate::ports::channel::Inbound;
+use crate::session::choice;
+use crate::session::commands::{self, Command, Directives};
+use crate::session::envelope::{Header, envelope};
+use crate::session::intake::ClientMessage;
+use crate::session::item::Item;
+use crate::session::{freshness, key};
+
+/// Source of what people type into clients.
+const CHAT: &str = "chat";
+
+/// A command, or something for the model.
+pub(super) async fn command_or_turn(facts: &Facts<'_>, item: Item, bot: Option<&str>) -> Result<Admitted> {
+    if !item.parts.is_empty() || !item.attachments.is_empty() {
+        return Ok(Admitted::Turn(item));
+    }
+    let triggers = &facts.settings.session.reset_triggers;
+    let mut command = match commands::parse(&item.text, bot).or_else(|| commands::triggered(&item.text, triggers)) {
+        Some(command) => command,
+        None => match alone(facts, &item).await? {
+            Some(command) => command,
+            None => return Ok(Admitted::Turn(item)),
+        },
+    };
+    if let Command::New { rest, model } = &mut command
+        && item.guest.is_empty()
+        && let Some(said) = rest.clone()
+    {
+        let (first, behind) = said.split_once(char::is_whitespace).unwrap_or((&said, ""));
+        let agent = key::agent_of(facts.session);
+        *model = choice::lenient(&facts.services.config, facts.scope, agent, first).await?;
+        if model.is_some() {
+            let behind = behind.trim();
+            *rest = (!behind.is_empty()).then(|| behind.to_owned());
+        }
+    }
+    Ok(Admitted::Command { item, command })
+}
+
+/// The directives of what the owner wrote, and the text without them. A command is none.
+async fn directives(facts: &Facts<'_>, text: &str) -> Result<Option<(Directives, String)>> {
+    if !text.contains('/') || commands::parse(text, None).is_some() {
+        return Ok(None);
+    }
+    let agent = key::agent_of(facts.session);
+    let known = match commands::model_in(text) {
+        Some(wanted) => choice::lenient(&facts.services.config, facts.scope, agent, &wanted)
+            .await?
+            .is_some(),
+        None => false,
+    };
+    Ok(commands::strip(text, known))
+}
+
+/// The command that a message of nothing but directives is.
+async fn alone(facts: &Facts<'_>, item: &Item) -> Result<Option<Command>> {
+    if !item.guest.is_empty() || !item.directed {
+        return Ok(None);
+    }
+    let said = directives(facts, &item.text).await?;
+    Ok(said
+        .filter(|(_, rest)| rest.is_empty())
+        .map(|(said, _)| Command::All(said.commands())))
+}
+
+/// A client's message; what a person typed is taken apart.
+pub(super) async fn client_item(facts: &Facts<'_>, row: &inbox::Model, mut message: ClientMessage) -> Result<Item> {
+    let private = key::is_private(facts.session);
+    let typed = row.source == CHAT && message.relayed.is_none() && message.heartbeat.is_none();
+    let said = if typed {
+        directives(facts, &message.message).await?
+    } else {
+        None
+    };
+    let mut follow = None;
+    if let Some((said, rest)) = said
+        && !(rest.is_empty() && message.attachments.is_empty())
+    {
+        message.message = rest;
+        follow = Some(said);
+    }
+    let mut item = Item::from_client(row.id.clone(), row.event_key.clone(), row.received_at, private, message);
+    item.directed = typed;
+    if let Some(said) = follow {
+        item.options.follow(said);
+    }
+    Ok(item)
+}
+
+/// A platform's message that passed the gate.
+pub(super) async fn to_item(
+    facts: &Facts<'_>,
+    row: &inbox::Model,
+    guest: bool,
+    previous_at: Option<i64>,
+    mut inbound: Inbound,
+) -> Result<Item> {
+    let mut follow = None;
+    if !guest
+        && let Some((said, rest)) = directives(facts, &inbound.text).await?
+        && !(rest.is_empty() && inbound.attachments.is_empty())
+    {
+        inbound.text = rest;
+        follow = Some(said);
+    }
+    let label = facts
+        .services
+        .ports
+        .channel(&row.source)
+        .map_or(row.source.as_str(), |channel| channel.manifest().label);
+    let zone = freshness::zone(facts.settings.time_zone.as_deref().unwrap_or("UTC"));
+    let prompt = envelope(
+        &Header {
+            channel: label,
+            previous_at,
+            zone,
+        },
+        &inbound,
+    );
+    let mut item = Item::from_inbound(
+        row.id.clone(),
+        row.received_at,
+        &row.source,
+        &row.account_id,
+        guest,
+        prompt,
+        inbound,
+    );
+    item.directed = !guest;
+    if let Some(said) = follow {
+        item.options.follow(said);
+    }
+    if item.attachments.is_empty() {
+        let settings = facts.settings;
+        let wait = settings
+            .inbound_debounce_by_channel
+            .get(&row.source)
+            .unwrap_or(&settings.inbound_debounce);
+        item.settle_ms = i64::try_from(wait.as_millis()).unwrap_or(0);
+    }
+    Ok(item)
+}

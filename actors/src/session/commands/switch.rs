@@ -1,0 +1,154 @@
+//! Commands that set one field of the session to one of a few words: `/verbose`, `/reasoning`, `/usage`, `/send`,
+//! `/activation`.
+
+use serde_json::Value;
+
+/// What is switched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// Whether tools are told of in the chat.
+    Verbose,
+    /// Whether the model's thoughts come before its answer.
+    Reasoning,
+    /// Whether answers end with what they cost.
+    Usage,
+    /// Whether answers go out.
+    Send,
+    /// Whether a group has to mention the agent.
+    Activation,
+}
+
+/// What is said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Switching {
+    Show,
+    /// The word, and what is stored for it; `None` goes back to the settings.
+    Set(&'static str, Option<&'static str>),
+    /// What the session has cost so far (`/usage cost`).
+    Report,
+    Invalid(String),
+}
+
+type Word = (&'static str, Option<&'static str>);
+
+impl Switch {
+    /// The command of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "verbose" | "v" => Self::Verbose,
+            "reasoning" | "reason" => Self::Reasoning,
+            "usage" => Self::Usage,
+            "send" => Self::Send,
+            "activation" => Self::Activation,
+            _ => return None,
+        })
+    }
+
+    /// Name for people.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Verbose => "Verbose",
+            Self::Reasoning => "Reasoning",
+            Self::Usage => "Usage footer",
+            Self::Send => "Sending",
+            Self::Activation => "Activation",
+        }
+    }
+
+    /// Field of the session's entry.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Verbose => "verboseLevel",
+            Self::Reasoning => "reasoningLevel",
+            Self::Usage => "responseUsage",
+            Self::Send => "sendPolicy",
+            Self::Activation => "groupActivation",
+        }
+    }
+
+    /// The words, and what is stored for them.
+    pub const fn words(self) -> &'static [Word] {
+        match self {
+            Self::Verbose => &[
+                ("on", Some("on")),
+                ("full", Some("full")),
+                ("off", Some("off")),
+                DEFAULT,
+            ],
+            Self::Reasoning => &[("on", Some("on")), ("off", Some("off")), DEFAULT],
+            Self::Usage => &[
+                ("tokens", Some("tokens")),
+                ("full", Some("full")),
+                ("off", Some("off")),
+                DEFAULT,
+            ],
+            Self::Send => &[("on", Some("allow")), ("off", Some("deny")), ("inherit", None), DEFAULT],
+            Self::Activation => &[("mention", Some("mention")), ("always", Some("always")), DEFAULT],
+        }
+    }
+
+    /// What the session has stored.
+    pub fn stored(self, entry: &Value) -> Option<&'static str> {
+        let stored = entry.get(self.field()).and_then(Value::as_str)?;
+        self.values().find(|value| *value == stored)
+    }
+
+    /// What may be stored.
+    pub fn values(self) -> impl Iterator<Item = &'static str> {
+        self.words().iter().filter_map(|(_, value)| *value)
+    }
+
+    /// Reads what follows the command. `None`: it is talk.
+    pub(super) fn read(self, rest: &str) -> Option<Switching> {
+        let word = rest.trim().to_ascii_lowercase();
+        if word.is_empty() {
+            return Some(Switching::Show);
+        }
+        if word.contains(char::is_whitespace) {
+            return None;
+        }
+        if self == Self::Usage && word == "cost" {
+            return Some(Switching::Report);
+        }
+        let found = self.words().iter().find(|(known, _)| *known == word);
+        Some(match found {
+            Some((word, value)) => Switching::Set(word, *value),
+            None => Switching::Invalid(word),
+        })
+    }
+}
+
+const DEFAULT: Word = ("default", None);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn words_become_values() {
+        for (switch, rest, expected) in [
+            (Switch::Verbose, "", Some(Switching::Show)),
+            (Switch::Verbose, "FULL", Some(Switching::Set("full", Some("full")))),
+            (Switch::Send, "off", Some(Switching::Set("off", Some("deny")))),
+            (Switch::Send, "inherit", Some(Switching::Set("inherit", None))),
+            (Switch::Usage, "cost", Some(Switching::Report)),
+            (
+                Switch::Reasoning,
+                "stream",
+                Some(Switching::Invalid("stream".to_owned())),
+            ),
+            (Switch::Activation, "always please", None),
+        ] {
+            assert_eq!(switch.read(rest), expected, "{switch:?} {rest}");
+        }
+    }
+
+    #[test]
+    fn only_known_values_are_read_back() {
+        let entry = json!({"sendPolicy": "deny", "verboseLevel": "loud"});
+        assert_eq!(Switch::Send.stored(&entry), Some("deny"));
+        assert_eq!(Switch::Verbose.stored(&entry), None);
+    }
+}

@@ -1,0 +1,181 @@
+//! Sessions that nobody uses any more go away, as far as the settings ask for it (`agent-runtime` §6.7). Looked at after a
+//! run of the user's, once in a while: who does nothing gathers nothing.
+
+use std::time::Duration;
+
+use claw_entities::{Scope, SessionKey, UserOwned, cron_run, inbox, session, system_event, transcript_entry};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, Condition, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+
+use super::key::{self, Kind};
+use super::system_event::aside;
+use crate::clock::now_ms;
+use crate::config::document::MaintenanceSettings;
+use crate::error::Result;
+use crate::supervisor::directory::Directory;
+use crate::supervisor::lease::fenced;
+
+/// How often one user's sessions are looked at.
+pub(crate) const EVERY: Duration = Duration::from_secs(3600);
+/// Sessions looked at in one pass.
+const PAGE: u64 = 512;
+
+/// What a pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tended {
+    /// Sessions that are over: deleted, or only counted.
+    pub(crate) sessions: usize,
+}
+
+/// Looks after one user's sessions.
+pub(crate) async fn tend(directory: &Directory, scope: &Scope) -> Result<Tended> {
+    let services = directory.services();
+    let settings = services.config.settings(scope).await?;
+    let settings = &settings.session.maintenance;
+    let over = over(directory, scope, settings).await?;
+    if !settings.enforce {
+        if !over.is_empty() {
+            tracing::info!(
+                tenant.id = %scope.tenant(), user.id = %scope.user(), sessions = over.len(),
+                "sessions would be deleted if session.maintenance.mode were enforce"
+            );
+        }
+        return Ok(Tended { sessions: over.len() });
+    }
+    let mut deleted = 0;
+    for (key, session_id) in over {
+        if delete(directory, scope, &key, session_id).await? {
+            services.conversation.forget(scope, &key);
+            deleted += 1;
+        }
+    }
+    if let Some(kept) = settings.archive {
+        forget_archives(directory, scope, kept).await?;
+    }
+    Ok(Tended { sessions: deleted })
+}
+
+/// Keys and transcripts of sessions that nobody used for too long, or that are too many.
+async fn over(
+    directory: &Directory,
+    scope: &Scope,
+    settings: &MaintenanceSettings,
+) -> Result<Vec<(SessionKey, String)>> {
+    let view = directory.services().db.glance(scope).await?;
+    let before = now_ms() - millis(settings.prune_after);
+    let count = session::Entity::owned_by(scope).count(&view).await?;
+    let too_many = count.saturating_sub(settings.max_entries as u64);
+    let rows = session::Entity::owned_by(scope)
+        .order_by_asc(session::Column::UpdatedAt)
+        .limit(PAGE)
+        .all(&view)
+        .await?;
+    let mut over = Vec::new();
+    for row in rows {
+        let stale = row.updated_at < before;
+        if !stale && over.len() as u64 >= too_many {
+            break;
+        }
+        let pinned = row.entry.get("pinnedAt").is_some_and(|at| !at.is_null());
+        // Jobs and sub-agents have rules of their own.
+        let kind = key::parse(row.key.as_str()).map(|parsed| parsed.kind);
+        let stays = matches!(kind, Some(Kind::Main | Kind::Global | Kind::Cron | Kind::Subagent));
+        if !pinned && !stays {
+            over.push((row.key, row.session_id));
+        }
+    }
+    Ok(over)
+}
+
+/// Deletes a session with its transcript, unless somebody wrote to it meanwhile.
+async fn delete(directory: &Directory, scope: &Scope, key: &SessionKey, session_id: String) -> Result<bool> {
+    let work = |epoch| {
+        let (scope_in, key, session_id) = (scope.clone(), key.clone(), session_id.clone());
+        directory.services().writer.run(scope, move |tx| {
+            let (scope, key, session_id) = (scope_in.clone(), key.clone(), session_id.clone());
+            Box::pin(async move {
+                fenced(tx, &scope, epoch).await?.run(tx).await?;
+                let open = inbox::Entity::owned_by(&scope)
+                    .filter(inbox::Column::SessionKey.eq(key.as_str()))
+                    .filter(inbox::is_open())
+                    .count(tx)
+                    .await?;
+                if open > 0 {
+                    return Ok(false);
+                }
+                let gone = session::Entity::delete_owned(&scope)
+                    .filter(session::Column::Key.eq(key.clone()))
+                    .filter(session::Column::SessionId.eq(session_id.as_str()))
+                    .exec(tx)
+                    .await?;
+                if gone.rows_affected == 0 {
+                    return Ok(false);
+                }
+                transcript_entry::Entity::delete_owned(&scope)
+                    .filter(transcript_entry::Column::SessionId.eq(session_id))
+                    .exec(tx)
+                    .await?;
+                let places = [key.clone(), aside(&key)];
+                system_event::Entity::delete_owned(&scope)
+                    .filter(system_event::Column::SessionKey.is_in(places))
+                    .exec(tx)
+                    .await?;
+                Ok(true)
+            })
+        })
+    };
+    directory.leases().under(scope, work).await
+}
+
+/// Deletes what was said before sessions started over, where nothing was added for too long.
+async fn forget_archives(directory: &Directory, scope: &Scope, kept: Duration) -> Result<()> {
+    let before = now_ms() - millis(kept);
+    let scope_in = scope.clone();
+    let work = |epoch| {
+        let scope_in = scope_in.clone();
+        directory.services().writer.run(scope, move |tx| {
+            let scope = scope_in.clone();
+            Box::pin(async move {
+                fenced(tx, &scope, epoch).await?.run(tx).await?;
+                let current = session::Entity::owned_by(&scope)
+                    .select_only()
+                    .column(session::Column::SessionId)
+                    .into_query();
+                let jobs = cron_run::Entity::owned_by(&scope)
+                    .select_only()
+                    .column(cron_run::Column::SessionId)
+                    .filter(cron_run::Column::SessionId.is_not_null())
+                    .into_query();
+                let old: Vec<String> = transcript_entry::Entity::owned_by(&scope)
+                    .select_only()
+                    .column(transcript_entry::Column::SessionId)
+                    .filter(
+                        Condition::all()
+                            .add(transcript_entry::Column::SessionId.not_in_subquery(current))
+                            .add(transcript_entry::Column::SessionId.not_in_subquery(jobs)),
+                    )
+                    .group_by(transcript_entry::Column::SessionId)
+                    .having(Expr::col(transcript_entry::Column::CreatedAt).max().lt(before))
+                    .limit(PAGE)
+                    .into_tuple()
+                    .all(tx)
+                    .await?;
+                if !old.is_empty() {
+                    transcript_entry::Entity::delete_owned(&scope)
+                        .filter(transcript_entry::Column::SessionId.is_in(old))
+                        .exec(tx)
+                        .await?;
+                }
+                Ok(())
+            })
+        })
+    };
+    directory.leases().under(scope, work).await
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! What is told along with an answer: which tools run (`/verbose`), what the model thought (`/reasoning`), what it cost
+//! (`/usage`). Only where the owner speaks: a guest learns nothing of how the agent works.
+
+use super::{RunContext, Work};
+use crate::config::providers::ResolvedModel;
+use crate::ports::message::{AssistantMessage, AssistantPart, Message, Part, ToolCall};
+use crate::session::changing;
+use crate::session::commands::Switch;
+use crate::session::turn::{self, Piece, TOLD};
+
+/// Longest arguments and longest result that are shown, characters.
+const ARGUMENTS: usize = 160;
+const RESULT: usize = 800;
+/// Longest thoughts that are shown, characters.
+const THOUGHTS: usize = 4_000;
+
+impl Work {
+    /// `off`, or as the message, the session or the settings say.
+    pub(super) fn level(&self, context: &RunContext, switch: Switch) -> &'static str {
+        let last = context.turn.last();
+        if !last.audience().speaks_with_owner() || context.turn.beat().is_some() {
+            return "off";
+        }
+        let said = match switch {
+            Switch::Verbose => last.options.verbose,
+            Switch::Reasoning => last.options.reasoning,
+            Switch::Usage | Switch::Send | Switch::Activation => None,
+        };
+        changing::level(switch, said, &self.head.entry, &self.settings, &context.agent_id)
+    }
+
+    /// Tells of calls that are about to be made.
+    pub(super) async fn tell_calls(&self, context: &RunContext, calls: &[ToolCall]) {
+        if self.level(context, Switch::Verbose) == "off" {
+            return;
+        }
+        let lines = calls.iter().map(|call| {
+            let arguments = short(&call.arguments.to_string(), ARGUMENTS);
+            format!("🔧 {} {}", call.name, inline(&arguments))
+        });
+        self.tell(context, &lines.collect::<Vec<_>>().join("\n")).await;
+    }
+
+    /// Tells what calls gave.
+    pub(super) async fn tell_results(&self, context: &RunContext, results: &[Message]) {
+        if self.level(context, Switch::Verbose) != "full" {
+            return;
+        }
+        let mut told = Vec::new();
+        for result in results {
+            if let Message::ToolResult { tool_name, content, .. } = result {
+                let texts = content.iter().filter_map(|part| match part {
+                    Part::Text { text } => Some(text.as_str()),
+                    Part::Image { .. } => None,
+                });
+                let text = short(&texts.collect::<Vec<_>>().join("\n"), RESULT);
+                let fence = "`".repeat(3.max(longest_run(&text) + 1));
+                told.push(format!("🔧 {tool_name}\n{fence}\n{text}\n{fence}"));
+            }
+        }
+        self.tell(context, &told.join("\n\n")).await;
+    }
+
+    async fn tell(&self, context: &RunContext, markdown: &str) {
+        let Some(outlet) = &self.outlet else { return };
+        let rendered = outlet.render(markdown).into_iter();
+        let pieces: Vec<Piece> = rendered
+            .map(|rendered| Piece::new(TOLD, &outlet.destination, rendered))
+            .collect();
+        if pieces.is_empty() {
+            return;
+        }
+        match turn::post(&self.services, &self.authority, &context.turn.run_id, pieces).await {
+            Ok(()) => {
+                let conversation = outlet.destination.conversation();
+                context.directory.delivery().kick(&context.scope, &conversation);
+            }
+            Err(error) => tracing::warn!(error = ?error, run.id = %context.turn.run_id, "a summary was not stored"),
+        }
+    }
+
+    /// What the model thought before this message, as a message of its own.
+    pub(super) fn thoughts(&self, context: &RunContext, message: &AssistantMessage) -> Option<String> {
+        if self.level(context, Switch::Reasoning) != "on" {
+            return None;
+        }
+        let thoughts = message.content.iter().filter_map(|part| match part {
+            AssistantPart::Thinking {
+                thinking,
+                redacted: false,
+                ..
+            } => Some(thinking.trim()),
+            AssistantPart::Thinking { .. } | AssistantPart::Text { .. } | AssistantPart::ToolCall(_) => None,
+        });
+        let text = thoughts
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n\n");
+        (!text.is_empty()).then(|| format!("Reasoning:\n{}", short(&text, THOUGHTS)))
+    }
+
+    /// The line about what the answer took.
+    pub(super) fn footer(&self, context: &RunContext, model: Option<&ResolvedModel>) -> Option<String> {
+        let usage = &self.usage;
+        let tokens = format!("Usage: {} in / {} out", usage.prompt_tokens(), usage.output);
+        match (self.level(context, Switch::Usage), model) {
+            ("tokens", _) | ("full", None) => Some(tokens),
+            ("full", Some(model)) => Some(format!(
+                "{tokens} · ${:.4} · {}/{}",
+                usage.cost.total, model.provider, model.model
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// The beginning of a text.
+fn short(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// As inline code that the text cannot end.
+fn inline(text: &str) -> String {
+    let ticks = "`".repeat(longest_run(text) + 1);
+    format!("{ticks} {text} {ticks}")
+}
+
+fn longest_run(text: &str) -> usize {
+    text.split(|sign| sign != '`').map(str::len).max().unwrap_or(0)
+}

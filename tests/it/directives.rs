@@ -1,0 +1,158 @@
+//! Directives: taken out of what the owner writes, for one message or for the session. For guests they are text.
+
+use serde_json::{Value, json};
+
+use crate::support::app::TestApp;
+use crate::support::model::{prompt, question};
+use crate::support::node::TestNode;
+use crate::support::webhook::status;
+
+const KEY: &str = "agent:main:side";
+const OWNERS_CHAT: i64 = 700;
+
+async fn start(extra: &Value) -> TestApp {
+    let model = |id: &str| {
+        json!({"id": id, "name": id, "reasoning": id == "mock-2", "input": ["text"], "contextWindow": 128_000, "maxTokens": 4096,
+            "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}})
+    };
+    let models = json!([model("mock-1"), model("mock-2")]);
+    let mut file = json!({"models": {"providers": {"mock": {"models": models}}}});
+    crate::support::app::merge(&mut file, extra);
+    TestApp::start_with(&file, &[]).await
+}
+
+/// Ties the chat to the owner.
+async fn link(app: &TestApp) {
+    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
+    assert_eq!(code, 201, "{made}");
+    let word = made["code"].as_str().expect("a code");
+    assert_eq!(status(app.webhooks().telegram(1, OWNERS_CHAT, word)).await, 200);
+    app.platform.message("700", "now linked").await;
+}
+
+async fn say(app: &TestApp, update: u64, chat: i64, text: &str) {
+    assert_eq!(status(app.webhooks().telegram(update, chat, text)).await, 200);
+}
+
+/// The answer to a message.
+async fn ask(operator: &mut TestNode, run: &str, text: &str) -> String {
+    let params = json!({"sessionKey": KEY, "message": text, "idempotencyKey": run});
+    operator.call("chat.send", params).await.expect("accepted");
+    let end = operator.chat_end(run).await;
+    end["message"]["content"][0]["text"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_chosen_for_one_message_or_for_the_session() {
+    let app = start(&json!({})).await;
+    let mut operator = app.operator().await;
+    ask(&mut operator, "r1", "hello /model mock/mock-2 #one").await;
+    ask(&mut operator, "r2", "hello #two").await;
+    assert_eq!(app.model.used(), ["sk-test mock-2", "sk-test mock-1"]);
+    assert_eq!(question(&app.model.calls()[0]), "hello #one", "it is taken out");
+    // A name that means nothing is text.
+    ask(&mut operator, "r3", "what is /model nonsense #three").await;
+    assert!(question(&app.model.calls()[2]).contains("/model nonsense"));
+    let listed = ask(&mut operator, "r4", "/models").await;
+    let at = listed
+        .lines()
+        .position(|line| line.ends_with("mock/mock-2"))
+        .expect("it is listed");
+    let set = ask(&mut operator, "r5", &format!("/model {at}")).await;
+    assert_eq!(set, "Model set to mock/mock-2.");
+    ask(&mut operator, "r6", "#four").await;
+    assert_eq!(app.model.used()[3], "sk-test mock-2");
+    assert!(ask(&mut operator, "r7", "/model nonsense").await.contains("nonsense"));
+    ask(&mut operator, "r8", "/model default").await;
+    ask(&mut operator, "r9", "#five").await;
+    assert_eq!(app.model.used()[4], "sk-test mock-1");
+    // Several at once, and a new conversation with a model of its own.
+    let both = ask(&mut operator, "r10", "/verbose on /model mock/mock-2").await;
+    assert_eq!(both, "Verbose set to on.\nModel set to mock/mock-2.");
+    ask(&mut operator, "r11", "/new mock/mock-1 hello #six").await;
+    let last = app.model.calls().pop().expect("asked");
+    assert_eq!(
+        (question(&last).as_str(), last["model"].as_str()),
+        ("hello #six", Some("mock-1"))
+    );
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thinking_is_set_for_one_message() {
+    let app = start(&json!({"agents": {"defaults": {"model": {"primary": "mock/mock-2"}}}})).await;
+    let mut operator = app.operator().await;
+    ask(&mut operator, "r1", "/think high what #one").await;
+    ask(&mut operator, "r2", "what #two").await;
+    let calls = app.model.calls();
+    assert_eq!(calls[0]["reasoning_effort"], "high", "{}", calls[0]);
+    assert_ne!(calls[1]["reasoning_effort"], "high");
+    assert_eq!(question(&calls[0]), "what #one");
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guests_directives_are_text_and_change_nothing() {
+    let app = start(&json!({})).await;
+    say(&app, 1, 900, "hello /model mock/mock-2 /verbose full #one").await;
+    app.platform.message("900", "#one").await;
+    assert_eq!(app.model.used(), ["sk-test mock-1"]);
+    assert!(question(&app.model.calls()[0]).contains("/model mock/mock-2 /verbose full"));
+    say(&app, 2, 900, "/verbose on").await;
+    app.platform.message("900", "Only the owner").await;
+    say(&app, 3, 900, "/model mock/mock-2").await;
+    app.platform.message("900", "Only the owner may choose").await;
+    app.settled().await;
+    assert_eq!(
+        app.rows()
+            .await
+            .count("session WHERE CAST(entry AS text) LIKE '%verboseLevel%'")
+            .await,
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verbose_tells_of_tools_and_usage_of_tokens() {
+    let app = start(&json!({})).await;
+    link(&app).await;
+    say(&app, 2, OWNERS_CHAT, "[tool:session_status] #quiet").await;
+    app.platform.message("700", "#quiet").await;
+    say(&app, 3, OWNERS_CHAT, "[tool:session_status] /verbose full #once").await;
+    app.platform.message("700", "#once").await;
+    say(&app, 4, OWNERS_CHAT, "/usage tokens").await;
+    app.platform.message("700", "Usage footer set to tokens.").await;
+    say(&app, 5, OWNERS_CHAT, "[tool:session_status] #counted").await;
+    app.platform.message("700", "#counted").await;
+    app.settled().await;
+    let texts: Vec<String> = app.platform.messages("700").into_iter().map(|call| call.text).collect();
+    let tools: Vec<usize> = (0..texts.len()).filter(|at| texts[*at].contains("🔧")).collect();
+    assert_eq!(tools.len(), 2, "the call and its result, once: {texts:?}");
+    let answer = texts
+        .iter()
+        .position(|text| text.contains("re: #once end"))
+        .expect("answered");
+    assert!(tools.iter().all(|at| *at < answer), "ahead of the answer: {texts:?}");
+    let counted: Vec<&String> = texts.iter().filter(|text| text.contains("Usage: ")).collect();
+    assert_eq!(counted.len(), 1, "{texts:?}");
+    assert!(
+        counted[0].contains("#counted end") && counted[0].contains(" in / "),
+        "{counted:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_programs_message_holds_no_directives() {
+    let app = start(&json!({})).await;
+    let mut operator = app.operator().await;
+    let params = json!({"sessionKey": KEY, "message": "hello /model mock/mock-2 #one", "idempotencyKey": "a1"});
+    let asked = operator.send("agent", params).await;
+    operator.answer(&asked).await.expect("accepted");
+    operator.answer(&asked).await.expect("ended");
+    assert_eq!(app.model.used(), ["sk-test mock-1"]);
+    assert!(prompt(&app.model.calls()[0]).contains("/model mock/mock-2"));
+    app.settled().await;
+}

@@ -1,0 +1,161 @@
+//! How replies go out: in parts, cut to size, behind a prefix, or not at all.
+
+use serde_json::{Value, json};
+
+use crate::support::app::{TestApp, merge};
+use crate::support::model::calls_tool;
+use crate::support::wait::becomes;
+use crate::support::webhook::status;
+
+/// Sentences of about forty characters.
+fn sentences(count: usize) -> String {
+    let all: Vec<String> = (0..count)
+        .map(|at| format!("This is sentence {at} of a long answer."))
+        .collect();
+    all.join(" ")
+}
+
+fn parts(extra: &Value) -> Value {
+    let mut file = json!({"agents": {"defaults": {"blockStreamingDefault": "on",
+        "blockStreamingChunk": {"minChars": 50, "maxChars": 100},
+        "blockStreamingCoalesce": {"idleMs": 1, "minChars": 16, "maxChars": 100}}}});
+    merge(&mut file, extra);
+    file
+}
+
+async fn say(app: &TestApp, update: u64, text: &str) {
+    assert_eq!(status(app.webhooks().telegram(update, 700, text)).await, 200);
+}
+
+fn texts(app: &TestApp) -> Vec<String> {
+    app.platform.messages("700").into_iter().map(|call| call.text).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_answer_goes_out_in_parts_in_order_and_once() {
+    let app = TestApp::start_with(&parts(&json!({"messages": {"responsePrefix": "[bot]"}})), &[]).await;
+    let text = sentences(12);
+    say(&app, 1, &format!("[gate] [say:{text}]")).await;
+    app.model.release(30);
+    // The first goes out while the model still writes.
+    app.platform.message("700", "sentence 0").await;
+    assert_eq!(app.model.running(), 1);
+    app.model.release(1000);
+    app.settled().await;
+    let sent = texts(&app);
+    assert!(sent.len() > 3, "{sent:?}");
+    assert_eq!(sent.join(" "), format!("[bot] {text}"));
+    assert!(sent.iter().all(|part| part.chars().count() <= 106), "{sent:?}");
+    // Slack was not asked to.
+    assert_eq!(
+        status(app.webhooks().slack(2, "D1", &format!("[say:{text}]"))).await,
+        200
+    );
+    app.settled().await;
+    assert_eq!(app.platform.messages("D1").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_at_the_end_of_an_answer_come_with_pauses_between_them() {
+    let extra = json!({"agents": {"defaults": {"humanDelay": {"mode": "custom", "minMs": 20, "maxMs": 30},
+        "blockStreamingBreak": "message_end"}}});
+    let app = TestApp::start_with(&parts(&extra), &[]).await;
+    let text = sentences(8);
+    say(&app, 1, &format!("[say:{text}]")).await;
+    app.settled().await;
+    assert_eq!(texts(&app).join(" "), text);
+    let taken: Vec<i64> = app
+        .rows()
+        .await
+        .column("SELECT updated_at - created_at FROM outbox WHERE kind = 'final' ORDER BY id")
+        .await;
+    assert!(taken.len() > 2, "{taken:?}");
+    for (at, taken) in (0..).zip(&taken) {
+        assert!(*taken >= 20 * at, "part {at} came after {taken} ms");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_in_the_middle_of_an_answer_in_parts_repeats_no_part() {
+    let mut app = TestApp::start_with(&parts(&json!({})), &[]).await;
+    say(&app, 1, &format!("[gate] [say:{}]", sentences(12))).await;
+    app.model.release(30);
+    app.platform.message("700", "sentence 0").await;
+    let rows = app.rows().await;
+    becomes("parts on their way", 0, || async {
+        rows.count("outbox WHERE state IN ('pending', 'sending')").await
+    })
+    .await;
+    tokio::task::block_in_place(|| {
+        app.binary.kill();
+        app.binary.start();
+    });
+    app.platform.message("700", "interrupted by a restart").await;
+    app.settled().await;
+    let sent = texts(&app);
+    for at in 0..12 {
+        let words = format!("sentence {at} ");
+        let count = sent.iter().filter(|part| part.contains(&words)).count();
+        assert!(count <= 1, "sentence {at} came {count} times: {sent:?}");
+    }
+    assert!(sent.last().is_some_and(|last| last.contains("interrupted")), "{sent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_cut_as_the_account_says_and_its_prefix_rules() {
+    let extra = json!({"messages": {"responsePrefix": "global"},
+        "channels": {"telegram": {"textChunkLimit": 90, "responsePrefix": ""},
+            "slack": {"chunkMode": "newline", "responsePrefix": "({model})"}}});
+    let app = TestApp::start_with(&extra, &[]).await;
+    let text = sentences(5);
+    say(&app, 1, &format!("[say:{text}]")).await;
+    assert_eq!(status(app.webhooks().slack(2, "D1", "[say:One.\n\nTwo.]")).await, 200);
+    app.settled().await;
+    let sent = texts(&app);
+    assert!(
+        sent.len() > 1 && sent.iter().all(|part| part.chars().count() <= 90),
+        "{sent:?}"
+    );
+    assert_eq!(sent.join(" "), text);
+    let slack: Vec<String> = app.platform.messages("D1").into_iter().map(|call| call.text).collect();
+    assert_eq!(slack, ["(mock-1) One.", "Two."]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_policy_denies_it_nothing_is_sent() {
+    let extra = json!({"session": {"sendPolicy": {"rules": [
+        {"action": "deny", "match": {"channel": "telegram", "chatType": "direct"}}]}}});
+    let app = TestApp::start_with(&extra, &[]).await;
+    say(&app, 1, "#one").await;
+    app.settled().await;
+    assert_eq!(app.model.calls().len(), 1, "it is read");
+    assert!(texts(&app).is_empty());
+    assert_eq!(status(app.webhooks().slack(2, "D1", "#two")).await, 200);
+    app.platform.message("D1", "#two").await;
+    // Nor may the agent write there from elsewhere.
+    let mut operator = app.operator().await;
+    let order = calls_tool(
+        "message",
+        &json!({"action": "send", "channel": "telegram", "target": "700", "message": "psst"}),
+    );
+    let params = json!({"sessionKey": "main", "message": format!("{order} #three"), "idempotencyKey": "r1"});
+    operator.call("chat.send", params).await.expect("accepted");
+    operator.chat_end("r1").await;
+    assert!(texts(&app).is_empty());
+    let last = app.model.calls().pop().expect("asked");
+    assert!(last["messages"].to_string().contains("send blocked by session policy"));
+    // A session's own word goes before the rules, and closes it for clients too.
+    let key = json!({"key": "main", "sendPolicy": "deny"});
+    operator.call("sessions.patch", key).await.expect("patched");
+    let params = json!({"sessionKey": "main", "message": "#four", "idempotencyKey": "r2"});
+    let refused = operator.call("chat.send", params.clone()).await.expect_err("denied");
+    assert_eq!(
+        (&refused["code"], &refused["message"]),
+        (&json!("INVALID_REQUEST"), &json!("send blocked by session policy"))
+    );
+    let key = json!({"key": "main", "sendPolicy": null});
+    operator.call("sessions.patch", key).await.expect("patched");
+    operator.call("chat.send", params).await.expect("open again");
+    operator.chat_end("r2").await;
+    app.settled().await;
+}
