@@ -37,7 +37,11 @@ pub struct Rotated {
 
 impl ConfigService {
     /// Who this device token is, within this tenant only. `None`: unknown, revoked, rotated away or its user disabled.
-    pub async fn authenticate_device_token(&self, tenant: &TenantScope, token: &Secret) -> Result<Option<Arc<DeviceGrant>>> {
+    pub async fn authenticate_device_token(
+        &self,
+        tenant: &TenantScope,
+        token: &Secret,
+    ) -> Result<Option<Arc<DeviceGrant>>> {
         let hash = token::hash(token.expose());
         let key = pair(tenant.tenant(), &hash);
         if let Some(grant) = self.cache.grants.get(&key) {
