@@ -1,6 +1,8 @@
 //! Which tools a run may use (`agent-runtime` §12.3). Pure. Every stage can only take away, so an agent's own rules
 //! never widen what holds for all.
 
+use claw_entities::SessionKey;
+
 use super::key::{self, Kind};
 use super::prompt::Audience;
 use super::turn::Authority;
@@ -95,14 +97,14 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// A program in the user's own name: no model is involved.
-    pub(crate) fn program(agent_id: &str) -> Self {
+    /// A program in the user's own name, in one of their sessions: no model is involved.
+    pub(crate) fn program(session: &SessionKey, head: Option<&SessionHead>, settings: &UserSettings) -> Self {
         Self {
-            agent_id: agent_id.to_owned(),
+            agent_id: key::agent_of(session).to_owned(),
             provider: String::new(),
             model: String::new(),
             audience: Audience::Owner,
-            depth: None,
+            depth: depth_of(session, head, settings),
             only: None,
         }
     }
@@ -115,20 +117,24 @@ impl Caller {
         model: &ResolvedModel,
         audience: Audience,
     ) -> Self {
-        let kind = key::parse(authority.key.as_str()).map(|parsed| parsed.kind);
-        let deepest = settings.subagents(&authority.agent_id).depth;
         Self {
             agent_id: authority.agent_id.clone(),
             provider: model.provider.clone(),
             model: model.model.clone(),
             audience,
-            depth: (kind == Some(Kind::Subagent)).then(|| Depth {
-                own: head.map_or(1, |head| spawn_depth(head).max(1)),
-                deepest,
-            }),
+            depth: depth_of(&authority.key, head, settings),
             only: None,
         }
     }
+}
+
+/// Where a sub-agent's session stands; `None` for any other.
+fn depth_of(session: &SessionKey, head: Option<&SessionHead>, settings: &UserSettings) -> Option<Depth> {
+    let parsed = key::parse(session.as_str()).filter(|parsed| parsed.kind == Kind::Subagent)?;
+    Some(Depth {
+        own: head.map_or(1, |head| spawn_depth(head).max(1)),
+        deepest: settings.subagents(parsed.agent_id).depth,
+    })
 }
 
 /// How deep a session stands below one that is no sub-agent.
