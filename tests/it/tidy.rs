@@ -30,9 +30,8 @@ const VOUCHERS: &[&str] = &[
     "actors/src/session/cron/mod.rs",
     "actors/src/session/cron/expiry.rs",
     "actors/src/session/heartbeat/mod.rs",
-    "actors/src/session/subagent/announce.rs",
+    "actors/src/session/reconcile.rs",
     "actors/src/session/subagent/put_away.rs",
-    "actors/src/session/hook/settle.rs",
     "actors/src/supervisor/",
     // A device or token was proven.
     "actors/src/gateway/handshake.rs",
@@ -56,6 +55,7 @@ const ACROSS_TENANTS: &[&str] = &[
     "actors/src/session/cron/mod.rs",
     "actors/src/session/cron/expiry.rs",
     "actors/src/session/heartbeat/mod.rs",
+    "actors/src/session/reconcile.rs",
     "actors/src/session/subagent/announce.rs",
     "actors/src/session/subagent/put_away.rs",
     "actors/src/session/hook/settle.rs",

@@ -5,6 +5,8 @@
 
 mod settle;
 pub mod template;
+#[cfg(test)]
+mod tests;
 
 use claw_entities::{Scope, SessionKey, hook_run, inbox};
 use sea_orm::{EntityTrait, Set};
