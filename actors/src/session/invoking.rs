@@ -11,10 +11,10 @@ use super::tool_context::Calling;
 use super::tool_policy::{self, Caller};
 use super::toolbox::{self, Toolbox};
 use super::turn::Authority;
-use super::{key, routing};
+use super::{key, routing, run};
 use crate::error::{Error, Result};
 use crate::ports::message::ToolCall;
-use crate::ports::tool::{SessionSnapshot, ToolOutput};
+use crate::ports::tool::{SessionSnapshot, ToolOutput, ToolSpec};
 use crate::supervisor::directory::Directory;
 
 /// Tools that are not called this way unless the user says so: they start runs, or change who may do what.
@@ -128,4 +128,31 @@ pub async fn invoke(
         Ok(toolbox.one(&authority, &context, &call).await)
     };
     directory.leases().under(scope, work).await.map(Invoked::Done)
+}
+
+/// What the session's next turn would be offered as its owner's, and the profile that holds for it.
+///
+/// # Errors
+/// When its model cannot be found.
+pub async fn effective(directory: &Directory, scope: &Scope, session: &SessionKey) -> Result<(Vec<ToolSpec>, String)> {
+    let services = directory.services();
+    let settings = services.config.settings(scope).await?;
+    let head = services.conversation.head(scope, session).await?;
+    let agent_id = key::agent_of(session).to_owned();
+    let wanted = head.as_ref().and_then(run::override_of);
+    let model = services.config.resolve_model(scope, &agent_id, wanted).await?;
+    let profile = tool_policy::profile_of(&settings, &agent_id);
+    let authority = Authority {
+        scope: scope.clone(),
+        key: session.clone(),
+        agent_id,
+        epoch: 0,
+    };
+    let audience = if key::is_private(session) {
+        Audience::Owner
+    } else {
+        Audience::Group { owner: true }
+    };
+    let caller = Caller::of(&authority, head.as_ref(), &settings, &model, audience);
+    Ok((Toolbox::new(services, scope, caller).specs(&settings), profile))
 }

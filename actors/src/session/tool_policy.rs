@@ -199,6 +199,15 @@ fn of_subagent(settings: &UserSettings, depth: Depth, name: &str, listed: &dyn F
     allowed || rules.allow.is_none()
 }
 
+/// Name of the profile that holds for an agent: its own, which can only take away, or the user's.
+pub(crate) fn profile_of(settings: &UserSettings, agent_id: &str) -> String {
+    let own = settings
+        .agent(agent_id)
+        .and_then(|agent| agent.tools.rules.profile.clone());
+    own.or_else(|| settings.tools.set.rules.profile.clone())
+        .unwrap_or_else(|| "full".to_owned())
+}
+
 /// Tools of a profile; `None`: all.
 fn profile(rules: &ToolRules) -> Option<&'static [&'static str]> {
     match rules.profile.as_deref()? {
