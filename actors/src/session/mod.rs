@@ -15,6 +15,7 @@ pub mod queue;
 
 mod closing;
 pub(crate) mod edit;
+pub(crate) mod exchange;
 mod run;
 pub(crate) mod turn;
 
@@ -29,6 +30,7 @@ pub mod reach;
 mod redact;
 pub mod skills;
 pub(crate) mod subagent;
+pub(crate) mod tasks;
 mod tool_context;
 mod tool_loops;
 mod tool_policy;

@@ -124,3 +124,18 @@ fn away(error: Error) -> Refusal {
     }
     format!("{error}.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_wakes_itself_so_often_and_no_more() {
+        let mut chain = Chain::begun_by_itself();
+        while let Ok(next) = chain.woken() {
+            assert_eq!((next.wakes, next.spawns), (chain.wakes + 1, chain.spawns));
+            chain = next;
+        }
+        assert_eq!(chain.wakes, MOST_ROUNDS);
+    }
+}

@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt};
 use sea_orm::sea_query::{Expr, SimpleExpr};
 use sea_orm::{QuerySelect, Select};
 
-use super::{cron, heartbeat, hook, subagent};
+use super::{cron, exchange, heartbeat, hook, subagent};
 use crate::error::Result;
 use crate::supervisor::directory::Directory;
 
@@ -25,6 +25,7 @@ pub(crate) async fn all(directory: &Directory) {
         ("hooks", hook::reconcile(directory).await),
         ("heartbeats", heartbeat::reconcile(directory).await),
         ("sub-agents", subagent::reconcile(directory).await),
+        ("exchanges", exchange::reconcile(directory).await),
     ];
     for (what, looked) in looks {
         if let Err(error) = looked {
@@ -82,7 +83,9 @@ where
                 }
             }
         });
-        let unsettled = settled.buffer_unordered(AT_ONCE).filter(|done| std::future::ready(!done));
+        let unsettled = settled
+            .buffer_unordered(AT_ONCE)
+            .filter(|done| std::future::ready(!done));
         left += unsettled.count().await as u64;
         if !full || directory.draining() {
             return Ok(found);

@@ -20,6 +20,7 @@ use super::events::Emitter;
 use super::preview::{Outlet, Preview};
 use super::prompt::Audience;
 use super::reach::Chain;
+use super::reach::subagents::YIELD;
 use super::tool_context::Calling;
 use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
@@ -97,7 +98,7 @@ enum End {
     Answer {
         silent: bool,
     },
-    /// It is the client's turn to run a tool: the calls' results, some of which say that.
+    /// It is the client's turn to run a tool, or the sub-agents' to end: the calls' results, some of which say that.
     Handed {
         results: Vec<Message>,
     },
@@ -393,7 +394,8 @@ impl Work {
             let results = toolbox
                 .batch(&self.authority, &tool_context, &calls, &mut context.emitter)
                 .await;
-            if calls.iter().any(|call| toolbox.is_clients(&call.name)) && !stop.is_cancelled() {
+            let handed = calls.iter().any(|call| toolbox.is_clients(&call.name));
+            if (handed || waits_for_children(&results)) && !stop.is_cancelled() {
                 self.handed = calls;
                 self.handed.retain(|call| toolbox.is_clients(&call.name));
                 self.last = Some(message);
@@ -506,7 +508,8 @@ impl Work {
             }
             End::Handed { .. } => {
                 let text = (!shown.is_empty()).then(|| self.prefixed(&shown, model.as_ref()));
-                ("ok", "tool_calls".to_owned(), None, text)
+                let stop = if self.handed.is_empty() { "stop" } else { "tool_calls" };
+                ("ok", stop.to_owned(), None, text)
             }
             End::Aborted => {
                 let partial = (!shown.is_empty()).then(|| shown.clone());
@@ -699,6 +702,16 @@ impl Work {
             }
         }
     }
+}
+
+/// Did the agent end its turn to wait for what it began.
+fn waits_for_children(results: &[Message]) -> bool {
+    results.iter().any(|result| match result {
+        Message::ToolResult {
+            tool_name, is_error, ..
+        } => tool_name == YIELD && !is_error,
+        Message::User { .. } | Message::Assistant(_) => false,
+    })
 }
 
 fn failed(error: ModelError) -> End {

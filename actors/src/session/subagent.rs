@@ -60,7 +60,7 @@ struct Origin {
 }
 
 /// The run of a sub-agent's first message.
-fn first_run(id: &str) -> String {
+pub(crate) fn first_run(id: &str) -> String {
     format!("spawn:{id}")
 }
 
@@ -235,6 +235,27 @@ fn first_message(run: &Inner, wish: &Wish, depth: u32, chain: Chain) -> ClientMe
     }
 }
 
+/// Will the end of a sub-agent still be told to this session.
+pub(crate) async fn is_awaited(services: &Services, scope: &Scope, session: &SessionKey) -> Result<bool> {
+    let view = services.db.read(scope).await?;
+    let running = subagent::Entity::owned_by(scope)
+        .filter(subagent::Column::ParentKey.eq(session.clone()))
+        .filter(subagent::is_running())
+        .count(&*view)
+        .await?;
+    if running > 0 {
+        return Ok(true);
+    }
+    let told = inbox::Entity::owned_by(scope)
+        .filter(inbox::Column::SessionKey.eq(session.clone()))
+        .filter(inbox::Column::Source.eq(SOURCE))
+        .filter(inbox::Column::State.eq("pending"))
+        .filter(inbox::is_open())
+        .count(&*view)
+        .await?;
+    Ok(told > 0)
+}
+
 /// Sub-agents below a session, its own before theirs, each generation newest first.
 pub(crate) async fn below(services: &Services, scope: &Scope, session: &SessionKey) -> Result<Vec<subagent::Model>> {
     let view = services.db.glance(scope).await?;
@@ -256,13 +277,4 @@ pub(crate) async fn below(services: &Services, scope: &Scope, session: &SessionK
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_name_their_sub_agent() {
-        assert_eq!(of_run(&first_run("a-b")), Some("a-b"));
-        assert_eq!(of_run("spawn:a-b:steer-1"), Some("a-b"));
-        assert_eq!(of_run("announce:a-b"), None);
-    }
-}
+mod tests;

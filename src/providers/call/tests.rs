@@ -76,7 +76,10 @@ pub(in crate::providers) fn failed(events: &[ModelEvent]) -> &ModelError {
 pub(in crate::providers) fn sse(events: &[Value]) -> Vec<u8> {
     let ends = ["\n\n", "\r\n\r\n"];
     let lines = events.iter().zip(ends.into_iter().cycle());
-    lines.map(|(event, end)| format!("data: {event}{end}")).collect::<String>().into_bytes()
+    lines
+        .map(|(event, end)| format!("data: {event}{end}"))
+        .collect::<String>()
+        .into_bytes()
 }
 
 fn piece(text: &str) -> Vec<u8> {

@@ -213,7 +213,8 @@ impl Generation {
     fn count(&mut self, usage: &Metadata) {
         let prompt = usage.prompt_token_count.or_zero();
         self.begun.usage.cache_read = usage.cached_content_token_count.or_zero().min(prompt);
-        self.begun.usage.input = (prompt - self.begun.usage.cache_read).saturating_add(usage.tool_use_prompt_token_count.or_zero());
+        self.begun.usage.input =
+            (prompt - self.begun.usage.cache_read).saturating_add(usage.tool_use_prompt_token_count.or_zero());
         let thoughts = usage.thoughts_token_count.or_zero();
         self.begun.usage.output = usage.candidates_token_count.or_zero().saturating_add(thoughts);
     }

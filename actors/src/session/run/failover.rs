@@ -150,7 +150,11 @@ impl Failover {
             Some(model) => Ok(Ok((failover, model))),
             None => {
                 let sealed = failover.attempts.iter().all(|attempt| attempt.reason == SEALED);
-                let class = if sealed { ErrorClass::Auth } else { ErrorClass::RateLimit };
+                let class = if sealed {
+                    ErrorClass::Auth
+                } else {
+                    ErrorClass::RateLimit
+                };
                 Ok(Err(failed(plain_failure(class, failover.sentence()))))
             }
         }
@@ -316,7 +320,9 @@ impl Failover {
     async fn open(&mut self, work: &Work, context: &RunContext) -> Result<Option<ResolvedModel>> {
         while let (Some(choice), Some(key)) = (self.chain.get(self.at), self.keys.first()) {
             let config = &work.services.config;
-            let opened = config.open_model(&context.scope, &context.agent_id, choice, key).await?;
+            let opened = config
+                .open_model(&context.scope, &context.agent_id, choice, key)
+                .await?;
             if let Some(mut model) = opened {
                 let said = context.turn.last().options.thinking.as_deref();
                 thinking::apply(&mut model, said, &work.head.entry);
