@@ -32,8 +32,6 @@ pub struct Model {
     /// JSON of how the first message came about.
     #[sea_orm(column_type = "JsonBinary")]
     pub chain: Json,
-    /// Others may have led to the first message: nobody acts with more than a guest's rights.
-    pub guest: bool,
     /// Epoch milliseconds.
     pub created_at: i64,
 }

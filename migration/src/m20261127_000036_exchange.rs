@@ -29,7 +29,6 @@ impl MigrationTrait for Migration {
                     .col(big_integer("step"))
                     .col(big_integer("most"))
                     .col(json_binary("chain"))
-                    .col(boolean("guest"))
                     .col(big_integer("created_at"))
                     .primary_key(Index::create().col("tenant_id").col("user_id").col("id"))
                     .to_owned(),

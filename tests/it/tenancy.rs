@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp};
+use crate::support::node::Device;
 use crate::support::webhook::status;
 
 /// Operations that answer without any proof.
@@ -351,6 +352,14 @@ async fn a_method_opens_with_its_own_scope_and_no_lower_one() {
             });
             assert!(error.contains(&expected), "{method} with {held}: {error}");
         }
+    }
+    // A node has no scopes, and no way to an operator's method.
+    let mut node = app.ready_node(&Device::generate(), &["system.which"]).await;
+    for (method, _) in rows.iter().filter(|(_, access)| access.starts_with("Scope(")) {
+        node.call("health", json!({})).await.expect("answers");
+        let error = node.call(method, foreign("main", &json!("owners-job"))).await;
+        let error = error.expect_err("is refused").to_string();
+        assert!(error.contains("unauthorized role: node"), "{method} as a node: {error}");
     }
 }
 

@@ -249,7 +249,13 @@ async fn a_session_others_read_along_in_answers_another_one_with_a_guests_rights
     assert!(heard.contains("re: #inner end"), "{heard}");
     let inner = tool_result(&app, "inner").expect("it tried");
     assert!(inner.contains("There is no tool named cron"), "{inner}");
+    let rows = app.rows().await;
     app.settled().await;
+    // What the owner's own session knows does not come there by itself: the two do not go on.
+    assert_eq!(
+        rows.count("exchange").await + rows.count("inbox WHERE source = 'session'").await,
+        1
+    );
     assert!(
         !app.platform
             .messages("700")

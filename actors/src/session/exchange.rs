@@ -1,6 +1,8 @@
 //! What follows when one session wrote to another (`agent-runtime` §12.2): the two answer each other by turns, and the
 //! second one may tell in its chat what came of it.
 //!
+//! Only sessions that nobody but the owner reads do: what one knows is not to come to others by itself.
+//!
 //! Each turn is an inbox row like any. Its end moves the exchange on: the next row and the exchange's own are one
 //! commit, made when the run ends, or by a look at what is still open.
 
@@ -35,7 +37,13 @@ pub(crate) struct Beginning {
     /// Turns after the first answer, at most.
     pub(crate) most: u32,
     pub(crate) chain: Chain,
-    pub(crate) guest: bool,
+}
+
+impl Beginning {
+    /// May the two answer each other without being told to.
+    pub(crate) fn is_private(&self) -> bool {
+        key::is_private(&self.from) && key::is_private(&self.to)
+    }
 }
 
 /// Run of a turn.
@@ -65,7 +73,6 @@ pub(crate) async fn begin(directory: &Directory, scope: &Scope, beginning: Begin
         step: Set(0),
         most: Set(i64::from(beginning.most)),
         chain: Set(serde_json::to_value(beginning.chain).map_err(Error::internal)?),
-        guest: Set(beginning.guest),
         created_at: Set(now_ms()),
     };
     directory
@@ -199,15 +206,12 @@ fn turn(row: &exchange::Model, step: i64) -> (SessionKey, ClientMessage) {
     (own.clone(), relayed(row, step, message, latest, None))
 }
 
-/// What the second session is asked at the end, where it is the owner's alone and has a chat.
+/// What the second session is asked at the end, where it has a chat.
 async fn announcement(
     directory: &Directory,
     scope: &Scope,
     row: &exchange::Model,
 ) -> Result<Option<(SessionKey, ClientMessage)>> {
-    if row.guest || !key::is_private(&row.to_key) {
-        return Ok(None);
-    }
     let found = directory.services().conversation.session(scope, &row.to_key).await?;
     let chat = found.and_then(|found| serde_json::from_value::<Destination>(found.destination).ok());
     let Some(chat) = chat else { return Ok(None) };
@@ -243,8 +247,7 @@ fn relayed(
         relayed: Some(Relayed {
             shown: shown.to_owned(),
             destination,
-            // What others can have a part in gives nobody more rights than they have.
-            guest: row.guest || !key::is_private(&row.from_key) || !key::is_private(&row.to_key),
+            guest: false,
             chain: Chain {
                 sends: chain.sends.saturating_add(u32::try_from(step).unwrap_or(u32::MAX)),
                 ..chain

@@ -9,8 +9,8 @@ use crate::config::cron::job::{firing_of, run_id};
 use crate::error::Result;
 use crate::supervisor::directory::{AbortRequest, Directory};
 
-/// Rows of each kind that one look reads.
-const PAGE: u64 = 500;
+/// Rows of each kind that one look reads: a sub-agent's holds its whole task.
+const PAGE: u64 = 200;
 /// Characters of a title.
 const TITLE: usize = 120;
 

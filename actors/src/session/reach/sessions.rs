@@ -170,16 +170,15 @@ impl Reach {
             ..run.chain
         };
         let scope = &run.authority.scope;
+        let beginning = Beginning {
+            from: run.authority.key.clone(),
+            to: row.key.clone(),
+            request: wish.message.clone(),
+            most: settings.tools.ping_pong,
+            chain,
+        };
         // What comes of an exchange begins none of its own: one would become many.
-        let run_id = if run.chain.sends == 0 {
-            let beginning = Beginning {
-                from: run.authority.key.clone(),
-                to: row.key.clone(),
-                request: wish.message.clone(),
-                most: settings.tools.ping_pong,
-                chain,
-                guest: !run.alone,
-            };
+        let run_id = if run.chain.sends == 0 && run.alone && beginning.is_private() {
             exchange::begin(&run.directory, scope, beginning).await.map_err(away)?
         } else {
             uuid::Uuid::new_v4().to_string()
