@@ -128,8 +128,12 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
         context.turn.last().options.scheduled.is_some() && !beat,
     );
     let most_scheduled = settings.cron.max_concurrent_runs;
+    let subagent = context.turn.last().options.relayed && tool_policy::is_subagent(&context.key);
+    let most_subagents = settings.subagents(&context.agent_id).at_once;
     let place = async {
-        if scheduled {
+        if subagent {
+            lanes.acquire_subagent(most_subagents).await
+        } else if scheduled {
             lanes.acquire_scheduled(most_scheduled).await
         } else {
             lanes.acquire(&guest, most).await

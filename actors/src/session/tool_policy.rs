@@ -130,11 +130,15 @@ impl Caller {
 
 /// Where a sub-agent's session stands; `None` for any other.
 fn depth_of(session: &SessionKey, head: Option<&SessionHead>, settings: &UserSettings) -> Option<Depth> {
-    let parsed = key::parse(session.as_str()).filter(|parsed| parsed.kind == Kind::Subagent)?;
-    Some(Depth {
+    is_subagent(session).then(|| Depth {
         own: head.map_or(1, |head| spawn_depth(head).max(1)),
-        deepest: settings.subagents(parsed.agent_id).depth,
+        deepest: settings.subagents(key::agent_of(session)).depth,
     })
+}
+
+/// Is it the session of a sub-agent.
+pub(crate) fn is_subagent(session: &SessionKey) -> bool {
+    key::parse(session.as_str()).is_some_and(|parsed| parsed.kind == Kind::Subagent)
 }
 
 /// How deep a session stands below one that is no sub-agent.
