@@ -17,6 +17,7 @@ pub mod cron_run;
 pub mod device;
 pub mod device_request;
 pub mod device_token;
+pub mod exchange;
 pub mod exec_approvals;
 pub mod inbox;
 pub mod key_health;

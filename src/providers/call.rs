@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use claw_actors::crypto::Secret;
-use claw_actors::ports::message::AssistantMessage;
+use claw_actors::ports::message::{AssistantMessage, AssistantPart};
 use claw_actors::ports::model::{ModelEvent, ModelRequest, StreamLimits};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -38,6 +38,27 @@ pub(super) trait Dialect: Send + 'static {
 
     /// What had arrived: text and thinking, no tool calls.
     fn partial(&mut self) -> AssistantMessage;
+}
+
+/// A message of this model that is being assembled, still without parts.
+pub(super) fn begun(api: &str, provider: &str, model: &str, timestamp: i64) -> AssistantMessage {
+    AssistantMessage {
+        api: api.to_owned(),
+        provider: provider.to_owned(),
+        model: model.to_owned(),
+        timestamp,
+        ..AssistantMessage::default()
+    }
+}
+
+/// What was begun, with these parts and its tokens added up.
+pub(super) fn with_parts(begun: &AssistantMessage, content: Vec<AssistantPart>) -> AssistantMessage {
+    let mut message = AssistantMessage {
+        content,
+        ..begun.clone()
+    };
+    message.usage.total_tokens = message.usage.prompt_tokens().saturating_add(message.usage.output);
+    message
 }
 
 /// Whether to read on.

@@ -46,6 +46,7 @@ pub fn all(egress: &Egress) -> Vec<Arc<dyn Tool>> {
         Arc::new(sessions::Send::new()),
         Arc::new(subagents::Spawn::new()),
         Arc::new(subagents::Subagents::new()),
+        Arc::new(subagents::Yield::new()),
         Arc::new(web_fetch::WebFetch::new(egress.clone())),
         Arc::new(workspace::write()),
         Arc::new(web_search::WebSearch::new(egress.clone())),
@@ -152,7 +153,9 @@ mod tests {
         for spec in specs {
             let effect = match spec.name.as_str() {
                 "agents_list" | "ls" | "memory_get" | "memory_read" | "memory_search" | "read" | "session_status"
-                | "sessions_history" | "sessions_list" | "web_fetch" | "web_search" => Effect::ReadOnly,
+                | "sessions_history" | "sessions_list" | "sessions_yield" | "web_fetch" | "web_search" => {
+                    Effect::ReadOnly
+                }
                 "edit" | "memory_write" | "write" => Effect::Idempotent,
                 _ => Effect::External,
             };

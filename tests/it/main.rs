@@ -15,6 +15,7 @@ mod database_away;
 mod disk_full;
 mod failover;
 mod gateway_flow;
+mod gateway_methods;
 mod guests;
 mod heartbeat;
 mod hooks;

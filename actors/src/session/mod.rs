@@ -15,6 +15,7 @@ pub mod queue;
 
 mod closing;
 pub(crate) mod edit;
+pub(crate) mod exchange;
 mod run;
 pub(crate) mod turn;
 
@@ -29,6 +30,8 @@ pub mod reach;
 mod redact;
 pub mod skills;
 pub(crate) mod subagent;
+pub(crate) mod tasks;
+mod tool_context;
 mod tool_loops;
 mod tool_policy;
 mod toolbox;
@@ -49,6 +52,7 @@ pub mod cron;
 pub mod delivery;
 pub(crate) mod heartbeat;
 pub mod hook;
+mod reconcile;
 pub(crate) mod record;
 pub mod recovery;
 mod report;

@@ -1,6 +1,8 @@
 //! Which tools a run may use (`agent-runtime` §12.3). Pure. Every stage can only take away, so an agent's own rules
 //! never widen what holds for all.
 
+use claw_entities::SessionKey;
+
 use super::key::{self, Kind};
 use super::prompt::Audience;
 use super::turn::Authority;
@@ -95,14 +97,14 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// A program in the user's own name: no model is involved.
-    pub(crate) fn program(agent_id: &str) -> Self {
+    /// A program in the user's own name, in one of their sessions: no model is involved.
+    pub(crate) fn program(session: &SessionKey, head: Option<&SessionHead>, settings: &UserSettings) -> Self {
         Self {
-            agent_id: agent_id.to_owned(),
+            agent_id: key::agent_of(session).to_owned(),
             provider: String::new(),
             model: String::new(),
             audience: Audience::Owner,
-            depth: None,
+            depth: depth_of(session, head, settings),
             only: None,
         }
     }
@@ -115,20 +117,28 @@ impl Caller {
         model: &ResolvedModel,
         audience: Audience,
     ) -> Self {
-        let kind = key::parse(authority.key.as_str()).map(|parsed| parsed.kind);
-        let deepest = settings.subagents(&authority.agent_id).depth;
         Self {
             agent_id: authority.agent_id.clone(),
             provider: model.provider.clone(),
             model: model.model.clone(),
             audience,
-            depth: (kind == Some(Kind::Subagent)).then(|| Depth {
-                own: head.map_or(1, |head| spawn_depth(head).max(1)),
-                deepest,
-            }),
+            depth: depth_of(&authority.key, head, settings),
             only: None,
         }
     }
+}
+
+/// Where a sub-agent's session stands; `None` for any other.
+fn depth_of(session: &SessionKey, head: Option<&SessionHead>, settings: &UserSettings) -> Option<Depth> {
+    is_subagent(session).then(|| Depth {
+        own: head.map_or(1, |head| spawn_depth(head).max(1)),
+        deepest: settings.subagents(key::agent_of(session)).depth,
+    })
+}
+
+/// Is it the session of a sub-agent.
+pub(crate) fn is_subagent(session: &SessionKey) -> bool {
+    key::parse(session.as_str()).is_some_and(|parsed| parsed.kind == Kind::Subagent)
 }
 
 /// How deep a session stands below one that is no sub-agent.
@@ -191,6 +201,15 @@ fn of_subagent(settings: &UserSettings, depth: Depth, name: &str, listed: &dyn F
         return allowed && name != "sessions_spawn";
     }
     allowed || rules.allow.is_none()
+}
+
+/// Name of the profile that holds for an agent: its own, which can only take away, or the user's.
+pub(crate) fn profile_of(settings: &UserSettings, agent_id: &str) -> String {
+    let own = settings
+        .agent(agent_id)
+        .and_then(|agent| agent.tools.rules.profile.clone());
+    own.or_else(|| settings.tools.set.rules.profile.clone())
+        .unwrap_or_else(|| "full".to_owned())
 }
 
 /// Tools of a profile; `None`: all.

@@ -564,6 +564,8 @@ pub(crate) const COMPACTION_FAILED: &str = "compactionFailedAt";
 /// In the session's entry: the compaction count at which the model was last asked for notes, and when, epoch milliseconds.
 pub(crate) const NOTES_KEPT: &str = "memoryFlushCompactionCount";
 pub(crate) const NOTES_KEPT_AT: &str = "memoryFlushAt";
+/// When that failed last, epoch milliseconds.
+pub(crate) const NOTES_FAILED: &str = "memoryFlushFailedAt";
 
 /// Gives the session a new transcript under the same key.
 pub(crate) async fn reset(services: &Services, authority: &Authority) -> Result<SessionHead> {

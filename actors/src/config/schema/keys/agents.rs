@@ -217,7 +217,11 @@ const SUBAGENTS: &[Key] = &[
         "When an ended one is put away; 0 = never.",
     ),
     live("runTimeoutSeconds", Kind::Whole, "Longest run of one; 0 = as any run."),
-    kept("maxConcurrent", Kind::Whole),
+    live(
+        "maxConcurrent",
+        Kind::Whole,
+        "Sub-agents of the user that run at the same time. At most 64.",
+    ),
     kept("thinking", Kind::Text),
     kept("announceTimeoutMs", Kind::Whole),
     kept("requireAgentId", Kind::Bool),
