@@ -20,6 +20,7 @@ pub mod device_token;
 pub mod exec_approvals;
 pub mod inbox;
 pub mod key_health;
+pub mod mcp_tool;
 pub mod memory_chunk;
 pub mod node_call;
 pub mod node_pending;

@@ -76,7 +76,10 @@ pub async fn invoke(
     let any = |patterns: &[String]| patterns.iter().any(|pattern| tool_policy::fits(pattern, &asked.tool));
     let kept_back = KEPT_BACK.contains(&asked.tool.to_ascii_lowercase().as_str()) && !any(&policy.allow);
     let agent_id = key::agent_of(&session_key).to_owned();
-    let toolbox = Toolbox::new(services, scope, Caller::program(&agent_id));
+    let mut toolbox = Toolbox::new(services, scope, Caller::program(&agent_id));
+    if services.ports.tool(&asked.tool).is_none() {
+        toolbox = toolbox.with_servers(&settings).await;
+    }
     let found = toolbox.tool(&asked.tool).await.ok();
     let Some(tool) = found.filter(|_| !kept_back && !any(&policy.deny)) else {
         return Ok(Invoked::NoSuchTool);
@@ -89,7 +92,7 @@ pub async fn invoke(
     if let (Value::Object(fields), Some(action), true) = (&mut arguments, asked.action, takes_action) {
         fields.entry("action").or_insert(Value::String(action));
     }
-    if let Err(why) = toolbox::check(tool.spec(), &arguments) {
+    if let Err(why) = toolbox::check(tool.as_ref(), &arguments) {
         return Ok(Invoked::BadArguments(why));
     }
     if asked.dry_run {

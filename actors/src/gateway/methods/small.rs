@@ -1,5 +1,7 @@
 //! Small reads that clients make on their way: presence, identity of the server, commands, tools.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -11,6 +13,13 @@ use crate::crypto::{signature, token};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, READ};
+use crate::ports::tool::ToolSpec;
+use crate::session::remote::Remote;
+use crate::session::tool_policy::Caller;
+
+/// How long a list of tools waits for servers that nothing is known of yet.
+const CATALOG_PATIENCE: Duration = Duration::from_secs(3);
+const MCP_PLUGIN: &str = "bundle-mcp";
 
 /// Slash commands a person can type in a chat: what they do, their category, and whether more must follow.
 const COMMANDS: [(&str, &str, &str, bool); 7] = [
@@ -106,6 +115,7 @@ pub(super) fn command_views() -> Vec<Value> {
 #[serde(rename_all = "camelCase")]
 struct CatalogParams {
     agent_id: Option<String>,
+    include_plugins: Option<bool>,
 }
 
 async fn tools(call: Call, params: CatalogParams) -> Result<Value, WireError> {
@@ -124,9 +134,32 @@ async fn tools(call: Call, params: CatalogParams) -> Result<Value, WireError> {
             })
         })
         .collect();
-    Ok(json!({
-        "agentId": params.agent_id.unwrap_or_else(|| settings.default_agent.clone()),
-        "profiles": [{"id": "full", "label": "Full"}],
-        "groups": [{"id": "core", "label": "Built-in", "source": "core", "tools": tools}],
-    }))
+    let agent_id = params.agent_id.unwrap_or_else(|| settings.default_agent.clone());
+    let mut groups = vec![json!({"id": "core", "label": "Built-in", "source": "core", "tools": tools})];
+    if params.include_plugins != Some(false) {
+        let services = &call.state.services;
+        let caller = Caller::program(&agent_id);
+        let remote = Remote::gather(services, call.scope(), &settings, &caller, CATALOG_PATIENCE).await;
+        groups.extend(
+            remote
+                .groups()
+                .into_iter()
+                .map(|(server, specs)| server_group(server, &specs)),
+        );
+    }
+    Ok(json!({"agentId": agent_id, "profiles": [{"id": "full", "label": "Full"}], "groups": groups}))
+}
+
+/// An MCP server's tools. Of the two sources clients know, they come from a plugin: the original's is called so.
+fn server_group(server: &str, specs: &[&ToolSpec]) -> Value {
+    let tools: Vec<Value> = specs
+        .iter()
+        .map(|spec| {
+            json!({
+                "id": spec.name, "label": spec.name, "description": spec.description, "source": "plugin",
+                "pluginId": MCP_PLUGIN, "defaultProfiles": ["coding", "messaging", "full"],
+            })
+        })
+        .collect();
+    json!({"id": format!("mcp:{server}"), "label": server, "source": "plugin", "pluginId": MCP_PLUGIN, "tools": tools})
 }
