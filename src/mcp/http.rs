@@ -27,6 +27,8 @@ const MOST_EVENTS: usize = 4_096;
 /// Most of what a failure says that is read, for telling old servers from new ones.
 const MAX_FAILURE: usize = 64 * 1024;
 
+/// Code of the refusal of a session that is not known, before anything was done.
+const NO_SESSION: i32 = -32000;
 const SESSION: &str = "mcp-session-id";
 const BOTH: &str = "text/event-stream, application/json";
 
@@ -204,6 +206,10 @@ async fn failed(
         )
         | Err(_) => None,
     };
+    // The protocol says 404 for a session that is over. Servers made after the reference SDK's examples say this.
+    if in_session && status == 400 && error.as_ref().is_some_and(|error| error.code.0 == NO_SESSION) {
+        return Err(StreamableHttpError::SessionExpired);
+    }
     let ClientJsonRpcMessage::Request(request) = message else {
         return Err(refused);
     };

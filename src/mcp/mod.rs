@@ -286,6 +286,10 @@ impl ToolServers for McpServers {
         }
     }
 
+    fn forget(&self, scope: &Scope, server: &str) {
+        self.slots.remove(&(scope.clone(), server.to_owned()));
+    }
+
     fn call<'a>(
         &'a self,
         access: &'a ServerAccess,

@@ -26,6 +26,9 @@ pub trait ToolServers: Send + Sync {
     /// What is known without asking, if anything is.
     fn seen(&self, access: &ServerAccess) -> Option<Result<Arc<Offer>, ServerFailure>>;
 
+    /// Closes what is open to the server of this name: its configuration is another, or gone.
+    fn forget(&self, scope: &Scope, server: &str);
+
     /// Calls a tool under the name the server gives it. What it gives is wrapped as untrusted; images are inline. Dropping
     /// the future tells the server that nobody waits any more.
     fn call<'a>(

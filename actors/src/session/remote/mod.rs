@@ -1,7 +1,7 @@
 //! Tools of the user's MCP servers in a run: gathered when it begins, under the same policy as any other, and absent
 //! while their server is away. A server that is away breaks no turn; the model is told, so that it can tell the person.
 
-pub(crate) mod words;
+pub mod words;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use claw_entities::Scope;
 use futures::future::{BoxFuture, join_all};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::blobs;
 use super::tool_policy::{self, Caller};
 use crate::Services;
-use crate::config::document::{McpServer, UserSettings};
+use crate::config::document::{McpServer, UserSettings, hash};
 use crate::config::mcp::{Pins, Standing};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ports::message::Part;
 use crate::ports::servers::{FailureClass, Offer, OfferedTool, ServerFailure, ToolServers};
 use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
@@ -139,9 +139,9 @@ impl Remote {
 }
 
 /// An offer, and the names of tools that wait for the user.
-pub struct Held {
-    pub offer: Arc<Offer>,
-    pub held: HashSet<String>,
+struct Held {
+    offer: Arc<Offer>,
+    held: HashSet<String>,
 }
 
 type Judged = std::result::Result<Held, ServerFailure>;
@@ -169,7 +169,7 @@ async fn offered(
 }
 
 /// Tells apart what is known, new and changed, and takes the new ones on.
-pub async fn take_on(
+async fn take_on(
     services: &Services,
     scope: &Scope,
     server: &McpServer,
@@ -190,6 +190,84 @@ pub async fn take_on(
         services.config.pin_mcp_tools(scope, server, &new).await?;
     }
     Ok(Held { offer, held })
+}
+
+/// A server as its owner sees it.
+pub struct Look {
+    pub offer: Arc<Offer>,
+    /// Names of tools that wait for the user.
+    pub held: HashSet<String>,
+    /// What agents know the tools as, in the offer's order.
+    pub called: Vec<String>,
+    /// Of all that the tools say of themselves.
+    pub fingerprint: String,
+}
+
+/// Asks a server of the user's what it offers, whether or not it is on. The inner error is the server's.
+///
+/// # Errors
+/// `NotFound` when there is no server of this name.
+pub async fn look(
+    services: &Services,
+    scope: &Scope,
+    name: &str,
+    patience: Duration,
+    fresh: bool,
+) -> Result<std::result::Result<Look, ServerFailure>> {
+    let settings = services.config.settings(scope).await?;
+    let server = settings
+        .mcp
+        .server(name)
+        .ok_or(Error::NotFound { what: "MCP server" })?;
+    let servers = std::slice::from_ref(server);
+    let accesses = services.config.mcp_access(scope, servers).await?;
+    let (Some(port), Some(access)) = (services.ports.servers(), accesses.first()) else {
+        return Ok(Err(FailureClass::Unavailable.into()));
+    };
+    let offer = match port.offer(access, patience, fresh).await {
+        Ok(offer) => offer,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let mut held = HashSet::new();
+    if let Some(pins) = services.config.mcp_pins(scope, servers).await?.first() {
+        held = take_on(services, scope, server, Arc::clone(&offer), pins).await?.held;
+    }
+    let mut taken = HashSet::new();
+    let called = offer
+        .tools
+        .iter()
+        .map(|tool| words::name(&mut taken, &server.prefix, &tool.name));
+    Ok(Ok(Look {
+        called: called.collect(),
+        fingerprint: fingerprint(&offer),
+        held,
+        offer,
+    }))
+}
+
+/// Takes on all tools of a server as the user saw them.
+///
+/// # Errors
+/// `NotFound` when there is no such server, `Conflict` when it offers something else by now, `Upstream` when it is away.
+pub async fn approve(services: &Services, scope: &Scope, name: &str, seen: &str, patience: Duration) -> Result<()> {
+    let look = look(services, scope, name, patience, false).await?;
+    let look = look.map_err(|failure| Error::Upstream(format!("the server {failure}")))?;
+    if look.fingerprint != seen {
+        return Err(Error::Conflict(
+            "the server offers something else by now; test it again".to_owned(),
+        ));
+    }
+    let settings = services.config.settings(scope).await?;
+    let server = settings
+        .mcp
+        .server(name)
+        .ok_or(Error::NotFound { what: "MCP server" })?;
+    let tools: Vec<&OfferedTool> = look.offer.tools.iter().collect();
+    services.config.approve_mcp_tools(scope, server, &tools).await
+}
+
+fn fingerprint(offer: &Offer) -> String {
+    hash(&json!(offer.tools.iter().map(|tool| &tool.hash).collect::<Vec<_>>()))
 }
 
 /// A tool of a server.

@@ -60,7 +60,7 @@ pub(super) fn description(server: &str, tool: &OfferedTool) -> String {
 }
 
 /// A text without control and invisible characters, marks of ours and providers' test strings, cut short.
-pub(crate) fn plain(text: &str, most: usize) -> String {
+pub fn plain(text: &str, most: usize) -> String {
     let kept = text.chars().filter_map(|char| match char {
         '\n' => Some('\n'),
         char if char.is_control() => Some(' '),

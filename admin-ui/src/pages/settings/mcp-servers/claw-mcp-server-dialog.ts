@@ -51,10 +51,6 @@ export class ClawMcpServerDialog extends LitElement {
         grid-template-columns: repeat(auto-fit, minmax(200px, 1fr));
         gap: 16px;
       }
-      details {
-        display: grid;
-        gap: 16px;
-      }
       summary {
         cursor: pointer;
         font-weight: 500;
