@@ -21,6 +21,7 @@ pub mod exchange;
 pub mod exec_approvals;
 pub mod inbox;
 pub mod key_health;
+pub mod mcp_tool;
 pub mod memory_chunk;
 pub mod node_call;
 pub mod node_pending;

@@ -23,6 +23,7 @@ mod m20261126_000022_key_health;
 mod m20261126_000024_hook_token;
 mod m20261126_000025_hook_run;
 mod m20261126_000026_subagent;
+mod m20261127_000029_mcp_tool;
 mod m20261127_000035_hook_tries;
 mod m20261127_000036_exchange;
 mod row_security;
@@ -55,6 +56,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000024_hook_token::Migration),
             Box::new(m20261126_000025_hook_run::Migration),
             Box::new(m20261126_000026_subagent::Migration),
+            Box::new(m20261127_000029_mcp_tool::Migration),
             Box::new(m20261127_000035_hook_tries::Migration),
             Box::new(m20261127_000036_exchange::Migration),
         ]

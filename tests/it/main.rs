@@ -24,6 +24,7 @@ mod isolation;
 mod joining;
 mod lock_outs;
 mod logs;
+mod mcp;
 mod memory;
 mod node_calls;
 mod nodes_tool;

@@ -107,6 +107,8 @@ async fn owned(app: &TestApp) -> Value {
     let request = app.owner().request(Method::POST, "/api/skills");
     let skill = status(request.header("content-type", "text/markdown").body(skill)).await;
     assert_eq!(skill, 201);
+    let server = json!({"url": "http://127.0.0.1:9/mcp", "exclude": [MARK]});
+    assert_eq!(app.owner().put("/api/mcp-servers/vault", &server).await.0, 200);
     let looked = format!(
         "INSERT INTO heartbeat (tenant_id, user_id, agent_id, every_ms, woken, last, epoch) \
          SELECT tenant_id, id, 'main', 86400000, false, '{{\"ts\": 1, \"preview\": \"{MARK}\"}}', 1 \
@@ -131,7 +133,7 @@ async fn owned(app: &TestApp) -> Value {
     let blobs: Vec<String> = app.rows().await.column("SELECT id FROM blob").await;
     let own = app.owner().request(Method::GET, &format!("/api/blobs/{}", blobs[0]));
     assert_eq!(status(own).await, 200);
-    json!({"hook-tokens": hook["id"], "skills": "vault", "users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
+    json!({"hook-tokens": hook["id"], "skills": "vault", "mcp-servers": "vault", "users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
         "approvals": "owners-approval"})
 }
 

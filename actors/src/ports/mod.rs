@@ -1,10 +1,11 @@
-//! The outside world as the runtime sees it: four traits that the edge (`src/`) implements.
+//! The outside world as the runtime sees it: five traits that the edge (`src/`) implements.
 //!
-//! A fifth trait needs an ADR. Nothing here opens a socket.
+//! A sixth trait needs an ADR. Nothing here opens a socket.
 
 pub mod channel;
 pub mod message;
 pub mod model;
+pub mod servers;
 pub mod tool;
 pub mod web;
 
@@ -18,6 +19,7 @@ pub struct Ports {
     models: Arc<HashMap<&'static str, Arc<dyn model::ModelProvider>>>,
     tools: Arc<Vec<Arc<dyn tool::Tool>>>,
     poster: Option<Arc<dyn web::Poster>>,
+    servers: Option<Arc<dyn servers::ToolServers>>,
 }
 
 impl Ports {
@@ -53,7 +55,19 @@ impl Ports {
             models: Arc::new(by_api),
             tools: Arc::new(tools),
             poster: None,
+            servers: None,
         }
+    }
+
+    /// With a way to speak with tool servers.
+    pub fn with_servers(mut self, servers: Arc<dyn servers::ToolServers>) -> Self {
+        self.servers = Some(servers);
+        self
+    }
+
+    /// What speaks with tool servers.
+    pub fn servers(&self) -> Option<&Arc<dyn servers::ToolServers>> {
+        self.servers.as_ref()
     }
 
     /// With a way to post to web addresses.

@@ -78,7 +78,10 @@ pub async fn invoke(
     let head = services.conversation.head(scope, &session_key).await?;
     let caller = Caller::program(&session_key, head.as_ref(), &settings);
     let depth = caller.depth.map_or(0, |depth| depth.own);
-    let toolbox = Toolbox::new(services, scope, caller);
+    let mut toolbox = Toolbox::new(services, scope, caller);
+    if services.ports.tool(&asked.tool).is_none() {
+        toolbox = toolbox.with_servers(&settings).await;
+    }
     let found = toolbox.tool(&asked.tool).await.ok();
     let Some(tool) = found.filter(|_| !kept_back && !any(&policy.deny)) else {
         return Ok(Invoked::NoSuchTool);
@@ -91,7 +94,7 @@ pub async fn invoke(
     if let (Value::Object(fields), Some(action), true) = (&mut arguments, asked.action, takes_action) {
         fields.entry("action").or_insert(Value::String(action));
     }
-    if let Err(why) = toolbox::check(tool.spec(), &arguments) {
+    if let Err(why) = toolbox::check(tool.as_ref(), &arguments) {
         return Ok(Invoked::BadArguments(why));
     }
     if asked.dry_run {
@@ -130,11 +133,18 @@ pub async fn invoke(
     directory.leases().under(scope, work).await.map(Invoked::Done)
 }
 
+/// The tools a session has.
+pub(crate) struct Effective {
+    pub(crate) profile: String,
+    /// Ours under `None`, then each MCP server's under its name.
+    pub(crate) groups: Vec<(Option<String>, Vec<ToolSpec>)>,
+}
+
 /// What the session's next turn would be offered as its owner's, and the profile that holds for it.
 ///
 /// # Errors
 /// When its model cannot be found.
-pub async fn effective(directory: &Directory, scope: &Scope, session: &SessionKey) -> Result<(Vec<ToolSpec>, String)> {
+pub(crate) async fn effective(directory: &Directory, scope: &Scope, session: &SessionKey) -> Result<Effective> {
     let services = directory.services();
     let settings = services.config.settings(scope).await?;
     let head = services.conversation.head(scope, session).await?;
@@ -154,5 +164,11 @@ pub async fn effective(directory: &Directory, scope: &Scope, session: &SessionKe
         Audience::Group { owner: true }
     };
     let caller = Caller::of(&authority, head.as_ref(), &settings, &model, audience);
-    Ok((Toolbox::new(services, scope, caller).specs(&settings), profile))
+    let toolbox = Toolbox::new(services, scope, caller).with_servers(&settings).await;
+    let groups = toolbox.by_origin(&settings);
+    let groups = groups
+        .into_iter()
+        .map(|(server, specs)| (server.map(str::to_owned), specs))
+        .collect();
+    Ok(Effective { profile, groups })
 }

@@ -319,14 +319,28 @@ impl Work {
             only: options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone()),
             ..Caller::of(&self.authority, Some(&self.head), &self.settings, &model, audience)
         };
-        let mut toolbox = Toolbox::new(&self.services, &context.scope, caller).with_client(&options.client_tools);
+        let toolbox = Toolbox::new(&self.services, &context.scope, caller).with_servers(&self.settings);
+        let toolbox = tokio::select! {
+            biased;
+            () = context.cancel.token.cancelled() => return Ok(End::Aborted),
+            toolbox = toolbox => toolbox,
+        };
+        let mut toolbox = toolbox.with_client(&options.client_tools);
         let mut specs = Arc::new(toolbox.specs(&self.settings));
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
         let place = assembly::Place::of(context);
         let skills = skills::offered(&context.directory, place, &self.settings).await?;
-        let mut base = assembly::Assembly::new(&self.services, place, &self.settings, &model, &specs, &skills).await?;
+        let mut base = assembly::Assembly::new(
+            &self.services,
+            place,
+            &self.settings,
+            &model,
+            (&specs, toolbox.away()),
+            &skills,
+        )
+        .await?;
         let mut sent = base.messages(&self.services, &self.head, &model).await?;
         context.emitter.phase("starting_model").await;
         context.emitter.model(&model.provider, &model.model).await;

@@ -3,6 +3,7 @@
 mod agents;
 mod heartbeat;
 mod hooks;
+mod mcp;
 mod models;
 mod parse;
 mod room;
@@ -20,6 +21,7 @@ use crate::ports::model::Thinking;
 pub use agents::AgentChange;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use hooks::{HookAction, HookSettings, Mapping};
+pub use mcp::{MOST_SERVERS as MOST_MCP_SERVERS, McpServer, McpSettings, is_transport as is_mcp_transport};
 pub use models::{Cooldowns, ModelSettings};
 pub(in crate::config) use parse::span;
 pub use room::{CompactionMode, CompactionSettings, FlushSettings, Identifiers, PruningSettings, RoomSettings};
@@ -81,6 +83,8 @@ pub struct UserSettings {
     /// `gateway.tools`: what programs may call over HTTP.
     pub http_tools: HttpTools,
     pub hooks: HookSettings,
+    /// `mcp`.
+    pub mcp: McpSettings,
 }
 
 /// `gateway.tools`: patterns of names.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::heartbeat::heartbeats;
 use super::models::{fallbacks, thinking};
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, HookSettings, HttpTools,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, HookSettings, HttpTools, McpSettings,
     ModelSettings, NodeCommands, QueueMode, QueueSettings, ResetRule, RoomSettings, SessionSettings, SubagentSettings,
     ToolSet, ToolSettings, UserSettings,
 };
@@ -79,6 +79,7 @@ impl UserSettings {
                 deny: texts(at(doc, "/gateway/tools/deny")).unwrap_or_default(),
             },
             hooks: HookSettings::parse(at(doc, "/hooks")),
+            mcp: McpSettings::parse(doc),
         }
     }
 

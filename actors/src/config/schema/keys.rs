@@ -5,6 +5,7 @@ mod auth;
 mod channels;
 mod gateway;
 mod hooks;
+mod mcp;
 mod models;
 mod room;
 mod tools;
@@ -59,6 +60,11 @@ const SECTIONS: &[Key] = &[
     ),
     live("tools", Kind::Object(tools::TOOLS), "Which tools agents may use."),
     live(
+        "mcp",
+        Kind::Object(&[mcp::MCP]),
+        "Servers elsewhere that offer tools (MCP).",
+    ),
+    live(
         "auth",
         Kind::Object(&[auth::AUTH]),
         "Which key of an AI provider is used when; the keys are with the provider.",
@@ -96,7 +102,6 @@ const ELSEWHERE: &[Key] = &[
     elsewhere("discovery", "there is no local network to be found in"),
     elsewhere("env", "its values were used where the file refers to them"),
     elsewhere("logging", "the operator's business"),
-    elsewhere("mcp", "not available yet"),
     elsewhere("media", "not available yet"),
     elsewhere("memory", "memory is kept in the workspace"),
     elsewhere("nodeHost", "a setting of the device"),

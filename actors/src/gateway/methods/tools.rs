@@ -1,6 +1,8 @@
 //! `tools.catalog`, `tools.effective` and `tools.invoke`: the tools there are, those a session has, and one of them
 //! called by a program.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -12,8 +14,15 @@ use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{READ, WRITE};
 use crate::ports::message::Part;
-use crate::ports::tool::ToolOutput;
+use crate::ports::tool::{ToolOutput, ToolSpec};
 use crate::session::invoking::{self, Invocation, Invoked};
+use crate::session::key;
+use crate::session::remote::Remote;
+use crate::session::tool_policy::Caller;
+
+/// How long a list of tools waits for servers that nothing is known of yet.
+const CATALOG_PATIENCE: Duration = Duration::from_secs(3);
+const MCP_PLUGIN: &str = "bundle-mcp";
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("tools.catalog", Access::Scope(READ), catalog);
@@ -25,6 +34,7 @@ pub(super) fn register(methods: &mut Methods) {
 #[serde(rename_all = "camelCase")]
 struct CatalogParams {
     agent_id: Option<String>,
+    include_plugins: Option<bool>,
 }
 
 async fn catalog(call: Call, params: CatalogParams) -> Result<Value, WireError> {
@@ -40,11 +50,34 @@ async fn catalog(call: Call, params: CatalogParams) -> Result<Value, WireError> 
             })
         })
         .collect();
-    Ok(json!({
-        "agentId": params.agent_id.unwrap_or_else(|| settings.default_agent.clone()),
-        "profiles": [{"id": "full", "label": "Full"}],
-        "groups": [{"id": "core", "label": "Built-in", "source": "core", "tools": tools}],
-    }))
+    let agent_id = params.agent_id.unwrap_or_else(|| settings.default_agent.clone());
+    let mut groups = vec![json!({"id": "core", "label": "Built-in", "source": "core", "tools": tools})];
+    if params.include_plugins != Some(false) {
+        let services = &call.state.services;
+        let caller = Caller::program(&key::main(&agent_id), None, &settings);
+        let remote = Remote::gather(services, call.scope(), &settings, &caller, CATALOG_PATIENCE).await;
+        groups.extend(
+            remote
+                .groups()
+                .into_iter()
+                .map(|(server, specs)| server_group(server, &specs)),
+        );
+    }
+    Ok(json!({"agentId": agent_id, "profiles": [{"id": "full", "label": "Full"}], "groups": groups}))
+}
+
+/// An MCP server's tools. Of the two sources clients know, they come from a plugin: the original's is called so.
+fn server_group(server: &str, specs: &[&ToolSpec]) -> Value {
+    let tools: Vec<Value> = specs
+        .iter()
+        .map(|spec| {
+            json!({
+                "id": spec.name, "label": spec.name, "description": spec.description, "source": "plugin",
+                "pluginId": MCP_PLUGIN, "defaultProfiles": ["coding", "messaging", "full"],
+            })
+        })
+        .collect();
+    json!({"id": format!("mcp:{server}"), "label": server, "source": "plugin", "pluginId": MCP_PLUGIN, "tools": tools})
 }
 
 #[derive(Deserialize)]
@@ -72,20 +105,39 @@ async fn effective(call: Call, params: EffectiveParams) -> Result<Value, WireErr
             params.session_key
         )));
     }
-    let (specs, profile) = invoking::effective(&call.state.directory, call.scope(), &session).await?;
+    let found = invoking::effective(&call.state.directory, call.scope(), &session).await?;
+    let groups: Vec<Value> = found
+        .groups
+        .iter()
+        .map(|(server, specs)| effective_group(server.as_deref(), specs))
+        .collect();
+    Ok(json!({"agentId": agent, "profile": found.profile, "groups": groups}))
+}
+
+fn effective_group(server: Option<&str>, specs: &[ToolSpec]) -> Value {
+    let (id, label, source) = match server {
+        None => ("core".to_owned(), "Built-in", "core"),
+        Some(server) => (format!("mcp:{server}"), server, "plugin"),
+    };
     let tools: Vec<Value> = specs
         .iter()
         .map(|spec| {
-            json!({
-                "id": spec.name, "label": spec.name, "description": spec.summary,
-                "rawDescription": spec.description, "source": "core",
-            })
+            let summary = if server.is_some() {
+                &spec.description
+            } else {
+                &spec.summary
+            };
+            let mut tool = json!({
+                "id": spec.name, "label": spec.name, "description": summary, "rawDescription": spec.description,
+                "source": source,
+            });
+            if server.is_some() {
+                tool["pluginId"] = json!(MCP_PLUGIN);
+            }
+            tool
         })
         .collect();
-    Ok(json!({
-        "agentId": agent, "profile": profile,
-        "groups": [{"id": "core", "label": "Built-in", "source": "core", "tools": tools}],
-    }))
+    json!({"id": id, "label": label, "source": source, "tools": tools})
 }
 
 #[derive(Deserialize)]

@@ -105,7 +105,8 @@ impl Work {
             // Tools may be allowed for one model and not for another.
             call.toolbox.serve(call.model);
             *call.specs = Arc::new(call.toolbox.specs(settings));
-            *call.base = Assembly::new(services, place, settings, call.model, call.specs, call.skills).await?;
+            let tools = (call.specs.as_slice(), call.toolbox.away());
+            *call.base = Assembly::new(services, place, settings, call.model, tools, call.skills).await?;
             let sent = self.sent(call.base, call.model).await?;
             match self
                 .make_room(context, call.model, call.base, sent, call.deadline)
