@@ -3,8 +3,10 @@
 //! A fifth trait needs an ADR. Nothing here opens a socket.
 
 pub mod channel;
+pub mod embedding;
 pub mod message;
 pub mod model;
+pub mod speech;
 pub mod tool;
 pub mod web;
 

@@ -123,7 +123,7 @@ pub async fn invoke(
         };
         let context = ToolContext {
             reach: Some(Reach::new(reach)),
-            workspace: Some(Workspace::new(&services.config, scope, &agent_id, zone)),
+            workspace: Some(Workspace::new(services, scope, &agent_id, zone)),
             scope: scope.clone(),
             session_key,
             run_id: run_id.clone(),

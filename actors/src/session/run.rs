@@ -493,7 +493,7 @@ impl Work {
             skills: owner.then(|| Shelf::new(&context.directory, &context.scope, &context.agent_id)),
             workspace: audience.is_private().then(|| {
                 let zone = freshness::zone(time_zone);
-                Workspace::new(&self.services.config, &context.scope, &context.agent_id, zone)
+                Workspace::new(&self.services, &context.scope, &context.agent_id, zone)
             }),
             scope: context.scope.clone(),
             session_key: context.key.clone(),

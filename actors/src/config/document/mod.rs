@@ -3,10 +3,12 @@
 mod agents;
 mod heartbeat;
 mod hooks;
+mod memory;
 mod models;
 mod parse;
 mod room;
 mod secrets;
+mod speech;
 pub(in crate::config) mod store;
 mod tools;
 
@@ -20,10 +22,12 @@ use crate::ports::model::Thinking;
 pub use agents::AgentChange;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use hooks::{HookAction, HookSettings, Mapping};
+pub use memory::{Embedder, MOST_RESULTS, MemorySettings};
 pub use models::{Cooldowns, ModelSettings};
 pub(in crate::config) use parse::span;
 pub use room::{CompactionMode, CompactionSettings, FlushSettings, Identifiers, PruningSettings, RoomSettings};
 pub use secrets::{REDACTED, is_secret_key, redact};
+pub use speech::SpeechSettings;
 pub use store::{MAX_BYTES, hash};
 pub use tools::{
     SearchEngine, SearchPlace, SearchSettings, SubagentSettings, ToolRules, ToolSet, ToolSettings, Visibility,
@@ -81,6 +85,13 @@ pub struct UserSettings {
     /// `gateway.tools`: what programs may call over HTTP.
     pub http_tools: HttpTools,
     pub hooks: HookSettings,
+    /// `agents.defaults.memorySearch`, for agents that are not configured, and each agent's by id.
+    pub default_memory: MemorySettings,
+    pub memories: Vec<(String, MemorySettings)>,
+    /// `messages.tts`.
+    pub speech: SpeechSettings,
+    /// `agents.defaults.imageModel`: models that look at images, in the order they are tried.
+    pub image_models: Vec<String>,
 }
 
 /// `gateway.tools`: patterns of names.
