@@ -57,6 +57,7 @@ pub(super) async fn wire(settings: &Settings) -> anyhow::Result<Wired> {
         replica,
         config,
         db,
+        indexing: Arc::default(),
     };
     let placement = Placement::start(listen_threads(settings));
     let directory = Directory::new(services.clone(), placement, leases.clone());

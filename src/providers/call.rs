@@ -1,5 +1,6 @@
 //! One streaming call: open, read events under the silence limits, let a dialect assemble them, end exactly once.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -24,6 +25,11 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// What distinguishes one wire family: how its events become a message.
 pub(super) trait Dialect: Send + 'static {
+    /// Server-sent events out of what came, where the family sends them otherwise packed.
+    fn unframe<'a>(&mut self, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, Failure> {
+        Ok(Cow::Borrowed(bytes))
+    }
+
     /// Takes one event in.
     fn event(&mut self, event: SseEvent<'_>, out: &mut VecDeque<ModelEvent>) -> Result<Flow, Failure>;
 
@@ -233,6 +239,7 @@ impl<D: Dialect> Intake<D> {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Flow, Failure> {
+        let bytes: &[u8] = &self.dialect.unframe(bytes)?;
         self.sse.push(bytes);
         let flow = self.take();
         if !self.saw_event && self.prefix.len() < crate::providers::sse::MAX_EVENT_BYTES {

@@ -245,6 +245,11 @@ async fn the_published_control_ui_shows_its_pages() {
     assert!(text.contains("control ui: all steps passed"), "{text}");
 }
 
+/// The scripted model makes vectors too.
+fn with_vectors() -> serde_json::Value {
+    serde_json::json!({"agents": {"defaults": {"memorySearch": {"provider": "mock", "model": "embed-1"}}}})
+}
+
 fn openai(app: &TestApp, mut program: Command, script: &str) -> String {
     let base = format!("http://{}/v1", app.binary.address());
     program
@@ -257,7 +262,7 @@ fn openai(app: &TestApp, mut program: Command, script: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OpenAI's client for Node: make e2e"]
 async fn openais_client_for_node_works_unmodified() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&with_vectors(), &[]).await;
     let mut node = Command::new(needed("OPENCLAW_NODE"));
     node.env("OPENAI", needed("OPENAI_NODE_CLIENT"));
     let text = openai(&app, node, "openai_client.mjs");
@@ -275,7 +280,7 @@ async fn openais_client_for_python_works_unmodified() {
         eprintln!("skipped: no python3 with venv on this machine");
         return;
     };
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&with_vectors(), &[]).await;
     let text = openai(&app, Command::new(python), "openai_client.py");
     assert!(text.contains("openai for python: all steps passed"), "{text}");
 }

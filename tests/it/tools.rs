@@ -11,15 +11,17 @@ use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::status;
 
 /// Tools that are the owner's alone.
-const OWNERS: [&str; 8] = [
+const OWNERS: [&str; 10] = [
     "agents_list",
     "cron",
     "gateway",
+    "image",
     "message",
     "nodes",
     "sessions_send",
     "sessions_spawn",
     "subagents",
+    "tts",
 ];
 
 async fn patch(operator: &mut TestNode, change: &Value) {

@@ -1,11 +1,13 @@
-//! The outside world as the runtime sees it: five traits that the edge (`src/`) implements.
+//! The outside world as the runtime sees it: the traits that the edge (`src/`) implements.
 //!
-//! A sixth trait needs an ADR. Nothing here opens a socket.
+//! Another trait needs an ADR. Nothing here opens a socket.
 
 pub mod channel;
+pub mod embedding;
 pub mod message;
 pub mod model;
 pub mod servers;
+pub mod speech;
 pub mod tool;
 pub mod web;
 

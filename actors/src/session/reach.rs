@@ -5,9 +5,11 @@
 
 mod config;
 pub mod cron;
+pub mod look;
 pub mod message;
 pub mod search;
 pub mod sessions;
+pub mod speak;
 pub mod subagents;
 
 use std::fmt;

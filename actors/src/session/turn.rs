@@ -23,7 +23,7 @@ use crate::conversation::entry::{Body, Compaction, MessageBody};
 use crate::conversation::transcript::{self, HeadChanges, NewEntry, SessionHead};
 use crate::db::Batch;
 use crate::error::{Error, Result};
-use crate::ports::channel::{Destination, Rendered};
+use crate::ports::channel::{Destination, FileAbout, Rendered};
 use crate::ports::message::{Message, Part, ToolCall, Usage};
 use crate::supervisor::lease::fenced;
 
@@ -159,6 +159,8 @@ pub(crate) struct Piece {
     pub(crate) rendered: Rendered,
     /// Outbox id of the preview this takes the place of.
     pub(crate) replaces: Option<String>,
+    /// The file that goes out with it.
+    pub(crate) media: Option<FileAbout>,
 }
 
 impl Piece {
@@ -169,6 +171,7 @@ impl Piece {
             destination: destination.clone(),
             rendered,
             replaces: None,
+            media: None,
         }
     }
 }
@@ -761,6 +764,12 @@ pub(crate) fn insert_pieces(
             text: Set(piece.rendered.text.clone()),
             plain: Set(piece.rendered.plain.clone()),
             replaces: Set(piece.replaces.clone()),
+            media: Set(piece
+                .media
+                .as_ref()
+                .map(serde_json::to_string)
+                .transpose()
+                .map_err(Error::internal)?),
             state: Set("pending".to_owned()),
             message_id: Set(None),
             attempts: Set(0),

@@ -39,7 +39,7 @@ pub fn routes(config: &mut ServiceConfig) {
         mcp_servers::list, mcp_servers::put, mcp_servers::delete, mcp_servers::test, mcp_servers::approve,
         skills::list, skills::install, skills::get, skills::change, skills::delete,
         users::list, users::create, users::change,
-        v1::models::list, v1::models::get, v1::chat::create, v1::responses::create, tools::invoke,
+        v1::models::list, v1::models::get, v1::chat::create, v1::responses::create, v1::embeddings::create, tools::invoke,
     ),
     components(schemas(ErrorBody, v1::error::V1ErrorBody, tools::InvokeFailed)),
     security(("token" = []), ("session" = [])),

@@ -211,7 +211,7 @@ fn urls() {
             "https://x.example/v1/models/..%2Fa%3Fb%23c:streamGenerateContent?alt=sse",
         ),
     ] {
-        assert_eq!(url(base, model), expected);
+        assert_eq!(url(base, model, "streamGenerateContent?alt=sse"), expected);
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::heartbeat::heartbeats;
+use super::memory::memories;
 use super::models::{fallbacks, thinking};
 use super::{
     AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, HookSettings, HttpTools, McpSettings,
-    ModelSettings, NodeCommands, QueueMode, QueueSettings, ResetRule, RoomSettings, SessionSettings, SubagentSettings,
-    ToolSet, ToolSettings, UserSettings,
+    MemorySettings, ModelSettings, NodeCommands, QueueMode, QueueSettings, ResetRule, RoomSettings, SessionSettings,
+    SpeechSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -41,7 +42,15 @@ impl UserSettings {
             });
         }
         let models = at(defaults, "/models").as_object();
+        let (default_memory, memories) = memories(doc);
         Self {
+            default_memory,
+            speech: SpeechSettings::parse(doc),
+            image_models: model(at(defaults, "/imageModel"))
+                .into_iter()
+                .chain(fallbacks(at(defaults, "/imageModel")).unwrap_or_default())
+                .collect(),
+            memories,
             heartbeats: heartbeats(doc, &default_agent),
             agents,
             default_agent,
@@ -86,6 +95,12 @@ impl UserSettings {
     /// The agent of this id, if it is configured.
     pub fn agent(&self, id: &str) -> Option<&AgentSettings> {
         self.agents.iter().find(|agent| agent.id == id)
+    }
+
+    /// How the notes of the agent of this id are searched.
+    pub fn memory(&self, id: &str) -> &MemorySettings {
+        let own = self.memories.iter().find(|(agent, _)| agent == id);
+        own.map_or(&self.default_memory, |(_, settings)| settings)
     }
 
     /// How the agent of this id works with sub-agents.

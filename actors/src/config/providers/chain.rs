@@ -41,7 +41,7 @@ impl Choice {
         &self.model.id
     }
 
-    fn of(settings: &UserSettings, providers: &Arc<Vec<StoredProvider>>, found: Found<'_>) -> Option<Self> {
+    pub(super) fn of(settings: &UserSettings, providers: &Arc<Vec<StoredProvider>>, found: Found<'_>) -> Option<Self> {
         let at = providers.iter().position(|provider| provider.id == found.provider.id)?;
         let provider = found.provider;
         let known = |listed: &String| {

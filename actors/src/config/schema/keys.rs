@@ -6,8 +6,10 @@ mod channels;
 mod gateway;
 mod hooks;
 mod mcp;
+mod memory;
 mod models;
 mod room;
+mod speech;
 mod tools;
 
 pub use channels::{PLATFORMS, Platform};
@@ -265,7 +267,7 @@ const MESSAGES: &[Key] = &[
     kept("ackReaction", Kind::Text),
     kept("ackReactionScope", Kind::Text),
     kept("removeAckAfterReply", Kind::Bool),
-    kept("tts", Kind::Any),
+    live("tts", speech::TTS, "Reading aloud."),
     kept("suppressToolErrors", Kind::Bool),
     kept("statusReactions", Kind::Any),
 ];
