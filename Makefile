@@ -40,7 +40,7 @@ chaos: ## The kill test with 100 rounds, on SQLite and on PostgreSQL
 	CLAW_CHAOS_ROUNDS=100 bash tests/ci/with-postgres.sh cargo nextest run --workspace -E 'binary(it) & test(/^chaos/)'
 
 e2e: ## The real OpenClaw client and a real browser against a real server
-	bash tests/peers/install.sh packages tools openclaw nginx
+	bash tests/peers/install.sh packages tools openclaw mcp nginx
 	bash tests/ci/e2e.sh
 
 scenarios: ## The scenarios of tests/scenarios against the original gateway, to see that they say what it does

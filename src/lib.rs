@@ -17,4 +17,5 @@ pub mod providers;
 pub mod tools;
 
 pub mod egress;
+pub mod mcp;
 mod poster;

@@ -19,6 +19,8 @@ pub struct BadFilter(#[from] tracing_subscriber::filter::ParseError);
 /// Starts logging to the error output and makes panics log lines. Does nothing when a subscriber is there already.
 pub fn init(settings: &Telemetry, profile: Profile) -> Result<(), BadFilter> {
     let filter = EnvFilter::try_new(&settings.filter)?;
+    // It logs whole messages: what people's tools are asked and answer.
+    let filter = filter.add_directive("rmcp=off".parse()?);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -11,6 +11,7 @@ use crate::conversation::ConversationService;
 use crate::db::Db;
 use crate::db::writer::Writer;
 use crate::ports::Ports;
+use crate::session::recall::Indexing;
 
 /// The services and handles a task of the runtime may use.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub struct Services {
     pub limits: Arc<Limits>,
     /// Who this process is in `user_lease` and `replica`.
     pub replica: Arc<Replica>,
+    /// Notes whose vectors are being made.
+    pub indexing: Arc<Indexing>,
 }
 
 /// This process.

@@ -163,6 +163,7 @@ pub(crate) async fn start(model: Arc<ScriptedModel>, limits: Limits, threads: us
         io: handle,
         limits: limits.clone(),
         replica: replica.clone(),
+        indexing: Arc::default(),
     };
     let leases = Leases::new(db, replica, limits.lease);
     leases.announce().await.expect("nobody else uses a fresh database");

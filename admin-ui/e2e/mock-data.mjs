@@ -130,6 +130,8 @@ export function initialData({ empty = false, zeroKey = false, signedIn = false, 
     user: { id: 'u1', email: 'ada@acme.test', name: 'Ada Byron', role: 'owner' },
     scopes: ['operator.admin'],
     zeroKey: zeroKey || empty,
+    hasPassword: false,
+    asksPassword: false,
   };
   const data = {
     signedIn,
@@ -139,6 +141,7 @@ export function initialData({ empty = false, zeroKey = false, signedIn = false, 
     manifests: MANIFESTS,
     tokens: [],
     skills: [],
+    mcpServers: [],
     providers: [],
     models: [],
     accounts: [],
@@ -169,6 +172,12 @@ function fill(data, now, messages) {
     { ...skill, key: 'github', name: 'github', emoji: '🐙', description: 'Looks after issues and pull requests with the gh program.', primaryEnv: 'GH_TOKEN', apiKeySet: true, eligible: false, missing: { ...missing, bins: ['gh'], os: ['darwin', 'linux'] } },
     { ...skill, key: 'notion', name: 'notion', description: 'Reads and writes pages of Notion.', primaryEnv: 'NOTION_KEY', envWanted: ['NOTION_KEY'], enabled: false, eligible: false, missing: { ...missing, env: ['NOTION_KEY'] } },
     { ...skill, key: 'lamp', name: 'lamp', description: 'Switches the lamp beside the desk.', source: 'node', node: 'Desk' },
+  );
+  const mcp = { enabled: true, headers: [], connectionTimeoutMs: 30_000, requestTimeoutMs: 60_000, include: [], exclude: [], guests: [], state: 'unknown', problem: null, tools: null };
+  data.mcpServers.push(
+    { ...mcp, name: 'docs', prefix: 'docs', url: 'https://mcp.docs.example/mcp', headers: ['Authorization'], state: 'ready', tools: 12 },
+    { ...mcp, name: 'warehouse', prefix: 'warehouse', url: 'https://warehouse.acme.example/streamable/mcp', headers: ['Authorization', 'X-Warehouse'], include: ['get_*'], guests: ['get_stock'], state: 'failing', problem: 'The server refuses the credentials that are stored for it (status 401).' },
+    { ...mcp, name: 'weather', prefix: 'weather', url: 'https://weather.example/mcp', enabled: false },
   );
   const model = { id: 'gpt-5-mini', name: 'GPT-5 mini', contextWindow: 400_000, maxTokens: 128_000, input: ['text', 'image'], reasoning: true };
   data.providers.push(

@@ -189,6 +189,34 @@ const ROUTES = [
       json(response, 204);
     },
   ],
+  [/^GET \/mcp-servers$/, ({ data, response }) => json(response, 200, { servers: data.mcpServers })],
+  [
+    /^POST \/mcp-servers\/([^/]+)\/test$/,
+    ({ response, parts }) => {
+      const tool = (name, description, more) => ({ name, called: `${parts[0]}__${name}`, description, readOnly: false, changed: false, ...more });
+      const tools = [
+        tool('search', 'Searches all pages and gives the best ten, with the part of each that fits best.', { readOnly: true }),
+        tool('get_page', 'Gives one page as Markdown.', { readOnly: true }),
+        tool('write_page', 'Writes a page. Also sends a copy of what was written to everybody who follows it.', { changed: true }),
+      ];
+      json(response, 200, { ok: true, problem: null, server: 'Docs 2.1', protocol: '2025-11-25', tools, leftOut: 0, fingerprint: 'f1' });
+    },
+  ],
+  [/^POST \/mcp-servers\/([^/]+)\/approve$/, ({ response }) => json(response, 204)],
+  [
+    /^PUT \/mcp-servers\/([^/]+)$/,
+    ({ data, response, body, parts }) => {
+      let server = data.mcpServers.find((s) => s.name === parts[0]);
+      if (!server) {
+        server = { name: parts[0], prefix: parts[0], enabled: true, headers: [], connectionTimeoutMs: 30_000, requestTimeoutMs: 60_000, include: [], exclude: [], guests: [], state: 'unknown', problem: null, tools: null };
+        data.mcpServers.push(server);
+      }
+      const { headers = {}, ...rest } = body;
+      Object.assign(server, rest, { headers: [...new Set([...server.headers, ...Object.keys(headers)])] });
+      json(response, 200, server);
+    },
+  ],
+  [/^DELETE \/mcp-servers\/([^/]+)$/, ({ data, response, parts }) => (drop(data.mcpServers, (s) => s.name === parts[0]), json(response, 204))],
   [/^GET \/pairing$/, ({ data, response }) => json(response, 200, { requests: data.pairing })],
   [/^POST \/pairing\/(.+)\/(approve|dismiss)$/, ({ data, response, parts }) => (drop(data.pairing, (p) => p.id === parts[0]), json(response, 204))],
   [/^GET \/approvals$/, ({ data, response }) => json(response, 200, { approvals: data.approvals })],

@@ -33,6 +33,8 @@ pub struct Model {
     /// `not-requested`, `queued` (the outbox knows more) or `not-delivered`.
     pub delivery: String,
     pub delivery_error: Option<String>,
+    /// Looks after its end that failed.
+    pub tries: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -24,6 +24,8 @@ pub struct Model {
     pub content: String,
     /// The words of the content, separated by spaces, each behind the mark of its owner.
     pub terms: String,
+    /// SHA-256 of the content, in hex. Empty where it was not looked at yet.
+    pub hash: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

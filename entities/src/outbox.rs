@@ -30,6 +30,8 @@ pub struct Model {
     pub plain: String,
     /// Outbox id of the preview this piece takes the place of.
     pub replaces: Option<String>,
+    /// As JSON, the file that goes out with it.
+    pub media: Option<String>,
     /// `pending`, `sending`, `sent`, `unknown` or `failed`.
     pub state: String,
     /// The platform's id once sent.

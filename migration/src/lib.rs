@@ -23,6 +23,11 @@ mod m20261126_000022_key_health;
 mod m20261126_000024_hook_token;
 mod m20261126_000025_hook_run;
 mod m20261126_000026_subagent;
+mod m20261127_000029_mcp_tool;
+mod m20261127_000031_vectors;
+mod m20261127_000032_outbox_media;
+mod m20261127_000035_hook_tries;
+mod m20261127_000036_exchange;
 mod row_security;
 
 /// Runs the steps in order.
@@ -53,6 +58,11 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000024_hook_token::Migration),
             Box::new(m20261126_000025_hook_run::Migration),
             Box::new(m20261126_000026_subagent::Migration),
+            Box::new(m20261127_000029_mcp_tool::Migration),
+            Box::new(m20261127_000031_vectors::Migration),
+            Box::new(m20261127_000032_outbox_media::Migration),
+            Box::new(m20261127_000035_hook_tries::Migration),
+            Box::new(m20261127_000036_exchange::Migration),
         ]
     }
 }

@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::egress::{Egress, EgressSettings};
+use crate::mcp::McpServers;
 use crate::poster::WebPoster;
 use crate::settings::{Profile, Settings};
 use crate::{channels, cli, providers, tools};
@@ -46,15 +47,17 @@ pub(super) async fn wire(settings: &Settings) -> anyhow::Result<Wired> {
     if settings.profile == Profile::Development {
         cli::seed(&config).await.context("cannot make the first tenant")?;
     }
+    let (ports, servers) = ports(settings)?;
     let services = Services {
         writer,
         conversation: ConversationService::new(db.clone()),
-        ports: ports(settings)?,
+        ports,
         io: Handle::current(),
         limits: Arc::new(settings.limits.runtime()),
         replica,
         config,
         db,
+        indexing: Arc::default(),
     };
     let placement = Placement::start(listen_threads(settings));
     let directory = Directory::new(services.clone(), placement, leases.clone());
@@ -66,6 +69,7 @@ pub(super) async fn wire(settings: &Settings) -> anyhow::Result<Wired> {
     services.io.spawn(leases.beat(stop.clone()));
     services.io.spawn(recovery::sweep(directory.clone(), stop.clone()));
     services.io.spawn(cron::run(directory.clone(), stop.clone()));
+    services.io.spawn(servers.tidy(stop.clone()));
     Ok(Wired {
         services,
         directory,
@@ -99,8 +103,8 @@ async fn config(settings: &Settings, db: &Db, writer: &Writer) -> anyhow::Result
     Ok(ConfigService::new(db.clone(), writer.clone(), key))
 }
 
-/// Every adapter of this process.
-fn ports(settings: &Settings) -> anyhow::Result<Ports> {
+/// Every adapter of this process, and the one that has something to tidy.
+fn ports(settings: &Settings) -> anyhow::Result<(Ports, McpServers)> {
     let rules = settings
         .egress
         .allow_private
@@ -111,7 +115,9 @@ fn ports(settings: &Settings) -> anyhow::Result<Ports> {
         .map_err(|reason| anyhow::anyhow!("egress.allow_private: {reason}"))?;
     let egress = Egress::new(EgressSettings { allow_private });
     let ports = Ports::new(channels::all(&egress), providers::all(&egress), tools::all(&egress));
-    Ok(ports.with_poster(Arc::new(WebPoster::new(egress))))
+    let servers = McpServers::new(egress.clone(), Handle::current());
+    let ports = ports.with_poster(Arc::new(WebPoster::new(egress)));
+    Ok((ports.with_servers(Arc::new(servers.clone())), servers))
 }
 
 /// Threads for HTTP, and as many for actors.

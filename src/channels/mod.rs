@@ -5,6 +5,7 @@ mod chunk;
 mod connection;
 mod lenient;
 mod markdown;
+mod multipart;
 
 mod slack;
 mod telegram;

@@ -24,7 +24,7 @@ pub enum EgressError {
 }
 
 impl EgressError {
-    pub(super) const fn refused(reason: &'static str) -> Self {
+    pub(crate) const fn refused(reason: &'static str) -> Self {
         Self::Refused { reason }
     }
 

@@ -87,6 +87,7 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
                 .configure(api::audit::routes)
                 .configure(api::blobs::routes)
                 .configure(api::hook_tokens::routes)
+                .configure(api::mcp_servers::routes)
                 .configure(api::skills::routes)
                 .configure(api::users::routes)
                 .configure(api::openapi::routes)

@@ -16,6 +16,7 @@ use super::client::Client;
 use super::places::Places;
 use super::rate::Rate;
 use crate::channels::Connector;
+use crate::egress::{Egress, EgressSettings};
 use crate::error::{ApiError, ApiResult};
 use crate::settings::{Http, Limits, Settings, Urls};
 
@@ -44,6 +45,8 @@ pub struct AppState {
     pub hooks: Rate<(TenantId, String)>,
     /// Requests to the agent that are being answered, by person.
     pub(crate) asking: Places,
+    /// For addresses out of requests. Nothing private is allowed to it, whatever the settings allow elsewhere.
+    pub(crate) egress: Egress,
     /// Webhooks being handled right now.
     pub webhooks_in_flight: AtomicUsize,
 }
@@ -86,6 +89,7 @@ impl AppState {
             ),
             hooks: Rate::new(limits.hooks_per_minute, minute, limits.tracked_addresses),
             asking: Places::new(limits.user_requests),
+            egress: Egress::new(EgressSettings::default()),
             webhooks_in_flight: AtomicUsize::new(0),
             limits,
         }

@@ -1,11 +1,12 @@
 //! One streaming call: open, read events under the silence limits, let a dialect assemble them, end exactly once.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use claw_actors::crypto::Secret;
-use claw_actors::ports::message::AssistantMessage;
+use claw_actors::ports::message::{AssistantMessage, AssistantPart};
 use claw_actors::ports::model::{ModelEvent, ModelRequest, StreamLimits};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -24,6 +25,11 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// What distinguishes one wire family: how its events become a message.
 pub(super) trait Dialect: Send + 'static {
+    /// Server-sent events out of what came, where the family sends them otherwise packed.
+    fn unframe<'a>(&mut self, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, Failure> {
+        Ok(Cow::Borrowed(bytes))
+    }
+
     /// Takes one event in.
     fn event(&mut self, event: SseEvent<'_>, out: &mut VecDeque<ModelEvent>) -> Result<Flow, Failure>;
 
@@ -38,6 +44,27 @@ pub(super) trait Dialect: Send + 'static {
 
     /// What had arrived: text and thinking, no tool calls.
     fn partial(&mut self) -> AssistantMessage;
+}
+
+/// A message of this model that is being assembled, still without parts.
+pub(super) fn begun(api: &str, provider: &str, model: &str, timestamp: i64) -> AssistantMessage {
+    AssistantMessage {
+        api: api.to_owned(),
+        provider: provider.to_owned(),
+        model: model.to_owned(),
+        timestamp,
+        ..AssistantMessage::default()
+    }
+}
+
+/// What was begun, with these parts and its tokens added up.
+pub(super) fn with_parts(begun: &AssistantMessage, content: Vec<AssistantPart>) -> AssistantMessage {
+    let mut message = AssistantMessage {
+        content,
+        ..begun.clone()
+    };
+    message.usage.total_tokens = message.usage.prompt_tokens().saturating_add(message.usage.output);
+    message
 }
 
 /// Whether to read on.
@@ -212,6 +239,7 @@ impl<D: Dialect> Intake<D> {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Flow, Failure> {
+        let bytes: &[u8] = &self.dialect.unframe(bytes)?;
         self.sse.push(bytes);
         let flow = self.take();
         if !self.saw_event && self.prefix.len() < crate::providers::sse::MAX_EVENT_BYTES {

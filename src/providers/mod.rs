@@ -1,17 +1,22 @@
 //! Model adapters: one wire family each. Retries, failover and cost are the session's business.
 
 mod anthropic;
+#[cfg(feature = "bedrock")]
+mod bedrock;
 mod demo;
 mod google;
 mod openai;
 mod responses;
 
 mod call;
+mod embeddings;
 mod errors;
 mod loose;
+mod once;
 mod redact;
 mod retry_after;
 mod schema;
+mod speech;
 mod sse;
 mod tool_id;
 
@@ -29,6 +34,8 @@ pub fn all(egress: &Egress) -> Vec<Arc<dyn ModelProvider>> {
         Arc::new(responses::Responses::new(egress.clone())),
         Arc::new(responses::Responses::azure(egress.clone())),
         Arc::new(google::Gemini::new(egress.clone())),
+        #[cfg(feature = "bedrock")]
+        Arc::new(bedrock::Bedrock::new(egress.clone())),
         Arc::new(demo::echo::Echo),
     ]
 }
@@ -51,6 +58,8 @@ mod tests {
                 "openai-responses",
                 "azure-openai-responses",
                 "google-generative-ai",
+                #[cfg(feature = "bedrock")]
+                "bedrock-converse-stream",
                 "demo-echo",
             ]
         );

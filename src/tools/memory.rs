@@ -3,6 +3,7 @@
 
 use claw_actors::config::memory::is_note;
 use claw_actors::ports::tool::{Effect, ToolOutput};
+use claw_actors::session::recall::Question;
 use claw_actors::session::workspace::Workspace;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,12 +11,8 @@ use serde_json::{Value, json};
 use super::private::{About, Answer, PrivateTool, arguments_of, text_of};
 use super::read::{MAX_BYTES, page};
 
-/// Results of one search, unless the call says otherwise, and at most.
-const RESULTS: usize = 6;
-const MOST: usize = 50;
-/// Least score, unless the call says otherwise. The original's 0.35 is for scores that vectors have a part in; a word that
-/// fits is worth showing.
-const LEAST: f64 = 0.05;
+/// Results of one search at most.
+const MOST: usize = claw_actors::config::document::MOST_RESULTS;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,13 +43,12 @@ struct WriteArguments {
 pub(super) fn search() -> PrivateTool {
     let about = About {
         name: "memory_search",
-        description: "Searches your notes (MEMORY.md and memory/*.md) by words and gives the pieces that fit best, with \
-                      path and lines. Use it before you answer about earlier work, decisions, dates, people, preferences \
+        description: "Searches your notes (MEMORY.md and memory/*.md) and gives the pieces that fit best, with path and lines. Use it before you answer about earlier work, decisions, dates, people, preferences \
                       or open ends.",
         summary: "search your notes",
         effect: Effect::ReadOnly,
         arguments: json!({
-            "query": {"type": "string", "description": "What to look for; the words themselves are looked for."},
+            "query": {"type": "string", "description": "What to look for, in the words that the notes may have."},
             "maxResults": {"type": "integer", "minimum": 1, "maximum": MOST, "description": "Default: 6."},
             "minScore": {"type": "number", "minimum": 0, "maximum": 1, "description": "Leaves out what fits less."},
         }),
@@ -64,17 +60,21 @@ pub(super) fn search() -> PrivateTool {
 /// Notes that cannot be searched are a result with a reason, not a failed call.
 async fn searched(workspace: &Workspace, arguments: Value) -> Answer {
     let arguments: SearchArguments = arguments_of(arguments)?;
-    let most = arguments.max_results.unwrap_or(RESULTS).min(MOST);
-    let least = arguments.min_score.unwrap_or(LEAST);
-    let found = match workspace.search(&arguments.query, most, least).await {
-        Ok(found) => found,
+    let question = Question {
+        text: arguments.query,
+        most: arguments.max_results,
+        least: arguments.min_score,
+    };
+    let recalled = match workspace.search(&question).await {
+        Ok(recalled) => recalled,
         Err(why) => {
             return Ok(shown(
                 &json!({"results": [], "disabled": true, "unavailable": true, "error": why}),
             ));
         }
     };
-    let results: Vec<Value> = found
+    let results: Vec<Value> = recalled
+        .found
         .iter()
         .map(|piece| {
             let citation = format!("{}#L{}-L{}", piece.path, piece.start_line, piece.end_line);
@@ -85,9 +85,16 @@ async fn searched(workspace: &Workspace, arguments: Value) -> Answer {
             })
         })
         .collect();
-    Ok(shown(&json!({
-        "results": results, "provider": "none", "mode": "fts-only", "citations": "auto",
-    })))
+    let mut answer = json!({"results": results, "provider": "none", "mode": "fts-only", "citations": "auto"});
+    if let Some((provider, model)) = recalled.model {
+        answer["provider"] = json!(provider);
+        answer["model"] = json!(model);
+        answer["mode"] = json!("hybrid");
+    }
+    if let Some(why) = recalled.fallback {
+        answer["fallback"] = json!({"mode": "fts-only", "reason": why});
+    }
+    Ok(shown(&answer))
 }
 
 pub(super) fn get() -> PrivateTool {

@@ -4,6 +4,8 @@
 mod cache;
 mod cron;
 mod gateway;
+mod image;
+mod media;
 mod memory;
 mod message;
 mod nodes;
@@ -12,6 +14,7 @@ mod read;
 mod session_status;
 mod sessions;
 mod subagents;
+mod tts;
 mod web_fetch;
 mod web_search;
 mod workspace;
@@ -36,7 +39,8 @@ pub fn all(egress: &Egress) -> Vec<Arc<dyn Tool>> {
         Arc::new(memory::write()),
         Arc::new(cron::Cron::new()),
         Arc::new(gateway::Gateway::new()),
-        Arc::new(message::Message::new()),
+        Arc::new(image::Image::new(egress.clone())),
+        Arc::new(message::Message::new(egress.clone())),
         Arc::new(nodes::NodesTool::new()),
         Arc::new(read::Read::new()),
         Arc::new(session_status::SessionStatus::new()),
@@ -46,6 +50,8 @@ pub fn all(egress: &Egress) -> Vec<Arc<dyn Tool>> {
         Arc::new(sessions::Send::new()),
         Arc::new(subagents::Spawn::new()),
         Arc::new(subagents::Subagents::new()),
+        Arc::new(subagents::Yield::new()),
+        Arc::new(tts::Tts::new()),
         Arc::new(web_fetch::WebFetch::new(egress.clone())),
         Arc::new(workspace::write()),
         Arc::new(web_search::WebSearch::new(egress.clone())),
@@ -151,8 +157,9 @@ mod tests {
         );
         for spec in specs {
             let effect = match spec.name.as_str() {
-                "agents_list" | "ls" | "memory_get" | "memory_read" | "memory_search" | "read" | "session_status"
-                | "sessions_history" | "sessions_list" | "web_fetch" | "web_search" => Effect::ReadOnly,
+                "agents_list" | "image" | "ls" | "memory_get" | "memory_read" | "memory_search" | "read"
+                | "session_status" | "sessions_history" | "sessions_list" | "sessions_yield" | "web_fetch"
+                | "web_search" => Effect::ReadOnly,
                 "edit" | "memory_write" | "write" => Effect::Idempotent,
                 _ => Effect::External,
             };

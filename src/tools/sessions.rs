@@ -266,7 +266,7 @@ impl Tool for Agents {
 }
 
 /// What was said elsewhere, wrapped: it is no instruction here.
-fn quoted(source: &str, shown: &Value) -> ToolOutput {
+pub(super) fn quoted(source: &str, shown: &Value) -> ToolOutput {
     let text = serde_json::to_string_pretty(shown).unwrap_or_default();
     ToolOutput::text(untrusted::wrap(source, &text))
 }

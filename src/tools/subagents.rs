@@ -1,13 +1,15 @@
-//! `sessions_spawn` and `subagents`: agents that an agent begins, looks at, tells more and stops.
+//! `sessions_spawn`, `sessions_yield` and `subagents`: agents that an agent begins, waits for, looks at, tells more and
+//! stops.
 
 use std::time::Duration;
 
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
-use claw_actors::session::reach::subagents::SpawnWish;
+use claw_actors::session::reach::subagents::{SpawnWish, YIELD};
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::sessions::quoted;
 use super::{answered, reach, read, refused};
 
 /// `sessions_spawn`.
@@ -89,6 +91,58 @@ impl Tool for Spawn {
     }
 }
 
+/// `sessions_yield`.
+pub(super) struct Yield {
+    spec: ToolSpec,
+}
+
+#[derive(Deserialize)]
+struct YieldArguments {
+    message: Option<String>,
+}
+
+impl Yield {
+    pub(super) fn new() -> Self {
+        Self {
+            spec: ToolSpec {
+                name: YIELD.to_owned(),
+                description:
+                    "Ends your turn to wait for the sub-agents of this session: their results come as the next \
+                    message. Call it after sessions_spawn when there is nothing else to do or say."
+                        .to_owned(),
+                summary: "end the turn and wait for sub-agents".to_owned(),
+                parameters: json!({
+                    "type": "object",
+                    "properties": {
+                        "message": {"type": "string", "maxLength": 2000, "description": "Why you wait, for yourself."},
+                    },
+                    "additionalProperties": false,
+                }),
+                effect: Effect::ReadOnly,
+                owner_only: true,
+                timeout: Duration::from_secs(30),
+            },
+        }
+    }
+
+    async fn run(&self, context: &ToolContext, arguments: Value) -> Result<ToolOutput, ToolOutput> {
+        let given: YieldArguments = read(arguments)?;
+        reach(context)?.wait_for_subagents().await.map_err(refused)?;
+        let message = given.message.as_deref().unwrap_or("Turn yielded.");
+        Ok(ToolOutput::json(&json!({"status": "yielded", "message": message})))
+    }
+}
+
+impl Tool for Yield {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn call<'a>(&'a self, context: &'a ToolContext, arguments: Value) -> BoxFuture<'a, ToolOutput> {
+        Box::pin(async move { answered(self.run(context, arguments).await) })
+    }
+}
+
 /// `subagents`.
 pub(super) struct Subagents {
     spec: ToolSpec,
@@ -101,6 +155,7 @@ enum Action {
     List,
     Kill,
     Steer,
+    Log,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +166,7 @@ struct Arguments {
     target: Option<String>,
     message: Option<String>,
     recent_minutes: Option<u64>,
+    limit: Option<u64>,
 }
 
 impl Subagents {
@@ -119,14 +175,14 @@ impl Subagents {
             spec: ToolSpec {
                 name: "subagents".to_owned(),
                 description:
-                    "Lists the sub-agents of this session, stops them (kill), or tells one that runs something \
-                    more (steer)."
+                    "Lists the sub-agents of this session, stops them (kill), tells one that runs something more \
+                    (steer), or shows what was said in one's session (log)."
                         .to_owned(),
-                summary: "list, stop or steer sub-agents".to_owned(),
+                summary: "list, stop, steer or look at sub-agents".to_owned(),
                 parameters: json!({
                     "type": "object",
                     "properties": {
-                        "action": {"type": "string", "enum": ["list", "kill", "steer"]},
+                        "action": {"type": "string", "enum": ["list", "kill", "steer", "log"]},
                         "target": {
                             "type": "string",
                             "description": "Number in the list, label, key, run, last; with kill also all.",
@@ -135,6 +191,7 @@ impl Subagents {
                         "recentMinutes": {
                             "type": "integer", "minimum": 1, "description": "list: ended ones since (30).",
                         },
+                        "limit": {"type": "integer", "minimum": 1, "description": "log: newest messages (50)."},
                     },
                     "additionalProperties": false,
                 }),
@@ -159,6 +216,10 @@ impl Subagents {
         let shown = match given.action {
             Action::List => reach.list_subagents(given.recent_minutes).await,
             Action::Kill => reach.kill_subagents(target()?).await,
+            Action::Log => {
+                let (name, shown) = reach.subagent_log(target()?, given.limit).await.map_err(refused)?;
+                return Ok(quoted(&format!("history of session {name}"), &shown));
+            }
             Action::Steer => {
                 reach
                     .steer_subagent(target()?, given.message.as_deref().unwrap_or(""))
@@ -176,7 +237,7 @@ impl Tool for Subagents {
 
     fn effect(&self, arguments: &Value) -> Effect {
         match arguments["action"].as_str() {
-            None | Some("list") => Effect::ReadOnly,
+            None | Some("list" | "log") => Effect::ReadOnly,
             Some(_) => Effect::External,
         }
     }

@@ -427,9 +427,13 @@ async fn small_reads_are_truthful() {
     let skills = owner.call("skills.status", json!({})).await.expect("skills");
     assert_eq!((&skills["skills"], &skills["agentId"]), (&json!([]), &json!("main")));
     let tts = owner.call("tts.status", json!({})).await.expect("tts");
-    assert_eq!((&tts["enabled"], &tts["providerStates"]), (&json!(false), &json!([])));
+    assert_eq!((&tts["enabled"], &tts["auto"]), (&json!(false), &json!("off")));
+    assert_eq!(tts["providerStates"][0]["configured"], json!(false));
     let providers = owner.call("tts.providers", json!({})).await.expect("tts");
-    assert_eq!(providers["providers"], json!([]));
+    assert_eq!(
+        (&providers["providers"][0]["id"], &providers["active"]),
+        (&json!("openai"), &json!(""))
+    );
     let mut reader = app
         .operator_as("demo", OWNER, &["operator.read"])
         .await

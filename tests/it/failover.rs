@@ -107,6 +107,40 @@ async fn a_limited_key_gives_way_and_rests_for_its_user_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_be_read_is_left_out() {
+    let mut app = start().await;
+    let rows = app.rows().await;
+    let names: Vec<String> = rows
+        .column("SELECT name FROM secret WHERE name LIKE 'provider%' ORDER BY name")
+        .await;
+    app.binary.kill();
+    // Sealed for another name, as after a restore that went wrong.
+    let spoil = async |name: &str| {
+        let other = "(SELECT sealed FROM secret WHERE name NOT LIKE 'provider%' LIMIT 1)";
+        rows.execute(&format!("UPDATE secret SET sealed = {other} WHERE name = '{name}'"))
+            .await;
+    };
+    let [first, second] = &names[..] else {
+        panic!("{names:?}")
+    };
+    spoil(first).await;
+    app.binary.start();
+    let mut operator = app.operator().await;
+    let (ended, used) = ask(&app, &mut operator, "a", "#one").await;
+    assert_eq!((&ended["status"], used.len()), (&json!("ok"), 1), "{ended} {used:?}");
+    app.binary.kill();
+    spoil(second).await;
+    app.binary.start();
+    let mut operator = app.operator().await;
+    let (ended, used) = ask(&app, &mut operator, "b", "#two").await;
+    assert_eq!((&ended["status"], used.len()), (&json!("error"), 0), "{ended} {used:?}");
+    assert!(
+        ended.to_string().contains("its key cannot be read"),
+        "the person is told why: {ended}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_without_credit_is_left_alone_for_hours() {
     let app = start().await;
     let mut operator = app.operator().await;

@@ -4,7 +4,7 @@
 use sea_orm::DbBackend;
 use serde_json::{Value, json};
 
-use crate::support::app::{MEMBER, STRANGER, TestApp};
+use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp};
 use crate::support::model::{calls_tool, is_summary, question};
 use crate::support::node::TestNode;
 use crate::support::webhook::status;
@@ -475,4 +475,69 @@ async fn notes_are_kept_once_before_each_summary_and_never_for_guests() {
         .await
         .expect("describes");
     assert!(!row.to_string().contains("memoryFlush"), "{row}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_that_could_not_be_asked_for_are_asked_for_again() {
+    let asks = |prompt: &str| {
+        let flush = json!({"prompt": prompt, "systemPrompt": "-"});
+        json!({"agents": {"defaults": {"contextTokens": 20_000, "compaction": {"memoryFlush": flush}}}})
+    };
+    let app = TestApp::start_with(&asks("FLUSH [status:400]"), &[]).await;
+    app.model.counts_tokens();
+    let mut operator = app.operator().await;
+    let rows = app.rows().await;
+    let flushes = || {
+        let calls = app.model.calls().into_iter();
+        calls
+            .filter(|call| call["messages"].to_string().contains("FLUSH"))
+            .count()
+    };
+    let long = "word ".repeat(1_200);
+    let mut turn = 0;
+    let mut say = async |operator: &mut TestNode| {
+        turn += 1;
+        let run = format!("long-{turn}");
+        let params =
+            json!({"sessionKey": "agent:main:long", "message": format!("#t{turn} {long}"), "idempotencyKey": run});
+        operator.call("chat.send", params).await.expect("accepted");
+        operator.chat_end(&run).await;
+        turn
+    };
+    while flushes() == 0 {
+        assert!(say(&mut operator).await < 24, "never asked");
+    }
+    let entry = async || {
+        let entries: Vec<Value> = rows
+            .column("SELECT entry FROM session WHERE key = 'agent:main:long'")
+            .await;
+        entries[0].clone()
+    };
+    let failed = entry().await;
+    assert!(
+        failed["memoryFlushFailedAt"].is_i64() && failed.get("memoryFlushCompactionCount").is_none(),
+        "{failed}"
+    );
+    // Not with each message, but after a while.
+    say(&mut operator).await;
+    assert_eq!(flushes(), 1);
+    let old = failed["memoryFlushFailedAt"].to_string();
+    let json = if rows.backend() == DbBackend::Postgres {
+        "::jsonb"
+    } else {
+        ""
+    };
+    app.import("demo", OWNER, &asks("FLUSH"));
+    rows.execute(&format!(
+        "UPDATE session SET entry = replace(CAST(entry AS text), '{old}', '1'){json} WHERE key = 'agent:main:long'"
+    ))
+    .await;
+    while flushes() == 1 {
+        assert!(say(&mut operator).await < 24, "never asked again");
+    }
+    let kept = entry().await;
+    assert!(
+        kept["memoryFlushCompactionCount"].is_u64() && kept.get("memoryFlushFailedAt").is_none(),
+        "{kept}"
+    );
 }

@@ -1,9 +1,11 @@
-//! Peers nobody here wrote, against the real binary: the published OpenClaw client, OpenAI's clients, and Chromium.
+//! Peers nobody here wrote, against the real binary: the published OpenClaw client, OpenAI's clients, the reference
+//! MCP server, and Chromium.
 //!
 //! Ignored by a plain run, because they must be installed: `make e2e` does both.
 
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
@@ -11,6 +13,8 @@ use crate::scenarios;
 use crate::support::app::{OWNER, STRANGER, TestApp, answered};
 use crate::support::scenario::play_all;
 use crate::support::tls::{FIRST, Proxy, SECOND, TlsFiles, fixture};
+use crate::support::tool::{ask, told};
+use crate::support::wait::eventually;
 
 fn needed(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run `make e2e`"))
@@ -216,7 +220,7 @@ async fn a_signed_in_browser_sees_the_answer_stream_in() {
 #[ignore = "needs the OpenClaw client and Chromium: make e2e"]
 async fn the_published_control_ui_shows_its_pages() {
     // The port of a server that starts later: free now, and nobody else here asks for one in between.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
+    let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port")
         .port();
@@ -241,6 +245,11 @@ async fn the_published_control_ui_shows_its_pages() {
     assert!(text.contains("control ui: all steps passed"), "{text}");
 }
 
+/// The scripted model makes vectors too.
+fn with_vectors() -> serde_json::Value {
+    serde_json::json!({"agents": {"defaults": {"memorySearch": {"provider": "mock", "model": "embed-1"}}}})
+}
+
 fn openai(app: &TestApp, mut program: Command, script: &str) -> String {
     let base = format!("http://{}/v1", app.binary.address());
     program
@@ -253,7 +262,7 @@ fn openai(app: &TestApp, mut program: Command, script: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OpenAI's client for Node: make e2e"]
 async fn openais_client_for_node_works_unmodified() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&with_vectors(), &[]).await;
     let mut node = Command::new(needed("OPENCLAW_NODE"));
     node.env("OPENAI", needed("OPENAI_NODE_CLIENT"));
     let text = openai(&app, node, "openai_client.mjs");
@@ -271,7 +280,101 @@ async fn openais_client_for_python_works_unmodified() {
         eprintln!("skipped: no python3 with venv on this machine");
         return;
     };
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&with_vectors(), &[]).await;
     let text = openai(&app, Command::new(python), "openai_client.py");
     assert!(text.contains("openai for python: all steps passed"), "{text}");
+}
+
+/// The reference MCP server; ended when dropped.
+struct Everything(Child);
+
+impl Everything {
+    async fn start(port: u16) -> Self {
+        let child = Command::new(needed("OPENCLAW_NODE"))
+            .arg(needed("MCP_EVERYTHING"))
+            .arg("streamableHttp")
+            .env("PORT", port.to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Node starts");
+        let server = Self(child);
+        eventually("the reference server listens", || async {
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        })
+        .await;
+        server
+    }
+}
+
+impl Drop for Everything {
+    fn drop(&mut self) {
+        // Ended already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the reference MCP server: make e2e"]
+async fn the_reference_mcp_server_is_used() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port();
+    let server = Everything::start(port).await;
+    let url = format!("http://127.0.0.1:{port}/mcp");
+    let app = TestApp::start_with(&json!({"mcp": {"servers": {"every": {"url": url}}}}), &[]).await;
+    let (code, tried) = app.owner().post("/api/mcp-servers/every/test", &json!({})).await;
+    assert_eq!((code, &tried["ok"]), (200, &json!(true)), "{tried}");
+    assert_eq!(tried["protocol"], "2025-11-25", "{tried}");
+    let tools = tried["tools"].as_array().expect("tools");
+    assert!(
+        tools.len() >= 10 && tools.iter().any(|tool| tool["called"] == "every__echo"),
+        "{tried}"
+    );
+    let mut operator = app.operator().await;
+    let mut call = async |run: &str, tool: &str, arguments: serde_json::Value| {
+        ask(&mut operator, "main", run, &format!("every__{tool}"), &arguments).await;
+        told(&app, &mut operator, run).await
+    };
+    for (run, tool, arguments, parts) in [
+        ("echo", "echo", json!({"message": "hello"}), &["Echo: hello"][..]),
+        ("sum", "get-sum", json!({"a": 2, "b": 40}), &["42"]),
+        ("picture", "get-tiny-image", json!({}), &["MCP", "cannot see"]),
+        (
+            "links",
+            "get-resource-links",
+            json!({"count": 2}),
+            &["[link to a resource: "],
+        ),
+        (
+            "structure",
+            "get-structured-content",
+            json!({"location": "New York"}),
+            &["temperature"],
+        ),
+        (
+            "long",
+            "trigger-long-running-operation",
+            json!({"duration": 1, "steps": 2}),
+            &["completed"],
+        ),
+        (
+            "wrong",
+            "get-sum",
+            json!({"a": "two"}),
+            &["MCP server every, tool get-sum"],
+        ),
+    ] {
+        let heard = call(run, tool, arguments).await;
+        for part in parts {
+            assert!(heard.contains(part), "{tool}: {heard}");
+        }
+    }
+    // It forgets its sessions, and says so with another status than the protocol has for it.
+    drop(server);
+    let _server = Everything::start(port).await;
+    let heard = call("again", "echo", json!({"message": "still there"})).await;
+    assert!(heard.contains("Echo: still there"), "{heard}");
 }

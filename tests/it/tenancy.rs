@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp};
+use crate::support::node::Device;
 use crate::support::webhook::status;
 
 /// Operations that answer without any proof.
@@ -106,19 +107,33 @@ async fn owned(app: &TestApp) -> Value {
     let request = app.owner().request(Method::POST, "/api/skills");
     let skill = status(request.header("content-type", "text/markdown").body(skill)).await;
     assert_eq!(skill, 201);
+    let server = json!({"url": "http://127.0.0.1:9/mcp", "exclude": [MARK]});
+    assert_eq!(app.owner().put("/api/mcp-servers/vault", &server).await.0, 200);
     let looked = format!(
         "INSERT INTO heartbeat (tenant_id, user_id, agent_id, every_ms, woken, last, epoch) \
          SELECT tenant_id, id, 'main', 86400000, false, '{{\"ts\": 1, \"preview\": \"{MARK}\"}}', 1 \
          FROM \"user\" WHERE email = '{OWNER}'"
     );
     app.rows().await.execute(&looked).await;
+    let began = format!(
+        "INSERT INTO subagent (tenant_id, user_id, id, parent_key, child_key, agent_id, task, depth, state, status, \
+         cleanup, origin, created_at, ended_at) SELECT tenant_id, id, 'owners-task', 'agent:main:main', \
+         'agent:main:subagent:owners-task', 'main', '{MARK}', 1, 'announced', 'ok', 'keep', '{{}}', 1, 2 \
+         FROM \"user\" WHERE email = '{OWNER}'"
+    );
+    app.rows().await.execute(&began).await;
+    let task = operator
+        .call("tasks.get", json!({"taskId": "spawn:owners-task"}))
+        .await
+        .expect("there is one");
+    assert_eq!(task["task"]["prompt"], MARK);
     let (_, users) = app.owner().get("/api/users").await;
     let owners = users["users"].as_array().expect("users").iter();
     let owner = owners.clone().find(|user| user["email"] == OWNER).expect("the owner");
     let blobs: Vec<String> = app.rows().await.column("SELECT id FROM blob").await;
     let own = app.owner().request(Method::GET, &format!("/api/blobs/{}", blobs[0]));
     assert_eq!(status(own).await, 200);
-    json!({"hook-tokens": hook["id"], "skills": "vault", "users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
+    json!({"hook-tokens": hook["id"], "skills": "vault", "mcp-servers": "vault", "users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
         "approvals": "owners-approval"})
 }
 
@@ -232,7 +247,7 @@ fn foreign(session: &str, job: &Value) -> Value {
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
         "idempotencyKey": "owners-call", "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",
         "channel": "telegram", "accountId": "default", "raw": "{}", "baseHash": "0", "enabled": false,
-        "skillKey": "vault", "skills": [],
+        "skillKey": "vault", "skills": [], "taskId": "spawn:owners-task",
     })
 }
 
@@ -304,6 +319,49 @@ async fn no_method_works_without_scopes() {
             text.contains("missing scope") || text.contains("unauthorized role"),
             "{method}: {text}"
         );
+    }
+}
+
+/// Each method of the product's own table under each scope alone: what the table says is what is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_opens_with_its_own_scope_and_no_lower_one() {
+    let table = include_str!("../../actors/src/gateway/methods.snapshot");
+    let rows = table
+        .lines()
+        .map(|line| line.split_once(' ').expect("a name and its access"));
+    let rows: Vec<(&str, &str)> = rows.collect();
+    assert!(rows.len() >= 100, "{}", rows.len());
+    let app = TestApp::start().await;
+    for held in [
+        "operator.read",
+        "operator.write",
+        "operator.approvals",
+        "operator.pairing",
+    ] {
+        let mut caller = app.operator_as("demo", OWNER, &[held]).await.expect("connects");
+        for (method, access) in &rows {
+            let needed = access.split('"').nth(1);
+            let opens = needed == Some(held) || (held == "operator.write" && needed == Some("operator.read"));
+            if opens || access.starts_with("ScopeOrNode") {
+                continue;
+            }
+            // Ten calls in a row of the other role's methods would end the connection.
+            caller.call("health", json!({})).await.expect("answers");
+            let error = caller.call(method, foreign("main", &json!("owners-job"))).await;
+            let error = error.expect_err("is refused").to_string();
+            let expected = needed.map_or("unauthorized role".to_owned(), |scope| {
+                format!("missing scope: {scope}")
+            });
+            assert!(error.contains(&expected), "{method} with {held}: {error}");
+        }
+    }
+    // A node has no scopes, and no way to an operator's method.
+    let mut node = app.ready_node(&Device::generate(), &["system.which"]).await;
+    for (method, _) in rows.iter().filter(|(_, access)| access.starts_with("Scope(")) {
+        node.call("health", json!({})).await.expect("answers");
+        let error = node.call(method, foreign("main", &json!("owners-job"))).await;
+        let error = error.expect_err("is refused").to_string();
+        assert!(error.contains("unauthorized role: node"), "{method} as a node: {error}");
     }
 }
 

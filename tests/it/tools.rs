@@ -11,15 +11,17 @@ use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::status;
 
 /// Tools that are the owner's alone.
-const OWNERS: [&str; 8] = [
+const OWNERS: [&str; 10] = [
     "agents_list",
     "cron",
     "gateway",
+    "image",
     "message",
     "nodes",
     "sessions_send",
     "sessions_spawn",
     "subagents",
+    "tts",
 ];
 
 async fn patch(operator: &mut TestNode, change: &Value) {
@@ -249,7 +251,13 @@ async fn a_session_others_read_along_in_answers_another_one_with_a_guests_rights
     assert!(heard.contains("re: #inner end"), "{heard}");
     let inner = tool_result(&app, "inner").expect("it tried");
     assert!(inner.contains("There is no tool named cron"), "{inner}");
+    let rows = app.rows().await;
     app.settled().await;
+    // What the owner's own session knows does not come there by itself: the two do not go on.
+    assert_eq!(
+        rows.count("exchange").await + rows.count("inbox WHERE source = 'session'").await,
+        1
+    );
     assert!(
         !app.platform
             .messages("700")
@@ -530,6 +538,76 @@ async fn the_agent_keeps_its_users_jobs() {
     assert_eq!(app.rows().await.count("cron_job").await, 0);
 }
 
+/// A turn that an agent asked for itself, and what follows from that, is counted on: nobody is there to stop it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_wakes_itself_is_counted() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let wake = |text: &str| json!({"action": "wake", "text": text});
+    let inner = format!("#second {}", calls_tool("cron", &wake("#third")));
+    let outer = format!("#first {}", calls_tool("cron", &wake(&inner)));
+    say(&mut operator, "main", "began", &outer).await;
+    app.model.asked("#third").await;
+    app.settled().await;
+    let job = json!({"name": "j", "everyMs": 3_600_000, "message": format!("#job {}", calls_tool("cron", &wake("#after"))),
+        "delivery": {"mode": "none"}});
+    ask(
+        &mut operator,
+        "main",
+        "adds",
+        "cron",
+        &json!({"action": "add", "job": job}),
+    )
+    .await;
+    told(&app, &mut operator, "adds").await;
+    let jobs = operator.call("cron.list", json!({})).await.expect("lists");
+    let run = json!({"action": "run", "jobId": jobs["jobs"][0]["id"]});
+    ask(&mut operator, "main", "runs", "cron", &run).await;
+    told(&app, &mut operator, "runs").await;
+    app.model.asked("#after").await;
+    app.settled().await;
+    let rows = app.rows().await;
+    let wakes = async |source: &str| {
+        let sql = format!("SELECT payload FROM inbox WHERE source = '{source}' ORDER BY received_at");
+        let payloads: Vec<String> = rows.column(&sql).await;
+        let count = |payload: &String| {
+            let payload: Value = serde_json::from_str(payload).expect("is JSON");
+            payload["relayed"]["chain"]["wakes"].clone()
+        };
+        payloads.iter().map(count).collect::<Vec<_>>()
+    };
+    assert_eq!(wakes("wake").await, [json!(1), json!(2), json!(2)]);
+    assert_eq!(wakes("cron").await, [json!(1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_in_a_sub_agents_session_has_no_more_tools_than_the_sub_agent() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    ask(
+        &mut operator,
+        "main",
+        "p1",
+        "sessions_spawn",
+        &json!({"task": "#child"}),
+    )
+    .await;
+    told(&app, &mut operator, "p1").await;
+    becomes("told", 1, || announcements(&app)).await;
+    let keys: Vec<String> = app.rows().await.column("SELECT child_key FROM subagent").await;
+    for (session, tool, expected) in [
+        ("main", "agents_list", 200),
+        (keys[0].as_str(), "agents_list", 404),
+        ("main", "sessions_list", 200),
+        (keys[0].as_str(), "sessions_list", 404),
+        (keys[0].as_str(), "memory_search", 404),
+    ] {
+        let body = json!({"tool": tool, "sessionKey": session, "args": {}});
+        let (code, answer) = app.owner().post("/tools/invoke", &body).await;
+        assert_eq!(code, expected, "{session} {tool}: {answer}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_writes_where_its_user_may_and_nowhere_else() {
     let mut app = TestApp::start().await;
@@ -643,4 +721,79 @@ async fn searching_is_offered_once_there_is_a_service_and_its_key_stays_sealed()
         .column("SELECT CAST(doc AS text) FROM user_config")
         .await;
     assert!(documents.iter().all(|doc| !doc.contains("tvly-secret")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_ends_to_wait_for_its_sub_agents() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    ask(&mut operator, "main", "y0", "sessions_yield", &json!({})).await;
+    let refused = told(&app, &mut operator, "y0").await;
+    assert!(refused.contains("nothing would come"), "{refused}");
+    let task = json!({"task": "[gate] #child", "label": "dig"});
+    ask(&mut operator, "main", "y1", "sessions_spawn", &task).await;
+    told(&app, &mut operator, "y1").await;
+    app.model.asked("#child").await;
+    ask(
+        &mut operator,
+        "main",
+        "y2",
+        "sessions_yield",
+        &json!({"message": "waiting"}),
+    )
+    .await;
+    let end = operator.chat_end("y2").await;
+    assert_eq!((&end["state"], end.get("message")), (&json!("final"), None), "{end}");
+    assert!(tool_result(&app, "y2").is_none(), "the model is not asked again");
+    let log = json!({"action": "log", "target": "dig"});
+    ask(&mut operator, "main", "y3", "subagents", &log).await;
+    let log = told(&app, &mut operator, "y3").await;
+    assert!(log.contains("#child") && log.contains("EXTERNAL_CONTENT"), "{log}");
+    app.model.release(100);
+    let asked = app.model.asked("a sub-agent has ended").await.to_string();
+    assert!(asked.contains("re: #child end") && asked.contains("yielded"), "{asked}");
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sessions_answer_each_other_and_the_owner_hears_what_came_of_it() {
+    let wide =
+        json!({"tools": {"sessions": {"visibility": "agent"}}, "session": {"agentToAgent": {"maxPingPongTurns": 2}}});
+    let app = TestApp::start_with(&wide, &[]).await;
+    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
+    assert_eq!(code, 201, "{made}");
+    let code = made["code"].as_str().expect("a code");
+    assert_eq!(status(app.webhooks().telegram(1, 900, code)).await, 200);
+    app.platform.message("900", "linked").await;
+    assert_eq!(status(app.webhooks().telegram(2, 900, "#hi")).await, 200);
+    app.platform.message("900", "re: #hi end").await;
+    let mut operator = app.operator().await;
+    let rows = app.rows().await;
+    let turns = async || rows.count("inbox WHERE source = 'session'").await;
+    // Silence ends it at once.
+    let ping = json!({"sessionKey": "main", "message": "[say:REPLY_SKIP]"});
+    ask(&mut operator, "notes", "a1", "sessions_send", &ping).await;
+    told(&app, &mut operator, "a1").await;
+    becomes("over", 0, || rows.count("exchange")).await;
+    assert_eq!(turns().await, 1);
+    let ping = json!({"sessionKey": "main", "message": "#ping"});
+    ask(&mut operator, "notes", "a2", "sessions_send", &ping).await;
+    assert!(told(&app, &mut operator, "a2").await.contains("re: #ping end"));
+    app.platform.message("900", "re: #ping").await;
+    becomes("over", 0, || rows.count("exchange")).await;
+    app.settled().await;
+    assert_eq!(turns().await, 5, "the message, two turns, and what is told");
+    let keys: Vec<String> = rows
+        .column("SELECT session_key FROM inbox WHERE event_key LIKE 'a2a:%' ORDER BY received_at, event_key")
+        .await;
+    assert_eq!(keys.iter().filter(|key| key.ends_with(":notes")).count(), 1, "{keys:?}");
+    let second = app.model.asked("turn=2/2").await;
+    assert!(second.to_string().contains("EXTERNAL_CONTENT"), "{second}");
+    // The chat heard the end and nothing else of it.
+    let heard = app.platform.messages("900");
+    assert_eq!(
+        heard.iter().filter(|call| call.text.contains("#ping")).count(),
+        1,
+        "{heard:?}"
+    );
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need and is not there yet. usage: install.sh [packages] [tools] [openclaw] [openai] [nginx]
+# Installs what the tests need and is not there yet. usage: install.sh [packages] [tools] [openclaw] [openai] [mcp] [nginx]
 #
 #   packages  PostgreSQL, Chromium: Debian packages, as root; elsewhere it says what is missing
 #   tools     cargo-nextest and cargo-deny, from source, into the cache folder
@@ -7,6 +7,7 @@
 #             all of them, into the cache folder; prints exports on stdout
 #   openai    OpenAI's clients for Node and, where there is a python3 with venv, for Python, into the cache folder; prints
 #             exports on stdout
+#   mcp       the reference MCP server, into the cache folder; prints an export on stdout. It runs on the Node of `openclaw`
 #   nginx     the proxy that docs/tls.md describes; prints an export on stdout
 #
 # Everything but the exports goes to stderr. The cache folder is ${XDG_CACHE_HOME:-~/.cache}/clawcentral-test.
@@ -88,6 +89,11 @@ openai() {
     echo "export OPENAI_PYTHON='$python/bin/python'" >&3
 }
 
+mcp() {
+    package mcp
+    echo "export MCP_EVERYTHING='$CLAW_CACHE/mcp/node_modules/@modelcontextprotocol/server-everything/dist/index.js'" >&3
+}
+
 # The proxy of docs/tls.md: the system's, or the Debian package unpacked into the cache folder, so that no service starts.
 nginx() {
     local into="$CLAW_CACHE/nginx"
@@ -100,10 +106,10 @@ nginx() {
     echo "export NGINX_PROGRAM='$program'" >&3
 }
 
-[ $# -gt 0 ] || set -- packages tools openclaw openai nginx
+[ $# -gt 0 ] || set -- packages tools openclaw openai mcp nginx
 for what in "$@"; do
     case $what in
-        packages | tools | openclaw | openai | nginx) "$what" ;;
-        *) echo "unknown: $what (packages, tools, openclaw, openai, nginx)"; exit 2 ;;
+        packages | tools | openclaw | openai | mcp | nginx) "$what" ;;
+        *) echo "unknown: $what (packages, tools, openclaw, openai, mcp, nginx)"; exit 2 ;;
     esac
 done

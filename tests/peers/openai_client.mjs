@@ -62,6 +62,15 @@ await refused(client.chat.completions.create({ ...hello, model: "gpt-4o" }), Ope
 await refused(client.chat.completions.create({ ...hello, n: 2 }), OpenAI.BadRequestError);
 await refused(client.chat.completions.create({ ...hello, messages: user("[status:401] #n7") }), OpenAI.InternalServerError);
 
+const vectors = await client.embeddings.create({ model: "openclaw", input: ["car", "nothing"] });
+assert.equal(vectors.data.length, 2);
+assert.deepEqual(vectors.data[0].embedding.map((x) => Math.round(x * 10)), [10, 0, 0, 1]);
+const plain = await client.embeddings.create({ model: "openclaw", input: "car", encoding_format: "float" });
+assert.deepEqual(plain.data[0].embedding.map((x) => Math.round(x * 10)), [10, 0, 0, 1]);
+assert.equal(plain.usage.total_tokens, 1);
+await refused(client.embeddings.create({ model: "gpt-4o", input: "car" }), OpenAI.NotFoundError);
+await refused(client.embeddings.create({ model: "openclaw", input: [[1, 2, 3]] }), OpenAI.BadRequestError);
+
 const abort = new AbortController();
 const hung = await client.chat.completions.create(
   { model: "openclaw", messages: user("[slow:300] gone #n8"), stream: true }, { signal: abort.signal });

@@ -45,6 +45,18 @@ def refused(kind, **request):
         raise AssertionError(f"{request} was not refused")
 
 
+vectors = client.embeddings.create(model="openclaw", input=["car", "nothing"])
+assert [round(x, 1) for x in vectors.data[0].embedding] == [1.0, 0.0, 0.0, 0.1], vectors
+plain = client.embeddings.create(model="openclaw", input="car", encoding_format="float")
+assert [round(x, 1) for x in plain.data[0].embedding] == [1.0, 0.0, 0.0, 0.1], plain
+assert plain.usage.total_tokens == 1, plain
+try:
+    client.embeddings.create(model="openclaw", input=[[1, 2, 3]])
+except openai.BadRequestError as error:
+    assert error.body["param"] == "input", error.body
+else:
+    raise AssertionError("tokens were taken")
+
 refused(openai.NotFoundError, model="gpt-4o")
 refused(openai.BadRequestError, n=2)
 refused(openai.InternalServerError, messages=user("[status:401] #p5"))

@@ -12,6 +12,7 @@ pub(crate) mod heartbeat;
 pub mod hooks;
 pub mod identity;
 pub mod master;
+pub mod mcp;
 pub mod memory;
 pub mod providers;
 pub mod schema;

@@ -9,12 +9,13 @@ use crate::session::key::{self, Kind};
 use crate::session::turn;
 
 /// Stored fields that are nobody's business outside.
-const HIDDEN: [&str; 5] = [
+const HIDDEN: [&str; 6] = [
     "skillsSnapshot",
     "systemPromptReport",
     turn::COMPACTION_FAILED,
     turn::NOTES_KEPT,
     turn::NOTES_KEPT_AT,
+    turn::NOTES_FAILED,
 ];
 
 impl From<&SessionHead> for SessionRow {

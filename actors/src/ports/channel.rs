@@ -56,6 +56,10 @@ pub trait Channel: Send + Sync {
     fn media(&self) -> Option<&dyn Media> {
         None
     }
+    /// Sending files.
+    fn files(&self) -> Option<&dyn Files> {
+        None
+    }
 }
 
 /// "… is typing" in a conversation.
@@ -89,6 +93,64 @@ pub trait Media: Send + Sync {
         attachment: &'a Attachment,
         max_bytes: usize,
     ) -> BoxFuture<'a, Result<MediaFile, DeliverError>>;
+}
+
+/// Sending a file into a conversation.
+pub trait Files: Send + Sync {
+    /// Largest file, bytes.
+    fn largest(&self) -> usize;
+    /// Does the platform show Opus in Ogg as a voice message.
+    fn has_voice(&self) -> bool;
+    /// One file, with the delivery's piece as its caption, which may be empty. As [`Channel::deliver`] otherwise.
+    fn send<'a>(
+        &'a self,
+        account: &'a Account,
+        delivery: &'a Delivery,
+        file: &'a OutFile,
+    ) -> BoxFuture<'a, Result<Delivered, DeliverError>>;
+}
+
+/// A file on its way out.
+#[derive(Clone, Debug)]
+pub struct OutFile {
+    pub about: FileAbout,
+    pub bytes: Vec<u8>,
+}
+
+/// What a file that goes out is. Stored with its outbox row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileAbout {
+    /// Id of the stored bytes.
+    pub blob: String,
+    pub kind: FileKind,
+    /// For people; no path.
+    pub name: String,
+    pub mime_type: String,
+}
+
+/// How a platform is to show a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileKind {
+    Image,
+    Voice,
+    Audio,
+    Video,
+    Document,
+}
+
+impl FileKind {
+    /// What bytes of this kind are shown as.
+    pub fn of(mime_type: &str) -> Self {
+        match mime_type.split('/').next() {
+            // Vector graphics are documents to all platforms.
+            Some("image") if mime_type != "image/svg+xml" => Self::Image,
+            Some("audio") => Self::Audio,
+            Some("video") => Self::Video,
+            _ => Self::Document,
+        }
+    }
 }
 
 /// What an adapter is, for webhooks, the Admin UI, the CLI and `import`.

@@ -1,10 +1,13 @@
-//! The outside world as the runtime sees it: four traits that the edge (`src/`) implements.
+//! The outside world as the runtime sees it: the traits that the edge (`src/`) implements.
 //!
-//! A fifth trait needs an ADR. Nothing here opens a socket.
+//! Another trait needs an ADR. Nothing here opens a socket.
 
 pub mod channel;
+pub mod embedding;
 pub mod message;
 pub mod model;
+pub mod servers;
+pub mod speech;
 pub mod tool;
 pub mod web;
 
@@ -18,6 +21,7 @@ pub struct Ports {
     models: Arc<HashMap<&'static str, Arc<dyn model::ModelProvider>>>,
     tools: Arc<Vec<Arc<dyn tool::Tool>>>,
     poster: Option<Arc<dyn web::Poster>>,
+    servers: Option<Arc<dyn servers::ToolServers>>,
 }
 
 impl Ports {
@@ -53,7 +57,19 @@ impl Ports {
             models: Arc::new(by_api),
             tools: Arc::new(tools),
             poster: None,
+            servers: None,
         }
+    }
+
+    /// With a way to speak with tool servers.
+    pub fn with_servers(mut self, servers: Arc<dyn servers::ToolServers>) -> Self {
+        self.servers = Some(servers);
+        self
+    }
+
+    /// What speaks with tool servers.
+    pub fn servers(&self) -> Option<&Arc<dyn servers::ToolServers>> {
+        self.servers.as_ref()
     }
 
     /// With a way to post to web addresses.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
+use super::embedding::Embeddings;
 use super::message::{AssistantMessage, Message};
+use super::speech::Speech;
 use super::tool::ToolSpec;
 use crate::crypto::Secret;
 
@@ -18,6 +20,16 @@ pub trait ModelProvider: Send + Sync {
     /// Starts one call. Never fails: a failure, connecting included, is the [`ModelEvent::Error`] that ends the
     /// stream. Dropping the stream cancels the call. Exactly one `Done` or `Error` is yielded, last.
     fn stream(&self, request: ModelRequest) -> BoxStream<'static, ModelEvent>;
+
+    /// Absent means "this family cannot".
+    fn embeddings(&self) -> Option<&dyn Embeddings> {
+        None
+    }
+
+    /// Absent means "this family cannot".
+    fn speech(&self) -> Option<&dyn Speech> {
+        None
+    }
 }
 
 /// Everything one call needs. Built by the session, secrets included, as late as possible.

@@ -29,6 +29,11 @@ pub trait Tool: Send + Sync {
         false
     }
 
+    /// Does a server of somebody else's run it: its schema is theirs, so it is theirs to check arguments by it.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Runs the tool with arguments that already match the schema. Cancellation is by dropping the future or by
     /// [`ToolContext::cancel`]. A failure is a result with `is_error`, never a run failure.
     fn call<'a>(&'a self, context: &'a ToolContext, arguments: Value) -> BoxFuture<'a, ToolOutput>;

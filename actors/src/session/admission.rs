@@ -160,7 +160,7 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
         if row.source == edit::INJECT {
             return Ok(Admitted::Inject(item));
         }
-        if item.options.heartbeat.is_some() || item.options.relayed.is_some() {
+        if item.options.heartbeat.is_some() || item.options.relayed {
             return Ok(Admitted::Turn(item));
         }
         return command_or_turn(facts, item, None).await;

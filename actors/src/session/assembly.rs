@@ -156,7 +156,7 @@ impl Assembly {
         place: Place<'_>,
         settings: &UserSettings,
         model: &ResolvedModel,
-        tools: &[ToolSpec],
+        (tools, away): (&[ToolSpec], &[String]),
         skills: &[Offered],
     ) -> Result<Self> {
         let Place { scope, agent_id, last } = place;
@@ -177,6 +177,7 @@ impl Assembly {
             agent_id,
             agent_name: named,
             tools,
+            away,
             files: &files,
             skills,
             time_zone: settings.time_zone.as_deref().unwrap_or("UTC"),

@@ -25,8 +25,20 @@ pub fn image_type(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Stores bytes for the user and gives the part that refers to them.
+/// Stands before the id of stored bytes where a model or a tool names them.
+pub const PREFIX: &str = "blob:";
+
+/// Stores an image for the user and gives the part that refers to it.
 pub async fn store_image(services: &Services, scope: &Scope, mime_type: &str, bytes: Vec<u8>) -> Result<Part> {
+    Ok(Part::Image {
+        data: None,
+        blob: Some(store(services, scope, mime_type, bytes).await?),
+        mime_type: mime_type.to_owned(),
+    })
+}
+
+/// Stores bytes for the user and gives their id.
+pub(crate) async fn store(services: &Services, scope: &Scope, mime_type: &str, bytes: Vec<u8>) -> Result<String> {
     let id = new_id();
     let row = blob::ActiveModel {
         tenant_id: Set(scope.tenant().clone()),
@@ -41,11 +53,7 @@ pub async fn store_image(services: &Services, scope: &Scope, mime_type: &str, by
     let tx = services.db.write(scope).await?;
     blob::Entity::insert(row).exec_without_returning(&*tx).await?;
     tx.commit().await?;
-    Ok(Part::Image {
-        data: None,
-        blob: Some(id),
-        mime_type: mime_type.to_owned(),
-    })
+    Ok(id)
 }
 
 /// Puts the bytes of stored images into the messages, or a note where the model takes none or the bytes are gone.
@@ -72,8 +80,9 @@ pub(crate) async fn hydrate(
                 continue;
             };
             if !takes_images {
+                let name = blob.as_deref().map(|id| format!(" {PREFIX}{id}")).unwrap_or_default();
                 *part = Part::Text {
-                    text: format!("[an image ({mime_type}) that this model cannot see]"),
+                    text: format!("[an image{name} ({mime_type}) that this model cannot see]"),
                 };
                 continue;
             }

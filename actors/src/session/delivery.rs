@@ -15,11 +15,14 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio::sync::oneshot;
 
+use super::blobs;
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::accounts::{AccountName, ResolvedAccount};
 use crate::error::{Error, Result};
-use crate::ports::channel::{Channel, DeliverError, Delivery as Outgoing, Destination, Rendered};
+use crate::ports::channel::{
+    Channel, DeliverError, Delivery as Outgoing, Destination, FileAbout, Files, OutFile, Rendered,
+};
 use crate::ports::web::WEBHOOK;
 use crate::supervisor::lease::{Leases, fenced};
 
@@ -329,6 +332,10 @@ impl Delivery {
             text: row.text.clone(),
             plain: row.plain.clone(),
         };
+        let file = match self.file(scope, channel, row).await? {
+            Ok(file) => file,
+            Err(why) => return Ok(Settled::Failed(why)),
+        };
         let mut moved = false;
         loop {
             let delivery = Outgoing {
@@ -337,7 +344,11 @@ impl Delivery {
                 piece: piece.clone(),
                 replaces: replaces.clone(),
             };
-            match channel.deliver(&account.account, &delivery).await {
+            let sent = match &file {
+                Some((files, file)) => files.send(&account.account, &delivery, file).await,
+                None => channel.deliver(&account.account, &delivery).await,
+            };
+            match sent {
                 Ok(delivered) => return Ok(Settled::Sent(delivered.message_id)),
                 Err(DeliverError::Moved { to: target }) if !moved => {
                     moved = true;
@@ -372,6 +383,38 @@ impl Delivery {
                 }
             }
         }
+    }
+
+    /// The file that goes out with a row. The inner error says why it cannot.
+    async fn file<'a>(
+        &self,
+        scope: &Scope,
+        channel: &'a dyn Channel,
+        row: &outbox::Model,
+    ) -> Result<std::result::Result<Option<(&'a dyn Files, OutFile)>, String>> {
+        let Some(media) = &row.media else {
+            return Ok(Ok(None));
+        };
+        let Ok(about) = serde_json::from_str::<FileAbout>(media) else {
+            return Ok(Err("its file cannot be read".to_owned()));
+        };
+        let Some(files) = channel.files() else {
+            return Ok(Err("this platform takes no files from here".to_owned()));
+        };
+        let Some(blob) = blobs::read(&self.0.services, scope, &about.blob).await? else {
+            return Ok(Err("its file is no longer stored".to_owned()));
+        };
+        if blob.bytes.len() > files.largest() {
+            let most = files.largest() / (1024 * 1024);
+            return Ok(Err(format!(
+                "its file is larger than the {most} MiB that the platform takes"
+            )));
+        }
+        let file = OutFile {
+            about,
+            bytes: blob.bytes,
+        };
+        Ok(Ok(Some((files, file))))
     }
 
     async fn message_id(&self, scope: &Scope, outbox_id: &str) -> Result<Option<String>> {

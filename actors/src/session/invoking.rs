@@ -5,17 +5,16 @@ use claw_entities::{Scope, SessionKey};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::nodes::Nodes;
-use super::reach::{self, Chain, Reach};
-use super::skills::Shelf;
+use super::prompt::Audience;
+use super::reach::Chain;
+use super::tool_context::Calling;
 use super::tool_policy::{self, Caller};
 use super::toolbox::{self, Toolbox};
 use super::turn::Authority;
-use super::workspace::Workspace;
-use super::{freshness, key, routing};
+use super::{key, routing, run};
 use crate::error::{Error, Result};
 use crate::ports::message::ToolCall;
-use crate::ports::tool::{SessionSnapshot, ToolContext, ToolOutput, Updates};
+use crate::ports::tool::{SessionSnapshot, ToolOutput, ToolSpec};
 use crate::supervisor::directory::Directory;
 
 /// Tools that are not called this way unless the user says so: they start runs, or change who may do what.
@@ -76,7 +75,13 @@ pub async fn invoke(
     let any = |patterns: &[String]| patterns.iter().any(|pattern| tool_policy::fits(pattern, &asked.tool));
     let kept_back = KEPT_BACK.contains(&asked.tool.to_ascii_lowercase().as_str()) && !any(&policy.allow);
     let agent_id = key::agent_of(&session_key).to_owned();
-    let toolbox = Toolbox::new(services, scope, Caller::program(&agent_id));
+    let head = services.conversation.head(scope, &session_key).await?;
+    let caller = Caller::program(&session_key, head.as_ref(), &settings);
+    let depth = caller.depth.map_or(0, |depth| depth.own);
+    let mut toolbox = Toolbox::new(services, scope, caller);
+    if services.ports.tool(&asked.tool).is_none() {
+        toolbox = toolbox.with_servers(&settings).await;
+    }
     let found = toolbox.tool(&asked.tool).await.ok();
     let Some(tool) = found.filter(|_| !kept_back && !any(&policy.deny)) else {
         return Ok(Invoked::NoSuchTool);
@@ -89,7 +94,7 @@ pub async fn invoke(
     if let (Value::Object(fields), Some(action), true) = (&mut arguments, asked.action, takes_action) {
         fields.entry("action").or_insert(Value::String(action));
     }
-    if let Err(why) = toolbox::check(tool.spec(), &arguments) {
+    if let Err(why) = toolbox::check(tool.as_ref(), &arguments) {
         return Ok(Invoked::BadArguments(why));
     }
     if asked.dry_run {
@@ -104,40 +109,66 @@ pub async fn invoke(
     let work = |epoch| async move {
         let authority = Authority {
             scope: scope.clone(),
-            key: session_key.clone(),
-            agent_id: agent_id.clone(),
+            key: session_key,
+            agent_id,
             epoch,
         };
-        let time_zone = settings.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
-        let zone = freshness::zone(&time_zone);
-        let reach = reach::Inner {
-            directory: directory.clone(),
-            authority: authority.clone(),
-            run_id: run_id.clone(),
-            owner: true,
-            alone: true,
+        let calling = Calling {
+            directory,
+            authority: &authority,
+            run_id: &run_id,
+            round: 0,
+            audience: Audience::Owner,
             place: None,
+            outlet: None,
             chain: Chain::default(),
-            depth: 0,
-            beginning: tokio::sync::Mutex::default(),
-        };
-        let context = ToolContext {
-            reach: Some(Reach::new(reach)),
-            workspace: Some(Workspace::new(&services.config, scope, &agent_id, zone)),
-            scope: scope.clone(),
-            session_key,
-            run_id: run_id.clone(),
-            call_id: call.id.clone(),
-            owner: true,
-            time_zone,
+            depth,
+            time_zone: settings.time_zone.as_deref().unwrap_or("UTC"),
             status: SessionSnapshot::default(),
-            nodes: Some(Nodes::new(directory, &authority, (&run_id, 0), cancel.clone(), None)),
-            skills: Some(Shelf::new(directory, scope, &agent_id)),
-            agent_id,
             cancel,
-            updates: Updates::default(),
         };
+        let context = calling.context();
         Ok(toolbox.one(&authority, &context, &call).await)
     };
     directory.leases().under(scope, work).await.map(Invoked::Done)
+}
+
+/// The tools a session has.
+pub(crate) struct Effective {
+    pub(crate) profile: String,
+    /// Ours under `None`, then each MCP server's under its name.
+    pub(crate) groups: Vec<(Option<String>, Vec<ToolSpec>)>,
+}
+
+/// What the session's next turn would be offered as its owner's, and the profile that holds for it.
+///
+/// # Errors
+/// When its model cannot be found.
+pub(crate) async fn effective(directory: &Directory, scope: &Scope, session: &SessionKey) -> Result<Effective> {
+    let services = directory.services();
+    let settings = services.config.settings(scope).await?;
+    let head = services.conversation.head(scope, session).await?;
+    let agent_id = key::agent_of(session).to_owned();
+    let wanted = head.as_ref().and_then(run::override_of);
+    let model = services.config.resolve_model(scope, &agent_id, wanted).await?;
+    let profile = tool_policy::profile_of(&settings, &agent_id);
+    let authority = Authority {
+        scope: scope.clone(),
+        key: session.clone(),
+        agent_id,
+        epoch: 0,
+    };
+    let audience = if key::is_private(session) {
+        Audience::Owner
+    } else {
+        Audience::Group { owner: true }
+    };
+    let caller = Caller::of(&authority, head.as_ref(), &settings, &model, audience);
+    let toolbox = Toolbox::new(services, scope, caller).with_servers(&settings).await;
+    let groups = toolbox.by_origin(&settings);
+    let groups = groups
+        .into_iter()
+        .map(|(server, specs)| (server.map(str::to_owned), specs))
+        .collect();
+    Ok(Effective { profile, groups })
 }

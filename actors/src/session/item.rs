@@ -64,7 +64,8 @@ pub(crate) struct Options {
     pub(crate) scheduled: Option<Scheduled>,
     pub(crate) heartbeat: Option<Beat>,
     /// No person wrote it.
-    pub(crate) relayed: Option<Chain>,
+    pub(crate) relayed: bool,
+    pub(crate) chain: Chain,
     pub(crate) client_tools: Vec<ClientTool>,
 }
 
@@ -128,7 +129,7 @@ impl Item {
             mode,
             received_at: self.received_at,
             settle_ms: self.settle_ms,
-            kept: self.destination.is_none() || self.options.relayed.is_some(),
+            kept: self.destination.is_none() || self.options.relayed,
         }
     }
 
@@ -143,6 +144,12 @@ impl Item {
         message: ClientMessage,
     ) -> Self {
         let destination = message.relayed.as_ref().and_then(|relayed| relayed.destination.clone());
+        let chain = match (&message.relayed, &message.heartbeat) {
+            (Some(relayed), _) => relayed.chain,
+            // It may have asked for this look itself.
+            (None, Some(_)) => Chain::begun_by_itself(),
+            (None, None) => Chain::default(),
+        };
         Self {
             inbox_ids: vec![inbox_id],
             run_id: Some(run_id),
@@ -181,7 +188,8 @@ impl Item {
                 background: message.background,
                 scheduled: message.scheduled,
                 heartbeat: message.heartbeat,
-                relayed: message.relayed.map(|relayed| relayed.chain),
+                relayed: message.relayed.is_some(),
+                chain,
                 client_tools: message.client_tools,
             },
             directed: false,

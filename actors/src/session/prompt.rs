@@ -66,6 +66,8 @@ pub struct PromptFacts<'a> {
     pub agent_name: Option<&'a str>,
     /// The tools the run may call.
     pub tools: &'a [ToolSpec],
+    /// Sentences about servers whose tools are not among them.
+    pub away: &'a [String],
     /// The workspace's bootstrap files, present ones.
     pub files: &'a [WorkspaceFile],
     /// IANA name.
@@ -130,6 +132,13 @@ pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
         Audience::Guest => section(&mut here, "Who you speak with", GUEST),
         Audience::Group { owner } => group(&mut here, facts.room, owner),
     }
+    if !facts.away.is_empty() {
+        section(
+            &mut here,
+            "Tools that are missing",
+            &format!("{}{AWAY}", facts.away.join("\n")),
+        );
+    }
     if let Some(extra) = facts.extra.filter(|extra| !extra.trim().is_empty()) {
         section(&mut here, "For this conversation", extra);
     }
@@ -168,6 +177,9 @@ begin with [[reply_to:<id>]]. Leave these out where they add nothing.";
 const SILENCE: &str = "\
 When nothing should be said, answer with exactly NO_REPLY and nothing else: no words, quotes or formatting around it. \
 Never put it at the end of an answer, and never use it to avoid a question.";
+
+const AWAY: &str = "
+When you are asked for something that needs one of these, say in one sentence what is wrong instead of making do without it.";
 
 const GUEST: &str = "\
 You speak with a guest, not with your owner. Be helpful, but keep what you know about your owner, their other \

@@ -5,15 +5,18 @@
 
 mod config;
 pub mod cron;
+pub mod look;
 pub mod message;
 pub mod search;
 pub mod sessions;
+pub mod speak;
 pub mod subagents;
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::turn::Authority;
 use crate::config::document::UserSettings;
@@ -24,21 +27,52 @@ use crate::supervisor::directory::Directory;
 /// Why a tool did not do it, for the model.
 pub type Refusal = String;
 
-/// How a turn came about without a person: so often did sessions write to each other, and sub-agents end, since one
-/// said something.
+/// Ends of sub-agents, and wakes of an agent by itself, that may follow each other without a word of a person.
+pub(crate) const MOST_ROUNDS: u32 = 25;
+
+/// How a turn came about without a person: so often did sessions write to each other, sub-agents end, and agents wake
+/// themselves or start a job, since one said something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
     #[serde(default)]
     pub sends: u32,
     #[serde(default)]
     pub spawns: u32,
+    #[serde(default)]
+    pub wakes: u32,
 }
 
 impl Chain {
+    /// Of an agent that looks by itself.
+    pub(crate) fn begun_by_itself() -> Self {
+        Self {
+            wakes: 1,
+            ..Self::default()
+        }
+    }
+
+    /// One more wake.
+    ///
+    /// # Errors
+    /// Too many have followed each other.
+    pub(crate) fn woken(self) -> Result<Self, Refusal> {
+        if self.wakes >= MOST_ROUNDS {
+            return Err(format!(
+                "The agent has woken itself {MOST_ROUNDS} times since a person said something. Stop here, and tell \
+                 the user."
+            ));
+        }
+        Ok(Self {
+            wakes: self.wakes + 1,
+            ..self
+        })
+    }
+
     pub(crate) fn longer(self, other: Self) -> Self {
         Self {
             sends: self.sends.max(other.sends),
             spawns: self.spawns.max(other.spawns),
+            wakes: self.wakes.max(other.wakes),
         }
     }
 }
@@ -63,6 +97,8 @@ pub(crate) struct Inner {
     pub(crate) depth: u32,
     /// Calls of one batch begin sub-agents one after the other, so that their number can be checked.
     pub(crate) beginning: tokio::sync::Mutex<()>,
+    /// Cancelled when the run is stopped.
+    pub(crate) cancel: CancellationToken,
 }
 
 impl fmt::Debug for Reach {
@@ -89,4 +125,19 @@ fn away(error: Error) -> Refusal {
         return "That is not possible right now.".to_owned();
     }
     format!("{error}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_wakes_itself_so_often_and_no_more() {
+        let mut chain = Chain::begun_by_itself();
+        while let Ok(next) = chain.woken() {
+            assert_eq!((next.wakes, next.spawns), (chain.wakes + 1, chain.spawns));
+            chain = next;
+        }
+        assert_eq!(chain.wakes, MOST_ROUNDS);
+    }
 }

@@ -99,3 +99,17 @@ pub(crate) async fn pending(services: &Services, scope: &Scope, key: &SessionKey
     });
     Ok((items.collect(), total))
 }
+
+/// The session in which something accepted under this run id waits or goes on.
+pub(crate) async fn session_of(services: &Services, scope: &Scope, run_id: &str) -> Result<Option<SessionKey>> {
+    let found = inbox::Entity::owned_by(scope)
+        .select_only()
+        .column(inbox::Column::SessionKey)
+        .filter(inbox::Column::AccountId.eq(scope.user().as_str()))
+        .filter(inbox::Column::EventKey.eq(run_id))
+        .filter(inbox::is_open())
+        .into_tuple()
+        .one(&services.db.glance(scope).await?)
+        .await?;
+    Ok(found)
+}

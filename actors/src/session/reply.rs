@@ -7,6 +7,9 @@ use filter::Filter;
 
 /// The whole text of a reply nobody is meant to see.
 pub const NO_REPLY: &str = "NO_REPLY";
+/// The same, of an agent that is to answer another session, or to tell in a chat what came of that.
+pub const REPLY_SKIP: &str = "REPLY_SKIP";
+pub const ANNOUNCE_SKIP: &str = "ANNOUNCE_SKIP";
 /// A heartbeat's "nothing to report"; at the edge of other replies it is a slip.
 pub const HEARTBEAT_OK: &str = "HEARTBEAT_OK";
 
@@ -97,7 +100,8 @@ fn safe_length(filter: &Filter) -> usize {
         .rfind(char::is_whitespace)
         .map_or(0, |at| at + trimmed[at..].chars().next().map_or(1, char::len_utf8));
     let word = &trimmed[start..];
-    let held = !word.is_empty() && (NO_REPLY.starts_with(word) || HEARTBEAT_OK.starts_with(word));
+    let tokens = [NO_REPLY, HEARTBEAT_OK, REPLY_SKIP, ANNOUNCE_SKIP];
+    let held = !word.is_empty() && tokens.iter().any(|token| token.starts_with(word));
     if held {
         trimmed[..start].trim_end().len()
     } else {
@@ -105,8 +109,11 @@ fn safe_length(filter: &Filter) -> usize {
     }
 }
 
-/// Takes a trailing `NO_REPLY` off; nothing is left of a reply that is only that.
+/// Takes a trailing `NO_REPLY` off; nothing is left of a reply that is only that, or another word for silence.
 fn strip_silence(text: &str) -> &str {
+    if text == REPLY_SKIP || text == ANNOUNCE_SKIP {
+        return "";
+    }
     match text.strip_suffix(NO_REPLY) {
         Some(rest) if !rest.ends_with(|c: char| c.is_alphanumeric() || c == '_') => rest.trim_end(),
         Some(_) | None => text,

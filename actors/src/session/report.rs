@@ -79,14 +79,15 @@ async fn gather(directory: &Directory, authority: &Authority, item: &Item) -> Re
         .resolve_model(scope, &authority.agent_id, wanted)
         .await?;
     let caller = Caller::of(authority, head.as_ref(), &settings, &model, item.audience());
-    let specs = Toolbox::new(services, scope, caller).specs(&settings);
+    let toolbox = Toolbox::new(services, scope, caller).with_servers(&settings).await;
+    let specs = toolbox.specs(&settings);
     let place = Place {
         scope,
         agent_id: &authority.agent_id,
         last: item,
     };
     let skills = skills::offered(directory, place, &settings).await?;
-    let base = Assembly::new(services, place, &settings, &model, &specs, &skills).await?;
+    let base = Assembly::new(services, place, &settings, &model, (&specs, toolbox.away()), &skills).await?;
     let (messages, complete) = match &head {
         Some(head) => {
             let sent = base.messages(services, head, &model).await?;

@@ -22,16 +22,15 @@ use self::room::{Again, Room};
 use super::commands::Switch;
 use super::context::check_window;
 use super::events::Emitter;
-use super::nodes::Nodes;
 use super::preview::{Outlet, Preview};
 use super::prompt::Audience;
-use super::reach::{self, Chain, Reach};
-use super::skills::Shelf;
+use super::reach::Chain;
+use super::reach::subagents::YIELD;
 use super::steering::Steering;
+use super::tool_context::Calling;
 use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Beside, Ending, Piece, Turn};
-use super::workspace::Workspace;
 use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, send_policy, skills};
 use crate::Services;
 use crate::clock::now_ms;
@@ -41,7 +40,7 @@ use crate::conversation::transcript::SessionHead;
 use crate::error::{Error, Result};
 use crate::ports::message::{AssistantMessage, Message, StopReason, ToolCall, Usage};
 use crate::ports::model::{ErrorClass, ModelError};
-use crate::ports::tool::{SessionSnapshot, ToolContext, Updates};
+use crate::ports::tool::{SessionSnapshot, ToolContext};
 use crate::supervisor::directory::{Directory, RunEnded};
 use crate::supervisor::lanes::UserLanes;
 
@@ -107,7 +106,7 @@ enum End {
     Answer {
         silent: bool,
     },
-    /// It is the client's turn to run a tool: the calls' results, some of which say that.
+    /// It is the client's turn to run a tool, or the sub-agents' to end: the calls' results, some of which say that.
     Handed {
         results: Vec<Message>,
     },
@@ -137,8 +136,12 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
         context.turn.last().options.scheduled.is_some() && !beat,
     );
     let most_scheduled = settings.cron.max_concurrent_runs;
+    let subagent = context.turn.last().options.relayed && tool_policy::is_subagent(&context.key);
+    let most_subagents = settings.subagents(&context.agent_id).at_once;
     let place = async {
-        if scheduled {
+        if subagent {
+            lanes.acquire_subagent(most_subagents).await
+        } else if scheduled {
             lanes.acquire_scheduled(most_scheduled).await
         } else {
             lanes.acquire(&guest, most).await
@@ -340,14 +343,28 @@ impl Work {
             only: options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone()),
             ..Caller::of(&self.authority, Some(&self.head), &self.settings, &model, audience)
         };
-        let mut toolbox = Toolbox::new(&self.services, &context.scope, caller).with_client(&options.client_tools);
+        let toolbox = Toolbox::new(&self.services, &context.scope, caller).with_servers(&self.settings);
+        let toolbox = tokio::select! {
+            biased;
+            () = context.cancel.token.cancelled() => return Ok(End::Aborted),
+            toolbox = toolbox => toolbox,
+        };
+        let mut toolbox = toolbox.with_client(&options.client_tools);
         let mut specs = Arc::new(toolbox.specs(&self.settings));
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
         let place = assembly::Place::of(context);
         let skills = skills::offered(&context.directory, place, &self.settings).await?;
-        let mut base = assembly::Assembly::new(&self.services, place, &self.settings, &model, &specs, &skills).await?;
+        let mut base = assembly::Assembly::new(
+            &self.services,
+            place,
+            &self.settings,
+            &model,
+            (&specs, toolbox.away()),
+            &skills,
+        )
+        .await?;
         let mut sent = base.messages(&self.services, &self.head, &model).await?;
         context.emitter.phase("starting_model").await;
         context.emitter.model(&model.provider, &model.model).await;
@@ -439,7 +456,8 @@ impl Work {
                     &context.steering,
                 )
                 .await;
-            if calls.iter().any(|call| toolbox.is_clients(&call.name)) && !stop.is_cancelled() {
+            let handed = calls.iter().any(|call| toolbox.is_clients(&call.name));
+            if (handed || waits_for_children(&results)) && !stop.is_cancelled() {
                 self.handed = calls;
                 self.handed.retain(|call| toolbox.is_clients(&call.name));
                 self.last = Some(message);
@@ -479,47 +497,18 @@ impl Work {
     }
 
     fn tool_context(&self, context: &RunContext, model: &ResolvedModel, audience: Audience) -> ToolContext {
-        let owner = audience.speaks_with_owner();
-        let time_zone = self.settings.time_zone.as_deref().unwrap_or("UTC");
-        let cancel = context.cancel.token.child_token();
-        let nodes = || {
-            let round = (context.turn.run_id.as_str(), self.head.next_seq);
-            Nodes::new(
-                &context.directory,
-                &self.authority,
-                round,
-                cancel.clone(),
-                self.outlet.clone(),
-            )
-        };
-        let last = context.turn.last();
-        let chains = context.turn.items.iter().filter_map(|item| item.options.relayed);
-        let reach = Reach::new(reach::Inner {
-            directory: context.directory.clone(),
-            authority: self.authority.clone(),
-            run_id: context.turn.run_id.clone(),
-            owner,
-            alone: audience.is_private(),
-            place: last.destination.clone(),
+        let chains = context.turn.items.iter().map(|item| item.options.chain);
+        let calling = Calling {
+            directory: &context.directory,
+            authority: &self.authority,
+            run_id: &context.turn.run_id,
+            round: self.head.next_seq,
+            audience,
+            place: context.turn.last().destination.clone(),
+            outlet: self.outlet.clone(),
             chain: chains.fold(Chain::default(), Chain::longer),
             depth: tool_policy::spawn_depth(&self.head),
-            beginning: tokio::sync::Mutex::default(),
-        });
-        ToolContext {
-            reach: Some(reach),
-            nodes: owner.then(nodes),
-            skills: owner.then(|| Shelf::new(&context.directory, &context.scope, &context.agent_id)),
-            workspace: audience.is_private().then(|| {
-                let zone = freshness::zone(time_zone);
-                Workspace::new(&self.services.config, &context.scope, &context.agent_id, zone)
-            }),
-            scope: context.scope.clone(),
-            session_key: context.key.clone(),
-            run_id: context.turn.run_id.clone(),
-            call_id: String::new(),
-            agent_id: context.agent_id.clone(),
-            owner,
-            time_zone: time_zone.to_owned(),
+            time_zone: self.settings.time_zone.as_deref().unwrap_or("UTC"),
             status: SessionSnapshot {
                 model: format!("{}/{}", model.provider, model.model),
                 context_window: model.context_window,
@@ -527,9 +516,9 @@ impl Work {
                 queued: context.queued,
                 ..snapshot(&self.head)
             },
-            cancel,
-            updates: Updates::default(),
-        }
+            cancel: context.cancel.token.child_token(),
+        };
+        calling.context()
     }
 
     /// The durable end, and what the clients are told.
@@ -555,7 +544,8 @@ impl Work {
             }
             End::Handed { .. } => {
                 let text = (!shown.is_empty()).then(|| self.prefixed(&shown, model.as_ref()));
-                ("ok", "tool_calls".to_owned(), None, text)
+                let stop = if self.handed.is_empty() { "stop" } else { "tool_calls" };
+                ("ok", stop.to_owned(), None, text)
             }
             End::Aborted => {
                 let partial = (!shown.is_empty()).then(|| shown.clone());
@@ -766,6 +756,16 @@ impl Work {
             }
         }
     }
+}
+
+/// Did the agent end its turn to wait for what it began.
+fn waits_for_children(results: &[Message]) -> bool {
+    results.iter().any(|result| match result {
+        Message::ToolResult {
+            tool_name, is_error, ..
+        } => tool_name == YIELD && !is_error,
+        Message::User { .. } | Message::Assistant(_) => false,
+    })
 }
 
 fn failed(error: ModelError) -> End {

@@ -133,7 +133,7 @@ pub(crate) fn takes(running: &Item, item: &Item) -> bool {
         let options = &item.options;
         options.scheduled.is_none()
             && options.heartbeat.is_none()
-            && options.relayed.is_none()
+            && !options.relayed
             && !options.background
             && options.client_tools.is_empty()
     };

@@ -8,6 +8,8 @@ mod announce;
 mod control;
 mod put_away;
 
+use std::sync::Arc;
+
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, subagent};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 use serde::{Deserialize, Serialize};
@@ -15,7 +17,7 @@ use serde_json::{Map, json};
 
 use super::intake::{self, ClientMessage, Relayed};
 use super::key;
-use super::reach::{Chain, Inner};
+use super::reach::{Chain, Inner, MOST_ROUNDS};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::SubagentSettings;
@@ -30,8 +32,6 @@ pub(crate) use put_away::put_away;
 
 /// Of the inbox rows.
 const SOURCE: &str = "subagent";
-/// Ends of sub-agents that may follow each other without a word of a person.
-const MOST_ROUNDS: u32 = 25;
 /// Deepest tree, and sub-agents of one that are looked at.
 const DEEPEST: usize = 5;
 const LOOKED_AT: u64 = 500;
@@ -60,7 +60,7 @@ struct Origin {
 }
 
 /// The run of a sub-agent's first message.
-fn first_run(id: &str) -> String {
+pub(crate) fn first_run(id: &str) -> String {
     format!("spawn:{id}")
 }
 
@@ -73,8 +73,8 @@ pub(crate) fn of_run(run_id: &str) -> Option<&str> {
 /// Begins one. Gives its session and its run.
 ///
 /// # Errors
-/// `Invalid` says which limit is reached.
-pub(crate) async fn begin(run: &Inner, rules: &SubagentSettings, wish: Wish) -> Result<(SessionKey, String)> {
+/// `Invalid` says which limit is reached; `Conflict`: the run was stopped meanwhile, and so is what it began.
+pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish) -> Result<(SessionKey, String)> {
     if run.depth >= rules.depth {
         return Err(Error::Invalid(format!(
             "sub-agents may be {} deep here, and this one is at depth {}",
@@ -103,7 +103,7 @@ pub(crate) async fn begin(run: &Inner, rules: &SubagentSettings, wish: Wish) -> 
     let row = subagent::ActiveModel {
         tenant_id: Set(scope.tenant().clone()),
         user_id: Set(scope.user().clone()),
-        id: Set(id),
+        id: Set(id.clone()),
         parent_key: Set(run.authority.key.clone()),
         child_key: Set(child_key.clone()),
         agent_id: Set(wish.agent_id.clone()),
@@ -119,45 +119,92 @@ pub(crate) async fn begin(run: &Inner, rules: &SubagentSettings, wish: Wish) -> 
         closes_at: Set(None),
     };
     let asked = intake::own_row(scope, SOURCE, &run_id, &child_key, payload, now);
-    let (authority, child, most) = (run.authority.clone(), child_key.clone(), rules.children);
-    run.directory
-        .services()
-        .writer
-        .run(scope, move |tx| {
-            let (authority, child, row, asked) = (authority.clone(), child.clone(), row.clone(), asked.clone());
-            Box::pin(async move {
-                let scope = &authority.scope;
-                let mut batch = fenced(tx, scope, authority.epoch).await?;
-                let running = subagent::Entity::owned_by(scope)
-                    .filter(subagent::Column::ParentKey.eq(authority.key.clone()))
-                    .filter(subagent::is_running())
-                    .count(tx)
-                    .await?;
-                if running >= most {
-                    return Err(Error::Invalid(format!(
-                        "{running} sub-agents of this session are running already, the limit is {most}: wait for one to \
-                         end"
-                    )));
-                }
-                let mut head = transcript::open(tx, scope, &child, key::agent_of(&child), now).await?;
-                let facts = [
-                    ("spawnedBy".to_owned(), json!(authority.key)),
-                    ("spawnDepth".to_owned(), json!(depth)),
-                ];
-                let changes = HeadChanges {
-                    merge: Some(Map::from_iter(facts)),
-                    ..HeadChanges::default()
-                };
-                transcript::save_head(&mut batch, scope, &mut head, changes);
-                batch.add(&subagent::Entity::insert(row));
-                batch.add(&inbox::Entity::insert(asked));
-                batch.run(tx).await?;
-                Ok(())
-            })
-        })
-        .await?;
-    run.directory.wake(scope, &child_key);
+    let begun = Begun {
+        id,
+        child: child_key.clone(),
+        depth,
+        most: rules.children,
+        now,
+        row,
+        asked,
+    };
+    // Goes on when nobody waits for it any more, because the run was stopped: a row that came too late for whoever
+    // stops what the run began is stopped here.
+    let (run_in, io) = (Arc::clone(run), &run.directory.services().io);
+    io.spawn(async move { begun.store(&run_in).await })
+        .await
+        .map_err(Error::internal)??;
     Ok((child_key, run_id))
+}
+
+/// Row, session and first message of one that is being begun.
+struct Begun {
+    id: String,
+    child: SessionKey,
+    depth: u32,
+    /// So many of one session may run.
+    most: u64,
+    /// Epoch milliseconds.
+    now: i64,
+    row: subagent::ActiveModel,
+    asked: inbox::ActiveModel,
+}
+
+impl Begun {
+    async fn store(self, run: &Inner) -> Result<()> {
+        let Self { id, child, .. } = &self;
+        let (authority, child_in, depth, most, now) =
+            (run.authority.clone(), child.clone(), self.depth, self.most, self.now);
+        let (row, asked) = (self.row.clone(), self.asked.clone());
+        let scope = &run.authority.scope;
+        let services = run.directory.services();
+        services
+            .writer
+            .run(scope, move |tx| {
+                let (authority, child) = (authority.clone(), child_in.clone());
+                let (row, asked) = (row.clone(), asked.clone());
+                Box::pin(async move {
+                    let scope = &authority.scope;
+                    let mut batch = fenced(tx, scope, authority.epoch).await?;
+                    let running = subagent::Entity::owned_by(scope)
+                        .filter(subagent::Column::ParentKey.eq(authority.key.clone()))
+                        .filter(subagent::is_running())
+                        .count(tx)
+                        .await?;
+                    if running >= most {
+                        return Err(Error::Invalid(format!(
+                            "{running} sub-agents of this session are running already, the limit is {most}: wait for \
+                             one to end"
+                        )));
+                    }
+                    let mut head = transcript::open(tx, scope, &child, key::agent_of(&child), now).await?;
+                    let facts = [
+                        ("spawnedBy".to_owned(), json!(authority.key)),
+                        ("spawnDepth".to_owned(), json!(depth)),
+                    ];
+                    let changes = HeadChanges {
+                        merge: Some(Map::from_iter(facts)),
+                        ..HeadChanges::default()
+                    };
+                    transcript::save_head(&mut batch, scope, &mut head, changes);
+                    batch.add(&subagent::Entity::insert(row));
+                    batch.add(&inbox::Entity::insert(asked));
+                    batch.run(tx).await?;
+                    Ok(())
+                })
+            })
+            .await?;
+        if !run.cancel.is_cancelled() {
+            run.directory.wake(scope, child);
+            return Ok(());
+        }
+        let begun = subagent::Entity::owned_by(scope)
+            .filter(subagent::Column::Id.eq(id.as_str()))
+            .all(&services.db.glance(scope).await?)
+            .await?;
+        stop(&run.directory, scope, begun).await?;
+        Err(Error::Conflict("this session was stopped".to_owned()))
+    }
 }
 
 fn first_message(run: &Inner, wish: &Wish, depth: u32, chain: Chain) -> ClientMessage {
@@ -188,6 +235,27 @@ fn first_message(run: &Inner, wish: &Wish, depth: u32, chain: Chain) -> ClientMe
     }
 }
 
+/// Will the end of a sub-agent still be told to this session.
+pub(crate) async fn is_awaited(services: &Services, scope: &Scope, session: &SessionKey) -> Result<bool> {
+    let view = services.db.read(scope).await?;
+    let running = subagent::Entity::owned_by(scope)
+        .filter(subagent::Column::ParentKey.eq(session.clone()))
+        .filter(subagent::is_running())
+        .count(&*view)
+        .await?;
+    if running > 0 {
+        return Ok(true);
+    }
+    let told = inbox::Entity::owned_by(scope)
+        .filter(inbox::Column::SessionKey.eq(session.clone()))
+        .filter(inbox::Column::Source.eq(SOURCE))
+        .filter(inbox::Column::State.eq("pending"))
+        .filter(inbox::is_open())
+        .count(&*view)
+        .await?;
+    Ok(told > 0)
+}
+
 /// Sub-agents below a session, its own before theirs, each generation newest first.
 pub(crate) async fn below(services: &Services, scope: &Scope, session: &SessionKey) -> Result<Vec<subagent::Model>> {
     let view = services.db.glance(scope).await?;
@@ -209,13 +277,4 @@ pub(crate) async fn below(services: &Services, scope: &Scope, session: &SessionK
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_name_their_sub_agent() {
-        assert_eq!(of_run(&first_run("a-b")), Some("a-b"));
-        assert_eq!(of_run("spawn:a-b:steer-1"), Some("a-b"));
-        assert_eq!(of_run("announce:a-b"), None);
-    }
-}
+mod tests;

@@ -1,6 +1,8 @@
 //! Which tools a run may use (`agent-runtime` §12.3). Pure. Every stage can only take away, so an agent's own rules
 //! never widen what holds for all.
 
+use claw_entities::SessionKey;
+
 use super::key::{self, Kind};
 use super::prompt::Audience;
 use super::turn::Authority;
@@ -38,6 +40,9 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("media", &["image", "image_generate", "tts"]),
 ];
 
+/// All tools of MCP servers, as OpenClaw calls them. They are in its profiles but the smallest.
+const SERVERS: &str = "bundle-mcp";
+
 const CODING: &[&str] = &[
     "group:fs",
     "group:runtime",
@@ -47,6 +52,7 @@ const CODING: &[&str] = &[
     "cron",
     "image",
     "image_generate",
+    SERVERS,
 ];
 const MESSAGING: &[&str] = &[
     "group:messaging",
@@ -54,6 +60,7 @@ const MESSAGING: &[&str] = &[
     "sessions_history",
     "sessions_send",
     "session_status",
+    SERVERS,
 ];
 const MINIMAL: &[&str] = &["session_status"];
 
@@ -95,14 +102,14 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// A program in the user's own name: no model is involved.
-    pub(crate) fn program(agent_id: &str) -> Self {
+    /// A program in the user's own name, in one of their sessions: no model is involved.
+    pub(crate) fn program(session: &SessionKey, head: Option<&SessionHead>, settings: &UserSettings) -> Self {
         Self {
-            agent_id: agent_id.to_owned(),
+            agent_id: key::agent_of(session).to_owned(),
             provider: String::new(),
             model: String::new(),
             audience: Audience::Owner,
-            depth: None,
+            depth: depth_of(session, head, settings),
             only: None,
         }
     }
@@ -115,20 +122,28 @@ impl Caller {
         model: &ResolvedModel,
         audience: Audience,
     ) -> Self {
-        let kind = key::parse(authority.key.as_str()).map(|parsed| parsed.kind);
-        let deepest = settings.subagents(&authority.agent_id).depth;
         Self {
             agent_id: authority.agent_id.clone(),
             provider: model.provider.clone(),
             model: model.model.clone(),
             audience,
-            depth: (kind == Some(Kind::Subagent)).then(|| Depth {
-                own: head.map_or(1, |head| spawn_depth(head).max(1)),
-                deepest,
-            }),
+            depth: depth_of(&authority.key, head, settings),
             only: None,
         }
     }
+}
+
+/// Where a sub-agent's session stands; `None` for any other.
+fn depth_of(session: &SessionKey, head: Option<&SessionHead>, settings: &UserSettings) -> Option<Depth> {
+    is_subagent(session).then(|| Depth {
+        own: head.map_or(1, |head| spawn_depth(head).max(1)),
+        deepest: settings.subagents(key::agent_of(session)).depth,
+    })
+}
+
+/// Is it the session of a sub-agent.
+pub(crate) fn is_subagent(session: &SessionKey) -> bool {
+    key::parse(session.as_str()).is_some_and(|parsed| parsed.kind == Kind::Subagent)
 }
 
 /// How deep a session stands below one that is no sub-agent.
@@ -156,7 +171,8 @@ pub(crate) fn allows(
     let listed = |list: &[String]| list.iter().any(|pattern| fits(pattern, name));
     let admitted = |list: &[String]| {
         let any = |tool: &str| list.iter().any(|pattern| fits(pattern, tool));
-        !known(&any) || listed(list)
+        // What names servers is meant, also while they are away.
+        !(known(&any) || list.iter().any(|pattern| names_servers(pattern))) || listed(list)
     };
     let passes = |rules: &ToolRules| {
         !listed(&rules.deny)
@@ -164,6 +180,15 @@ pub(crate) fn allows(
             && profile(rules)
                 .is_none_or(|tools| tools.iter().any(|pattern| fits(pattern, name)) || listed(&rules.also_allow))
     };
+    stages(settings, caller).all(passes)
+        && caller.only.as_deref().is_none_or(listed)
+        && caller
+            .depth
+            .is_none_or(|depth| of_subagent(settings, depth, name, &listed))
+}
+
+/// The rules that count, from all agents' to the agent's own.
+fn stages<'a>(settings: &'a UserSettings, caller: &'a Caller) -> impl Iterator<Item = &'a ToolRules> {
     let all = &settings.tools.set;
     let own = settings.agent(&caller.agent_id).map(|agent| &agent.tools);
     let stages = [
@@ -172,11 +197,22 @@ pub(crate) fn allows(
         own.map(|set| &set.rules),
         own.and_then(|set| set.of_model(&caller.provider, &caller.model)),
     ];
-    stages.into_iter().flatten().all(passes)
-        && caller.only.as_deref().is_none_or(listed)
-        && caller
-            .depth
-            .is_none_or(|depth| of_subagent(settings, depth, name, &listed))
+    stages.into_iter().flatten()
+}
+
+/// Is every tool of the server with this prefix denied: then nobody has to connect to it.
+pub(crate) fn denies_all(settings: &UserSettings, caller: &Caller, prefix: &str) -> bool {
+    // What fits both of two names that no tool has does not look at the tool's part.
+    let any = [format!("{prefix}__\u{1}"), format!("{prefix}__\u{2}")];
+    stages(settings, caller)
+        .flat_map(|rules| &rules.deny)
+        .any(|pattern| any.iter().all(|name| fits(pattern, name)))
+}
+
+/// Does the pattern mean tools of servers, whether or not any are there now.
+fn names_servers(pattern: &str) -> bool {
+    let pattern = pattern.trim().to_ascii_lowercase();
+    pattern.contains("__") || [SERVERS, "group:mcp"].contains(&pattern.as_str())
 }
 
 fn of_subagent(settings: &UserSettings, depth: Depth, name: &str, listed: &dyn Fn(&[String]) -> bool) -> bool {
@@ -193,6 +229,15 @@ fn of_subagent(settings: &UserSettings, depth: Depth, name: &str, listed: &dyn F
     allowed || rules.allow.is_none()
 }
 
+/// Name of the profile that holds for an agent: its own, which can only take away, or the user's.
+pub(crate) fn profile_of(settings: &UserSettings, agent_id: &str) -> String {
+    let own = settings
+        .agent(agent_id)
+        .and_then(|agent| agent.tools.rules.profile.clone());
+    own.or_else(|| settings.tools.set.rules.profile.clone())
+        .unwrap_or_else(|| "full".to_owned())
+}
+
 /// Tools of a profile; `None`: all.
 fn profile(rules: &ToolRules) -> Option<&'static [&'static str]> {
     match rules.profile.as_deref()? {
@@ -206,6 +251,9 @@ fn profile(rules: &ToolRules) -> Option<&'static [&'static str]> {
 /// Does the tool belong to this name, pattern or group.
 pub(super) fn fits(pattern: &str, name: &str) -> bool {
     let pattern = pattern.trim();
+    if pattern.eq_ignore_ascii_case(SERVERS) {
+        return fits("group:mcp", name);
+    }
     let Some(group) = pattern
         .get(..6)
         .filter(|start| start.eq_ignore_ascii_case("group:"))
@@ -300,6 +348,8 @@ mod tests {
             ("group:openclaw", "read", true),
             ("group:openclaw", "files__read", false),
             ("group:mcp", "files__read", true),
+            ("Bundle-MCP", "files__read", true),
+            ("bundle-mcp", "read", false),
             ("files__*", "files__read", true),
         ] {
             assert_eq!(fits(pattern, name), does, "{pattern} {name}");
@@ -363,6 +413,41 @@ mod tests {
             ..owner()
         };
         assert_eq!(allowed(&json!({}), &narrowed), ["web_fetch"]);
+    }
+
+    #[test]
+    fn a_list_that_names_servers_counts_while_they_are_away() {
+        for only in ["docs__search", "docs__*", "bundle-mcp", "group:mcp"] {
+            let rules = json!({"tools": {"allow": [only]}});
+            assert_eq!(allowed(&rules, &owner()), [""; 0], "{only}");
+        }
+    }
+
+    #[test]
+    fn servers_are_in_all_profiles_but_the_smallest_and_a_whole_one_can_be_denied() {
+        let may = |rules: Value, name: &str| {
+            let settings = UserSettings::parse(&json!({"tools": rules}));
+            let tool = spec(name);
+            allows(&settings, &owner(), &tool, |any| any(name))
+        };
+        for (profile, has) in [
+            ("minimal", false),
+            ("messaging", true),
+            ("coding", true),
+            ("full", true),
+        ] {
+            assert_eq!(may(json!({"profile": profile}), "docs__search"), has, "{profile}");
+        }
+        let denies = |pattern: &str| {
+            let settings = UserSettings::parse(&json!({"tools": {"deny": [pattern]}}));
+            denies_all(&settings, &owner(), "docs")
+        };
+        for all in ["docs__*", "DOCS__*", "bundle-mcp", "group:mcp", "*", "docs*"] {
+            assert!(denies(all), "{all}");
+        }
+        for some in ["docs__search", "docs__s*", "*search", "other__*", "group:web"] {
+            assert!(!denies(some), "{some}");
+        }
     }
 
     #[test]

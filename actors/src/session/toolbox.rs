@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::Emitter;
 use super::intake::ClientTool;
+use super::remote::Remote;
 use super::steering::Steering;
 use super::tool_loops::{Loops, Verdict};
 use super::tool_policy::{self, Caller};
@@ -29,6 +30,8 @@ use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec, Update
 const PARALLEL: usize = 8;
 /// What a call gave that was not begun.
 const SKIPPED: &str = "Skipped: the user said something meanwhile, which comes next.";
+/// How long a run waits for servers that nothing is known of yet.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The tools of one run.
 pub(crate) struct Toolbox {
@@ -38,6 +41,8 @@ pub(crate) struct Toolbox {
     loops: Mutex<Loops>,
     /// What the client runs itself.
     client: Vec<ToolSpec>,
+    /// Of the user's MCP servers.
+    remote: Remote,
 }
 
 impl Toolbox {
@@ -48,14 +53,26 @@ impl Toolbox {
             caller,
             loops: Mutex::default(),
             client: Vec::new(),
+            remote: Remote::default(),
         }
+    }
+
+    /// With the tools of the user's MCP servers, as far as they are there.
+    pub(crate) async fn with_servers(mut self, settings: &UserSettings) -> Self {
+        self.remote = Remote::gather(&self.services, &self.scope, settings, &self.caller, PATIENCE).await;
+        self
+    }
+
+    /// Which of them are not there, for the model.
+    pub(crate) fn away(&self) -> &[String] {
+        self.remote.away()
     }
 
     /// With tools that the client runs. A name that is ours stays ours.
     pub(crate) fn with_client(mut self, tools: &[ClientTool]) -> Self {
         let theirs = tools
             .iter()
-            .filter(|tool| self.services.ports.tool(&tool.name).is_none());
+            .filter(|tool| self.services.ports.tool(&tool.name).is_none() && !self.remote.has(&tool.name));
         self.client = theirs
             .map(|tool| ToolSpec {
                 name: tool.name.clone(),
@@ -83,35 +100,57 @@ impl Toolbox {
 
     /// What the model is offered.
     pub(crate) fn specs(&self, settings: &UserSettings) -> Vec<ToolSpec> {
-        self.services
-            .ports
-            .tools()
-            .iter()
-            .filter(|tool| self.allowed(settings, tool.as_ref()))
-            .map(|tool| tool.spec())
+        self.all()
+            .filter(|tool| self.allowed(settings, *tool))
+            .map(Tool::spec)
             .chain(&self.client)
             .cloned()
             .collect()
+    }
+
+    /// The same by where they come from: ours under `None`, then each server's under its name.
+    pub(crate) fn by_origin(&self, settings: &UserSettings) -> Vec<(Option<&str>, Vec<ToolSpec>)> {
+        let (theirs, ours): (Vec<_>, Vec<_>) = self
+            .specs(settings)
+            .into_iter()
+            .partition(|spec| self.remote.has(&spec.name));
+        let servers = self.remote.groups().into_iter().map(|(server, offered)| {
+            let allowed = theirs
+                .iter()
+                .filter(|spec| offered.iter().any(|tool| tool.name == spec.name));
+            (Some(server), allowed.cloned().collect::<Vec<_>>())
+        });
+        let servers = servers.filter(|(_, specs)| !specs.is_empty());
+        std::iter::once((None, ours)).chain(servers).collect()
+    }
+
+    /// Ours, then those of servers.
+    fn all(&self) -> impl Iterator<Item = &dyn Tool> {
+        let ours = self.services.ports.tools().iter().map(AsRef::as_ref);
+        ours.chain(self.remote.tools())
     }
 
     fn allowed(&self, settings: &UserSettings, tool: &dyn Tool) -> bool {
         if tool.is_private() && !self.caller.audience.is_private() {
             return false;
         }
-        let tools = self.services.ports.tools();
-        let known = |fits: &dyn Fn(&str) -> bool| tools.iter().any(|tool| fits(&tool.spec().name));
+        let known = |fits: &dyn Fn(&str) -> bool| self.all().any(|tool| fits(&tool.spec().name));
         tool_policy::allows(settings, &self.caller, tool.spec(), known)
     }
 
     /// The tool, if it may be called now: sessions live long, and policies change.
     pub(crate) async fn tool(&self, name: &str) -> Result<Arc<dyn Tool>, ToolOutput> {
         let missing = || ToolOutput::error(format!("There is no tool named {name}."));
-        let tool = self.services.ports.tool(name).cloned().ok_or_else(missing)?;
+        let ours = self.services.ports.tool(name).cloned();
+        if ours.is_none() && !self.remote.has(name) {
+            return Err(missing());
+        }
         let Ok(settings) = self.services.config.settings(&self.scope).await else {
             return Err(ToolOutput::error(
                 "The call was not made: whether it is allowed is not known right now.",
             ));
         };
+        let tool = ours.or_else(|| self.remote.tool(name, &settings)).ok_or_else(missing)?;
         if !self.allowed(&settings, tool.as_ref()) {
             return Err(missing());
         }
@@ -217,7 +256,7 @@ impl Toolbox {
             Ok(tool) => tool,
             Err(refusal) => return refusal,
         };
-        if let Err(reason) = check(tool.spec(), &call.arguments) {
+        if let Err(reason) = check(tool.as_ref(), &call.arguments) {
             return ToolOutput::error(reason);
         }
         let (number, verdict) = self.judge(call).await;
@@ -240,9 +279,11 @@ impl Toolbox {
             ..context.clone()
         };
         let timeout = tool.spec().timeout;
+        // Names of servers' tools are without number.
+        let counted = if tool.is_remote() { "mcp" } else { call.name.as_str() }.to_owned();
         let started = std::time::Instant::now();
         let mut output = guarded(tool, context, call.arguments.clone(), timeout, &context.cancel).await;
-        metrics::histogram!("claw_tool_seconds", "tool" => call.name.clone()).record(started.elapsed().as_secs_f64());
+        metrics::histogram!("claw_tool_seconds", "tool" => counted).record(started.elapsed().as_secs_f64());
         tracing::debug!(
             tool.name = %call.name, outcome = if output.is_error { "error" } else { "ok" },
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "tool call"
@@ -298,11 +339,15 @@ async fn guarded(
     }
 }
 
-/// Do the arguments match the schema.
-pub(super) fn check(spec: &ToolSpec, arguments: &Value) -> Result<(), String> {
+/// Do the arguments match the schema, as far as that is ours to say.
+pub(super) fn check(tool: &dyn Tool, arguments: &Value) -> Result<(), String> {
     if !arguments.is_object() {
         return Err("The arguments are not a JSON object.".to_owned());
     }
+    if tool.is_remote() {
+        return Ok(());
+    }
+    let spec = tool.spec();
     let validator = jsonschema::validator_for(&spec.parameters)
         .map_err(|_| format!("The tool {} has no usable schema.", spec.name))?;
     match validator.validate(arguments) {

@@ -23,7 +23,7 @@ use crate::conversation::entry::{Body, Compaction, MessageBody};
 use crate::conversation::transcript::{self, HeadChanges, NewEntry, SessionHead};
 use crate::db::Batch;
 use crate::error::{Error, Result};
-use crate::ports::channel::{Destination, Rendered};
+use crate::ports::channel::{Destination, FileAbout, Rendered};
 use crate::ports::message::{Message, Part, ToolCall, Usage};
 use crate::supervisor::lease::fenced;
 
@@ -165,6 +165,8 @@ pub(crate) struct Piece {
     pub(crate) replaces: Option<String>,
     /// Not sent before this time, epoch milliseconds.
     pub(crate) due_at: i64,
+    /// The file that goes out with it.
+    pub(crate) media: Option<FileAbout>,
 }
 
 impl Piece {
@@ -176,6 +178,7 @@ impl Piece {
             rendered,
             replaces: None,
             due_at: 0,
+            media: None,
         }
     }
 }
@@ -631,6 +634,8 @@ pub(crate) const COMPACTION_FAILED: &str = "compactionFailedAt";
 /// In the session's entry: the compaction count at which the model was last asked for notes, and when, epoch milliseconds.
 pub(crate) const NOTES_KEPT: &str = "memoryFlushCompactionCount";
 pub(crate) const NOTES_KEPT_AT: &str = "memoryFlushAt";
+/// When that failed last, epoch milliseconds.
+pub(crate) const NOTES_FAILED: &str = "memoryFlushFailedAt";
 
 /// Gives the session a new transcript under the same key.
 pub(crate) async fn reset(services: &Services, authority: &Authority) -> Result<SessionHead> {
@@ -826,6 +831,12 @@ pub(crate) fn insert_pieces(
             text: Set(piece.rendered.text.clone()),
             plain: Set(piece.rendered.plain.clone()),
             replaces: Set(piece.replaces.clone()),
+            media: Set(piece
+                .media
+                .as_ref()
+                .map(serde_json::to_string)
+                .transpose()
+                .map_err(Error::internal)?),
             state: Set("pending".to_owned()),
             message_id: Set(None),
             attempts: Set(0),

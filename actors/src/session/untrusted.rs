@@ -125,7 +125,8 @@ fn after_name(seen: &[(usize, char)], from: usize) -> Option<usize> {
     Some(at)
 }
 
-fn is_invisible(char: char) -> bool {
+/// Is the character one that nobody sees, or part of another one.
+pub(crate) fn is_invisible(char: char) -> bool {
     matches!(char,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{3164}'

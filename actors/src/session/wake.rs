@@ -2,7 +2,8 @@
 
 use claw_entities::{Scope, SessionKey};
 
-use super::intake::{self, ClientMessage};
+use super::intake::{self, ClientMessage, Relayed};
+use super::reach::Chain;
 use super::{heartbeat, system_event};
 use crate::clock::now_ms;
 use crate::error::Result;
@@ -10,6 +11,29 @@ use crate::supervisor::directory::Directory;
 
 /// Longest run for an event, milliseconds (`agent-runtime` §2.4).
 const RUN_MS: u64 = 10 * 60 * 1000;
+
+/// At once, because the agent of another turn asked for it: `chain` is how that turn came about, `next` how the one that
+/// is asked for does. One that follows on turns nobody asked for is a turn of its own, which carries on counting.
+///
+/// # Errors
+/// As [`tell`].
+pub(crate) async fn relay(
+    directory: &Directory,
+    scope: &Scope,
+    session: &SessionKey,
+    text: &str,
+    (chain, next): (Chain, Chain),
+) -> Result<()> {
+    if chain == Chain::default() && heartbeat::wake(directory, scope, session, text).await? {
+        return Ok(());
+    }
+    let relayed = Relayed {
+        shown: text.to_owned(),
+        chain: next,
+        ..Relayed::default()
+    };
+    ask(directory, scope, session, text, Some(relayed)).await
+}
 
 /// With the session's next turn, or `now` in a turn of its own. An agent that looks by itself does that, and says what
 /// it finds where it says such things.
@@ -30,13 +54,25 @@ pub(crate) async fn tell(
     if heartbeat::wake(directory, scope, session, text).await? {
         return Ok(());
     }
-    let zone = services.config.cron_zone(scope).await?;
+    ask(directory, scope, session, text, None).await
+}
+
+/// A turn of its own.
+async fn ask(
+    directory: &Directory,
+    scope: &Scope,
+    session: &SessionKey,
+    text: &str,
+    relayed: Option<Relayed>,
+) -> Result<()> {
+    let zone = directory.services().config.cron_zone(scope).await?;
     let message = ClientMessage {
         source: "wake".to_owned(),
         message: system_event::prompt(now_ms(), zone, text),
         timeout_ms: Some(RUN_MS),
         queue_mode: Some("followup".to_owned()),
         background: true,
+        relayed,
         ..ClientMessage::default()
     };
     let id = uuid::Uuid::new_v4().to_string();

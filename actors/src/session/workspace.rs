@@ -9,9 +9,10 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use claw_entities::Scope;
 
+use super::recall::{self, Question, Recalled};
+use crate::Services;
 use crate::clock::now_ms;
-use crate::config::ConfigService;
-use crate::config::memory::{self, Found};
+use crate::config::memory;
 use crate::config::workspace::{WorkspaceFile, check_path};
 use crate::error::{Error, Result};
 
@@ -21,7 +22,7 @@ type Told<T> = std::result::Result<T, String>;
 /// The files of one agent. Cheap to clone.
 #[derive(Clone)]
 pub struct Workspace {
-    config: ConfigService,
+    services: Services,
     scope: Scope,
     agent_id: String,
     zone: Tz,
@@ -50,9 +51,9 @@ impl fmt::Debug for Workspace {
 }
 
 impl Workspace {
-    pub fn new(config: &ConfigService, scope: &Scope, agent_id: &str, zone: Tz) -> Self {
+    pub fn new(services: &Services, scope: &Scope, agent_id: &str, zone: Tz) -> Self {
         Self {
-            config: config.clone(),
+            services: services.clone(),
             scope: scope.clone(),
             agent_id: agent_id.to_owned(),
             zone,
@@ -72,13 +73,17 @@ impl Workspace {
     /// The text of a file; `None` when it is not there.
     pub async fn read(&self, path: &str) -> Told<Option<String>> {
         check_path(path).map_err(told)?;
-        let file = self.config.workspace_file(&self.scope, &self.agent_id, path).await;
+        let file = self
+            .services
+            .config
+            .workspace_file(&self.scope, &self.agent_id, path)
+            .await;
         Ok(file.map_err(told)?.map(|file| file.content))
     }
 
     /// All files by path, without their content.
     pub async fn list(&self) -> Told<Vec<WorkspaceFile>> {
-        let files = self.config.list_workspace(&self.scope, &self.agent_id).await;
+        let files = self.services.config.list_workspace(&self.scope, &self.agent_id).await;
         files.map_err(told)
     }
 
@@ -86,10 +91,12 @@ impl Workspace {
     pub async fn write(&self, path: &str, content: &str) -> Told<()> {
         self.check(path)?;
         let written = self
+            .services
             .config
             .put_workspace_file(&self.scope, &self.agent_id, path, content, None)
             .await;
         written.map_err(told)?;
+        self.remind(path);
         Ok(())
     }
 
@@ -125,12 +132,9 @@ impl Workspace {
     }
 
     /// The pieces of the notes that fit, best first.
-    pub async fn search(&self, asked: &str, most: usize, least: f64) -> Told<Vec<Found>> {
-        let found = self
-            .config
-            .search_memory(&self.scope, &self.agent_id, asked, most, least)
-            .await;
-        found.map_err(told)
+    pub async fn search(&self, question: &Question) -> Told<Recalled> {
+        let recalled = recall::recall(&self.services, &self.scope, &self.agent_id, question);
+        recalled.await.map_err(told)
     }
 
     async fn changed(
@@ -139,10 +143,22 @@ impl Workspace {
         change: impl Fn(Option<&WorkspaceFile>) -> Result<Option<String>> + Send,
     ) -> Told<bool> {
         let changed = self
+            .services
             .config
             .change_workspace_file(&self.scope, &self.agent_id, path, change)
             .await;
-        Ok(changed.map_err(told)?.is_some())
+        let changed = changed.map_err(told)?.is_some();
+        if changed {
+            self.remind(path);
+        }
+        Ok(changed)
+    }
+
+    /// A note changed: what it means is looked at soon.
+    fn remind(&self, path: &str) {
+        if memory::is_note(path) {
+            recall::remind(&self.services, &self.scope, &self.agent_id);
+        }
     }
 
     fn check(&self, path: &str) -> Told<()> {
@@ -226,7 +242,8 @@ fn added(content: &str, text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::testing;
+    use crate::services::Limits;
+    use crate::testing::{ScriptedModel, Step, start};
 
     #[test]
     fn words_are_added_once() {
@@ -261,17 +278,22 @@ mod tests {
 
     #[tokio::test]
     async fn notes_go_to_the_users_day_and_are_found() {
-        let server = testing::start().await;
-        let owner = testing::owner(&server.config).await;
+        let silent = ScriptedModel::new(|_| Step::Hang);
+        let runtime = start(silent, Limits::default(), 1).await;
+        let owner = runtime.owner("acme").await;
         // Zones that are never in the same day.
         let (east, west) = (Tz::Pacific__Kiritimati, Tz::Pacific__Pago_Pago);
-        let at = |zone| Workspace::new(&server.config, &owner, "main", zone);
+        let at = |zone| Workspace::new(&runtime.services, &owner, "main", zone);
         let eastern = at(east).note(None, "the door code is 4711").await.expect("notes");
         let western = at(west).note(None, "the other code").await.expect("notes");
         assert!(eastern.added && eastern.path > western.path, "{eastern:?} {western:?}");
         let again = at(east).note(None, "the door code is 4711").await.expect("notes");
         assert_eq!((again.added, &again.path), (false, &eastern.path));
-        let found = at(east).search("door", 5, 0.0).await.expect("searches");
+        let door = Question {
+            text: "door".to_owned(),
+            ..Question::default()
+        };
+        let found = at(east).search(&door).await.expect("searches").found;
         assert_eq!((found.len(), &found[0].path), (1, &eastern.path));
         assert_eq!(
             (found[0].start_line, found[0].snippet.as_str()),

@@ -12,8 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::services::Limits;
 
-/// The lane of scheduled jobs: no platform has such a sender.
+/// The lanes of scheduled jobs and of sub-agents: no platform has such senders.
 const SCHEDULED: &str = "\0scheduled";
+const SUBAGENTS: &str = "\0subagents";
 
 /// Permits of the whole process. Cheap to clone.
 #[derive(Clone)]
@@ -89,6 +90,12 @@ impl UserLanes {
         self.place(SCHEDULED, most, false).await
     }
 
+    /// Waits for a place among the user's sub-agents, of which `most` run at once: many of them do not hold what the
+    /// user asks for themselves.
+    pub async fn acquire_subagent(&self, most: usize) -> Option<Permit> {
+        self.place(SUBAGENTS, most, false).await
+    }
+
     async fn place(&self, sender: &str, most: usize, guest: bool) -> Option<Permit> {
         let lane = {
             let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,6 +159,16 @@ mod tests {
         let owner = user.acquire("", 4);
         tokio::pin!(owner);
         assert!(futures::poll!(&mut owner).is_ready(), "guests do not hold the owner");
+        let mut busy = Vec::new();
+        for _ in 0..2 {
+            busy.push(user.acquire_subagent(2).await);
+        }
+        let third = user.acquire_subagent(2);
+        tokio::pin!(third);
+        assert!(futures::poll!(&mut third).is_pending());
+        let owner = user.acquire("", 4);
+        tokio::pin!(owner);
+        assert!(futures::poll!(&mut owner).is_ready(), "nor do sub-agents");
         hung.clear();
         assert!(futures::poll!(&mut fifth).is_ready());
     }

@@ -24,7 +24,7 @@ use crate::gateway::node_streams::Streams;
 use crate::gateway::registry::Connections;
 use crate::session::actor::{Home, SessionActor};
 use crate::session::asking::{Ears, Said};
-use crate::session::{cron, heartbeat, hook, maintenance, subagent};
+use crate::session::{cron, exchange, heartbeat, hook, maintenance, subagent};
 
 /// Where the look at the configuration stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -327,12 +327,15 @@ impl Handler<ToUser> for UserActor {
                 }
                 let beat = heartbeat::beat_of(&ended.run_id).is_some();
                 let hooked = hook::is_run(&ended.run_id);
-                if beat || hooked || firing_of(&ended.run_id).is_some() {
+                let exchanged = exchange::is_run(&ended.run_id);
+                if beat || hooked || exchanged || firing_of(&ended.run_id).is_some() {
                     // A hint: what is lost here, the scheduler finds among the open runs.
                     let (directory, scope, run_id) = (self.directory.clone(), self.scope.clone(), ended.run_id.clone());
                     self.directory.services().io.spawn(async move {
                         let settled = if hooked {
                             hook::settle(&directory, &scope, &run_id).await
+                        } else if exchanged {
+                            exchange::settle(&directory, &scope, &run_id).await
                         } else if beat {
                             heartbeat::settle(&directory, &scope, &run_id).await
                         } else {

@@ -65,6 +65,14 @@ export const routes: readonly Route[] = [
     load: () => import('../pages/settings/ai-providers/claw-page-providers.ts'),
   },
   {
+    path: '/settings/mcp-servers',
+    tag: 'claw-page-mcp-servers',
+    title: t.nav.mcpServers,
+    icon: 'servers',
+    group: 'settings',
+    load: () => import('../pages/settings/mcp-servers/claw-page-mcp-servers.ts'),
+  },
+  {
     path: '/settings/tokens',
     tag: 'claw-page-tokens',
     title: t.nav.tokens,

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{BOT_TOKEN, MANIFEST, Slack};
 use crate::channels::{call, lenient};
+use crate::egress::Request;
 
 /// Name in messages for people.
 pub(super) const NAME: &str = "Slack";
@@ -90,6 +91,33 @@ impl Slack {
         params: &Value,
         limit: Duration,
     ) -> Result<Value, Trouble> {
+        // Without a charset Slack warns in every answer.
+        let json = |request: Request| {
+            let request = request.json(params);
+            request.header("content-type", "application/json; charset=utf-8")
+        };
+        self.call_with(account, method, limit, json).await
+    }
+
+    /// The same for a method that reads forms only.
+    pub(super) async fn call_form(
+        &self,
+        account: &Account,
+        method: &str,
+        form: String,
+        limit: Duration,
+    ) -> Result<Value, Trouble> {
+        let form = |request: Request| request.body(form.into_bytes(), "application/x-www-form-urlencoded");
+        self.call_with(account, method, limit, form).await
+    }
+
+    async fn call_with(
+        &self,
+        account: &Account,
+        method: &str,
+        limit: Duration,
+        body: impl FnOnce(Request) -> Request,
+    ) -> Result<Value, Trouble> {
         let Some(token) = account.secret(BOT_TOKEN) else {
             return Err(Trouble::Other(DeliverError::Unauthorized {
                 message: "the bot token is missing".into(),
@@ -97,18 +125,13 @@ impl Slack {
         };
         let url = format!("{}/{method}", account.api_base(&MANIFEST));
         let failed = |error| Trouble::Other(call::failed(NAME, error));
-        let response = self
+        let request = self
             .http
             .request(call::purpose(account), reqwest::Method::POST, &url)
             .map_err(failed)?
             .timeout(limit)
-            .bearer(token)
-            .json(params)
-            // Without a charset Slack warns in every answer.
-            .header("content-type", "application/json; charset=utf-8")
-            .send()
-            .await
-            .map_err(failed)?;
+            .bearer(token);
+        let response = body(request).send().await.map_err(failed)?;
         let after = call::retry_after(&response);
         let unreadable = || Trouble::Other(call::status(NAME, response.status, after));
         let Ok(answer) = serde_json::from_slice::<Value>(&response.body) else {

@@ -66,7 +66,7 @@ impl Slack {
 }
 
 /// Which rules apply to the file's address, or `None` when the token must not go there.
-fn trusted(account: &Account, file: &str) -> Option<Purpose> {
+pub(super) fn trusted(account: &Account, file: &str) -> Option<Purpose> {
     let url = Url::parse(file).ok()?;
     if account.custom_api_base() {
         let base = Url::parse(account.api_base(&MANIFEST)).ok()?;

@@ -3,6 +3,7 @@
 mod api;
 mod connect;
 mod event;
+mod files;
 mod form;
 mod inbound;
 mod media;
@@ -16,8 +17,8 @@ mod tests;
 use std::time::Duration;
 
 use claw_actors::ports::channel::{
-    Account, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Malformed,
-    Manifest, Media, MediaFile, RawWebhook, Refused, Rendered, SecretField, Typing, WebhookOutcome,
+    Account, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files, Malformed,
+    Manifest, Media, MediaFile, OutFile, RawWebhook, Refused, Rendered, SecretField, Typing, WebhookOutcome,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -126,6 +127,10 @@ impl Channel for Slack {
     fn media(&self) -> Option<&dyn Media> {
         Some(self)
     }
+
+    fn files(&self) -> Option<&dyn Files> {
+        Some(self)
+    }
 }
 
 impl Typing for Slack {
@@ -168,5 +173,24 @@ impl Media for Slack {
         max_bytes: usize,
     ) -> BoxFuture<'a, Result<MediaFile, DeliverError>> {
         self.download(account, attachment, max_bytes).boxed()
+    }
+}
+
+impl Files for Slack {
+    fn largest(&self) -> usize {
+        files::LARGEST
+    }
+
+    fn has_voice(&self) -> bool {
+        false
+    }
+
+    fn send<'a>(
+        &'a self,
+        account: &'a Account,
+        delivery: &'a Delivery,
+        file: &'a OutFile,
+    ) -> BoxFuture<'a, Result<Delivered, DeliverError>> {
+        self.send_file(account, delivery, file).boxed()
     }
 }

@@ -82,7 +82,7 @@ impl Slack {
 }
 
 /// The thread a reply belongs to. A direct chat is one session, so there the thread, if any, is only where to answer.
-fn thread(to: &Destination) -> Option<&str> {
+pub(super) fn thread(to: &Destination) -> Option<&str> {
     let aside = || to.reply_to.as_deref().filter(|_| to.peer.kind == PeerKind::Direct);
     to.peer.thread.as_deref().or_else(aside).filter(|ts| is_ts(ts))
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{BOT_TOKEN, MANIFEST, Telegram};
 use crate::channels::{call, lenient};
+use crate::egress::Request;
 
 /// Name in messages for people.
 pub(super) const NAME: &str = "Telegram";
@@ -123,21 +124,30 @@ impl Telegram {
         params: &Value,
         limit: Duration,
     ) -> Result<Value, Trouble> {
+        self.call_with(account, method, limit, |request| request.json(params))
+            .await
+    }
+
+    /// The same with a body of another form.
+    pub(super) async fn call_with(
+        &self,
+        account: &Account,
+        method: &str,
+        limit: Duration,
+        body: impl FnOnce(Request) -> Request,
+    ) -> Result<Value, Trouble> {
         let url = format!(
             "{}/bot{}/{method}",
             account.api_base(&MANIFEST),
             Self::token(account).map_err(Trouble::Other)?
         );
         let failed = |error| Trouble::Other(call::failed(NAME, error));
-        let response = self
+        let request = self
             .http
             .request(call::purpose(account), reqwest::Method::POST, &url)
             .map_err(failed)?
-            .timeout(limit)
-            .json(params)
-            .send()
-            .await
-            .map_err(failed)?;
+            .timeout(limit);
+        let response = body(request).send().await.map_err(failed)?;
         let Ok(answer) = lenient::read::<Answer>(&response.body) else {
             let after = call::retry_after(&response);
             return Err(Trouble::Other(call::status(NAME, response.status, after)));

@@ -5,6 +5,7 @@ mod api;
 mod attached;
 mod connect;
 mod entities;
+mod files;
 mod inbound;
 mod media;
 mod outbound;
@@ -17,8 +18,8 @@ mod tests;
 use std::time::Duration;
 
 use claw_actors::ports::channel::{
-    Account, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Malformed,
-    Manifest, Media, MediaFile, RawWebhook, Refused, Rendered, SecretField, Typing, WebhookOutcome,
+    Account, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files, Malformed,
+    Manifest, Media, MediaFile, OutFile, RawWebhook, Refused, Rendered, SecretField, Typing, WebhookOutcome,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -119,6 +120,10 @@ impl Channel for Telegram {
     fn media(&self) -> Option<&dyn Media> {
         Some(self)
     }
+
+    fn files(&self) -> Option<&dyn Files> {
+        Some(self)
+    }
 }
 
 impl Typing for Telegram {
@@ -160,5 +165,24 @@ impl Media for Telegram {
         max_bytes: usize,
     ) -> BoxFuture<'a, Result<MediaFile, DeliverError>> {
         self.download(account, attachment, max_bytes).boxed()
+    }
+}
+
+impl Files for Telegram {
+    fn largest(&self) -> usize {
+        files::LARGEST
+    }
+
+    fn has_voice(&self) -> bool {
+        true
+    }
+
+    fn send<'a>(
+        &'a self,
+        account: &'a Account,
+        delivery: &'a Delivery,
+        file: &'a OutFile,
+    ) -> BoxFuture<'a, Result<Delivered, DeliverError>> {
+        self.send_file(account, delivery, file).boxed()
     }
 }

@@ -54,10 +54,7 @@ impl Telegram {
         }
         let result = sent?;
         Ok(Delivered {
-            message_id: result["message_id"]
-                .as_i64()
-                .map(|id| id.to_string())
-                .unwrap_or_default(),
+            message_id: message_id(&result),
         })
     }
 
@@ -116,15 +113,20 @@ impl Telegram {
 }
 
 /// A number, or an `@name` as it is.
-fn chat_id(to: &Destination) -> Value {
+pub(super) fn chat_id(to: &Destination) -> Value {
     match to.peer.id.parse::<i64>() {
         Ok(id) => id.into(),
         Err(_) => to.peer.id.as_str().into(),
     }
 }
 
+/// Of a message that was sent.
+pub(super) fn message_id(sent: &Value) -> String {
+    sent["message_id"].as_i64().map(|id| id.to_string()).unwrap_or_default()
+}
+
 /// The general topic must not be named when sending to a group.
-fn sending_thread(to: &Destination) -> Option<i64> {
+pub(super) fn sending_thread(to: &Destination) -> Option<i64> {
     let thread = to.peer.thread.as_deref()?;
     if to.peer.kind != PeerKind::Direct && thread == GENERAL_TOPIC {
         return None;

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod blobs;
 pub mod channels;
 pub mod hook_tokens;
+pub mod mcp_servers;
 pub mod models;
 pub mod openapi;
 pub mod pairing;

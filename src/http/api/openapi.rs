@@ -10,8 +10,8 @@ use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activity, approvals, audit, blobs, channels, hook_tokens, models, pairing, providers, resource, session, skills,
-    tokens, users,
+    activity, approvals, audit, blobs, channels, hook_tokens, mcp_servers, models, pairing, providers, resource,
+    session, skills, tokens, users,
 };
 use crate::error::ErrorBody;
 use crate::http::{tools, v1};
@@ -36,9 +36,10 @@ pub fn routes(config: &mut ServiceConfig) {
         activity::list, activity::retry_inbox, activity::retry_outbox,
         audit::list, blobs::get,
         hook_tokens::list, hook_tokens::create, hook_tokens::delete,
+        mcp_servers::list, mcp_servers::put, mcp_servers::delete, mcp_servers::test, mcp_servers::approve,
         skills::list, skills::install, skills::get, skills::change, skills::delete,
         users::list, users::create, users::change,
-        v1::models::list, v1::models::get, v1::chat::create, v1::responses::create, tools::invoke,
+        v1::models::list, v1::models::get, v1::chat::create, v1::responses::create, v1::embeddings::create, tools::invoke,
     ),
     components(schemas(ErrorBody, v1::error::V1ErrorBody, tools::InvokeFailed)),
     security(("token" = []), ("session" = [])),

@@ -105,9 +105,7 @@ pub(super) fn speaker(role: &str, name: Option<&str>) -> Option<String> {
 
 fn prompt(messages: &[ChatMessage]) -> Result<Prompt, V1Error> {
     let (mut system, mut lines) = (Vec::new(), Vec::new());
-    let asked = messages
-        .iter()
-        .rposition(|message| matches!(message.role.as_str(), "user" | "tool" | "function"));
+    let asked = asked_at(messages);
     for (at, message) in messages.iter().enumerate() {
         let text = message.content.as_ref().map(Content::text).unwrap_or_default();
         if matches!(message.role.as_str(), "system" | "developer") {
@@ -133,9 +131,16 @@ fn prompt(messages: &[ChatMessage]) -> Result<Prompt, V1Error> {
     })
 }
 
-/// Parts of the message that is asked.
+/// Which message is asked.
+fn asked_at(messages: &[ChatMessage]) -> Option<usize> {
+    messages
+        .iter()
+        .rposition(|message| matches!(message.role.as_str(), "user" | "tool" | "function"))
+}
+
+/// Parts of the message that is asked: what came with an earlier one was seen then.
 fn asked(messages: &[ChatMessage]) -> &[super::content::ContentPart] {
-    let last = messages.iter().rev().find(|message| message.role == "user");
+    let last = asked_at(messages).and_then(|at| messages.get(at));
     last.and_then(|message| message.content.as_ref())
         .map_or(&[], Content::parts)
 }
@@ -170,7 +175,7 @@ pub(crate) async fn create(
     )?;
     let messages = &input.messages.0;
     let Prompt { message, mut system } = prompt(messages)?;
-    let attached = Attached::read(asked(messages))?;
+    let attached = Attached::read(&state.egress, asked(messages)).await?;
     if !attached.files.is_empty() {
         let all: Vec<&str> = system.iter().chain(&attached.files).map(String::as_str).collect();
         system = Some(all.join("\n\n"));
@@ -309,6 +314,21 @@ mod tests {
             "[Chat messages since your last reply - for context]\nUser: one\nAssistant: two\n\n\
              [Current message - respond to this]\nTool:t: three"
         );
+    }
+
+    #[test]
+    fn an_earlier_image_does_not_go_along_with_a_later_result() {
+        let count = |messages: Value| {
+            let messages: Vec<ChatMessage> = serde_json::from_value(messages).expect("messages");
+            asked(&messages).len()
+        };
+        let image = json!({"role": "user", "content": [{"type": "text", "text": "look"},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]});
+        assert_eq!(count(json!([image])), 2);
+        assert_eq!(count(json!([image, {"role": "assistant", "content": "hm"}])), 2);
+        let result = json!({"role": "tool", "tool_call_id": "c", "content": "sunny"});
+        assert_eq!(count(json!([image, {"role": "assistant", "content": ""}, result])), 0);
+        assert_eq!(count(json!([image, {"role": "user", "content": "and now?"}])), 0);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What messages are made of: texts, images as data URLs, small files. Lists are bounded while they are read.
+//! What messages are made of: texts, images and small files, sent along or named by their address. Lists are bounded while
+//! they are read.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,6 +17,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::V1Error;
+use super::fetched::{fetch, is_address};
+use crate::egress::Egress;
 use crate::http::state::AppState;
 
 /// Images of one message (`agent-runtime` §21.1).
@@ -26,6 +29,8 @@ const MAX_IMAGE: usize = 6 * 1024 * 1024;
 const MAX_FILES: usize = 8;
 const MAX_FILE: usize = 5 * 1024 * 1024;
 const MAX_FILE_CHARS: usize = 200_000;
+/// Parts of one message that are fetched (§21.2).
+const MAX_ADDRESSES: usize = 8;
 /// Kinds of files that are texts.
 const TEXTS: [&str; 6] = [
     "text/plain",
@@ -138,6 +143,7 @@ pub(super) struct ContentPart {
     source: Option<Source>,
     filename: Option<String>,
     file_data: Option<String>,
+    file_url: Option<String>,
     file: Option<File>,
 }
 
@@ -178,13 +184,14 @@ impl<'de> Deserialize<'de> for Address {
     }
 }
 
-/// As OpenResponses has it: `{type: "base64", media_type, data, filename}`.
+/// As OpenResponses has it: `{type: "base64", media_type, data, filename}`, or `{type: "url", url}`.
 #[derive(Debug, Deserialize)]
 struct Source {
     #[serde(rename = "type", default)]
     kind: String,
     media_type: Option<String>,
     data: Option<String>,
+    url: Option<String>,
     filename: Option<String>,
 }
 
@@ -216,6 +223,18 @@ impl Content {
 }
 
 impl ContentPart {
+    /// Where it is to be fetched, if it is.
+    fn address(&self) -> Option<&str> {
+        let source = self.source.as_ref().filter(|source| source.kind == "url");
+        let named = match self.kind.as_str() {
+            "image_url" | "input_image" => self.image_url.as_ref().map(|address| address.0.as_str()),
+            "file" | "input_file" => self.file_url.as_deref(),
+            _ => return None,
+        };
+        let named = named.or_else(|| source.and_then(|source| source.url.as_deref()));
+        named.map(str::trim).filter(|url| is_address(url))
+    }
+
     fn words(&self) -> Option<&str> {
         let words = match self.kind.as_str() {
             "text" | "input_text" | "output_text" => self.text.as_deref(),
@@ -235,14 +254,15 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    /// Reads all of it before anything is stored.
-    pub(super) fn read(parts: &[ContentPart]) -> Result<Self, V1Error> {
+    /// Reads all of it before anything is stored. How many there are is known before anything is fetched.
+    pub(super) async fn read(egress: &Egress, parts: &[ContentPart]) -> Result<Self, V1Error> {
+        check_counts(parts)?;
         let mut attached = Self::default();
         let mut left = MAX_FILE_CHARS;
         for part in parts {
             match part.kind.as_str() {
-                "image_url" | "input_image" => attached.images.push(image(part)?),
-                "file" | "input_file" => attached.files.push(file(part, &mut left)?),
+                "image_url" | "input_image" => attached.images.push(image(egress, part).await?),
+                "file" | "input_file" => attached.files.push(file(egress, part, &mut left).await?),
                 "text" | "input_text" | "output_text" | "refusal" => {}
                 other => {
                     let shown: String = other.chars().take(40).collect();
@@ -252,18 +272,6 @@ impl Attached {
                     ));
                 }
             }
-        }
-        if attached.images.len() > MAX_IMAGES {
-            return Err(V1Error::param(
-                "content",
-                format!("a message has at most {MAX_IMAGES} images"),
-            ));
-        }
-        if attached.files.len() > MAX_FILES {
-            return Err(V1Error::param(
-                "content",
-                format!("a message has at most {MAX_FILES} files"),
-            ));
         }
         Ok(attached)
     }
@@ -278,7 +286,35 @@ impl Attached {
     }
 }
 
-fn image(part: &ContentPart) -> Result<(&'static str, Vec<u8>), V1Error> {
+fn check_counts(parts: &[ContentPart]) -> Result<(), V1Error> {
+    let count = |kinds: [&str; 2]| parts.iter().filter(|part| kinds.contains(&part.kind.as_str())).count();
+    let complain = |what: String| Err(V1Error::param("content", what));
+    if count(["image_url", "input_image"]) > MAX_IMAGES {
+        return complain(format!("a message has at most {MAX_IMAGES} images"));
+    }
+    if count(["file", "input_file"]) > MAX_FILES {
+        return complain(format!("a message has at most {MAX_FILES} files"));
+    }
+    if parts.iter().filter(|part| part.address().is_some()).count() > MAX_ADDRESSES {
+        return complain(format!(
+            "at most {MAX_ADDRESSES} parts of a message are named by their address"
+        ));
+    }
+    Ok(())
+}
+
+async fn image(egress: &Egress, part: &ContentPart) -> Result<(&'static str, Vec<u8>), V1Error> {
+    let bytes = match part.address() {
+        Some(url) => fetch(egress, url, MAX_IMAGE, "an image").await?.bytes,
+        None => sent_image(part)?,
+    };
+    match blobs::image_type(&bytes) {
+        Some(kind) => Ok((kind, bytes)),
+        None => Err(V1Error::param("content", "an image must be PNG, JPEG, GIF or WebP")),
+    }
+}
+
+fn sent_image(part: &ContentPart) -> Result<Vec<u8>, V1Error> {
     let data = match (&part.image_url, &part.source) {
         (Some(address), _) => data_of(&address.0).map(|(_, data)| data),
         (None, Some(source)) if source.kind == "base64" => source.data.as_deref(),
@@ -287,17 +323,13 @@ fn image(part: &ContentPart) -> Result<(&'static str, Vec<u8>), V1Error> {
     let Some(data) = data else {
         return Err(V1Error::param(
             "content",
-            "images are taken as data URLs (data:image/png;base64,…); nothing is fetched",
+            "images are taken as data URLs (data:image/png;base64,…) or https addresses",
         ));
     };
-    let bytes = decoded(data, MAX_IMAGE, "an image")?;
-    match blobs::image_type(&bytes) {
-        Some(kind) => Ok((kind, bytes)),
-        None => Err(V1Error::param("content", "an image must be PNG, JPEG, GIF or WebP")),
-    }
+    decoded(data, MAX_IMAGE, "an image")
 }
 
-fn file(part: &ContentPart, left: &mut usize) -> Result<String, V1Error> {
+async fn file(egress: &Egress, part: &ContentPart, left: &mut usize) -> Result<String, V1Error> {
     let nested = part.file.as_ref();
     let source = part.source.as_ref();
     let name = part
@@ -307,6 +339,11 @@ fn file(part: &ContentPart, left: &mut usize) -> Result<String, V1Error> {
         .or(source.and_then(|source| source.filename.as_deref()))
         .unwrap_or("file");
     let name: String = name.chars().filter(|letter| !letter.is_control()).take(120).collect();
+    if let Some(url) = part.address() {
+        let fetched = fetch(egress, url, MAX_FILE, "a file").await?;
+        let kind = Some(fetched.kind).filter(|kind| !kind.is_empty());
+        return shown(&name, kind.as_deref(), fetched.bytes, left);
+    }
     let data = part
         .file_data
         .as_deref()
@@ -325,11 +362,16 @@ fn file(part: &ContentPart, left: &mut usize) -> Result<String, V1Error> {
         (None, Some(_) | None) => {
             return Err(V1Error::param(
                 "content",
-                "files are taken as base64 in file_data; nothing is fetched",
+                "files are taken as base64 in file_data, or by an https address in file_url",
             ));
         }
     };
     let bytes = decoded(data, MAX_FILE, "a file")?;
+    shown(&name, kind, bytes, left)
+}
+
+/// The text of a file, as what it is: somebody else's words.
+fn shown(name: &str, kind: Option<&str>, bytes: Vec<u8>, left: &mut usize) -> Result<String, V1Error> {
     let declared = kind.map(str::to_ascii_lowercase);
     if declared.as_deref().is_some_and(|kind| !TEXTS.contains(&kind)) {
         return Err(V1Error::param(
@@ -370,18 +412,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::egress::testing::FakeServer;
 
     fn parts(parts: &Value) -> Content {
         serde_json::from_value(parts.clone()).expect("content")
     }
 
-    fn read(content: &Value) -> Result<(usize, Vec<String>), String> {
-        let attached = Attached::read(parts(content).parts()).map_err(|error| error.to_string())?;
+    async fn read(content: &Value) -> Result<(usize, Vec<String>), String> {
+        let content = parts(content);
+        let attached = Attached::read(&FakeServer::egress(), content.parts()).await;
+        let attached = attached.map_err(|error| error.to_string())?;
         Ok((attached.images.len(), attached.files))
     }
 
-    #[test]
-    fn words_images_and_files() {
+    #[tokio::test]
+    async fn words_images_and_files() {
         let png = STANDARD.encode([0x89, b'P', b'N', b'G', 1]);
         let content = json!([
             {"type": "text", "text": "look "},
@@ -390,7 +435,7 @@ mod tests {
             {"type": "input_file", "filename": "a.txt", "file_data": format!("data:text/plain;base64,{}", STANDARD.encode("hello"))},
         ]);
         assert_eq!(parts(&content).text(), "look");
-        let (images, files) = read(&content).expect("reads");
+        let (images, files) = read(&content).await.expect("reads");
         assert_eq!((images, files.len()), (2, 1));
         assert!(
             files[0].contains("hello") && files[0].contains("EXTERNAL_CONTENT"),
@@ -399,12 +444,20 @@ mod tests {
         );
     }
 
-    #[test]
-    fn what_is_not_taken_is_said() {
+    #[tokio::test]
+    async fn what_is_not_taken_is_said() {
         for (part, why) in [
             (
-                json!({"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}),
-                "data URLs",
+                json!({"type": "image_url", "image_url": {"url": "http://example.com/x.png"}}),
+                "https addresses",
+            ),
+            (
+                json!({"type": "image_url", "image_url": {"url": "https://127.0.0.1/x.png"}}),
+                "may not be fetched",
+            ),
+            (
+                json!({"type": "input_file", "file_url": "https://169.254.169.254/latest"}),
+                "may not be fetched",
             ),
             (
                 json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,%%%"}}),
@@ -420,7 +473,7 @@ mod tests {
             ),
             (json!({"type": "input_audio", "input_audio": {}}), "not taken"),
         ] {
-            let error = read(&json!([part])).expect_err("refused");
+            let error = read(&json!([part])).await.expect_err("refused");
             assert!(error.contains(why), "{part}: {error}");
         }
     }

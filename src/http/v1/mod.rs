@@ -1,11 +1,14 @@
-//! The agent as an OpenAI-compatible API for other programs: `/v1/models`, `/v1/chat/completions`, `/v1/responses`.
+//! The agent as an OpenAI-compatible API for other programs: `/v1/models`, `/v1/chat/completions`, `/v1/responses`,
+//! `/v1/embeddings`.
 //!
 //! A request is a message like any other: stored before it is worked on, answered by a run of its session. A client that
 //! goes away aborts its run.
 
 pub(crate) mod chat;
 mod content;
+pub(crate) mod embeddings;
 pub(crate) mod error;
+mod fetched;
 pub(crate) mod models;
 pub(crate) mod responses;
 mod sse;
@@ -38,6 +41,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(resource("/models/{id:.+}").route(web::get().to(models::get)))
         .service(resource("/chat/completions").route(web::post().to(chat::create)))
         .service(resource("/responses").route(web::post().to(responses::create)))
+        .service(resource("/embeddings").route(web::post().to(embeddings::create)))
         .default_service(web::to(nothing));
 }
 

@@ -171,14 +171,16 @@ fn line(item: &Item, system: &mut Vec<String>, lines: &mut Vec<Line>) -> Result<
     Ok(())
 }
 
-/// Parts of the newest message of a user.
+/// Parts of what is asked: the newest message of a user, or result of a tool. What came with an earlier one was seen then.
 fn asked(input: &Input) -> &[ContentPart] {
     let Input::List(items) = input else { return &[] };
-    let theirs = |item: &&Item| {
-        item.kind.as_deref().unwrap_or("message") == "message" && item.role.as_deref().unwrap_or("user") == "user"
+    let is_asked = |item: &Item| match item.kind.as_deref().unwrap_or("message") {
+        "message" => item.role.as_deref().unwrap_or("user") == "user",
+        other => other == "function_call_output",
     };
-    let last = items.0.iter().rev().find(theirs);
-    last.and_then(|item| item.content.as_ref()).map_or(&[], Content::parts)
+    let last = items.0.iter().rev().find(|item| is_asked(item));
+    let parts = last.and_then(|item| item.content.as_ref().or(item.output.as_ref()));
+    parts.map_or(&[], Content::parts)
 }
 
 /// The client's tools, and what the choice among them says to the agent.
@@ -282,7 +284,7 @@ pub(crate) async fn create(
         input.user.as_deref(),
     )?;
     let Prompt { message, system } = prompt(&input.input, input.instructions.as_deref())?;
-    let attached = Attached::read(asked(&input.input))?;
+    let attached = Attached::read(&state.egress, asked(&input.input)).await?;
     let choice = small(input.tool_choice.as_deref(), "tool_choice", LONGEST_CHOICE)?;
     let (client_tools, must) = tools(&state, input.tools, choice.as_ref())?;
     let system: Vec<&str> = system
@@ -347,6 +349,21 @@ mod tests {
         let input: Input = serde_json::from_value(input.clone()).expect("an input");
         let prompt = prompt(&input, Some("be brief")).map_err(|error| error.to_string())?;
         Ok((prompt.message, prompt.system))
+    }
+
+    #[test]
+    fn an_earlier_image_does_not_go_along_with_a_later_result() {
+        let count = |input: Value| asked(&serde_json::from_value(input).expect("an input")).len();
+        let image =
+            json!({"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]});
+        let call = json!({"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"});
+        let result = json!({"type": "function_call_output", "call_id": "c", "output": "sunny"});
+        assert_eq!(count(json!([image])), 1);
+        assert_eq!(count(json!([image, call])), 1);
+        assert_eq!(count(json!([image, call, result])), 0);
+        let seen = json!({"type": "function_call_output", "call_id": "c",
+            "output": [{"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]});
+        assert_eq!(count(json!([call, seen])), 1, "what a tool gave is looked at");
     }
 
     #[test]

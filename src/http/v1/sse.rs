@@ -11,6 +11,7 @@ use claw_actors::session::asking::{Answer, Piece};
 use claw_actors::supervisor::directory::RunEnded;
 use futures::stream;
 use serde::Serialize;
+use tokio::sync::mpsc;
 
 use super::error::V1Error;
 use crate::http::places::Place;
@@ -19,6 +20,8 @@ use crate::http::places::Place;
 const FIRST: Duration = Duration::from_secs(10);
 /// A quiet stream is kept from being taken for a dead one this often.
 const PING: Duration = Duration::from_secs(15);
+/// Who reads nothing for so long has gone: meanwhile their place is somebody else's to want.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// What an API makes of an answer.
 pub(super) trait Voice: Unpin + 'static {
@@ -70,6 +73,7 @@ pub(super) fn refused(ended: &RunEnded) -> Option<V1Error> {
     }
 }
 
+/// An answer as it is told, and the place it takes.
 struct Feed<V> {
     answer: Answer,
     voice: V,
@@ -101,23 +105,32 @@ impl<V: Voice> Feed<V> {
         self.over = true;
     }
 
-    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+    /// Tells it to a reader, who has `patience` for each piece. Ends with the answer, with the reader, or when nobody
+    /// reads; dropped then, it aborts the run and frees its place.
+    async fn tell(mut self, reader: mpsc::Sender<Bytes>, patience: Duration) {
         loop {
-            if let Some(bytes) = self.waiting.0.pop_front() {
-                return Some((Ok(bytes), self));
+            while let Some(bytes) = self.waiting.0.pop_front() {
+                match tokio::time::timeout(patience, reader.send(bytes)).await {
+                    Ok(Ok(())) => {}
+                    // Gone, or not reading.
+                    Ok(Err(_)) | Err(_) => return,
+                }
             }
             if self.over {
-                return None;
+                return;
             }
-            match tokio::time::timeout(PING, self.answer.next()).await {
-                Ok(piece) => self.take(piece),
-                Err(_) => return Some((Ok(Bytes::from_static(b": still working\n\n")), self)),
+            tokio::select! {
+                () = reader.closed() => return,
+                piece = tokio::time::timeout(PING, self.answer.next()) => match piece {
+                    Ok(piece) => self.take(piece),
+                    Err(_) => self.waiting.0.push_back(Bytes::from_static(b": still working\n\n")),
+                },
             }
         }
     }
 }
 
-/// Answers with a stream. Dropped with its connection, it aborts the run.
+/// Answers with a stream. Dropped with its connection, it aborts the run; so does a reader who stops reading.
 pub(super) async fn answer<V: Voice>(mut answer: Answer, place: Place, voice: V) -> Result<HttpResponse, V1Error> {
     let first = match tokio::time::timeout(FIRST, answer.next()).await {
         Ok(Ok(Piece::Ended(ended))) => match refused(&ended) {
@@ -139,9 +152,15 @@ pub(super) async fn answer<V: Voice>(mut answer: Answer, place: Place, voice: V)
     if let Some(piece) = first {
         feed.take(piece);
     }
+    let (reader, pieces) = mpsc::channel(1);
+    actix_web::rt::spawn(feed.tell(reader, READ_WITHIN));
+    let pieces = stream::unfold(pieces, |mut pieces| async move {
+        let bytes: Bytes = pieces.recv().await?;
+        Some((Ok::<_, Infallible>(bytes), pieces))
+    });
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"))
         .insert_header((CACHE_CONTROL, "no-cache"))
         .insert_header(("x-accel-buffering", "no"))
-        .streaming(stream::unfold(feed, Feed::next)))
+        .streaming(pieces))
 }

@@ -14,6 +14,9 @@ use reqwest::Method;
 use super::call;
 use crate::egress::{self, Egress, EgressError, Purpose};
 
+#[cfg(feature = "bedrock")]
+pub(super) use request::thinking_of;
+
 pub(super) const API: &str = "anthropic-messages";
 const VERSION: &str = "2023-06-01";
 /// How subscription tokens begin; they go into another header than keys.

@@ -149,7 +149,7 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
             }
         }
     }
-    let (thinking, output_config) = thinking(request);
+    let (thinking, output_config) = thinking_of(request, API);
     Body {
         model: &request.model,
         max_tokens: request.max_tokens,
@@ -168,8 +168,9 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
 const LEAST_BUDGET: u32 = 1_024;
 
 /// How hard to think: newer models take a level, the others a budget that lies below `max_tokens`.
-fn thinking(request: &ModelRequest) -> (Option<Value>, Option<Value>) {
-    if !request.reasoning || request.thinking == Thinking::Off || in_foreign_loop(request) {
+/// The same for Claude behind another API, whose thoughts are that API's.
+pub(in crate::providers) fn thinking_of(request: &ModelRequest, api: &str) -> (Option<Value>, Option<Value>) {
+    if !request.reasoning || request.thinking == Thinking::Off || in_foreign_loop(request, api) {
         return (None, None);
     }
     let takes_level = ["4-6", "4.6"].iter().any(|version| request.model.contains(version));
@@ -198,7 +199,7 @@ fn thinking(request: &ModelRequest) -> (Option<Value>, Option<Value>) {
 
 /// Is a tool loop going on that this model did not begin: its first turn has no thought of this model's, which the API
 /// asks for when it is to think.
-fn in_foreign_loop(request: &ModelRequest) -> bool {
+fn in_foreign_loop(request: &ModelRequest, api: &str) -> bool {
     let since = request
         .messages
         .iter()
@@ -209,14 +210,14 @@ fn in_foreign_loop(request: &ModelRequest) -> bool {
             let signed = |part: &AssistantPart| {
                 matches!(part, AssistantPart::Thinking { thinking_signature: Some(signature), .. } if !signature.is_empty())
             };
-            !is_own(message, request) || !message.content.iter().any(signed)
+            !is_own(message, request, api) || !message.content.iter().any(signed)
         }
         Message::User { .. } | Message::ToolResult { .. } => false,
     })
 }
 
-fn is_own(message: &AssistantMessage, request: &ModelRequest) -> bool {
-    message.api == API && message.provider == request.provider && message.model == request.model
+fn is_own(message: &AssistantMessage, request: &ModelRequest, api: &str) -> bool {
+    message.api == api && message.provider == request.provider && message.model == request.model
 }
 
 fn turns(request: &ModelRequest) -> Vec<Turn<'_>> {
@@ -288,7 +289,7 @@ fn parts(content: &[Part]) -> Vec<Block<'_>> {
 }
 
 fn assistant<'a>(message: &'a AssistantMessage, request: &ModelRequest) -> Vec<Block<'a>> {
-    let own = is_own(message, request);
+    let own = is_own(message, request, API);
     message
         .content
         .iter()

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, ToolCall, Usage};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, ToolCall};
 use claw_actors::ports::model::{ErrorClass, ModelEvent};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::API;
-use crate::providers::call::{Dialect, Flow};
+use crate::providers::call::{Dialect, Flow, begun, with_parts};
 use crate::providers::errors::Failure;
 use crate::providers::loose::{Count, Text};
 use crate::providers::sse::SseEvent;
@@ -89,31 +89,24 @@ enum Block {
 
 /// Assembles one message.
 pub(super) struct Messages {
-    provider: String,
-    model: String,
-    timestamp: i64,
-    response_id: Option<String>,
+    /// The message as far as it is known without its parts.
+    begun: AssistantMessage,
     blocks: Vec<(u64, Block)>,
-    usage: Usage,
     stop_reason: String,
 }
 
 impl Messages {
     pub(super) fn new(provider: &str, model: &str, timestamp: i64) -> Self {
         Self {
-            provider: provider.to_owned(),
-            model: model.to_owned(),
-            timestamp,
-            response_id: None,
+            begun: begun(API, provider, model, timestamp),
             blocks: Vec::new(),
-            usage: Usage::default(),
             stop_reason: String::new(),
         }
     }
 
     fn message(&mut self, message: WireMessage) {
         if !message.id.is_empty() {
-            self.response_id = Some(message.id.0);
+            self.begun.response_id = Some(message.id.0);
         }
         if let Some(usage) = message.usage {
             self.count(usage);
@@ -123,10 +116,10 @@ impl Messages {
     /// Counts are cumulative: a later one replaces an earlier.
     fn count(&mut self, usage: WireUsage) {
         let set = |slot: &mut u64, count: Count| *slot = count.0.unwrap_or(*slot);
-        set(&mut self.usage.input, usage.input_tokens);
-        set(&mut self.usage.output, usage.output_tokens);
-        set(&mut self.usage.cache_read, usage.cache_read_input_tokens);
-        set(&mut self.usage.cache_write, usage.cache_creation_input_tokens);
+        set(&mut self.begun.usage.input, usage.input_tokens);
+        set(&mut self.begun.usage.output, usage.output_tokens);
+        set(&mut self.begun.usage.cache_read, usage.cache_read_input_tokens);
+        set(&mut self.begun.usage.cache_write, usage.cache_creation_input_tokens);
     }
 
     fn open(&mut self, index: u64, block: WireBlock, out: &mut VecDeque<ModelEvent>) {
@@ -223,18 +216,7 @@ impl Messages {
                 Block::Other => None,
             })
             .collect();
-        self.usage.total_tokens = self.usage.prompt_tokens() + self.usage.output;
-        AssistantMessage {
-            content,
-            api: API.to_owned(),
-            provider: self.provider.clone(),
-            model: self.model.clone(),
-            response_id: self.response_id.clone(),
-            usage: self.usage,
-            stop_reason: StopReason::Stop,
-            error_message: None,
-            timestamp: self.timestamp,
-        }
+        with_parts(&self.begun, content)
     }
 }
 

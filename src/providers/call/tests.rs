@@ -10,6 +10,7 @@ use claw_actors::ports::model::{
 use std::sync::Arc;
 
 use futures::StreamExt;
+use serde_json::Value;
 
 use crate::egress::testing::{Ending, FakeServer, Reply};
 use crate::egress::{Egress, EgressSettings};
@@ -69,6 +70,16 @@ pub(in crate::providers) fn failed(events: &[ModelEvent]) -> &ModelError {
         Some(ModelEvent::Error(error)) => error,
         other => panic!("not failed: {other:?}"),
     }
+}
+
+/// A body of server-sent events, ended as some servers do and others do not.
+pub(in crate::providers) fn sse(events: &[Value]) -> Vec<u8> {
+    let ends = ["\n\n", "\r\n\r\n"];
+    let lines = events.iter().zip(ends.into_iter().cycle());
+    lines
+        .map(|(event, end)| format!("data: {event}{end}"))
+        .collect::<String>()
+        .into_bytes()
 }
 
 fn piece(text: &str) -> Vec<u8> {

@@ -9,11 +9,13 @@ mod tests;
 use std::fmt::Write;
 
 use claw_actors::clock;
-use claw_actors::ports::model::{ModelEvent, ModelProvider, ModelRequest};
+use claw_actors::ports::embedding::{Embedded, EmbeddingRequest, Embeddings};
+use claw_actors::ports::model::{ModelError, ModelEvent, ModelProvider, ModelRequest};
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use reqwest::Method;
 
-use super::call;
+use super::{call, embeddings};
 use crate::egress::{self, Egress, EgressError, Purpose};
 
 pub(super) const API: &str = "google-generative-ai";
@@ -29,7 +31,7 @@ impl Gemini {
     }
 
     fn request(&self, model: &ModelRequest) -> Result<egress::Request, EgressError> {
-        let url = url(&model.endpoint.base_url, &model.model);
+        let url = url(&model.endpoint.base_url, &model.model, "streamGenerateContent?alt=sse");
         let mut request = self
             .egress
             .request(Purpose::Configured, Method::POST, &url)?
@@ -50,11 +52,22 @@ impl ModelProvider for Gemini {
         let dialect = stream::Generation::new(&request.provider, &request.model, clock::now_ms());
         call::run(self.request(&request), call::Callee::of(&request), dialect)
     }
+
+    fn embeddings(&self) -> Option<&dyn Embeddings> {
+        Some(self)
+    }
 }
 
-/// `{base}/models/{model}:streamGenerateContent?alt=sse`; Google's own host needs no version written out. What a model's
+impl Embeddings for Gemini {
+    fn embed(&self, request: EmbeddingRequest) -> BoxFuture<'static, Result<Embedded, ModelError>> {
+        let url = url(&request.endpoint.base_url, &request.model, "batchEmbedContents");
+        Box::pin(embeddings::gemini(self.egress.clone(), url, request))
+    }
+}
+
+/// `{base}/models/{model}:{method}`; Google's own host needs no version written out. What a model's
 /// name may not hold in a path is escaped.
-fn url(base: &str, model: &str) -> String {
+fn url(base: &str, model: &str, method: &str) -> String {
     let base = base.trim().trim_end_matches('/');
     let version = if base.ends_with("googleapis.com") {
         "/v1beta"
@@ -70,5 +83,5 @@ fn url(base: &str, model: &str) -> String {
             let _ = write!(name, "%{byte:02X}");
         }
     }
-    format!("{base}{version}/models/{name}:streamGenerateContent?alt=sse")
+    format!("{base}{version}/models/{name}:{method}")
 }

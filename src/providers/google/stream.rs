@@ -5,14 +5,14 @@
 
 use std::collections::VecDeque;
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, ToolCall, Usage};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, ToolCall};
 use claw_actors::ports::model::{ErrorClass, ModelEvent};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::API;
-use crate::providers::call::{Dialect, Flow};
+use crate::providers::call::{Dialect, Flow, begun, with_parts};
 use crate::providers::errors::Failure;
 use crate::providers::loose::{Count, Text};
 use crate::providers::sse::SseEvent;
@@ -75,15 +75,12 @@ struct Feedback {
 
 /// Assembles one message.
 pub(super) struct Generation {
-    provider: String,
-    model: String,
-    timestamp: i64,
+    /// The message as far as it is known without its parts.
+    begun: AssistantMessage,
     /// Makes the ids of calls that come without one.
     seed: Uuid,
-    response_id: Option<String>,
     content: Vec<AssistantPart>,
     calls: usize,
-    usage: Usage,
     finish_reason: String,
 }
 
@@ -94,14 +91,10 @@ impl Generation {
 
     pub(super) fn with_seed(provider: &str, model: &str, timestamp: i64, seed: Uuid) -> Self {
         Self {
-            provider: provider.to_owned(),
-            model: model.to_owned(),
-            timestamp,
+            begun: begun(API, provider, model, timestamp),
             seed,
-            response_id: None,
             content: Vec::new(),
             calls: 0,
-            usage: Usage::default(),
             finish_reason: String::new(),
         }
     }
@@ -116,8 +109,8 @@ impl Generation {
         {
             return Err(Failure::refusal(format!("prompt blocked: {}", feedback.block_reason.0)));
         }
-        if self.response_id.is_none() && !chunk.response_id.is_empty() {
-            self.response_id = Some(chunk.response_id.0);
+        if self.begun.response_id.is_none() && !chunk.response_id.is_empty() {
+            self.begun.response_id = Some(chunk.response_id.0);
         }
         if let Some(usage) = chunk.usage_metadata {
             self.count(&usage);
@@ -219,27 +212,17 @@ impl Generation {
     /// Cached tokens are part of the prompt there, and thoughts apart from the answer.
     fn count(&mut self, usage: &Metadata) {
         let prompt = usage.prompt_token_count.or_zero();
-        self.usage.cache_read = usage.cached_content_token_count.or_zero().min(prompt);
-        self.usage.input = (prompt - self.usage.cache_read).saturating_add(usage.tool_use_prompt_token_count.or_zero());
+        self.begun.usage.cache_read = usage.cached_content_token_count.or_zero().min(prompt);
+        self.begun.usage.input =
+            (prompt - self.begun.usage.cache_read).saturating_add(usage.tool_use_prompt_token_count.or_zero());
         let thoughts = usage.thoughts_token_count.or_zero();
-        self.usage.output = usage.candidates_token_count.or_zero().saturating_add(thoughts);
+        self.begun.usage.output = usage.candidates_token_count.or_zero().saturating_add(thoughts);
     }
 
     fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
         let mut content = std::mem::take(&mut self.content);
         content.retain(|part| with_tools || !matches!(part, AssistantPart::ToolCall(_)));
-        self.usage.total_tokens = self.usage.prompt_tokens().saturating_add(self.usage.output);
-        AssistantMessage {
-            content,
-            api: API.to_owned(),
-            provider: self.provider.clone(),
-            model: self.model.clone(),
-            response_id: self.response_id.clone(),
-            usage: self.usage,
-            stop_reason: StopReason::Stop,
-            error_message: None,
-            timestamp: self.timestamp,
-        }
+        with_parts(&self.begun, content)
     }
 }
 

@@ -12,18 +12,10 @@ use super::stream::Generation;
 use super::{API, Gemini, request, url};
 use crate::egress::testing::{Ending, FakeServer, Reply};
 use crate::providers::call::decode_all_ways;
-use crate::providers::call::tests::{collect, done, failed, request as model_request};
+use crate::providers::call::tests::{collect, done, failed, request as model_request, sse};
 
 fn dialect() -> Generation {
     Generation::with_seed("google", "gemini-test", 1, Uuid::nil())
-}
-
-fn stream(chunks: &[Value]) -> Vec<u8> {
-    let mut body = String::new();
-    for chunk in chunks {
-        body.push_str(&format!("data: {chunk}\r\n\r\n"));
-    }
-    body.into_bytes()
 }
 
 #[test]
@@ -40,7 +32,7 @@ fn recorded_tools() {
 #[test]
 fn ends_and_failures() {
     let text = json!({"candidates": [{"content": {"parts": [{"text": "Hel"}]}}]});
-    let end = |reason: &str| stream(&[text.clone(), json!({"candidates": [{"finishReason": reason}]})]);
+    let end = |reason: &str| sse(&[text.clone(), json!({"candidates": [{"finishReason": reason}]})]);
     assert_eq!(
         done(&decode_all_ways(dialect, &end("MAX_TOKENS"))).stop_reason,
         StopReason::Length
@@ -54,13 +46,13 @@ fn ends_and_failures() {
         (end("RECITATION"), ErrorClass::Refusal),
         (end("MALFORMED_FUNCTION_CALL"), ErrorClass::Network),
         (end("OTHER"), ErrorClass::Unknown),
-        (stream(std::slice::from_ref(&text)), ErrorClass::Network),
+        (sse(std::slice::from_ref(&text)), ErrorClass::Network),
         (
-            stream(&[json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})]),
+            sse(&[json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})]),
             ErrorClass::Refusal,
         ),
         (
-            stream(&[json!({"error": {"code": 503, "status": "UNAVAILABLE", "message": "The model is overloaded."}})]),
+            sse(&[json!({"error": {"code": 503, "status": "UNAVAILABLE", "message": "The model is overloaded."}})]),
             ErrorClass::Overloaded,
         ),
         (
@@ -219,7 +211,7 @@ fn urls() {
             "https://x.example/v1/models/..%2Fa%3Fb%23c:streamGenerateContent?alt=sse",
         ),
     ] {
-        assert_eq!(url(base, model), expected);
+        assert_eq!(url(base, model, "streamGenerateContent?alt=sse"), expected);
     }
 }
 

@@ -10,11 +10,16 @@ mod wire;
 mod tests;
 
 use claw_actors::clock;
-use claw_actors::ports::model::{ModelEvent, ModelProvider, ModelRequest};
+use claw_actors::ports::embedding::{Embedded, EmbeddingRequest, Embeddings};
+use claw_actors::ports::model::{ModelError, ModelEvent, ModelProvider, ModelRequest};
+use claw_actors::ports::speech::{Speech, SpeechRequest};
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use reqwest::Method;
 
 use super::call;
+use super::embeddings::{self, KeyPlace};
+use super::speech;
 use crate::egress::{self, Egress, EgressError, Purpose};
 use host::Host;
 pub(super) use request::{NO_OUTPUT, SEE_IMAGES, effort};
@@ -55,6 +60,26 @@ impl ModelProvider for ChatCompletions {
         let escaped = Host::of(&request.endpoint.base_url) == Host::Xai;
         let dialect = stream::Completion::new(&request.provider, &request.model, clock::now_ms()).unescaping(escaped);
         call::run(self.request(&request), call::Callee::of(&request), dialect)
+    }
+
+    fn embeddings(&self) -> Option<&dyn Embeddings> {
+        Some(self)
+    }
+
+    fn speech(&self) -> Option<&dyn Speech> {
+        Some(self)
+    }
+}
+
+impl Speech for ChatCompletions {
+    fn speak(&self, request: SpeechRequest) -> BoxFuture<'static, Result<Vec<u8>, ModelError>> {
+        Box::pin(speech::openai(self.egress.clone(), request))
+    }
+}
+
+impl Embeddings for ChatCompletions {
+    fn embed(&self, request: EmbeddingRequest) -> BoxFuture<'static, Result<Embedded, ModelError>> {
+        Box::pin(embeddings::openai(self.egress.clone(), KeyPlace::Bearer, request))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, Usage};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason};
 use claw_actors::ports::model::{ErrorClass, ModelEvent};
 use serde_json::Value;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::API;
 use super::tool_calls::ToolCalls;
 use super::wire::{Choice, Chunk, Delta, WireUsage};
-use crate::providers::call::{Dialect, Flow};
+use crate::providers::call::{Dialect, Flow, begun, with_parts};
 use crate::providers::errors::Failure;
 use crate::providers::loose::Text;
 use crate::providers::sse::SseEvent;
@@ -25,13 +25,10 @@ enum Piece {
 
 /// Assembles one message.
 pub(super) struct Completion {
-    provider: String,
-    model: String,
-    timestamp: i64,
-    response_id: Option<String>,
+    /// The message as far as it is known without its parts.
+    begun: AssistantMessage,
     pieces: Vec<Piece>,
     tool_calls: ToolCalls,
-    usage: Usage,
     finish_reason: Option<String>,
     done: bool,
     /// Texts in arguments come HTML-escaped.
@@ -46,13 +43,9 @@ impl Completion {
     /// `seed` makes the ids of tool calls that come without one.
     pub(super) fn with_seed(provider: &str, model: &str, timestamp: i64, seed: Uuid) -> Self {
         Self {
-            provider: provider.to_owned(),
-            model: model.to_owned(),
-            timestamp,
-            response_id: None,
+            begun: begun(API, provider, model, timestamp),
             pieces: Vec::new(),
             tool_calls: ToolCalls::new(seed),
-            usage: Usage::default(),
             finish_reason: None,
             done: false,
             escaped: false,
@@ -68,8 +61,8 @@ impl Completion {
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
             return Err(Failure::in_stream(&error));
         }
-        if self.response_id.is_none() && !chunk.id.is_empty() {
-            self.response_id = Some(chunk.id.0);
+        if self.begun.response_id.is_none() && !chunk.id.is_empty() {
+            self.begun.response_id = Some(chunk.id.0);
         }
         if let Some(usage) = chunk.usage {
             self.count(&usage);
@@ -130,10 +123,10 @@ impl Completion {
             .unwrap_or(0);
         let written = details.map_or(0, |details| details.cache_write_tokens.or_zero());
         let prompt = usage.prompt_tokens.or_zero();
-        self.usage.cache_read = cached.min(prompt);
-        self.usage.cache_write = written.min(prompt - self.usage.cache_read);
-        self.usage.input = prompt - self.usage.cache_read - self.usage.cache_write;
-        self.usage.output = usage.completion_tokens.or_zero();
+        self.begun.usage.cache_read = cached.min(prompt);
+        self.begun.usage.cache_write = written.min(prompt - self.begun.usage.cache_read);
+        self.begun.usage.input = prompt - self.begun.usage.cache_read - self.begun.usage.cache_write;
+        self.begun.usage.output = usage.completion_tokens.or_zero();
     }
 
     fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
@@ -155,18 +148,7 @@ impl Completion {
                 Piece::Tool(_) => None,
             })
             .collect();
-        self.usage.total_tokens = self.usage.prompt_tokens().saturating_add(self.usage.output);
-        AssistantMessage {
-            content,
-            api: API.to_owned(),
-            provider: self.provider.clone(),
-            model: self.model.clone(),
-            response_id: self.response_id.clone(),
-            usage: self.usage,
-            stop_reason: StopReason::Stop,
-            error_message: None,
-            timestamp: self.timestamp,
-        }
+        with_parts(&self.begun, content)
     }
 }
 

@@ -7,11 +7,16 @@ mod stream;
 mod tests;
 
 use claw_actors::clock;
-use claw_actors::ports::model::{ModelEvent, ModelProvider, ModelRequest};
+use claw_actors::ports::embedding::{Embedded, EmbeddingRequest, Embeddings};
+use claw_actors::ports::model::{ModelError, ModelEvent, ModelProvider, ModelRequest};
+use claw_actors::ports::speech::{Speech, SpeechRequest};
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use reqwest::Method;
 
 use super::call;
+use super::embeddings::{self, KeyPlace};
+use super::speech;
 use crate::egress::{self, Egress, EgressError, Purpose};
 
 pub(super) const API: &str = "openai-responses";
@@ -59,6 +64,31 @@ impl ModelProvider for Responses {
     fn stream(&self, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
         let dialect = stream::Response::new(self.api, &request.provider, &request.model, clock::now_ms());
         call::run(self.request(&request), call::Callee::of(&request), dialect)
+    }
+
+    fn embeddings(&self) -> Option<&dyn Embeddings> {
+        Some(self)
+    }
+
+    fn speech(&self) -> Option<&dyn Speech> {
+        (self.api == API).then_some(self as &dyn Speech)
+    }
+}
+
+impl Speech for Responses {
+    fn speak(&self, request: SpeechRequest) -> BoxFuture<'static, Result<Vec<u8>, ModelError>> {
+        Box::pin(speech::openai(self.egress.clone(), request))
+    }
+}
+
+impl Embeddings for Responses {
+    fn embed(&self, request: EmbeddingRequest) -> BoxFuture<'static, Result<Embedded, ModelError>> {
+        let place = if self.api == AZURE_API {
+            KeyPlace::ApiKey
+        } else {
+            KeyPlace::Bearer
+        };
+        Box::pin(embeddings::openai(self.egress.clone(), place, request))
     }
 }
 

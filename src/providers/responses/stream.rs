@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, ToolCall, Usage};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, ToolCall};
 use claw_actors::ports::model::{ErrorClass, ModelEvent};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::providers::call::{Dialect, Flow};
+use crate::providers::call::{Dialect, Flow, begun, with_parts};
 use crate::providers::errors::Failure;
 use crate::providers::loose::{Count, Text};
 use crate::providers::openai::parse_arguments;
@@ -85,26 +85,17 @@ struct Placed {
 
 /// Assembles one message.
 pub(super) struct Response {
-    api: &'static str,
-    provider: String,
-    model: String,
-    timestamp: i64,
-    response_id: Option<String>,
+    /// The message as far as it is known without its parts.
+    begun: AssistantMessage,
     items: Vec<Placed>,
-    usage: Usage,
     incomplete: Option<String>,
 }
 
 impl Response {
     pub(super) fn new(api: &'static str, provider: &str, model: &str, timestamp: i64) -> Self {
         Self {
-            api,
-            provider: provider.to_owned(),
-            model: model.to_owned(),
-            timestamp,
-            response_id: None,
+            begun: begun(api, provider, model, timestamp),
             items: Vec::new(),
-            usage: Usage::default(),
             incomplete: None,
         }
     }
@@ -222,7 +213,7 @@ impl Response {
             return Err(Failure::in_stream(&error));
         }
         if !response.id.is_empty() {
-            self.response_id = Some(response.id.0);
+            self.begun.response_id = Some(response.id.0);
         }
         if self.items.is_empty() {
             for (index, item) in (0..).zip(response.output.unwrap_or_default()) {
@@ -234,9 +225,9 @@ impl Response {
                 .input_tokens_details
                 .map_or(0, |details| details.cached_tokens.or_zero());
             let input = usage.input_tokens.or_zero();
-            self.usage.cache_read = cached.min(input);
-            self.usage.input = input - self.usage.cache_read;
-            self.usage.output = usage.output_tokens.or_zero();
+            self.begun.usage.cache_read = cached.min(input);
+            self.begun.usage.input = input - self.begun.usage.cache_read;
+            self.begun.usage.output = usage.output_tokens.or_zero();
         }
         match response.status.0.as_str() {
             "incomplete" => {
@@ -275,18 +266,7 @@ impl Response {
                 Item::Other => None,
             })
             .collect();
-        self.usage.total_tokens = self.usage.prompt_tokens().saturating_add(self.usage.output);
-        AssistantMessage {
-            content,
-            api: self.api.to_owned(),
-            provider: self.provider.clone(),
-            model: self.model.clone(),
-            response_id: self.response_id.clone(),
-            usage: self.usage,
-            stop_reason: StopReason::Stop,
-            error_message: None,
-            timestamp: self.timestamp,
-        }
+        with_parts(&self.begun, content)
     }
 }
 

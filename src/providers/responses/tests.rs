@@ -10,19 +10,11 @@ use serde_json::{Value, json};
 use super::stream::Response;
 use super::{API, Responses, request, url};
 use crate::egress::testing::{Ending, FakeServer, Reply};
-use crate::providers::call::tests::{collect, done, failed, request as model_request};
+use crate::providers::call::tests::{collect, done, failed, request as model_request, sse};
 use crate::providers::call::{decode, decode_all_ways};
 
 fn dialect() -> Response {
     Response::new(API, "openai", "gpt-test", 1)
-}
-
-fn stream(events: &[Value]) -> Vec<u8> {
-    let mut body = String::new();
-    for event in events {
-        body.push_str(&format!("data: {event}\n\n"));
-    }
-    body.into_bytes()
 }
 
 #[test]
@@ -48,7 +40,7 @@ fn without_deltas_the_items_say_it_all() {
         ],
         vec![json!({"type": "response.completed", "response": {"status": "completed", "output": [item, call]}})],
     ] {
-        let events = decode_all_ways(dialect, &stream(&events));
+        let events = decode_all_ways(dialect, &sse(&events));
         let message = done(&events);
         assert_eq!(
             (message.text().as_str(), message.stop_reason),
@@ -59,7 +51,7 @@ fn without_deltas_the_items_say_it_all() {
     // Deltas of items that nobody announced, without a place.
     let events = decode_all_ways(
         dialect,
-        &stream(&[
+        &sse(&[
             json!({"type": "response.output_text.delta", "delta": "Hel"}),
             json!({"type": "response.output_text.delta", "delta": "lo"}),
             json!({"type": "response.done", "response": {}}),
@@ -71,7 +63,7 @@ fn without_deltas_the_items_say_it_all() {
 #[test]
 fn ends_and_failures() {
     let text = json!({"type": "response.output_text.delta", "output_index": 0, "item_id": "m", "delta": "Hel"});
-    let end = |kind: &str, response: Value| stream(&[text.clone(), json!({"type": kind, "response": response})]);
+    let end = |kind: &str, response: Value| sse(&[text.clone(), json!({"type": kind, "response": response})]);
     let cut = json!({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}});
     let events = decode_all_ways(dialect, &end("response.incomplete", cut));
     assert_eq!(done(&events).stop_reason, StopReason::Length);
@@ -98,23 +90,23 @@ fn ends_and_failures() {
             ErrorClass::Timeout,
         ),
         (
-            stream(&[
+            sse(&[
                 json!({"type": "error", "code": "context_length_exceeded", "message": "Your input exceeds the context window of this model."}),
             ]),
             ErrorClass::ContextOverflow,
         ),
         (
-            stream(&[json!({"type": "error", "error": {"code": "insufficient_quota", "message": "x"}})]),
+            sse(&[json!({"type": "error", "error": {"code": "insufficient_quota", "message": "x"}})]),
             ErrorClass::Billing,
         ),
-        (stream(std::slice::from_ref(&text)), ErrorClass::Network),
+        (sse(std::slice::from_ref(&text)), ErrorClass::Network),
         (b"data: nonsense\n\n".to_vec(), ErrorClass::Format),
     ] {
         let events = decode_all_ways(dialect, &body);
         let error = failed(&events);
         assert_eq!(error.class, class, "{}", String::from_utf8_lossy(&body));
     }
-    let partial = decode(dialect(), &[&stream(&[text])]);
+    let partial = decode(dialect(), &[&sse(&[text])]);
     assert_eq!(failed(&partial).partial.text(), "Hel");
 }
 

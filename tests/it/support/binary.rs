@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::sleep;
+use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 /// Longest time a start may take on a busy machine.
@@ -18,6 +18,8 @@ pub(crate) struct Binary {
     port: u16,
     settings: Vec<(String, String)>,
     server: Option<Child>,
+    /// Writes what the server prints into the log file.
+    printing: Option<JoinHandle<()>>,
 }
 
 /// What a command printed and how it ended.
@@ -55,6 +57,7 @@ impl Binary {
             port,
             settings: all,
             server: None,
+            printing: None,
         }
     }
 
@@ -91,11 +94,14 @@ impl Binary {
     /// Starts the server without waiting for it.
     pub(crate) fn spawn(&mut self) {
         assert!(self.server.is_none(), "it runs already");
-        let log = File::options()
+        let mut log = File::options()
             .create(true)
             .append(true)
             .open(self.log_file())
             .expect("the log file opens");
+        // What it prints is written by us: a limit of its files leaves that alone, and is the same however much it has
+        // printed.
+        let (mut printed, prints) = std::io::pipe().expect("a pipe");
         // Through a shell that ignores SIGXFSZ, and so does what it becomes: a write beyond a limit that
         // [`Binary::limit_files`] sets then fails as on a full disk, instead of ending the process.
         let mut through = Command::new("sh");
@@ -106,11 +112,14 @@ impl Binary {
         ]);
         let child = self
             .prepared(through)
-            .stdout(log.try_clone().expect("a file has more than one handle"))
-            .stderr(log)
+            .stdout(prints.try_clone().expect("a pipe has more than one handle"))
+            .stderr(prints)
             .spawn()
             .expect("the binary starts");
         self.server = Some(child);
+        self.printing = Some(std::thread::spawn(move || {
+            std::io::copy(&mut printed, &mut log).expect("the log file can be written");
+        }));
     }
 
     /// Starts the server and waits until it says that it is ready.
@@ -156,6 +165,15 @@ impl Binary {
             let _ = child.kill();
             child.wait().expect("a child can be waited for");
         }
+        self.printed();
+    }
+
+    /// Waits until all that an ended server printed is in the log.
+    fn printed(&mut self) {
+        if let Some(printing) = self.printing.take() {
+            // Its panic, if any, was printed.
+            let _ = printing.join();
+        }
     }
 
     /// From now on the server can make no file longer than this; `None` lifts the limit.
@@ -175,6 +193,7 @@ impl Binary {
         let end = Instant::now() + STOP;
         loop {
             if let Some(status) = child.try_wait().expect("a child can be waited for") {
+                self.printed();
                 return status;
             }
             if Instant::now() > end {
@@ -193,6 +212,7 @@ impl Binary {
             return false;
         }
         self.server = None;
+        self.printed();
         true
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod binary;
 pub(crate) mod database;
+pub(crate) mod mcp;
 pub(crate) mod model;
 pub(crate) mod node;
 pub(crate) mod original;

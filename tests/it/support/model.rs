@@ -87,6 +87,9 @@ struct State {
     summary: Mutex<Summary>,
     limit: Mutex<Option<Limit>>,
     counting: Mutex<Counting>,
+    /// Bodies of all requests for vectors, and the status they get instead of an answer.
+    embedded: Mutex<Vec<Value>>,
+    embeds: Mutex<Option<u16>>,
 }
 
 /// Handle on the fake.
@@ -107,6 +110,8 @@ impl Model {
             summary: Mutex::new(Summary::Says("a summary".to_owned())),
             limit: Mutex::default(),
             counting: Mutex::default(),
+            embedded: Mutex::default(),
+            embeds: Mutex::default(),
         });
         let data = Data::from(state.clone());
         let serving = Serving::start(move |config| {
@@ -114,6 +119,8 @@ impl Model {
                 .app_data(data.clone())
                 .app_data(web::PayloadConfig::new(64 << 20))
                 .route("/v1/chat/completions", web::post().to(complete))
+                .route("/v1/embeddings", web::post().to(embed))
+                .route("/v1/audio/speech", web::post().to(speak))
                 .route("/v1/models", web::get().to(models));
         });
         Self { serving, state }
@@ -178,6 +185,18 @@ impl Model {
     /// Says that prompts of more than `bytes` have this many tokens, and answers them all the same.
     pub(crate) fn counts_more(&self, bytes: usize, tokens: usize) {
         locked(&self.state.counting).more = Some((bytes, tokens));
+    }
+
+    /// All texts it was asked to make vectors of so far, in order.
+    pub(crate) fn embedded(&self) -> Vec<String> {
+        let calls = locked(&self.state.embedded).clone();
+        let texts = calls.iter().filter_map(|call| call["input"].as_array()).flatten();
+        texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    }
+
+    /// Answers requests for vectors with this status from now on.
+    pub(crate) fn embeds(&self, status: Option<u16>) {
+        *locked(&self.state.embeds) = status;
     }
 
     /// Whom `[die]` kills.
@@ -269,6 +288,62 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// Groups of words that mean the same here. Everything else means nothing in particular.
+const MEANINGS: [&[&str]; 3] = [
+    &["car", "automobile", "vehicle"],
+    &["dinner", "pasta", "supper"],
+    &["cat", "kitten", "miso"],
+];
+
+/// A vector with a dimension for each group, and one for the rest.
+pub(crate) fn vector(text: &str) -> Vec<f32> {
+    let words: Vec<String> = text
+        .split(|c: char| !c.is_alphanumeric())
+        .map(str::to_lowercase)
+        .collect();
+    let mut vector = vec![0.0; MEANINGS.len()];
+    for (number, group) in vector.iter_mut().zip(MEANINGS) {
+        *number = if words.iter().any(|word| group.contains(&word.as_str())) {
+            1.0
+        } else {
+            0.0
+        };
+    }
+    let rest = if vector.iter().all(|number| *number == 0.0) {
+        1.0
+    } else {
+        0.1
+    };
+    vector.push(rest);
+    vector
+}
+
+async fn embed(body: Bytes, state: Data<State>) -> HttpResponse {
+    let call: Value = serde_json::from_slice(&body).expect("the product sends JSON");
+    let texts = call["input"].as_array().cloned().expect("a list of texts");
+    let data: Vec<Value> = texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| json!({"object": "embedding", "index": index, "embedding": vector(text.as_str().expect("texts"))}))
+        .collect();
+    locked(&state.embedded).push(call);
+    if let Some(status) = *locked(&state.embeds) {
+        let status = actix_web::http::StatusCode::from_u16(status).expect("the test orders a real status");
+        return HttpResponse::build(status).json(json!({"error": {"message": "ordered by the test"}}));
+    }
+    HttpResponse::Ok().json(
+        json!({"object": "list", "data": data, "usage": {"prompt_tokens": texts.len(), "total_tokens": texts.len()}}),
+    )
+}
+
+/// A sound that says what it is.
+async fn speak(body: Bytes) -> HttpResponse {
+    let call: Value = serde_json::from_slice(&body).expect("the product sends JSON");
+    let of = |name: &str| call[name].as_str().unwrap_or_default().to_owned();
+    let sound = format!("OggS {} {} {}", of("response_format"), of("voice"), of("input"));
+    HttpResponse::Ok().content_type("audio/ogg").body(sound)
 }
 
 async fn models() -> HttpResponse {

@@ -67,6 +67,7 @@ impl Platform {
             config
                 .app_data(data.clone())
                 .app_data(web::PayloadConfig::new(16 << 20))
+                .route("/api/upload", web::to(upload))
                 .route("/api/{method}", web::to(slack))
                 .default_service(web::to(telegram));
         });
@@ -127,7 +128,15 @@ impl Platform {
 }
 
 fn is_message(method: &str) -> bool {
-    matches!(method, "sendMessage" | "chat.postMessage")
+    matches!(
+        method,
+        "sendMessage"
+            | "chat.postMessage"
+            | "sendPhoto"
+            | "sendVoice"
+            | "sendDocument"
+            | "files.completeUploadExternal"
+    )
 }
 
 fn is_edit(method: &str) -> bool {
@@ -143,6 +152,8 @@ async fn telegram(request: HttpRequest, body: Bytes, state: Data<State>) -> Http
             "getMe" => json!({"id": TELEGRAM_BOT_ID, "is_bot": true, "first_name": "Claw", "username": BOT_NAME,
                 "can_join_groups": true, "can_read_all_group_messages": false, "supports_inline_queries": false}),
             "getWebhookInfo" => json!({"url": "", "has_custom_certificate": false, "pending_update_count": 0}),
+            "sendPhoto" | "sendVoice" | "sendDocument" => json!({"message_id": number, "date": 1_763_800_000,
+                "chat": {"id": chat.parse::<i64>().unwrap_or_default(), "type": "private"}}),
             "sendMessage" | "editMessageText" => json!({"message_id": number, "date": 1_763_800_000,
                 "chat": {"id": chat.parse::<i64>().unwrap_or_default(), "type": "private"}, "text": fields["text"]}),
             _ => json!(true),
@@ -152,11 +163,27 @@ async fn telegram(request: HttpRequest, body: Bytes, state: Data<State>) -> Http
     .await
 }
 
-async fn slack(path: web::Path<String>, body: Bytes, state: Data<State>) -> HttpResponse {
+/// The bytes of a file for Slack. What they are is its text.
+async fn upload(body: Bytes, state: Data<State>) -> HttpResponse {
+    let text = String::from_utf8_lossy(&body).into_owned();
+    take(
+        &state,
+        "upload",
+        String::new(),
+        &json!({"text": text}),
+        |_| json!({"ok": true}),
+    )
+    .await
+}
+
+async fn slack(request: HttpRequest, path: web::Path<String>, body: Bytes, state: Data<State>) -> HttpResponse {
     let method = path.into_inner();
     let fields = fields(&body);
-    let chat = text_of(&fields["channel"]);
+    let chat = [&fields["channel"], &fields["channel_id"]].map(text_of).concat();
+    let root = request.connection_info().host().to_owned();
     take(&state, &method, chat.clone(), &fields, |number| match method.as_str() {
+        "files.getUploadURLExternal" => json!({"ok": true, "upload_url": format!("http://{root}/api/upload"),
+            "file_id": format!("F{number}")}),
         "auth.test" => json!({"ok": true, "url": "https://test.slack.example/", "team": "Test", "user": BOT_NAME,
             "team_id": SLACK_TEAM, "user_id": SLACK_BOT_USER, "bot_id": "B0CLAW001"}),
         "chat.postMessage" | "chat.update" => json!({"ok": true, "channel": chat, "ts": slack_ts(number)}),
@@ -205,12 +232,29 @@ async fn take(
     HttpResponse::Ok().json(answer(number))
 }
 
-/// A JSON object or a form, as JSON.
+/// A JSON object or a form, as JSON. Of a form with a file, the file's bytes are its text.
 fn fields(body: &[u8]) -> Value {
+    if let Some(form) = body.starts_with(b"--claw-").then(|| multipart(body)) {
+        return form;
+    }
     serde_json::from_slice(body).unwrap_or_else(|_| {
         let form = Query::<HashMap<String, String>>::from_query(&String::from_utf8_lossy(body));
         json!(form.map(Query::into_inner).unwrap_or_default())
     })
+}
+
+fn multipart(body: &[u8]) -> Value {
+    let body = String::from_utf8_lossy(body);
+    let boundary = body.lines().next().unwrap_or_default().to_owned();
+    let mut fields = serde_json::Map::new();
+    for part in body.split(&boundary).filter(|part| part.contains("name=\"")) {
+        let (head, value) = part.split_once("\r\n\r\n").unwrap_or_default();
+        let name = head.split_once("name=\"").and_then(|(_, rest)| rest.split('"').next());
+        let name = if head.contains("filename=") { Some("text") } else { name };
+        let value = value.trim_end_matches("\r\n");
+        fields.insert(name.unwrap_or_default().to_owned(), json!(value));
+    }
+    Value::Object(fields)
 }
 
 fn text_of(value: &Value) -> String {

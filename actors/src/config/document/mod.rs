@@ -4,12 +4,15 @@ mod agents;
 mod heartbeat;
 mod hooks;
 mod maintenance;
+mod mcp;
+mod memory;
 mod models;
 mod parse;
 mod reply;
 mod room;
 mod secrets;
 mod send_policy;
+mod speech;
 pub(in crate::config) mod store;
 mod tools;
 
@@ -24,12 +27,15 @@ pub use agents::AgentChange;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use hooks::{HookAction, HookSettings, Mapping};
 pub use maintenance::MaintenanceSettings;
+pub use mcp::{MOST_SERVERS as MOST_MCP_SERVERS, McpServer, McpSettings, is_transport as is_mcp_transport};
+pub use memory::{Embedder, MOST_RESULTS, MemorySettings};
 pub use models::{Cooldowns, ModelSettings};
 pub(in crate::config) use parse::span;
 pub use reply::{BlockBreak, BlockSettings, Bounds, Break, Cut, HumanDelay, Joining, ReplySettings};
 pub use room::{CompactionMode, CompactionSettings, FlushSettings, Identifiers, PruningSettings, RoomSettings};
 pub use secrets::{REDACTED, is_secret_key, redact};
 pub use send_policy::{SendPolicy, SendTarget};
+pub use speech::SpeechSettings;
 pub use store::{MAX_BYTES, hash};
 pub use tools::{
     SearchEngine, SearchPlace, SearchSettings, SubagentSettings, ToolRules, ToolSet, ToolSettings, Visibility,
@@ -89,6 +95,15 @@ pub struct UserSettings {
     /// `gateway.tools`: what programs may call over HTTP.
     pub http_tools: HttpTools,
     pub hooks: HookSettings,
+    /// `mcp`.
+    pub mcp: McpSettings,
+    /// `agents.defaults.memorySearch`, for agents that are not configured, and each agent's by id.
+    pub default_memory: MemorySettings,
+    pub memories: Vec<(String, MemorySettings)>,
+    /// `messages.tts`.
+    pub speech: SpeechSettings,
+    /// `agents.defaults.imageModel`: models that look at images, in the order they are tried.
+    pub image_models: Vec<String>,
 }
 
 /// `gateway.tools`: patterns of names.

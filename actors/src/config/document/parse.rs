@@ -6,12 +6,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::heartbeat::heartbeats;
+use super::memory::memories;
 use super::models::{fallbacks, thinking};
 use super::reply::{human_delay, reasoning, verbose};
 use super::{
     AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, HookSettings, HttpTools,
-    MaintenanceSettings, ModelSettings, NodeCommands, QueueMode, QueueSettings, ReplySettings, ResetRule, RoomSettings,
-    SendPolicy, SessionSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
+    MaintenanceSettings, McpSettings, MemorySettings, ModelSettings, NodeCommands, QueueMode, QueueSettings,
+    ReplySettings, ResetRule, RoomSettings, SendPolicy, SessionSettings, SpeechSettings, SubagentSettings, ToolSet,
+    ToolSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -42,7 +44,15 @@ impl UserSettings {
             });
         }
         let models = at(defaults, "/models").as_object();
+        let (default_memory, memories) = memories(doc);
         Self {
+            default_memory,
+            speech: SpeechSettings::parse(doc),
+            image_models: model(at(defaults, "/imageModel"))
+                .into_iter()
+                .chain(fallbacks(at(defaults, "/imageModel")).unwrap_or_default())
+                .collect(),
+            memories,
             heartbeats: heartbeats(doc, &default_agent),
             agents,
             default_agent,
@@ -81,12 +91,19 @@ impl UserSettings {
                 deny: texts(at(doc, "/gateway/tools/deny")).unwrap_or_default(),
             },
             hooks: HookSettings::parse(at(doc, "/hooks")),
+            mcp: McpSettings::parse(doc),
         }
     }
 
     /// The agent of this id, if it is configured.
     pub fn agent(&self, id: &str) -> Option<&AgentSettings> {
         self.agents.iter().find(|agent| agent.id == id)
+    }
+
+    /// How the notes of the agent of this id are searched.
+    pub fn memory(&self, id: &str) -> &MemorySettings {
+        let own = self.memories.iter().find(|(agent, _)| agent == id);
+        own.map_or(&self.default_memory, |(_, settings)| settings)
     }
 
     /// How the agent of this id works with sub-agents.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::super::audit::canonical;
 use super::super::secrets::DataKey;
 use super::super::{ConfigService, audit, heartbeat, secrets as secret_store};
+use super::mcp::is_moved;
 use super::secrets::{REDACTED, extract, origin};
 use super::{Document, UserSettings};
 use crate::clock::now_ms;
@@ -153,6 +154,11 @@ pub(in crate::config) async fn write(
                 "{REDACTED} at {path} stands for no stored secret"
             )));
         };
+        if is_moved(&before.doc, &doc, &path) {
+            return Err(Error::Invalid(format!(
+                "the server has another address now: give the value at {path} anew"
+            )));
+        }
         if from.as_ref() == Some(&path) {
             wanted.insert(format!("{prefix}{path}"));
         } else {

@@ -10,6 +10,7 @@ use super::parse::{agent_id, at, number, text, texts};
 const DEEPEST: u64 = 5;
 /// Children of one session nobody can configure beyond.
 const MOST_CHILDREN: u64 = 20;
+const MOST_AT_ONCE: usize = 64;
 
 /// One place's rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -233,6 +234,8 @@ pub struct SubagentSettings {
     /// 1: sub-agents begin none of their own.
     pub depth: u32,
     pub children: u64,
+    /// Runs of all sub-agents of the user at the same time.
+    pub at_once: usize,
     /// Minutes after which an ended one is put away; 0 = never.
     pub archive_minutes: u64,
     /// Seconds; `None`: as any turn.
@@ -264,6 +267,10 @@ impl SubagentSettings {
             model: model(own).or_else(|| model(defaults)),
             depth: u32::try_from(pick("/maxSpawnDepth").unwrap_or(1).clamp(1, DEEPEST)).unwrap_or(1),
             children: pick("/maxChildrenPerAgent").unwrap_or(5).clamp(1, MOST_CHILDREN),
+            at_once: pick("/maxConcurrent")
+                .and_then(|most| usize::try_from(most).ok())
+                .unwrap_or(8)
+                .clamp(1, MOST_AT_ONCE),
             archive_minutes: pick("/archiveAfterMinutes").unwrap_or(60),
             timeout_seconds: pick("/runTimeoutSeconds").filter(|seconds| *seconds > 0),
         }

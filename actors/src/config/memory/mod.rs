@@ -6,7 +6,9 @@ mod rank;
 mod search;
 mod store;
 mod terms;
+mod vectors;
 
+pub(crate) use search::Meant;
 pub(super) use store::{forget, index};
 
 /// Is the file one of the notes: long-lived ones, or those of a day.

@@ -52,6 +52,7 @@ pub(in crate::config) async fn index(
             end_line: Set(piece.end_line),
             content: Set(piece.text.clone()),
             terms: Set(marked(&piece.text)),
+            hash: Set(hash(&piece.text)),
             ..Default::default()
         });
         memory_chunk::Entity::insert_many(rows)

@@ -41,7 +41,7 @@ impl Choice {
         &self.model.id
     }
 
-    fn of(settings: &UserSettings, providers: &Arc<Vec<StoredProvider>>, found: Found<'_>) -> Option<Self> {
+    pub(super) fn of(settings: &UserSettings, providers: &Arc<Vec<StoredProvider>>, found: Found<'_>) -> Option<Self> {
         let at = providers.iter().position(|provider| provider.id == found.provider.id)?;
         let provider = found.provider;
         let known = |listed: &String| {
@@ -142,39 +142,50 @@ impl ConfigService {
         let first = chain
             .first()
             .ok_or_else(|| crate::error::Error::internal("an empty chain"))?;
-        let best = match first.keys.as_slice() {
-            [only] => only.clone(),
+        let keys = match first.keys.as_slice() {
+            [only] => vec![only.clone()],
             _ => {
                 let health = self.key_health(scope).await?;
-                let mut keys = health.in_order(first, None, crate::clock::now_ms());
-                keys.swap_remove(0).0
+                let keys = health.in_order(first, None, crate::clock::now_ms());
+                keys.into_iter().map(|(key, _)| key).collect()
             }
         };
-        self.open_model(scope, agent_id, first, &best).await
+        for key in keys {
+            if let Some(model) = self.open_model(scope, agent_id, first, &key).await? {
+                return Ok(model);
+            }
+        }
+        Err(crate::error::Error::internal("no key of the provider can be unsealed"))
     }
 
-    /// The model with this key of its own, opened.
+    /// The model with this key of its own, opened; `None` when the key or a header of the provider cannot be unsealed.
     pub(crate) async fn open_model(
         &self,
         scope: &Scope,
         agent_id: &str,
         choice: &Choice,
         key: &str,
-    ) -> Result<ResolvedModel> {
+    ) -> Result<Option<ResolvedModel>> {
         let settings = self.settings(scope).await?;
         let Some((providers, at)) = &choice.source else {
-            return Ok(demo_model(&settings));
+            return Ok(Some(demo_model(&settings)));
         };
         let Some(provider) = providers.get(*at) else {
-            return Ok(demo_model(&settings));
+            return Ok(Some(demo_model(&settings)));
         };
         let data_key = self.data_key(scope.tenant_scope()).await?;
         let sealed = provider.keys.iter().find(|(name, _)| name == key);
-        let api_key = sealed.map(|(_, row)| data_key.open(row)).transpose()?;
-        let mut headers = Vec::with_capacity(provider.headers.len());
-        for (name, row) in &provider.headers {
-            headers.push((name.clone(), data_key.open(row)?));
-        }
+        let api_key = sealed.map(|(_, row)| data_key.open(row)).transpose();
+        let named = provider.headers.iter();
+        let headers = named.map(|(name, row)| Ok((name.clone(), data_key.open(row)?)));
+        let headers: Result<Vec<_>> = headers.collect();
+        let (Ok(api_key), Ok(mut headers)) = (api_key, headers) else {
+            tracing::error!(
+                tenant.id = %scope.tenant(), model.provider = %provider.id, key.name = key,
+                "a key or header cannot be unsealed, it is left out"
+            );
+            return Ok(None);
+        };
         if let Some(key) = api_key.as_ref().filter(|_| provider.auth_header) {
             headers.push((
                 "Authorization".to_owned(),
@@ -182,7 +193,7 @@ impl ConfigService {
             ));
         }
         let model = choice.model.clone();
-        Ok(ResolvedModel {
+        Ok(Some(ResolvedModel {
             api: provider.api.clone(),
             provider: provider.id.clone(),
             key: key.to_owned(),
@@ -200,6 +211,6 @@ impl ConfigService {
             prices: model.prices,
             model: model.id,
             name: model.name,
-        })
+        }))
     }
 }

@@ -33,6 +33,13 @@ const KNOWN: &[Known] = &[
     row("cerebras", COMPLETIONS, "https://api.cerebras.ai/v1"),
     row("moonshot", COMPLETIONS, "https://api.moonshot.ai/v1"),
     row("zai", COMPLETIONS, "https://api.z.ai/api/paas/v4"),
+    row(
+        "amazon-bedrock",
+        "bedrock-converse-stream",
+        "https://bedrock-runtime.us-east-1.amazonaws.com",
+    ),
+    // Embeddings alone.
+    row("voyage", COMPLETIONS, "https://api.voyageai.com/v1"),
 ];
 
 /// The well-known provider of this id.
@@ -88,6 +95,11 @@ impl KnownModel {
     }
 }
 
+// Where the numbers are from: the vendors' own model pages and price lists (platform.claude.com/docs, platform.openai.com/docs
+// /models and /pricing, ai.google.dev/gemini-api/docs/pricing, api-docs.deepseek.com, docs.x.ai, groq.com/pricing), looked at in
+// November 2026. The specification (`agent-runtime` §11.6) names the columns and no numbers. Deliberately lower than a page
+// says: Claude's window, because the beta header for a million tokens (§10.3) is not sent. Left out, for want of a column:
+// what Gemini Pro, GPT and Claude cost more beyond 200,000 tokens.
 const CLAUDE: (u64, u32) = (200_000, 64_000);
 const GPT_5: (u64, u32) = (400_000, 128_000);
 const GEMINI: (u64, u32) = (1_048_576, 65_536);

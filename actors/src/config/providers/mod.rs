@@ -2,11 +2,13 @@
 
 mod chain;
 pub(in crate::config) mod crud;
+mod embedding;
 mod health;
 mod keys;
 mod known;
 mod models;
 mod resolve;
+mod speech;
 
 use serde_json::Value;
 
@@ -15,6 +17,8 @@ use crate::ports::model::{Endpoint, Thinking};
 
 pub(crate) use chain::Choice;
 pub(crate) use crud::StoredProvider;
+pub use embedding::EmbeddingPlan;
+pub(crate) use embedding::another_key_helps;
 pub(crate) use health::{Effect, Health, Slot, effect};
 pub use keys::{API_KEYS, DEFAULT as DEFAULT_KEY, profile_id};
 pub use known::{Known, known};

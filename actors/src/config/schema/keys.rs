@@ -5,8 +5,11 @@ mod auth;
 mod channels;
 mod gateway;
 mod hooks;
+mod mcp;
+mod memory;
 mod models;
 mod room;
+mod speech;
 mod tools;
 
 pub use channels::{PLATFORMS, Platform};
@@ -59,6 +62,11 @@ const SECTIONS: &[Key] = &[
     ),
     live("tools", Kind::Object(tools::TOOLS), "Which tools agents may use."),
     live(
+        "mcp",
+        Kind::Object(&[mcp::MCP]),
+        "Servers elsewhere that offer tools (MCP).",
+    ),
+    live(
         "auth",
         Kind::Object(&[auth::AUTH]),
         "Which key of an AI provider is used when; the keys are with the provider.",
@@ -96,7 +104,6 @@ const ELSEWHERE: &[Key] = &[
     elsewhere("discovery", "there is no local network to be found in"),
     elsewhere("env", "its values were used where the file refers to them"),
     elsewhere("logging", "the operator's business"),
-    elsewhere("mcp", "not available yet"),
     elsewhere("media", "not available yet"),
     elsewhere("memory", "memory is kept in the workspace"),
     elsewhere("nodeHost", "a setting of the device"),
@@ -316,7 +323,7 @@ const MESSAGES: &[Key] = &[
     kept("ackReaction", Kind::Text),
     kept("ackReactionScope", Kind::Text),
     kept("removeAckAfterReply", Kind::Bool),
-    kept("tts", Kind::Any),
+    live("tts", speech::TTS, "Reading aloud."),
     kept("suppressToolErrors", Kind::Bool),
     kept("statusReactions", Kind::Any),
 ];

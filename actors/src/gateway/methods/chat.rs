@@ -35,20 +35,36 @@ pub(super) fn register(methods: &mut Methods) {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SendParams {
-    session_key: String,
-    message: String,
-    idempotency_key: String,
-    thinking: Option<String>,
-    queue_mode: Option<String>,
+pub(super) struct SendParams {
+    pub(super) session_key: String,
+    pub(super) message: String,
+    pub(super) idempotency_key: String,
+    pub(super) thinking: Option<String>,
+    pub(super) queue_mode: Option<String>,
     #[serde(default)]
-    deliver: bool,
-    timeout_ms: Option<u64>,
+    pub(super) deliver: bool,
+    pub(super) timeout_ms: Option<u64>,
     #[serde(default)]
-    attachments: Vec<AttachmentParams>,
+    pub(super) attachments: Vec<AttachmentParams>,
 }
 
-async fn send(call: Call, params: SendParams) -> Result<Value, WireError> {
+impl SendParams {
+    /// Words in a session, as it is set.
+    pub(super) fn plain(session: &str, message: String, run: String, attachments: Vec<AttachmentParams>) -> Self {
+        Self {
+            session_key: session.to_owned(),
+            message,
+            idempotency_key: run,
+            thinking: None,
+            queue_mode: None,
+            deliver: false,
+            timeout_ms: None,
+            attachments,
+        }
+    }
+}
+
+pub(super) async fn send(call: Call, params: SendParams) -> Result<Value, WireError> {
     filled("chat.send", "sessionKey", &params.session_key)?;
     filled("chat.send", "idempotencyKey", &params.idempotency_key)?;
     if let Some(mode) = &params.queue_mode

@@ -162,7 +162,7 @@ async fn run(call: Call, params: RunParams) -> Result<Value, WireError> {
             "the gateway was restarted since; connect again and retry",
         ));
     }
-    let started = cron::run_now(&call.state.directory, call.scope(), &id, asked)
+    let started = cron::run_now(&call.state.directory, call.scope(), &id, asked, None)
         .await
         .map_err(|error| refused("cron.run", &id, error))?;
     Ok(match started {

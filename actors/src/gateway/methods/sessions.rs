@@ -18,6 +18,7 @@ use crate::session::record;
 use crate::session::thinking;
 use crate::supervisor::directory::InFlight;
 
+mod begin;
 mod change;
 mod compact;
 
@@ -39,6 +40,9 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("sessions.get", Access::Scope(READ), get).hidden();
     methods.add("sessions.preview", Access::Scope(READ), preview);
     methods.add("sessions.resolve", Access::Scope(READ), resolve).hidden();
+    methods.add("sessions.create", Access::Scope(WRITE), begin::create);
+    methods.add("sessions.send", Access::Scope(WRITE), begin::send);
+    methods.add("sessions.abort", Access::Scope(WRITE), begin::abort);
     methods.add("sessions.patch", Access::Scope(WRITE), change::patch);
     methods.add("sessions.reset", Access::Scope(ADMIN), change::reset);
     methods.add("sessions.compact", Access::Scope(ADMIN), compact::compact);

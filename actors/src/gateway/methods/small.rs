@@ -1,8 +1,7 @@
-//! Small reads that clients make on their way: presence, identity of the server, commands, tools.
+//! Small reads that clients make on their way: presence, identity of the server, commands.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Nothing;
@@ -47,7 +46,6 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("system-presence", Access::Scope(READ), presence);
     methods.add("gateway.identity.get", Access::Scope(READ), identity);
     methods.add("commands.list", Access::Scope(READ), commands);
-    methods.add("tools.catalog", Access::Scope(READ), tools);
     methods.add("update.status", Access::Scope(ADMIN), update_status);
 }
 
@@ -100,33 +98,4 @@ pub(super) fn command_views() -> Vec<Value> {
             })
         })
         .collect()
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CatalogParams {
-    agent_id: Option<String>,
-}
-
-async fn tools(call: Call, params: CatalogParams) -> Result<Value, WireError> {
-    let settings = call.state.services.config.settings(call.scope()).await?;
-    let tools: Vec<Value> = call
-        .state
-        .services
-        .ports
-        .tools()
-        .iter()
-        .map(|tool| {
-            let spec = tool.spec();
-            json!({
-                "id": spec.name, "label": spec.name, "description": spec.summary, "source": "core",
-                "defaultProfiles": ["full"],
-            })
-        })
-        .collect();
-    Ok(json!({
-        "agentId": params.agent_id.unwrap_or_else(|| settings.default_agent.clone()),
-        "profiles": [{"id": "full", "label": "Full"}],
-        "groups": [{"id": "core", "label": "Built-in", "source": "core", "tools": tools}],
-    }))
 }

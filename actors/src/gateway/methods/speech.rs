@@ -1,28 +1,63 @@
-//! What clients ask about speech. This service has none yet, and says so.
+//! What clients ask about speech: which model reads aloud, and a text read aloud.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Nothing;
+use super::{Nothing, filled};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
-use crate::gateway::scopes::{READ, TALK_SECRETS};
+use crate::gateway::scopes::{READ, TALK_SECRETS, WRITE};
+use crate::ports::speech::AudioFormat;
+use crate::session::speech;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("tts.status", Access::Scope(READ), tts_status);
     methods.add("tts.providers", Access::Scope(READ), tts_providers);
+    methods.add("tts.convert", Access::Scope(WRITE), tts_convert);
     methods.add("talk.config", Access::Scope(READ), talk_config);
 }
 
-async fn tts_status(_: Call, _: Nothing) -> Result<Value, WireError> {
+/// Nothing is read aloud by itself here (`auto` is `off`), whatever is configured.
+async fn tts_status(call: Call, _: Nothing) -> Result<Value, WireError> {
+    let (provider, configured) = call.state.services.config.reader(call.scope()).await?;
+    let states = json!([{"id": provider, "label": provider, "configured": configured}]);
     Ok(json!({
-        "enabled": false, "auto": "off", "provider": "", "persona": null, "personas": [], "fallbackProvider": null,
-        "fallbackProviders": [], "prefsPath": "", "providerStates": [],
+        "enabled": configured, "auto": "off", "provider": provider, "persona": null, "personas": [],
+        "fallbackProvider": null, "fallbackProviders": [], "prefsPath": "", "providerStates": states,
     }))
 }
 
-async fn tts_providers(_: Call, _: Nothing) -> Result<Value, WireError> {
-    Ok(json!({"providers": [], "active": ""}))
+async fn tts_providers(call: Call, _: Nothing) -> Result<Value, WireError> {
+    let (provider, configured) = call.state.services.config.reader(call.scope()).await?;
+    let one = json!({"id": provider, "name": provider, "configured": configured, "models": [], "voices": []});
+    let active = if configured { provider.as_str() } else { "" };
+    Ok(json!({"providers": [one], "active": active}))
+}
+
+#[derive(Deserialize)]
+struct ConvertParams {
+    #[serde(default)]
+    text: String,
+    channel: Option<String>,
+}
+
+/// `audioPath` is where this service serves the sound to its owner.
+async fn tts_convert(call: Call, params: ConvertParams) -> Result<Value, WireError> {
+    filled("tts.convert", "text", &params.text)?;
+    let services = &call.state.services;
+    let channel = params
+        .channel
+        .as_deref()
+        .and_then(|channel| services.ports.channel(channel.trim()));
+    let voice = channel
+        .and_then(|channel| channel.files())
+        .is_some_and(|files| files.has_voice());
+    let format = if voice { AudioFormat::Opus } else { AudioFormat::Mp3 };
+    let spoken = speech::spoken(services, call.scope(), &params.text, format).await?;
+    Ok(json!({
+        "audioPath": format!("/api/blobs/{}", spoken.about.blob), "provider": spoken.provider,
+        "outputFormat": format.name(), "voiceCompatible": format == AudioFormat::Opus,
+    }))
 }
 
 #[derive(Deserialize)]

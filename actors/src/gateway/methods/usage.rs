@@ -13,8 +13,8 @@ use crate::conversation::history::{Archived, SessionFilter, SessionRow};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::READ;
-use crate::session::freshness;
 use crate::session::usage::{self, By, DAY, Runs, Said, Span, Spent};
+use crate::session::{freshness, side};
 
 /// Days without a range, as the original.
 const DAYS: i64 = 30;
@@ -205,7 +205,10 @@ async fn cost(call: Call, params: RangeParams) -> Result<Value, WireError> {
         day: true,
         ..By::default()
     };
-    let spent = usage::spent(&call.state.services, call.scope(), runs, days).await?;
+    let (services, scope, span) = (&call.state.services, call.scope(), range.span());
+    let mut spent = usage::spent(services, scope, runs, days).await?;
+    let aside = side::used(services, scope, span).await?;
+    spent.extend(aside.iter().map(|row| side::spent(row, span)));
     let spent = refs(&spent);
     let daily: Vec<Value> = by(&spent, |one| one.day)
         .iter()

@@ -208,14 +208,17 @@ impl ByHand {
         let caller = Item::from_client(String::new(), String::new(), 0, true, ClientMessage::default());
         let last = item.unwrap_or(&caller);
         let caller = Caller::of(authority, Some(head), &settings, &model, last.audience());
-        let tools = Toolbox::new(services, &authority.scope, caller).specs(&settings);
+        let toolbox = Toolbox::new(services, &authority.scope, caller)
+            .with_servers(&settings)
+            .await;
+        let tools = toolbox.specs(&settings);
         let place = Place {
             scope: &authority.scope,
             agent_id: &authority.agent_id,
             last,
         };
         let skills = skills::offered(&self.directory, place, &settings).await?;
-        let base = Assembly::new(services, place, &settings, &model, &tools, &skills).await?;
+        let base = Assembly::new(services, place, &settings, &model, (&tools, toolbox.away()), &skills).await?;
         let most = settings.max_concurrent.unwrap_or(services.limits.user_runs);
         let place = tokio::select! {
             biased;

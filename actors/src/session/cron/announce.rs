@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::config::accounts::ResolvedAccount;
 use crate::config::cron::job::Target;
 use crate::error::Result;
-use crate::ports::channel::{Destination, Peer, PeerKind, Rendered};
+use crate::ports::channel::{Destination, FileAbout, Peer, PeerKind, Rendered};
 use crate::ports::web::WEBHOOK;
 use crate::session::key;
 use crate::session::preview::Outlet;
@@ -108,6 +108,30 @@ pub(in crate::session) fn said_as(
         conversation: outlet.destination.conversation(),
         pieces,
     })
+}
+
+/// A file, and below it the text where there is one, for a chat that was found.
+pub(in crate::session) fn shown_as(
+    kind: &'static str,
+    directory: &Directory,
+    place: Place,
+    file: FileAbout,
+    text: &str,
+) -> std::result::Result<Announcement, String> {
+    let empty = Rendered {
+        text: String::new(),
+        plain: String::new(),
+    };
+    let shown = Piece {
+        media: Some(file),
+        ..Piece::new(kind, &place.1, empty)
+    };
+    let conversation = place.1.conversation();
+    let mut pieces = vec![shown];
+    if !text.trim().is_empty() {
+        pieces.extend(said_as(kind, directory, place, text)?.pieces);
+    }
+    Ok(Announcement { conversation, pieces })
 }
 
 /// A bot, and a chat of it.

@@ -10,7 +10,8 @@ use crate::clock::now_ms;
 use crate::config::cron::job::{Definition, Job, Payload, WakeMode, run_id};
 use crate::db::Batch;
 use crate::error::{Error, Result};
-use crate::session::intake::{self, ClientMessage, Scheduled};
+use crate::session::intake::{self, ClientMessage, Relayed, Scheduled};
+use crate::session::reach::Chain;
 use crate::session::{key, system_event};
 use crate::supervisor::directory::Directory;
 
@@ -43,11 +44,17 @@ pub enum Started {
     Not(&'static str),
 }
 
-/// Runs a job because a person asked.
+/// Runs a job because a person asked, or with `chain` an agent: its turn carries on counting there.
 ///
 /// # Errors
 /// `NotFound` when there is no such job.
-pub async fn run_now(directory: &Directory, scope: &Scope, id: &str, asked: Asked) -> Result<Started> {
+pub(crate) async fn run_now(
+    directory: &Directory,
+    scope: &Scope,
+    id: &str,
+    asked: Asked,
+    chain: Option<Chain>,
+) -> Result<Started> {
     if directory.draining() {
         return Err(Error::Busy {
             message: "the service is restarting".to_owned(),
@@ -69,7 +76,7 @@ pub async fn run_now(directory: &Directory, scope: &Scope, id: &str, asked: Aske
         Asked::Force | Asked::IfEnabled | Asked::Due => {}
     }
     let due = job.next_run_at.filter(|at| *at <= now && asked == Asked::Due);
-    match fire(directory, scope, job, due, now).await? {
+    match fire(directory, scope, job, (due, chain), now).await? {
         Some(run_id) => Ok(Started::Run(run_id)),
         None => Ok(Started::Not("already-running")),
     }
@@ -99,7 +106,7 @@ async fn claim(directory: &Directory, scope: &Scope, row: cron_job::Model, now: 
     }
     let scheduled_at = row.next_run_at;
     let job = Job::try_from(row).map_err(Error::internal)?;
-    fire(directory, scope, job, scheduled_at, now).await.map(|_| ())
+    fire(directory, scope, job, (scheduled_at, None), now).await.map(|_| ())
 }
 
 /// Moves a job's next time, unless it was changed since it was read.
@@ -177,9 +184,15 @@ enum Does {
     Note(String),
 }
 
-/// Claims the firing at `due` (`None`: a person asked for one now) and hands it to its session. `None` when somebody
+/// Claims the firing at `due` (`None`: somebody asked for one now) and hands it to its session. `None` when somebody
 /// else was faster or the job changed.
-async fn fire(directory: &Directory, scope: &Scope, job: Job, due: Option<i64>, now: i64) -> Result<Option<String>> {
+async fn fire(
+    directory: &Directory,
+    scope: &Scope,
+    job: Job,
+    (due, chain): (Option<i64>, Option<Chain>),
+    now: i64,
+) -> Result<Option<String>> {
     let services = directory.services();
     let settings = services.config.settings(scope).await?;
     let agent_id = job.agent(&settings.default_agent).to_owned();
@@ -190,7 +203,12 @@ async fn fire(directory: &Directory, scope: &Scope, job: Job, due: Option<i64>, 
             Does::Note(text.clone())
         }
         Payload::SystemEvent { .. } | Payload::AgentTurn { .. } => {
-            let message = message(&job, now, zone);
+            let mut message = message(&job, now, zone);
+            message.relayed = chain.map(|chain| Relayed {
+                shown: message.message.clone(),
+                chain,
+                ..Relayed::default()
+            });
             Does::Ask(serde_json::to_string(&message).map_err(Error::internal)?)
         }
     };

@@ -24,13 +24,15 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
-use crate::config::cron::job::{Job, run_id};
+use crate::config::cron::job::Job;
 use crate::error::Result;
 use crate::gateway::messages::Event;
-use crate::session::{heartbeat, hook, subagent};
+use crate::session::heartbeat;
+use crate::session::reconcile::{self, is_over, pass};
 use crate::supervisor::directory::Directory;
 
-pub use claim::{Asked, Started, run_now};
+pub(crate) use claim::run_now;
+pub use claim::{Asked, Started};
 pub(crate) use expiry::expire;
 pub(super) use settle::cut;
 pub(crate) use settle::{record_of, settle};
@@ -55,18 +57,7 @@ pub async fn run(directory: Directory, stop: CancellationToken) {
         let now = now_ms();
         if now.saturating_sub(reconciled_at) >= RECONCILE_MS {
             reconciled_at = now;
-            if let Err(error) = reconcile(&directory).await {
-                tracing::warn!(error = ?error, "open cron runs were not looked at, it is tried again");
-            }
-            if let Err(error) = hook::reconcile(&directory).await {
-                tracing::warn!(error = ?error, "open hooks were not looked at, it is tried again");
-            }
-            if let Err(error) = heartbeat::reconcile(&directory).await {
-                tracing::warn!(error = ?error, "open heartbeats were not looked at, it is tried again");
-            }
-            if let Err(error) = subagent::reconcile(&directory).await {
-                tracing::warn!(error = ?error, "open sub-agents were not looked at, it is tried again");
-            }
+            reconcile::all(&directory).await;
         }
         let wait = match round(&directory, now).await {
             Ok(wait) => wait,
@@ -150,37 +141,13 @@ pub(super) fn pause(claimed: &[bool], more: bool, soonest: Option<i64>) -> i64 {
 
 /// Puts the end of runs on record whose inbox rows are settled. Gives how many there were.
 pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
-    let tx = directory.services().db.system_read().await?;
-    let open: Vec<(TenantId, UserId, String, i64)> = cron_run::Entity::platform()
-        .select_only()
-        .columns([
-            cron_run::Column::TenantId,
-            cron_run::Column::UserId,
-            cron_run::Column::JobId,
-            cron_run::Column::ScheduledAt,
-        ])
+    const RUN_ID: &str = "'cron:' || cron_run.job_id || ':' || CAST(cron_run.scheduled_at AS text)";
+    let open = cron_run::Entity::platform()
         .filter(cron_run::is_open())
-        .filter(Expr::cust(
-            "NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.tenant_id = cron_run.tenant_id AND inbox.source = 'cron' \
-             AND inbox.account_id = cron_run.user_id \
-             AND inbox.event_key = 'cron:' || cron_run.job_id || ':' || CAST(cron_run.scheduled_at AS text) \
-             AND inbox.state IN ('pending', 'running'))",
-        ))
-        .limit(PAGE)
-        .into_tuple()
-        .all(&*tx)
-        .await?;
-    drop(tx);
-    let found = open.len();
-    stream::iter(open)
-        .for_each_concurrent(AT_ONCE, |(tenant, user, job, at)| async move {
-            let scope = Scope::vouch(tenant, user);
-            if let Err(error) = settle(directory, &scope, &run_id(&job, at)).await {
-                tracing::warn!(tenant.id = %scope.tenant(), cron.job = %job, error = ?error, "the end of a job was not stored");
-            }
-        })
-        .await;
-    Ok(found)
+        .filter(is_over("cron_run", "cron", RUN_ID))
+        .order_by_asc(cron_run::Column::StartedAt);
+    let settle = |scope, run_id: String| async move { settle(directory, &scope, &run_id).await };
+    pass(directory, "cron_run", RUN_ID, open, settle).await
 }
 
 /// Lets go what is held although nobody is locked out, some at a time: a claim and the end of the lock-out may miss each

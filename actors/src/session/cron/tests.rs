@@ -300,12 +300,20 @@ async fn a_job_has_one_run_at_a_time_and_a_person_may_ask_for_one() {
         json!({"name": "n", "everyMs": 60_000, "message": "m", "enabled": false}),
     )
     .await;
-    let ask = async |asked| run_now(&hung.directory, &scope, &every.id, asked).await.expect("asks");
+    let ask = async |asked| {
+        run_now(&hung.directory, &scope, &every.id, asked, None)
+            .await
+            .expect("asks")
+    };
     assert_eq!(ask(Asked::IfEnabled).await, Started::Not("disabled"));
     assert_eq!(ask(Asked::Due).await, Started::Not("not-due"));
     assert!(matches!(ask(Asked::Force).await, Started::Run(_)));
     assert_eq!(ask(Asked::Force).await, Started::Not("already-running"));
-    assert!(run_now(&hung.directory, &scope, "no-such", Asked::Force).await.is_err());
+    assert!(
+        run_now(&hung.directory, &scope, "no-such", Asked::Force, None)
+            .await
+            .is_err()
+    );
     // Due again while it runs: nothing happens.
     let config = &hung.services.config;
     let limits = hung.services.limits.cron;
@@ -784,7 +792,7 @@ async fn old_transcripts_of_isolated_runs_go_and_those_of_others_stay() {
         .update_document(&scope, |_| Ok(json!({"cron": {"sessionRetention": false}})))
         .await
         .expect("stores");
-    let Started::Run(_) = run_now(&runtime.directory, &scope, &ids[1], Asked::Force)
+    let Started::Run(_) = run_now(&runtime.directory, &scope, &ids[1], Asked::Force, None)
         .await
         .expect("runs")
     else {

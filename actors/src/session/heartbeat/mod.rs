@@ -15,15 +15,15 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
-use claw_entities::{PlatformTable, Scope, SessionKey, TenantId, UserId, heartbeat};
+use claw_entities::{PlatformTable, Scope, SessionKey, heartbeat};
 use futures::stream::{self, StreamExt};
-use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
 use super::cron::announce::{self, Place};
 use super::cron::{AHEAD_MS, pause};
 use super::key;
+use super::reconcile::{is_over, pass};
 use crate::config::cron::job::Target;
 use crate::config::document::{HeartbeatSettings, HeartbeatTarget};
 use crate::error::Result;
@@ -73,37 +73,13 @@ pub(crate) async fn round(directory: &Directory, now: i64) -> Result<i64> {
 
 /// Puts the end of beats on record whose inbox rows are settled. Gives how many there were.
 pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
-    let tx = directory.services().db.system_read().await?;
-    let open: Vec<(TenantId, UserId, String, Option<i64>)> = heartbeat::Entity::platform()
-        .select_only()
-        .columns([
-            heartbeat::Column::TenantId,
-            heartbeat::Column::UserId,
-            heartbeat::Column::AgentId,
-            heartbeat::Column::RunningAt,
-        ])
+    const RUN_ID: &str = "'heartbeat:' || heartbeat.agent_id || ':' || CAST(heartbeat.running_at AS text)";
+    let open = heartbeat::Entity::platform()
         .filter(heartbeat::is_running())
-        .filter(Expr::cust(
-            "NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.tenant_id = heartbeat.tenant_id AND inbox.source = 'heartbeat' \
-             AND inbox.account_id = heartbeat.user_id AND inbox.event_key = \
-             'heartbeat:' || heartbeat.agent_id || ':' || CAST(heartbeat.running_at AS text) \
-             AND inbox.state IN ('pending', 'running'))",
-        ))
-        .limit(PAGE)
-        .into_tuple()
-        .all(&*tx)
-        .await?;
-    drop(tx);
-    let found = open.len();
-    stream::iter(open)
-        .for_each_concurrent(AT_ONCE, |(tenant, user, agent, at)| async move {
-            let scope = Scope::vouch(tenant, user);
-            if let Err(error) = settle(directory, &scope, &run_id(&agent, at.unwrap_or(0))).await {
-                tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "the end of a heartbeat was not stored");
-            }
-        })
-        .await;
-    Ok(found)
+        .filter(is_over("heartbeat", SOURCE, RUN_ID))
+        .order_by_asc(heartbeat::Column::RunningAt);
+    let settle = |scope, run_id: String| async move { settle(directory, &scope, &run_id).await };
+    pass(directory, "heartbeat", RUN_ID, open, settle).await
 }
 
 /// The run of an agent's beat.

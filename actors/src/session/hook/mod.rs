@@ -5,6 +5,8 @@
 
 mod settle;
 pub mod template;
+#[cfg(test)]
+mod tests;
 
 use claw_entities::{Scope, SessionKey, hook_run, inbox};
 use sea_orm::{EntityTrait, Set};
@@ -215,6 +217,7 @@ pub async fn agent(directory: &Directory, scope: &Scope, run_id: &str, hook: Age
         status: Set(None),
         delivery: Set("not-requested".to_owned()),
         delivery_error: Set(None),
+        tries: Set(0),
     };
     let row = intake::own_row(scope, SOURCE, run_id, &session_key, payload, now);
     let stored = services

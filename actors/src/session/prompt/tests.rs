@@ -33,6 +33,7 @@ fn facts<'a>(files: &'a [WorkspaceFile], audience: Audience) -> PromptFacts<'a> 
         agent_id: "main",
         agent_name: Some("Claw"),
         tools: &[],
+        away: &[],
         files,
         time_zone: "Europe/Berlin",
         skills: &[],

@@ -17,7 +17,7 @@ use crate::gateway::methods::config::{read, shown};
 /// Longest path, bytes.
 const LONGEST_PATH: usize = 1024;
 /// Keys an agent does not change, wherever they stand.
-const NOT_FOR_AGENTS: [&str; 9] = [
+const NOT_FOR_AGENTS: [&str; 10] = [
     "models",
     "channels",
     "gateway",
@@ -27,6 +27,7 @@ const NOT_FOR_AGENTS: [&str; 9] = [
     "hooks",
     "bindings",
     "auth",
+    "mcp",
 ];
 /// What holds such keys below it: it is changed piece by piece, and neither taken away nor replaced.
 const HOLDERS: [&str; 6] = ["agents", "list", "defaults", "skills", "entries", "cron"];
@@ -144,6 +145,7 @@ mod tests {
             json!({"agents": {"defaults": null}}),
             json!({"skills": {"entries": {"x": null}}}),
             json!({"hooks": {"enabled": true}}),
+            json!({"mcp": {"servers": {"docs": {"url": "https://elsewhere.example/"}}}}),
             json!({"cron": {"webhookToken": "x"}}),
         ] {
             assert!(kept_away(&patch).is_some(), "{patch}");

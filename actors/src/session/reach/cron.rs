@@ -111,7 +111,8 @@ impl Reach {
     pub async fn cron_run(&self, id: &str, due: bool) -> Result<Value, Refusal> {
         self.own_jobs()?;
         let asked = if due { Asked::Due } else { Asked::Force };
-        let started = jobs::run_now(&self.0.directory, &self.0.authority.scope, id, asked);
+        let chain = self.0.chain.woken()?;
+        let started = jobs::run_now(&self.0.directory, &self.0.authority.scope, id, asked, Some(chain));
         Ok(match started.await.map_err(away)? {
             Started::Run(run_id) => json!({"ok": true, "enqueued": true, "runId": run_id}),
             Started::Not(reason) => json!({"ok": true, "ran": false, "reason": reason}),
@@ -142,9 +143,12 @@ impl Reach {
         }
         let (run, scope) = (&self.0, &self.0.authority.scope);
         let session = key::main(&run.authority.agent_id);
-        wake::tell(&run.directory, scope, &session, text, now)
-            .await
-            .map_err(away)?;
+        let told = if now {
+            wake::relay(&run.directory, scope, &session, text, (run.chain, run.chain.woken()?)).await
+        } else {
+            wake::tell(&run.directory, scope, &session, text, false).await
+        };
+        told.map_err(away)?;
         Ok(json!({"ok": true}))
     }
 

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Reach, Refusal, away};
 use crate::config::cron::job::Target;
+use crate::ports::channel::{Destination, FileAbout, FileKind};
+use crate::session::blobs;
 use crate::session::cron::announce::{self, Place};
 use crate::session::{send_policy, turn};
 
@@ -20,6 +22,8 @@ pub struct MessageWish {
     pub thread_id: Option<String>,
     pub reply_to: Option<String>,
     pub text: String,
+    /// A file of the user's stored ones; the text stands below it and may be empty.
+    pub file: Option<FileAbout>,
     /// Only says where it would go.
     pub dry_run: bool,
 }
@@ -31,7 +35,8 @@ impl Reach {
         if !run.owner {
             return Err("Only the owner's agent may write into chats.".to_owned());
         }
-        if wish.text.trim().is_empty() || wish.text.len() > LONGEST {
+        let silent = wish.text.trim().is_empty();
+        if (silent && wish.file.is_none()) || wish.text.len() > LONGEST {
             return Err(format!("A message has 1 byte to {} KiB.", LONGEST / 1024));
         }
         let (account, mut destination) = self.place(&wish).await?;
@@ -44,6 +49,9 @@ impl Reach {
             return Err(send_policy::BLOCKED.to_owned());
         }
         let text = self.marked(&destination, &wish.text).await?;
+        if wish.file.is_some() {
+            self.takes_files(&destination)?;
+        }
         destination.reply_to = wish.reply_to;
         let to = json!({
             "channel": destination.channel, "accountId": destination.account_id, "to": destination.peer.id,
@@ -52,7 +60,11 @@ impl Reach {
         if wish.dry_run {
             return Ok(json!({"ok": true, "dryRun": true, "target": to}));
         }
-        let said = announce::said_as("message", &run.directory, (account, destination), &text)?;
+        let place = (account, destination);
+        let said = match wish.file {
+            Some(file) => announce::shown_as("message", &run.directory, place, file, &text)?,
+            None => announce::said_as("message", &run.directory, place, &text)?,
+        };
         if said.pieces.len() > PIECES {
             return Err(format!("That would be {} messages: send less.", said.pieces.len()));
         }
@@ -62,6 +74,25 @@ impl Reach {
             .map_err(away)?;
         run.directory.delivery().kick(&run.authority.scope, &said.conversation);
         Ok(json!({"ok": true, "status": "queued", "target": to, "outboxIds": ids}))
+    }
+
+    /// Stores a file that is to be sent, and gives what it is.
+    pub async fn keep_file(&self, name: &str, mime_type: &str, bytes: Vec<u8>) -> Result<FileAbout, Refusal> {
+        let run = &self.0;
+        if !run.owner {
+            return Err("Only the owner's agent may send files.".to_owned());
+        }
+        let stored = blobs::store(run.directory.services(), &run.authority.scope, mime_type, bytes);
+        Ok(about(stored.await.map_err(away)?, name, mime_type))
+    }
+
+    /// Can files go there.
+    fn takes_files(&self, to: &Destination) -> Result<(), Refusal> {
+        let channel = self.0.directory.services().ports.channel(&to.channel);
+        match channel.and_then(|channel| channel.files()) {
+            Some(_) => Ok(()),
+            None => Err(format!("{} takes no files from here; send text.", to.channel)),
+        }
     }
 
     /// The chat that is meant, as far as the user reaches it.
@@ -103,7 +134,7 @@ impl Reach {
     }
 
     /// The text, with where it comes from when it leaves the chat the run is in, if it may.
-    async fn marked(&self, to: &crate::ports::channel::Destination, text: &str) -> Result<String, Refusal> {
+    async fn marked(&self, to: &Destination, text: &str) -> Result<String, Refusal> {
         let Some(here) = &self.0.place else {
             return Ok(text.to_owned());
         };
@@ -123,5 +154,27 @@ impl Reach {
             ));
         }
         Ok(format!("[from {}] {text}", here.channel))
+    }
+}
+
+/// Stored bytes as a file. A name is no path, and short.
+pub fn about(blob: String, name: &str, mime_type: &str) -> FileAbout {
+    let name: String = name
+        .rsplit(['/', '\\'])
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|letter| !letter.is_control() && *letter != '"')
+        .take(120)
+        .collect();
+    FileAbout {
+        blob,
+        kind: FileKind::of(mime_type),
+        name: if name.trim().is_empty() {
+            "file".to_owned()
+        } else {
+            name
+        },
+        mime_type: mime_type.to_owned(),
     }
 }

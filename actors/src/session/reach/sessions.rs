@@ -10,9 +10,11 @@ use crate::clock::now_ms;
 use crate::config::document::{UserSettings, Visibility};
 use crate::conversation::display;
 use crate::conversation::history::{Archived, SessionFilter, SessionRow};
+use crate::session::exchange::{self, Beginning};
 use crate::session::intake::{self, ClientMessage, Relayed};
 use crate::session::key::{self, Kind};
-use crate::session::{redact, reply, subagent, tool_policy};
+use crate::session::reply::{self, REPLY_SKIP};
+use crate::session::{redact, subagent, tool_policy};
 
 /// Rows of one list, without and with `limit`.
 const ROWS: u64 = 50;
@@ -25,8 +27,6 @@ const MOST_HISTORY: u64 = 500;
 /// Characters of one text, and bytes of a history.
 const TEXT: usize = 4_000;
 const BYTES: usize = 80 * 1024;
-/// Words that end a conversation of two agents.
-const SKIP: &str = "REPLY_SKIP";
 
 /// Which sessions are asked for.
 #[derive(Clone, Debug, Default)]
@@ -163,12 +163,31 @@ impl Reach {
                 run.chain.sends
             ));
         }
-        let run_id = uuid::Uuid::new_v4().to_string();
+        // Others read along there, or have led to it here.
+        let guest = !run.alone || !key::is_private(&row.key);
+        let chain = Chain {
+            sends: run.chain.sends + 1,
+            ..run.chain
+        };
+        let scope = &run.authority.scope;
+        let beginning = Beginning {
+            from: run.authority.key.clone(),
+            to: row.key.clone(),
+            request: wish.message.clone(),
+            most: settings.tools.ping_pong,
+            chain,
+        };
+        // What comes of an exchange begins none of its own: one would become many.
+        let run_id = if run.chain.sends == 0 && run.alone && beginning.is_private() {
+            exchange::begin(&run.directory, scope, beginning).await.map_err(away)?
+        } else {
+            uuid::Uuid::new_v4().to_string()
+        };
         let message = ClientMessage {
-            source: "session".to_owned(),
+            source: exchange::SOURCE.to_owned(),
             message: format!(
                 "[Inter-session message] sourceSession={} sourceTool=sessions_send. Another of your user's agents wrote \
-                 this, no person. Answer it; with {SKIP} alone you end the exchange.\n\n{}",
+                 this, no person. Answer it; with {REPLY_SKIP} alone you end the exchange.\n\n{}",
                 run.authority.key, wish.message
             ),
             queue_mode: Some("followup".to_owned()),
@@ -176,16 +195,11 @@ impl Reach {
             relayed: Some(Relayed {
                 shown: wish.message,
                 destination: None,
-                // Others read along there, or have led to it here.
-                guest: !run.alone || !key::is_private(&row.key),
-                chain: Chain {
-                    sends: run.chain.sends + 1,
-                    ..run.chain
-                },
+                guest,
+                chain,
             }),
             ..ClientMessage::default()
         };
-        let scope = &run.authority.scope;
         intake::accept_client(&run.directory, scope, row.key.as_str(), &run_id, message)
             .await
             .map_err(away)?;
@@ -208,7 +222,7 @@ impl Reach {
             let why = ended.error.unwrap_or_else(|| format!("the run was {}", ended.status));
             return answer("error", None, json!({"error": why}));
         }
-        let reply = last_text(&ended.result).filter(|text| text.trim() != SKIP);
+        let reply = last_text(&ended.result);
         answer("ok", reply, json!({}))
     }
 

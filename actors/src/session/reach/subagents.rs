@@ -8,6 +8,8 @@ use crate::clock::now_ms;
 use crate::session::key;
 use crate::session::subagent::{self, Wish};
 
+/// The tool that ends a turn until a sub-agent has ended.
+pub const YIELD: &str = "sessions_yield";
 /// Longest task and message, bytes.
 const LONGEST: usize = 64 * 1024;
 /// Longest label, characters.
@@ -118,6 +120,26 @@ impl Reach {
             .await
             .map_err(away)?;
         Ok(json!({"status": "ok", "killed": stopped}))
+    }
+
+    /// What was said in one's session, newest messages last: its key, and the messages.
+    pub async fn subagent_log(&self, target: &str, limit: Option<u64>) -> Result<(String, Value), Refusal> {
+        owner_only(self.0.owner)?;
+        let rows = self.children().await?;
+        let row = subagent::find(&rows, target)?;
+        self.session_history(row.child_key.as_str(), limit, true).await
+    }
+
+    /// May the turn end until a sub-agent of this session has ended.
+    pub async fn wait_for_subagents(&self) -> Result<(), Refusal> {
+        owner_only(self.0.owner)?;
+        let run = &self.0;
+        let services = run.directory.services();
+        let awaited = subagent::is_awaited(services, &run.authority.scope, &run.authority.key);
+        if awaited.await.map_err(away)? {
+            return Ok(());
+        }
+        Err("No sub-agent of this session runs: nothing would come. Answer instead.".to_owned())
     }
 
     /// Tells one that runs something more.

@@ -28,6 +28,7 @@ pub(crate) use marks::fallback_of;
 const BREATH: Duration = Duration::from_millis(300);
 /// Why a candidate was not called.
 const TOO_SMALL: &str = "window too small";
+const SEALED: &str = "its key cannot be read";
 
 /// Fields of the session's entry.
 const PINNED: &str = "authProfileOverride";
@@ -104,7 +105,8 @@ impl Work {
             // Tools may be allowed for one model and not for another.
             call.toolbox.serve(call.model);
             *call.specs = Arc::new(call.toolbox.specs(settings));
-            *call.base = Assembly::new(services, place, settings, call.model, call.specs, call.skills).await?;
+            let tools = (call.specs.as_slice(), call.toolbox.away());
+            *call.base = Assembly::new(services, place, settings, call.model, tools, call.skills).await?;
             let sent = self.sent(call.base, call.model).await?;
             match self
                 .make_room(context, call.model, call.base, sent, call.deadline)
@@ -148,7 +150,12 @@ impl Failover {
         match failover.enter(work, context, 0).await? {
             Some(model) => Ok(Ok((failover, model))),
             None => {
-                let class = ErrorClass::RateLimit;
+                let sealed = failover.attempts.iter().all(|attempt| attempt.reason == SEALED);
+                let class = if sealed {
+                    ErrorClass::Auth
+                } else {
+                    ErrorClass::RateLimit
+                };
                 Ok(Err(failed(plain_failure(class, failover.sentence()))))
             }
         }
@@ -209,11 +216,13 @@ impl Failover {
                 () = tokio::time::sleep(BREATH) => {}
             }
         }
-        let model = if next_key {
-            self.open(work, context).await?
-        } else {
-            self.enter(work, context, self.at + 1).await?
-        };
+        let mut model = None;
+        if next_key {
+            model = self.open(work, context).await?;
+        }
+        if model.is_none() {
+            model = self.enter(work, context, self.at + 1).await?;
+        }
         let from = format!("{}/{}", slot.provider, slot.model);
         let to = model
             .as_ref()
@@ -308,17 +317,27 @@ impl Failover {
         work.services.config.may_probe(&context.scope, &slot, *until).await
     }
 
-    async fn open(&self, work: &Work, context: &RunContext) -> Result<Option<ResolvedModel>> {
-        let (Some(choice), Some(key)) = (self.chain.get(self.at), self.keys.first()) else {
-            return Ok(None);
-        };
-        let config = &work.services.config;
-        let mut model = config
-            .open_model(&context.scope, &context.agent_id, choice, key)
-            .await?;
-        let said = context.turn.last().options.thinking.as_deref();
-        thinking::apply(&mut model, said, &work.head.entry);
-        Ok(Some(model))
+    /// Opens the first key that is left and can be read. The others are out.
+    async fn open(&mut self, work: &Work, context: &RunContext) -> Result<Option<ResolvedModel>> {
+        while let (Some(choice), Some(key)) = (self.chain.get(self.at), self.keys.first()) {
+            let config = &work.services.config;
+            let opened = config
+                .open_model(&context.scope, &context.agent_id, choice, key)
+                .await?;
+            if let Some(mut model) = opened {
+                let said = context.turn.last().options.thinking.as_deref();
+                thinking::apply(&mut model, said, &work.head.entry);
+                return Ok(Some(model));
+            }
+            self.attempts.push(Attempt {
+                provider: choice.provider.clone(),
+                model: choice.model().to_owned(),
+                reason: SEALED.to_owned(),
+                until: None,
+            });
+            self.keys.remove(0);
+        }
+        Ok(None)
     }
 
     /// The key and model in use.

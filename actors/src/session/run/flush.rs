@@ -9,12 +9,13 @@ use futures::StreamExt;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{End, RunContext, Work};
+use super::room::AFTER_FAILURE;
+use super::{End, RunContext, Work, plain_failure};
 use crate::clock::now_ms;
 use crate::config::providers::ResolvedModel;
 use crate::error::Result;
 use crate::ports::message::{AssistantMessage, Message};
-use crate::ports::model::{ModelError, ModelEvent, ModelRequest};
+use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest};
 use crate::ports::tool::{ToolContext, ToolSpec};
 use crate::session::assembly::{Assembly, Sent};
 use crate::session::prompt::Audience;
@@ -74,35 +75,48 @@ impl Work {
             ..tool_context
         };
         let cancel = context.cancel.token.clone();
-        tokio::select! {
+        let done = tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(Some(End::Aborted)),
             asked = tokio::time::timeout(LONGEST, self.ask(model, request, &tools, &tool_context)) => match asked {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(
-                    tenant.id = %context.scope.tenant(), run.id = %context.turn.run_id, model.provider = %model.provider,
-                    model.name = %model.model, error.class = error.class.name(), status = error.status,
-                    "notes before a summary failed"
-                ),
-                Err(_) => tracing::warn!(run.id = %context.turn.run_id, "notes before a summary took too long"),
+                Ok(Ok(())) => true,
+                Ok(Err(error)) => {
+                    tracing::warn!(
+                        tenant.id = %context.scope.tenant(), run.id = %context.turn.run_id,
+                        model.provider = %model.provider, model.name = %model.model,
+                        error.class = error.class.name(), status = error.status, "notes before a summary failed"
+                    );
+                    false
+                }
+                Err(_) => {
+                    tracing::warn!(run.id = %context.turn.run_id, "notes before a summary took too long");
+                    false
+                }
             },
-        }
+        };
         if let Some(deadline) = deadline {
             *deadline += began.elapsed();
         }
-        let asked = Map::from_iter([
-            (turn::NOTES_KEPT.to_owned(), json!(self.compactions())),
-            (turn::NOTES_KEPT_AT.to_owned(), json!(now_ms())),
-        ]);
+        let asked = if done {
+            Map::from_iter([
+                (turn::NOTES_KEPT.to_owned(), json!(self.compactions())),
+                (turn::NOTES_KEPT_AT.to_owned(), json!(now_ms())),
+                (turn::NOTES_FAILED.to_owned(), Value::Null),
+            ])
+        } else {
+            Map::from_iter([(turn::NOTES_FAILED.to_owned(), json!(now_ms()))])
+        };
         turn::patch_entry(&self.services, &self.authority, asked).await?;
         Ok(None)
     }
 
-    /// Is the next compaction near, and was not asked since the last one.
+    /// Is the next compaction near, and was not asked since the last one. What failed is asked again after a while.
     fn is_near(&self, model: &ResolvedModel, base: &Assembly, sent: &Sent) -> bool {
         let flush = &self.settings.room.compaction.flush;
         let asked = self.head.entry.get(turn::NOTES_KEPT).and_then(Value::as_u64);
-        if !flush.enabled || asked == Some(self.compactions()) {
+        let failed_at = self.head.entry.get(turn::NOTES_FAILED).and_then(Value::as_i64);
+        let pauses = failed_at.is_some_and(|at| now_ms().saturating_sub(at) < AFTER_FAILURE);
+        if !flush.enabled || pauses || asked == Some(self.compactions()) {
             return false;
         }
         !sent.complete || self.used(base, sent).saturating_add(flush.soft_tokens) > self.room_for(model)
@@ -126,7 +140,7 @@ impl Work {
         };
         for _ in 0..MOST_CALLS {
             let Some(message) = last_of(adapter.stream(request.clone())).await? else {
-                return Ok(());
+                return Err(plain_failure(ErrorClass::Network, "the answer has no end".to_owned()));
             };
             self.usage.add(&message.usage, model.prices);
             let calls: Vec<_> = message.tool_calls().cloned().collect();

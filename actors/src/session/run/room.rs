@@ -18,7 +18,7 @@ use crate::session::compaction::{self, Extent, Job, Outcome};
 use crate::session::turn;
 
 /// After a failure it is not tried again by itself for this long, in milliseconds: each try costs a model call.
-const AFTER_FAILURE: i64 = 10 * 60_000;
+pub(super) const AFTER_FAILURE: i64 = 10 * 60_000;
 /// Tool results are cut for this part of the window when nothing else helps.
 const RESULTS: u64 = 10;
 

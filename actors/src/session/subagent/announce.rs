@@ -1,9 +1,8 @@
 //! The end of a sub-agent: told to the session that began it, in one commit with the mark that it was.
 
-use claw_entities::{PlatformTable, Scope, SessionKey, TenantId, UserId, UserOwned, inbox, run, subagent};
-use futures::stream::{self, StreamExt};
+use claw_entities::{PlatformTable, Scope, SessionKey, UserOwned, inbox, run, subagent};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
 
 use super::{Origin, SOURCE, first_run};
 use crate::clock::now_ms;
@@ -13,12 +12,10 @@ use crate::conversation::transcript::{self, SessionHead};
 use crate::error::{Error, Result};
 use crate::session::intake::{self, ClientMessage, Relayed};
 use crate::session::reach::sessions::last_text;
+use crate::session::reconcile::pass;
 use crate::session::{key, untrusted};
 use crate::supervisor::directory::Directory;
 
-/// Looked at together, and settled at the same time.
-const PAGE: u64 = 256;
-const AT_ONCE: usize = 16;
 /// Characters of a result.
 const RESULT: usize = 40_000;
 /// Characters of a task's name.
@@ -26,14 +23,7 @@ const NAME: usize = 120;
 
 /// Tells the ends of sub-agents that nobody told. Gives how many were looked at.
 pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
-    let tx = directory.services().db.system_read().await?;
-    let open: Vec<(TenantId, UserId, String)> = subagent::Entity::platform()
-        .select_only()
-        .columns([
-            subagent::Column::TenantId,
-            subagent::Column::UserId,
-            subagent::Column::Id,
-        ])
+    let open = subagent::Entity::platform()
         .filter(subagent::is_running())
         .filter(Expr::cust(
             "NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.tenant_id = subagent.tenant_id \
@@ -46,22 +36,9 @@ pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
              AND below.user_id = subagent.user_id AND below.parent_key = subagent.child_key \
              AND below.state = 'running')",
         ))
-        .order_by_asc(subagent::Column::CreatedAt)
-        .limit(PAGE)
-        .into_tuple()
-        .all(&*tx)
-        .await?;
-    drop(tx);
-    let found = open.len();
-    stream::iter(open)
-        .for_each_concurrent(AT_ONCE, |(tenant, user, id)| async move {
-            let scope = Scope::vouch(tenant, user);
-            if let Err(error) = settle(directory, &scope, &id).await {
-                tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "the end of a sub-agent was not stored");
-            }
-        })
-        .await;
-    Ok(found)
+        .order_by_asc(subagent::Column::CreatedAt);
+    let settle = |scope, id: String| async move { settle(directory, &scope, &id).await };
+    pass(directory, "subagent", "subagent.id", open, settle).await
 }
 
 /// Tells the end of a sub-agent, if it has ended and nobody told it. Gives whether it did.

@@ -1,7 +1,7 @@
 //! `agents`: what all have in common, and each of them.
 
 use super::super::{Form, Key, Kind, elsewhere, kept, live};
-use super::{GROUP_CHAT, TEXTS, room, tools};
+use super::{GROUP_CHAT, TEXTS, memory, room, tools};
 use crate::config::document::{pause, time_of_day};
 
 const MODEL_CHOICE: &[Key] = &[
@@ -113,7 +113,7 @@ const DEFAULTS: &[Key] = &[
         Kind::Object(&[room::PRUNING]),
         "How old tool results are shortened in what is sent.",
     ),
-    kept("imageModel", Kind::Any),
+    live("imageModel", MODEL, "Model that looks at images for one that cannot."),
     kept("imageGenerationModel", Kind::Any),
     kept("pdfModel", Kind::Any),
     kept("params", Kind::Any),
@@ -141,7 +141,7 @@ const DEFAULTS: &[Key] = &[
     kept("bootstrapMaxChars", Kind::Whole),
     kept("bootstrapTotalMaxChars", Kind::Whole),
     kept("mediaMaxMb", Kind::Number),
-    kept("memorySearch", Kind::Any),
+    live("memorySearch", memory::SEARCH, "How notes are searched."),
     live("heartbeat", HEARTBEAT_KIND, "Looking by itself; off without every."),
     live("subagents", Kind::Object(&[SUBAGENTS]), "Agents that agents begin."),
     live(
@@ -268,7 +268,11 @@ const SUBAGENTS: &[Key] = &[
         "When an ended one is put away; 0 = never.",
     ),
     live("runTimeoutSeconds", Kind::Whole, "Longest run of one; 0 = as any run."),
-    kept("maxConcurrent", Kind::Whole),
+    live(
+        "maxConcurrent",
+        Kind::Whole,
+        "Sub-agents of the user that run at the same time. At most 64.",
+    ),
     kept("thinking", Kind::Text),
     kept("announceTimeoutMs", Kind::Whole),
     kept("requireAgentId", Kind::Bool),
@@ -299,7 +303,11 @@ const AGENT: &[Key] = &[
         "Looking by itself. When some agents have this, only they do.",
     ),
     live("humanDelay", HUMAN_DELAY_KIND, "Pauses between the parts of an answer."),
-    kept("memorySearch", Kind::Any),
+    live(
+        "memorySearch",
+        memory::SEARCH,
+        "How its notes are searched; what is open here the defaults say.",
+    ),
     live(
         "thinkingDefault",
         Kind::Text,

@@ -76,7 +76,13 @@ fn required_key(method: &str, params: &Map<String, Value>) -> Result<String, Wir
 }
 
 /// Takes one field into the patch.
-async fn field(call: &Call, key: &SessionKey, patch: &mut Patch, name: &str, value: &Value) -> Result<(), WireError> {
+pub(super) async fn field(
+    call: &Call,
+    key: &SessionKey,
+    patch: &mut Patch,
+    name: &str,
+    value: &Value,
+) -> Result<(), WireError> {
     let mut set = |field: &str, value: Value| {
         patch.fields.insert(field.to_owned(), value);
     };
@@ -227,6 +233,20 @@ fn optional_text(name: &str, value: &Value) -> Result<Option<String>, WireError>
     }
 }
 
+/// A text that may be left out, but not be empty.
+pub(super) fn expected_text(method: &str, name: &str, value: Option<&Value>) -> Result<Option<String>, WireError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => {
+            filled(method, name, text)?;
+            Ok(Some(text.clone()))
+        }
+        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => Err(WireError::invalid(
+            format!("invalid {method} params: at /{name}: must be string"),
+        )),
+    }
+}
+
 fn flag(name: &str, value: &Value) -> Result<bool, WireError> {
     value
         .as_bool()
@@ -288,14 +308,14 @@ fn expected(
 }
 
 /// The stored session as changes answer with it.
-fn entry(row: &SessionRow) -> Value {
+pub(super) fn entry(row: &SessionRow) -> Value {
     let mut entry = view::session(row);
     entry["lifecycleRevision"] = json!(row.session_id);
     entry
 }
 
 /// The model the session's next turn uses.
-async fn resolved(call: &Call, row: &SessionRow) -> Result<Value, WireError> {
+pub(super) async fn resolved(call: &Call, row: &SessionRow) -> Result<Value, WireError> {
     let models = call.state.services.config.list_models(call.scope()).await?;
     let view = shown(row, &models, None);
     if view.get("model").is_some() {

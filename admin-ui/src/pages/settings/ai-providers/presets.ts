@@ -74,6 +74,18 @@ export const presets: readonly Preset[] = [
     baseUrl: 'https://api.together.xyz/v1',
   },
   {
+    id: 'amazon-bedrock',
+    label: 'Amazon Bedrock',
+    api: 'bedrock-converse-stream',
+    baseUrl: 'https://bedrock-runtime.us-east-1.amazonaws.com',
+  },
+  {
+    id: 'voyage',
+    label: 'Voyage (embeddings)',
+    api: 'openai-completions',
+    baseUrl: 'https://api.voyageai.com/v1',
+  },
+  {
     id: 'ollama',
     label: 'Ollama',
     api: 'openai-completions',

@@ -1,0 +1,151 @@
+//! Calls of embedding models: key after key, on record whatever came of them.
+
+use std::time::Duration;
+
+use claw_entities::Scope;
+
+use super::side;
+use crate::Services;
+use crate::config::providers::{EmbeddingPlan, ResolvedModel, another_key_helps};
+use crate::error::{Error, Result};
+use crate::ports::embedding::{Embedded, EmbeddingRequest, Meaning};
+use crate::ports::message::Usage;
+use crate::ports::model::{ErrorClass, ModelError};
+
+/// Texts of one call, and bytes of them together: what all providers take.
+const TEXTS: usize = 64;
+const BYTES: usize = 192 * 1024;
+/// How long one call may take, where nobody waits for it in a hurry.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is to be embedded.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    pub texts: &'a [String],
+    pub meaning: Meaning,
+    /// Another length than the plan's.
+    pub dimensions: Option<u32>,
+    /// How long one call may take.
+    pub patience: Duration,
+}
+
+/// Vectors of all texts, in as many calls as that takes.
+///
+/// # Errors
+/// [`Error::Upstream`] with a sentence for the person when the provider failed; [`Error::Busy`] while its keys rest.
+pub async fn embed(
+    services: &Services,
+    scope: &Scope,
+    agent_id: &str,
+    plan: &EmbeddingPlan,
+    wish: Wish<'_>,
+) -> Result<Embedded> {
+    let mut all = Embedded::default();
+    let mut models = services.config.embedders(scope, agent_id, plan).await?;
+    models.reverse();
+    for texts in batches(wish.texts) {
+        let part = loop {
+            let Some(model) = models.last() else {
+                return Err(Error::internal("no key is left to call"));
+            };
+            let error = match call(services, scope, model, texts, plan, wish).await {
+                Ok(part) => break part,
+                Err(error) => error,
+            };
+            if !another_key_helps(error.class) || models.len() == 1 {
+                return Err(told(error));
+            }
+            models.pop();
+        };
+        let expected = all.vectors.first().or(part.vectors.first()).map(Vec::len);
+        let whole = part.vectors.len() == texts.len()
+            && part
+                .vectors
+                .iter()
+                .all(|vector| Some(vector.len()) == expected && !vector.is_empty());
+        if !whole {
+            return Err(Error::Upstream(format!(
+                "The AI provider {} gave vectors that do not fit the texts.",
+                plan.provider
+            )));
+        }
+        all.vectors.extend(part.vectors);
+        all.tokens = all.tokens.saturating_add(part.tokens);
+    }
+    Ok(all)
+}
+
+/// In order, none larger than one call takes. A text that is larger alone has one of its own.
+fn batches(texts: &[String]) -> impl Iterator<Item = &[String]> {
+    let mut rest = texts;
+    std::iter::from_fn(move || {
+        let mut bytes = 0_usize;
+        let fits = |text: &&String| {
+            bytes = bytes.saturating_add(text.len());
+            bytes <= BYTES
+        };
+        let count = rest.iter().take(TEXTS).take_while(fits).count();
+        let (batch, more) = rest.split_at_checked(count.max(1))?;
+        rest = more;
+        Some(batch)
+    })
+}
+
+/// One call with one key: on record whatever comes of it.
+async fn call(
+    services: &Services,
+    scope: &Scope,
+    model: &ResolvedModel,
+    texts: &[String],
+    plan: &EmbeddingPlan,
+    wish: Wish<'_>,
+) -> std::result::Result<Embedded, ModelError> {
+    let request = EmbeddingRequest {
+        endpoint: model.endpoint.clone(),
+        provider: model.provider.clone(),
+        model: model.model.clone(),
+        texts: texts.to_vec(),
+        dimensions: wish.dimensions.or(plan.dimensions),
+        meaning: wish.meaning,
+        timeout: wish.patience,
+    };
+    let adapter = services.ports.model(&model.api);
+    let outcome = match adapter.and_then(|adapter| adapter.embeddings()) {
+        Some(embeddings) => embeddings.embed(request).await,
+        None => Err(ModelError {
+            class: ErrorClass::ModelNotFound,
+            message: format!("The AI provider {} has no embeddings.", model.provider),
+            detail: format!("{} has no embeddings", model.api),
+            status: None,
+            retry_after: None,
+            partial: crate::ports::message::AssistantMessage::default(),
+        }),
+    };
+    let used = outcome.as_ref().map(|embedded| Usage {
+        input: embedded.tokens,
+        ..Usage::default()
+    });
+    side::record(services, scope, model, used).await;
+    outcome
+}
+
+fn told(error: ModelError) -> Error {
+    Error::Upstream(error.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_no_larger_than_providers_take() {
+        let sizes = |texts: &[String]| batches(texts).map(<[String]>::len).collect::<Vec<_>>();
+        assert_eq!(sizes(&[]), Vec::<usize>::new());
+        assert_eq!(sizes(&vec!["a".to_owned(); 130]), [64, 64, 2]);
+        let large = "x".repeat(BYTES);
+        assert_eq!(
+            sizes(&["a".to_owned(), large.clone(), large, "b".to_owned()]),
+            [1, 1, 1, 1]
+        );
+    }
+}

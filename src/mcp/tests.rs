@@ -1,0 +1,1 @@
+//! Servers scripted at the network edge.

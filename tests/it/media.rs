@@ -1,0 +1,194 @@
+//! Files that the agent sends, texts it reads aloud, and images it has looked at.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::support::app::{MEMBER, TestApp};
+use crate::support::model::calls_tool;
+use crate::support::tool::{ask, told};
+use crate::support::webhook::status;
+
+/// The scripted model reads aloud, and another of it sees.
+fn configured(app_model: &str) -> Value {
+    json!({
+        "messages": {"tts": {"provider": "openai",
+            "openai": {"baseUrl": app_model, "apiKey": "sk-own", "model": "tts-1", "voice": "nova"}}},
+        "agents": {"defaults": {"imageModel": "mock/eyes"}},
+    })
+}
+
+async fn start() -> TestApp {
+    let app = TestApp::start().await;
+    let models = json!({"models": {"providers": {"mock": {"models": [
+        {"id": "mock-1", "contextWindow": 128_000, "maxTokens": 4096},
+        {"id": "eyes", "contextWindow": 128_000, "maxTokens": 4096, "input": ["text", "image"]},
+    ]}}}});
+    let mut extra = configured(&app.model.base_url());
+    crate::support::app::merge(&mut extra, &models);
+    app.import("demo", crate::support::app::OWNER, &extra);
+    app
+}
+
+fn png() -> Vec<u8> {
+    [&[0x89, b'P', b'N', b'G'][..], b"\r\n\x1a\npicture"].concat()
+}
+
+fn parsed(told: &str) -> Value {
+    let text: String = serde_json::from_str(told).expect("a text");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_go_out_where_the_channel_takes_them() {
+    let app = start().await;
+    let mut operator = app.operator().await;
+    let picture = json!({"action": "send", "channel": "telegram", "target": "77", "buffer": STANDARD.encode(png()),
+        "filename": "a.png", "contentType": "image/png", "caption": "look at this"});
+    ask(&mut operator, "main", "m1", "message", &picture).await;
+    assert_eq!(parsed(&told(&app, &mut operator, "m1").await)["status"], "queued");
+    let sent = app.platform.call("sendPhoto").await;
+    assert_eq!(sent.chat, "77");
+    assert!(sent.text.contains("picture"), "{sent:?}");
+    app.platform.message("77", "look at this").await;
+
+    let note = json!({"path": "notes/plan.md", "content": "the plan"});
+    ask(&mut operator, "main", "m2", "write", &note).await;
+    told(&app, &mut operator, "m2").await;
+    let file = json!({"action": "send", "channel": "slack", "target": "D123", "media": "notes/plan.md"});
+    ask(&mut operator, "main", "m3", "message", &file).await;
+    told(&app, &mut operator, "m3").await;
+    assert_eq!(app.platform.call("files.completeUploadExternal").await.chat, "D123");
+    assert!(app.platform.call("upload").await.text.contains("the plan"));
+
+    for (run, media, why) in [
+        ("m4", "https://127.0.0.1/secret.png", "may not be fetched"),
+        ("m5", "blob:00000000-0000-7000-8000-000000000000", "nothing stored"),
+        ("m6", "http://example.com/a.png", "https address"),
+        ("m7", "no/such.md", "no file"),
+    ] {
+        let wish = json!({"action": "send", "channel": "telegram", "target": "77", "media": media});
+        ask(&mut operator, "main", run, "message", &wish).await;
+        let refusal = told(&app, &mut operator, run).await;
+        assert!(refusal.contains(why), "{media}: {refusal}");
+    }
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_is_read_aloud_into_the_chat_or_for_a_program() {
+    let mut app = start().await;
+    let mut operator = app.operator().await;
+    let converted = operator
+        .call("tts.convert", json!({"text": "good evening"}))
+        .await
+        .expect("reads aloud");
+    assert_eq!(
+        (&converted["provider"], &converted["outputFormat"]),
+        (&json!("openai"), &json!("mp3")),
+        "{converted}"
+    );
+    let path = converted["audioPath"].as_str().expect("a path").to_owned();
+    let sound = app
+        .owner()
+        .request(reqwest::Method::GET, &path)
+        .send()
+        .await
+        .expect("answers");
+    assert_eq!(sound.bytes().await.expect("bytes"), "OggS mp3 nova good evening");
+    // Nobody else's.
+    app.add_user("demo", MEMBER, "member");
+    assert_eq!(app.person("demo", MEMBER).get(&path).await.0, 404);
+    let states = operator.call("tts.status", json!({})).await.expect("tells");
+    assert_eq!(states["enabled"], json!(true));
+
+    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
+    assert_eq!(code, 201, "{made}");
+    let code = made["code"].as_str().expect("a code");
+    assert_eq!(status(app.webhooks().telegram(1, 900, code)).await, 200);
+    app.platform.message("900", "linked").await;
+    let order = format!("#aloud {}", calls_tool("tts", &json!({"text": "hello there"})));
+    assert_eq!(status(app.webhooks().telegram(2, 900, &order)).await, 200);
+    let voice = app.platform.call("sendVoice").await;
+    assert_eq!(
+        (voice.chat.as_str(), voice.text.as_str()),
+        ("900", "OggS opus nova hello there")
+    );
+    app.settled().await;
+    // A guest's agent has no voice to spend.
+    let order = format!("#guest {}", calls_tool("tts", &json!({"text": "hello guest"})));
+    assert_eq!(status(app.webhooks().telegram(3, 901, &order)).await, 200);
+    app.platform.message("901", "re: #guest").await;
+    assert!(
+        app.platform
+            .calls()
+            .iter()
+            .all(|call| !call.text.contains("hello guest"))
+    );
+    let rows = app.rows().await;
+    assert_eq!(
+        rows.count("side_usage WHERE model = 'tts-1' AND calls = 2 AND input > 10")
+            .await,
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_sees_looks_for_one_that_cannot() {
+    let app = start().await;
+    let mut operator = app.operator().await;
+    let url = format!("data:image/png;base64,{}", STANDARD.encode(png()));
+    ask(
+        &mut operator,
+        "main",
+        "i1",
+        "image",
+        &json!({"prompt": "[say:a red square] #seen", "image": url}),
+    )
+    .await;
+    let answer = told(&app, &mut operator, "i1").await;
+    assert!(
+        answer.contains("a red square") && answer.contains("EXTERNAL_CONTENT"),
+        "{answer}"
+    );
+    let call = app
+        .model
+        .calls()
+        .into_iter()
+        .find(|call| call["model"] == "eyes")
+        .expect("asked");
+    assert!(call["messages"].to_string().contains(&STANDARD.encode(png())));
+    assert!(call["tools"].as_array().is_none_or(Vec::is_empty), "it only looks");
+    for (run, image, why) in [
+        ("i2", "https://169.254.169.254/latest", "may not be fetched"),
+        ("i3", "blob:nothing", "nothing stored"),
+        ("i4", "data:image/png;base64,aGVsbG8=", "must be PNG"),
+    ] {
+        ask(&mut operator, "main", run, "image", &json!({"image": image})).await;
+        let refusal = told(&app, &mut operator, run).await;
+        assert!(refusal.contains(why), "{image}: {refusal}");
+    }
+    // What is sent along is named, so that it can be looked at.
+    let attachment =
+        json!({"type": "image", "mimeType": "image/png", "fileName": "a.png", "content": STANDARD.encode(png())});
+    let params =
+        json!({"sessionKey": "main", "message": "#pic look", "idempotencyKey": "pic", "attachments": [attachment]});
+    operator.call("chat.send", params).await.expect("accepted");
+    operator.chat_end("pic").await;
+    let shown = app.model.asked("#pic").await["messages"].to_string();
+    let id = shown
+        .split("blob:")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .expect("named")
+        .to_owned();
+    ask(
+        &mut operator,
+        "main",
+        "i5",
+        "image",
+        &json!({"prompt": "[say:a blue one] x", "image": format!("blob:{id}")}),
+    )
+    .await;
+    assert!(told(&app, &mut operator, "i5").await.contains("a blue one"));
+}
