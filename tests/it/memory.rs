@@ -4,7 +4,7 @@
 use sea_orm::DbBackend;
 use serde_json::{Value, json};
 
-use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp};
+use crate::support::app::{MEMBER, STRANGER, TestApp};
 use crate::support::model::{calls_tool, is_summary, question};
 use crate::support::node::TestNode;
 use crate::support::webhook::status;
@@ -527,7 +527,9 @@ async fn notes_that_could_not_be_asked_for_are_asked_for_again() {
     } else {
         ""
     };
-    app.import("demo", OWNER, &asks("FLUSH"));
+    let config = operator.call("config.get", json!({})).await.expect("reads");
+    let params = json!({"raw": asks("FLUSH").to_string(), "baseHash": config["hash"]});
+    operator.call("config.patch", params).await.expect("changes");
     rows.execute(&format!(
         "UPDATE session SET entry = replace(CAST(entry AS text), '{old}', '1'){json} WHERE key = 'agent:main:long'"
     ))

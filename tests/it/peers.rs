@@ -242,6 +242,7 @@ async fn the_published_control_ui_shows_its_pages() {
             .env("GATEWAY_TOKEN", app.token(OWNER))
             .env("APPROVE", approve.to_string()))
     });
+    eprintln!("{text}");
     assert!(text.contains("control ui: all steps passed"), "{text}");
 }
 

@@ -345,10 +345,13 @@ async fn a_method_opens_with_its_own_scope_and_no_lower_one() {
             if opens || access.starts_with("ScopeOrNode") {
                 continue;
             }
-            // Ten calls in a row of the other role's methods would end the connection.
-            caller.call("health", json!({})).await.expect("answers");
-            let error = caller.call(method, foreign("main", &json!("owners-job"))).await;
-            let error = error.expect_err("is refused").to_string();
+            let mut answer = caller.call(method, foreign("main", &json!("owners-job"))).await;
+            if answer.as_ref().is_err_and(|error| error["closed"] == true) {
+                // Ten calls in a row of the other role's methods ended the connection before this one.
+                caller = app.operator_as("demo", OWNER, &[held]).await.expect("connects");
+                answer = caller.call(method, foreign("main", &json!("owners-job"))).await;
+            }
+            let error = answer.expect_err("is refused").to_string();
             let expected = needed.map_or("unauthorized role".to_owned(), |scope| {
                 format!("missing scope: {scope}")
             });

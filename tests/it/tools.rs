@@ -757,8 +757,10 @@ async fn a_turn_ends_to_wait_for_its_sub_agents() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_sessions_answer_each_other_and_the_owner_hears_what_came_of_it() {
-    let wide =
-        json!({"tools": {"sessions": {"visibility": "agent"}}, "session": {"agentToAgent": {"maxPingPongTurns": 2}}});
+    let wide = json!({
+        "tools": {"sessions": {"visibility": "agent"}},
+        "session": {"dmScope": "main", "agentToAgent": {"maxPingPongTurns": 2}},
+    });
     let app = TestApp::start_with(&wide, &[]).await;
     let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
     assert_eq!(code, 201, "{made}");
