@@ -8,9 +8,6 @@ mod connection;
 mod http;
 mod result;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 

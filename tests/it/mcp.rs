@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::{ALL_SCOPES, MEMBER, OWNER, STRANGER, TestApp, answered};
 use crate::support::mcp::{Fault, McpServer, acts, reads};
-use crate::support::model::{calls_tool, prompt};
+use crate::support::model::calls_tool;
 use crate::support::node::TestNode;
 use crate::support::tool::{ask, say, told, tool_result};
 use crate::support::wait::{becomes, eventually};
@@ -26,6 +26,12 @@ fn offered(call: &Value) -> Vec<&str> {
     let tools = call["tools"].as_array().map(Vec::as_slice).unwrap_or_default();
     let names = tools.iter().filter_map(|tool| tool["function"]["name"].as_str());
     names.filter(|name| name.contains("__")).collect()
+}
+
+/// The system prompt of a model call.
+fn system(call: &Value) -> String {
+    assert_eq!(call["messages"][0]["role"], "system", "{}", call["messages"][0]["role"]);
+    call["messages"][0]["content"].to_string()
 }
 
 /// Says something, and gives what the model was asked with.
@@ -70,7 +76,7 @@ async fn a_servers_tools_are_the_agents() {
     assert_eq!(echo["function"]["description"], "[MCP server docs] Says it again.");
     assert_eq!(echo["function"]["parameters"]["properties"]["text"]["type"], "string");
     assert!(
-        !prompt(&asked).contains("Says it again"),
+        !system(&asked).contains("Says it again"),
         "a server's words stand in the system prompt"
     );
 
@@ -203,7 +209,7 @@ async fn refused_credentials_are_said_in_one_sentence_and_recorded() {
     let asked = turn(&app, &mut operator, "one").await;
     assert_eq!(offered(&asked), [""; 0]);
     let sentence = "The MCP server docs refuses the credentials that are stored for it (status 401).";
-    assert!(prompt(&asked).contains(sentence), "{}", prompt(&asked));
+    assert!(system(&asked).contains(sentence), "{}", system(&asked));
     let log = app.binary.log();
     let record = log
         .lines()
@@ -242,9 +248,9 @@ async fn a_server_that_hangs_holds_up_nobody() {
     let asked = turn(&app, &mut operator, "one").await;
     assert_eq!(offered(&asked), [""; 0]);
     assert!(
-        prompt(&asked).contains("docs did not answer in time"),
+        system(&asked).contains("docs did not answer in time"),
         "{}",
-        prompt(&asked)
+        system(&asked)
     );
 }
 
@@ -356,8 +362,8 @@ async fn nobody_is_led_to_another_address() {
     for url in [
         "http://169.254.169.254/mcp",
         "https://10.0.0.1/mcp",
-        "http://mcp.example/mcp",
-        "https://localhost.internal/",
+        "http://8.8.8.8/mcp",
+        "https://[fd00::1]/mcp",
     ] {
         let (code, _) = app
             .owner()
@@ -397,9 +403,9 @@ async fn another_list_of_tools_is_noticed_and_a_changed_tool_waits() {
         "what says something else waits"
     );
     assert!(
-        prompt(&asked).contains("1 tool of the MCP server docs now say"),
+        system(&asked).contains("1 tool of the MCP server docs now say"),
         "{}",
-        prompt(&asked)
+        system(&asked)
     );
     let heard = call(&app, &mut operator, "try", "docs__act", &json!({})).await;
     assert!(heard.contains("There is no tool named docs__act"), "{heard}");

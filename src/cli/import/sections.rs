@@ -1,9 +1,9 @@
 //! Sections that go into the user's document as they are: what the table of keys takes of agents, bindings, session,
-//! messages, cron, hooks, gateway.nodes, skills, tools, commands and ui.
+//! messages, cron, hooks, gateway.nodes, skills, tools, mcp, commands and ui.
 
 use claw_actors::config::schema::{self, Key, Kind};
 use claw_actors::crypto::Secret;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::plan::{Plan, object};
 use super::report::Outcome;
@@ -28,6 +28,7 @@ pub(super) fn read(name: &str, mut section: Value, plan: &mut Plan) {
             kept if kept.is_empty() => return,
             kept => Value::Object(kept),
         },
+        "mcp" => mcp(&section, plan),
         other => match schema::at(other) {
             Some(key) => Value::Object(filtered(&key.kind, other, &section, plan)),
             None => return,
@@ -72,6 +73,33 @@ fn agents(section: &Value, plan: &mut Plan) -> Map<String, Value> {
         }
     }
     kept
+}
+
+/// Servers one by one: those that are started as programs, or spoken to in another way, stay behind.
+fn mcp(section: &Value, plan: &mut Plan) -> Value {
+    let mut kept = Map::new();
+    let entry = schema::at("mcp.servers").and_then(|key| key.kind.entry());
+    let program = entry.and_then(|entry| entry.child("command"));
+    for (name, server) in object(section.get("servers").unwrap_or(&Value::Null)) {
+        let path = format!("mcp.servers.{name}");
+        let Some(kind) = entry.filter(|_| server.get("url").is_some()) else {
+            plan.report.add(Outcome::NoMeaning, path, program.map_or("", Key::note));
+            continue;
+        };
+        let taken: Map<String, Value> = object(&server)
+            .into_iter()
+            .filter(|(key, _)| kind.child(key).is_some_and(Key::taken))
+            .collect();
+        let alone = json!({"mcp": {"servers": {name.clone(): taken}}});
+        let mut wrong = schema::check(&alone).into_iter();
+        match wrong.find(|issue| issue.weight == schema::Weight::Refused) {
+            Some(issue) => plan.report.add(Outcome::NotTaken, issue.path, issue.message),
+            None => {
+                kept.insert(name, Value::Object(filtered(kind, &path, &server, plan)));
+            }
+        }
+    }
+    json!({"servers": kept})
 }
 
 /// Most of it is the machine it ran on; what is taken is taken key by key.

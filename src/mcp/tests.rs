@@ -1,1 +1,0 @@
-//! Servers scripted at the network edge.
