@@ -176,12 +176,8 @@ async fn a_model_that_sees_looks_for_one_that_cannot() {
     operator.call("chat.send", params).await.expect("accepted");
     operator.chat_end("pic").await;
     let shown = app.model.asked("#pic").await["messages"].to_string();
-    let id = shown
-        .split("blob:")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next())
-        .expect("named")
-        .to_owned();
+    let id = shown.rsplit("blob:").next().and_then(|rest| rest.split(' ').next());
+    let id = id.expect("named").to_owned();
     ask(
         &mut operator,
         "main",

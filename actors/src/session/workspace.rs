@@ -276,7 +276,7 @@ mod tests {
         assert!(edit("a", "", "b").unwrap_err().contains("empty"));
     }
 
-    #[tokio::test]
+    #[actix::test]
     async fn notes_go_to_the_users_day_and_are_found() {
         let silent = ScriptedModel::new(|_| Step::Hang);
         let runtime = start(silent, Limits::default(), 1).await;

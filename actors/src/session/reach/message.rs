@@ -158,7 +158,7 @@ impl Reach {
 }
 
 /// Stored bytes as a file. A name is no path, and short.
-pub fn about(blob: String, name: &str, mime_type: &str) -> FileAbout {
+fn about(blob: String, name: &str, mime_type: &str) -> FileAbout {
     let name: String = name
         .rsplit(['/', '\\'])
         .next()
