@@ -16,5 +16,6 @@ pub mod channels;
 pub mod providers;
 pub mod tools;
 
+mod clawhub;
 pub mod egress;
 mod poster;

@@ -37,6 +37,8 @@ pub mod setup_code;
 pub mod sign_in_code;
 pub mod skill;
 pub mod skill_file;
+pub mod skill_upload;
+pub mod skill_upload_chunk;
 pub mod subagent;
 pub mod system_event;
 pub mod tenant;

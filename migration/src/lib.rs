@@ -23,6 +23,8 @@ mod m20261126_000022_key_health;
 mod m20261126_000024_hook_token;
 mod m20261126_000025_hook_run;
 mod m20261126_000026_subagent;
+mod m20261127_000033_skill_origin;
+mod m20261127_000034_skill_upload;
 mod row_security;
 
 /// Runs the steps in order.
@@ -53,6 +55,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000024_hook_token::Migration),
             Box::new(m20261126_000025_hook_run::Migration),
             Box::new(m20261126_000026_subagent::Migration),
+            Box::new(m20261127_000033_skill_origin::Migration),
+            Box::new(m20261127_000034_skill_upload::Migration),
         ]
     }
 }

@@ -20,6 +20,7 @@ use claw_migration::{Migrator, MigratorTrait};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::clawhub::ClawHub;
 use crate::egress::{Egress, EgressSettings};
 use crate::poster::WebPoster;
 use crate::settings::{Profile, Settings};
@@ -111,7 +112,11 @@ fn ports(settings: &Settings) -> anyhow::Result<Ports> {
         .map_err(|reason| anyhow::anyhow!("egress.allow_private: {reason}"))?;
     let egress = Egress::new(EgressSettings { allow_private });
     let ports = Ports::new(channels::all(&egress), providers::all(&egress), tools::all(&egress));
-    Ok(ports.with_poster(Arc::new(WebPoster::new(egress))))
+    let registry = settings.skills.registry_url.clone();
+    let skills = ClawHub::new(egress.clone(), registry, settings.limits.skill_downloads_per_minute);
+    Ok(ports
+        .with_poster(Arc::new(WebPoster::new(egress)))
+        .with_skills(Arc::new(skills)))
 }
 
 /// Threads for HTTP, and as many for actors.

@@ -1,10 +1,11 @@
-//! The outside world as the runtime sees it: four traits that the edge (`src/`) implements.
+//! The outside world as the runtime sees it: traits that the edge (`src/`) implements.
 //!
-//! A fifth trait needs an ADR. Nothing here opens a socket.
+//! Another trait needs an ADR. Nothing here opens a socket.
 
 pub mod channel;
 pub mod message;
 pub mod model;
+pub mod skills;
 pub mod tool;
 pub mod web;
 
@@ -18,6 +19,7 @@ pub struct Ports {
     models: Arc<HashMap<&'static str, Arc<dyn model::ModelProvider>>>,
     tools: Arc<Vec<Arc<dyn tool::Tool>>>,
     poster: Option<Arc<dyn web::Poster>>,
+    skills: Option<Arc<dyn skills::SkillSource>>,
 }
 
 impl Ports {
@@ -53,6 +55,7 @@ impl Ports {
             models: Arc::new(by_api),
             tools: Arc::new(tools),
             poster: None,
+            skills: None,
         }
     }
 
@@ -65,6 +68,17 @@ impl Ports {
     /// What posts to web addresses.
     pub fn poster(&self) -> Option<&Arc<dyn web::Poster>> {
         self.poster.as_ref()
+    }
+
+    /// With a way to fetch skills.
+    pub fn with_skills(mut self, skills: Arc<dyn skills::SkillSource>) -> Self {
+        self.skills = Some(skills);
+        self
+    }
+
+    /// What fetches skills.
+    pub fn skills(&self) -> Option<&Arc<dyn skills::SkillSource>> {
+        self.skills.as_ref()
     }
 
     /// The adapter whose id is `id` (`telegram`, `slack`, …).

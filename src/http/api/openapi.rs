@@ -10,7 +10,7 @@ use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activity, approvals, audit, blobs, channels, hook_tokens, models, pairing, providers, resource, session, skills,
+    activity, approvals, audit, blobs, channels, models, pairing, providers, resource, session, skill_store, skills,
     tokens, users,
 };
 use crate::error::ErrorBody;
@@ -29,13 +29,15 @@ pub fn routes(config: &mut ServiceConfig) {
     paths(
         session::get, session::create, session::delete, session::set_password,
         tokens::list, tokens::create, tokens::delete,
-        providers::list, providers::put, providers::delete, providers::put_key, providers::delete_key, models::list,
+        providers::list, providers::put, providers::delete, providers::put_key, providers::delete_key,
+        providers::order_keys, providers::retry_key, models::list,
         channels::list, channels::put, channels::delete,
         pairing::list, pairing::approve, pairing::dismiss, pairing::create_link_code,
         approvals::list, approvals::decide,
         activity::list, activity::retry_inbox, activity::retry_outbox,
         audit::list, blobs::get,
-        hook_tokens::list, hook_tokens::create, hook_tokens::delete,
+        tokens::list_hooks, tokens::create_hook, tokens::delete_hook,
+        skill_store::search, skill_store::detail, skill_store::preview, skill_store::install, skill_store::check,
         skills::list, skills::install, skills::get, skills::change, skills::delete,
         users::list, users::create, users::change,
         v1::models::list, v1::models::get, v1::chat::create, v1::responses::create, tools::invoke,
