@@ -173,10 +173,11 @@ impl SessionActor {
         self.loading = true;
         self.readings += 1;
         let reading = self.readings;
-        let services = self.home.directory.services().clone();
+        let directory = self.home.directory.clone();
+        let services = directory.services().clone();
         let (scope, session, known) = (self.home.scope.clone(), self.home.key.clone(), self.known.clone());
         let task = services.io.clone().spawn(async move {
-            let loaded = admission::load(&services, &scope, &session, &known).await?;
+            let loaded = admission::load(&directory, &scope, &session, &known).await?;
             let channel = key::parse(session.as_str())
                 .and_then(|parsed| parsed.channel)
                 .unwrap_or_default();
@@ -401,6 +402,7 @@ impl SessionActor {
             | Command::Context(_)
             | Command::Think(_)
             | Command::Approve(_)
+            | Command::Skill(_)
             | Command::Unavailable(_)
             | Command::Queue(
                 QueueCommand::Show | QueueCommand::Clear | QueueCommand::Set(_) | QueueCommand::Invalid(_),

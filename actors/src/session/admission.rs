@@ -11,6 +11,7 @@ use super::envelope::{ContextLine, Header, envelope};
 use super::intake::ClientMessage;
 use super::item::Item;
 use super::policy::{self, Activation, MentionPatterns, Verdict};
+use super::skills::calls::{self, Called};
 use super::{edit, freshness, key};
 use crate::Services;
 use crate::config::accounts::{PairingAsked, ResolvedAccount, looks_like_link_code};
@@ -19,6 +20,7 @@ use crate::conversation::transcript::{self, SessionHead};
 use crate::crypto::Secret;
 use crate::error::Result;
 use crate::ports::channel::{Destination, Inbound, PeerKind};
+use crate::supervisor::directory::Directory;
 
 /// Rows looked at together. More are read when these are settled.
 const PAGE: u64 = 64;
@@ -59,11 +61,12 @@ pub(crate) struct Loaded {
 
 /// Reads the session's open rows that are not `known` yet, and decides.
 pub(crate) async fn load(
-    services: &Services,
+    directory: &Directory,
     scope: &Scope,
     session: &SessionKey,
     known: &HashSet<String>,
 ) -> Result<Loaded> {
+    let services = directory.services();
     let settings = services.config.settings(scope).await?;
     if services.config.is_locked(scope) {
         // The rows stay as they are: the end of the lock-out wakes their session.
@@ -89,6 +92,7 @@ pub(crate) async fn load(
     let more = rows.len() as u64 == most;
     rows.retain(|row| !known.contains(&row.id));
     let facts = Facts {
+        directory,
         services,
         scope,
         session,
@@ -132,6 +136,7 @@ async fn all_of(services: &Services, scope: &Scope, run_id: &str) -> Result<Vec<
 
 /// What admission looks at beside the row.
 struct Facts<'a> {
+    directory: &'a Directory,
     services: &'a Services,
     scope: &'a Scope,
     session: &'a SessionKey,
@@ -160,7 +165,7 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
         if item.options.heartbeat.is_some() || item.options.relayed.is_some() {
             return Ok(Admitted::Turn(item));
         }
-        return Ok(command_or_turn(item, None));
+        return command_or_turn(facts, item, None).await;
     }
     let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {
         return Ok(skip(row.id, "dead", "it cannot be read"));
@@ -178,11 +183,33 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
     gate(facts, &account, row, inbound).await
 }
 
-fn command_or_turn(item: Item, bot: Option<&str>) -> Admitted {
-    match commands::parse(&item.text, bot) {
-        Some(command) if item.parts.is_empty() && item.attachments.is_empty() => Admitted::Command { item, command },
-        Some(_) | None => Admitted::Turn(item),
+async fn command_or_turn(facts: &Facts<'_>, mut item: Item, bot: Option<&str>) -> Result<Admitted> {
+    if let Some(command) = commands::parse(&item.text, bot) {
+        let alone = item.parts.is_empty() && item.attachments.is_empty();
+        return Ok(if alone {
+            Admitted::Command { item, command }
+        } else {
+            Admitted::Turn(item)
+        });
     }
+    let agent_id = key::agent_of(facts.session);
+    Ok(
+        match calls::called(facts.directory, facts.scope, agent_id, facts.settings, &item, bot).await? {
+            None => Admitted::Turn(item),
+            Some(Called::Ask(wish)) => {
+                item.prompt = if item.prompt.contains(&item.text) {
+                    item.prompt.replacen(&item.text, &wish, 1)
+                } else {
+                    wish
+                };
+                Admitted::Turn(item)
+            }
+            Some(Called::Alone(call)) => Admitted::Command {
+                item,
+                command: commands::Command::Skill(call),
+            },
+        },
+    )
 }
 
 async fn gate(
@@ -199,14 +226,8 @@ async fn gate(
         Verdict::Run { owner, .. } => {
             let previous_at = facts.head.map(|head| head.updated_at);
             let item = to_item(facts, &row, !owner, previous_at, inbound);
-            Ok(command_or_turn(
-                item,
-                account
-                    .account
-                    .identity
-                    .get("username")
-                    .and_then(serde_json::Value::as_str),
-            ))
+            let bot = account.account.identity.get("username");
+            command_or_turn(facts, item, bot.and_then(serde_json::Value::as_str)).await
         }
         Verdict::Context => Ok(skip(row.id, "context", "not addressed to the bot")),
         Verdict::Skip(reason) => Ok(skip(row.id, "skipped", reason)),
@@ -306,12 +327,14 @@ async fn orphan(facts: &Facts<'_>, run_id: String, rows: Vec<inbox::Model>) -> R
     if touched {
         return Ok(Admitted::Interrupted(item));
     }
-    let used_up = attempts >= facts.services.limits.attempts;
-    Ok(if used_up {
-        Admitted::Dead(item)
-    } else {
-        Admitted::Resume(item)
-    })
+    if attempts >= facts.services.limits.attempts {
+        return Ok(Admitted::Dead(item));
+    }
+    if item.entry_id.is_none() {
+        // No turn: a command that had a tool to call, and did not come to it.
+        return command_or_turn(facts, item, None).await;
+    }
+    Ok(Admitted::Resume(item))
 }
 
 /// Had anything outside started: an external tool, or a piece of the reply on its way.

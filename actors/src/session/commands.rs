@@ -6,6 +6,7 @@ mod texts;
 use crate::config::document::{DropPolicy, QueueMode};
 use crate::ports::model::Thinking;
 use crate::session::queue::{parse_drop, parse_mode};
+use crate::session::skills::calls::SkillCall;
 
 pub use texts::{approve_usage_text, commands_text, help_text, queue_text, status_text, unavailable_text, whoami_text};
 
@@ -36,6 +37,8 @@ pub enum Command {
     Think(ThinkCommand),
     /// Decide about a command on a node.
     Approve(ApproveCommand),
+    /// A skill called by name, where no model is asked.
+    Skill(SkillCall),
     /// Exists elsewhere, not in the cloud.
     Unavailable(&'static str),
 }
@@ -108,15 +111,7 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
     let Some(line) = text.strip_prefix('/') else {
         return stop_words::is_stop(text).then_some(Command::Stop(StopForm::Phrase));
     };
-    let end = line.find(|c: char| c.is_whitespace() || c == ':').unwrap_or(line.len());
-    let (word, rest) = line.split_at(end);
-    let rest = rest.strip_prefix(':').unwrap_or(rest).trim();
-    let (name, addressee) = word.split_once('@').map_or((word, None), |(name, to)| (name, Some(to)));
-    if let (Some(to), Some(bot)) = (addressee, bot)
-        && !to.eq_ignore_ascii_case(bot.trim_start_matches('@'))
-    {
-        return None;
-    }
+    let (name, rest) = word(line, bot)?;
     let argument = (!rest.is_empty()).then(|| rest.to_owned());
     let alone = |command: Command| rest.is_empty().then_some(command);
     match name.to_ascii_lowercase().as_str() {
@@ -139,6 +134,20 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
         "plugins" => Some(Command::Unavailable("/plugins")),
         _ => None,
     }
+}
+
+/// The name behind the slash, and what follows it. `None`: it is for another bot.
+pub(super) fn word<'a>(line: &'a str, bot: Option<&str>) -> Option<(&'a str, &'a str)> {
+    let end = line.find(|c: char| c.is_whitespace() || c == ':').unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    let rest = rest.strip_prefix(':').unwrap_or(rest).trim();
+    let (name, addressee) = word.split_once('@').map_or((word, None), |(name, to)| (name, Some(to)));
+    if let (Some(to), Some(bot)) = (addressee, bot)
+        && !to.eq_ignore_ascii_case(bot.trim_start_matches('@'))
+    {
+        return None;
+    }
+    Some((name, rest))
 }
 
 /// A level, or nothing. A longer text is talk.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::nodes::Nodes;
+use super::prompt::Audience;
 use super::reach::{self, Chain, Reach};
 use super::skills::Shelf;
 use super::tool_policy::{self, Caller};
@@ -13,13 +14,14 @@ use super::toolbox::{self, Toolbox};
 use super::turn::Authority;
 use super::workspace::Workspace;
 use super::{freshness, key, routing};
+use crate::config::document::UserSettings;
 use crate::error::{Error, Result};
 use crate::ports::message::ToolCall;
 use crate::ports::tool::{SessionSnapshot, ToolContext, ToolOutput, Updates};
 use crate::supervisor::directory::Directory;
 
 /// Tools that are not called this way unless the user says so: they start runs, or change who may do what.
-const KEPT_BACK: [&str; 6] = [
+pub(crate) const KEPT_BACK: [&str; 6] = [
     "cron",
     "gateway",
     "sessions_send",
@@ -104,18 +106,50 @@ pub async fn invoke(
     let work = |epoch| async move {
         let authority = Authority {
             scope: scope.clone(),
-            key: session_key.clone(),
-            agent_id: agent_id.clone(),
+            key: session_key,
+            agent_id,
             epoch,
         };
-        let time_zone = settings.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
+        let performer = Performer {
+            directory,
+            authority: &authority,
+            settings: &settings,
+            toolbox: &toolbox,
+        };
+        Ok(performer.call(&run_id, &call, Audience::Owner, cancel).await)
+    };
+    directory.leases().under(scope, work).await.map(Invoked::Done)
+}
+
+/// Calls tools outside of a turn, in the user's own name.
+pub(crate) struct Performer<'a> {
+    pub(crate) directory: &'a Directory,
+    pub(crate) authority: &'a Authority,
+    pub(crate) settings: &'a UserSettings,
+    pub(crate) toolbox: &'a Toolbox,
+}
+
+impl Performer<'_> {
+    /// One call. `audience` reads what it gives.
+    pub(crate) async fn call(
+        &self,
+        run_id: &str,
+        call: &ToolCall,
+        audience: Audience,
+        cancel: CancellationToken,
+    ) -> ToolOutput {
+        let (directory, authority) = (self.directory, self.authority);
+        let (scope, agent_id) = (&authority.scope, &authority.agent_id);
+        let services = directory.services();
+        let time_zone = self.settings.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
         let zone = freshness::zone(&time_zone);
+        let alone = audience.is_private();
         let reach = reach::Inner {
             directory: directory.clone(),
             authority: authority.clone(),
-            run_id: run_id.clone(),
+            run_id: run_id.to_owned(),
             owner: true,
-            alone: true,
+            alone,
             place: None,
             chain: Chain::default(),
             depth: 0,
@@ -123,21 +157,20 @@ pub async fn invoke(
         };
         let context = ToolContext {
             reach: Some(Reach::new(reach)),
-            workspace: Some(Workspace::new(&services.config, scope, &agent_id, zone)),
+            workspace: alone.then(|| Workspace::new(&services.config, scope, agent_id, zone)),
             scope: scope.clone(),
-            session_key,
-            run_id: run_id.clone(),
+            session_key: authority.key.clone(),
+            run_id: run_id.to_owned(),
             call_id: call.id.clone(),
             owner: true,
             time_zone,
             status: SessionSnapshot::default(),
-            nodes: Some(Nodes::new(directory, &authority, (&run_id, 0), cancel.clone(), None)),
-            skills: Some(Shelf::new(directory, scope, &agent_id)),
-            agent_id,
+            nodes: Some(Nodes::new(directory, authority, (run_id, 0), cancel.clone(), None)),
+            skills: Some(Shelf::new(directory, scope, agent_id)),
+            agent_id: agent_id.clone(),
             cancel,
             updates: Updates::default(),
         };
-        Ok(toolbox.one(&authority, &context, &call).await)
-    };
-    directory.leases().under(scope, work).await.map(Invoked::Done)
+        self.toolbox.one(authority, &context, call).await
+    }
 }
