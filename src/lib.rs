@@ -16,6 +16,7 @@ pub mod channels;
 pub mod providers;
 pub mod tools;
 
+mod clawhub;
 pub mod egress;
 pub mod mcp;
 mod poster;

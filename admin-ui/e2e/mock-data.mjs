@@ -140,6 +140,12 @@ export function initialData({ empty = false, zeroKey = false, signedIn = false, 
     apis: ['anthropic-messages', 'openai-completions', 'demo-echo'],
     manifests: MANIFESTS,
     tokens: [],
+    hookTokens: [],
+    hooks: [
+      { name: 'wake', path: 'wake', action: 'wake' },
+      { name: 'agent', path: 'agent', action: 'agent' },
+    ],
+    registry: 'https://clawhub.ai',
     skills: [],
     mcpServers: [],
     providers: [],
@@ -165,12 +171,18 @@ function fill(data, now, messages) {
     { id: 't1', name: 'Laptop', scopes: ['operator.admin'], createdAt: now - 40 * 24 * HOUR, lastUsedAt: now - 5 * MINUTE },
     { id: 't2', name: 'Nightly report script', scopes: ['operator.read'], createdAt: now - 2 * 24 * HOUR, lastUsedAt: null },
   );
+  data.hookTokens.push(
+    { id: 'h1', name: 'Build server', hook: 'agent', createdAt: now - 20 * 24 * HOUR, lastUsedAt: now - 12 * MINUTE },
+    { id: 'h2', name: 'Alarm', hook: null, createdAt: now - HOUR, lastUsedAt: null },
+  );
+  data.hooks.push({ name: 'github', path: 'github', action: 'agent' });
   const missing = { bins: [], anyBins: [], env: [], config: [], os: [] };
-  const skill = { source: 'upload', enabled: true, eligible: true, missing, apiKeySet: false, envWanted: [], envSet: [], files: 1, size: 900, updatedAt: now - HOUR };
+  const skill = { source: 'upload', enabled: true, eligible: true, missing, apiKeySet: false, envWanted: [], envSet: [], secretHosts: [], guests: false, userInvocable: true, files: 1, size: 900, updatedAt: now - HOUR };
   data.skills.push(
-    { ...skill, key: 'weather', name: 'weather', emoji: '🌤', description: 'Tells the weather of a place, today and for the days to come.', homepage: 'https://example.com', files: 3 },
+    { ...skill, key: 'weather', name: 'weather', emoji: '🌤', description: 'Tells the weather of a place, today and for the days to come.', homepage: 'https://example.com', files: 3, source: 'clawhub', origin: { url: 'https://clawhub.ai/ada/weather', slug: 'weather', publisher: 'ada', version: '1.0.0', update: '1.1.0', checkedAt: now - HOUR, suspicious: false } },
     { ...skill, key: 'github', name: 'github', emoji: '🐙', description: 'Looks after issues and pull requests with the gh program.', primaryEnv: 'GH_TOKEN', apiKeySet: true, eligible: false, missing: { ...missing, bins: ['gh'], os: ['darwin', 'linux'] } },
     { ...skill, key: 'notion', name: 'notion', description: 'Reads and writes pages of Notion.', primaryEnv: 'NOTION_KEY', envWanted: ['NOTION_KEY'], enabled: false, eligible: false, missing: { ...missing, env: ['NOTION_KEY'] } },
+    { ...skill, key: 'minutes', name: 'minutes', emoji: '📝', description: 'Turns notes of a meeting into minutes, in the words of the house.', source: 'url', origin: { url: 'https://example.com/acme/skills/archive/main.tar.gz', folder: 'skills/minutes', suspicious: false } },
     { ...skill, key: 'lamp', name: 'lamp', description: 'Switches the lamp beside the desk.', source: 'node', node: 'Desk' },
   );
   const mcp = { enabled: true, headers: [], connectionTimeoutMs: 30_000, requestTimeoutMs: 60_000, include: [], exclude: [], guests: [], state: 'unknown', problem: null, tools: null };
@@ -181,8 +193,12 @@ function fill(data, now, messages) {
   );
   const model = { id: 'gpt-5-mini', name: 'GPT-5 mini', contextWindow: 400_000, maxTokens: 128_000, input: ['text', 'image'], reasoning: true };
   data.providers.push(
-    { id: 'openai', api: 'openai-completions', baseUrl: 'https://api.openai.com/v1', enabled: true, keySet: true, models: [model] },
-    { id: 'lab', api: 'openai-completions', baseUrl: 'http://127.0.0.1:11434/v1', enabled: false, keySet: false, models: [{ ...model, id: 'small', name: 'Small' }] },
+    { id: 'openai', api: 'openai-completions', baseUrl: 'https://api.openai.com/v1', enabled: true, keySet: true, keyOrder: [], keys: [
+      { name: 'default', lastUsedAt: now - 3 * MINUTE },
+      { name: 'backup', restsUntil: now + 42 * MINUTE, reason: 'rate_limit', model: 'gpt-5-mini' },
+      { name: 'old-contract', restsUntil: now + 5 * HOUR, reason: 'billing' },
+    ], models: [model] },
+    { id: 'lab', api: 'openai-completions', baseUrl: 'http://127.0.0.1:11434/v1', enabled: false, keySet: false, keyOrder: [], keys: [], models: [{ ...model, id: 'small', name: 'Small' }] },
   );
   data.models.push({ ref: 'openai/gpt-5-mini', name: 'GPT-5 mini', provider: 'openai', contextWindow: 400_000, reasoning: true, default: true });
   data.users.push(

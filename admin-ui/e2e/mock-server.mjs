@@ -111,6 +111,12 @@ const drop = (list, test) => {
   if (index >= 0) list.splice(index, 1);
 };
 
+const HITS = [
+  { slug: 'tea', publisher: 'ada', name: 'Tea', summary: 'Makes tea of every kind, and knows how long it takes.', version: '1.1.0', updatedAt: 0 },
+  { slug: 'odd', publisher: 'eve', name: 'Odd helper', summary: 'Helps with odd things.', version: '0.3.1', updatedAt: 0 },
+  { slug: 'calendar', publisher: 'grace', name: 'Calendar', summary: 'Reads and writes calendars, finds times that suit everybody, and sends the invitations for them in the end.', version: '2.4.0', updatedAt: 0 },
+];
+
 const ROUTES = [
   [/^DELETE \/session$/, ({ data, response }) => ((data.signedIn = false), json(response, 204))],
   [/^PUT \/session\/password$/, ({ response }) => json(response, 204)],
@@ -124,31 +130,121 @@ const ROUTES = [
     },
   ],
   [/^DELETE \/tokens\/(.+)$/, ({ data, response, parts }) => (drop(data.tokens, (t) => t.id === parts[0]), json(response, 204))],
+  [/^GET \/hook-tokens$/, ({ data, response }) => json(response, 200, { hookTokens: data.hookTokens, enabled: true, hooks: data.hooks })],
+  [
+    /^POST \/hook-tokens$/,
+    ({ data, response, body }) => {
+      const token = { id: `h${Date.now()}`, name: body.name, hook: body.hook ?? null, createdAt: Date.now() };
+      data.hookTokens.push(token);
+      json(response, 201, { ...token, token: 'hook_Zx81mQ4tB7nW2kL9vR5cY3dF6gH0jPsA' });
+    },
+  ],
+  [/^DELETE \/hook-tokens\/(.+)$/, ({ data, response, parts }) => (drop(data.hookTokens, (h) => h.id === parts[0]), json(response, 204))],
+  [
+    /^GET \/skill-store$/,
+    ({ data, response, url }) => {
+      const words = url.searchParams.get('q') ?? '';
+      json(response, 200, { registry: data.registry, results: HITS.filter(({ name, summary }) => `${name} ${summary}`.toLowerCase().includes(words.toLowerCase())) });
+    },
+  ],
+  [/^GET \/skill-store\/skills\/(.+)$/, ({ response }) => json(response, 200, { versions: ['1.1.0', '1.0.0'].map((version) => ({ version, createdAt: 0 })) })],
+  [/^POST \/skill-store\/check$/, ({ data, response }) => json(response, 200, { skills: data.skills })],
+  [
+    /^POST \/skill-store\/(preview|install)$/,
+    ({ data, response, body, parts }) => {
+      if (body.url?.includes('broken')) return refuse(response, 400, 'invalid_request', 'there is no SKILL.md in the archive');
+      const slug = (body.slug ?? 'tea').split('/').at(-1);
+      const version = body.version ?? '1.1.0';
+      const origin = body.url
+        ? { url: body.url, folder: body.folder ?? null, suspicious: false }
+        : { url: `https://clawhub.ai/ada/${slug}`, slug, publisher: 'ada', version, suspicious: slug === 'odd' };
+      const before = data.skills.find(({ key }) => key === slug);
+      if (parts[0] === 'install') {
+        drop(data.skills, ({ key }) => key === slug);
+        const missing = { bins: [], anyBins: [], env: [], config: [], os: [] };
+        const skill = { key: slug, name: slug, description: `Does ${slug}.`, source: body.url ? 'url' : 'clawhub', origin, enabled: true, eligible: true, missing, apiKeySet: false, envWanted: [], envSet: [], secretHosts: [], guests: false, userInvocable: true, files: 2, size: 900, updatedAt: Date.now() };
+        data.skills.push(skill);
+        return json(response, 201, skill);
+      }
+      json(response, 200, {
+        key: slug,
+        name: slug,
+        description: `Does ${slug}, and does it well.`,
+        emoji: '🍵',
+        origin,
+        verdict: slug === 'odd' ? { verdict: 'suspicious', reason: 'asks for commands that fetch and run a script' } : { verdict: 'ok', reason: null },
+        sha256: '3f8a1c0e5d7b92461f0e8c3a5b7d9e1f20416385a7c9ebd0f1426384a5c6e7d8',
+        text: `---\nname: ${slug}\ndescription: Does ${slug}, and does it well.\n---\n# ${slug}\n\nBoil fresh water. Wait until it has 70 degrees.\n`,
+        paths: [{ path: 'SKILL.md', size: 300 }, { path: 'notes/green.md', size: 80 }],
+        bins: ['curl'],
+        env: ['TEA_KEY'],
+        os: [],
+        replaces: before ? (before.origin?.version ?? before.source) : null,
+        changes: before ? [{ path: 'SKILL.md', kind: 'changed', diff: '@@ -5,3 +5,3 @@\n # weather\n \n-Boil water.\n+Boil fresh water. Wait until it has 70 degrees.\n' }, { path: 'notes/green.md', kind: 'added', diff: '@@ -0,0 +1 @@\n+70 degrees, two minutes\n' }] : [],
+      });
+    },
+  ],
   [/^GET \/skills$/, ({ data, response }) => json(response, 200, { skills: data.skills })],
   [
     /^PUT \/skills\/(.+)$/,
     ({ data, response, body, parts }) => {
       const skill = data.skills.find((s) => s.key === parts[0]);
-      if (body.enabled !== undefined) skill.enabled = body.enabled;
+      for (const field of ['enabled', 'secretHosts', 'guests']) if (body[field] !== undefined) skill[field] = body[field];
       json(response, 200, skill);
     },
   ],
   [/^DELETE \/skills\/(.+)$/, ({ data, response, parts }) => (drop(data.skills, (s) => s.key === parts[0]), json(response, 204))],
   [/^GET \/providers$/, ({ data, response }) => json(response, 200, { providers: data.providers, apis: data.apis })],
   [
-    /^PUT \/providers\/(.+)$/,
+    /^PUT \/providers\/([^/]+)\/keys\/(.+)$/,
+    ({ data, response, parts }) => {
+      const provider = data.providers.find(({ id }) => id === parts[0]);
+      if (!provider.keys.some(({ name }) => name === parts[1])) provider.keys.push({ name: parts[1] });
+      provider.keySet = true;
+      json(response, 200, provider);
+    },
+  ],
+  [
+    /^DELETE \/providers\/([^/]+)\/keys\/(.+)$/,
+    ({ data, response, parts }) => {
+      const provider = data.providers.find(({ id }) => id === parts[0]);
+      drop(provider.keys, ({ name }) => name === parts[1]);
+      provider.keyOrder = provider.keyOrder.filter((name) => name !== parts[1]);
+      json(response, 204);
+    },
+  ],
+  [
+    /^POST \/providers\/([^/]+)\/keys\/(.+)\/retry$/,
+    ({ data, response, parts }) => {
+      const provider = data.providers.find(({ id }) => id === parts[0]);
+      const key = provider.keys.find(({ name }) => name === parts[1]);
+      for (const field of ['restsUntil', 'reason', 'model']) delete key[field];
+      json(response, 200, provider);
+    },
+  ],
+  [
+    /^PUT \/providers\/([^/]+)\/key-order$/,
+    ({ data, response, body, parts }) => {
+      const provider = data.providers.find(({ id }) => id === parts[0]);
+      provider.keyOrder = body.order;
+      json(response, 200, provider);
+    },
+  ],
+  [
+    /^PUT \/providers\/([^/]+)$/,
     ({ data, response, body, parts }) => {
       const { apiKey, ...rest } = body;
       const before = data.providers.find((p) => p.id === parts[0]);
       drop(data.providers, (p) => p.id === parts[0]);
-      const provider = { id: parts[0], ...rest, keySet: Boolean(apiKey) || Boolean(before?.keySet) };
+      const keys = before?.keys ?? (apiKey ? [{ name: 'default' }] : []);
+      const provider = { id: parts[0], keyOrder: [], ...rest, keys, keySet: keys.length > 0 };
       data.providers.push(provider);
       data.session.zeroKey = false;
       json(response, 200, provider);
     },
   ],
   [
-    /^DELETE \/providers\/(.+)$/,
+    /^DELETE \/providers\/([^/]+)$/,
     ({ data, response, parts }) => {
       drop(data.providers, (p) => p.id === parts[0]);
       data.session.zeroKey = data.providers.length === 0;

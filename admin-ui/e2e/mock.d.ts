@@ -9,7 +9,7 @@ declare module '*/mock-server.mjs' {
   }
   interface Mock {
     url: string;
-    data: { signedIn: boolean; failing: boolean; session: { zeroKey: boolean } };
+    data: { signedIn: boolean; failing: boolean; session: { zeroKey: boolean }; providers: { keyOrder: string[] }[] };
     sockets: { clients: Set<{ terminate(): void }> };
     close(): Promise<void>;
   }

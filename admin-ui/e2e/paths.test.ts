@@ -96,12 +96,12 @@ describe('signing in', () => {
     await open('/settings/account', { signedIn: true });
     await page.getByRole('heading', { name: 'Your account' }).waitFor();
     mock.data.signedIn = false;
-    await page.getByRole('link', { name: 'API tokens' }).click();
+    await page.getByRole('link', { name: 'Tokens and hooks' }).click();
     await page.getByRole('heading', { name: 'Sign in to ClawCentral' }).waitFor();
     await page.getByLabel('E-mail address').fill('ada@acme.test');
     await page.getByLabel('Password').fill('correct horse');
     await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.getByRole('heading', { name: 'API tokens' }).waitFor();
+    await page.getByRole('heading', { name: 'Tokens and hooks' }).waitFor();
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('heading', { name: 'Sign in to ClawCentral' }).waitFor();
   });
@@ -176,6 +176,64 @@ it('adds a provider, and the demo banner goes away', async () => {
   expect(await page.getByText('No AI provider is connected.').count()).toBe(0);
 });
 
+it('adds a key, puts it first, and lets one that rests be tried again', async () => {
+  await open('/settings/ai-providers', { signedIn: true });
+  await page.getByText('2 of 3 keys resting').waitFor();
+  await page.getByRole('button', { name: 'Keys of openai' }).click();
+  await page.getByLabel('Label').fill('spare');
+  await page.getByLabel('API key').fill('sk-2');
+  await page.getByRole('button', { name: 'Add a key' }).click();
+  await page.getByRole('button', { name: 'Move spare up' }).click();
+  await page.getByText('Order: from top to bottom.').waitFor();
+  expect(mock.data.providers[0]?.keyOrder).toEqual(['default', 'backup', 'spare', 'old-contract']);
+  await page.getByRole('button', { name: 'Try again now: old-contract' }).click();
+  await page.getByRole('button', { name: 'Try again now: old-contract' }).waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Remove key backup' }).click();
+  await page.getByRole('button', { name: 'Remove', exact: true }).click();
+  await page.getByRole('button', { name: 'Remove key backup' }).waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Choose automatically' }).click();
+  await page.getByText('Order: automatic.').waitFor();
+  await page.getByRole('button', { name: 'Close' }).first().click();
+  await page.getByText('3 keys', { exact: true }).waitFor();
+});
+
+it('finds a skill, looks at it, installs it, and updates another', async () => {
+  await open('/skills', { signedIn: true });
+  await page.getByRole('button', { name: 'Find a skill' }).click();
+  await page.getByLabel('Search clawhub.ai').fill('odd');
+  await page.getByRole('button', { name: 'Search' }).click();
+  await page.getByRole('button', { name: 'Look at Tea' }).waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Look at Odd helper' }).click();
+  await page.getByText('fetch and run a script').waitFor();
+  expect(await page.getByRole('button', { name: 'Install' }).isDisabled()).toBe(true);
+  await page.getByRole('button', { name: 'Back' }).click();
+  await page.getByLabel('Address of an archive').fill('https://example.com/tea.tar.gz');
+  await page.getByLabel('Folder in the archive').fill('skills/tea');
+  await page.getByRole('button', { name: 'Look', exact: true }).last().click();
+  await page.getByText('Boil fresh water.').waitFor();
+  await page.getByRole('button', { name: 'Install' }).click();
+  await page.getByText('tea is installed').waitFor();
+  await page.getByRole('link', { name: 'example.com/tea.tar.gz' }).waitFor();
+  await page.getByRole('button', { name: 'Update to 1.1.0: weather' }).click();
+  await page.getByText('What changes').waitFor();
+  await page.getByRole('button', { name: 'Replace' }).click();
+  await page.getByText('weather is installed').waitFor();
+  await page.getByRole('button', { name: 'Update to 1.1.0: weather' }).waitFor({ state: 'detached' });
+});
+
+it('creates a hook token with an example to copy', async () => {
+  await open('/settings/tokens', { signedIn: true, empty: true });
+  await page.getByRole('button', { name: 'Create hook token' }).click();
+  await page.getByLabel('Name').fill('Alarm');
+  await page.getByLabel('Opens').selectOption('wake');
+  await page.locator('claw-hook-dialog').getByRole('button', { name: 'Create hook token' }).click();
+  await page.getByText(`curl -X POST ${mock.url}/hooks/wake`).waitFor();
+  await page.getByText('"text":"Something happened').waitFor();
+  await page.getByRole('button', { name: 'Done' }).click();
+  await page.getByRole('button', { name: 'Revoke Alarm' }).waitFor();
+  expect(await page.getByText('curl -X POST').count()).toBe(0);
+});
+
 it('approves a device and what its node asks for', async () => {
   await open('/devices', { signedIn: true });
   await page.getByRole('button', { name: 'Approve Ada’s MacBook' }).click();
@@ -203,7 +261,7 @@ it('works with the keyboard alone on a phone', async () => {
 });
 
 const PAGES = [
-  ...['/chat', '/activity', '/channels', '/devices', '/settings/ai-providers', '/settings/tokens'],
+  ...['/chat', '/activity', '/channels', '/devices', '/skills', '/settings/ai-providers', '/settings/tokens'],
   ...['/settings/members', '/settings/audit', '/settings/account', '/nowhere'],
 ];
 

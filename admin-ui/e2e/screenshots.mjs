@@ -9,6 +9,7 @@ const PAGES = ['chat', 'activity', 'channels', 'devices', 'skills', 'settings/ai
 const VIEWS = [
   { name: 'light', colorScheme: 'light', viewport: { width: 1280, height: 820 } },
   { name: 'dark', colorScheme: 'dark', viewport: { width: 1280, height: 820 } },
+  { name: 'phone-dark', colorScheme: 'dark', viewport: { width: 390, height: 800 } },
   { name: 'phone', colorScheme: 'light', viewport: { width: 390, height: 800 } },
 ];
 const filter = process.argv[2] ?? '';
@@ -85,14 +86,59 @@ for (const view of VIEWS) {
         await page.locator('claw-token-dialog').getByRole('button', { name: 'Create token' }).click();
       },
     ],
+    [
+      'hook-created',
+      async () => {
+        await page.goto(`${full.url}/settings/tokens`);
+        await page.getByRole('button', { name: 'Create hook token' }).click();
+        await page.getByLabel('Name').fill('Build server');
+        await page.locator('claw-hook-dialog').getByRole('button', { name: 'Create hook token' }).click();
+      },
+    ],
+    [
+      'provider-keys',
+      async () => {
+        await page.goto(`${full.url}/settings/ai-providers`);
+        await page.getByRole('button', { name: 'Keys of openai' }).click();
+      },
+    ],
+    [
+      'skill-find',
+      async () => {
+        await page.goto(`${full.url}/skills`);
+        await page.getByRole('button', { name: 'Find a skill' }).click();
+      },
+    ],
+    [
+      'skill-look',
+      async () => {
+        await page.goto(`${full.url}/skills`);
+        await page.getByRole('button', { name: 'Find a skill' }).click();
+        await page.getByRole('button', { name: 'Look at Odd helper' }).click();
+      },
+    ],
+    [
+      'skill-update',
+      async () => {
+        await page.goto(`${full.url}/skills`);
+        await page.getByRole('button', { name: 'Update to 1.1.0: weather' }).click();
+      },
+    ],
+    [
+      'skill-settings',
+      async () => {
+        await page.goto(`${full.url}/skills`);
+        await page.getByRole('button', { name: 'Settings of notion' }).click();
+      },
+    ],
     ['not-found', async () => page.goto(`${full.url}/nowhere`)],
     [
       'failed',
       async () => {
         await page.goto(`${full.url}/settings/account`);
         full.data.failing = true;
-        if (view.name === 'phone') await page.getByRole('button', { name: 'Open navigation' }).click();
-        await page.getByRole('link', { name: 'API tokens' }).click();
+        if (view.name.startsWith('phone')) await page.getByRole('button', { name: 'Open navigation' }).click();
+        await page.getByRole('link', { name: 'Tokens and hooks' }).click();
         await page.waitForTimeout(400);
         full.data.failing = false;
       },

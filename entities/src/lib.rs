@@ -41,6 +41,8 @@ pub mod side_usage;
 pub mod sign_in_code;
 pub mod skill;
 pub mod skill_file;
+pub mod skill_upload;
+pub mod skill_upload_chunk;
 pub mod subagent;
 pub mod system_event;
 pub mod tenant;

@@ -22,8 +22,11 @@ pub struct Model {
     /// What `SKILL.md` says about it, parsed.
     #[sea_orm(column_type = "JsonBinary")]
     pub manifest: Json,
-    /// Where it came from: `upload`, `import` or `node`.
+    /// Where it came from: `upload`, `import`, `url`, `clawhub` or `node`.
     pub source: String,
+    /// What is known of that place, for `url` and `clawhub`.
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub origin: Option<Json>,
     /// Of the bytes it was installed from, hex.
     pub sha256: String,
     /// How many files it has.

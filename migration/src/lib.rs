@@ -26,6 +26,8 @@ mod m20261126_000026_subagent;
 mod m20261127_000029_mcp_tool;
 mod m20261127_000031_vectors;
 mod m20261127_000032_outbox_media;
+mod m20261127_000033_skill_origin;
+mod m20261127_000034_skill_upload;
 mod m20261127_000035_hook_tries;
 mod m20261127_000036_exchange;
 mod row_security;
@@ -61,6 +63,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000029_mcp_tool::Migration),
             Box::new(m20261127_000031_vectors::Migration),
             Box::new(m20261127_000032_outbox_media::Migration),
+            Box::new(m20261127_000033_skill_origin::Migration),
+            Box::new(m20261127_000034_skill_upload::Migration),
             Box::new(m20261127_000035_hook_tries::Migration),
             Box::new(m20261127_000036_exchange::Migration),
         ]

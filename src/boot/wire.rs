@@ -20,6 +20,7 @@ use claw_migration::{Migrator, MigratorTrait};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::clawhub::ClawHub;
 use crate::egress::{Egress, EgressSettings};
 use crate::mcp::McpServers;
 use crate::poster::WebPoster;
@@ -116,8 +117,13 @@ fn ports(settings: &Settings) -> anyhow::Result<(Ports, McpServers)> {
     let egress = Egress::new(EgressSettings { allow_private });
     let ports = Ports::new(channels::all(&egress), providers::all(&egress), tools::all(&egress));
     let servers = McpServers::new(egress.clone(), Handle::current());
-    let ports = ports.with_poster(Arc::new(WebPoster::new(egress)));
-    Ok((ports.with_servers(Arc::new(servers.clone())), servers))
+    let registry = settings.skills.registry_url.clone();
+    let skills = ClawHub::new(egress.clone(), registry, settings.limits.skill_downloads_per_minute);
+    let ports = ports
+        .with_poster(Arc::new(WebPoster::new(egress)))
+        .with_servers(Arc::new(servers.clone()))
+        .with_skills(Arc::new(skills));
+    Ok((ports, servers))
 }
 
 /// Threads for HTTP, and as many for actors.

@@ -382,7 +382,7 @@ async fn transcripts<W: Write>(tx: &Tx, scope: &Scope, file: &mut Pieces<'_, W>)
 
 #[cfg(test)]
 mod tests {
-    use claw_actors::config::skills::{Bundle, BundleFile};
+    use claw_actors::config::skills::{Bundle, BundleFile, Source};
     use sea_orm::{EntityTrait, Set};
 
     use super::super::import::Import;
@@ -424,7 +424,7 @@ mod tests {
         });
         let bundle = Bundle::of(files.to_vec(), "0a".repeat(32)).expect("is a skill");
         config
-            .install_skill(scope, &bundle, "upload", false)
+            .install_skill(scope, &bundle, &Source::Upload, false)
             .await
             .expect("installs");
         let db = place::database(&here.settings).await.expect("opens");

@@ -4,7 +4,7 @@ pub mod state;
 
 mod client;
 mod places;
-mod rate;
+pub(crate) mod rate;
 mod tenant;
 
 mod auth;
@@ -86,8 +86,8 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
                 .configure(api::approvals::routes)
                 .configure(api::audit::routes)
                 .configure(api::blobs::routes)
-                .configure(api::hook_tokens::routes)
                 .configure(api::mcp_servers::routes)
+                .configure(api::skill_store::routes)
                 .configure(api::skills::routes)
                 .configure(api::users::routes)
                 .configure(api::openapi::routes)

@@ -23,6 +23,9 @@ impl Settings {
         for entry in &self.egress.allow_private {
             private_endpoint(entry)?;
         }
+        if let Some(url) = &self.skills.registry_url {
+            base_url("skills.registry_url", url)?;
+        }
         let url = self.database.url.expose();
         if !["sqlite:", "postgres://", "postgresql://"]
             .iter()
@@ -103,6 +106,18 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// `http(s)://host[:port][/path]`, nothing behind it.
+fn base_url(key: &str, text: &str) -> Checked {
+    let plain = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
+        .filter(|url| url.username().is_empty() && url.query().is_none() && url.fragment().is_none());
+    if plain.is_none() {
+        return refuse(key, "must be http(s)://host[:port], without a user name, ? and #");
+    }
+    Ok(())
 }
 
 impl Http {

@@ -32,6 +32,7 @@ pub struct Settings {
     pub secrets: Secrets,
     pub blobs: Blobs,
     pub egress: Egress,
+    pub skills: Skills,
     pub auth: Auth,
     pub limits: Limits,
     pub telemetry: Telemetry,
@@ -128,6 +129,15 @@ pub struct Egress {
     pub allow_private: Vec<String>,
 }
 
+/// Section `skills`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Skills {
+    /// Address of the registry, without a path at the end.
+    #[serde(deserialize_with = "layers::optional")]
+    pub registry_url: Option<String>,
+}
+
 /// Section `auth`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -173,6 +183,7 @@ pub struct Limits {
     pub cron_interval_secs: u64,
     pub user_requests: usize,
     pub hooks_per_minute: u32,
+    pub skill_downloads_per_minute: u32,
     pub api_body_bytes: usize,
     pub webhook_body_bytes: usize,
     pub accept_timeout_secs: u64,

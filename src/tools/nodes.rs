@@ -83,6 +83,7 @@ struct Arguments {
     cwd: Option<String>,
     #[serde(default)]
     env: Vec<String>,
+    skill: Option<String>,
     command_timeout_ms: Option<u64>,
     invoke_timeout_ms: Option<u64>,
     invoke_command: Option<String>,
@@ -144,6 +145,8 @@ fn parameters() -> Value {
                 "run: program and arguments, one item each; no shell is involved."},
             "cwd": text("run: working folder."),
             "env": {"type": "array", "items": {"type": "string"}, "description": "run: NAME=value, one item each."},
+            "skill": text("run: the skill the command is for. Its stored keys are in the command's environment, and \
+                hidden in the output."),
             "commandTimeoutMs": number("run: how long the command may take."),
             "invokeTimeoutMs": number("How long the node may take to answer."),
             "invokeCommand": text("invoke: the node's command."),
@@ -358,6 +361,7 @@ fn command(arguments: Arguments) -> Result<Command, String> {
         argv: arguments.command,
         cwd: arguments.cwd.filter(|cwd| !cwd.trim().is_empty()),
         env,
+        skill: arguments.skill.filter(|skill| !skill.trim().is_empty()),
         timeout: limited(arguments.command_timeout_ms, COMMAND),
     })
 }

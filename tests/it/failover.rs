@@ -416,6 +416,60 @@ async fn keys_are_the_tenants_and_are_never_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_admin_orders_keys_and_has_one_that_rests_tried_again() {
+    let mut app = start().await;
+    app.add_user("demo", MEMBER, "member");
+    app.add_other_tenant();
+    let mut operator = app.operator().await;
+    ask(&app, &mut operator, "one", "[key:sk-test:402] #a").await;
+    let key = |shown: &Value, name: &str| {
+        let keys = shown["providers"][0]["keys"].as_array().expect("keys").clone();
+        keys.into_iter().find(|key| key["name"] == name).expect("is listed")
+    };
+    let (_, shown) = app.owner().get("/api/providers").await;
+    let resting = key(&shown, "default");
+    assert_eq!(resting["reason"], "billing", "{shown}");
+    assert!(resting["restsUntil"].as_i64().is_some());
+    assert_eq!(ask(&app, &mut operator, "two", "#b").await.1, [SECOND]);
+    for (tenant, email, code) in [("demo", MEMBER, 403), ("other", STRANGER, 404)] {
+        let person = app.person(tenant, email);
+        for path in ["keys/default/retry", "key-order"] {
+            let path = format!("/api/providers/mock/{path}");
+            let answer = if path.ends_with("retry") {
+                person.post(&path, &json!({})).await
+            } else {
+                person.put(&path, &json!({"order": ["b"]})).await
+            };
+            assert_eq!(answer.0, code, "{path} as {email}: {}", answer.1);
+        }
+    }
+    let (_, still) = app.owner().get("/api/providers").await;
+    assert_eq!(key(&still, "default")["reason"], "billing");
+    let (code, after) = app
+        .owner()
+        .post("/api/providers/mock/keys/default/retry", &json!({}))
+        .await;
+    assert_eq!(code, 200, "{after}");
+    let (_, shown) = app.owner().get("/api/providers").await;
+    assert!(key(&shown, "default")["restsUntil"].is_null(), "{shown}");
+    let (code, _) = app
+        .owner()
+        .post("/api/providers/mock/keys/none/retry", &json!({}))
+        .await;
+    assert_eq!(code, 404);
+
+    let order = json!({"order": ["default", "b"]});
+    let (code, ordered) = app.owner().put("/api/providers/mock/key-order", &order).await;
+    assert_eq!((code, &ordered["keyOrder"]), (200, &order["order"]), "{ordered}");
+    assert_eq!(ask(&app, &mut operator, "three", "#c").await.1, [FIRST]);
+    let (_, free) = app
+        .owner()
+        .put("/api/providers/mock/key-order", &json!({"order": []}))
+        .await;
+    assert_eq!(free["keyOrder"], json!([]), "{free}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn how_hard_a_model_thinks_is_the_sessions_choice() {
     let model = json!({"id": "mock-1", "reasoning": true, "contextWindow": 128_000, "maxTokens": 4096});
     let file = json!({"models": {"providers": {"mock": {"models": [model, "mock-2"]}}}});

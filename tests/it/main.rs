@@ -39,6 +39,8 @@ mod scenarios;
 mod session_order;
 mod sessions_flow;
 mod signature_vectors;
+mod skill_calls;
+mod skill_store;
 mod skills;
 mod steering;
 mod tenancy;

@@ -5,18 +5,14 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Set};
 use serde_json::json;
 
-use super::{ConfigService, audit};
+use super::{ConfigService, audit, tokens};
 use crate::clock::now_ms;
 use crate::crypto::{Secret, token};
 use crate::error::{Error, Result};
 
 const PREFIX: &str = "hook_";
-/// Tokens a user may have.
-const MOST: u64 = 100;
 /// Length of a token that a person chose, bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=256;
-/// `last_used_at` is this exact, so that using a token is not a write each time.
-const USED_EVERY_MS: i64 = 10 * 60 * 1000;
 
 /// What is known of a token, without it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,10 +58,7 @@ impl ConfigService {
         hook: Option<&str>,
         given: Option<Secret>,
     ) -> Result<(HookToken, Secret)> {
-        let name = name.trim();
-        if name.is_empty() || name.chars().count() > 100 {
-            return Err(Error::invalid("a token's name has 1 to 100 characters"));
-        }
+        let name = tokens::checked_name(name)?;
         let hook = hook
             .map(|hook| hook.trim().trim_matches('/'))
             .filter(|hook| !hook.is_empty());
@@ -94,11 +87,7 @@ impl ConfigService {
         };
         let tx = self.change(scope).await?;
         let there = hook_token::Entity::owned_by(scope).count(&*tx).await?;
-        if there >= MOST {
-            return Err(Error::Conflict(format!(
-                "there are {MOST} tokens already; delete one first"
-            )));
-        }
+        tokens::check_room(there)?;
         hook_token::Entity::insert(hook_token::ActiveModel {
             tenant_id: Set(scope.tenant().clone()),
             id: Set(made.id.clone()),
@@ -178,25 +167,17 @@ impl ConfigService {
         let Some(user) = self.active_user(&tenant, &row.user_id).await? else {
             return Ok(None);
         };
-        if row.last_used_at.is_none_or(|at| at < now_ms() - USED_EVERY_MS) {
-            self.note_hook_use(&user.scope, &row.id).await;
-        }
-        Ok(Some((user.scope.clone(), row.into())))
-    }
-
-    /// A nicety for the list: a database that cannot write must not refuse a good token.
-    async fn note_hook_use(&self, scope: &Scope, id: &str) {
-        let noted = async {
+        let scope = &user.scope;
+        tokens::note_use(row.last_used_at, &row.id, async |now| {
             let tx = self.db.write(scope).await?;
             hook_token::Entity::update_owned(scope)
-                .col_expr(hook_token::Column::LastUsedAt, Expr::value(now_ms()))
-                .filter(hook_token::Column::Id.eq(id))
+                .col_expr(hook_token::Column::LastUsedAt, Expr::value(now))
+                .filter(hook_token::Column::Id.eq(row.id.as_str()))
                 .exec(&*tx)
                 .await?;
-            tx.commit().await
-        };
-        if let Err(error) = noted.await {
-            tracing::debug!(%error, token.id = id, "did not note the use of a hook's token");
-        }
+            Ok(tx.commit().await?)
+        })
+        .await;
+        Ok(Some((user.scope.clone(), row.into())))
     }
 }

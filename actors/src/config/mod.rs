@@ -27,6 +27,7 @@ mod link_limit;
 mod revision;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tokens;
 
 use std::sync::Arc;
 

@@ -21,6 +21,7 @@ pub mod node_streams;
 pub(crate) mod nodes;
 mod outbox;
 pub mod rpc;
+pub mod skill_store;
 pub mod skills;
 pub(crate) mod system_run;
 

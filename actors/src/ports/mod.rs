@@ -7,6 +7,7 @@ pub mod embedding;
 pub mod message;
 pub mod model;
 pub mod servers;
+pub mod skills;
 pub mod speech;
 pub mod tool;
 pub mod web;
@@ -22,6 +23,7 @@ pub struct Ports {
     tools: Arc<Vec<Arc<dyn tool::Tool>>>,
     poster: Option<Arc<dyn web::Poster>>,
     servers: Option<Arc<dyn servers::ToolServers>>,
+    skills: Option<Arc<dyn skills::SkillSource>>,
 }
 
 impl Ports {
@@ -58,6 +60,7 @@ impl Ports {
             tools: Arc::new(tools),
             poster: None,
             servers: None,
+            skills: None,
         }
     }
 
@@ -81,6 +84,17 @@ impl Ports {
     /// What posts to web addresses.
     pub fn poster(&self) -> Option<&Arc<dyn web::Poster>> {
         self.poster.as_ref()
+    }
+
+    /// With a way to fetch skills.
+    pub fn with_skills(mut self, skills: Arc<dyn skills::SkillSource>) -> Self {
+        self.skills = Some(skills);
+        self
+    }
+
+    /// What fetches skills.
+    pub fn skills(&self) -> Option<&Arc<dyn skills::SkillSource>> {
+        self.skills.as_ref()
     }
 
     /// The adapter whose id is `id` (`telegram`, `slack`, …).

@@ -181,10 +181,11 @@ impl SessionActor {
         self.loading = true;
         self.readings += 1;
         let reading = self.readings;
-        let services = self.home.directory.services().clone();
+        let directory = self.home.directory.clone();
+        let services = directory.services().clone();
         let (scope, session, known) = (self.home.scope.clone(), self.home.key.clone(), self.known.clone());
         let task = services.io.clone().spawn(async move {
-            let loaded = admission::load(&services, &scope, &session, &known).await?;
+            let loaded = admission::load(&directory, &scope, &session, &known).await?;
             let channel = key::parse(session.as_str())
                 .and_then(|parsed| parsed.channel)
                 .unwrap_or_default();
@@ -414,6 +415,7 @@ impl SessionActor {
             | Command::Switch(..)
             | Command::All(_)
             | Command::Approve(_)
+            | Command::Skill(_)
             | Command::Unavailable(_)
             | Command::Queue(_) => {
                 self.known.extend(ids.iter().cloned());

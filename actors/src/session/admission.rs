@@ -23,6 +23,7 @@ use crate::conversation::transcript::{self, SessionHead};
 use crate::crypto::Secret;
 use crate::error::Result;
 use crate::ports::channel::{Destination, Inbound, PeerKind};
+use crate::supervisor::directory::Directory;
 
 /// Rows looked at together. More are read when these are settled.
 const PAGE: u64 = 64;
@@ -63,11 +64,12 @@ pub(crate) struct Loaded {
 
 /// Reads the session's open rows that are not `known` yet, and decides.
 pub(crate) async fn load(
-    services: &Services,
+    directory: &Directory,
     scope: &Scope,
     session: &SessionKey,
     known: &HashSet<String>,
 ) -> Result<Loaded> {
+    let services = directory.services();
     let settings = services.config.settings(scope).await?;
     if services.config.is_locked(scope) {
         // The rows stay as they are: the end of the lock-out wakes their session.
@@ -93,6 +95,7 @@ pub(crate) async fn load(
     let more = rows.len() as u64 == most;
     rows.retain(|row| !known.contains(&row.id));
     let facts = Facts {
+        directory,
         services,
         scope,
         session,
@@ -136,6 +139,7 @@ async fn all_of(services: &Services, scope: &Scope, run_id: &str) -> Result<Vec<
 
 /// What admission looks at beside the row.
 struct Facts<'a> {
+    directory: &'a Directory,
     services: &'a Services,
     scope: &'a Scope,
     session: &'a SessionKey,
@@ -298,12 +302,14 @@ async fn orphan(facts: &Facts<'_>, run_id: String, rows: Vec<inbox::Model>) -> R
     if touched {
         return Ok(Admitted::Interrupted(item));
     }
-    let used_up = attempts >= facts.services.limits.attempts;
-    Ok(if used_up {
-        Admitted::Dead(item)
-    } else {
-        Admitted::Resume(item)
-    })
+    if attempts >= facts.services.limits.attempts {
+        return Ok(Admitted::Dead(item));
+    }
+    if item.entry_id.is_none() {
+        // No turn: a command that had a tool to call, and did not come to it.
+        return command_or_turn(facts, item, None).await;
+    }
+    Ok(Admitted::Resume(item))
 }
 
 /// Had anything outside started: an external tool, or a piece of the reply on its way. What stands in the transcript is

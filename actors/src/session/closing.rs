@@ -11,6 +11,7 @@ use super::preview::Outlet;
 use super::queue;
 use super::report;
 use super::run;
+use super::skills;
 use super::thinking;
 use super::turn::{self, Authority, Ending, Piece, Settling, Turn};
 use crate::Services;
@@ -224,7 +225,11 @@ pub(crate) async fn carry_out(
 ) -> Result<String> {
     Ok(match command {
         Command::Help => commands::help_text(),
-        Command::Commands => commands::commands_text(),
+        Command::Commands => {
+            let mut text = commands::commands_text();
+            text.push_str(&skills::calls::listed(directory, authority, item).await?);
+            text
+        }
         Command::Status => commands::status_text(snapshot, item.guest.is_empty()),
         Command::Whoami => match &item.destination {
             Some(to) => commands::whoami_text(&to.channel, to.recipient.as_deref().unwrap_or("unknown")),
@@ -246,6 +251,7 @@ pub(crate) async fn carry_out(
             answers.join("\n")
         }
         Command::Approve(said) => approve(directory, authority, item, said).await?,
+        Command::Skill(call) => skills::calls::carry_out(directory, authority, item, call).await?,
         Command::Unavailable(name) => commands::unavailable_text(name),
         Command::Queue(QueueCommand::Show) => commands::queue_text(settings),
         Command::Queue(QueueCommand::Invalid(why)) => why.clone(),

@@ -9,6 +9,7 @@ use crate::config::document::{DropPolicy, QueueMode};
 use crate::ports::model::Thinking;
 use crate::session::choice::Chosen;
 use crate::session::queue::{parse_drop, parse_mode};
+use crate::session::skills::calls::SkillCall;
 
 pub use directives::{Directives, model_in, strip};
 pub use switch::{Switch, Switching};
@@ -48,6 +49,8 @@ pub enum Command {
     All(Vec<Command>),
     /// Decide about a command on a node.
     Approve(ApproveCommand),
+    /// A skill called by name, where no model is asked.
+    Skill(SkillCall),
     /// Exists elsewhere, not in the cloud.
     Unavailable(&'static str),
 }
@@ -127,15 +130,7 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
     let Some(line) = text.strip_prefix('/') else {
         return stop_words::is_stop(text).then_some(Command::Stop(StopForm::Phrase));
     };
-    let end = line.find(|c: char| c.is_whitespace() || c == ':').unwrap_or(line.len());
-    let (word, rest) = line.split_at(end);
-    let rest = rest.strip_prefix(':').unwrap_or(rest).trim();
-    let (name, addressee) = word.split_once('@').map_or((word, None), |(name, to)| (name, Some(to)));
-    if let (Some(to), Some(bot)) = (addressee, bot)
-        && !to.eq_ignore_ascii_case(bot.trim_start_matches('@'))
-    {
-        return None;
-    }
+    let (name, rest) = word(line, bot)?;
     let argument = (!rest.is_empty()).then(|| rest.to_owned());
     let alone = |command: Command| rest.is_empty().then_some(command);
     match name.to_ascii_lowercase().as_str() {
@@ -191,6 +186,20 @@ fn model(rest: &str) -> Option<ModelCommand> {
         word if word.contains(char::is_whitespace) => return None,
         _ => ModelCommand::Set(rest.to_owned()),
     })
+}
+
+/// The name behind the slash, and what follows it. `None`: it is for another bot.
+pub(super) fn word<'a>(line: &'a str, bot: Option<&str>) -> Option<(&'a str, &'a str)> {
+    let end = line.find(|c: char| c.is_whitespace() || c == ':').unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    let rest = rest.strip_prefix(':').unwrap_or(rest).trim();
+    let (name, addressee) = word.split_once('@').map_or((word, None), |(name, to)| (name, Some(to)));
+    if let (Some(to), Some(bot)) = (addressee, bot)
+        && !to.eq_ignore_ascii_case(bot.trim_start_matches('@'))
+    {
+        return None;
+    }
+    Some((name, rest))
 }
 
 /// A level, or nothing. A longer text is talk.

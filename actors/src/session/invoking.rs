@@ -12,13 +12,14 @@ use super::tool_policy::{self, Caller};
 use super::toolbox::{self, Toolbox};
 use super::turn::Authority;
 use super::{key, routing, run};
+use crate::config::document::UserSettings;
 use crate::error::{Error, Result};
 use crate::ports::message::ToolCall;
 use crate::ports::tool::{SessionSnapshot, ToolOutput, ToolSpec};
 use crate::supervisor::directory::Directory;
 
 /// Tools that are not called this way unless the user says so: they start runs, or change who may do what.
-const KEPT_BACK: [&str; 6] = [
+pub(crate) const KEPT_BACK: [&str; 6] = [
     "cron",
     "gateway",
     "sessions_send",
@@ -113,24 +114,53 @@ pub async fn invoke(
             agent_id,
             epoch,
         };
-        let calling = Calling {
+        let performer = Performer {
             directory,
             authority: &authority,
-            run_id: &run_id,
+            settings: &settings,
+            toolbox: &toolbox,
+            depth,
+        };
+        Ok(performer.call(&run_id, &call, Audience::Owner, cancel).await)
+    };
+    directory.leases().under(scope, work).await.map(Invoked::Done)
+}
+
+/// Calls tools outside of a turn, in the user's own name.
+pub(crate) struct Performer<'a> {
+    pub(crate) directory: &'a Directory,
+    pub(crate) authority: &'a Authority,
+    pub(crate) settings: &'a UserSettings,
+    pub(crate) toolbox: &'a Toolbox,
+    /// Of the sub-agent whose session it is; 0: none.
+    pub(crate) depth: u32,
+}
+
+impl Performer<'_> {
+    /// One call. `audience` reads what it gives.
+    pub(crate) async fn call(
+        &self,
+        run_id: &str,
+        call: &ToolCall,
+        audience: Audience,
+        cancel: CancellationToken,
+    ) -> ToolOutput {
+        let calling = Calling {
+            directory: self.directory,
+            authority: self.authority,
+            run_id,
             round: 0,
-            audience: Audience::Owner,
+            audience,
             place: None,
             outlet: None,
             chain: Chain::default(),
-            depth,
-            time_zone: settings.time_zone.as_deref().unwrap_or("UTC"),
+            depth: self.depth,
+            time_zone: self.settings.time_zone.as_deref().unwrap_or("UTC"),
             status: SessionSnapshot::default(),
             cancel,
         };
-        let context = calling.context();
-        Ok(toolbox.one(&authority, &context, &call).await)
-    };
-    directory.leases().under(scope, work).await.map(Invoked::Done)
+        self.toolbox.one(self.authority, &calling.context(), call).await
+    }
 }
 
 /// The tools a session has.

@@ -2,6 +2,9 @@
 //!
 //! Only a run of the user's own has them: a guest sees the agent's instruction files and nothing else.
 
+pub(crate) mod calls;
+mod dispatch;
+
 use std::fmt;
 
 use claw_entities::Scope;
@@ -9,7 +12,7 @@ use claw_entities::Scope;
 use super::assembly::Place;
 use super::blobs;
 use crate::config::document::UserSettings;
-use crate::config::skills::{Skill, Standing};
+use crate::config::skills::{Skill, SkillKeys, Standing};
 use crate::error::Result;
 use crate::gateway::skills;
 use crate::ports::message::Part;
@@ -66,6 +69,28 @@ pub(crate) async fn offered(directory: &Directory, place: Place<'_>, settings: &
         .collect())
 }
 
+/// What is stored for a skill that the agent may use now. `Err` is for the model.
+pub(crate) async fn keys_of(
+    directory: &Directory,
+    scope: &Scope,
+    agent_id: &str,
+    name: &str,
+) -> std::result::Result<(Skill, SkillKeys), String> {
+    let away = |_| "The skills cannot be read right now.".to_owned();
+    let config = &directory.services().config;
+    let settings = config.settings(scope).await.map_err(away)?;
+    let (set, nodes) = skills::standing(directory, scope).await.map_err(away)?;
+    let judged = set.judged(&nodes);
+    let found = judged.iter().find(|(skill, standing)| {
+        (skill.key == name || skill.manifest.name == name) && standing.eligible && !left_out(&settings, agent_id, skill)
+    });
+    let Some((skill, _)) = found else {
+        return Err("There is no such skill, or it cannot be used now.".to_owned());
+    };
+    let keys = config.skill_keys(scope, skill).await.map_err(away)?;
+    Ok(((*skill).clone(), keys))
+}
+
 /// The skills of the user whose run this is, to read from. Cheap to clone.
 #[derive(Clone)]
 pub struct Shelf {
@@ -120,6 +145,12 @@ impl Shelf {
             .map_err(away)?;
         let names: Vec<&str> = files.iter().take(50).map(|file| file.path.as_str()).collect();
         Err(format!("The skill has no such file. It has: {}.", names.join(", ")))
+    }
+
+    /// What is stored for a skill, and the hosts it may be sent to. `Err` is for the model.
+    pub async fn keys(&self, name: &str) -> std::result::Result<(Vec<String>, SkillKeys), String> {
+        let (skill, keys) = keys_of(&self.directory, &self.scope, &self.agent_id, name).await?;
+        Ok((skill.entry.secret_hosts, keys))
     }
 
     /// Stores a picture of a skill, for the transcript.

@@ -14,6 +14,20 @@ export interface ProviderModel {
   reasoning?: boolean;
 }
 
+/** A key without its value, and how it stands for the person who is signed in. */
+export interface ProviderKey {
+  /** `default` is the one that is entered with the provider. */
+  name: string;
+  /** Epoch milliseconds. */
+  lastUsedAt?: number;
+  /** It is not used until then, epoch milliseconds. */
+  restsUntil?: number;
+  /** Why: `rate_limit`, `billing`, `auth`, … */
+  reason?: string;
+  /** For this model only. */
+  model?: string;
+}
+
 export interface Provider {
   id: string;
   /** Wire family, e.g. `openai-completions`. */
@@ -21,6 +35,9 @@ export interface Provider {
   baseUrl: string;
   enabled: boolean;
   keySet: boolean;
+  keys: ProviderKey[];
+  /** Names of keys: where there are any, they alone are used, in this order. */
+  keyOrder: string[];
   models: ProviderModel[];
 }
 
@@ -64,6 +81,24 @@ export function saveProvider(id: string, input: ProviderInput): Promise<unknown>
 
 export function deleteProvider(id: string): Promise<void> {
   return request('DELETE', `/api/providers/${segment(id)}`);
+}
+
+export function saveKey(id: string, name: string, apiKey: string): Promise<Provider> {
+  return request('PUT', `/api/providers/${segment(id)}/keys/${segment(name)}`, { body: { apiKey } });
+}
+
+export function deleteKey(id: string, name: string): Promise<void> {
+  return request('DELETE', `/api/providers/${segment(id)}/keys/${segment(name)}`);
+}
+
+/** Without names all keys are used, the one that rested longest first. */
+export function orderKeys(id: string, order: string[]): Promise<Provider> {
+  return request('PUT', `/api/providers/${segment(id)}/key-order`, { body: { order } });
+}
+
+/** Lets a key that rests be tried with the next message, for everybody. */
+export function retryKey(id: string, name: string): Promise<Provider> {
+  return request('POST', `/api/providers/${segment(id)}/keys/${segment(name)}/retry`);
 }
 
 export async function listModels(signal?: AbortSignal): Promise<Model[]> {

@@ -9,14 +9,28 @@ export interface SkillMissing {
   os: string[];
 }
 
+/** Where a skill was fetched. */
+export interface SkillOrigin {
+  url: string;
+  folder?: string | null;
+  slug?: string | null;
+  publisher?: string | null;
+  version?: string | null;
+  /** The version it can be updated to, as far as is known. */
+  update?: string | null;
+  checkedAt?: number | null;
+  suspicious: boolean;
+}
+
 export interface Skill {
   key: string;
   name: string;
   description: string;
   emoji?: string | null;
   homepage?: string | null;
-  /** `upload`, `import`, or `node`: offered by a connected device. */
+  /** `upload`, `import`, `url`, `clawhub`, or `node`: offered by a connected device. */
   source: string;
+  origin?: SkillOrigin | null;
   enabled: boolean;
   eligible: boolean;
   missing: SkillMissing;
@@ -26,6 +40,11 @@ export interface Skill {
   apiKeySet: boolean;
   envWanted: string[];
   envSet: string[];
+  /** Hosts that the agent may send the key and the variables to. */
+  secretHosts: string[];
+  /** May others who write to the agent call it by its command. */
+  guests: boolean;
+  userInvocable: boolean;
   files: number;
   size: number;
   updatedAt: number;
@@ -36,6 +55,62 @@ export interface SkillChange {
   enabled?: boolean;
   apiKey?: string;
   env?: Record<string, string>;
+  secretHosts?: string[];
+  guests?: boolean;
+}
+
+/** What a search of the registry found. */
+export interface SkillHit {
+  slug: string;
+  publisher?: string | null;
+  name: string;
+  summary?: string | null;
+  version?: string | null;
+  updatedAt?: number | null;
+}
+
+export interface SkillHits {
+  /** Absent: there is no registry. */
+  registry?: string | null;
+  results: SkillHit[];
+}
+
+/** Which skill: the address of an archive, or a slug of the registry. */
+export interface SkillWish {
+  url?: string;
+  folder?: string;
+  slug?: string;
+  version?: string;
+}
+
+export interface SkillConsent {
+  replace: boolean;
+  acceptSuspicious: boolean;
+  sha256: string;
+}
+
+/** A skill that was fetched, and is not installed. */
+export interface SkillPreview {
+  key: string;
+  name: string;
+  description: string;
+  emoji?: string | null;
+  homepage?: string | null;
+  origin: SkillOrigin;
+  verdict: { verdict: 'ok' | 'suspicious' | 'malicious'; reason?: string | null };
+  sha256: string;
+  text: string;
+  paths: { path: string; size: number }[];
+  bins: string[];
+  env: string[];
+  os: string[];
+  /** Version or source of the skill it would take the place of. */
+  replaces?: string | null;
+  changes: { path: string; kind: 'added' | 'removed' | 'changed'; diff?: string | null }[];
+}
+
+export interface ListedSkill {
+  versions: { version: string; createdAt: number; changelog?: string | null }[];
 }
 
 export async function listSkills(signal?: AbortSignal): Promise<Skill[]> {
@@ -43,12 +118,35 @@ export async function listSkills(signal?: AbortSignal): Promise<Skill[]> {
   return body.skills;
 }
 
-/** Installs a zip, or a `SKILL.md`. */
+/** Installs a zip, a tar.gz, or a `SKILL.md`. */
 export function installSkill(file: Blob & { name?: string }, replace: boolean): Promise<Skill> {
-  const text = file.name?.toLowerCase().endsWith('.md') ?? false;
+  const name = file.name?.toLowerCase() ?? '';
+  const packed = name.endsWith('gz') ? 'application/gzip' : 'application/zip';
   return request('POST', `/api/skills${replace ? '?replace=true' : ''}`, {
-    raw: { body: file, type: text ? 'text/markdown' : 'application/zip' },
+    raw: { body: file, type: name.endsWith('.md') ? 'text/markdown' : packed },
   });
+}
+
+export function searchSkills(words: string, signal?: AbortSignal): Promise<SkillHits> {
+  return request('GET', `/api/skill-store?q=${segment(words)}`, signal ? { signal } : {});
+}
+
+export function listedSkill(slug: string): Promise<ListedSkill> {
+  return request('GET', `/api/skill-store/skills/${segment(slug)}`);
+}
+
+/** Fetches a skill to look at. */
+export function previewSkill(wish: SkillWish): Promise<SkillPreview> {
+  return request('POST', '/api/skill-store/preview', { body: wish });
+}
+
+export function fetchSkill(wish: SkillWish, consent: SkillConsent): Promise<Skill> {
+  return request('POST', '/api/skill-store/install', { body: { ...wish, ...consent } });
+}
+
+/** Asks the registry for newer versions of all skills that came from it. */
+export async function checkSkillUpdates(): Promise<Skill[]> {
+  return (await request<{ skills: Skill[] }>('POST', '/api/skill-store/check')).skills;
 }
 
 export function changeSkill(key: string, change: SkillChange): Promise<Skill> {

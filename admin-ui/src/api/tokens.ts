@@ -1,4 +1,4 @@
-/** Personal API tokens: what OpenClaw clients call the gateway token. */
+/** Tokens for programs: personal API tokens, which OpenClaw clients call the gateway token, and tokens of hooks. */
 import { request, segment } from './http.ts';
 
 export interface Token {
@@ -27,4 +27,45 @@ export function createToken(name: string, scopes?: string[]): Promise<NewToken> 
 
 export function deleteToken(id: string): Promise<void> {
   return request('DELETE', `/api/tokens/${segment(id)}`);
+}
+
+export interface HookToken {
+  id: string;
+  name: string;
+  /** The one hook it opens; absent: all. */
+  hook?: string | null;
+  createdAt: number;
+  lastUsedAt?: number | null;
+}
+
+/** The answer to `createHookToken`; `token` is never shown again. */
+export interface NewHookToken extends HookToken {
+  token: string;
+}
+
+/** What a token opens. */
+export interface Hook {
+  name: string;
+  /** What stands behind `/hooks/`; absent where the body alone decides. */
+  path?: string | null;
+  action: 'wake' | 'agent';
+}
+
+export interface HookTokens {
+  hookTokens: HookToken[];
+  enabled: boolean;
+  hooks: Hook[];
+}
+
+export function listHookTokens(signal?: AbortSignal): Promise<HookTokens> {
+  return request('GET', '/api/hook-tokens', signal ? { signal } : {});
+}
+
+/** Without `hook` the token opens all of them. */
+export function createHookToken(name: string, hook?: string): Promise<NewHookToken> {
+  return request('POST', '/api/hook-tokens', { body: hook ? { name, hook } : { name } });
+}
+
+export function deleteHookToken(id: string): Promise<void> {
+  return request('DELETE', `/api/hook-tokens/${segment(id)}`);
 }

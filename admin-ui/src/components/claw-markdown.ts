@@ -4,6 +4,7 @@ import type { PropertyValues } from 'lit';
 import { customElement, property } from 'lit/decorators.js';
 import { unsafeHTML } from 'lit/directives/unsafe-html.js';
 import { sharedStyles } from '../styles/shared.ts';
+import { settled } from './markdown-tail.ts';
 import { renderMarkdown } from './markdown.ts';
 
 @customElement('claw-markdown')
@@ -92,6 +93,8 @@ export class ClawMarkdown extends LitElement {
   ];
 
   @property() text = '';
+  /** More of it is still to come. */
+  @property({ type: Boolean }) streaming = false;
 
   protected override async scheduleUpdate() {
     if (this.hasUpdated) await new Promise<void>((resolve) => this.nextFrame(resolve));
@@ -105,11 +108,11 @@ export class ClawMarkdown extends LitElement {
   }
 
   override shouldUpdate(changed: PropertyValues<this>) {
-    return changed.has('text') || !this.hasUpdated;
+    return changed.has('text') || changed.has('streaming') || !this.hasUpdated;
   }
 
   override render() {
-    return html`<div>${unsafeHTML(renderMarkdown(this.text))}</div>`;
+    return html`<div>${unsafeHTML(renderMarkdown(this.streaming ? settled(this.text) : this.text))}</div>`;
   }
 }
 

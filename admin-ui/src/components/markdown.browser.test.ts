@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import './claw-markdown.ts';
 import { renderMarkdown } from './markdown.ts';
 
 const parsed = (source: string) => {
@@ -67,4 +68,16 @@ describe('renderMarkdown', () => {
     expect(parsed(started).querySelector('strong')).toBeNull();
     expect(parsed(started).textContent).toBe(started);
   });
+});
+
+it('shows no raw end of a link while a text arrives', async () => {
+  const element = document.createElement('claw-markdown');
+  Object.assign(element, { text: 'See [the docs](https://docs.exa', streaming: true });
+  document.body.replaceChildren(element);
+  await element.updateComplete;
+  const shown = () => element.shadowRoot?.textContent?.trim();
+  expect(shown()).toBe('See the docs');
+  Object.assign(element, { text: 'See [the docs](https://docs.example.com).', streaming: false });
+  await vi.waitFor(() => expect(element.shadowRoot?.querySelector('a')?.href).toBe('https://docs.example.com/'));
+  expect(shown()).toBe('See the docs.');
 });

@@ -9,7 +9,7 @@ use claw_actors::config::ConfigService;
 use claw_actors::config::cron::CronLimits;
 use claw_actors::config::document::REDACTED;
 use claw_actors::config::identity::User;
-use claw_actors::config::skills::{Bundle, BundleFile};
+use claw_actors::config::skills::{Bundle, BundleFile, Source};
 use claw_actors::db::Db;
 use claw_entities::{Scope, SessionKey, UserOwned, session, transcript_entry};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, Set};
@@ -149,7 +149,7 @@ async fn restore_skill(config: &ConfigService, scope: &Scope, skill: ExportedSki
     {
         return Ok(false);
     }
-    config.install_skill(scope, &bundle, "import", false).await?;
+    config.install_skill(scope, &bundle, &Source::Import, false).await?;
     Ok(true)
 }
 

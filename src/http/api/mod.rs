@@ -5,13 +5,13 @@ pub mod approvals;
 pub mod audit;
 pub mod blobs;
 pub mod channels;
-pub mod hook_tokens;
 pub mod mcp_servers;
 pub mod models;
 pub mod openapi;
 pub mod pairing;
 pub mod providers;
 pub mod session;
+pub mod skill_store;
 pub mod skills;
 pub mod tokens;
 pub mod users;
@@ -34,15 +34,6 @@ async fn no_such_method() -> HttpResponse {
             error_id: None,
         },
     })
-}
-
-/// Refuses a name that is empty, padded, too long, or holds control characters.
-fn check_name(what: &str, name: &str, longest: usize) -> ApiResult<()> {
-    let length = name.chars().count();
-    if (1..=longest).contains(&length) && name.trim() == name && !name.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("{what} must have 1 to {longest} characters on one line")).into())
 }
 
 /// Refuses an id that could not stand in a path or a reference.

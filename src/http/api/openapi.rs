@@ -10,8 +10,8 @@ use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activity, approvals, audit, blobs, channels, hook_tokens, mcp_servers, models, pairing, providers, resource,
-    session, skills, tokens, users,
+    activity, approvals, audit, blobs, channels, mcp_servers, models, pairing, providers, resource, session,
+    skill_store, skills, tokens, users,
 };
 use crate::error::ErrorBody;
 use crate::http::{tools, v1};
@@ -29,13 +29,15 @@ pub fn routes(config: &mut ServiceConfig) {
     paths(
         session::get, session::create, session::delete, session::set_password,
         tokens::list, tokens::create, tokens::delete,
-        providers::list, providers::put, providers::delete, providers::put_key, providers::delete_key, models::list,
+        providers::list, providers::put, providers::delete, providers::put_key, providers::delete_key,
+        providers::order_keys, providers::retry_key, models::list,
         channels::list, channels::put, channels::delete,
         pairing::list, pairing::approve, pairing::dismiss, pairing::create_link_code,
         approvals::list, approvals::decide,
         activity::list, activity::retry_inbox, activity::retry_outbox,
         audit::list, blobs::get,
-        hook_tokens::list, hook_tokens::create, hook_tokens::delete,
+        tokens::list_hooks, tokens::create_hook, tokens::delete_hook,
+        skill_store::search, skill_store::detail, skill_store::preview, skill_store::install, skill_store::check,
         mcp_servers::list, mcp_servers::put, mcp_servers::delete, mcp_servers::test, mcp_servers::approve,
         skills::list, skills::install, skills::get, skills::change, skills::delete,
         users::list, users::create, users::change,

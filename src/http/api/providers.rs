@@ -27,6 +27,8 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::put().to(put))
                 .route(web::delete().to(delete)),
         )
+        .service(resource("/providers/{id}/key-order").route(web::put().to(order_keys)))
+        .service(resource("/providers/{id}/keys/{name}/retry").route(web::post().to(retry_key)))
         .service(
             resource("/providers/{id}/keys/{name}")
                 .route(web::put().to(put_key))
@@ -95,6 +97,13 @@ impl From<KeyView> for ProviderKey {
 pub struct ProviderKeyIn {
     #[schema(value_type = String)]
     api_key: Secret,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyOrderIn {
+    /// Names of keys in the order they are tried; no other key is used. Empty: all, the one that rested longest first.
+    order: Vec<String>,
 }
 
 /// A model as a person describes it.
@@ -254,6 +263,36 @@ pub async fn delete_key(
     config.delete_provider_key(caller.tenant_scope(), &id, &name).await?;
     state.directory.config_changed(caller.scope().tenant());
     Ok(HttpResponse::NoContent().finish())
+}
+
+#[utoipa::path(put, path = "/api/providers/{id}/key-order", operation_id = "orderProviderKeys", tag = "providers",
+    params(("id" = String, Path)), request_body = KeyOrderIn, responses((status = 200, body = ProviderOut)))]
+pub async fn order_keys(
+    AdminCaller(caller): AdminCaller,
+    state: Data<AppState>,
+    id: Path<String>,
+    body: JsonIn<KeyOrderIn>,
+) -> ApiResult<HttpResponse> {
+    let KeyOrderIn { order } = body.read().await?;
+    let config = state.services.config.acting_as(caller.actor());
+    let order = (!order.is_empty()).then_some(order.as_slice());
+    config.order_provider_keys(caller.tenant_scope(), &id, order).await?;
+    state.directory.config_changed(caller.scope().tenant());
+    one(&caller, &state, &id).await
+}
+
+#[utoipa::path(post, path = "/api/providers/{id}/keys/{name}/retry", operation_id = "retryProviderKey",
+    tag = "providers", params(("id" = String, Path), ("name" = String, Path)),
+    responses((status = 200, body = ProviderOut, description = "The key rests for nobody any more")))]
+pub async fn retry_key(
+    AdminCaller(caller): AdminCaller,
+    state: Data<AppState>,
+    path: Path<(String, String)>,
+) -> ApiResult<HttpResponse> {
+    let (id, name) = path.into_inner();
+    let config = state.services.config.acting_as(caller.actor());
+    config.retry_provider_key(caller.tenant_scope(), &id, &name).await?;
+    one(&caller, &state, &id).await
 }
 
 #[utoipa::path(delete, path = "/api/providers/{id}", operation_id = "deleteProvider", tag = "providers",

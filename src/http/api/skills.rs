@@ -6,8 +6,9 @@ use actix_web::HttpResponse;
 use actix_web::web::{self, Data, Path, Query, ServiceConfig};
 use claw_actors::Error;
 use claw_actors::config::skills::bundle::MAX_ARCHIVE;
-use claw_actors::config::skills::{Bundle, SKILL, Skill, SkillChange, Standing};
+use claw_actors::config::skills::{Origin, SKILL, Skill, SkillChange, Standing};
 use claw_actors::crypto::Secret;
+use claw_actors::gateway::skill_store::Store;
 use claw_actors::gateway::skills;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -19,8 +20,10 @@ use crate::http::body::{BytesIn, JsonIn};
 use crate::http::state::AppState;
 
 /// What an upload may call itself. Forms of other sites can send none of these.
-const UPLOADS: [&str; 4] = [
+const UPLOADS: [&str; 6] = [
     "application/zip",
+    "application/gzip",
+    "application/x-gzip",
     "application/x-zip-compressed",
     "application/octet-stream",
     "text/markdown",
@@ -55,8 +58,10 @@ pub struct SkillOut {
     pub description: String,
     pub emoji: Option<String>,
     pub homepage: Option<String>,
-    /// `upload`, `import`, or `node`: offered by a connected device.
+    /// `upload`, `import`, `url`, `clawhub`, or `node`: offered by a connected device.
     pub source: String,
+    /// Where it was fetched, for `url` and `clawhub`.
+    pub origin: Option<OriginOut>,
     pub enabled: bool,
     /// Enabled, and nothing is missing.
     pub eligible: bool,
@@ -71,6 +76,12 @@ pub struct SkillOut {
     pub env_wanted: Vec<String>,
     /// Names of the variables that have a value.
     pub env_set: Vec<String>,
+    /// Hosts that the agent may send the key and the variables to, in headers of a request.
+    pub secret_hosts: Vec<String>,
+    /// May others who write to the agent call it by its command.
+    pub guests: bool,
+    /// Can people call it by its command at all.
+    pub user_invocable: bool,
     /// SHA-256 of what it was installed from, hex.
     pub sha256: String,
     pub files: i64,
@@ -78,6 +89,55 @@ pub struct SkillOut {
     pub size: i64,
     /// Epoch milliseconds.
     pub updated_at: i64,
+}
+
+/// Where a skill was fetched.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OriginOut {
+    /// The archive, or the skill's page in the registry.
+    pub url: String,
+    /// The folder of the archive.
+    pub folder: Option<String>,
+    pub slug: Option<String>,
+    pub publisher: Option<String>,
+    pub version: Option<String>,
+    /// The version it can be updated to, as far as is known.
+    pub update: Option<String>,
+    /// When the registry was last asked for that, epoch milliseconds.
+    pub checked_at: Option<i64>,
+    /// The registry found something odd about it.
+    pub suspicious: bool,
+}
+
+impl From<&Origin> for OriginOut {
+    fn from(origin: &Origin) -> Self {
+        match origin {
+            Origin::Url { url, folder } => Self {
+                url: url.clone(),
+                folder: folder.clone(),
+                slug: None,
+                publisher: None,
+                version: None,
+                update: None,
+                checked_at: None,
+                suspicious: false,
+            },
+            Origin::Clawhub(listing) => Self {
+                url: match &listing.publisher {
+                    Some(publisher) => format!("{}/{publisher}/{}", listing.registry, listing.slug),
+                    None => format!("{}/skills/{}", listing.registry, listing.slug),
+                },
+                folder: None,
+                slug: Some(listing.slug.clone()),
+                publisher: listing.publisher.clone(),
+                version: Some(listing.version.clone()),
+                update: listing.update().map(str::to_owned),
+                checked_at: Some(listing.checked_at),
+                suspicious: listing.suspicious,
+            },
+        }
+    }
 }
 
 /// What is missing for a skill to be of use.
@@ -106,6 +166,7 @@ impl SkillOut {
             emoji: manifest.emoji.clone(),
             homepage: manifest.homepage.clone(),
             source: skill.source.clone(),
+            origin: skill.origin.as_ref().map(OriginOut::from),
             enabled: !skill.entry.disabled,
             eligible: standing.eligible,
             missing: MissingOut {
@@ -120,6 +181,9 @@ impl SkillOut {
             api_key_set: skill.entry.has_api_key,
             env_wanted: manifest.requires.env.clone(),
             env_set: skill.entry.env.clone(),
+            secret_hosts: skill.entry.secret_hosts.clone(),
+            guests: skill.entry.guests,
+            user_invocable: !manifest.hidden_from_user,
             sha256: skill.sha256.clone(),
             files: skill.files,
             size: skill.size,
@@ -165,16 +229,19 @@ pub struct SkillIn {
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
     env: BTreeMap<String, Secret>,
+    /// All of them; absent: as they were.
+    secret_hosts: Option<Vec<String>>,
+    guests: Option<bool>,
 }
 
 /// All skills of the caller as they stand now.
-async fn shown(state: &AppState, caller: &Caller) -> ApiResult<Vec<SkillOut>> {
+pub(super) async fn shown(state: &AppState, caller: &Caller) -> ApiResult<Vec<SkillOut>> {
     let (set, nodes) = skills::standing(&state.directory, caller.scope()).await?;
     let judged = set.judged(&nodes).into_iter();
     Ok(judged.map(|(skill, standing)| SkillOut::new(skill, standing)).collect())
 }
 
-async fn one(state: &AppState, caller: &Caller, key: &str) -> ApiResult<SkillOut> {
+pub(super) async fn one(state: &AppState, caller: &Caller, key: &str) -> ApiResult<SkillOut> {
     let found = shown(state, caller).await?.into_iter().find(|skill| skill.key == key);
     Ok(found.ok_or(Error::NotFound { what: "skill" })?)
 }
@@ -188,7 +255,7 @@ pub async fn list(caller: Caller, state: Data<AppState>) -> ApiResult<HttpRespon
 
 #[utoipa::path(post, path = "/api/skills", operation_id = "installSkill", tag = "skills", params(InstallQuery),
     request_body(content((Vec<u8> = "application/zip"), (String = "text/markdown")),
-        description = "A zip with SKILL.md at its top or in its one folder (at most 10 MiB, unpacked too), or the text of a SKILL.md"),
+        description = "A zip or tar.gz with one SKILL.md and what stands beside it (at most 10 MiB, unpacked too), or the text of a SKILL.md"),
     responses((status = 201, body = SkillOut)))]
 pub async fn install(
     FullCaller(caller): FullCaller,
@@ -197,13 +264,9 @@ pub async fn install(
     body: BytesIn,
 ) -> ApiResult<HttpResponse> {
     let bytes = body.read(&UPLOADS, MAX_ARCHIVE).await?;
-    let bundle = web::block(move || Bundle::read(&bytes))
-        .await
-        .map_err(Error::internal)??;
     let config = state.services.config.acting_as(caller.actor());
-    let skill = config
-        .install_skill(caller.scope(), &bundle, "upload", query.replace)
-        .await?;
+    let store = Store::new(&state.directory, &config, caller.scope());
+    let skill = store.install_upload(bytes, query.replace).await?;
     Ok(HttpResponse::Created().json(one(&state, &caller, &skill.key).await?))
 }
 
@@ -243,6 +306,8 @@ pub async fn change(
         enabled: input.enabled,
         api_key: input.api_key,
         env: input.env.into_iter().collect(),
+        secret_hosts: input.secret_hosts,
+        guests: input.guests,
     };
     let config = state.services.config.acting_as(caller.actor());
     config.change_skill(caller.scope(), &key, change).await?;

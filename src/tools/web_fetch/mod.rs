@@ -3,6 +3,7 @@
 
 mod charset;
 mod extract;
+mod secrets;
 
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use claw_actors::crypto::Secret;
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
 use claw_actors::session::untrusted;
 use claw_entities::Scope;
@@ -21,6 +23,7 @@ use serde_json::{Value, json};
 use super::cache::Cache;
 use crate::egress::{Egress, EgressError, Purpose, Response};
 use extract::{Extractor, Page};
+use secrets::Secrets;
 
 const MAX_BODY_BYTES: usize = 2_000_000;
 const MAX_CHARACTERS: usize = 50_000;
@@ -59,6 +62,9 @@ struct Arguments {
     #[serde(default)]
     extract_mode: Mode,
     max_chars: Option<u64>,
+    skill: Option<String>,
+    #[serde(default)]
+    secret_headers: Vec<String>,
 }
 
 impl WebFetch {
@@ -91,6 +97,17 @@ impl WebFetch {
                             "minimum": MIN_CHARACTERS,
                             "description": "Most characters to return (at most 50000, the default).",
                         },
+                        "skill": {
+                            "type": "string",
+                            "description": "With secretHeaders: the skill whose stored keys they name.",
+                        },
+                        "secretHeaders": {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "description": "Request headers with keys of a skill by name, e.g. \
+                                \"Authorization: Bearer ${API_KEY}\". Only for https and for hosts the user chose \
+                                for that skill; you never see the keys.",
+                        },
                     },
                     "required": ["url"],
                     "additionalProperties": false,
@@ -118,10 +135,22 @@ impl WebFetch {
             .unwrap_or(MAX_CHARACTERS)
             .clamp(MIN_CHARACTERS, MAX_CHARACTERS);
         let url = arguments.url.trim();
+        if !arguments.secret_headers.is_empty() {
+            let secret = match Secrets::find(context, url, arguments.skill.as_deref(), &arguments.secret_headers).await
+            {
+                Ok(secret) => secret,
+                Err(refusal) => return ToolOutput::error(refusal),
+            };
+            // What an account may see is not kept for whoever asks without it.
+            return match self.fetch(url, arguments.extract_mode, secret.headers()).await {
+                Ok(page) => shown(&secret.hide(page), most, false, started.elapsed()),
+                Err(output) => secret.hide_output(output),
+            };
+        }
         let key = (context.scope.clone(), url.to_owned(), arguments.extract_mode);
         let (page, cached) = match self.cache.get(&key) {
             Some(page) => (page, true),
-            None => match self.fetch(url, arguments.extract_mode).await {
+            None => match self.fetch(url, arguments.extract_mode, &[]).await {
                 Ok(page) => {
                     let page = Arc::new(page);
                     self.cache.put(key, Arc::clone(&page));
@@ -133,24 +162,26 @@ impl WebFetch {
         shown(&page, most, cached, started.elapsed())
     }
 
-    async fn fetch(&self, url: &str, mode: Mode) -> Result<Page, ToolOutput> {
-        let answer = self.ask(url).await.map_err(refusal)?;
+    async fn fetch(&self, url: &str, mode: Mode, headers: &[(String, Secret)]) -> Result<Page, ToolOutput> {
+        let answer = self.ask(url, headers).await.map_err(refusal)?;
         if !answer.is_success() {
             return Err(self.error_page(answer).await);
         }
         self.extractor.page(answer, mode).await.map_err(ToolOutput::error)
     }
 
-    async fn ask(&self, url: &str) -> Result<Response, EgressError> {
-        self.egress
+    /// A redirect to another origin takes none of `headers` along.
+    async fn ask(&self, url: &str, headers: &[(String, Secret)]) -> Result<Response, EgressError> {
+        let mut request = self
+            .egress
             .request(self.purpose, Method::GET, url)?
             .header("accept", ACCEPT)
             .header("accept-language", "en,*;q=0.5")
-            .header("user-agent", USER_AGENT)
-            .timeout(TIMEOUT)
-            .truncate_body(MAX_BODY_BYTES)
-            .send()
-            .await
+            .header("user-agent", USER_AGENT);
+        for (name, value) in headers {
+            request = request.header(name, value.expose());
+        }
+        request.timeout(TIMEOUT).truncate_body(MAX_BODY_BYTES).send().await
     }
 
     /// What a server says with a status of failure may help, but not at length.

@@ -85,6 +85,8 @@ impl Binary {
     pub(crate) fn prepared(&self, mut command: Command) -> Command {
         command
             .current_dir(&self.dir)
+            // Tests reach nobody outside.
+            .env("CLAWCENTRAL__SKILLS__REGISTRY_URL", "")
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null());

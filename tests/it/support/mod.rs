@@ -11,6 +11,7 @@ pub(crate) mod pattern;
 pub(crate) mod platform;
 pub(crate) mod postgres;
 pub(crate) mod raw;
+pub(crate) mod registry;
 pub(crate) mod scenario;
 pub(crate) mod serving;
 pub(crate) mod tls;

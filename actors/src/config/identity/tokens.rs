@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::cache::pair;
 use super::super::devices::setup_codes;
-use super::super::{ConfigService, audit};
+use super::super::{ConfigService, audit, tokens};
 use super::roles::{check_scopes, effective_scopes};
 use super::{ApiToken, Credential, Identity};
 use crate::clock::now_ms;
@@ -18,10 +18,6 @@ use crate::error::{Error, Result};
 
 const PREFIX: &str = "claw_";
 const LENGTH: usize = PREFIX.len() + 43;
-/// Live tokens a user may have.
-const MOST: u64 = 100;
-/// `last_used_at` is this exact, so that using a token is not a write each time.
-const USED_EVERY_MS: i64 = 10 * 60 * 1000;
 
 impl ConfigService {
     /// A personal API token; the plain token is returned once and stored hashed. `scopes: None` = all of the role's.
@@ -31,10 +27,7 @@ impl ConfigService {
         name: &str,
         scopes: Option<Vec<String>>,
     ) -> Result<(ApiToken, Secret)> {
-        let name = name.trim();
-        if name.is_empty() || name.chars().count() > 100 {
-            return Err(Error::invalid("a token's name has 1 to 100 characters"));
-        }
+        let name = tokens::checked_name(name)?;
         let user = self.user(scope.tenant_scope(), scope.user()).await?;
         check_scopes(user.role, scopes.as_deref().unwrap_or_default())?;
         let plain = format!("{PREFIX}{}", token::random_token());
@@ -50,11 +43,7 @@ impl ConfigService {
             .filter(api_token::Column::RevokedAt.is_null())
             .count(&*tx)
             .await?;
-        if live >= MOST {
-            return Err(Error::Conflict(format!(
-                "there are {MOST} tokens already; revoke one first"
-            )));
-        }
+        tokens::check_room(live)?;
         api_token::Entity::insert(api_token::ActiveModel {
             tenant_id: Set(scope.tenant().clone()),
             id: Set(made.id.clone()),
@@ -147,26 +136,18 @@ impl ConfigService {
             credential: Credential::ApiToken { id: row.id.clone() },
         });
         self.cache.keep(&self.cache.tokens, seen, key, identity.clone());
-        if row.last_used_at.is_none_or(|at| at < now_ms() - USED_EVERY_MS) {
-            self.note_use(&identity.user.scope, &row.id).await;
-        }
-        Ok(Some(identity))
-    }
-
-    /// A nicety for the list of tokens: a database that cannot write must not refuse a good token.
-    async fn note_use(&self, scope: &Scope, id: &str) {
-        let noted = async {
+        let scope = &identity.user.scope;
+        tokens::note_use(row.last_used_at, &row.id, async |now| {
             let tx = self.db.write(scope).await?;
             api_token::Entity::update_owned(scope)
-                .col_expr(api_token::Column::LastUsedAt, Expr::value(now_ms()))
-                .filter(api_token::Column::Id.eq(id))
+                .col_expr(api_token::Column::LastUsedAt, Expr::value(now))
+                .filter(api_token::Column::Id.eq(row.id.as_str()))
                 .exec(&*tx)
                 .await?;
-            tx.commit().await
-        };
-        if let Err(error) = noted.await {
-            tracing::debug!(%error, token.id = id, "did not note the use of a token");
-        }
+            Ok(tx.commit().await?)
+        })
+        .await;
+        Ok(Some(identity))
     }
 }
 

@@ -223,6 +223,23 @@ impl ConfigService {
         self.settle_keys(tx, tenant, id, config, "provider.key.order", "").await
     }
 
+    /// Forgets, for everybody, why a key rests: it is tried with the next message.
+    ///
+    /// # Errors
+    /// `NotFound` when the provider has no such key.
+    pub async fn retry_provider_key(&self, tenant: &TenantScope, id: &str, name: &str) -> Result<()> {
+        let tx = self.db.write(tenant).await?;
+        let row = row_name(id, name);
+        let stored = secrets::under(&*tx, tenant, &row).await?;
+        if stored.iter().all(|known| known.name != row) {
+            return Err(Error::NotFound { what: "key" });
+        }
+        forget(&*tx, tenant, id, Some(name)).await?;
+        let detail = json!({"name": name});
+        audit::append(&*tx, tenant, self.actor(), "provider.key.retry", id, detail).await?;
+        Ok(tx.commit().await?)
+    }
+
     async fn settle_keys(
         &self,
         tx: crate::db::Tx,

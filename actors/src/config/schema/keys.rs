@@ -358,6 +358,16 @@ const SKILL_ENTRY: &[Key] = &[
     live("enabled", Kind::Bool, "False: the agent does not know of it."),
     live("apiKey", Kind::Secret, "Fills the skill's main variable."),
     live("env", Kind::Map(&Kind::Secret), "Variables the skill asks for."),
+    live(
+        "secretHosts",
+        TEXTS,
+        "Hosts that the agent may send the key and the variables to, in headers of a request.",
+    ),
+    live(
+        "guests",
+        Kind::Bool,
+        "True: others who write to the agent may call it by its command.",
+    ),
     kept("config", Kind::Any),
 ];
 

@@ -32,6 +32,8 @@ pub struct Manifest {
     pub hidden_from_model: bool,
     /// `user-invocable: false`.
     pub hidden_from_user: bool,
+    /// `command-dispatch: tool` with `command-tool`: its command calls this tool, without a model.
+    pub command_tool: Option<String>,
     /// The variable that `apiKey` fills.
     pub primary_env: Option<String>,
     /// `darwin`, `linux`, `win32`.
@@ -100,6 +102,9 @@ impl Manifest {
             always: flag(about.get("always")).unwrap_or(false),
             hidden_from_model: flag(fields.get("disable-model-invocation")).unwrap_or(false),
             hidden_from_user: !flag(fields.get("user-invocable")).unwrap_or(true),
+            command_tool: line(fields.get("command-dispatch"), MAX_TEXT)
+                .filter(|kind| kind.eq_ignore_ascii_case("tool"))
+                .and_then(|_| line(fields.get("command-tool"), MAX_NAME)),
             primary_env: line(about.get("primaryEnv"), MAX_TEXT).filter(|name| is_variable(name)),
             os: list(about.get("os"), is_word),
             requires: Requires {

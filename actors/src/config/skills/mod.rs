@@ -4,18 +4,24 @@
 //! and its keys are settings (`skills.entries.<key>`) like any other.
 
 pub mod bundle;
+pub mod commands;
 pub mod frontmatter;
 pub mod gate;
+mod keys;
 mod store;
+mod uploads;
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use bundle::{Bundle, BundleFile, SKILL};
 pub use frontmatter::{Manifest, is_key, is_variable};
 pub use gate::{Missing, NodeFacts, Standing};
+pub use keys::SkillKeys;
 pub use store::{FileFacts, NodeSkill, SkillChange};
+pub use uploads::{NewUpload, Upload};
 
 pub(in crate::config) use store::forget_node;
 
@@ -30,8 +36,10 @@ pub struct Skill {
     /// The node that offers it; empty for one the user installed.
     pub node_id: String,
     pub manifest: Manifest,
-    /// `upload`, `import` or `node`.
+    /// `upload`, `import`, `url`, `clawhub` or `node`.
     pub source: String,
+    /// Where it was fetched, for `url` and `clawhub`.
+    pub origin: Option<Origin>,
     /// Of the bytes it was installed from, hex.
     pub sha256: String,
     pub files: i64,
@@ -52,12 +60,83 @@ pub struct SkillEntry {
     pub has_api_key: bool,
     /// Names of the variables that have a value.
     pub env: Vec<String>,
+    /// Hosts that the agent may send its key and variables to, in headers of a request.
+    pub secret_hosts: Vec<String>,
+    /// May people other than the user call it by its command.
+    pub guests: bool,
+}
+
+/// How a skill came here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file that a person sent.
+    Upload,
+    /// A file with everything a user has.
+    Import,
+    Fetched(Origin),
+}
+
+impl Source {
+    /// As it is stored and shown.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Upload => "upload",
+            Self::Import => "import",
+            Self::Fetched(Origin::Url { .. }) => "url",
+            Self::Fetched(Origin::Clawhub(_)) => "clawhub",
+        }
+    }
+}
+
+/// Where a skill was fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Origin {
+    /// An archive at an address, kept without what followed a `?`: that may be a key.
+    Url {
+        url: String,
+        folder: Option<String>,
+    },
+    Clawhub(Listing),
+}
+
+/// A version of a skill in a registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Listing {
+    /// Its address, without a slash at the end.
+    pub registry: String,
+    pub slug: String,
+    /// Who publishes it there.
+    pub publisher: Option<String>,
+    pub version: String,
+    /// The registry found something odd about it, and the person took it all the same.
+    pub suspicious: bool,
+    /// The newest version when somebody last looked.
+    pub latest: Option<String>,
+    /// Epoch milliseconds.
+    pub checked_at: i64,
+}
+
+impl Listing {
+    /// The version that may be updated to, as far as is known.
+    pub fn update(&self) -> Option<&str> {
+        self.latest.as_deref().filter(|latest| *latest != self.version)
+    }
 }
 
 impl Skill {
     /// Did the user install it, rather than a node offer it.
     pub fn is_own(&self) -> bool {
         self.node_id.is_empty()
+    }
+
+    /// Its version in a registry, if it is from one.
+    pub fn listing(&self) -> Option<&Listing> {
+        match &self.origin {
+            Some(Origin::Clawhub(listing)) => Some(listing),
+            Some(Origin::Url { .. }) | None => None,
+        }
     }
 
     /// Where the agent reads it.
@@ -140,7 +219,34 @@ fn entry(doc: &Value, key: &str) -> SkillEntry {
             .filter(|(_, value)| filled(value))
             .map(|(name, _)| name.clone())
             .collect(),
+        secret_hosts: hosts(&entry["secretHosts"]),
+        guests: entry["guests"] == Value::Bool(true),
     }
+}
+
+fn hosts(value: &Value) -> Vec<String> {
+    let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+    names
+        .map(str::to_ascii_lowercase)
+        .filter(|name| is_host(name))
+        .collect()
+}
+
+/// Is this the full name of a host: no address, no port, no pattern.
+pub fn is_host(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    name.len() <= 253
+        && name.contains('.')
+        && name.split('.').all(label)
+        && last.starts_with(|first: char| first.is_ascii_lowercase())
 }
 
 /// Is the value at this dotted path something other than nothing, `false`, 0 and an empty text.

@@ -13,7 +13,8 @@ use super::super::{ConfigService, audit};
 use super::bundle::sha256;
 use super::frontmatter::MAX_DESCRIPTION;
 use super::{
-    Bundle, BundleFile, MAX_BYTES, MAX_SKILLS, Manifest, SKILL, Skill, SkillSet, entry, is_key, is_variable, truthy,
+    Bundle, BundleFile, Listing, MAX_BYTES, MAX_SKILLS, Manifest, Origin, SKILL, Skill, SkillSet, Source, entry,
+    is_host, is_key, is_variable, truthy,
 };
 use crate::clock::now_ms;
 use crate::crypto::Secret;
@@ -23,6 +24,8 @@ use crate::error::{Error, Result};
 const BATCH: usize = 50;
 /// Longest value of a key or variable, bytes.
 const MAX_VALUE: usize = 16 * 1024;
+/// Hosts that one skill's keys may be sent to.
+const MAX_HOSTS: usize = 16;
 
 /// A skill as a node offers it.
 #[derive(Clone, Debug)]
@@ -39,6 +42,8 @@ pub struct SkillChange {
     pub enabled: Option<bool>,
     pub api_key: Option<Secret>,
     pub env: Vec<(String, Secret)>,
+    pub secret_hosts: Option<Vec<String>>,
+    pub guests: Option<bool>,
 }
 
 /// A file without its content.
@@ -82,8 +87,8 @@ impl ConfigService {
         Ok(skills)
     }
 
-    /// Installs a skill; `replace` takes the place of one with its key. `source` is where it came from.
-    pub async fn install_skill(&self, scope: &Scope, bundle: &Bundle, source: &str, replace: bool) -> Result<Skill> {
+    /// Installs a skill; `replace` takes the place of one with its key.
+    pub async fn install_skill(&self, scope: &Scope, bundle: &Bundle, source: &Source, replace: bool) -> Result<Skill> {
         let key = bundle.manifest.key();
         let size = i64::try_from(bundle.size()).unwrap_or(i64::MAX);
         let now = now_ms();
@@ -125,7 +130,11 @@ impl ConfigService {
             node_id: String::new(),
             key: key.clone(),
             manifest: json!(bundle.manifest),
-            source: source.to_owned(),
+            source: source.name().to_owned(),
+            origin: match source {
+                Source::Upload | Source::Import => None,
+                Source::Fetched(origin) => Some(json!(origin)),
+            },
             sha256: bundle.sha256.clone(),
             files: i64::try_from(bundle.files.len()).unwrap_or(i64::MAX),
             size,
@@ -133,7 +142,11 @@ impl ConfigService {
             updated_at: now,
         };
         insert(&*tx, row, &bundle.files).await?;
-        let detail = json!({"source": source, "sha256": bundle.sha256});
+        let mut detail = json!({"source": source.name(), "sha256": bundle.sha256});
+        if let Source::Fetched(Origin::Clawhub(listing)) = source {
+            detail["slug"] = json!(listing.slug);
+            detail["version"] = json!(listing.version);
+        }
         audit::append(
             &*tx,
             scope.tenant_scope(),
@@ -145,6 +158,34 @@ impl ConfigService {
         .await?;
         self.changed(tx).await?;
         self.own_skill(scope, &key).await
+    }
+
+    /// Notes what a registry has as the newest versions of skills that came from it, by key. Skills that are gone
+    /// meanwhile, or come from elsewhere, are passed over.
+    pub async fn note_latest(&self, scope: &Scope, found: &[(String, String)]) -> Result<()> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let tx = self.change(scope).await?;
+        let own = skill::Entity::owned_by(scope).filter(skill::Column::NodeId.eq(""));
+        for row in own.all(&*tx).await? {
+            let latest = found.iter().find(|(key, _)| *key == row.key).map(|(_, latest)| latest);
+            let (Some(latest), Some(Origin::Clawhub(listing))) = (latest, origin_of(row.origin)) else {
+                continue;
+            };
+            let listing = Listing {
+                latest: Some(latest.clone()),
+                checked_at: now_ms(),
+                ..listing
+            };
+            skill::Entity::update_owned(scope)
+                .col_expr(skill::Column::Origin, Expr::value(json!(Origin::Clawhub(listing))))
+                .filter(skill::Column::NodeId.eq(""))
+                .filter(skill::Column::Key.eq(row.key))
+                .exec(&*tx)
+                .await?;
+        }
+        self.changed(tx).await
     }
 
     /// A skill the user installed.
@@ -199,8 +240,15 @@ impl ConfigService {
                 "a key or variable of a skill has at most 16 KiB".to_owned(),
             ));
         }
+        let hosts = change.secret_hosts.as_deref().map(checked_hosts).transpose()?;
         let changed = |mut doc: Value| {
             let entry = entry_mut(&mut doc, key)?;
+            if let Some(hosts) = &hosts {
+                entry.insert("secretHosts".to_owned(), json!(hosts));
+            }
+            if let Some(guests) = change.guests {
+                entry.insert("guests".to_owned(), json!(guests));
+            }
             if let Some(enabled) = change.enabled {
                 entry.insert("enabled".to_owned(), json!(enabled));
             }
@@ -222,6 +270,24 @@ impl ConfigService {
         };
         let document = self.update_document(scope, changed).await?;
         Ok(document.doc["skills"]["entries"][key].clone())
+    }
+
+    /// All files of a skill the user installed, with their contents.
+    pub async fn skill_contents(&self, scope: &Scope, key: &str) -> Result<Vec<BundleFile>> {
+        let view = self.db.glance(scope).await?;
+        let rows = skill_file::Entity::owned_by(scope)
+            .filter(skill_file::Column::NodeId.eq(""))
+            .filter(skill_file::Column::Key.eq(key))
+            .order_by_asc(skill_file::Column::Path)
+            .all(&view)
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| BundleFile {
+                path: row.path,
+                content: row.content,
+            })
+            .collect())
     }
 
     /// The files of a stored skill by path. `node_id` is empty for one the user installed.
@@ -293,6 +359,7 @@ impl ConfigService {
                 key: offered.name.clone(),
                 manifest: json!(offered_manifest(offered)),
                 source: "node".to_owned(),
+                origin: None,
                 sha256: hash(offered),
                 files: 1,
                 size: i64::try_from(file.content.len()).unwrap_or(i64::MAX),
@@ -336,12 +403,40 @@ fn skill_of(row: skill::Model, doc: &Value) -> Skill {
         key: row.key,
         node_id: row.node_id,
         source: row.source,
+        origin: origin_of(row.origin),
         sha256: row.sha256,
         files: row.files,
         size: row.size,
         created_at: row.created_at,
         updated_at: row.updated_at,
     }
+}
+
+fn origin_of(stored: Option<Value>) -> Option<Origin> {
+    serde_json::from_value(stored?).ok()
+}
+
+/// Hosts as they are stored, each once.
+fn checked_hosts(given: &[String]) -> Result<Vec<String>> {
+    let mut hosts: Vec<String> = Vec::new();
+    for host in given {
+        let host = host.trim().to_ascii_lowercase();
+        if !is_host(&host) {
+            let shown: String = host.chars().filter(|c| !c.is_control()).take(60).collect();
+            return Err(Error::Invalid(format!(
+                "{shown} is no name of a host, such as api.example.com"
+            )));
+        }
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    if hosts.len() > MAX_HOSTS {
+        return Err(Error::TooLarge(format!(
+            "a skill's keys go to at most {MAX_HOSTS} hosts"
+        )));
+    }
+    Ok(hosts)
 }
 
 /// `skills.entries.<key>` of a document, made where it is absent.
@@ -399,6 +494,7 @@ async fn insert(tx: &impl ConnectionTrait, row: skill::Model, files: &[BundleFil
         key: Set(row.key),
         manifest: Set(row.manifest),
         source: Set(row.source),
+        origin: Set(row.origin),
         sha256: Set(row.sha256),
         files: Set(row.files),
         size: Set(row.size),

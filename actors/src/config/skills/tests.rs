@@ -56,7 +56,7 @@ async fn a_skill_is_installed_once_replaced_on_wish_and_taken_away_with_its_keys
     let owner = testing::owner(config).await;
     let tea = bundle("tea", "");
     let skill = config
-        .install_skill(&owner, &tea, "upload", false)
+        .install_skill(&owner, &tea, &Source::Upload, false)
         .await
         .expect("installs");
     assert_eq!(
@@ -64,13 +64,13 @@ async fn a_skill_is_installed_once_replaced_on_wish_and_taken_away_with_its_keys
         ("tea", 2, "upload")
     );
     assert_eq!(skill.sha256, "ab".repeat(32));
-    let again = config.install_skill(&owner, &tea, "upload", false).await;
+    let again = config.install_skill(&owner, &tea, &Source::Upload, false).await;
     assert!(matches!(again, Err(Error::Conflict(_))));
     let other_key = bundle("tea", "metadata: {openclaw: {skillKey: chai}}");
-    let alike = config.install_skill(&owner, &other_key, "upload", false).await;
+    let alike = config.install_skill(&owner, &other_key, &Source::Upload, false).await;
     assert!(matches!(alike, Err(Error::Conflict(_))), "two skills of one name");
     config
-        .install_skill(&owner, &tea, "upload", true)
+        .install_skill(&owner, &tea, &Source::Upload, true)
         .await
         .expect("replaces");
 
@@ -86,6 +86,7 @@ async fn a_skill_is_installed_once_replaced_on_wish_and_taken_away_with_its_keys
         enabled: Some(true),
         api_key: Some(Secret::new(" k-1 ")),
         env: vec![("TOKEN".to_owned(), Secret::new("t-1"))],
+        ..SkillChange::default()
     };
     let entry = config.change_skill(&owner, "tea", change).await.expect("changes");
     assert!(!entry.to_string().contains("-1"), "secrets are sealed: {entry}");
@@ -109,7 +110,7 @@ async fn what_is_missing_comes_from_nodes_and_from_the_users_own_settings() {
     let about = "metadata: {openclaw: {os: [darwin, linux], primaryEnv: KEY, requires: \
         {bins: [git], anyBins: [rg, grep], env: [KEY, OTHER], config: [ui.seamColor]}}}";
     config
-        .install_skill(&owner, &bundle("code", about), "upload", false)
+        .install_skill(&owner, &bundle("code", about), &Source::Upload, false)
         .await
         .expect("installs");
     let bare = standing(&server, &owner, "code", &[]).await;
@@ -161,7 +162,7 @@ async fn what_is_missing_comes_from_nodes_and_from_the_users_own_settings() {
         .install_skill(
             &owner,
             &bundle("free", "metadata: {openclaw: {always: true, requires: {bins: [nope]}}}"),
-            "upload",
+            &Source::Upload,
             false,
         )
         .await
@@ -190,7 +191,7 @@ async fn what_a_node_offers_counts_while_it_is_there() {
         .await
         .expect("stores");
     config
-        .install_skill(&owner, &bundle("coffee", ""), "upload", false)
+        .install_skill(&owner, &bundle("coffee", ""), &Source::Upload, false)
         .await
         .expect("installs");
     let names = async |nodes: &[NodeFacts]| -> Vec<(String, String)> {
@@ -231,7 +232,7 @@ async fn users_and_tenants_are_apart() {
     let far = testing::tenant(config, "far").await;
     let stranger = testing::user(config, &far, "s@far.test", Role::Owner).await;
     config
-        .install_skill(&owner, &bundle("tea", ""), "upload", false)
+        .install_skill(&owner, &bundle("tea", ""), &Source::Upload, false)
         .await
         .expect("installs");
     config
@@ -251,7 +252,7 @@ async fn users_and_tenants_are_apart() {
             .await
             .expect("changes nothing");
         config
-            .install_skill(other, &bundle("tea", ""), "upload", false)
+            .install_skill(other, &bundle("tea", ""), &Source::Upload, false)
             .await
             .expect("has one of their own");
     }
@@ -283,4 +284,134 @@ async fn odd_keys_and_values_are_refused() {
         config.change_skill(&owner, "tea", large).await,
         Err(Error::TooLarge(_))
     ));
+}
+
+#[tokio::test]
+async fn an_upload_comes_in_pieces_and_is_its_users_alone() {
+    let server = testing::start().await;
+    let config = &server.config;
+    let owner = testing::owner(config).await;
+    let member = testing::user(config, owner.tenant_scope(), "m@acme.test", Role::Member).await;
+    let new = |size: u64| NewUpload {
+        slug: "tea".to_owned(),
+        size,
+        key: Some("once".to_owned()),
+        ..NewUpload::default()
+    };
+    let upload = config.begin_upload(&owner, new(6)).await.expect("begins");
+    let again = config.begin_upload(&owner, new(6)).await.expect("is the same");
+    assert_eq!(upload, again);
+    let other = config.begin_upload(&owner, new(7)).await;
+    assert!(matches!(other, Err(Error::Invalid(_))), "the key is another upload's");
+    let id = upload.id.as_str();
+    let added = config
+        .add_to_upload(&owner, id, 0, b"abc".to_vec())
+        .await
+        .expect("adds");
+    assert_eq!(added.received, 3);
+    for (offset, piece) in [(0, "abc"), (4, "x"), (3, "defg"), (3, "")] {
+        let refused = config
+            .add_to_upload(&owner, id, offset, piece.as_bytes().to_vec())
+            .await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{offset} {piece}");
+    }
+    assert!(config.commit_upload(&owner, id, None).await.is_err(), "it is not whole");
+    // Another user of the tenant, who knows the id.
+    let foreign = config.add_to_upload(&member, id, 3, b"def".to_vec()).await;
+    assert!(matches!(foreign, Err(Error::NotFound { .. })));
+    assert!(matches!(
+        config.commit_upload(&member, id, None).await,
+        Err(Error::NotFound { .. })
+    ));
+    config.drop_upload(&member, id).await.expect("changes nothing");
+
+    config
+        .add_to_upload(&owner, id, 3, b"def".to_vec())
+        .await
+        .expect("adds");
+    let wrong = config.commit_upload(&owner, id, Some(&"0".repeat(64))).await;
+    assert!(matches!(wrong, Err(Error::Invalid(_))));
+    let hash = super::bundle::sha256(b"abcdef");
+    let whole = config.commit_upload(&owner, id, Some(&hash)).await.expect("is whole");
+    assert_eq!(whole.sha256.as_deref(), Some(hash.as_str()));
+    assert!(config.add_to_upload(&owner, id, 6, b"g".to_vec()).await.is_err());
+    for said in [("coffee", false, None), ("tea", true, None), ("tea", false, Some("ff"))] {
+        assert!(config.whole_upload(&owner, id, said).await.is_err(), "{said:?}");
+    }
+    let foreign = config.whole_upload(&member, id, ("tea", false, None)).await;
+    assert!(matches!(foreign, Err(Error::NotFound { .. })));
+    let bytes = config
+        .whole_upload(&owner, id, ("tea", false, Some(&hash)))
+        .await
+        .expect("reads");
+    assert_eq!(bytes, b"abcdef");
+    config.drop_upload(&owner, id).await.expect("goes");
+    assert!(config.whole_upload(&owner, id, ("tea", false, None)).await.is_err());
+    let many = async |number: u64| {
+        let new = NewUpload {
+            key: None,
+            ..new(number + 1)
+        };
+        config.begin_upload(&owner, new).await
+    };
+    for number in 0..8 {
+        many(number).await.expect("begins");
+    }
+    assert!(matches!(many(9).await, Err(Error::Conflict(_))));
+}
+
+#[tokio::test]
+async fn keys_are_opened_for_their_user_alone() {
+    let server = testing::start().await;
+    let config = &server.config;
+    let owner = testing::owner(config).await;
+    let member = testing::user(config, owner.tenant_scope(), "m@acme.test", Role::Member).await;
+    let about = "metadata: {openclaw: {primaryEnv: TEA_KEY}}";
+    for scope in [&owner, &member] {
+        let tea = bundle("tea", about);
+        config
+            .install_skill(scope, &tea, &Source::Upload, false)
+            .await
+            .expect("installs");
+    }
+    let change = SkillChange {
+        api_key: Some(Secret::new("sk-zebra")),
+        env: vec![("SHOP".to_owned(), Secret::new("corner"))],
+        secret_hosts: Some(vec![" API.tea.test ".to_owned(), "api.tea.test".to_owned()]),
+        guests: Some(true),
+        ..SkillChange::default()
+    };
+    config.change_skill(&owner, "tea", change).await.expect("changes");
+    let skill = config.own_skill(&owner, "tea").await.expect("is there");
+    assert_eq!(
+        (skill.entry.secret_hosts.as_slice(), skill.entry.guests),
+        (["api.tea.test".to_owned()].as_slice(), true)
+    );
+    let keys = config.skill_keys(&owner, &skill).await.expect("opens");
+    let values: Vec<(&str, &str)> = keys
+        .env
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.expose()))
+        .collect();
+    assert_eq!(values, [("SHOP", "corner"), ("TEA_KEY", "sk-zebra")]);
+    // Even with the owner's own description of the skill in hand.
+    let theirs = config.skill_keys(&member, &skill).await.expect("opens");
+    assert!(theirs.env.is_empty() && theirs.api_key.is_none());
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "*.tea.test",
+        "tea.test:8443",
+        "https://tea.test",
+        "",
+    ] {
+        let odd = SkillChange {
+            secret_hosts: Some(vec![host.to_owned()]),
+            ..SkillChange::default()
+        };
+        assert!(
+            matches!(config.change_skill(&owner, "tea", odd).await, Err(Error::Invalid(_))),
+            "{host}"
+        );
+    }
 }

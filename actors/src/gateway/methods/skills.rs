@@ -1,7 +1,9 @@
 //! `skills.*`, and what nodes say about skills.
 //!
-//! `skills.install` and the library are absent: a skill comes in through `POST /api/skills`, and nothing is installed on
-//! a machine from here.
+//! The library, the curator, proposals and the workshop are absent: they keep skills that agents write on their own machine.
+//! Nothing is installed on a machine from here.
+
+mod store;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -29,6 +31,7 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("skills.update", Access::Scope(ADMIN), update);
     methods.add("skills.bins", Access::Node, bins);
     methods.add("node.skills.update", Access::Node, offer);
+    store::register(methods);
 }
 
 #[derive(Deserialize)]
@@ -69,20 +72,23 @@ struct UpdateParams {
     #[serde(default)]
     env: BTreeMap<String, Secret>,
     source: Option<String>,
+    slug: Option<String>,
+    #[serde(default)]
+    all: bool,
+    #[serde(default)]
+    force: bool,
 }
 
 async fn update(call: Call, params: UpdateParams) -> Result<Value, WireError> {
     if let Some(source) = params.source {
-        let shown: String = source.chars().filter(|c| !c.is_control()).take(40).collect();
-        return Err(WireError::invalid(format!(
-            "skills.update source \"{shown}\" is not available here; install a new version of the skill instead"
-        )));
+        return store::update(&call, &source, (params.slug, params.all, params.force)).await;
     }
     filled("skills.update", "skillKey", &params.skill_key)?;
     let change = SkillChange {
         enabled: params.enabled,
         api_key: params.api_key,
         env: params.env.into_iter().collect(),
+        ..SkillChange::default()
     };
     let service = &call.state.services.config;
     let entry = service.change_skill(call.scope(), &params.skill_key, change).await?;

@@ -10,6 +10,7 @@ use crate::crypto::{signature, token};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, READ};
+use crate::session::skills::calls;
 
 /// Slash commands a person can type in a chat: what they do, their category, and whether more must follow.
 const COMMANDS: [(&str, &str, &str, bool); 7] = [
@@ -83,19 +84,33 @@ async fn update_status(call: Call, _: Nothing) -> Result<Value, WireError> {
     }))
 }
 
-async fn commands(_: Call, _: Nothing) -> Result<Value, WireError> {
-    Ok(json!({"commands": command_views()}))
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CommandsParams {
+    agent_id: Option<String>,
 }
 
-/// The slash commands as clients list them.
-pub(super) fn command_views() -> Vec<Value> {
-    COMMANDS
-        .iter()
-        .map(|(name, description, category, arguments)| {
-            json!({
-                "name": name, "nativeName": name, "textAliases": [format!("/{name}")], "description": description,
-                "source": "native", "scope": "both", "acceptsArgs": arguments, "category": category,
-            })
+async fn commands(call: Call, params: CommandsParams) -> Result<Value, WireError> {
+    Ok(json!({"commands": command_views(&call, params.agent_id.as_deref()).await?}))
+}
+
+/// The slash commands as clients list them, those of an agent's skills included; the default agent's without an id.
+pub(super) async fn command_views(call: &Call, agent_id: Option<&str>) -> Result<Vec<Value>, WireError> {
+    let settings = call.state.services.config.settings(call.scope()).await?;
+    let agent_id = agent_id.unwrap_or(&settings.default_agent);
+    let known = calls::all(&call.state.directory, call.scope(), agent_id, &settings).await?;
+    let built_in = COMMANDS.iter().map(|(name, description, category, arguments)| {
+        json!({
+            "name": name, "nativeName": name, "textAliases": [format!("/{name}")], "description": description,
+            "source": "native", "scope": "both", "acceptsArgs": arguments, "category": category,
         })
-        .collect()
+    });
+    let skills = known.into_iter().map(|command| {
+        json!({
+            "name": command.name, "nativeName": command.name, "textAliases": [format!("/{}", command.name)],
+            "description": command.description, "source": "skill", "scope": "both", "acceptsArgs": true,
+            "category": "tools", "skillDisplayName": command.skill, "skillModelVisible": command.model_visible,
+        })
+    });
+    Ok(built_in.chain(skills).collect())
 }

@@ -10,6 +10,7 @@ use crate::session::commands::{self, Command, Directives};
 use crate::session::envelope::{Header, envelope};
 use crate::session::intake::ClientMessage;
 use crate::session::item::Item;
+use crate::session::skills::calls::{self, Called};
 use crate::session::{freshness, key};
 
 /// Source of what people type into clients.
@@ -17,16 +18,18 @@ const CHAT: &str = "chat";
 
 /// A command, or something for the model.
 pub(super) async fn command_or_turn(facts: &Facts<'_>, item: Item, bot: Option<&str>) -> Result<Admitted> {
-    if !item.parts.is_empty() || !item.attachments.is_empty() {
-        return Ok(Admitted::Turn(item));
-    }
+    let bare = item.parts.is_empty() && item.attachments.is_empty();
     let triggers = &facts.settings.session.reset_triggers;
     let mut command = match commands::parse(&item.text, bot).or_else(|| commands::triggered(&item.text, triggers)) {
+        Some(_) if !bare => return Ok(Admitted::Turn(item)),
         Some(command) => command,
-        None => match alone(facts, &item).await? {
-            Some(command) => command,
-            None => return Ok(Admitted::Turn(item)),
-        },
+        None => {
+            let said = if bare { alone(facts, &item).await? } else { None };
+            match said {
+                Some(command) => command,
+                None => return skill_or_turn(facts, item, bot).await,
+            }
+        }
     };
     if let Command::New { rest, model } = &mut command
         && item.guest.is_empty()
@@ -41,6 +44,26 @@ pub(super) async fn command_or_turn(facts: &Facts<'_>, item: Item, bot: Option<&
         }
     }
     Ok(Admitted::Command { item, command })
+}
+
+/// A skill called by name, or something for the model.
+async fn skill_or_turn(facts: &Facts<'_>, mut item: Item, bot: Option<&str>) -> Result<Admitted> {
+    let agent_id = key::agent_of(facts.session);
+    match calls::called(facts.directory, facts.scope, agent_id, facts.settings, &item, bot).await? {
+        None => Ok(Admitted::Turn(item)),
+        Some(Called::Ask(wish)) => {
+            item.prompt = if item.prompt.contains(&item.text) {
+                item.prompt.replacen(&item.text, &wish, 1)
+            } else {
+                wish
+            };
+            Ok(Admitted::Turn(item))
+        }
+        Some(Called::Alone(call)) => Ok(Admitted::Command {
+            item,
+            command: Command::Skill(call),
+        }),
+    }
 }
 
 /// The directives of what the owner wrote, and the text without them. A command is none.

@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use super::{Found, Nodes, Refusal, given, notice, own_plan, told};
 use crate::clock::now_ms;
 use crate::config::devices::approvals::{ALWAYS, NewApproval, reason};
+use crate::config::skills::SkillKeys;
 use crate::gateway::approvals;
 use crate::gateway::exec_policy::{self, Policy, Verdict};
 use crate::gateway::methods::exec_approval::{self, RequestParams, Standing};
 use crate::gateway::nodes;
 use crate::gateway::protocol::WireError;
 use crate::gateway::system_run::Plan;
+use crate::session::skills;
 
 const RUN: &str = "system.run";
 const PREPARE: &str = "system.run.prepare";
@@ -32,6 +34,8 @@ pub struct Command {
     pub argv: Vec<String>,
     pub cwd: Option<String>,
     pub env: BTreeMap<String, String>,
+    /// The skill it is for: what the user stored for that is in its environment.
+    pub skill: Option<String>,
     /// What the command itself may take.
     pub timeout: Duration,
 }
@@ -57,8 +61,28 @@ impl Planned {
 }
 
 impl Nodes {
-    /// Runs a command as the exec policy says. Gives the node's answer (exit code, output).
+    /// Runs a command as the exec policy says. Gives the node's answer (exit code, output), without what is stored for
+    /// the skill it is for.
     pub async fn run(&self, call_id: &str, mut command: Command) -> Result<Value, Refusal> {
+        let Some(skill) = command.skill.take() else {
+            return self.run_bare(call_id, command).await;
+        };
+        let (_, keys) = skills::keys_of(&self.0.directory, self.scope(), self.agent_id(), &skill).await?;
+        let variables = keys
+            .env
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose().to_owned()));
+        command.env.extend(variables);
+        match self.run_bare(call_id, command).await {
+            Ok(mut answer) => {
+                hide(&mut answer, &keys);
+                Ok(answer)
+            }
+            Err(refusal) => Err(keys.hide(&refusal)),
+        }
+    }
+
+    async fn run_bare(&self, call_id: &str, mut command: Command) -> Result<Value, Refusal> {
         command.env.retain(|name, _| !exec_policy::is_protected(name));
         let node = self.choose(command.node.as_deref(), RUN).await?;
         let planned = self.plan(call_id, &node, command).await?;
@@ -256,6 +280,16 @@ impl Drop for Open<'_> {
                 tracing::warn!(error = ?error, "an approval was not withdrawn");
             }
         });
+    }
+}
+
+/// Takes what is stored for a skill out of all texts.
+fn hide(value: &mut Value, keys: &SkillKeys) {
+    match value {
+        Value::String(text) => *text = keys.hide(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, keys)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| hide(field, keys)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

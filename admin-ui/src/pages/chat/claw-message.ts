@@ -213,7 +213,7 @@ export class ClawMessage extends LitElement {
             ${item.tools.map((tool) => html`<claw-tool-card .tool=${tool}></claw-tool-card>`)}
           </div>`
         : nothing}
-      ${item.text ? html`<claw-markdown .text=${item.text}></claw-markdown>` : nothing}
+      ${item.text ? html`<claw-markdown ?streaming=${item.state === 'live'} .text=${item.text}></claw-markdown>` : nothing}
       ${waiting
         ? html`<div class="note">
             <span class="dots" aria-hidden="true"><i></i><i></i><i></i></span>

@@ -1,11 +1,11 @@
-/** Skills: what the agent can read up on. Uploaded, switched, given their keys, taken away. */
+/** Skills: what the agent can read up on. Found or uploaded, switched, given their keys, brought up to date, taken away. */
 import { consume } from '@lit/context';
 import { Task } from '@lit/task';
 import { LitElement, css, html, nothing } from 'lit';
 import { customElement, query, state } from 'lit/decorators.js';
 import { ApiError } from '../../api/http.ts';
-import { changeSkill, deleteSkill, installSkill, listSkills } from '../../api/skills.ts';
-import type { Skill } from '../../api/skills.ts';
+import { changeSkill, checkSkillUpdates, deleteSkill, installSkill, listSkills } from '../../api/skills.ts';
+import type { Skill, SkillWish } from '../../api/skills.ts';
 import { shellContext } from '../../app/contexts.ts';
 import type { Shell } from '../../app/contexts.ts';
 import '../../components/claw-empty.ts';
@@ -18,6 +18,7 @@ import { t } from '../../i18n/index.ts';
 import { sharedStyles } from '../../styles/shared.ts';
 import './claw-skill-card.ts';
 import './claw-skill-dialog.ts';
+import './claw-skill-finder.ts';
 
 @customElement('claw-page-skills')
 export class ClawPageSkills extends LitElement {
@@ -36,6 +37,9 @@ export class ClawPageSkills extends LitElement {
   @state() private uploading = false;
   /** Whose keys are being entered. */
   @state() private editing: Skill | undefined;
+  /** The finder is open, perhaps at a skill. */
+  @state() private finding: SkillWish | 'anew' | undefined;
+  @state() private checking = false;
   @query('input[type="file"]') private readonly picker!: HTMLInputElement;
 
   private readonly skills = new Task(this, { task: (_, { signal }) => listSkills(signal), args: () => [] });
@@ -67,6 +71,32 @@ export class ClawPageSkills extends LitElement {
     this.shell.toast(t.skills.installed(skill.name));
   }
 
+  private async installed(name: string) {
+    this.finding = undefined;
+    this.shell.toast(t.skills.installed(name));
+    await this.skills.run();
+  }
+
+  private async check() {
+    this.checking = true;
+    try {
+      const skills = await checkSkillUpdates();
+      this.shell.toast(t.skills.checked(skills.filter((skill) => skill.origin?.update).length));
+    } catch (error) {
+      this.shell.toastError(error);
+    } finally {
+      this.checking = false;
+    }
+    await this.skills.run();
+  }
+
+  /** Shows what the newer version would change. */
+  private showUpdate({ origin }: Skill) {
+    if (!origin?.slug || !origin.update) return;
+    const slug = origin.publisher ? `@${origin.publisher}/${origin.slug}` : origin.slug;
+    this.finding = { slug, version: origin.update };
+  }
+
   private async toggle(skill: Skill) {
     try {
       await changeSkill(skill.key, { enabled: !skill.enabled });
@@ -95,18 +125,32 @@ export class ClawPageSkills extends LitElement {
   override render() {
     const { value } = this.skills;
     return html`<claw-page heading=${t.skills.title} intro=${t.skills.intro}>
-        <button
-          slot="actions"
-          class="btn primary"
-          type="button"
-          ?disabled=${this.uploading}
-          @click=${() => this.picker.click()}
-        >
-          <claw-icon name="plus"></claw-icon>${this.uploading ? t.skills.uploading : t.skills.upload}
-        </button>
+        <div slot="actions" class="row">
+          ${value?.some((skill) => skill.source === 'clawhub')
+            ? html`<button
+                class="btn"
+                type="button"
+                ?disabled=${this.checking}
+                @click=${() => this.check()}
+              >
+                ${this.checking ? t.skills.checking : t.skills.checkUpdates}
+              </button>`
+            : nothing}
+          <button
+            class="btn"
+            type="button"
+            ?disabled=${this.uploading}
+            @click=${() => this.picker.click()}
+          >
+            ${this.uploading ? t.skills.uploading : t.skills.upload}
+          </button>
+          <button class="btn primary" type="button" @click=${() => (this.finding = 'anew')}>
+            <claw-icon name="plus"></claw-icon>${t.skills.find}
+          </button>
+        </div>
         <input
           type="file"
-          accept=".zip,.md,application/zip,text/markdown"
+          accept=".zip,.gz,.tgz,.md,application/zip,application/gzip,text/markdown"
           aria-label=${t.skills.file}
           hidden
           @change=${() => this.picked()}
@@ -127,6 +171,13 @@ export class ClawPageSkills extends LitElement {
             @claw-close=${() => (this.editing = undefined)}
             @claw-saved=${() => this.saved()}
           ></claw-skill-dialog>`
+        : nothing}
+      ${this.finding
+        ? html`<claw-skill-finder
+            .wish=${this.finding === 'anew' ? undefined : this.finding}
+            @claw-close=${() => (this.finding = undefined)}
+            @claw-installed=${(event: CustomEvent<string>) => this.installed(event.detail)}
+          ></claw-skill-finder>`
         : nothing}`;
   }
 
@@ -144,6 +195,7 @@ export class ClawPageSkills extends LitElement {
             @claw-toggle=${() => this.toggle(skill)}
             @claw-keys=${() => (this.editing = skill)}
             @claw-remove=${() => this.uninstall(skill)}
+            @claw-update=${() => this.showUpdate(skill)}
           ></claw-skill-card>`,
       )}
     </div>`;

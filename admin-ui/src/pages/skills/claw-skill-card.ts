@@ -1,4 +1,4 @@
-/** One skill: what it is for, how it stands, and what can be done with it. Emits `claw-toggle`, `claw-keys`, `claw-remove`. */
+/** One skill: what it is for, how it stands, and what can be done with it. Emits `claw-toggle`, `claw-keys`, `claw-update`, `claw-remove`. */
 import { LitElement, css, html, nothing } from 'lit';
 import { customElement, property } from 'lit/decorators.js';
 import type { Skill } from '../../api/skills.ts';
@@ -31,8 +31,15 @@ export class ClawSkillCard extends LitElement {
       }
       .buttons {
         display: flex;
+        flex-wrap: wrap;
         gap: 8px;
         margin-left: auto;
+      }
+      @media (max-width: 640px) {
+        .buttons {
+          width: 100%;
+          margin-left: 0;
+        }
       }
       ul {
         display: grid;
@@ -61,15 +68,26 @@ export class ClawSkillCard extends LitElement {
         <div class="head">
           <h2 class="wrap-anywhere">${skill.emoji ? `${skill.emoji} ` : ''}${skill.name}</h2>
           <claw-pill tone=${tone}>${label}</claw-pill>
+          ${skill.origin?.suspicious ? html`<claw-pill tone="warn">${t.skills.odd}</claw-pill>` : nothing}
           <div class="buttons">
-            ${hasKeys(skill)
+            ${skill.origin?.update
+              ? html`<button
+                  class="btn small primary"
+                  type="button"
+                  aria-label=${t.skills.updateOf(skill.name, skill.origin.update)}
+                  @click=${() => this.emit('claw-update')}
+                >
+                  ${t.skills.update(skill.origin.update)}
+                </button>`
+              : nothing}
+            ${hasSettings(skill)
               ? html`<button
                   class="btn small"
                   type="button"
-                  aria-label=${t.skills.keysOf(skill.name)}
+                  aria-label=${t.skills.settingsOf(skill.name)}
                   @click=${() => this.emit('claw-keys')}
                 >
-                  ${t.skills.keys}
+                  ${t.skills.settings}
                 </button>`
               : nothing}
             <button
@@ -99,7 +117,7 @@ export class ClawSkillCard extends LitElement {
             </ul>`
           : nothing}
         <p class="small-text muted">
-          ${origin(skill)}
+          ${origin(skill)}${renderFrom(skill)}
           ${skill.homepage
             ? html` · <a href=${skill.homepage} target="_blank" rel="noreferrer noopener">${t.skills.homepage}</a>`
             : nothing}
@@ -109,8 +127,8 @@ export class ClawSkillCard extends LitElement {
   }
 }
 
-function hasKeys(skill: Skill): boolean {
-  return Boolean(skill.primaryEnv) || skill.apiKeySet || skill.envWanted.length > 0 || skill.envSet.length > 0;
+function hasSettings(skill: Skill): boolean {
+  return skill.userInvocable || Boolean(skill.primaryEnv) || skill.apiKeySet || skill.envWanted.length > 0 || skill.envSet.length > 0;
 }
 
 function state(skill: Skill): [Tone, string] {
@@ -130,6 +148,17 @@ function missing({ missing }: Skill): string[] {
 
 function systemName(os: string): string {
   return { darwin: 'macOS', linux: 'Linux', win32: 'Windows' }[os] ?? os;
+}
+
+/** Where it was fetched, as a link. */
+function renderFrom({ origin }: Skill) {
+  if (!origin) return nothing;
+  const name = origin.slug
+    ? `${origin.publisher ? `${origin.publisher}/` : ''}${origin.slug} ${origin.version ?? ''}`
+    : origin.url.replace(/^https?:\/\//, '');
+  const folder = origin.folder ? ` › ${origin.folder}` : '';
+  return html` ·
+    <a class="wrap-anywhere" href=${origin.url} target="_blank" rel="noreferrer noopener">${name}</a>${folder}`;
 }
 
 function origin(skill: Skill): string {

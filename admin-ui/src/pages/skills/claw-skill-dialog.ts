@@ -1,4 +1,4 @@
-/** The keys of a skill. A stored one is never shown: an empty field leaves it as it is. Emits `claw-close`, `claw-saved`. */
+/** The keys of a skill, where they may go, and who may call it. A stored one is never shown: an empty field leaves it as it is. Emits `claw-close`, `claw-saved`. */
 import { LitElement, html, nothing } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
 import { changeSkill } from '../../api/skills.ts';
@@ -42,6 +42,13 @@ export class ClawSkillDialog extends LitElement {
       if (text !== undefined) env[name] = text;
     }
     if (Object.keys(env).length > 0) change.env = env;
+    const hosts = form.get('hosts');
+    if (typeof hosts === 'string') {
+      const secretHosts = hosts.split(/[\s,]+/).filter((host) => host !== '');
+      if (secretHosts.join() !== this.skill.secretHosts.join()) change.secretHosts = secretHosts;
+    }
+    const guests = form.has('guests');
+    if (this.skill.userInvocable && guests !== this.skill.guests) change.guests = guests;
     this.busy = true;
     this.error = undefined;
     try {
@@ -64,22 +71,49 @@ export class ClawSkillDialog extends LitElement {
 
   override render() {
     const { skill } = this;
-    return html`<claw-dialog heading=${t.skills.keysOf(skill.name)} ?busy=${this.busy} @claw-close=${() => this.close()}>
+    return html`<claw-dialog heading=${t.skills.settingsOf(skill.name)} ?busy=${this.busy} @claw-close=${() => this.close()}>
       <form class="stack" @submit=${(event: SubmitEvent) => this.submit(event)}>
         ${this.error === undefined
           ? nothing
           : html`<claw-banner tone="danger">${describeError(this.error)}</claw-banner>`}
-        <p class="muted">${t.skills.keysIntro}</p>
+        ${this.takesKeys ? html`<p class="muted">${t.skills.keysIntro}</p>` : nothing}
         ${skill.primaryEnv || skill.apiKeySet
           ? this.renderField('apiKey', t.skills.apiKey(skill.primaryEnv ?? ''), skill.apiKeySet)
           : nothing}
         ${this.variables.map((name) => this.renderField(`env.${name}`, name, skill.envSet.includes(name)))}
+        ${this.takesKeys ? this.renderHosts() : nothing}
+        ${skill.userInvocable
+          ? html`<label class="check">
+              <input type="checkbox" name="guests" ?checked=${skill.guests} />
+              ${t.skills.guests}
+            </label>`
+          : nothing}
         <div class="row end">
           <button class="btn" type="button" ?disabled=${this.busy} @click=${() => this.close()}>${t.common.cancel}</button>
           <button class="btn primary" type="submit" ?disabled=${this.busy}>${t.common.save}</button>
         </div>
       </form>
     </claw-dialog>`;
+  }
+
+  private get takesKeys(): boolean {
+    return Boolean(this.skill.primaryEnv) || this.skill.apiKeySet || this.variables.length > 0;
+  }
+
+  private renderHosts() {
+    return html`<div class="field">
+      <label for="hosts">${t.skills.hosts} <span class="optional">${t.common.optional}</span></label>
+      <textarea
+        class="input"
+        id="hosts"
+        name="hosts"
+        rows="2"
+        spellcheck="false"
+        aria-describedby="hosts-help"
+        .value=${this.skill.secretHosts.join('\n')}
+      ></textarea>
+      <span class="help" id="hosts-help">${t.skills.hostsHelp}</span>
+    </div>`;
   }
 
   private renderField(field: string, label: string, stored: boolean) {

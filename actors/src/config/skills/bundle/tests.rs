@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{Cursor, Write};
 
 use proptest::prelude::*;
 use zip::write::SimpleFileOptions;
@@ -129,11 +129,124 @@ fn what_is_no_skill_is_refused() {
     assert!(matches!(Bundle::read(large.as_bytes()), Err(Error::TooLarge(_))));
 }
 
+/// A tar.gz of these files, each with its kind.
+fn tarred(entries: &[(&str, tar::EntryType, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (name, kind, content) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        // Builders refuse what a hostile archive has, so the name is written past them.
+        let field = &mut header.as_old_mut().name;
+        field[..name.len()].copy_from_slice(name.as_bytes());
+        if kind.is_symlink() || kind.is_hard_link() {
+            header.set_link_name("/etc/passwd").expect("fits");
+        }
+        header.set_cksum();
+        builder.append(&header, *content).expect("appends");
+    }
+    builder.into_inner().expect("ends").finish().expect("packs")
+}
+
+#[test]
+fn a_tar_of_a_repository_is_read_like_a_zip() {
+    use tar::EntryType;
+    let archive = tarred(&[
+        (
+            "pax_global_header",
+            EntryType::XGlobalHeader,
+            b"52 comment=0123456789012345678901234567890123456789\n",
+        ),
+        ("repo-main/", EntryType::Directory, b""),
+        ("repo-main/README.md", EntryType::Regular, b"hello"),
+        ("repo-main/skills/tea/SKILL.md", EntryType::Regular, TEXT.as_bytes()),
+        ("repo-main/skills/tea/notes/green.md", EntryType::Regular, b"70 degrees"),
+    ]);
+    let whole = Bundle::read(&archive).expect("reads");
+    assert_eq!(paths_of(&whole), ["SKILL.md", "notes/green.md"]);
+    let named = Bundle::read_in(&archive, Some("/skills/tea/")).expect("reads");
+    assert_eq!(named.files, whole.files);
+    assert!(Bundle::read_in(&archive, Some("skills/coffee")).is_err());
+    assert!(Bundle::read_in(&archive, Some("../tea")).is_err());
+}
+
+#[test]
+fn one_of_several_skills_is_said_by_its_folder() {
+    let coffee = TEXT.replace("tea", "coffee");
+    let archive = zipped(&[
+        ("repo/skills/tea/SKILL.md", TEXT.as_bytes()),
+        ("repo/skills/coffee/SKILL.md", coffee.as_bytes()),
+        ("repo/skills/coffee/beans.md", b"dark"),
+    ]);
+    let why = Bundle::read(&archive).expect_err("is refused").to_string();
+    assert!(why.contains("repo/skills/tea, repo/skills/coffee"), "{why}");
+    for folder in ["skills/coffee", "repo/skills/coffee"] {
+        let found = Bundle::read_in(&archive, Some(folder)).expect("reads");
+        assert_eq!(
+            (found.manifest.key().as_str(), paths_of(&found)),
+            ("coffee", vec!["SKILL.md", "beans.md"])
+        );
+    }
+}
+
+#[test]
+fn hostile_tars_are_refused() {
+    use tar::EntryType;
+    let skill = ("SKILL.md", EntryType::Regular, TEXT.as_bytes());
+    for (name, kind) in [
+        ("../evil.md", EntryType::Regular),
+        ("a/../../evil.md", EntryType::Regular),
+        ("/etc/passwd", EntryType::Regular),
+        ("link", EntryType::Symlink),
+        ("link", EntryType::Link),
+        ("dev", EntryType::Char),
+        ("dev", EntryType::Block),
+        ("pipe", EntryType::Fifo),
+        ("sparse", EntryType::GNUSparse),
+    ] {
+        let refused = Bundle::read(&tarred(&[skill, (name, kind, b"")]));
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{name}: {refused:?}");
+    }
+    // Beside the folder that is meant, a repository may have links; in it, a skill may not.
+    let inside = tarred(&[
+        ("a/SKILL.md", EntryType::Regular, TEXT.as_bytes()),
+        ("a/x", EntryType::Symlink, b""),
+    ]);
+    assert!(Bundle::read_in(&inside, Some("a")).is_err());
+    let beside = tarred(&[
+        ("a/SKILL.md", EntryType::Regular, TEXT.as_bytes()),
+        ("b/x", EntryType::Symlink, b""),
+    ]);
+    assert_eq!(
+        paths_of(&Bundle::read_in(&beside, Some("a")).expect("reads")),
+        ["SKILL.md"]
+    );
+    let zeros = vec![0_u8; 60 * 1024 * 1024];
+    for archive in [
+        tarred(&[skill, ("zeros", EntryType::Regular, &zeros)]),
+        tarred(&[("zeros", EntryType::Regular, &zeros), skill]),
+    ] {
+        assert!(archive.len() < MAX_ARCHIVE);
+        assert!(matches!(Bundle::read(&archive), Err(Error::TooLarge(_))));
+    }
+    assert!(Bundle::read(&[0x1f, 0x8b, 8, 0, 1, 2, 3]).is_err());
+    let whole = tarred(&[skill]);
+    assert!(Bundle::read(&whole[..whole.len() / 2]).is_err());
+}
+
 proptest! {
     #[test]
     fn anything_at_all_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400), at in 0_usize..300) {
         let _ = Bundle::read(&bytes);
         let mut damaged = zipped(&[("tea/SKILL.md", TEXT.as_bytes()), ("tea/a.md", b"x")]);
+        for (offset, byte) in bytes.iter().take(8).enumerate() {
+            if let Some(slot) = damaged.get_mut(at + offset) {
+                *slot = *byte;
+            }
+        }
+        let _ = Bundle::read(&damaged);
+        let mut damaged = tarred(&[("tea/SKILL.md", tar::EntryType::Regular, TEXT.as_bytes())]);
         for (offset, byte) in bytes.iter().take(8).enumerate() {
             if let Some(slot) = damaged.get_mut(at + offset) {
                 *slot = *byte;

@@ -224,7 +224,7 @@ pub(super) async fn metadata(call: Call, params: MetadataParams) -> Result<Value
 /// Models and commands of the caller.
 async fn about(call: &Call) -> Result<Value, WireError> {
     Ok(json!({
-        "models": models::views(call).await?, "commands": small::command_views(), "swarmEnabled": false,
+        "models": models::views(call).await?, "commands": small::command_views(call, None).await?, "swarmEnabled": false,
         "accountSelection": {"kind": "automatic", "label": "Automatic account selection"},
         "runtimeSelectionLocked": false,
     }))

@@ -16,6 +16,7 @@ import '../../../components/claw-skeleton.ts';
 import { confirmAction } from '../../../components/confirm.ts';
 import { t } from '../../../i18n/index.ts';
 import { sharedStyles } from '../../../styles/shared.ts';
+import './claw-keys-dialog.ts';
 import './claw-provider-dialog.ts';
 
 interface Data extends ProviderList {
@@ -43,6 +44,8 @@ export class ClawPageProviders extends LitElement {
   @consume({ context: shellContext }) private readonly shell!: Shell;
   /** Open dialog: a provider, or `new`. */
   @state() private editing: Provider | 'new' | undefined;
+  /** Whose keys are shown, by id. */
+  @state() private keysOf: string | undefined;
 
   private readonly data = new Task(this, {
     task: async (_, { signal }): Promise<Data> => {
@@ -93,7 +96,17 @@ export class ClawPageProviders extends LitElement {
           complete: (data) => this.renderList(data),
         })}
       </claw-page>
-      ${this.editing ? this.renderDialog(this.editing) : nothing}`;
+      ${this.editing ? this.renderDialog(this.editing) : nothing} ${this.renderKeys()}`;
+  }
+
+  private renderKeys() {
+    const provider = this.data.value?.providers.find(({ id }) => id === this.keysOf);
+    if (!provider) return nothing;
+    return html`<claw-keys-dialog
+      .provider=${provider}
+      @claw-changed=${() => this.refresh()}
+      @claw-close=${() => (this.keysOf = undefined)}
+    ></claw-keys-dialog>`;
   }
 
   private renderDialog(editing: Provider | 'new') {
@@ -129,12 +142,20 @@ export class ClawPageProviders extends LitElement {
           ${provider.enabled
             ? html`<claw-pill tone="ok">${t.providers.active}</claw-pill>`
             : html`<claw-pill>${t.providers.disabled}</claw-pill>`}
-          ${provider.keySet ? nothing : html`<claw-pill>${t.providers.keyMissing}</claw-pill>`}
+          ${renderHealth(provider)}
         </div>
         <div class="muted small-text wrap-anywhere">
           ${provider.api} · ${provider.baseUrl} · ${t.providers.modelCount(provider.models.length)}
         </div>
       </div>
+      <button
+        class="btn small"
+        type="button"
+        aria-label=${t.providers.keysOf(provider.id)}
+        @click=${() => (this.keysOf = provider.id)}
+      >
+        ${t.providers.keys}
+      </button>
       <button
         class="btn small"
         type="button"
@@ -153,6 +174,14 @@ export class ClawPageProviders extends LitElement {
       </button>
     </li>`;
   }
+}
+
+/** How the keys stand, in a word. */
+function renderHealth({ keys }: Provider) {
+  if (keys.length === 0) return html`<claw-pill>${t.providers.keyMissing}</claw-pill>`;
+  const resting = keys.filter((key) => (key.restsUntil ?? 0) > Date.now()).length;
+  if (resting === 0) return keys.length > 1 ? html`<claw-pill>${t.providers.keyCount(keys.length)}</claw-pill>` : nothing;
+  return html`<claw-pill tone=${resting === keys.length ? 'danger' : 'warn'}>${t.providers.keysRest(resting, keys.length)}</claw-pill>`;
 }
 
 declare global {
