@@ -59,6 +59,14 @@ async fn a_session_is_made_spoken_in_and_stopped() {
     assert_eq!(sent["status"], "started");
     app.model.asked("#wait").await;
     let queued = call(&mut operator, "sessions.send", json!({"key": key, "message": "#later"})).await;
+    // A command is answered at once, and read after what was said before it.
+    let status = call(
+        &mut operator,
+        "sessions.send",
+        json!({"key": key, "message": "/status"}),
+    )
+    .await;
+    operator.chat_end(status["runId"].as_str().expect("a run")).await;
     let stopped = call(
         &mut operator,
         "sessions.abort",
