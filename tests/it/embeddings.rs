@@ -45,7 +45,7 @@ async fn write(operator: &mut TestNode, name: &str, content: &str) {
 async fn notes_are_found_by_what_they_mean_and_by_words_when_the_provider_fails() {
     let app = TestApp::start_with(&with_vectors(), &[]).await;
     let mut operator = app.operator().await;
-    let tool = |name: &'static str, arguments: Value| format!("{}", calls_tool(name, &arguments));
+    let tool = |name: &'static str, arguments: Value| calls_tool(name, &arguments);
     for (run, path, content) in [
         ("w1", "memory/2026-11-01.md", "The automobile is in the garage."),
         ("w2", "memory/2026-11-02.md", "We had pasta on Friday."),

@@ -49,7 +49,10 @@ impl Slack {
         if answer.status != 200 {
             return Err(match call::status(NAME, answer.status, call::retry_after(&answer)) {
                 DeliverError::Unknown { message } => DeliverError::Retry { message, after: None },
-                other => other,
+                kept @ (DeliverError::Retry { .. }
+                | DeliverError::Rejected { .. }
+                | DeliverError::Unauthorized { .. }
+                | DeliverError::Moved { .. }) => kept,
             });
         }
         let mut params = json!({"files": [{"id": id, "title": name}], "channel_id": delivery.to.peer.id});

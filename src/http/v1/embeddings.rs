@@ -168,8 +168,8 @@ fn shown(vector: &[f32], packed: bool) -> Value {
 
 /// What the provider said is the person's to know, in the sentence that was made of it.
 fn failed(error: Error) -> V1Error {
-    match error {
-        Error::Upstream(sentence) => V1Error::of_run(&sentence),
-        other => other.into(),
+    if let Error::Upstream(sentence) = &error {
+        return V1Error::of_run(sentence);
     }
+    error.into()
 }
