@@ -230,6 +230,7 @@ fn offered(tool: Tool) -> OfferedTool {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's list of failures is open")]
 fn of_opening(error: &ClientInitializeError) -> ServerFailure {
     match error {
         ClientInitializeError::TransportError { error, .. } => of_transport(error.error.as_ref()),
@@ -241,6 +242,7 @@ fn of_opening(error: &ClientInitializeError) -> ServerFailure {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's list of failures is open")]
 fn of_service(error: &ServiceError) -> ServerFailure {
     match error {
         ServiceError::TransportSend(error) => of_transport(error.error.as_ref()),
@@ -262,6 +264,7 @@ fn of_transport(error: &(dyn std::error::Error + 'static)) -> ServerFailure {
     FailureClass::Unreachable.into()
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's list of failures is open")]
 fn of_http(error: &StreamableHttpError<EgressError>) -> ServerFailure {
     let class = match error {
         StreamableHttpError::Client(error) => match *error {

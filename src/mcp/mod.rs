@@ -317,8 +317,10 @@ impl ToolServers for McpServers {
                 Err(failure) => {
                     report(access, failure, "call");
                     // The next call begins anew, and the next turn asks whether the server is still there.
-                    if failure.class != FailureClass::Slow {
-                        slot.connection.lock().await.take();
+                    if failure.class != FailureClass::Slow
+                        && let Ok(mut place) = slot.connection.try_lock()
+                    {
+                        place.take();
                     }
                     slot.known().offer = None;
                     Err(failure)

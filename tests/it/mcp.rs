@@ -646,8 +646,12 @@ async fn what_cannot_be_a_server_here_is_refused_with_the_reason() {
     let local = json!({"mcp": {"servers": {"remote": {"url": "https://x.example/mcp", "headers": {"X-Key": "k3y"}}, "local": {"command": "npx"}}}});
     let said = app.import("demo", OWNER, &local);
     assert!(said.contains("mcp") && said.contains("machine of your own"), "{said}");
-    let (_, list) = app.owner().get("/api/mcp-servers").await;
-    assert_eq!(list["servers"][0]["name"], "remote", "{list}");
+    // The server sees what another process changed within a second.
+    let list = eventually("the server of the file", || async {
+        let (_, list) = app.owner().get("/api/mcp-servers").await;
+        (list["servers"][0]["name"] == "remote").then_some(list)
+    })
+    .await;
     assert_eq!(list["servers"][0]["headers"], json!(["X-Key"]));
     assert!(!list.to_string().contains("k3y"));
 }
