@@ -130,6 +130,8 @@ export function initialData({ empty = false, zeroKey = false, signedIn = false, 
     user: { id: 'u1', email: 'ada@acme.test', name: 'Ada Byron', role: 'owner' },
     scopes: ['operator.admin'],
     zeroKey: zeroKey || empty,
+    hasPassword: false,
+    asksPassword: false,
   };
   const data = {
     signedIn,

@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(user.expect("signs in").scope, users[0].scope);
 
         config
-            .set_password(&users[0].scope, &"long enough".into())
+            .set_password(&users[0].scope, &"long enough".into(), None)
             .await
             .expect("sets");
         let link = owner_sign_in_link(&config, &here.settings, bound, "demo")

@@ -8,17 +8,19 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use claw_entities::{Scope, TenantId, device, device_token};
+use claw_entities::{Scope, TenantId};
 use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::accounts::ResolvedAccount;
+use super::devices::Approved;
 use super::devices::tokens::DeviceGrant;
 use super::document::UserSettings;
 use super::identity::{Identity, Locked, Tenant, User};
 use super::providers::StoredProvider;
 use super::secrets::DataKey;
 use super::skills::SkillSet;
+use crate::gateway::scopes;
 
 /// Entries of one kind; when a shelf is full it starts again from empty.
 const SHELF_CAPACITY: usize = 50_000;
@@ -34,7 +36,9 @@ pub(crate) struct Cache {
     /// By [`pair`] of tenant and device token hash.
     pub(crate) grants: Shelf<String, Arc<DeviceGrant>>,
     /// Devices with a good token for a role, by [`triple`] of tenant, user, and device with role.
-    pub(crate) pairings: Shelf<String, Arc<(device::Model, device_token::Model)>>,
+    pub(crate) pairings: Shelf<String, Arc<Approved>>,
+    /// The scope lists of those, each kept once.
+    pub(crate) scope_lists: scopes::Shared,
     /// By [`pair`] of tenant and cookie hash, with the expiry in epoch milliseconds.
     pub(crate) web_sessions: Shelf<String, (Arc<Identity>, i64)>,
     /// By [`triple`] of tenant, channel and account.
@@ -86,6 +90,7 @@ impl Default for Cache {
             tokens: Shelf::default(),
             grants: Shelf::default(),
             pairings: Shelf::default(),
+            scope_lists: scopes::Shared::default(),
             web_sessions: Shelf::default(),
             accounts: Shelf::default(),
             settings: Shelf::default(),

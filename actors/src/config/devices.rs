@@ -65,10 +65,53 @@ pub enum Pairing {
 #[derive(Clone, Debug)]
 pub struct Paired {
     /// Approved for this role.
-    pub scopes: Vec<String>,
+    pub scopes: Arc<[String]>,
     /// The same at every connect until it is rotated.
     pub token: Secret,
     pub issued_at: i64,
+}
+
+/// What a connect has to know of a device and its token for a role. One is kept for each connected device, so it is small.
+#[derive(Debug)]
+pub(crate) struct Approved {
+    /// The device may have the role.
+    role: bool,
+    /// The token's.
+    scopes: Arc<[String]>,
+    platform: Box<str>,
+    device_family: Box<str>,
+    generation: i32,
+    /// Epoch milliseconds.
+    issued_at: i64,
+}
+
+impl Approved {
+    fn of(device: &device::Model, token: &device_token::Model, role: &str, lists: &scopes::Shared) -> Self {
+        Self {
+            role: strings(&device.roles).iter().any(|approved| approved == role),
+            scopes: lists.list(strings(&token.scopes)),
+            platform: device.platform.trim().into(),
+            device_family: device.device_family.trim().into(),
+            generation: token.generation,
+            issued_at: token.rotated_at.unwrap_or(token.created_at),
+        }
+    }
+
+    /// Why this is not enough for what the device asks, if it is not.
+    fn shortfall(&self, claim: &DeviceClaim) -> Option<&'static str> {
+        if !self.role {
+            return Some("role-upgrade");
+        }
+        if claim.role == "operator" && !scopes::holds_all(&self.scopes, &claim.scopes) {
+            return Some("scope-upgrade");
+        }
+        let differs = |claimed: &str, approved: &str| {
+            let claimed = claimed.trim();
+            !claimed.is_empty() && !approved.is_empty() && !claimed.eq_ignore_ascii_case(approved)
+        };
+        (differs(&claim.platform, &self.platform) || differs(&claim.device_family, &self.device_family))
+            .then_some("metadata-upgrade")
+    }
 }
 
 /// Somebody has to approve first.
@@ -90,8 +133,8 @@ impl ConfigService {
     pub async fn check_pairing(&self, scope: &Scope, claim: &DeviceClaim) -> Result<Pairing> {
         let name = format!("{}\u{1f}{}", claim.device_id, claim.role);
         let key = triple(scope.tenant(), scope.user().as_str(), &name);
-        let known = match self.cache.pairings.get(&key) {
-            Some(known) => known,
+        let approved = match self.cache.pairings.get(&key) {
+            Some(approved) => approved,
             None => {
                 let seen = self.cache.generation();
                 let glance = self.db.glance(scope).await?;
@@ -104,9 +147,9 @@ impl ConfigService {
                 drop(glance);
                 match (device, token.filter(|token| token.revoked_at.is_none())) {
                     (Some(device), Some(token)) => {
-                        let known = Arc::new((device, token));
-                        self.cache.keep(&self.cache.pairings, seen, key, Arc::clone(&known));
-                        known
+                        let approved = Arc::new(Approved::of(&device, &token, &claim.role, &self.cache.scope_lists));
+                        self.cache.keep(&self.cache.pairings, seen, key, Arc::clone(&approved));
+                        approved
                     }
                     (device, _) => {
                         let reason = if device.is_some() { "role-upgrade" } else { "not-paired" };
@@ -116,17 +159,19 @@ impl ConfigService {
                 }
             }
         };
-        let (device, token) = &*known;
-        if let Some(reason) = shortfall(claim, device, token) {
-            let required = request_pairing(&self.writer, scope, claim, Some(device), reason).await?;
+        if let Some(reason) = approved.shortfall(claim) {
+            let glance = self.db.glance(scope).await?;
+            let device = find_device(&glance, scope, &claim.device_id).await?;
+            drop(glance);
+            let required = request_pairing(&self.writer, scope, claim, device.as_ref(), reason).await?;
             return Ok(Pairing::Required(required));
         }
         Ok(Pairing::Paired(Paired {
-            scopes: strings(&token.scopes),
+            scopes: Arc::clone(&approved.scopes),
             token: self
-                .device_token(scope, &token.device_id, &token.role, token.generation)
+                .device_token(scope, &claim.device_id, &claim.role, approved.generation)
                 .await?,
-            issued_at: token.rotated_at.unwrap_or(token.created_at),
+            issued_at: approved.issued_at,
         }))
     }
 
@@ -487,20 +532,6 @@ pub async fn note_connected(
 }
 
 /// What the claim asks for beyond the approval, if anything.
-fn shortfall(claim: &DeviceClaim, device: &device::Model, token: &device_token::Model) -> Option<&'static str> {
-    if !strings(&device.roles).contains(&claim.role) {
-        return Some("role-upgrade");
-    }
-    if claim.role == "operator" && !scopes::holds_all(&strings(&token.scopes), &claim.scopes) {
-        return Some("scope-upgrade");
-    }
-    let differs = |left: &str, right: &str| {
-        !left.trim().is_empty() && !right.trim().is_empty() && !left.trim().eq_ignore_ascii_case(right.trim())
-    };
-    (differs(&claim.platform, &device.platform) || differs(&claim.device_family, &device.device_family))
-        .then_some("metadata-upgrade")
-}
-
 async fn find_device(tx: &impl ConnectionTrait, scope: &Scope, id: &str) -> Result<Option<device::Model>> {
     Ok(device::Entity::owned_by(scope)
         .filter(device::Column::Id.eq(id))

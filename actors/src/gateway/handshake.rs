@@ -258,7 +258,7 @@ async fn authenticate(
         let grant = config.authenticate_device_token(&tenant, secret).await?;
         if let Some(grant) = grant.filter(|grant| grant.device_id == device_id && grant.role == params.role()) {
             return Ok(Proof {
-                identity: Arc::new(grant.identity),
+                identity: Arc::clone(&grant.identity),
                 method: "device-token",
                 setup: None,
             });

@@ -10,6 +10,9 @@ export interface Session {
   scopes: string[];
   /** No AI provider is set up: the built-in demo provider answers. */
   zeroKey: boolean;
+  hasPassword: boolean;
+  /** A new password has to come with the present one. */
+  asksPassword: boolean;
 }
 
 /** The signed-in session, or `null` if nobody is signed in. */
@@ -34,8 +37,9 @@ export function signOut(): Promise<void> {
   return request('DELETE', '/api/session', { expectUnauthorized: true });
 }
 
-export function setPassword(password: string): Promise<void> {
-  return request('PUT', '/api/session/password', { body: { password } });
+/** Fails with 403 when the present password is missing or wrong. */
+export function setPassword(password: string, currentPassword?: string): Promise<void> {
+  return request('PUT', '/api/session/password', { body: { password, ...(currentPassword && { currentPassword }) } });
 }
 
 export function isAdmin(session: Session): boolean {

@@ -15,6 +15,8 @@ export const session: Session = {
   user: { id: 'u1', email: 'ada@acme.test', name: 'Ada', role: 'owner' },
   scopes: ['operator.admin'],
   zeroKey: false,
+  hasPassword: false,
+  asksPassword: false,
 };
 
 type Handler = (body: unknown) => { status?: number; body?: unknown };

@@ -3,9 +3,9 @@
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use claw_actors::Error;
-use claw_actors::config::identity::{Credential, Identity, Role, Tenant, User, role_scopes};
+use claw_actors::config::identity::{Credential, Identity, PasswordState, Role, Tenant, User, role_scopes};
 use claw_actors::config::providers::DEMO_API;
-use claw_actors::crypto::Secret;
+use claw_actors::crypto::{Secret, token};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -37,6 +37,10 @@ pub struct SessionOut {
     pub scopes: Vec<String>,
     /// True while no AI provider is set up and the built-in one answers.
     pub zero_key: bool,
+    /// The user has a password.
+    pub has_password: bool,
+    /// A new password has to come with the present one: the sign-in is older than 15 minutes.
+    pub asks_password: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -93,10 +97,12 @@ pub struct SignIn {
     password: Option<Secret>,
 }
 
-/// A new password.
+/// A new password, and the present one where the session says that it is asked for.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PasswordIn {
+    #[schema(value_type = Option<String>)]
+    current_password: Option<Secret>,
     #[schema(value_type = String)]
     password: Secret,
 }
@@ -149,7 +155,9 @@ pub async fn create(request: HttpRequest, state: Data<AppState>, body: JsonIn<Si
     let identity = Identity {
         scopes: role_scopes(user.role),
         user,
-        credential: Credential::WebSession { hash: String::new() },
+        credential: Credential::WebSession {
+            hash: token::hash(value.expose()),
+        },
     };
     let out = describe(&state, &tenant, &identity).await?;
     Ok(HttpResponse::Ok()
@@ -176,16 +184,37 @@ pub async fn set_password(
     state: Data<AppState>,
     body: JsonIn<PasswordIn>,
 ) -> ApiResult<HttpResponse> {
-    let PasswordIn { password } = body.read().await?;
+    let PasswordIn {
+        current_password,
+        password,
+    } = body.read().await?;
+    let client = state.client(&request);
+    state.may_guess(&caller.tenant.id, &client)?;
     let config = &state.services.config;
-    config.set_password(caller.scope(), &password).await?;
-    let keep = cookie::value(&request, state.client(&request).secure).unwrap_or_default();
-    config.end_other_web_sessions(caller.scope(), &keep).await?;
+    if !config
+        .may_set_password(&caller.identity, current_password.as_ref())
+        .await?
+    {
+        if current_password.is_some() {
+            state.wrong_guess(&caller.tenant.id, &client)?;
+            return Err(ApiError::forbidden("the present password is not right"));
+        }
+        return Err(ApiError::forbidden(
+            "send the present password as currentPassword, or sign in again",
+        ));
+    }
+    let keep = match &caller.identity.credential {
+        Credential::WebSession { hash } => Some(hash.as_str()),
+        Credential::ApiToken { .. } | Credential::Device { .. } => None,
+    };
+    config.set_password(caller.scope(), &password, keep).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 async fn describe(state: &AppState, tenant: &Tenant, identity: &Identity) -> ApiResult<SessionOut> {
-    let models = state.services.config.list_models(&identity.user.scope).await?;
+    let config = &state.services.config;
+    let models = config.list_models(&identity.user.scope).await?;
+    let password = config.password_state(identity).await?;
     Ok(SessionOut {
         tenant: TenantOut {
             slug: tenant.slug.clone(),
@@ -194,5 +223,7 @@ async fn describe(state: &AppState, tenant: &Tenant, identity: &Identity) -> Api
         user: UserOut::from(identity.user.as_ref()),
         scopes: identity.scopes.clone(),
         zero_key: models.iter().all(|model| model.api == DEMO_API),
+        has_password: password != PasswordState::None,
+        asks_password: password == PasswordState::Asked,
     })
 }

@@ -78,6 +78,23 @@ async fn a_password_signs_in_and_a_new_one_signs_others_out() {
 }
 
 #[tokio::test]
+async fn an_api_token_changes_no_password_without_the_present_one() {
+    let app = TestServer::start().await;
+    let owner = app.user("acme", "owner@acme.test", Role::Owner).await;
+    let put = |body: serde_json::Value| {
+        app.request("acme", Method::PUT, "/api/session/password")
+            .bearer_auth(owner.token.expose())
+            .json(&body)
+    };
+    assert_eq!(status(put(json!({"password": "correct horse battery"}))).await, 204);
+    assert_eq!(status(put(json!({"password": "another horse battery"}))).await, 403);
+    let wrong = json!({"password": "another horse battery", "currentPassword": "wrong horse battery"});
+    assert_eq!(status(put(wrong)).await, 403);
+    let right = json!({"password": "another horse battery", "currentPassword": "correct horse battery"});
+    assert_eq!(status(put(right)).await, 204);
+}
+
+#[tokio::test]
 async fn behind_tls_the_cookie_is_bound_to_the_host() {
     let app = TestServer::with(|settings| {
         settings.http.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];

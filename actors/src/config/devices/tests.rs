@@ -102,7 +102,7 @@ async fn a_paired_device_gets_the_same_token_until_rotation() {
     let request = required(&server, &owner, &wish).await;
     approve(&server, &owner, &request, &[ADMIN]).await.expect("approves");
     let first = paired(&server, &owner, &wish).await;
-    assert_eq!(first.scopes, list(&[READ]));
+    assert_eq!(*first.scopes, *list(&[READ]));
     assert_eq!(paired(&server, &owner, &wish).await.token, first.token);
 
     let tenant = owner.tenant_scope();

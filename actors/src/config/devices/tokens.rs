@@ -22,7 +22,7 @@ use crate::gateway::scopes;
 #[derive(Clone, Debug)]
 pub struct DeviceGrant {
     /// Its scopes are the token's.
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     pub device_id: String,
     pub role: String,
 }
@@ -37,11 +37,15 @@ pub struct Rotated {
 
 impl ConfigService {
     /// Who this device token is, within this tenant only. `None`: unknown, revoked, rotated away or its user disabled.
-    pub async fn authenticate_device_token(&self, tenant: &TenantScope, token: &Secret) -> Result<Option<DeviceGrant>> {
+    pub async fn authenticate_device_token(
+        &self,
+        tenant: &TenantScope,
+        token: &Secret,
+    ) -> Result<Option<Arc<DeviceGrant>>> {
         let hash = token::hash(token.expose());
         let key = pair(tenant.tenant(), &hash);
         if let Some(grant) = self.cache.grants.get(&key) {
-            return Ok(Some(grant.as_ref().clone()));
+            return Ok(Some(grant));
         }
         let seen = self.cache.generation();
         let tx = self.db.read(tenant).await?;
@@ -57,18 +61,18 @@ impl ConfigService {
         let Some(user) = self.active_user(tenant, &row.user_id).await? else {
             return Ok(None);
         };
-        let grant = DeviceGrant {
-            identity: Identity {
+        let grant = Arc::new(DeviceGrant {
+            identity: Arc::new(Identity {
                 user,
                 scopes: strings(&row.scopes),
                 credential: Credential::Device {
                     id: row.device_id.clone(),
                 },
-            },
+            }),
             device_id: row.device_id,
             role: row.role,
-        };
-        self.cache.keep(&self.cache.grants, seen, key, Arc::new(grant.clone()));
+        });
+        self.cache.keep(&self.cache.grants, seen, key, Arc::clone(&grant));
         Ok(Some(grant))
     }
 

@@ -16,6 +16,7 @@ use claw_entities::{Scope, TenantId};
 
 pub use locked::Locked;
 pub(in crate::config) use locked::stays_active;
+pub use passwords::PasswordState;
 pub use roles::{ADMIN_SCOPE, effective_scopes, role_scopes};
 pub use web_sessions::WEB_SESSION_MS;
 

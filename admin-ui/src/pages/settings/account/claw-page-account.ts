@@ -2,6 +2,7 @@
 import { consume } from '@lit/context';
 import { LitElement, css, html, nothing } from 'lit';
 import { customElement, query, state } from 'lit/decorators.js';
+import { ApiError } from '../../../api/http.ts';
 import { setPassword } from '../../../api/session.ts';
 import type { Session } from '../../../api/session.ts';
 import { sessionContext, shellContext } from '../../../app/contexts.ts';
@@ -12,7 +13,7 @@ import { t } from '../../../i18n/index.ts';
 import { sharedStyles } from '../../../styles/shared.ts';
 
 /** The server checks again. */
-const MIN_LENGTH = 12;
+const MIN_LENGTH = 10;
 
 @customElement('claw-page-account')
 export class ClawPageAccount extends LitElement {
@@ -41,7 +42,12 @@ export class ClawPageAccount extends LitElement {
 
   @state() private busy = false;
   @state() private problem = '';
+  @state() private currentProblem = '';
+  /** Learned on this page: the session said otherwise when it was loaded. */
+  @state() private saved = false;
+  @state() private refused = false;
 
+  @query('#current') private readonly current!: HTMLInputElement | null;
   @query('#password') private readonly password!: HTMLInputElement;
   @query('#repeat') private readonly repeat!: HTMLInputElement;
 
@@ -49,21 +55,28 @@ export class ClawPageAccount extends LitElement {
     event.preventDefault();
     const { value } = this.password;
     this.problem = value.length < MIN_LENGTH ? t.account.tooShort : value !== this.repeat.value ? t.account.mismatch : '';
+    this.currentProblem = '';
     if (this.problem) return;
+    const current = this.current?.value;
     this.busy = true;
     try {
-      await setPassword(value);
+      await setPassword(value, current);
       (event.target as HTMLFormElement).reset();
+      this.saved = true;
       this.shell.toast(t.account.saved);
     } catch (error) {
-      this.problem = describeError(error);
+      if (error instanceof ApiError && error.status === 403) {
+        this.currentProblem = current ? t.account.currentWrong : t.account.currentNeeded;
+        this.refused = true;
+      } else this.problem = describeError(error);
     } finally {
       this.busy = false;
     }
   }
 
   override render() {
-    const { user, tenant } = this.session;
+    const { user, tenant, hasPassword, asksPassword } = this.session;
+    const changes = hasPassword || this.saved || this.refused;
     return html`<claw-page heading=${t.account.title} intro=${t.account.intro}>
       <section>
         <div class="card">
@@ -81,12 +94,34 @@ export class ClawPageAccount extends LitElement {
         <div class="section-head">
           <div>
             <h2>${t.account.passwordTitle}</h2>
-            <p class="muted">${t.account.passwordIntro}</p>
+            <p class="muted">${changes ? t.account.changeIntro : t.account.passwordIntro}</p>
           </div>
         </div>
         <div class="card">
           <form class="stack" @submit=${(event: Event) => this.submit(event)}>
             <input type="text" hidden autocomplete="username" aria-label=${t.signIn.email} .value=${user.email} />
+            ${
+              asksPassword || this.refused
+                ? html`<div class="field">
+                    <label for="current">${t.account.current}</label>
+                    <input
+                      class="input"
+                      id="current"
+                      type="password"
+                      autocomplete="current-password"
+                      required
+                      aria-describedby="current-help"
+                      aria-invalid=${this.currentProblem ? 'true' : 'false'}
+                    />
+                    ${
+                      this.currentProblem
+                        ? html`<span class="problem" role="alert">${this.currentProblem}</span>`
+                        : nothing
+                    }
+                    <span class="help" id="current-help">${t.account.currentHelp}</span>
+                  </div>`
+                : nothing
+            }
             <div class="field">
               <label for="password">${t.account.password}</label>
               <input
@@ -112,7 +147,9 @@ export class ClawPageAccount extends LitElement {
               />
               ${this.problem ? html`<span class="problem" role="alert">${this.problem}</span>` : nothing}
             </div>
-            <div><button class="btn primary" type="submit" ?disabled=${this.busy}>${t.account.save}</button></div>
+            <div><button class="btn primary" type="submit" ?disabled=${this.busy}>
+                ${changes ? t.account.change : t.account.save}
+              </button></div>
           </form>
         </div>
       </section>
