@@ -202,7 +202,7 @@ impl ConfigService {
         let keys = health.in_order(choice, None, crate::clock::now_ms());
         let mut models = Vec::with_capacity(keys.len());
         for (key, _) in keys.iter().filter(|(_, rests)| rests.is_none()) {
-            models.push(self.open_model(scope, agent_id, choice, key).await?);
+            models.extend(self.open_model(scope, agent_id, choice, key).await?);
         }
         if models.is_empty() {
             let until = keys.iter().filter_map(|(_, until)| *until).min().unwrap_or_default();

@@ -44,8 +44,7 @@ impl ConfigService {
             .await?
             .in_order(&choice, None, crate::clock::now_ms());
         let best = keys.first().map(|(key, _)| key.as_str()).unwrap_or_default();
-        let opened = self.open_model(scope, &settings.default_agent, &choice, best);
-        opened.await.map(Some)
+        self.open_model(scope, &settings.default_agent, &choice, best).await
     }
 
     /// The provider that is to read aloud, and whether it can.
