@@ -14,9 +14,11 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use url::Url;
 
 use crate::egress::{Egress, EgressError, Purpose, Response};
+use crate::http::places::Places;
 use crate::http::rate::Rate;
 
 /// Largest answer that is no archive, bytes.
@@ -25,6 +27,10 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Archives that are fetched at the same time: each may hold 10 MiB of memory.
 const DOWNLOADS_AT_ONCE: usize = 8;
+/// Of these, of one user.
+const USERS_DOWNLOADS_AT_ONCE: usize = 2;
+/// How long a download waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
 /// Questions of one user, per minute. The registry counts by our address, which all tenants share.
 const READS_PER_MINUTE: u32 = 120;
 const USERS_REMEMBERED: usize = 20_000;
@@ -43,6 +49,8 @@ pub(crate) struct ClawHub {
     reads: Rate<Who>,
     downloads: Rate<Who>,
     at_once: Arc<Semaphore>,
+    /// Downloads by user.
+    fetching: Places,
 }
 
 impl ClawHub {
@@ -55,6 +63,7 @@ impl ClawHub {
             reads: Rate::new(READS_PER_MINUTE, minute, USERS_REMEMBERED),
             downloads: Rate::new(downloads, minute, USERS_REMEMBERED),
             at_once: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
+            fetching: Places::new(USERS_DOWNLOADS_AT_ONCE),
         }
     }
 
@@ -98,12 +107,21 @@ impl ClawHub {
             .map_err(|_| Error::Upstream("the registry of skills answered something else".to_owned()))
     }
 
-    async fn fetch(&self, scope: &Scope, what: &'static str, url: &str) -> Result<Vec<u8>> {
+    async fn fetch(&self, scope: &Scope, what: &'static str, purpose: Purpose, url: &str) -> Result<Vec<u8>> {
         spend(&self.downloads, scope)?;
-        let _one = self.at_once.acquire().await.map_err(Error::internal)?;
+        let is_https = Url::parse(url).is_ok_and(|url| url.scheme() == "https");
+        if purpose == Purpose::Untrusted && !is_https {
+            return Err(Error::invalid("the address of an archive begins with https://"));
+        }
+        let who = (scope.tenant().clone(), scope.user().clone());
+        let place = self.fetching.enter(who);
+        let _place = place.ok_or_else(|| busy("two skills are being fetched already", TURN))?;
+        let turn = timeout(TURN, self.at_once.acquire()).await;
+        let turn = turn.map_err(|_| busy("too many skills are being fetched just now", TURN))?;
+        let _turn = turn.map_err(Error::internal)?;
         let answer = self
             .http
-            .request(Purpose::Configured, Method::GET, url)
+            .request(purpose, Method::GET, url)
             .map_err(failed)?
             .header(
                 "accept",
@@ -171,21 +189,28 @@ impl SkillSource for ClawHub {
     fn download<'a>(&'a self, scope: &'a Scope, slug: &'a str, version: &'a str) -> BoxFuture<'a, Result<Vec<u8>>> {
         Box::pin(async move {
             let url = self.address(&["download"], &[("slug", slug), ("version", version)])?;
-            self.fetch(scope, "version in the registry", url.as_str()).await
+            let what = "version in the registry";
+            self.fetch(scope, what, Purpose::Configured, url.as_str()).await
         })
     }
 
     fn archive<'a>(&'a self, scope: &'a Scope, address: &'a str) -> BoxFuture<'a, Result<Vec<u8>>> {
-        Box::pin(self.fetch(scope, "archive", address))
+        // It came with a request: what the operator allows inside is for what is configured.
+        Box::pin(self.fetch(scope, "archive", Purpose::Untrusted, address))
     }
 }
 
 fn spend(rate: &Rate<Who>, scope: &Scope) -> Result<()> {
     let who = (scope.tenant().clone(), scope.user().clone());
-    rate.spend(&who).map_err(|wait| Error::Busy {
-        message: "too many requests for skills".to_owned(),
-        retry_after: wait,
-    })
+    rate.spend(&who)
+        .map_err(|wait| busy("too many requests for skills", wait))
+}
+
+fn busy(message: &str, retry_after: Duration) -> Error {
+    Error::Busy {
+        message: message.to_owned(),
+        retry_after,
+    }
 }
 
 /// Failures of the way there, for a person. No address stands in them.
@@ -522,11 +547,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_user_fetches_no_more_than_two_at_once() {
+        let hub = ClawHub::new(Egress::new(Default::default()), None, 10);
+        let scope = Scope::vouch(TenantId::from("acme"), UserId::from("ada"));
+        let place = || hub.fetching.enter((TenantId::from("acme"), UserId::from("ada")));
+        let (first, second) = (place(), place());
+        assert!(first.is_some() && second.is_some());
+        let refused = hub.archive(&scope, "https://127.0.0.1/x").await;
+        assert!(matches!(refused, Err(Error::Busy { .. })), "{refused:?}");
+        drop(first);
+        let refused = hub.archive(&scope, "https://127.0.0.1/x").await;
+        assert!(
+            matches!(refused, Err(Error::Invalid(_))),
+            "nothing inside, whoever allows it elsewhere: {refused:?}"
+        );
+    }
+
+    #[tokio::test]
     async fn addresses_inside_are_not_asked() {
         let hub = ClawHub::new(Egress::new(Default::default()), None, 10);
         let scope = Scope::vouch(TenantId::from("acme"), UserId::from("ada"));
         for address in [
             "http://127.0.0.1:9/x.zip",
+            "http://example.com/x.zip",
             "https://169.254.169.254/x",
             "ftp://example.com/x",
             "https://u:p@example.com/",

@@ -64,6 +64,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.drop_table(Table::drop().table(USAGE).to_owned()).await?;
         manager.drop_table(Table::drop().table(VECTORS).to_owned()).await?;
         let db = manager.get_connection();
         db.execute_unprepared("ALTER TABLE memory_chunk DROP COLUMN hash")

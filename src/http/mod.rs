@@ -3,7 +3,7 @@
 pub mod state;
 
 mod client;
-mod places;
+pub(crate) mod places;
 pub(crate) mod rate;
 mod tenant;
 

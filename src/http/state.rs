@@ -10,7 +10,7 @@ use actix_web::web::Data;
 use claw_actors::crypto::Secret;
 use claw_actors::supervisor::directory::Directory;
 use claw_actors::{Error, Services};
-use claw_entities::TenantId;
+use claw_entities::{Scope, TenantId, UserId};
 
 use super::client::Client;
 use super::places::Places;
@@ -19,6 +19,10 @@ use crate::channels::Connector;
 use crate::egress::{Egress, EgressSettings};
 use crate::error::{ApiError, ApiResult};
 use crate::settings::{Http, Limits, Settings, Urls};
+
+/// Wrong guesses of a person's own present password within this time, wherever they come from.
+const WRONG_PASSWORDS: u32 = 10;
+const WRONG_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// One per process, shared by all workers.
 pub struct AppState {
@@ -37,6 +41,8 @@ pub struct AppState {
     pub ready: Readiness,
     /// Wrong proofs, by tenant and network.
     pub failed_proofs: Rate<(TenantId, IpAddr)>,
+    /// Wrong guesses of one's own present password, by person.
+    pub(crate) wrong_passwords: Rate<(TenantId, UserId)>,
     /// Requests without a proof, by tenant and network.
     pub anonymous: Rate<(TenantId, IpAddr)>,
     /// Verified webhooks, by tenant.
@@ -80,6 +86,7 @@ impl AppState {
             metrics_token: settings.telemetry.metrics_token.clone(),
             ready,
             failed_proofs: Rate::new(limits.failed_proofs_per_minute, minute, limits.tracked_addresses),
+            wrong_passwords: Rate::new(WRONG_PASSWORDS, WRONG_WITHIN, limits.tracked_addresses),
             anonymous: Rate::new(limits.anonymous_per_minute, minute, limits.tracked_addresses),
             webhooks: Rate::with_burst(
                 limits.tenant_webhooks_per_second,
@@ -128,6 +135,20 @@ impl AppState {
         counted.map_err(|wait| too_many(wait).into())
     }
 
+    /// Counts a wrong guess of the person's own present password. `Busy` from the limit on.
+    pub(crate) fn wrong_password(&self, scope: &Scope) -> ApiResult<()> {
+        let counted = self.wrong_passwords.spend(&person(scope));
+        counted.map_err(|wait| too_many(wait).into())
+    }
+
+    /// Refuses before such a guess is even looked at.
+    pub(crate) fn may_guess_password(&self, scope: &Scope) -> ApiResult<()> {
+        match self.wrong_passwords.wait(&person(scope)) {
+            Some(wait) => Err(too_many(wait).into()),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses before a guess is even looked at: for proofs that can be guessed (passwords, codes).
     pub fn may_guess(&self, tenant: &TenantId, client: &Client) -> ApiResult<()> {
         match self.failed_proofs.wait(&(tenant.clone(), client.network())) {
@@ -135,6 +156,10 @@ impl AppState {
             None => Ok(()),
         }
     }
+}
+
+fn person(scope: &Scope) -> (TenantId, UserId) {
+    (scope.tenant().clone(), scope.user().clone())
 }
 
 fn too_many(wait: Duration) -> Error {

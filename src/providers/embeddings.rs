@@ -1,20 +1,31 @@
 //! Vectors of texts: `/embeddings` as OpenAI has it and everybody compatible (Mistral, Voyage, Ollama, vLLM …), and
 //! Gemini's `batchEmbedContents`.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use claw_actors::ports::embedding::{Embedded, EmbeddingRequest, Meaning};
 use claw_actors::ports::model::ModelError;
 use reqwest::Method;
-use serde::Deserialize;
+use serde::de::{self, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::errors::Failure;
 use super::once::Callee;
 use crate::egress::{Egress, Purpose};
 
-/// Largest answer: 64 vectors of 16,384 numbers as text.
+/// Largest answer, whatever was asked.
 const LARGEST: usize = 32 * 1024 * 1024;
+/// Bytes of an answer for one number, as text, and for what is around the vectors.
+const PER_NUMBER: usize = 24;
+const AROUND: usize = 64 * 1024;
+/// Numbers of a vector that are expected where nobody asked for more.
+const USUAL: usize = 4096;
+/// Numbers of a vector, and characters of base64 of them.
+const LONGEST: usize = 16_384;
+const LONGEST_PACKED: usize = (LONGEST * 4).div_ceil(3) * 4;
 
 /// Where the key stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +49,43 @@ struct OpenAiVector {
     embedding: Numbers,
 }
 
-/// As numbers, or as base64 of four bytes each, little endian.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Numbers {
-    Plain(Vec<f32>),
-    Packed(String),
+/// As numbers, or as base64 of four bytes each, little endian. Read by hand: what an untagged enum keeps to try one
+/// shape after the other is many times as large as the numbers, and strangers send them.
+struct Numbers(Vec<f32>);
+
+impl<'de> Deserialize<'de> for Numbers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneVector)
+    }
+}
+
+struct OneVector;
+
+impl<'de> Visitor<'de> for OneVector {
+    type Value = Numbers;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "at most {LONGEST} numbers, or base64 of them")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Numbers, A::Error> {
+        let mut numbers: Vec<f32> = Vec::new();
+        while let Some(number) = seq.next_element::<f32>()? {
+            if numbers.len() >= LONGEST {
+                return Err(A::Error::custom("a vector is too long"));
+            }
+            numbers.push(number);
+        }
+        Ok(Numbers(numbers))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Numbers, E> {
+        if text.len() > LONGEST_PACKED {
+            return Err(E::custom("a vector is too long"));
+        }
+        let unpacked = unpacked(text).ok_or_else(|| E::custom("a vector cannot be read"))?;
+        Ok(Numbers(unpacked))
+    }
 }
 
 #[derive(Deserialize)]
@@ -66,7 +108,7 @@ pub(super) async fn openai(egress: Egress, place: KeyPlace, wish: EmbeddingReque
         let request = request
             .json(&openai_body(&wish))
             .timeout(wish.timeout)
-            .max_body(LARGEST);
+            .max_body(room(&wish));
         match wish.endpoint.api_key.as_ref().filter(|key| !key.is_empty()) {
             Some(key) if place == KeyPlace::ApiKey => request.header("api-key", key.expose()),
             Some(key) => request.bearer(key),
@@ -76,11 +118,14 @@ pub(super) async fn openai(egress: Egress, place: KeyPlace, wish: EmbeddingReque
     let answer = callee.send(request).await?;
     let read: OpenAiAnswer = answer.json().map_err(|error| callee.error(garbage(&error)))?;
     let count = read.data.len();
+    if count > wish.texts.len() {
+        return Err(callee.error(Failure::garbage("more vectors than texts")));
+    }
     let mut vectors = vec![Vec::new(); count];
     for (at, one) in read.data.into_iter().enumerate() {
         let place = vectors.get_mut(one.index.unwrap_or(at));
         let place = place.ok_or_else(|| callee.error(Failure::garbage("a vector has no place")))?;
-        *place = numbers(one.embedding).ok_or_else(|| callee.error(Failure::garbage("a vector cannot be read")))?;
+        *place = one.embedding.0;
     }
     let used = read.usage.and_then(|usage| usage.prompt_tokens.or(usage.total_tokens));
     Ok(Embedded {
@@ -129,16 +174,18 @@ pub(super) fn beside(base: &str, end: &str) -> String {
     format!("{base}{version}{end}{query}")
 }
 
-fn numbers(numbers: Numbers) -> Option<Vec<f32>> {
-    match numbers {
-        Numbers::Plain(numbers) => Some(numbers),
-        Numbers::Packed(text) => {
-            let bytes = STANDARD.decode(text).ok()?;
-            let (chunks, rest) = bytes.as_chunks::<4>();
-            rest.is_empty()
-                .then(|| chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
-        }
-    }
+fn unpacked(text: &str) -> Option<Vec<f32>> {
+    let bytes = STANDARD.decode(text).ok()?;
+    let (chunks, rest) = bytes.as_chunks::<4>();
+    rest.is_empty()
+        .then(|| chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+}
+
+/// Bytes that an answer to this may have.
+fn room(wish: &EmbeddingRequest) -> usize {
+    let length = wish.dimensions.map_or(USUAL, |length| USUAL.max(length as usize));
+    let numbers = wish.texts.len().saturating_mul(length);
+    numbers.saturating_mul(PER_NUMBER).saturating_add(AROUND).min(LARGEST)
 }
 
 #[derive(Deserialize)]
@@ -148,7 +195,7 @@ struct GeminiAnswer {
 
 #[derive(Deserialize)]
 struct GeminiVector {
-    values: Vec<f32>,
+    values: Numbers,
 }
 
 /// `{base}/models/{model}:batchEmbedContents`. It counts no tokens.
@@ -159,7 +206,7 @@ pub(super) async fn gemini(egress: Egress, url: String, wish: EmbeddingRequest) 
         let request = request
             .json(&gemini_body(&wish))
             .timeout(wish.timeout)
-            .max_body(LARGEST);
+            .max_body(room(&wish));
         match wish.endpoint.api_key.as_ref().filter(|key| !key.is_empty()) {
             Some(key) => request.header("x-goog-api-key", key.expose()),
             None => request,
@@ -167,8 +214,11 @@ pub(super) async fn gemini(egress: Egress, url: String, wish: EmbeddingRequest) 
     });
     let answer = callee.send(request).await?;
     let read: GeminiAnswer = answer.json().map_err(|error| callee.error(garbage(&error)))?;
+    if read.embeddings.len() > wish.texts.len() {
+        return Err(callee.error(Failure::garbage("more vectors than texts")));
+    }
     Ok(Embedded {
-        vectors: read.embeddings.into_iter().map(|one| one.values).collect(),
+        vectors: read.embeddings.into_iter().map(|one| one.values.0).collect(),
         // Four characters to a token, as everywhere where nobody counts.
         tokens: wish.texts.iter().map(|text| text.chars().count() as u64 / 4 + 1).sum(),
     })
@@ -292,6 +342,10 @@ mod tests {
                 Reply::text(200, r#"{"data": [{"index": 9, "embedding": []}]}"#),
                 ErrorClass::Format,
             ),
+            (
+                Reply::text(200, r#"{"data": [{"embedding": [1]}, {"embedding": [1]}]}"#),
+                ErrorClass::Format,
+            ),
             (Reply::Close, ErrorClass::Network),
         ] {
             let server = FakeServer::start(move |_| reply.clone()).await;
@@ -304,6 +358,23 @@ mod tests {
             assert_eq!(error.class, class, "{error:?}");
             assert!(!format!("{error:?}").contains("0123456789"), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_vector_has_an_end() {
+        let read = |count: usize| serde_json::from_value::<Numbers>(json!(vec![0.5; count]));
+        assert_eq!(read(LONGEST).expect("fits").0.len(), LONGEST);
+        assert!(read(LONGEST + 1).is_err());
+        let packed = |count: usize| serde_json::from_value::<Numbers>(json!(STANDARD.encode(vec![0_u8; count * 4])));
+        assert_eq!(packed(LONGEST).expect("fits").0.len(), LONGEST);
+        assert!(packed(LONGEST + 1).is_err());
+        for wrong in [json!("AAA"), json!("AAAA"), json!({"a": 1}), json!(1), json!([null])] {
+            assert!(serde_json::from_value::<Numbers>(wrong.clone()).is_err(), "{wrong}");
+        }
+        let mut wish = wish("http://h", &["a"]);
+        assert_eq!(room(&wish), 4096 * 24 + AROUND);
+        wish.texts = vec!["a".to_owned(); 2048];
+        assert_eq!(room(&wish), LARGEST);
     }
 
     #[test]

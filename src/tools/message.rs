@@ -60,6 +60,39 @@ struct Arguments {
     dry_run: bool,
 }
 
+impl Arguments {
+    fn has_file(&self) -> bool {
+        self.buffer.is_some() || self.media.as_deref().is_some_and(|media| !media.trim().is_empty())
+    }
+
+    /// Where it is to go.
+    fn place(&self, target: Option<String>) -> MessageWish {
+        MessageWish {
+            channel: self.channel.clone(),
+            target,
+            account_id: self.account_id.clone(),
+            thread_id: self.thread_id.clone(),
+            ..MessageWish::default()
+        }
+    }
+
+    /// A file is fetched and stored only when it may go to one of the places.
+    async fn check_places(&self, reach: &Reach) -> Result<(), ToolOutput> {
+        let targets: Vec<Option<String>> = match self.action {
+            Action::Send => vec![self.target.clone()],
+            Action::Broadcast => self.targets.iter().cloned().map(Some).collect(),
+        };
+        let mut answer = Ok(());
+        for target in targets {
+            answer = reach.may_send_file(&self.place(target)).await.map_err(refused);
+            if answer.is_ok() {
+                break;
+            }
+        }
+        answer
+    }
+}
+
 impl Message {
     pub(super) fn new(egress: Egress) -> Self {
         let text = |about: &str| json!({"type": "string", "description": about});
@@ -108,6 +141,12 @@ impl Message {
     async fn run(&self, context: &ToolContext, arguments: Value) -> Result<ToolOutput, ToolOutput> {
         let given: Arguments = read(arguments)?;
         let reach = reach(context)?;
+        if given.action == Action::Broadcast && given.targets.is_empty() {
+            return Err(ToolOutput::error("targets is missing."));
+        }
+        if !given.dry_run && given.has_file() {
+            given.check_places(reach).await?;
+        }
         let file = match self.file(context, reach, &given).await? {
             Some(_) if given.dry_run => None,
             None => None,
@@ -116,21 +155,15 @@ impl Message {
         let words = given.caption.as_ref().filter(|_| given.message.trim().is_empty());
         let words = words.unwrap_or(&given.message);
         let wish = |target: Option<String>| MessageWish {
-            channel: given.channel.clone(),
-            target,
-            account_id: given.account_id.clone(),
-            thread_id: given.thread_id.clone(),
             reply_to: given.reply_to.clone(),
             text: words.clone(),
             file: file.clone(),
             dry_run: given.dry_run,
+            ..given.place(target)
         };
         if given.action == Action::Send {
             let sent = reach.message(wish(given.target.clone())).await.map_err(refused)?;
             return Ok(ToolOutput::json(&sent));
-        }
-        if given.targets.is_empty() {
-            return Err(ToolOutput::error("targets is missing."));
         }
         let mut results = Vec::with_capacity(given.targets.len());
         for target in &given.targets {

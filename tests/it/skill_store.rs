@@ -218,76 +218,71 @@ async fn clients_of_the_gateway_search_install_and_upload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_at_an_address_is_read_as_guardedly() {
+async fn an_address_inside_is_not_asked_whatever_the_operator_allows() {
+    // The registry here is on loopback, which the settings allow: for what is configured, and for nothing else.
+    let (app, registry) = with_registry().await;
+    let owner = app.owner();
+    let good = registry.serve("/tea.zip", zipped(&[("SKILL.md", &skill("tea", "Boil water."))]));
+    for url in [
+        format!("{good}?token=zebra-secret"),
+        good.replace("http://", "https://"),
+        format!("{}/inside", registry.url()),
+        "http://example.com/x.zip".to_owned(),
+        "http://169.254.169.254/latest/meta-data".to_owned(),
+        "https://169.254.169.254/latest/meta-data".to_owned(),
+        "https://10.0.0.1/x.zip".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        String::new(),
+    ] {
+        let (code, answer) = owner.post("/api/skill-store/install", &json!({"url": url})).await;
+        assert_eq!(code, 400, "{url}: {answer}");
+    }
+    assert_eq!(registry.asked(), Vec::<String>::new());
+    let (_, audit) = owner.get("/api/audit").await;
+    assert!(!audit.to_string().contains("zebra-secret") && !app.binary.log().contains("zebra-secret"));
+    assert_eq!(app.rows().await.count("skill").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_archive_is_not_unpacked() {
     let (app, registry) = with_registry().await;
     let owner = app.owner();
     let tea = skill("tea", "Boil water.");
-    let good = registry.serve(
-        "/repo.tar.gz",
-        tarred(&[
-            ("repo-main/README.md", "x"),
-            ("@repo-main/docs", "README.md"),
-            ("repo-main/skills/tea/SKILL.md", &tea),
-            ("repo-main/skills/coffee/SKILL.md", &skill("coffee", "Grind.")),
-        ]),
-    );
-    let several = owner.post("/api/skill-store/install", &json!({"url": good})).await;
-    assert_eq!(several.0, 400, "{}", several.1);
-    let wish = json!({"url": format!("{good}?token=zebra-secret"), "folder": "skills/tea"});
-    let (code, made) = owner.post("/api/skill-store/install", &wish).await;
-    assert_eq!(code, 201, "{made}");
-    assert_eq!(
-        (&made["source"], &made["origin"]["url"], &made["origin"]["folder"]),
-        (&json!("url"), &json!(good), &json!("skills/tea"))
-    );
-    let (_, audit) = owner.get("/api/audit").await;
-    assert!(!audit.to_string().contains("zebra-secret") && !app.binary.log().contains("zebra-secret"));
-
     let zeros = "\0".repeat(60 << 20);
     let many: Vec<String> = (0..501).map(|at| format!("f{at}.md")).collect();
     let mut files: Vec<(&str, &str)> = vec![("SKILL.md", &tea)];
     files.extend(many.iter().map(|name| (name.as_str(), "x")));
-    for (path, archive, code) in [
-        ("/up.tar.gz", tarred(&[("SKILL.md", &tea), ("../../evil.md", "x")]), 400),
-        ("/abs.tar.gz", tarred(&[("SKILL.md", &tea), ("/etc/evil.md", "x")]), 400),
+    for (slug, archive, code) in [
+        ("up-tar", tarred(&[("SKILL.md", &tea), ("../../evil.md", "x")]), 400),
+        ("abs-tar", tarred(&[("SKILL.md", &tea), ("/etc/evil.md", "x")]), 400),
         (
-            "/link.tar.gz",
+            "link-tar",
             tarred(&[("SKILL.md", &tea), ("@passwd", "/etc/passwd")]),
             400,
         ),
-        ("/bomb.tar.gz", tarred(&[("SKILL.md", &tea), ("zeros.md", &zeros)]), 413),
+        ("bomb-tar", tarred(&[("SKILL.md", &tea), ("zeros.md", &zeros)]), 413),
+        ("first-tar", tarred(&[("zeros.md", &zeros), ("SKILL.md", &tea)]), 413),
+        ("many-zip", zipped(&files), 413),
+        ("up-zip", zipped(&[("SKILL.md", &tea), ("a/../../evil.md", "x")]), 400),
         (
-            "/first.tar.gz",
-            tarred(&[("zeros.md", &zeros), ("SKILL.md", &tea)]),
-            413,
-        ),
-        ("/many.zip", zipped(&files), 413),
-        ("/up.zip", zipped(&[("SKILL.md", &tea), ("a/../../evil.md", "x")]), 400),
-        (
-            "/alike.zip",
+            "alike-zip",
             zipped(&[("SKILL.md", &tea), ("a.md", "1"), ("A.md", "2")]),
             400,
         ),
-        ("/none.zip", zipped(&[("README.md", "hello")]), 400),
-        ("/page.html", b"<html>no archive</html>".to_vec(), 400),
-        ("/large.zip", vec![b'P'; (10 << 20) + 1], 413),
+        ("none-zip", zipped(&[("README.md", "hello")]), 400),
+        (
+            "several-tar",
+            tarred(&[("r/skills/tea/SKILL.md", &tea), ("r/skills/coffee/SKILL.md", &tea)]),
+            400,
+        ),
+        ("page", b"<html>no archive</html>".to_vec(), 400),
+        ("large", vec![b'P'; (10 << 20) + 1], 413),
     ] {
-        let url = registry.serve(path, archive);
-        let (got, answer) = owner.post("/api/skill-store/install", &json!({"url": url})).await;
-        assert_eq!(got, code, "{path}: {answer}");
+        registry.publish(slug, "1.0.0", archive);
+        let (got, answer) = owner.post("/api/skill-store/install", &json!({"slug": slug})).await;
+        assert_eq!(got, code, "{slug}: {answer}");
     }
-    for (url, code) in [
-        (format!("{}/inside", registry.url()), 400),
-        (format!("{}/nothing.zip", registry.url()), 404),
-        ("http://169.254.169.254/latest/meta-data".to_owned(), 400),
-        ("http://10.0.0.1/x.zip".to_owned(), 400),
-        ("file:///etc/passwd".to_owned(), 400),
-        (String::new(), 400),
-    ] {
-        let (got, answer) = owner.post("/api/skill-store/install", &json!({"url": url})).await;
-        assert_eq!(got, code, "{url}: {answer}");
-    }
-    assert_eq!(app.rows().await.count("skill").await, 1);
+    assert_eq!(app.rows().await.count("skill").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -191,22 +191,35 @@ impl<'a> Store<'a> {
     }
 
     /// Asks the registry for the newest version of each skill that came from it, and notes it. Skills it no longer has
-    /// stay as they are.
+    /// stay as they are, and so do those of another registry.
+    ///
+    /// # Errors
+    /// The first failure of the registry. What was found until then is noted.
     pub async fn check(&self) -> Result<()> {
+        let registry = self.registry();
         let mut found = Vec::new();
+        let mut failed = None;
         for (key, listing) in self.listed().await? {
-            match self.detail(&listing.slug).await {
+            if registry.as_deref() != Some(listing.registry.as_str()) {
+                continue;
+            }
+            match self.detail(&full_name(&listing)).await {
                 Ok(Detail {
                     latest: Some(latest), ..
                 }) => found.push((key, latest.version)),
                 Ok(_) | Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
         }
-        self.config.note_latest(self.scope, &found).await
+        self.config.note_latest(self.scope, &found).await?;
+        failed.map_or(Ok(()), Err)
     }
 
-    /// Brings skills of the registry up to date: the one of this slug, or all. `suspicious` as in [`Consent`].
+    /// Brings skills of the registry up to date: the one of this slug, or all. `suspicious` as in [`Consent`]. Once
+    /// it is too much for the registry or for the user's share, the rest is not tried.
     pub async fn update(&self, slug: Option<&str>, suspicious: bool) -> Result<Vec<Updated>> {
         let mut listed = self.listed().await?;
         if let Some(slug) = slug {
@@ -221,12 +234,16 @@ impl<'a> Store<'a> {
         let mut done = Vec::with_capacity(listed.len());
         for (key, listing) in listed {
             let after = self.update_one(&key, &listing, suspicious).await;
+            let is_busy = matches!(after, Err(Error::Busy { .. }));
             done.push(Updated {
                 key,
                 slug: listing.slug,
                 before: listing.version,
                 after,
             });
+            if is_busy {
+                break;
+            }
         }
         Ok(done)
     }
@@ -235,11 +252,7 @@ impl<'a> Store<'a> {
         if self.registry().as_deref() != Some(listing.registry.as_str()) {
             return Err(Error::invalid("it came from another registry"));
         }
-        let publisher = listing.publisher.as_ref();
-        let slug = match publisher {
-            Some(publisher) => format!("@{publisher}/{}", listing.slug),
-            None => listing.slug.clone(),
-        };
+        let slug = full_name(listing);
         let latest = self.detail(&slug).await?.latest;
         let latest = latest.ok_or(Error::NotFound {
             what: "version in the registry",
@@ -371,6 +384,14 @@ impl<'a> Store<'a> {
     }
 }
 
+/// `@publisher/slug`, where the publisher is known.
+fn full_name(listing: &Listing) -> String {
+    match &listing.publisher {
+        Some(publisher) => format!("@{publisher}/{}", listing.slug),
+        None => listing.slug.clone(),
+    }
+}
+
 fn no_registry() -> Error {
     Error::invalid("this installation has no registry of skills")
 }
@@ -441,8 +462,17 @@ fn is_version(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+' | b'_'))
 }
 
-/// Are the files that the registry lists what the archive holds.
+/// What a registry adds to an archive when it packs it, and so lists nowhere.
+const ADDED: &str = "_meta.json";
+
+/// Are the files that the registry lists what the archive holds, and, where it lists any, does it hold no others.
 fn check_hashes(files: &[BundleFile], listed: &[(String, String)]) -> Result<()> {
+    let is_listed = |file: &BundleFile| listed.iter().any(|(path, _)| *path == file.path);
+    if !listed.is_empty() && !files.iter().all(|file| file.path == ADDED || is_listed(file)) {
+        return Err(Error::Upstream(
+            "the archive is not what the registry lists: it holds another file".to_owned(),
+        ));
+    }
     for (path, hash) in listed {
         let file = files.iter().find(|file| file.path == *path);
         if file.is_some_and(|file| sha256(&file.content) != *hash) {
@@ -497,7 +527,15 @@ mod tests {
         let right = ("SKILL.md".to_owned(), sha256(b"x"));
         let wrong = ("SKILL.md".to_owned(), sha256(b"y"));
         let hidden = (".gitignore".to_owned(), sha256(b"z"));
-        check_hashes(std::slice::from_ref(&file), &[right, hidden]).expect("fits");
-        check_hashes(&[file], &[wrong]).expect_err("does not fit");
+        check_hashes(std::slice::from_ref(&file), &[right.clone(), hidden]).expect("fits");
+        check_hashes(std::slice::from_ref(&file), &[wrong]).expect_err("does not fit");
+        let other = |path: &str| BundleFile {
+            path: path.to_owned(),
+            content: b"x".to_vec(),
+        };
+        let right = [right];
+        check_hashes(&[file.clone(), other("_meta.json")], &right).expect("the registry's own");
+        check_hashes(&[file.clone(), other("evil.sh")], &right).expect_err("holds more");
+        check_hashes(&[file, other("evil.sh")], &[]).expect("nothing is listed");
     }
 }

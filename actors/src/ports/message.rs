@@ -143,16 +143,18 @@ pub struct Usage {
 impl Usage {
     /// Size of the prompt of this call: what fills the context window.
     pub fn prompt_tokens(&self) -> u64 {
-        self.input + self.cache_read + self.cache_write
+        self.input
+            .saturating_add(self.cache_read)
+            .saturating_add(self.cache_write)
     }
 
     /// Adds a call of a model with these prices (USD per million tokens: input, output, cache read, cache write).
     pub fn add(&mut self, call: &Self, prices: [f64; 4]) {
-        self.input += call.input;
-        self.output += call.output;
-        self.cache_read += call.cache_read;
-        self.cache_write += call.cache_write;
-        self.total_tokens = self.prompt_tokens() + self.output;
+        self.input = self.input.saturating_add(call.input);
+        self.output = self.output.saturating_add(call.output);
+        self.cache_read = self.cache_read.saturating_add(call.cache_read);
+        self.cache_write = self.cache_write.saturating_add(call.cache_write);
+        self.total_tokens = self.prompt_tokens().saturating_add(self.output);
         let [input, output, cache_read, cache_write] = prices;
         #[expect(clippy::cast_precision_loss, reason = "token counts stay far below 2^52")]
         let price = |tokens: u64, per_million: f64| tokens as f64 * per_million / 1e6;

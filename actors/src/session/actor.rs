@@ -5,6 +5,7 @@
 //! can be lost at any time.
 
 mod aborting;
+mod commanding;
 mod compacting;
 mod edits;
 
@@ -21,8 +22,6 @@ pub(crate) use self::compacting::CompactRequest;
 use super::admission::{self, Admitted};
 use super::choice::{self, Chosen};
 use super::closing::{self, Why};
-use super::commands::{Command, StopForm};
-use super::compaction::manual::Wish;
 use super::edit::EditRequest;
 use super::events::{Emitter, Shown};
 use super::item::Item;
@@ -123,6 +122,8 @@ pub(crate) struct SessionActor {
     known: HashSet<String>,
     ahead: VecDeque<Ahead>,
     running: Option<Running>,
+    /// Stops commands that call tools; a new one after each stop.
+    commands: CancellationToken,
     loading: bool,
     load_again: bool,
     /// Readings of the inbox that were started.
@@ -143,6 +144,7 @@ pub(crate) struct SessionActor {
 impl SessionActor {
     pub(crate) fn new(home: Home) -> Self {
         let agent_id = key::agent_of(&home.key).to_owned();
+        let commands = home.life.child_token();
         Self {
             home,
             agent_id,
@@ -152,6 +154,7 @@ impl SessionActor {
             known: HashSet::new(),
             ahead: VecDeque::new(),
             running: None,
+            commands,
             loading: false,
             load_again: false,
             readings: 0,
@@ -360,89 +363,6 @@ impl SessionActor {
             Ok(())
         });
         item.run_id
-    }
-
-    /// Commands skip the queue.
-    fn command(&mut self, context: &mut Context<Self>, item: Item, command: Command) {
-        let ids = item.inbox_ids.clone();
-        if ids.iter().any(|id| self.known.contains(id)) {
-            return;
-        }
-        // In a group a guest stops what they started themselves, and rules nothing else.
-        let guest_in_group = !item.guest.is_empty() && !item.direct;
-        match command {
-            Command::Stop(StopForm::Phrase) if self.running.is_none() && self.queue.is_empty() => {
-                self.enqueue(context, item);
-            }
-            Command::Stop(_) => {
-                self.known.extend(ids.iter().cloned());
-                let stopped = if guest_in_group {
-                    self.abort_of(context, &item.guest, "stop")
-                } else {
-                    self.abort_all(context, "stop")
-                };
-                let text = if stopped == 0 {
-                    "Nothing was running."
-                } else {
-                    "Stopped."
-                };
-                self.answer(context, item, text.to_owned());
-            }
-            Command::New { .. } | Command::Reset { .. } | Command::Compact { .. } if guest_in_group => {
-                self.known.extend(ids);
-                self.answer(
-                    context,
-                    item,
-                    "In a group only the owner of the agent may do that.".to_owned(),
-                );
-            }
-            Command::New { rest, model } => self.reset(context, item, rest, model),
-            Command::Reset { rest } => self.reset(context, item, rest, None),
-            Command::Compact { instructions } => {
-                let wish = Wish {
-                    instructions,
-                    ..Wish::default()
-                };
-                self.compact(CompactRequest::command(item, wish));
-            }
-            Command::Help
-            | Command::Commands
-            | Command::Whoami
-            | Command::Status
-            | Command::Context(_)
-            | Command::Think(_)
-            | Command::Model(_)
-            | Command::Switch(..)
-            | Command::All(_)
-            | Command::Approve(_)
-            | Command::Skill(_)
-            | Command::Unavailable(_)
-            | Command::Queue(_) => {
-                self.known.extend(ids.iter().cloned());
-                let (directory, live, settings) = (
-                    self.home.directory.clone(),
-                    self.live_snapshot(),
-                    *self.queue.settings(),
-                );
-                let emitter = self.emitter_for(&item);
-                self.off_queue(context, ids, move |authority| async move {
-                    let snapshot = closing::full_snapshot(&directory, &authority, live).await?;
-                    let text =
-                        closing::carry_out(&directory, &authority, &command, &item, &snapshot, &settings).await?;
-                    closing::finish_command(&directory, &authority, &item, &text, emitter).await
-                });
-            }
-        }
-    }
-
-    /// A new transcript, perhaps with a model of its own; `rest` is its first message.
-    fn reset(&mut self, context: &mut Context<Self>, item: Item, rest: Option<String>, model: Option<Chosen>) {
-        self.abort_all(context, "reset");
-        self.put_ahead(Ahead::Reset {
-            item,
-            rest: rest.unwrap_or_default(),
-            model,
-        });
     }
 
     fn answer(&mut self, context: &mut Context<Self>, item: Item, text: String) {

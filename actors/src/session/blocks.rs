@@ -109,11 +109,13 @@ impl Chunker {
         }
         let head = buffer.get(..place)?;
         let mut part = head.trim_end().to_owned();
-        self.reopen = match fence {
+        // What is repeated leaves most of a part to new text.
+        let long = |text: &str| !is_shorter(text, (self.bounds.max / 4).saturating_add(1));
+        self.reopen = match fence.filter(|fence| !long(&fence.mark)) {
             Some(fence) => {
                 part.push('\n');
                 part.push_str(&fence.mark);
-                format!("{}\n", fence.line)
+                format!("{}\n", if long(&fence.line) { fence.mark } else { fence.line })
             }
             None => String::new(),
         };

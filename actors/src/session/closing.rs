@@ -2,6 +2,7 @@
 
 use actix::Addr;
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::changing;
 use super::commands::{self, ApproveCommand, Command, QueueChange, QueueCommand, ThinkCommand};
@@ -214,7 +215,8 @@ pub(crate) async fn full_snapshot(
     })
 }
 
-/// Carries out a command that neither stops nor resets, and gives its text. `settings` are the queue's.
+/// Carries out a command that neither stops nor resets, and gives its text. `settings` are the queue's; `stop` ends what
+/// takes long.
 pub(crate) async fn carry_out(
     directory: &Directory,
     authority: &Authority,
@@ -222,6 +224,7 @@ pub(crate) async fn carry_out(
     item: &Item,
     snapshot: &SessionSnapshot,
     settings: &queue::Settings,
+    stop: &CancellationToken,
 ) -> Result<String> {
     Ok(match command {
         Command::Help => commands::help_text(),
@@ -245,13 +248,13 @@ pub(crate) async fn carry_out(
         Command::All(commands) => {
             let mut answers = Vec::with_capacity(commands.len());
             for command in commands {
-                let answer = Box::pin(carry_out(directory, authority, command, item, snapshot, settings));
+                let answer = Box::pin(carry_out(directory, authority, command, item, snapshot, settings, stop));
                 answers.push(answer.await?);
             }
             answers.join("\n")
         }
         Command::Approve(said) => approve(directory, authority, item, said).await?,
-        Command::Skill(call) => skills::calls::carry_out(directory, authority, item, call).await?,
+        Command::Skill(call) => skills::calls::carry_out(directory, authority, item, call, stop).await?,
         Command::Unavailable(name) => commands::unavailable_text(name),
         Command::Queue(QueueCommand::Show) => commands::queue_text(settings),
         Command::Queue(QueueCommand::Invalid(why)) => why.clone(),

@@ -1,6 +1,6 @@
 //! Calls of embedding models: key after key, on record whatever came of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use claw_entities::Scope;
 
@@ -17,6 +17,10 @@ const TEXTS: usize = 64;
 const BYTES: usize = 192 * 1024;
 /// How long one call may take, where nobody waits for it in a hurry.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long all calls for one wish may take.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// Numbers of all vectors of one wish.
+const NUMBERS: usize = 2_000_000;
 
 /// What is to be embedded.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +36,8 @@ pub struct Wish<'a> {
 /// Vectors of all texts, in as many calls as that takes.
 ///
 /// # Errors
-/// [`Error::Upstream`] with a sentence for the person when the provider failed; [`Error::Busy`] while its keys rest.
+/// [`Error::Upstream`] with a sentence for the person when the provider failed; [`Error::Busy`] while its keys rest;
+/// [`Error::Invalid`] when the vectors would be too many numbers; [`Error::Timeout`] when all of it takes too long.
 pub async fn embed(
     services: &Services,
     scope: &Scope,
@@ -40,6 +45,7 @@ pub async fn embed(
     plan: &EmbeddingPlan,
     wish: Wish<'_>,
 ) -> Result<Embedded> {
+    let begun = Instant::now();
     let mut all = Embedded::default();
     let mut models = services.config.embedders(scope, agent_id, plan).await?;
     models.reverse();
@@ -47,6 +53,17 @@ pub async fn embed(
         let part = loop {
             let Some(model) = models.last() else {
                 return Err(Error::internal("no key is left to call"));
+            };
+            let left = DEADLINE.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(Error::Timeout(format!(
+                    "The AI provider {} took too long for all the texts.",
+                    plan.provider
+                )));
+            }
+            let wish = Wish {
+                patience: wish.patience.min(left),
+                ..wish
             };
             let error = match call(services, scope, model, texts, plan, wish).await {
                 Ok(part) => break part,
@@ -67,6 +84,11 @@ pub async fn embed(
             return Err(Error::Upstream(format!(
                 "The AI provider {} gave vectors that do not fit the texts.",
                 plan.provider
+            )));
+        }
+        if wish.texts.len().saturating_mul(expected.unwrap_or(0)) > NUMBERS {
+            return Err(Error::Invalid(format!(
+                "the vectors would have more than {NUMBERS} numbers: send fewer texts, or ask for fewer dimensions"
             )));
         }
         all.vectors.extend(part.vectors);

@@ -80,7 +80,8 @@ pub async fn invoke(
     let caller = Caller::program(&session_key, head.as_ref(), &settings);
     let depth = caller.depth.map_or(0, |depth| depth.own);
     let mut toolbox = Toolbox::new(services, scope, caller);
-    if services.ports.tool(&asked.tool).is_none() {
+    // The tools of MCP servers have such names.
+    if asked.tool.contains("__") && services.ports.tool(&asked.tool).is_none() {
         toolbox = toolbox.with_servers(&settings).await;
     }
     let found = toolbox.tool(&asked.tool).await.ok();

@@ -17,8 +17,11 @@ use crate::supervisor::lease::fenced;
 
 /// How often one user's sessions are looked at.
 pub(crate) const EVERY: Duration = Duration::from_secs(3600);
-/// Sessions looked at in one pass.
+/// Sessions looked at in one reading, and readings of one pass.
 const PAGE: u64 = 512;
+const PAGES: u64 = 20;
+/// Transcripts deleted in one commit.
+const AT_ONCE: usize = 20;
 
 /// What a pass did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,9 +46,9 @@ pub(crate) async fn tend(directory: &Directory, scope: &Scope) -> Result<Tended>
         return Ok(Tended { sessions: over.len() });
     }
     let mut deleted = 0;
-    for (key, session_id) in over {
-        if delete(directory, scope, &key, session_id).await? {
-            services.conversation.forget(scope, &key);
+    for session in over {
+        if delete(directory, scope, &session).await? {
+            services.conversation.forget(scope, &session.key);
             deleted += 1;
         }
     }
@@ -55,44 +58,66 @@ pub(crate) async fn tend(directory: &Directory, scope: &Scope) -> Result<Tended>
     Ok(Tended { sessions: deleted })
 }
 
-/// Keys and transcripts of sessions that nobody used for too long, or that are too many.
-async fn over(
-    directory: &Directory,
-    scope: &Scope,
-    settings: &MaintenanceSettings,
-) -> Result<Vec<(SessionKey, String)>> {
+/// A session that is over, as it was seen.
+#[derive(Clone, Debug)]
+struct Over {
+    key: SessionKey,
+    session_id: String,
+    updated_at: i64,
+}
+
+/// Sessions that nobody used for too long, or that are too many.
+async fn over(directory: &Directory, scope: &Scope, settings: &MaintenanceSettings) -> Result<Vec<Over>> {
     let view = directory.services().db.glance(scope).await?;
     let before = now_ms() - millis(settings.prune_after);
     let count = session::Entity::owned_by(scope).count(&view).await?;
     let too_many = count.saturating_sub(settings.max_entries as u64);
-    let rows = session::Entity::owned_by(scope)
-        .order_by_asc(session::Column::UpdatedAt)
-        .limit(PAGE)
-        .all(&view)
-        .await?;
     let mut over = Vec::new();
-    for row in rows {
-        let stale = row.updated_at < before;
-        if !stale && over.len() as u64 >= too_many {
-            break;
+    // Pages of sessions that stay are passed over. What one pass does not reach waits for the next.
+    for page in 0..PAGES {
+        let rows = session::Entity::owned_by(scope)
+            .order_by_asc(session::Column::UpdatedAt)
+            .order_by_asc(session::Column::Key)
+            .offset(page * PAGE)
+            .limit(PAGE)
+            .all(&view)
+            .await?;
+        let last = (rows.len() as u64) < PAGE;
+        for row in rows {
+            let stale = row.updated_at < before;
+            if over.len() as u64 >= PAGE || (!stale && over.len() as u64 >= too_many) {
+                return Ok(over);
+            }
+            let pinned = row.entry.get("pinnedAt").is_some_and(|at| !at.is_null());
+            // Jobs and sub-agents have rules of their own.
+            let kind = key::parse(row.key.as_str()).map(|parsed| parsed.kind);
+            let stays = matches!(kind, Some(Kind::Main | Kind::Global | Kind::Cron | Kind::Subagent));
+            if !pinned && !stays {
+                over.push(Over {
+                    key: row.key,
+                    session_id: row.session_id,
+                    updated_at: row.updated_at,
+                });
+            }
         }
-        let pinned = row.entry.get("pinnedAt").is_some_and(|at| !at.is_null());
-        // Jobs and sub-agents have rules of their own.
-        let kind = key::parse(row.key.as_str()).map(|parsed| parsed.kind);
-        let stays = matches!(kind, Some(Kind::Main | Kind::Global | Kind::Cron | Kind::Subagent));
-        if !pinned && !stays {
-            over.push((row.key, row.session_id));
+        if last {
+            break;
         }
     }
     Ok(over)
 }
 
 /// Deletes a session with its transcript, unless somebody wrote to it meanwhile.
-async fn delete(directory: &Directory, scope: &Scope, key: &SessionKey, session_id: String) -> Result<bool> {
+async fn delete(directory: &Directory, scope: &Scope, session: &Over) -> Result<bool> {
     let work = |epoch| {
-        let (scope_in, key, session_id) = (scope.clone(), key.clone(), session_id.clone());
+        let (scope_in, session) = (scope.clone(), session.clone());
         directory.services().writer.run(scope, move |tx| {
-            let (scope, key, session_id) = (scope_in.clone(), key.clone(), session_id.clone());
+            let scope = scope_in.clone();
+            let Over {
+                key,
+                session_id,
+                updated_at,
+            } = session.clone();
             Box::pin(async move {
                 fenced(tx, &scope, epoch).await?.run(tx).await?;
                 let open = inbox::Entity::owned_by(&scope)
@@ -106,6 +131,7 @@ async fn delete(directory: &Directory, scope: &Scope, key: &SessionKey, session_
                 let gone = session::Entity::delete_owned(&scope)
                     .filter(session::Column::Key.eq(key.clone()))
                     .filter(session::Column::SessionId.eq(session_id.as_str()))
+                    .filter(session::Column::UpdatedAt.eq(updated_at))
                     .exec(tx)
                     .await?;
                 if gone.rows_affected == 0 {
@@ -130,47 +156,54 @@ async fn delete(directory: &Directory, scope: &Scope, key: &SessionKey, session_
 /// Deletes what was said before sessions started over, where nothing was added for too long.
 async fn forget_archives(directory: &Directory, scope: &Scope, kept: Duration) -> Result<()> {
     let before = now_ms() - millis(kept);
-    let scope_in = scope.clone();
-    let work = |epoch| {
-        let scope_in = scope_in.clone();
-        directory.services().writer.run(scope, move |tx| {
-            let scope = scope_in.clone();
-            Box::pin(async move {
-                fenced(tx, &scope, epoch).await?.run(tx).await?;
-                let current = session::Entity::owned_by(&scope)
-                    .select_only()
-                    .column(session::Column::SessionId)
-                    .into_query();
-                let jobs = cron_run::Entity::owned_by(&scope)
-                    .select_only()
-                    .column(cron_run::Column::SessionId)
-                    .filter(cron_run::Column::SessionId.is_not_null())
-                    .into_query();
-                let old: Vec<String> = transcript_entry::Entity::owned_by(&scope)
-                    .select_only()
-                    .column(transcript_entry::Column::SessionId)
-                    .filter(
-                        Condition::all()
-                            .add(transcript_entry::Column::SessionId.not_in_subquery(current))
-                            .add(transcript_entry::Column::SessionId.not_in_subquery(jobs)),
-                    )
-                    .group_by(transcript_entry::Column::SessionId)
-                    .having(Expr::col(transcript_entry::Column::CreatedAt).max().lt(before))
-                    .limit(PAGE)
-                    .into_tuple()
-                    .all(tx)
-                    .await?;
-                if !old.is_empty() {
+    let old: Vec<String> = {
+        let view = directory.services().db.glance(scope).await?;
+        transcript_entry::Entity::owned_by(scope)
+            .select_only()
+            .column(transcript_entry::Column::SessionId)
+            .filter(unused(scope))
+            .group_by(transcript_entry::Column::SessionId)
+            .having(Expr::col(transcript_entry::Column::CreatedAt).max().lt(before))
+            .limit(PAGE)
+            .into_tuple()
+            .all(&view)
+            .await?
+    };
+    for some in old.chunks(AT_ONCE) {
+        let work = |epoch| {
+            let (scope_in, some) = (scope.clone(), some.to_vec());
+            directory.services().writer.run(scope, move |tx| {
+                let (scope, some) = (scope_in.clone(), some.clone());
+                Box::pin(async move {
+                    fenced(tx, &scope, epoch).await?.run(tx).await?;
                     transcript_entry::Entity::delete_owned(&scope)
-                        .filter(transcript_entry::Column::SessionId.is_in(old))
+                        .filter(transcript_entry::Column::SessionId.is_in(some))
+                        .filter(unused(&scope))
                         .exec(tx)
                         .await?;
-                }
-                Ok(())
+                    Ok(())
+                })
             })
-        })
-    };
-    directory.leases().under(scope, work).await
+        };
+        directory.leases().under(scope, work).await?;
+    }
+    Ok(())
+}
+
+/// Transcripts of no session and no job's run.
+fn unused(scope: &Scope) -> Condition {
+    let current = session::Entity::owned_by(scope)
+        .select_only()
+        .column(session::Column::SessionId)
+        .into_query();
+    let jobs = cron_run::Entity::owned_by(scope)
+        .select_only()
+        .column(cron_run::Column::SessionId)
+        .filter(cron_run::Column::SessionId.is_not_null())
+        .into_query();
+    Condition::all()
+        .add(transcript_entry::Column::SessionId.not_in_subquery(current))
+        .add(transcript_entry::Column::SessionId.not_in_subquery(jobs))
 }
 
 fn millis(time: Duration) -> i64 {

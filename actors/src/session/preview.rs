@@ -49,7 +49,7 @@ impl Outlet {
         self.muted.store(true, Ordering::Relaxed);
     }
 
-    fn is_muted(&self) -> bool {
+    pub(crate) fn is_muted(&self) -> bool {
         self.muted.load(Ordering::Relaxed)
     }
 

@@ -15,7 +15,7 @@ use claw_entities::{Scope, SessionKey};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::blocks::{Parts, parts, prefix, with_doubt};
+use self::blocks::{Parts, below, doubt, parts, prefix};
 pub(crate) use self::failover::fallback_of;
 use self::failover::{Call, Failover};
 use self::room::{Again, Room};
@@ -430,12 +430,15 @@ impl Work {
             };
             let calls: Vec<_> = message.tool_calls().cloned().collect();
             if calls.is_empty() && context.steering.waits() && call + 1 < MAX_CALLS {
-                let answer = Arc::new(Message::Assistant(message.clone()));
-                let heard = self.answer_more(context, &model, message).await?;
-                let history = Arc::make_mut(&mut sent.messages);
-                history.push(answer);
-                history.extend(heard);
-                continue;
+                let said = self.hear(context).await;
+                if !said.is_empty() {
+                    let answer = Arc::new(Message::Assistant(message.clone()));
+                    let heard = self.answer_more(context, &model, message, said).await?;
+                    let history = Arc::make_mut(&mut sent.messages);
+                    history.push(answer);
+                    history.extend(heard);
+                    continue;
+                }
             }
             if calls.is_empty() {
                 let silent = reply::shape(&message.text()).text.is_none() && context.emitter.text().is_empty();
@@ -479,7 +482,8 @@ impl Work {
                 pieces: self.unstored_parts(),
                 ..Beside::default()
             };
-            let heard = self.go_on(context, &model, entries, beside).await?;
+            let said = self.hear(context).await;
+            let heard = self.go_on(context, &model, entries, beside, said).await?;
             Arc::make_mut(&mut sent.messages).extend(heard);
             if stop.is_cancelled() {
                 return Ok(End::Aborted);
@@ -584,18 +588,20 @@ impl Work {
             Some(_) | None => text.iter().cloned().collect(),
         };
         if let Some((_, message)) = &failure {
-            match reply.last_mut() {
-                Some(last) => *last = format!("{last}\n\n{message}"),
-                None => reply.push(message.clone()),
-            }
+            below(&mut reply, message);
         }
-        let footer = self
-            .footer(context, model.as_ref())
-            .filter(|_| matches!(end, End::Answer { silent: false }));
-        if let (Some(footer), Some(last)) = (footer, reply.last_mut()) {
-            *last = format!("{last}\n\n{footer}");
+        // All of it may have been sent already.
+        let spoken = !reply.is_empty() || (text.is_some() && !shown.trim().is_empty());
+        if spoken
+            && matches!(end, End::Answer { silent: false })
+            && let Some(footer) = self.footer(context, model.as_ref())
+        {
+            below(&mut reply, &footer);
         }
-        let thoughts = self.thoughts(context, &final_message);
+        let told = outlet.filter(|_| spoken);
+        if let Some(doubt) = told.and_then(|outlet| doubt(&context.directory, &context.scope, outlet)) {
+            below(&mut reply, doubt);
+        }
         let failover = self.failover.take();
         let marks = failover
             .as_ref()
@@ -617,15 +623,14 @@ impl Work {
             entry: marks.entry,
             handed: std::mem::take(&mut self.handed),
         };
-        let mut pieces = self.final_pieces(context, outlet, reply, replaces);
-        if let (Some(thoughts), Some(outlet), false) = (thoughts, outlet, pieces.is_empty()) {
-            let rendered = outlet.render(&thoughts).into_iter();
-            let before = rendered.map(|rendered| Piece::new("final", &outlet.destination, rendered));
-            pieces.splice(0..0, before);
+        // Pieces are sent in the order in which they are made.
+        let mut pieces = self.unstored_parts();
+        if let Some(outlet) = told {
+            let notice = marks.notice.as_ref();
+            pieces.extend(notice.map(|notice| notice.pieces(context, outlet)).unwrap_or_default());
+            pieces.extend(self.thoughts(context, outlet, &final_message));
         }
-        if let (Some(notice), Some(outlet), false) = (&marks.notice, outlet, pieces.is_empty()) {
-            pieces.splice(0..0, notice.pieces(context, outlet));
-        }
+        pieces.extend(self.final_pieces(outlet, &reply, replaces));
         let mut entries = vec![turn::entry(Message::Assistant(final_message), &context.turn.run_id)];
         if let End::Handed { results } = &end {
             let given = results.iter().cloned();
@@ -838,9 +843,12 @@ pub(crate) fn pieces(
     let (Some(outlet), Some(reply)) = (outlet, reply) else {
         return Vec::new();
     };
-    let reply = with_doubt(directory, scope, outlet, reply);
+    let mut reply = vec![reply.to_owned()];
+    if let Some(doubt) = doubt(directory, scope, outlet) {
+        below(&mut reply, doubt);
+    }
     let mut pieces: Vec<Piece> = outlet
-        .render(&reply)
+        .render(&reply.concat())
         .into_iter()
         .map(|rendered| Piece::new("final", &outlet.destination, rendered))
         .collect();

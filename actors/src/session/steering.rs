@@ -32,6 +32,8 @@ enum State {
     Taken,
     /// It stands in the run's transcript.
     Stored,
+    /// It could not be read. When the run is over its row is looked at again.
+    GivenUp,
 }
 
 impl Offer {
@@ -42,6 +44,10 @@ impl Offer {
     /// Does the run answer for its row.
     fn is_the_runs(&self) -> bool {
         self.state != State::Waits && !self.steered.backlog
+    }
+
+    fn is_answered_here(&self) -> bool {
+        self.is_the_runs() && self.state != State::GivenUp
     }
 }
 
@@ -73,6 +79,15 @@ impl Steering {
                 offer.steered.clone()
             })
             .collect()
+    }
+
+    /// A message that was taken could not be read: it gets a turn of its own when the run is over.
+    pub(crate) fn give_up(&self, inbox_ids: &[String]) {
+        let mut offers = self.offers();
+        let taken = offers.iter_mut().filter(|offer| offer.state == State::Taken);
+        for offer in taken.filter(|offer| inbox_ids.iter().any(|id| offer.is(id))) {
+            offer.state = State::GivenUp;
+        }
     }
 
     /// What was taken is stored.
@@ -115,14 +130,14 @@ impl Steering {
     /// Run ids of the clients whose messages the run answers.
     pub(crate) fn run_ids(&self) -> HashSet<String> {
         let offers = self.offers();
-        let taken = offers.iter().filter(|offer| offer.is_the_runs());
+        let taken = offers.iter().filter(|offer| offer.is_answered_here());
         taken.flat_map(|offer| offer.steered.item.run_ids().cloned()).collect()
     }
 
     /// Who may abort the run because it answers them.
     pub(crate) fn is_asked_by(&self, requester: &str) -> bool {
         let offers = self.offers();
-        let mut taken = offers.iter().filter(|offer| offer.is_the_runs());
+        let mut taken = offers.iter().filter(|offer| offer.is_answered_here());
         taken.any(|offer| offer.steered.item.options.requester.as_deref() == Some(requester))
     }
 }
@@ -176,6 +191,19 @@ mod tests {
         assert_eq!(steering.answered(), ["a"]);
         assert!(steering.run_ids().contains("run a") && steering.is_asked_by("by a"));
         assert!(!steering.is_asked_by("by b"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_given_up() {
+        let steering = Steering::default();
+        for id in ["a", "b"] {
+            steering.offer(item(id), false);
+        }
+        steering.take();
+        steering.give_up(&["a".to_owned()]);
+        steering.stored();
+        assert_eq!((steering.answered(), steering.taken().len()), (vec!["b".to_owned()], 2));
+        assert!(!steering.waits() && !steering.run_ids().contains("run a"));
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) struct UserActor {
     life: CancellationToken,
     draining: bool,
     /// When sessions were looked after last.
-    tended: Option<Instant>,
+    tended: Instant,
     seen: u64,
     seen_at_check: u64,
 }
@@ -76,7 +76,8 @@ impl UserActor {
             config_look: Look::Idle,
             life: CancellationToken::new(),
             draining: false,
-            tended: None,
+            // Waking up is no reason to look.
+            tended: Instant::now(),
             seen: 0,
             seen_at_check: 0,
         }
@@ -84,10 +85,10 @@ impl UserActor {
 
     /// Looks after sessions that nobody uses, once in a while.
     fn tend(&mut self) {
-        if self.tended.is_some_and(|at| at.elapsed() < maintenance::EVERY) {
+        if self.tended.elapsed() < maintenance::EVERY {
             return;
         }
-        self.tended = Some(Instant::now());
+        self.tended = Instant::now();
         let (directory, scope) = (self.directory.clone(), self.scope.clone());
         self.directory.services().io.spawn(async move {
             if let Err(error) = maintenance::tend(&directory, &scope).await {

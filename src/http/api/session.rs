@@ -190,6 +190,9 @@ pub async fn set_password(
     } = body.read().await?;
     let client = state.client(&request);
     state.may_guess(&caller.tenant.id, &client)?;
+    if current_password.is_some() {
+        state.may_guess_password(caller.scope())?;
+    }
     let config = &state.services.config;
     if !config
         .may_set_password(&caller.identity, current_password.as_ref())
@@ -197,6 +200,7 @@ pub async fn set_password(
     {
         if current_password.is_some() {
             state.wrong_guess(&caller.tenant.id, &client)?;
+            state.wrong_password(caller.scope())?;
             return Err(ApiError::forbidden("the present password is not right"));
         }
         return Err(ApiError::forbidden(

@@ -95,6 +95,28 @@ async fn an_api_token_changes_no_password_without_the_present_one() {
 }
 
 #[tokio::test]
+async fn the_present_password_is_not_guessed_from_everywhere() {
+    let app = TestServer::with(|settings| settings.limits.failed_proofs_per_minute = 1000).await;
+    let owner = app.user("acme", "owner@acme.test", Role::Owner).await;
+    let put = |body: serde_json::Value| {
+        app.request("acme", Method::PUT, "/api/session/password")
+            .bearer_auth(owner.token.expose())
+            .json(&body)
+    };
+    assert_eq!(status(put(json!({"password": "correct horse battery"}))).await, 204);
+    let guess = |present: &str| json!({"password": "another horse battery", "currentPassword": present});
+    for _ in 0..10 {
+        assert_eq!(status(put(guess("wrong horse battery"))).await, 403);
+    }
+    assert_eq!(status(put(guess("wrong horse battery"))).await, 429);
+    assert_eq!(
+        status(put(guess("correct horse battery"))).await,
+        429,
+        "not even looked at"
+    );
+}
+
+#[tokio::test]
 async fn behind_tls_the_cookie_is_bound_to_the_host() {
     let app = TestServer::with(|settings| {
         settings.http.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];

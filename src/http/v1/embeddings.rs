@@ -1,6 +1,8 @@
 //! `POST /v1/embeddings` (`agent-runtime` §21.3): vectors from the model that the agent's notes are searched with, or from
 //! the one that `x-openclaw-model` names.
 
+use std::time::Duration;
+
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
@@ -9,8 +11,9 @@ use claw_actors::Error;
 use claw_actors::config::providers::EmbeddingPlan;
 use claw_actors::ports::embedding::Meaning;
 use claw_actors::session::embedding::{PATIENCE, Wish, embed};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::content::TextOr;
@@ -24,6 +27,10 @@ const LONGEST: usize = 64 * 1024;
 const MOST_BYTES: usize = 1024 * 1024;
 /// Longest vector that may be asked for.
 const MOST_DIMENSIONS: u32 = 16_384;
+/// Requests that are answered at the same time, of all users: the vectors of each take memory.
+static AT_ONCE: Semaphore = Semaphore::const_new(16);
+/// How long one of more waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
 
 /// What of OpenAI's request counts here. The rest is accepted and ignored.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -81,6 +88,8 @@ pub(crate) async fn create(
         dimensions: input.dimensions,
         patience: PATIENCE,
     };
+    let turn = timeout(TURN, AT_ONCE.acquire()).await.map_err(|_| busy())?;
+    let _turn = turn.map_err(Error::internal)?;
     let embedded = embed(&state.services, scope, &agent, &plan, wish)
         .await
         .map_err(failed)?;
@@ -91,17 +100,56 @@ pub(crate) async fn create(
             "the model does not make vectors of that length",
         ));
     }
-    let data: Vec<Value> = embedded
-        .vectors
-        .iter()
-        .enumerate()
-        .map(|(index, vector)| json!({"object": "embedding", "index": index, "embedding": shown(vector, packed)}))
-        .collect();
-    let model = format!("{}/{}", plan.provider, plan.model);
-    Ok(HttpResponse::Ok().json(json!({
-        "object": "list", "data": data, "model": model,
-        "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
-    })))
+    let data = embedded.vectors.iter().enumerate().map(|(index, vector)| One {
+        object: "embedding",
+        index,
+        embedding: shown(vector, packed),
+    });
+    Ok(HttpResponse::Ok().json(All {
+        object: "list",
+        data: data.collect(),
+        model: format!("{}/{}", plan.provider, plan.model),
+        usage: Used {
+            prompt_tokens: embedded.tokens,
+            total_tokens: embedded.tokens,
+        },
+    }))
+}
+
+/// The answer as OpenAI has it. Written as it is: a tree of values would take many times the memory.
+#[derive(Serialize)]
+struct All<'a> {
+    object: &'static str,
+    data: Vec<One<'a>>,
+    model: String,
+    usage: Used,
+}
+
+#[derive(Serialize)]
+struct One<'a> {
+    object: &'static str,
+    index: usize,
+    embedding: Shown<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown<'a> {
+    Plain(&'a [f32]),
+    Packed(String),
+}
+
+#[derive(Serialize)]
+struct Used {
+    prompt_tokens: u64,
+    total_tokens: u64,
+}
+
+fn busy() -> Error {
+    Error::Busy {
+        message: "too many texts are being embedded just now".to_owned(),
+        retry_after: TURN,
+    }
 }
 
 /// The agent that is meant, and what makes its vectors.
@@ -158,12 +206,12 @@ fn texts(input: TextOr<Text, MOST>) -> Result<Vec<String>, V1Error> {
     Ok(texts)
 }
 
-fn shown(vector: &[f32], packed: bool) -> Value {
+fn shown(vector: &[f32], packed: bool) -> Shown<'_> {
     if packed {
         let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-        return json!(STANDARD.encode(bytes));
+        return Shown::Packed(STANDARD.encode(bytes));
     }
-    json!(vector)
+    Shown::Plain(vector)
 }
 
 /// What the provider said is the person's to know, in the sentence that was made of it.

@@ -34,7 +34,9 @@ impl Bedrock {
         let url = format!("{base}{path}");
         let body = request::body(model).to_string().into_bytes();
         let request = self.egress.request(Purpose::Configured, Method::POST, &url)?;
-        let mut request = request.header("accept", "application/vnd.amazon.eventstream");
+        let request = request.header("accept", "application/vnd.amazon.eventstream");
+        // Before the signature: what is signed is what is sent.
+        let mut request = call::with_headers(request, model);
         let key = model.endpoint.api_key.as_ref().filter(|key| !key.is_empty());
         match key.map(|key| (key, Credentials::parse(key))) {
             // A Bedrock API key.
@@ -53,7 +55,7 @@ impl Bedrock {
             }
             None => {}
         }
-        Ok(call::with_headers(request.body(body, JSON), model))
+        Ok(request.body(body, JSON))
     }
 }
 

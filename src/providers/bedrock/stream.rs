@@ -104,7 +104,7 @@ impl Conversation {
                 content.push(AssistantPart::ToolCall(ToolCall { id, name, arguments }));
             }
         }
-        self.usage.total_tokens = self.usage.prompt_tokens() + self.usage.output;
+        self.usage.total_tokens = self.usage.prompt_tokens().saturating_add(self.usage.output);
         AssistantMessage {
             content,
             api: API.to_owned(),

@@ -92,12 +92,16 @@ async fn requests_are_signed_with_a_pair_and_carry_a_key_of_bedrocks_own() {
         let mut request = model_request(&server.url(""), vec![Message::user("hi", 1)]);
         request.model = "anthropic.claude-x:0".to_owned();
         request.endpoint.api_key = Some(Secret::new(key));
+        for (name, value) in [("Authorization", "Bearer forged"), ("x-tenant", "acme")] {
+            request.endpoint.headers.push((name.to_owned(), Secret::new(value)));
+        }
         let events = collect(&Bedrock::new(FakeServer::egress()), request).await;
         assert!(matches!(events.first(), Some(ModelEvent::Start)));
         done(&events);
         let seen = server.seen();
         assert_eq!(seen[0].path, "/model/anthropic.claude-x%3A0/converse-stream");
         assert!(seen[0].header("authorization").expect("a proof").starts_with(proof));
+        assert_eq!(seen[0].header("x-tenant"), Some("acme"));
         let body = seen[0].json();
         assert_eq!(body["messages"][0]["content"][0], json!({"text": "hi"}));
         assert_eq!(

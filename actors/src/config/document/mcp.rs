@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::memory::memories;
 use super::parse::{at, number, text, texts};
 
 /// Servers of one user; those beyond, by name, are left out (`agent-runtime` §15).
@@ -105,17 +106,35 @@ impl McpServer {
     }
 }
 
-/// Does the secret at this pointer belong to a server that `after` has at another origin than `before` had it: what was
-/// meant for the one is not sent to the other.
-pub(super) fn is_moved(before: &Value, after: &Value, pointer: &str) -> bool {
-    let Some(name) = pointer
+/// Does the secret at this pointer, which stood at `from` in `before`, belong to a server that `after` has at another
+/// origin: what was meant for the one is not sent to the other.
+pub(super) fn is_moved((before, from): (&Value, &str), (after, pointer): (&Value, &str)) -> bool {
+    if pointer.ends_with("/memorySearch/remote/apiKey") {
+        let known = embedders(before, from);
+        return embedders(after, pointer).iter().any(|address| !known.contains(address));
+    }
+    let server = pointer
         .strip_prefix("/mcp/servers/")
         .and_then(|rest| rest.split('/').next())
-    else {
-        return false;
-    };
-    let url = |doc: &Value| text(at(doc, &format!("/mcp/servers/{name}/url"))).map(|url| origin(&url));
-    url(before) != url(after)
+        .map(|name| format!("/mcp/servers/{name}/url"));
+    let speech = pointer
+        .strip_prefix("/messages/tts/")
+        .and_then(|rest| rest.strip_suffix("/apiKey"))
+        .map(|name| format!("/messages/tts/{name}/baseUrl"));
+    server.or(speech).is_some_and(|place| {
+        let url = |doc: &Value| text(at(doc, &place)).map(|url| origin(&url));
+        url(before) != url(after)
+    })
+}
+
+/// Where the key at this pointer is sent, `None` for its provider's own address. An agent that has no key or no address
+/// of its own takes the defaults'.
+fn embedders(doc: &Value, key_at: &str) -> Vec<Option<String>> {
+    let (usual, own) = memories(doc);
+    let all = std::iter::once(usual).chain(own.into_iter().map(|(_, settings)| settings));
+    all.filter(|settings| settings.key_at.as_deref() == Some(key_at))
+        .map(|settings| settings.base_url.as_deref().map(origin))
+        .collect()
 }
 
 /// Scheme, host and port as written, in small letters.
@@ -250,6 +269,49 @@ mod tests {
         let long = "y".repeat(40);
         let found = servers(&json!({&long: url, format!("{long}z"): url}));
         assert_eq!(found[1].prefix, format!("{}-2", "y".repeat(28)));
+    }
+
+    #[test]
+    fn keys_stay_with_the_address_they_were_given_for() {
+        let speech = |url: Option<&str>| json!({"messages": {"tts": {"openai": {"apiKey": "x", "baseUrl": url}}}});
+        let at = "/messages/tts/openai/apiKey";
+        let moved = |before: &Value, after: &Value, at: &str| is_moved((before, at), (after, at));
+        assert!(moved(&speech(None), &speech(Some("https://evil.example/v1")), at));
+        assert!(!moved(
+            &speech(Some("https://a.example/v1")),
+            &speech(Some("https://A.example/v2")),
+            at
+        ));
+        assert!(!moved(&speech(None), &speech(None), at));
+        let search = |usual: Option<&str>, own: Option<&str>| {
+            json!({"agents": {"defaults": {"memorySearch": {"remote": {"apiKey": "x", "baseUrl": usual}}},
+                "list": [{"id": "a", "memorySearch": {"remote": {"baseUrl": own}}}]}})
+        };
+        let at = "/agents/defaults/memorySearch/remote/apiKey";
+        let before = search(Some("https://a.example"), None);
+        assert!(!moved(&before, &search(Some("https://a.example/v1"), None), at));
+        assert!(moved(&before, &search(Some("https://evil.example"), None), at));
+        assert!(moved(&before, &search(None, None), at));
+        assert!(
+            moved(
+                &before,
+                &search(Some("https://a.example"), Some("https://evil.example")),
+                at
+            ),
+            "an agent takes the defaults' key to an address of its own"
+        );
+        let listed = |ids: &[(&str, &str)]| {
+            let entry = |(id, url): &(&str, &str)| json!({"id": id, "memorySearch": {"remote": {"apiKey": "x", "baseUrl": url}}});
+            json!({"agents": {"list": ids.iter().map(entry).collect::<Vec<_>>()}})
+        };
+        let (a, b) = (("a", "https://a.example"), ("b", "https://b.example"));
+        let at = |index: usize| format!("/agents/list/{index}/memorySearch/remote/apiKey");
+        let (before, after) = (listed(&[a, b]), listed(&[b, a]));
+        assert!(
+            !is_moved((&before, at(0).as_str()), (&after, at(1).as_str())),
+            "the entry has another place"
+        );
+        assert!(is_moved((&before, at(0).as_str()), (&after, at(0).as_str())));
     }
 
     #[test]

@@ -154,7 +154,8 @@ pub(in crate::config) async fn write(
                 "{REDACTED} at {path} stands for no stored secret"
             )));
         };
-        if is_moved(&before.doc, &doc, &path) {
+        let stood = from.as_deref().unwrap_or(&path);
+        if is_moved((&before.doc, stood), (&doc, path.as_str())) {
             return Err(Error::Invalid(format!(
                 "the server has another address now: give the value at {path} anew"
             )));

@@ -17,9 +17,14 @@ use crate::error::Result;
 
 /// Pieces of one agent that are compared; those beyond are found by their words alone.
 const MOST: u64 = 20_000;
-/// Vectors read at once: 3 MiB of the longest usual ones.
+/// Bytes of vectors that one search reads, and that it reads at once.
+const BUDGET: usize = 64 * 1024 * 1024;
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Vectors read at once, however short.
 const PAGE: usize = 256;
-/// Longest vector that is kept.
+/// Pieces from before that are hashed in one transaction.
+const HASHED_AT_ONCE: u64 = 200;
+/// Longest vector that is kept. What a search reads is counted in bytes, so a long one costs no more than others.
 const LONGEST: usize = 16_384;
 
 /// A piece without a vector.
@@ -54,6 +59,11 @@ fn nearness(question: &[f32], stored: &[u8]) -> Option<f64> {
     let pairs = question.iter().zip(numbers);
     let sum: f32 = pairs.map(|(x, bytes)| x * f32::from_le_bytes(*bytes)).sum();
     sum.is_finite().then(|| f64::from(sum).clamp(0.0, 1.0))
+}
+
+/// Vectors of this length, of which there is at least one number, that fit these bytes.
+fn fit(bytes: usize, length: usize) -> usize {
+    (bytes / length.saturating_mul(4).max(1)).max(1)
 }
 
 impl ConfigService {
@@ -124,23 +134,42 @@ impl ConfigService {
         Ok(())
     }
 
-    /// Takes vectors away that are of no piece any more, or of a space that none of the user's agents is in.
+    /// Takes vectors away that are of no piece any more, or of a space that none of the user's agents is in: those that
+    /// are configured, and those that have notes all the same. Spaces stay where an agent has none just now: it may come
+    /// back to the one it had.
     pub(crate) async fn drop_stale_vectors(&self, scope: &Scope) -> Result<()> {
         let settings = self.settings(scope).await?;
-        let mut agents: Vec<&str> = settings.agents.iter().map(|agent| agent.id.as_str()).collect();
-        agents.push(&settings.default_agent);
-        let mut spaces: Vec<String> = Vec::new();
-        for agent in agents {
+        let view = self.db.glance(scope).await?;
+        let noted: Vec<String> = memory_chunk::Entity::owned_by(scope)
+            .select_only()
+            .column(memory_chunk::Column::AgentId)
+            .distinct()
+            .into_tuple()
+            .all(&view)
+            .await?;
+        drop(view);
+        let configured = settings.agents.iter().map(|agent| agent.id.clone());
+        let mut agents: Vec<String> = configured.chain(noted).collect();
+        agents.push(settings.default_agent.clone());
+        agents.sort_unstable();
+        agents.dedup();
+        // `None` where an agent has no space.
+        let mut spaces: Option<Vec<String>> = Some(Vec::new());
+        for agent in &agents {
             let plan = self.embedding_plan(scope, agent).await?;
-            spaces.extend(plan.map(|plan| plan.space));
+            spaces = spaces.zip(plan).map(|(mut spaces, plan)| {
+                spaces.push(plan.space);
+                spaces
+            });
         }
         let pieces = memory_chunk::Entity::owned_by(scope)
             .select_only()
             .column(memory_chunk::Column::Hash)
             .into_query();
-        let stale = memory_vector::Column::Hash
-            .not_in_subquery(pieces)
-            .or(memory_vector::Column::Space.is_not_in(spaces));
+        let mut stale = memory_vector::Column::Hash.not_in_subquery(pieces);
+        if let Some(spaces) = spaces {
+            stale = stale.or(memory_vector::Column::Space.is_not_in(spaces));
+        }
         let tx = self.db.write(scope).await?;
         memory_vector::Entity::delete_owned(scope)
             .filter(stale)
@@ -161,23 +190,27 @@ impl ConfigService {
         let Some(question) = unit(question) else {
             return Ok(HashMap::new());
         };
+        let most = Ord::min(MOST, fit(BUDGET, question.len()) as u64);
+        let at_once = fit(PAGE_BYTES, question.len()).min(PAGE);
+        let length = i32::try_from(question.len()).unwrap_or(0);
         let view = self.db.glance(scope).await?;
         let pieces: Vec<(i64, String)> = memory_chunk::Entity::owned_by(scope)
             .filter(memory_chunk::Column::AgentId.eq(agent_id))
             .select_only()
             .columns([memory_chunk::Column::Id, memory_chunk::Column::Hash])
             .order_by_desc(memory_chunk::Column::Id)
-            .limit(MOST)
+            .limit(most)
             .into_tuple()
             .all(&view)
             .await?;
         drop(view);
         let mut near = HashMap::with_capacity(pieces.len());
-        for page in pieces.chunks(PAGE) {
+        for page in pieces.chunks(at_once) {
             let hashes = page.iter().map(|(_, hash)| hash.as_str());
             let view = self.db.glance(scope).await?;
             let rows: Vec<(String, Vec<u8>)> = memory_vector::Entity::owned_by(scope)
                 .filter(memory_vector::Column::Space.eq(space))
+                .filter(memory_vector::Column::Dimensions.eq(length))
                 .filter(memory_vector::Column::Hash.is_in(hashes))
                 .select_only()
                 .columns([memory_vector::Column::Hash, memory_vector::Column::Vector])
@@ -199,33 +232,37 @@ impl ConfigService {
 
     /// Pieces from before there were vectors are known by what they say now.
     async fn hash_old_pieces(&self, scope: &Scope, agent_id: &str) -> Result<()> {
-        let old = || {
-            memory_chunk::Entity::owned_by(scope)
+        loop {
+            let view = self.db.glance(scope).await?;
+            let old: Vec<(i64, String)> = memory_chunk::Entity::owned_by(scope)
                 .filter(memory_chunk::Column::AgentId.eq(agent_id))
                 .filter(memory_chunk::Column::Hash.eq(""))
-        };
-        let view = self.db.glance(scope).await?;
-        let first = old().select_only().column(memory_chunk::Column::Id).limit(1);
-        let first: Option<i64> = first.into_tuple().one(&view).await?;
-        drop(view);
-        if first.is_none() {
-            return Ok(());
+                .select_only()
+                .columns([memory_chunk::Column::Id, memory_chunk::Column::Content])
+                .order_by_asc(memory_chunk::Column::Id)
+                .limit(HASHED_AT_ONCE)
+                .into_tuple()
+                .all(&view)
+                .await?;
+            drop(view);
+            if old.is_empty() {
+                return Ok(());
+            }
+            let tx = self.db.write(scope).await?;
+            for (id, content) in &old {
+                set_hash(&*tx, scope, *id, content).await?;
+            }
+            tx.commit().await?;
         }
-        let tx = self.db.write(scope).await?;
-        for row in old().all(&*tx).await? {
-            set_hash(&*tx, scope, &row).await?;
-        }
-        tx.commit().await?;
-        Ok(())
     }
 }
 
-async fn set_hash(tx: &impl ConnectionTrait, scope: &Scope, row: &memory_chunk::Model) -> Result<()> {
+async fn set_hash(tx: &impl ConnectionTrait, scope: &Scope, id: i64, content: &str) -> Result<()> {
     memory_chunk::Entity::update_owned(scope)
-        .filter(memory_chunk::Column::Id.eq(row.id))
+        .filter(memory_chunk::Column::Id.eq(id))
         .col_expr(
             memory_chunk::Column::Hash,
-            sea_orm::sea_query::Expr::value(hash(&row.content)),
+            sea_orm::sea_query::Expr::value(hash(content)),
         )
         .exec(tx)
         .await?;
@@ -248,6 +285,9 @@ mod tests {
         for nothing in [&[][..], &[0.0, 0.0], &[f32::NAN, 1.0], &[f32::INFINITY, 1.0]] {
             assert_eq!(unit(nothing), None, "{nothing:?}");
         }
+        assert_eq!(fit(BUDGET, 1536), 10_922);
+        assert_eq!(fit(BUDGET, LONGEST) * LONGEST * 4, BUDGET);
+        assert_eq!((fit(3, 1), fit(PAGE_BYTES, LONGEST)), (1, 64));
         assert_eq!(packed(&[1.0]), [0, 0, 128, 63], "little endian");
     }
 }

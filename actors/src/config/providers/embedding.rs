@@ -13,7 +13,7 @@ use crate::crypto::token::hash;
 use crate::error::{Error, Result};
 use crate::ports::model::{Endpoint, ErrorClass, Thinking};
 
-/// The usual embedding model of a provider, and USD per million tokens of what is known. Data as of November 2026, from
+/// The usual embedding model of a provider, and USD per million tokens of what is known. Not checked against
 /// the vendors' price lists; a tenant's own entry counts more.
 struct KnownEmbedder {
     provider: &'static str,

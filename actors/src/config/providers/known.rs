@@ -1,5 +1,6 @@
-//! Providers that need no address in a configuration, and models that need no numbers. Data as of November 2026; what a
-//! tenant's settings say counts more.
+//! Providers that need no address in a configuration, and models that need no numbers. What a tenant's settings say
+//! counts more. Only the models Claude Opus 4.6, Sonnet 4.5 and Haiku 4.5 were looked up on the vendor's page (November
+//! 2026); the other rows, addresses and models, were not checked.
 
 /// Where a provider lives whose entry has no `baseUrl`.
 #[derive(Debug)]
@@ -95,11 +96,11 @@ impl KnownModel {
     }
 }
 
-// Where the numbers are from: the vendors' own model pages and price lists (platform.claude.com/docs, platform.openai.com/docs
-// /models and /pricing, ai.google.dev/gemini-api/docs/pricing, api-docs.deepseek.com, docs.x.ai, groq.com/pricing), looked at in
-// November 2026. The specification (`agent-runtime` §11.6) names the columns and no numbers. Deliberately lower than a page
-// says: Claude's window, because the beta header for a million tokens (§10.3) is not sent. Left out, for want of a column:
-// what Gemini Pro, GPT and Claude cost more beyond 200,000 tokens.
+// Where the numbers are from: those of Claude Opus 4.6, Sonnet 4.5 and Haiku 4.5 were looked up on the vendor's page
+// (platform.claude.com/docs) in November 2026. The other rows were not checked against their vendors' pages, and may be
+// wrong or old. The specification (`agent-runtime` §11.6) names the columns and no numbers. Deliberately lower than a
+// page says: Claude's window, because the beta header for a million tokens (§10.3) is not sent. Left out, for want of a
+// column: what Gemini Pro, GPT and Claude cost more beyond 200,000 tokens.
 const CLAUDE: (u64, u32) = (200_000, 64_000);
 const GPT_5: (u64, u32) = (400_000, 128_000);
 const GEMINI: (u64, u32) = (1_048_576, 65_536);

@@ -8,8 +8,8 @@ use super::chain::{Choice, Found};
 use super::models::StoredModel;
 use crate::error::Result;
 
-/// USD per million characters of OpenAI's models that are priced so (price list of November 2026). Others are priced by the
-/// sound they make, which nobody counts here.
+/// USD per million characters of OpenAI's models that are priced so; not checked against the price list. Others are
+/// priced by the sound they make, which nobody counts here.
 const PRICES: &[(&str, f64)] = &[("tts-1", 15.0), ("tts-1-hd", 30.0)];
 const USUAL_MODEL: &str = "gpt-4o-mini-tts";
 

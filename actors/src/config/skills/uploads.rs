@@ -83,20 +83,10 @@ impl ConfigService {
         let now = now_ms();
         let tx = self.db.write(scope).await?;
         forget_expired(&*tx, scope, now).await?;
-        if let Some(key) = &key {
-            let known = skill_upload::Entity::owned_by(scope)
-                .filter(skill_upload::Column::BeginKey.eq(key))
-                .one(&*tx)
-                .await?;
-            if let Some(known) = known {
-                let same = (&known.slug, known.force, known.size, &known.wanted_sha256)
-                    == (&new.slug, new.force, size, &wanted);
-                return if same {
-                    Ok(known.into())
-                } else {
-                    Err(Error::invalid("idempotencyKey conflicts with a different upload"))
-                };
-            }
+        if let Some(key) = &key
+            && let Some(known) = begun(&*tx, scope, key).await?
+        {
+            return the_same(known, (new.slug.as_str(), new.force, size, wanted.as_deref()));
         }
         let open = skill_upload::Entity::owned_by(scope).count(&*tx).await?;
         if open >= MOST {
@@ -117,11 +107,30 @@ impl ConfigService {
             begin_key: key,
             expires_at: now + LIFE_MS,
         };
-        skill_upload::Entity::insert(skill_upload::ActiveModel::from(row.clone()).reset_all())
+        let inserted = skill_upload::Entity::insert(skill_upload::ActiveModel::from(row.clone()).reset_all())
             .exec_without_returning(&*tx)
-            .await?;
+            .await;
+        if let Err(error) = inserted {
+            drop(tx);
+            return self.begun_meanwhile(scope, &row, error.into()).await;
+        }
         tx.commit().await?;
         Ok(row.into())
+    }
+
+    /// The upload that somebody began under the key of `row` just before, if that is why `row` could not be kept.
+    async fn begun_meanwhile(&self, scope: &Scope, row: &skill_upload::Model, error: Error) -> Result<Upload> {
+        let (Error::Conflict(_), Some(key)) = (&error, &row.begin_key) else {
+            return Err(error);
+        };
+        let tx = self.db.read(scope).await?;
+        match begun(&*tx, scope, key).await? {
+            Some(known) => {
+                let new = (row.slug.as_str(), row.force, row.size, row.wanted_sha256.as_deref());
+                the_same(known, new)
+            }
+            None => Err(error),
+        }
     }
 
     /// Adds the piece that begins at `offset`.
@@ -176,8 +185,9 @@ impl ConfigService {
     /// Says that the upload is whole, and checks that it is.
     pub async fn commit_upload(&self, scope: &Scope, id: &str, wanted: Option<&str>) -> Result<Upload> {
         let wanted = wanted.map(checked_hash).transpose()?;
-        let tx = self.db.write(scope).await?;
-        let row = open(&*tx, scope, id).await?;
+        // Nothing can be added to what is whole, so it is read and hashed before anybody has to wait for it.
+        let view = self.db.read(scope).await?;
+        let row = open(&*view, scope, id).await?;
         let (asked, begun) = (wanted.as_deref(), row.wanted_sha256.as_deref());
         if asked.is_some() && begun.is_some() && asked != begun {
             return Err(Error::invalid("upload sha256 does not match begin sha256"));
@@ -191,16 +201,26 @@ impl ConfigService {
                     row.size, row.received
                 )));
             }
-            None => sha256(&content(&*tx, scope, id).await?),
+            None => {
+                let whole = content(&*view, scope, id).await?;
+                let hashed = tokio::task::spawn_blocking(move || sha256(&whole)).await;
+                hashed.map_err(Error::internal)?
+            }
         };
+        drop(view);
         if wanted.is_some_and(|wanted| wanted != actual) {
             return Err(Error::invalid("upload sha256 mismatch"));
         }
-        skill_upload::Entity::update_owned(scope)
+        let tx = self.db.write(scope).await?;
+        let set = skill_upload::Entity::update_owned(scope)
             .col_expr(skill_upload::Column::Sha256, Expr::value(actual.as_str()))
             .filter(skill_upload::Column::Id.eq(id))
+            .filter(skill_upload::Column::Received.eq(row.size))
             .exec(&*tx)
             .await?;
+        if set.rows_affected == 0 {
+            return Err(Error::NotFound { what: "upload" });
+        }
         tx.commit().await?;
         Ok(Upload {
             sha256: Some(actual),
@@ -258,13 +278,40 @@ async fn open(tx: &impl ConnectionTrait, scope: &Scope, id: &str) -> Result<skil
     row.ok_or(Error::NotFound { what: "upload" })
 }
 
+async fn begun(tx: &impl ConnectionTrait, scope: &Scope, key: &str) -> Result<Option<skill_upload::Model>> {
+    let row = skill_upload::Entity::owned_by(scope)
+        .filter(skill_upload::Column::BeginKey.eq(key))
+        .one(tx)
+        .await?;
+    Ok(row)
+}
+
+/// A known upload, if it is what is to come: slug, force, size and hash.
+fn the_same(known: skill_upload::Model, new: (&str, bool, i64, Option<&str>)) -> Result<Upload> {
+    let old = (
+        known.slug.as_str(),
+        known.force,
+        known.size,
+        known.wanted_sha256.as_deref(),
+    );
+    if old == new {
+        Ok(known.into())
+    } else {
+        Err(Error::invalid("idempotencyKey conflicts with a different upload"))
+    }
+}
+
 async fn content(tx: &impl ConnectionTrait, scope: &Scope, id: &str) -> Result<Vec<u8>> {
     let pieces = skill_upload_chunk::Entity::owned_by(scope)
         .filter(skill_upload_chunk::Column::UploadId.eq(id))
         .order_by_asc(skill_upload_chunk::Column::BeginsAt)
         .all(tx)
         .await?;
-    Ok(pieces.into_iter().flat_map(|piece| piece.content).collect())
+    let mut whole = Vec::with_capacity(pieces.iter().map(|piece| piece.content.len()).sum());
+    for piece in pieces {
+        whole.extend_from_slice(&piece.content);
+    }
+    Ok(whole)
 }
 
 /// Of the whole tenant: who began one may never come back.

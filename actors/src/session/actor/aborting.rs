@@ -11,6 +11,8 @@ impl SessionActor {
     pub(super) fn abort_all(&mut self, context: &mut Context<Self>, reason: &'static str) -> usize {
         let mut stopped = 0;
         self.leave_taken();
+        self.commands.cancel();
+        self.commands = self.home.life.child_token();
         if let Some(running) = &self.running {
             running.cancel.abort(reason);
             stopped += 1;

@@ -115,6 +115,22 @@ fn nothing_is_lost_whatever_comes() {
 }
 
 #[test]
+fn a_long_opening_line_is_not_repeated() {
+    for opening in ["```".to_owned() + &"x".repeat(1297), "`".repeat(1300)] {
+        let text = format!("{opening}\n{}", "word ".repeat(2_000));
+        for max in [1200, 16] {
+            for step in [1_000, 20_000] {
+                let parts = streamed(&text, bounds(7, max, Break::Paragraph), step);
+                assert!(parts.len() <= text.len() / (max / 2) + 2, "{} of {max}", parts.len());
+                assert!(parts.iter().all(|part| part.chars().count() <= max + max / 4 + 1));
+                let words = parts.concat().chars().filter(|c| *c == 'w').count();
+                assert_eq!(words, 2_000);
+            }
+        }
+    }
+}
+
+#[test]
 fn paragraphs_do_not_tear_code() {
     let text = "One.\n\n```\na\n\nb\n```\n\n\n\nTwo.";
     assert_eq!(paragraphs(text), ["One.", "```\na\n\nb\n```", "Two."]);

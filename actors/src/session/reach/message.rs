@@ -39,16 +39,8 @@ impl Reach {
         if (silent && wish.file.is_none()) || wish.text.len() > LONGEST {
             return Err(format!("A message has 1 byte to {} KiB.", LONGEST / 1024));
         }
-        let (account, mut destination) = self.place(&wish).await?;
         let services = run.directory.services();
-        let (scope, key) = (&run.authority.scope, &run.authority.key);
-        let head = services.conversation.head(scope, key).await.map_err(away)?;
-        let entry = head.map(|head| head.entry).unwrap_or_default();
-        let policy = &self.settings().await?.session.send_policy;
-        if !send_policy::allows(policy, key, &entry, Some(&destination)) {
-            return Err(send_policy::BLOCKED.to_owned());
-        }
-        let text = self.marked(&destination, &wish.text).await?;
+        let ((account, mut destination), text) = self.allowed(&wish).await?;
         if wish.file.is_some() {
             self.takes_files(&destination)?;
         }
@@ -74,6 +66,30 @@ impl Reach {
             .map_err(away)?;
         run.directory.delivery().kick(&run.authority.scope, &said.conversation);
         Ok(json!({"ok": true, "status": "queued", "target": to, "outboxIds": ids}))
+    }
+
+    /// Says whether a file could go where the wish says: asked before there is one.
+    pub async fn may_send_file(&self, wish: &MessageWish) -> Result<(), Refusal> {
+        if !self.0.owner {
+            return Err("Only the owner's agent may send files.".to_owned());
+        }
+        let ((_, destination), _) = self.allowed(wish).await?;
+        self.takes_files(&destination)
+    }
+
+    /// Where it goes and with what text, if it may.
+    async fn allowed(&self, wish: &MessageWish) -> Result<(Place, String), Refusal> {
+        let run = &self.0;
+        let (account, destination) = self.place(wish).await?;
+        let (scope, key) = (&run.authority.scope, &run.authority.key);
+        let head = run.directory.services().conversation.head(scope, key).await;
+        let entry = head.map_err(away)?.map(|head| head.entry).unwrap_or_default();
+        let policy = &self.settings().await?.session.send_policy;
+        if !send_policy::allows(policy, key, &entry, Some(&destination)) {
+            return Err(send_policy::BLOCKED.to_owned());
+        }
+        let text = self.marked(&destination, &wish.text).await?;
+        Ok(((account, destination), text))
     }
 
     /// Stores a file that is to be sent, and gives what it is.

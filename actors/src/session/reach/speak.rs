@@ -23,6 +23,10 @@ impl Reach {
             .and_then(|channel| services.ports.channel(channel))
             .and_then(|channel| channel.files())
             .is_some_and(|files| files.has_voice());
+        if here.is_some() && here == target {
+            // Speech is paid for: not for a chat it cannot go to.
+            self.may_send_file(&MessageWish::default()).await?;
+        }
         let format = if voice { AudioFormat::Opus } else { AudioFormat::Mp3 };
         let Spoken { about, provider } = speech::spoken(services, scope, text, format)
             .await

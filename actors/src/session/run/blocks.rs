@@ -175,25 +175,18 @@ impl Work {
         std::mem::take(&mut self.parts.unstored)
     }
 
-    /// The end of the reply as outbox pieces, behind what could not be stored before. `replaces`: the preview whose
-    /// place the first takes.
+    /// The end of the reply as outbox pieces. `replaces`: the preview whose place the first takes.
     pub(super) fn final_pieces(
         &mut self,
-        context: &RunContext,
         outlet: Option<&Outlet>,
-        mut reply: Vec<String>,
+        reply: &[String],
         replaces: Option<String>,
     ) -> Vec<Piece> {
         let Some(outlet) = outlet else { return Vec::new() };
-        let mut pieces = self.unstored_parts();
-        if let Some(last) = reply.last_mut() {
-            *last = with_doubt(&context.directory, &context.scope, outlet, last);
-        }
-        let mut last = self.part_pieces("final", outlet, &reply);
-        if let Some(first) = last.first_mut() {
+        let mut pieces = self.part_pieces("final", outlet, reply);
+        if let Some(first) = pieces.first_mut() {
             first.replaces = replaces;
         }
-        pieces.append(&mut last);
         pieces
     }
 
@@ -266,12 +259,17 @@ pub(super) fn parts(context: &RunContext, settings: &UserSettings, outlet: Optio
     Parts::new(blocks, own.unwrap_or(settings.reply.delay))
 }
 
-/// The reply, with a word about an earlier one that may be missing.
-pub(super) fn with_doubt(directory: &Directory, scope: &Scope, outlet: &Outlet, reply: &str) -> String {
+/// A word about an earlier reply that may be missing. Said once, and not where nothing is sent.
+pub(super) fn doubt(directory: &Directory, scope: &Scope, outlet: &Outlet) -> Option<&'static str> {
     let conversation = outlet.destination.conversation();
-    if directory.delivery().take_unconfirmed(scope.tenant(), &conversation) {
-        format!("{reply}\n\n(An earlier reply of mine may not have arrived.)")
-    } else {
-        reply.to_owned()
+    (!outlet.is_muted() && directory.delivery().take_unconfirmed(scope.tenant(), &conversation))
+        .then_some("(An earlier reply of mine may not have arrived.)")
+}
+
+/// Puts a text below the reply; on its own where nothing of the reply is left.
+pub(super) fn below(reply: &mut Vec<String>, text: &str) {
+    match reply.last_mut() {
+        Some(last) => *last = format!("{last}\n\n{text}"),
+        None => reply.push(text.to_owned()),
     }
 }

@@ -7,7 +7,7 @@ use super::{RunContext, Work};
 use crate::config::providers::ResolvedModel;
 use crate::conversation::entry::Body;
 use crate::conversation::transcript::{self, NewEntry};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ports::message::{AssistantMessage, Message, Part};
 use crate::session::item::Item;
 use crate::session::preview::Preview;
@@ -15,7 +15,33 @@ use crate::session::steering::Steered;
 use crate::session::turn::{self, Beside, SAID, Turn};
 use crate::session::{assembly, blobs};
 
+/// What somebody said, and its entry.
+pub(super) struct Said {
+    steered: Steered,
+    entry: NewEntry,
+}
+
 impl Work {
+    /// Takes what was said meanwhile. What cannot be read now has a turn of its own, and holds up nothing here.
+    pub(super) async fn hear(&self, context: &RunContext) -> Vec<Said> {
+        // Who stops the run is not answered by it: what waits has a turn of its own.
+        if context.cancel.token.is_cancelled() {
+            return Vec::new();
+        }
+        let mut said = Vec::new();
+        for steered in context.steering.take() {
+            match self.words(context, &steered.item, steered.backlog).await {
+                Ok(Some(entry)) => said.push(Said { steered, entry }),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(error = ?error, run.id = %context.turn.run_id, "a message waits for a turn of its own");
+                    context.steering.give_up(&steered.item.inbox_ids);
+                }
+            }
+        }
+        said
+    }
+
     /// Stores what a call and its tools gave, and what was said meanwhile. Gives what the model reads of the latter.
     pub(super) async fn go_on(
         &mut self,
@@ -23,41 +49,51 @@ impl Work {
         model: &ResolvedModel,
         entries: Vec<NewEntry>,
         mut beside: Beside,
+        mut said: Vec<Said>,
     ) -> Result<Vec<Arc<Message>>> {
         let before = entries.len();
-        let (mut all, mut heard, mut runs) = (entries, Vec::new(), Vec::new());
-        // Who stops the run is not answered by it: what waits has a turn of its own.
-        let said = if context.cancel.token.is_cancelled() {
-            Vec::new()
-        } else {
-            context.steering.take()
-        };
-        for Steered { item, backlog } in said {
-            let Some(entry) = self.words(context, &item, backlog).await? else {
-                continue;
-            };
-            if !backlog {
-                let carried = entry.id.clone().unwrap_or_default();
-                let ids = item.inbox_ids.iter().cloned();
-                beside.claims.extend(ids.map(|id| (id, carried.clone())));
-                runs.extend(item.run_ids().cloned());
-                context.turn.steered.push(item);
-            }
-            if let Body::Message(body) = &entry.body {
-                heard.push(body.message.clone());
-            }
-            all.push(entry);
-        }
         beside.recorded = self.parts.streams();
-        let shown: Vec<NewEntry> = if context.emitter.heard() {
+        // What tools gave is stored in any case, also when a message was answered elsewhere meanwhile.
+        let alone = (before > 1 && !said.is_empty()).then(|| (entries.clone(), beside.clone()));
+        let mut all = entries;
+        for Said { steered, entry } in &said {
+            if !steered.backlog {
+                let carried = entry.id.clone().unwrap_or_default();
+                let ids = steered.item.inbox_ids.iter().cloned();
+                beside.claims.extend(ids.map(|id| (id, carried.clone())));
+            }
+            all.push(entry.clone());
+        }
+        let mut shown: Vec<NewEntry> = if context.emitter.heard() {
             all.clone()
         } else {
             Vec::new()
         };
         let seq = self.head.next_seq;
         let run_id = context.turn.run_id.as_str();
-        self.head = turn::append(&self.services, &self.authority, run_id, &self.head, all, beside).await?;
+        let stored = turn::append(&self.services, &self.authority, run_id, &self.head, all, beside).await;
+        self.head = match (stored, alone) {
+            (Err(Error::Conflict(_)), Some((entries, beside))) => {
+                let head = turn::append(&self.services, &self.authority, run_id, &self.head, entries, beside).await?;
+                for Said { steered, .. } in said.drain(..) {
+                    context.steering.give_up(&steered.item.inbox_ids);
+                }
+                shown.truncate(before);
+                head
+            }
+            (stored, _) => stored?,
+        };
         context.steering.stored();
+        let (mut heard, mut runs) = (Vec::new(), Vec::new());
+        for Said { steered, entry } in said {
+            if let Body::Message(body) = &entry.body {
+                heard.push(body.message.clone());
+            }
+            if !steered.backlog {
+                runs.extend(steered.item.run_ids().cloned());
+                context.turn.steered.push(steered.item);
+            }
+        }
         for (at, entry) in (0..).zip(&shown) {
             // The call, then what people said; what tools gave is for the transcript.
             if at == 0 || at >= before {
@@ -78,6 +114,7 @@ impl Work {
         context: &mut RunContext,
         model: &ResolvedModel,
         message: AssistantMessage,
+        said: Vec<Said>,
     ) -> Result<Vec<Arc<Message>>> {
         let mut beside = Beside::default();
         if let Some(outlet) = self.outlet.clone() {
@@ -97,7 +134,7 @@ impl Work {
             }
         }
         let entry = turn::entry(Message::Assistant(message), &context.turn.run_id);
-        let heard = self.go_on(context, model, vec![entry], beside).await?;
+        let heard = self.go_on(context, model, vec![entry], beside, said).await?;
         if let Some(outlet) = &self.outlet {
             let conversation = outlet.destination.conversation();
             context.directory.delivery().kick(&context.scope, &conversation);

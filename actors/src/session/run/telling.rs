@@ -6,6 +6,7 @@ use crate::config::providers::ResolvedModel;
 use crate::ports::message::{AssistantMessage, AssistantPart, Message, Part, ToolCall};
 use crate::session::changing;
 use crate::session::commands::Switch;
+use crate::session::preview::Outlet;
 use crate::session::turn::{self, Piece, TOLD};
 
 /// Longest arguments and longest result that are shown, characters.
@@ -15,7 +16,7 @@ const RESULT: usize = 800;
 const THOUGHTS: usize = 4_000;
 
 impl Work {
-    /// `off`, or as the message, the session or the settings say.
+    /// `off`, or as the message, the session or, where nobody else reads along, the settings say.
     pub(super) fn level(&self, context: &RunContext, switch: Switch) -> &'static str {
         let last = context.turn.last();
         if !last.audience().speaks_with_owner() || context.turn.beat().is_some() {
@@ -26,6 +27,10 @@ impl Work {
             Switch::Reasoning => last.options.reasoning,
             Switch::Usage | Switch::Send | Switch::Activation => None,
         };
+        if !last.audience().is_private() {
+            // Others read along: only what was asked for here.
+            return said.or_else(|| switch.stored(&self.head.entry)).unwrap_or("off");
+        }
         changing::level(switch, said, &self.head.entry, &self.settings, &context.agent_id)
     }
 
@@ -80,9 +85,9 @@ impl Work {
     }
 
     /// What the model thought before this message, as a message of its own.
-    pub(super) fn thoughts(&self, context: &RunContext, message: &AssistantMessage) -> Option<String> {
+    pub(super) fn thoughts(&self, context: &RunContext, outlet: &Outlet, message: &AssistantMessage) -> Vec<Piece> {
         if self.level(context, Switch::Reasoning) != "on" {
-            return None;
+            return Vec::new();
         }
         let thoughts = message.content.iter().filter_map(|part| match part {
             AssistantPart::Thinking {
@@ -96,7 +101,14 @@ impl Work {
             .filter(|text| !text.is_empty())
             .collect::<Vec<_>>()
             .join("\n\n");
-        (!text.is_empty()).then(|| format!("Reasoning:\n{}", short(&text, THOUGHTS)))
+        if text.is_empty() {
+            return Vec::new();
+        }
+        let rendered = outlet.render(&format!("Reasoning:\n{}", short(&text, THOUGHTS)));
+        let pieces = rendered.into_iter();
+        pieces
+            .map(|rendered| Piece::new("final", &outlet.destination, rendered))
+            .collect()
     }
 
     /// The line about what the answer took.

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use claw_entities::Scope;
+use tokio_util::sync::CancellationToken;
 
 use super::dispatch;
 use super::left_out;
@@ -216,6 +217,7 @@ pub(crate) async fn carry_out(
     authority: &Authority,
     item: &Item,
     call: &SkillCall,
+    stop: &CancellationToken,
 ) -> Result<String> {
     match call {
         SkillCall::Say(text) => Ok(text.clone()),
@@ -224,6 +226,6 @@ pub(crate) async fn carry_out(
             name,
             skill,
             input,
-        } => dispatch::call(directory, authority, item, (tool, name, skill, input)).await,
+        } => dispatch::call(directory, authority, item, (tool, name, skill, input), stop).await,
     }
 }

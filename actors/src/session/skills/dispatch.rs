@@ -28,6 +28,7 @@ pub(super) async fn call(
     authority: &Authority,
     item: &Item,
     (tool, name, skill, input): (&str, &str, &str, &str),
+    stop: &CancellationToken,
 ) -> Result<String> {
     // Skills are written by others: what starts runs or changes who may do what is not theirs to choose.
     if KEPT_BACK.iter().any(|kept| tool.eq_ignore_ascii_case(kept)) {
@@ -45,7 +46,8 @@ pub(super) async fn call(
     };
     let depth = caller.depth.map_or(0, |depth| depth.own);
     let mut toolbox = Toolbox::new(services, &authority.scope, caller);
-    if services.ports.tool(tool).is_none() {
+    // The tools of MCP servers have such names.
+    if tool.contains("__") && services.ports.tool(tool).is_none() {
         toolbox = toolbox.with_servers(&settings).await;
     }
     let performer = Performer {
@@ -60,9 +62,12 @@ pub(super) async fn call(
         name: tool.to_owned(),
         arguments: json!({"command": input, "commandName": name, "skillName": skill}),
     };
-    let output = performer
-        .call(&run_id, &wanted, item.audience(), CancellationToken::new())
-        .await;
+    let output = tokio::select! {
+        biased;
+        // The row stays open: the next process says that the call was cut off.
+        () = directory.shutdown().cancelled() => return Err(Error::Fenced),
+        output = performer.call(&run_id, &wanted, item.audience(), stop.child_token()) => output,
+    };
     let texts: Vec<String> = output
         .content
         .into_iter()
