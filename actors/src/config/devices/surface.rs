@@ -254,8 +254,7 @@ impl ConfigService {
             return Err(unknown_node());
         }
         let others: Vec<String> = roles.into_iter().filter(|role| role != "node").collect();
-        delete(&*tx, scope, node_id).await?;
-        super::pending::delete(&*tx, scope, node_id).await?;
+        // In the order in which a connect writes (`note_connected`): one that comes in now would be a deadlock.
         if others.is_empty() {
             delete_device(&*tx, scope, node_id).await?;
             super::tokens::delete(&*tx, scope, node_id).await?;
@@ -271,6 +270,8 @@ impl ConfigService {
                 .exec(&*tx)
                 .await?;
         }
+        delete(&*tx, scope, node_id).await?;
+        super::pending::delete(&*tx, scope, node_id).await?;
         self.changed(tx).await?;
         self.audit_device(scope, "node.remove", node_id, Value::Null).await
     }

@@ -450,3 +450,51 @@ async fn thousands_of_requests_do_not_pile_up() {
         .await
         .expect("theirs is untouched");
 }
+
+/// Waits until a transaction of this database waits for another's rows.
+async fn until_one_waits(server: &Server) {
+    const WAITING: &str =
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let looked = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        loop {
+            let tx = server.config.db.system_read().await.expect("begins");
+            let waiting = sea_orm::Statement::from_string(sea_orm::DatabaseBackend::Postgres, WAITING);
+            if tx.query_one_raw(waiting).await.expect("looks").is_some() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    looked.await.expect("somebody waits");
+}
+
+#[tokio::test]
+async fn a_node_that_comes_in_while_it_is_removed_is_no_deadlock() {
+    let (server, owner) = start().await;
+    let config = &server.config;
+    let request = required(&server, &owner, &claim("n1", "node", &[])).await;
+    approve(&server, &owner, &request, &[ADMIN]).await.expect("approves");
+    config
+        .declare_surface(&owner, &surface(&["system.run"]))
+        .await
+        .expect("notes");
+
+    let tx = config.db.write(&owner).await.expect("begins");
+    let postgres = tx.get_database_backend() == sea_orm::DatabaseBackend::Postgres;
+    let device = device::Entity::update_owned(&owner)
+        .filter(device::Column::Id.eq("n1"))
+        .col_expr(device::Column::LastSeenAt, 1.into());
+    device.exec(&*tx).await.expect("writes");
+    let removing = async {
+        config.remove_node(&owner, "n1").await.expect("removes");
+    };
+    let coming = async {
+        if postgres {
+            until_one_waits(&server).await;
+        }
+        note_connected(&*tx, &owner, "n1", "node", 2).await.expect("writes");
+        tx.commit().await.expect("commits");
+    };
+    tokio::join!(removing, coming);
+    assert!(config.node(&owner, "n1").await.is_err());
+}
