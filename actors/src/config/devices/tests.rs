@@ -453,8 +453,9 @@ async fn thousands_of_requests_do_not_pile_up() {
 
 /// Waits until a transaction of this database waits for another's rows.
 async fn until_one_waits(server: &Server) {
-    const WAITING: &str =
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    // Another role's waits are not shown in `pg_stat_activity`; its locks are.
+    const WAITING: &str = "SELECT l.pid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+                           WHERE NOT l.granted AND a.datname = current_database()";
     let looked = tokio::time::timeout(std::time::Duration::from_secs(20), async {
         loop {
             let tx = server.config.db.system_read().await.expect("begins");
