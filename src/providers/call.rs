@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use claw_actors::crypto::Secret;
-use claw_actors::ports::message::{AssistantMessage, AssistantPart};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason};
 use claw_actors::ports::model::{ModelEvent, ModelRequest, StreamLimits};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -64,6 +64,18 @@ pub(super) fn with_parts(begun: &AssistantMessage, content: Vec<AssistantPart>) 
         ..begun.clone()
     };
     message.usage.total_tokens = message.usage.prompt_tokens().saturating_add(message.usage.output);
+    message
+}
+
+/// A whole answer with why it ended: `at_limit`, the model had no room for more.
+pub(super) fn ended(mut message: AssistantMessage, at_limit: bool) -> AssistantMessage {
+    message.stop_reason = if at_limit {
+        StopReason::Length
+    } else if message.tool_calls().next().is_some() {
+        StopReason::ToolUse
+    } else {
+        StopReason::Stop
+    };
     message
 }
 

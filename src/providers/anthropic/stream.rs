@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, ToolCall};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, ToolCall};
 use claw_actors::ports::model::{ErrorClass, ModelEvent};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::API;
-use crate::providers::call::{Dialect, Flow, begun, with_parts};
+use crate::providers::call::{Dialect, Flow, begun, ended, with_parts};
 use crate::providers::errors::Failure;
 use crate::providers::loose::{Count, Text};
 use crate::providers::sse::SseEvent;
@@ -307,15 +307,8 @@ impl Dialect for Messages {
             }
             _ => {}
         }
-        let mut message = self.assemble(true);
-        message.stop_reason = if self.stop_reason == "max_tokens" {
-            StopReason::Length
-        } else if message.tool_calls().next().is_some() {
-            StopReason::ToolUse
-        } else {
-            StopReason::Stop
-        };
-        Ok(message)
+        let at_limit = self.stop_reason == "max_tokens";
+        Ok(ended(self.assemble(true), at_limit))
     }
 
     fn partial(&mut self) -> AssistantMessage {

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, ToolCall, Usage};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, ToolCall, Usage};
 use claw_actors::ports::model::{ErrorClass, ModelEvent};
 use serde_json::{Map, Value, json};
 
 use super::API;
 use super::frames::Frames;
-use crate::providers::call::{Dialect, Flow};
+use crate::providers::call::{Dialect, Flow, begun, ended, with_parts};
 use crate::providers::errors::Failure;
 use crate::providers::sse::SseEvent;
 
@@ -25,24 +25,18 @@ struct Block {
 
 /// Assembles one message.
 pub(super) struct Conversation {
-    provider: String,
-    model: String,
-    timestamp: i64,
+    begun: AssistantMessage,
     frames: Frames,
     blocks: BTreeMap<u64, Block>,
-    usage: Usage,
     stop_reason: String,
 }
 
 impl Conversation {
     pub(super) fn new(provider: &str, model: &str, timestamp: i64) -> Self {
         Self {
-            provider: provider.to_owned(),
-            model: model.to_owned(),
-            timestamp,
+            begun: begun(API, provider, model, timestamp),
             frames: Frames::default(),
             blocks: BTreeMap::new(),
-            usage: Usage::default(),
             stop_reason: String::new(),
         }
     }
@@ -70,7 +64,7 @@ impl Conversation {
 
     fn count(&mut self, usage: &Value) {
         let count = |name: &str| usage[name].as_u64().unwrap_or(0);
-        self.usage = Usage {
+        self.begun.usage = Usage {
             input: count("inputTokens"),
             output: count("outputTokens"),
             cache_read: count("cacheReadInputTokens"),
@@ -104,18 +98,7 @@ impl Conversation {
                 content.push(AssistantPart::ToolCall(ToolCall { id, name, arguments }));
             }
         }
-        self.usage.total_tokens = self.usage.prompt_tokens().saturating_add(self.usage.output);
-        AssistantMessage {
-            content,
-            api: API.to_owned(),
-            provider: self.provider.clone(),
-            model: self.model.clone(),
-            response_id: None,
-            usage: self.usage,
-            stop_reason: StopReason::Stop,
-            error_message: None,
-            timestamp: self.timestamp,
-        }
+        with_parts(&self.begun, content)
     }
 }
 
@@ -199,15 +182,8 @@ impl Dialect for Conversation {
             }
             _ => {}
         }
-        let mut message = self.assemble(true);
-        message.stop_reason = if self.stop_reason == "max_tokens" {
-            StopReason::Length
-        } else if message.tool_calls().next().is_some() {
-            StopReason::ToolUse
-        } else {
-            StopReason::Stop
-        };
-        Ok(message)
+        let at_limit = self.stop_reason == "max_tokens";
+        Ok(ended(self.assemble(true), at_limit))
     }
 
     fn partial(&mut self) -> AssistantMessage {

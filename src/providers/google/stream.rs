@@ -5,14 +5,14 @@
 
 use std::collections::VecDeque;
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, ToolCall};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, ToolCall};
 use claw_actors::ports::model::{ErrorClass, ModelEvent};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::API;
-use crate::providers::call::{Dialect, Flow, begun, with_parts};
+use crate::providers::call::{Dialect, Flow, begun, ended, with_parts};
 use crate::providers::errors::Failure;
 use crate::providers::loose::{Count, Text};
 use crate::providers::sse::SseEvent;
@@ -283,15 +283,8 @@ impl Dialect for Generation {
             "OTHER" => return Err(Failure::new(ErrorClass::Unknown, "finish reason OTHER")),
             _ => {}
         }
-        let mut message = self.assemble(true);
-        message.stop_reason = if reason == "MAX_TOKENS" {
-            StopReason::Length
-        } else if message.tool_calls().next().is_some() {
-            StopReason::ToolUse
-        } else {
-            StopReason::Stop
-        };
-        Ok(message)
+        let at_limit = reason == "MAX_TOKENS";
+        Ok(ended(self.assemble(true), at_limit))
     }
 
     fn partial(&mut self) -> AssistantMessage {

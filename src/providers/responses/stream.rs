@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, ToolCall};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, ToolCall};
 use claw_actors::ports::model::{ErrorClass, ModelEvent};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::providers::call::{Dialect, Flow, begun, with_parts};
+use crate::providers::call::{Dialect, Flow, begun, ended, with_parts};
 use crate::providers::errors::Failure;
 use crate::providers::loose::{Count, Text};
 use crate::providers::openai::parse_arguments;
@@ -379,15 +379,8 @@ impl Dialect for Response {
         if self.incomplete.as_deref() == Some("content_filter") {
             return Err(Failure::refusal("incomplete: content_filter"));
         }
-        let mut message = self.assemble(true);
-        message.stop_reason = if self.incomplete.is_some() {
-            StopReason::Length
-        } else if message.tool_calls().next().is_some() {
-            StopReason::ToolUse
-        } else {
-            StopReason::Stop
-        };
-        Ok(message)
+        let at_limit = self.incomplete.is_some();
+        Ok(ended(self.assemble(true), at_limit))
     }
 
     fn partial(&mut self) -> AssistantMessage {
