@@ -39,7 +39,7 @@ pub fn hash(token: &str) -> String {
     hex(digest::digest(&digest::SHA256, token.as_bytes()).as_ref())
 }
 
-/// SHA-256 of raw bytes, lower-case hex: how a device is named after its public key.
+/// SHA-256 of raw bytes, lower-case hex.
 pub fn hash_bytes(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }

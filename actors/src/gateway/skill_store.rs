@@ -14,8 +14,8 @@ use serde_json::json;
 use super::messages::Event;
 use crate::clock::now_ms;
 use crate::config::ConfigService;
-use crate::config::skills::bundle::sha256;
 use crate::config::skills::{Bundle, BundleFile, Listing, Origin, Skill, Source, is_key};
+use crate::crypto::token;
 use crate::error::{Error, Result};
 use crate::ports::skills::{Detail, Hit, SkillSource, Verdict, Version};
 use crate::supervisor::directory::Directory;
@@ -475,7 +475,7 @@ fn check_hashes(files: &[BundleFile], listed: &[(String, String)]) -> Result<()>
     }
     for (path, hash) in listed {
         let file = files.iter().find(|file| file.path == *path);
-        if file.is_some_and(|file| sha256(&file.content) != *hash) {
+        if file.is_some_and(|file| token::hash_bytes(&file.content) != *hash) {
             return Err(Error::Upstream(
                 "the archive is not what the registry lists: a file has another hash".to_owned(),
             ));
@@ -524,9 +524,9 @@ mod tests {
             path: "SKILL.md".to_owned(),
             content: b"x".to_vec(),
         };
-        let right = ("SKILL.md".to_owned(), sha256(b"x"));
-        let wrong = ("SKILL.md".to_owned(), sha256(b"y"));
-        let hidden = (".gitignore".to_owned(), sha256(b"z"));
+        let right = ("SKILL.md".to_owned(), token::hash_bytes(b"x"));
+        let wrong = ("SKILL.md".to_owned(), token::hash_bytes(b"y"));
+        let hidden = (".gitignore".to_owned(), token::hash_bytes(b"z"));
         check_hashes(std::slice::from_ref(&file), &[right.clone(), hidden]).expect("fits");
         check_hashes(std::slice::from_ref(&file), &[wrong]).expect_err("does not fit");
         let other = |path: &str| BundleFile {

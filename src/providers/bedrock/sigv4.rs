@@ -6,7 +6,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 use claw_actors::crypto::{Secret, token};
 use reqwest::Url;
-use ring::{digest, hmac};
+use ring::hmac;
 
 /// An access key pair of the tenant's.
 pub(super) struct Credentials {
@@ -62,10 +62,13 @@ impl Signing<'_> {
                 value.split_whitespace().collect::<Vec<_>>().join(" ")
             );
         }
-        let _ = write!(canonical, "\n{names}\n{}", sha256(body));
+        let _ = write!(canonical, "\n{names}\n{}", token::hash_bytes(body));
         let date = self.at.format("%Y%m%d").to_string();
         let range = format!("{date}/{}/{}/aws4_request", self.region, self.service);
-        let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{range}\n{}", sha256(canonical.as_bytes()));
+        let to_sign = format!(
+            "AWS4-HMAC-SHA256\n{time}\n{range}\n{}",
+            token::hash_bytes(canonical.as_bytes())
+        );
         let signature = token::hex(&mac(&self.key(&date), to_sign.as_bytes()));
         let proof = format!(
             "AWS4-HMAC-SHA256 Credential={}/{range}, SignedHeaders={names}, Signature={signature}",
@@ -90,10 +93,6 @@ fn mac(key: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message)
         .as_ref()
         .to_vec()
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    token::hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 /// As the client sends it: with the port where that is not the usual one.

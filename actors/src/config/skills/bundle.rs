@@ -5,11 +5,9 @@ mod unpack;
 
 use std::collections::HashSet;
 
-use ring::digest;
-
 use super::frontmatter::Manifest;
 use crate::config::workspace::paths;
-use crate::crypto::token::hex;
+use crate::crypto::token;
 use crate::error::{Error, Result};
 
 /// Largest archive, and all its files together, bytes.
@@ -60,7 +58,7 @@ impl Bundle {
                 content: bytes.to_vec(),
             }]
         };
-        Self::of(files, sha256(bytes))
+        Self::of(files, token::hash_bytes(bytes))
     }
 
     /// Of files that are known, with the hash they had when they came in.
@@ -102,10 +100,6 @@ impl Bundle {
     pub fn size(&self) -> usize {
         self.files.iter().map(|file| file.content.len()).sum()
     }
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 fn check_size(file: &BundleFile) -> Result<()> {

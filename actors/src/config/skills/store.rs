@@ -10,14 +10,13 @@ use sea_orm::{
 use serde_json::{Map, Value, json};
 
 use super::super::{ConfigService, audit};
-use super::bundle::sha256;
 use super::frontmatter::MAX_DESCRIPTION;
 use super::{
     Bundle, BundleFile, Listing, MAX_BYTES, MAX_SKILLS, Manifest, Origin, SKILL, Skill, SkillSet, Source, entry,
     is_host, is_key, is_variable, truthy,
 };
 use crate::clock::now_ms;
-use crate::crypto::Secret;
+use crate::crypto::{Secret, token};
 use crate::error::{Error, Result};
 
 /// Rows inserted by one statement.
@@ -326,7 +325,8 @@ impl ConfigService {
 
     /// Replaces what a node offers. Names are keys already, and each comes once. Gives whether anything is different.
     pub async fn put_node_skills(&self, scope: &Scope, node_id: &str, skills: &[NodeSkill]) -> Result<bool> {
-        let hash = |skill: &NodeSkill| sha256(format!("{}\n{}", skill.description, skill.content).as_bytes());
+        let hash =
+            |skill: &NodeSkill| token::hash_bytes(format!("{}\n{}", skill.description, skill.content).as_bytes());
         let mut wanted: Vec<(String, String)> = skills.iter().map(|skill| (skill.name.clone(), hash(skill))).collect();
         wanted.sort();
         // Nodes say the same at every connect: that is no change of the configuration.

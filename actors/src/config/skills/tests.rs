@@ -331,7 +331,7 @@ async fn an_upload_comes_in_pieces_and_is_its_users_alone() {
         .expect("adds");
     let wrong = config.commit_upload(&owner, id, Some(&"0".repeat(64))).await;
     assert!(matches!(wrong, Err(Error::Invalid(_))));
-    let hash = super::bundle::sha256(b"abcdef");
+    let hash = crate::crypto::token::hash_bytes(b"abcdef");
     let whole = config.commit_upload(&owner, id, Some(&hash)).await.expect("is whole");
     assert_eq!(whole.sha256.as_deref(), Some(hash.as_str()));
     assert!(config.add_to_upload(&owner, id, 6, b"g".to_vec()).await.is_err());

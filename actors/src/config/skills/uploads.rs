@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::bundle::{MAX_ARCHIVE, sha256};
+use super::bundle::MAX_ARCHIVE;
 use super::is_key;
 use crate::clock::now_ms;
 use crate::config::ConfigService;
@@ -203,7 +203,7 @@ impl ConfigService {
             }
             None => {
                 let whole = content(&*view, scope, id).await?;
-                let hashed = tokio::task::spawn_blocking(move || sha256(&whole)).await;
+                let hashed = tokio::task::spawn_blocking(move || token::hash_bytes(&whole)).await;
                 hashed.map_err(Error::internal)?
             }
         };

@@ -41,7 +41,7 @@ fn a_text_a_flat_zip_and_a_folder_are_the_same_skill() {
     .expect("reads");
     assert_eq!((text.manifest.key(), &text.files), ("tea".to_owned(), &flat.files));
     assert_eq!(paths_of(&folder), ["SKILL.md", "notes/green.md"]);
-    assert_eq!(text.sha256, sha256(TEXT.as_bytes()));
+    assert_eq!(text.sha256, token::hash_bytes(TEXT.as_bytes()));
 }
 
 #[test]
