@@ -3,7 +3,7 @@
 //!
 //! Ignored by a plain run, because they must be installed: `make e2e` does both.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::scenarios;
 use crate::support::app::{OWNER, STRANGER, TestApp, answered};
+use crate::support::port::free_port;
 use crate::support::scenario::play_all;
 use crate::support::tls::{FIRST, Proxy, SECOND, TlsFiles, fixture};
 use crate::support::tool::{ask, told};
@@ -220,10 +221,7 @@ async fn a_signed_in_browser_sees_the_answer_stream_in() {
 #[ignore = "needs the OpenClaw client and Chromium: make e2e"]
 async fn the_published_control_ui_shows_its_pages() {
     // The port of a server that starts later: free now, and nobody else here asks for one in between.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port();
+    let port = free_port();
     let origin = format!("http://127.0.0.1:{port}");
     let app = TestApp::start_with(&json!({}), &[("CLAWCENTRAL__GATEWAY__ALLOWED_ORIGINS", &origin)]).await;
     let binary = env!("CARGO_BIN_EXE_clawcentral");
@@ -319,10 +317,7 @@ impl Drop for Everything {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the reference MCP server: make e2e"]
 async fn the_reference_mcp_server_is_used() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port();
+    let port = free_port();
     let server = Everything::start(port).await;
     let url = format!("http://127.0.0.1:{port}/mcp");
     let app = TestApp::start_with(&json!({"mcp": {"servers": {"every": {"url": url}}}}), &[]).await;

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
+
+use super::port::free_port;
 
 /// Longest time a start may take on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -33,10 +35,7 @@ pub(crate) struct Ran {
 impl Binary {
     /// An installation in `dir` on `database_url`. `settings` are extra `CLAWCENTRAL__…` variables.
     pub(crate) fn new(dir: &Path, database_url: &str, settings: &[(&str, &str)]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let port = free_port();
         let mut all = vec![
             ("CLAWCENTRAL_PROFILE".to_owned(), "development".to_owned()),
             ("CLAWCENTRAL__HTTP__LISTEN".to_owned(), format!("127.0.0.1:{port}")),

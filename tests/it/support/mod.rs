@@ -9,6 +9,7 @@ pub(crate) mod node;
 pub(crate) mod original;
 pub(crate) mod pattern;
 pub(crate) mod platform;
+pub(crate) mod port;
 pub(crate) mod postgres;
 pub(crate) mod raw;
 pub(crate) mod registry;

@@ -1,7 +1,6 @@
 //! The gateway of the published `openclaw` package on a loopback port, with our scripted model: the yardstick.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tempfile::TempDir;
 
 use super::app::http_client;
 use super::model::Model;
+use super::port::free_port;
 use super::scenario::{Stage, Who};
 use super::wait::eventually;
 
@@ -28,10 +28,7 @@ impl Original {
         let needed = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make scenarios`"));
         let (node, cli) = (needed("OPENCLAW_NODE"), needed("OPENCLAW_CLI"));
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let port = free_port();
         let config = json!({
             "gateway": {"mode": "local", "port": port, "bind": "loopback", "auth": {"mode": "token", "token": TOKEN},
                 // As in the cloud: nobody comes in by being near.

@@ -2,7 +2,6 @@
 //! of the test's own that it can take away. Never the machine's.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::port::free_port;
 
 /// Base URL of the run's cluster, ending in `/`.
 pub(crate) fn cluster() -> String {
@@ -58,10 +59,7 @@ impl Cluster {
             "initdb: {}",
             String::from_utf8_lossy(&made.stderr)
         );
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let port = free_port();
         let mut cluster = Self {
             bin,
             port,

@@ -1,7 +1,7 @@
 //! The TLS listener of a server under test: a port, and certificate files that a test may replace. And the proxy of
 //! `docs/tls.md`, which does it instead.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -9,6 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 use tempfile::TempDir;
+
+use super::port::free_port;
 
 /// A certificate and its key among the fixtures.
 #[derive(Clone, Copy)]
@@ -56,10 +58,7 @@ pub(crate) struct TlsFiles {
 
 impl TlsFiles {
     pub(crate) fn new() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let port = free_port();
         let files = Self {
             port,
             dir: tempfile::tempdir().expect("a temporary folder"),

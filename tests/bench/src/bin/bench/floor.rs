@@ -11,7 +11,8 @@ use claw_bench::sign;
 use serde_json::{Value, json};
 
 use crate::Wishes;
-use crate::child::{Child, free_port, get, status_of};
+use crate::child::{Child, get, status_of};
+use crate::port::free_port;
 
 const UP: Duration = Duration::from_secs(10);
 
@@ -23,7 +24,7 @@ pub struct World {
 
 impl World {
     pub fn start(wishes: &Wishes, dir: &Path) -> Result<Self> {
-        let port = free_port()?;
+        let port = free_port();
         let address = format!("127.0.0.1:{port}");
         let mut command = Command::new(wishes.tools.join("mockllm"));
         command.args(["--port", &port.to_string()]);
@@ -57,7 +58,7 @@ pub struct Floor {
 
 impl Floor {
     pub fn start(wishes: &Wishes, world: &World, dir: &Path) -> Result<Self> {
-        let port = free_port()?;
+        let port = free_port();
         let address = format!("127.0.0.1:{port}");
         let mut command = Command::new(wishes.tools.join("floor"));
         command

@@ -14,6 +14,8 @@ mod child;
 mod floor;
 mod limits;
 mod original;
+#[path = "../../../../it/support/port.rs"]
+mod port;
 mod postgres;
 mod product;
 mod rows;

@@ -11,7 +11,8 @@ use claw_bench::process;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::child::{Child, free_port, get};
+use crate::child::{Child, get};
+use crate::port::free_port;
 
 /// Longest time it may take to become ready.
 const START: Duration = Duration::from_secs(120);
@@ -32,7 +33,7 @@ impl Original {
         let program = package.join("openclaw.mjs");
         ensure!(program.is_file(), "no openclaw.mjs in {}", package.display());
         let dir = tempfile::Builder::new().prefix("claw-bench-original").tempdir()?;
-        let port = free_port()?;
+        let port = free_port();
         let state = dir.path().join("state");
         std::fs::create_dir(&state)?;
         let config = json!({

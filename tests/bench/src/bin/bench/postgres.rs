@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::child::{Child, free_port};
+use crate::child::Child;
+use crate::port::free_port;
 
 /// The same statement that the product's acceptance boils down to, 64 rows a transaction.
 const BATCH: &str = include_str!("../../../pg/batch.sql");
@@ -43,7 +44,7 @@ impl Postgres {
             "initdb: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
-        let port = free_port()?;
+        let port = free_port();
         let mut command = as_owner(&bin.join("postgres"), owner, dir.path());
         command
             .arg("-D")

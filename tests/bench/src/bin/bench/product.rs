@@ -11,7 +11,8 @@ use claw_bench::platform::{Kind, Target};
 use claw_bench::process;
 use serde_json::{Value, json};
 
-use crate::child::{Child, free_port, get};
+use crate::child::{Child, get};
+use crate::port::free_port;
 
 /// Longest time a start may take before the bench gives up.
 const START: Duration = Duration::from_secs(30);
@@ -39,7 +40,7 @@ impl Product {
             binary: binary.to_owned(),
             dir: dir.to_owned(),
             database: database.to_owned(),
-            port: free_port()?,
+            port: free_port(),
             world: world.to_owned(),
             server: None,
         })
