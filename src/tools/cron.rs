@@ -1,5 +1,6 @@
 //! `cron`: the user's scheduled jobs, and waking their agent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
@@ -11,7 +12,7 @@ use super::{answered, reach, read, refused};
 
 /// The tool.
 pub(super) struct Cron {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -46,7 +47,7 @@ struct Arguments {
 impl Cron {
     pub(super) fn new() -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "cron".to_owned(),
                 description: "Scheduled jobs of the user: status, list, add, update, remove, run (now), runs (the log), \
                     and wake (tell the main session something). A job is {name, schedule, payload, sessionTarget, \
@@ -77,11 +78,11 @@ impl Cron {
                     },
                     "required": ["action"],
                     "additionalProperties": false,
-                }),
+                }).into(),
                 effect: Effect::External,
                 owner_only: true,
                 timeout: Duration::from_secs(60),
-            },
+            }),
         }
     }
 
@@ -117,7 +118,7 @@ impl Cron {
 }
 
 impl Tool for Cron {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

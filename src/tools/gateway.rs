@@ -1,5 +1,6 @@
 //! `gateway`: the user's configuration, read and changed by their agent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
@@ -11,7 +12,7 @@ use super::{answered, reach, read, refused};
 
 /// The tool.
 pub(super) struct Gateway {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -37,7 +38,7 @@ impl Gateway {
     pub(super) fn new() -> Self {
         let text = |about: &str| json!({"type": "string", "description": about});
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "gateway".to_owned(),
                 description: "Reads the user's configuration (config.get), says what may stand where \
                     (config.schema.lookup), and merges a change into it (config.patch, with the hash config.get gave). \
@@ -55,11 +56,11 @@ impl Gateway {
                     },
                     "required": ["action"],
                     "additionalProperties": false,
-                }),
+                }).into(),
                 effect: Effect::External,
                 owner_only: true,
                 timeout: Duration::from_secs(60),
-            },
+            }),
         }
     }
 
@@ -83,7 +84,7 @@ impl Gateway {
 }
 
 impl Tool for Gateway {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

@@ -1,5 +1,6 @@
 //! `image`: looks at images with a model that sees.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -26,7 +27,7 @@ const USUAL: &str = "Describe the image.";
 
 /// The tool.
 pub(super) struct Image {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
     egress: Egress,
 }
 
@@ -45,7 +46,7 @@ impl Image {
     pub(super) fn new(egress: Egress) -> Self {
         Self {
             egress,
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "image".to_owned(),
                 description: "Looks at images with a model that sees, and answers what you ask about them. Give https \
                     addresses, or the ref of an image in this conversation (blob:…). Not needed for images you see yourself."
@@ -61,11 +62,11 @@ impl Image {
                         "maxBytesMb": {"type": "number", "exclusiveMinimum": 0, "description": "Refuses larger images."},
                     },
                     "additionalProperties": false,
-                }),
+                }).into(),
                 effect: Effect::ReadOnly,
                 owner_only: true,
                 timeout: Duration::from_secs(150),
-            },
+            }),
         }
     }
 
@@ -131,7 +132,7 @@ impl Image {
 }
 
 impl Tool for Image {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

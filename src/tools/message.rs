@@ -1,5 +1,6 @@
 //! `message`: writes into chats of the user's channels, and sends files there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -24,7 +25,7 @@ const LARGEST: usize = 16 * 1024 * 1024;
 
 /// The tool.
 pub(super) struct Message {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
     egress: Egress,
 }
 
@@ -98,7 +99,7 @@ impl Message {
         let text = |about: &str| json!({"type": "string", "description": about});
         Self {
             egress,
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "message".to_owned(),
                 description: "Writes into a chat of one of the user's channels: send to one target, or broadcast to \
                     several, with a file where the channel takes one. Your final answer reaches the chat you are in by itself: use this for others, and answer \
@@ -130,11 +131,11 @@ impl Message {
                     },
                     "required": ["action"],
                     "additionalProperties": false,
-                }),
+                }).into(),
                 effect: Effect::External,
                 owner_only: true,
                 timeout: Duration::from_secs(60),
-            },
+            }),
         }
     }
 
@@ -238,7 +239,7 @@ async fn kept(reach: &Reach, file: File, as_voice: bool) -> Result<FileAbout, To
 }
 
 impl Tool for Message {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn specs() {
         let tools = all(&Egress::new(Default::default()));
-        let specs: Vec<&ToolSpec> = tools.iter().map(|tool| tool.spec()).collect();
+        let specs: Vec<&ToolSpec> = tools.iter().map(|tool| tool.spec().as_ref()).collect();
         insta::assert_json_snapshot!("specs", specs);
         let private: Vec<&str> = tools
             .iter()

@@ -5,6 +5,7 @@
 mod answer;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
@@ -26,7 +27,7 @@ const WHOLE: Duration = Duration::from_secs(600 + 120 + 90);
 
 /// The tool.
 pub(super) struct NodesTool {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -93,7 +94,7 @@ struct Arguments {
 impl NodesTool {
     pub(super) fn new() -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "nodes".to_owned(),
                 description: "Looks at and uses the user's paired devices (nodes): status, describe, pending, \
                     notifications, camera, screen, location, device facts, invoke for any other command a node \
@@ -101,11 +102,11 @@ impl NodesTool {
                     that was denied must not be tried again in other words."
                     .to_owned(),
                 summary: "look at and use the user's paired devices".to_owned(),
-                parameters: parameters(),
+                parameters: parameters().into(),
                 effect: Effect::External,
                 owner_only: true,
                 timeout: WHOLE,
-            },
+            }),
         }
     }
 }
@@ -158,7 +159,7 @@ fn parameters() -> Value {
 }
 
 impl Tool for NodesTool {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

@@ -1,6 +1,7 @@
 //! A tool over the agent's workspace. Only conversations that nobody but the owner reads have such tools. Their rows are
 //! in our own database: made twice with the same arguments, as after a crash, a change is there once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
@@ -16,7 +17,7 @@ type Run = for<'a> fn(&'a Workspace, Value) -> BoxFuture<'a, Answer>;
 
 /// The tool.
 pub(super) struct PrivateTool {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
     run: Run,
 }
 
@@ -34,7 +35,7 @@ pub(super) struct About {
 impl PrivateTool {
     pub(super) fn new(about: About, run: Run) -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: about.name.to_owned(),
                 description: about.description.to_owned(),
                 summary: about.summary.to_owned(),
@@ -43,18 +44,19 @@ impl PrivateTool {
                     "properties": about.arguments,
                     "required": about.required,
                     "additionalProperties": false,
-                }),
+                })
+                .into(),
                 effect: about.effect,
                 owner_only: true,
                 timeout: Duration::from_secs(30),
-            },
+            }),
             run,
         }
     }
 }
 
 impl Tool for PrivateTool {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

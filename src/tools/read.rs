@@ -1,6 +1,8 @@
 //! `read`: the files of the agent's workspace by their path, and those of the user's skills by `skill://<skill>/<file>`
 //! (`agent-runtime` §8.2, §16.4).
 
+use std::sync::Arc;
+
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
 use claw_actors::session::skills::is_skill;
 use futures::future::BoxFuture;
@@ -15,7 +17,7 @@ pub(super) const MAX_BYTES: usize = 50 * 1024;
 
 /// The tool.
 pub(super) struct Read {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -28,7 +30,7 @@ struct Arguments {
 impl Read {
     pub(super) fn new() -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "read".to_owned(),
                 description:
                     "Reads a text file of your workspace, or a file of a skill: its SKILL.md at the location in \
@@ -44,17 +46,18 @@ impl Read {
                     },
                     "required": ["path"],
                     "additionalProperties": false,
-                }),
+                })
+                .into(),
                 effect: Effect::ReadOnly,
                 owner_only: true,
                 timeout: std::time::Duration::from_secs(30),
-            },
+            }),
         }
     }
 }
 
 impl Tool for Read {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

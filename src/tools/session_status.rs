@@ -1,6 +1,7 @@
 //! `session_status`: what time it is for the user, which model answers, and how full the session is.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,13 +12,13 @@ use serde_json::{Value, json};
 
 /// The tool.
 pub(super) struct SessionStatus {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 impl SessionStatus {
     pub(super) fn new() -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "session_status".to_owned(),
                 description: "Shows the exact current date and time in the user's time zone, the model in use, token \
                     usage, cost and queue of the current session. Use it whenever the date or time matters, or when \
@@ -33,17 +34,18 @@ impl SessionStatus {
                         },
                     },
                     "additionalProperties": false,
-                }),
+                })
+                .into(),
                 effect: Effect::ReadOnly,
                 owner_only: false,
                 timeout: Duration::from_secs(5),
-            },
+            }),
         }
     }
 }
 
 impl Tool for SessionStatus {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

@@ -1,6 +1,7 @@
 //! `sessions_list`, `sessions_history`, `sessions_send` and `agents_list`. What may be reached from where is decided in
 //! the session (`claw_actors::session::reach`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_actors::ports::message::Part;
@@ -19,7 +20,7 @@ const LONGEST_WAIT: u64 = 600;
 
 /// `sessions_list`.
 pub(super) struct List {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 #[derive(Deserialize)]
@@ -35,7 +36,7 @@ struct ListArguments {
 impl List {
     pub(super) fn new() -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "sessions_list".to_owned(),
                 description: "Lists the sessions you may see: this one, those of your sub-agents, and more where the \
                     user allows it. With messageLimit the newest messages of each are shown."
@@ -56,11 +57,12 @@ impl List {
                         },
                     },
                     "additionalProperties": false,
-                }),
+                })
+                .into(),
                 effect: Effect::ReadOnly,
                 owner_only: false,
                 timeout: Duration::from_secs(30),
-            },
+            }),
         }
     }
 
@@ -83,7 +85,7 @@ impl List {
 }
 
 impl Tool for List {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 
@@ -94,7 +96,7 @@ impl Tool for List {
 
 /// `sessions_history`.
 pub(super) struct History {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +111,7 @@ struct HistoryArguments {
 impl History {
     pub(super) fn new() -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "sessions_history".to_owned(),
                 description:
                     "Shows what was said in a session you may see. Long texts are cut, credentials blotted out."
@@ -124,11 +126,12 @@ impl History {
                     },
                     "required": ["sessionKey"],
                     "additionalProperties": false,
-                }),
+                })
+                .into(),
                 effect: Effect::ReadOnly,
                 owner_only: false,
                 timeout: Duration::from_secs(30),
-            },
+            }),
         }
     }
 
@@ -141,7 +144,7 @@ impl History {
 }
 
 impl Tool for History {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 
@@ -152,7 +155,7 @@ impl Tool for History {
 
 /// `sessions_send`.
 pub(super) struct Send {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 #[derive(Deserialize)]
@@ -168,7 +171,7 @@ struct SendArguments {
 impl Send {
     pub(super) fn new() -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "sessions_send".to_owned(),
                 description:
                     "Writes to another session, by key or label, and waits for its answer. With timeoutSeconds \
@@ -189,11 +192,12 @@ impl Send {
                     },
                     "required": ["message"],
                     "additionalProperties": false,
-                }),
+                })
+                .into(),
                 effect: Effect::External,
                 owner_only: true,
                 timeout: Duration::from_secs(LONGEST_WAIT + 30),
-            },
+            }),
         }
     }
 
@@ -218,7 +222,7 @@ impl Send {
 }
 
 impl Tool for Send {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 
@@ -229,27 +233,27 @@ impl Tool for Send {
 
 /// `agents_list`.
 pub(super) struct Agents {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 impl Agents {
     pub(super) fn new() -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "agents_list".to_owned(),
                 description: "Lists the agents that sessions_spawn may begin.".to_owned(),
                 summary: "list agents that may be begun".to_owned(),
-                parameters: json!({"type": "object", "properties": {}, "additionalProperties": false}),
+                parameters: json!({"type": "object", "properties": {}, "additionalProperties": false}).into(),
                 effect: Effect::ReadOnly,
                 owner_only: true,
                 timeout: Duration::from_secs(10),
-            },
+            }),
         }
     }
 }
 
 impl Tool for Agents {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

@@ -1,6 +1,7 @@
 //! `sessions_spawn`, `sessions_yield` and `subagents`: agents that an agent begins, waits for, looks at, tells more and
 //! stops.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
@@ -14,7 +15,7 @@ use super::{answered, reach, read, refused};
 
 /// `sessions_spawn`.
 pub(super) struct Spawn {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 #[derive(Deserialize)]
@@ -33,7 +34,7 @@ impl Spawn {
     pub(super) fn new() -> Self {
         let text = |about: &str| json!({"type": "string", "description": about});
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "sessions_spawn".to_owned(),
                 description:
                     "Begins a sub-agent in a session of its own for one task, and returns at once. Its result \
@@ -57,11 +58,12 @@ impl Spawn {
                     },
                     "required": ["task"],
                     "additionalProperties": false,
-                }),
+                })
+                .into(),
                 effect: Effect::External,
                 owner_only: true,
                 timeout: Duration::from_secs(60),
-            },
+            }),
         }
     }
 
@@ -82,7 +84,7 @@ impl Spawn {
 }
 
 impl Tool for Spawn {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 
@@ -93,7 +95,7 @@ impl Tool for Spawn {
 
 /// `sessions_yield`.
 pub(super) struct Yield {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 #[derive(Deserialize)]
@@ -104,7 +106,7 @@ struct YieldArguments {
 impl Yield {
     pub(super) fn new() -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: YIELD.to_owned(),
                 description:
                     "Ends your turn to wait for the sub-agents of this session: their results come as the next \
@@ -117,11 +119,12 @@ impl Yield {
                         "message": {"type": "string", "maxLength": 2000, "description": "Why you wait, for yourself."},
                     },
                     "additionalProperties": false,
-                }),
+                })
+                .into(),
                 effect: Effect::ReadOnly,
                 owner_only: true,
                 timeout: Duration::from_secs(30),
-            },
+            }),
         }
     }
 
@@ -134,7 +137,7 @@ impl Yield {
 }
 
 impl Tool for Yield {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 
@@ -145,7 +148,7 @@ impl Tool for Yield {
 
 /// `subagents`.
 pub(super) struct Subagents {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -172,7 +175,7 @@ struct Arguments {
 impl Subagents {
     pub(super) fn new() -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "subagents".to_owned(),
                 description:
                     "Lists the sub-agents of this session, stops them (kill), tells one that runs something more \
@@ -194,11 +197,12 @@ impl Subagents {
                         "limit": {"type": "integer", "minimum": 1, "description": "log: newest messages (50)."},
                     },
                     "additionalProperties": false,
-                }),
+                })
+                .into(),
                 effect: Effect::External,
                 owner_only: true,
                 timeout: Duration::from_secs(60),
-            },
+            }),
         }
     }
 
@@ -231,7 +235,7 @@ impl Subagents {
 }
 
 impl Tool for Subagents {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

@@ -1,5 +1,6 @@
 //! `tts`: reads a text aloud, into the chat the agent is in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
@@ -11,7 +12,7 @@ use super::{answered, reach, read, refused};
 
 /// The tool.
 pub(super) struct Tts {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
 }
 
 #[derive(Deserialize)]
@@ -23,7 +24,7 @@ struct Arguments {
 impl Tts {
     pub(super) fn new() -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "tts".to_owned(),
                 description:
                     "Reads a text aloud. In a chat it goes out as a voice message by itself: answer NO_REPLY then. \
@@ -38,11 +39,12 @@ impl Tts {
                     },
                     "required": ["text"],
                     "additionalProperties": false,
-                }),
+                })
+                .into(),
                 effect: Effect::External,
                 owner_only: true,
                 timeout: Duration::from_secs(90),
-            },
+            }),
         }
     }
 
@@ -54,7 +56,7 @@ impl Tts {
 }
 
 impl Tool for Tts {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

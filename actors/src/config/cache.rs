@@ -20,7 +20,7 @@ use super::identity::{Identity, Locked, Tenant, User};
 use super::providers::StoredProvider;
 use super::secrets::DataKey;
 use super::skills::SkillSet;
-use crate::gateway::scopes;
+use crate::gateway::alike::Alike;
 
 /// Entries of one kind; when a shelf is full it starts again from empty.
 const SHELF_CAPACITY: usize = 50_000;
@@ -38,7 +38,7 @@ pub(crate) struct Cache {
     /// Devices with a good token for a role, by [`triple`] of tenant, user, and device with role.
     pub(crate) pairings: Shelf<String, Arc<Approved>>,
     /// The scope lists of those, each kept once.
-    pub(crate) scope_lists: scopes::Shared,
+    pub(crate) scope_lists: Alike<[String]>,
     /// By [`pair`] of tenant and cookie hash, with the expiry in epoch milliseconds.
     pub(crate) web_sessions: Shelf<String, (Arc<Identity>, i64)>,
     /// By [`triple`] of tenant, channel and account.
@@ -90,7 +90,7 @@ impl Default for Cache {
             tokens: Shelf::default(),
             grants: Shelf::default(),
             pairings: Shelf::default(),
-            scope_lists: scopes::Shared::default(),
+            scope_lists: Alike::default(),
             web_sessions: Shelf::default(),
             accounts: Shelf::default(),
             settings: Shelf::default(),

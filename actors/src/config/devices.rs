@@ -27,6 +27,7 @@ use crate::clock::now_ms;
 use crate::crypto::Secret;
 use crate::db::writer::Writer;
 use crate::error::{Error, Result};
+use crate::gateway::alike::Alike;
 use crate::gateway::scopes;
 
 /// How long a request waits for approval, milliseconds.
@@ -86,10 +87,10 @@ pub(crate) struct Approved {
 }
 
 impl Approved {
-    fn of(device: &device::Model, token: &device_token::Model, role: &str, lists: &scopes::Shared) -> Self {
+    fn of(device: &device::Model, token: &device_token::Model, role: &str, lists: &Alike<[String]>) -> Self {
         Self {
             role: strings(&device.roles).iter().any(|approved| approved == role),
-            scopes: lists.list(strings(&token.scopes)),
+            scopes: lists.share(strings(&token.scopes)),
             platform: device.platform.trim().into(),
             device_family: device.device_family.trim().into(),
             generation: token.generation,

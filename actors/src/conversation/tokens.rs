@@ -1,5 +1,7 @@
 //! How many tokens something will take, estimated without a tokenizer (`agent-runtime` §8.5).
 
+use serde_json::Value;
+
 use crate::conversation::entry::{Body, Entry};
 use crate::ports::message::{AssistantPart, Message, Part};
 
@@ -70,8 +72,7 @@ fn assistant_part(part: &AssistantPart) -> u64 {
 }
 
 /// Like [`text`] of the JSON, without writing it out.
-fn json(value: &serde_json::Value) -> u64 {
-    use serde_json::Value;
+pub fn json(value: &Value) -> u64 {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 2,
         Value::String(piece) => 1 + text(piece),

@@ -1,10 +1,9 @@
 //! A session's row as people see it: the wire form of `sessions.list` rows and of the `session` in events.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::history::SessionRow;
 use super::transcript::SessionHead;
-use crate::config::devices::without_nulls;
 use crate::session::key::{self, Kind};
 use crate::session::turn;
 
@@ -50,13 +49,9 @@ pub fn session(row: &SessionRow) -> Value {
     let main = is_main(row.key.as_str());
     let group = key::parse(row.key.as_str()).is_some_and(|parsed| parsed.is_shared());
     let kind = if group { "group" } else { "direct" };
-    let mut view = match &row.entry {
-        Value::Object(_) => row.entry.clone(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => json!({}),
-    };
-    for name in HIDDEN {
-        view[name] = Value::Null;
-    }
+    let stored = row.entry.as_object().into_iter().flatten();
+    let shown = stored.filter(|(name, value)| !value.is_null() && !HIDDEN.contains(&name.as_str()));
+    let mut view: Map<String, Value> = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
     let has = |name: &str| row.entry.get(name).is_some_and(|value| !value.is_null());
     for (name, value) in [
         ("key", json!(row.key)),
@@ -67,8 +62,6 @@ pub fn session(row: &SessionRow) -> Value {
         ("classification", json!(if main { "main" } else { kind })),
         ("isMain", json!(main)),
         ("isBackground", json!(false)),
-        ("label", json!(row.label)),
-        ("displayName", json!(row.label)),
         ("createdAt", json!(row.created_at)),
         ("updatedAt", json!(row.updated_at)),
         ("lastInteractionAt", json!(row.updated_at)),
@@ -76,9 +69,15 @@ pub fn session(row: &SessionRow) -> Value {
         ("pinned", json!(has("pinnedAt"))),
         ("unread", json!(unread(row))),
     ] {
-        view[name] = value;
+        view.insert(name.to_owned(), value);
     }
-    without_nulls(view)
+    for name in ["label", "displayName"] {
+        match &row.label {
+            Some(label) => view.insert(name.to_owned(), json!(label)),
+            None => view.remove(name),
+        };
+    }
+    Value::Object(view)
 }
 
 #[cfg(test)]

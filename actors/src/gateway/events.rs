@@ -156,7 +156,7 @@ pub fn direct(info: &ConnectionInfo, event: &Event) -> bool {
 }
 
 pub fn has_cap(info: &ConnectionInfo, cap: &str) -> bool {
-    info.caps.iter().any(|have| have == cap)
+    info.program.caps.iter().any(|have| have == cap)
 }
 
 fn shows_approvals(info: &ConnectionInfo) -> bool {
@@ -166,7 +166,7 @@ fn shows_approvals(info: &ConnectionInfo) -> bool {
         "openclaw-ios",
         "openclaw-android",
     ];
-    CLIENTS.contains(&info.client_id.as_str()) || has_cap(info, "approvals") || has_cap(info, "exec-approvals")
+    CLIENTS.contains(&info.program.client_id.as_str()) || has_cap(info, "approvals") || has_cap(info, "exec-approvals")
 }
 
 #[cfg(test)]
@@ -230,7 +230,10 @@ mod tests {
         tool.tool_stream = true;
         assert!(!allowed(&admin, &tool));
         assert!(!check(&admin, "exec.approval.requested"));
-        admin.caps = vec!["tool-events".to_owned(), "approvals".to_owned()];
+        admin.program = std::sync::Arc::new(crate::gateway::messages::Program {
+            caps: vec!["tool-events".to_owned(), "approvals".to_owned()],
+            ..testing::program()
+        });
         assert!(allowed(&admin, &tool));
         assert!(check(&admin, "exec.approval.requested"));
         let mut narrow = Event::new("exec.approval.requested", &json!({}));

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::device::{self, DeviceRefusal};
 use super::limiter::Penalty;
-use super::messages::{ConnectionInfo, Event};
+use super::messages::{ConnectionInfo, Event, Program};
 use super::protocol::connect::ConnectParams;
 use super::protocol::{OLDEST_NODE_PROTOCOL, PROTOCOL, WireError};
 use super::{ClientFacts, GatewayState, scopes};
@@ -341,21 +341,24 @@ fn describe(
     granted: Vec<String>,
 ) -> ConnectionInfo {
     let client = &params.client;
-    ConnectionInfo {
-        conn_id: entrance.conn_id.clone(),
-        node: params.role() == "node",
-        scopes: entrance.state.scopes.list(granted),
-        device_id,
+    let program = Program {
         client_id: client.id.clone(),
         client_mode: client.mode.clone(),
         client_version: client.version.clone(),
-        display_name: client.display_name.clone(),
         platform: client.platform.clone(),
         device_family: client.device_family.clone().unwrap_or_default(),
-        instance_id: client.instance_id.clone(),
         caps: params.caps.clone(),
         commands: params.commands.clone(),
         protocol: params.max_protocol.min(PROTOCOL),
+    };
+    ConnectionInfo {
+        conn_id: entrance.conn_id.clone(),
+        node: params.role() == "node",
+        scopes: entrance.state.scopes.share(granted),
+        device_id,
+        program: entrance.state.programs.share(program),
+        display_name: client.display_name.clone(),
+        instance_id: client.instance_id.clone(),
         connected_at: now_ms(),
     }
 }

@@ -8,11 +8,12 @@ use futures::FutureExt;
 use serde_json::{Value, json};
 
 use super::handshake::Admitted;
+use super::listening::Follower;
 use super::messages::{ConnectionInfo, Event, ToConnection};
 use super::protocol::connect::ConnectParams;
-use super::protocol::hello::{Auth, Features, HelloOk, Policy, Server, SessionDefaults, Snapshot};
+use super::protocol::hello::{Auth, HelloOk, Policy, Server, SessionDefaults, Snapshot};
 use super::protocol::{PROTOCOL, event_frame, response_ok};
-use super::{GatewayState, events, methods};
+use super::{GatewayState, methods};
 use crate::clock::now_ms;
 use crate::config::devices;
 use crate::config::devices::surface::SurfaceClaim;
@@ -34,6 +35,8 @@ pub(super) struct Membership {
     state: GatewayState,
     scope: Scope,
     info: Arc<ConnectionInfo>,
+    /// What the connection asked to hear of sessions.
+    pub(super) follower: Follower,
 }
 
 impl Drop for Membership {
@@ -76,6 +79,7 @@ pub(super) async fn welcome(
         state: state.clone(),
         scope: scope.clone(),
         info: Arc::clone(&info),
+        follower: Follower::new(Arc::clone(&attached.listening)),
     };
     if let Some(device_id) = info.device_id.clone() {
         let (scope, role) = (scope.clone(), if info.node { "node" } else { "operator" });
@@ -98,11 +102,7 @@ pub(super) async fn welcome(
             conn_id: info.conn_id.to_string(),
             boot_id: state.services.replica.boot_id.clone(),
         },
-        features: Features {
-            methods: state.methods.names(),
-            events: events::advertised(),
-            capabilities: vec!["published-model-catalog"],
-        },
+        features: state.methods.features(),
         snapshot: Snapshot {
             presence: attached.presence,
             health,
@@ -157,11 +157,11 @@ async fn declare(
     };
     let claim = SurfaceClaim {
         node_id: node_id.clone(),
-        caps: info.caps.clone(),
-        commands: info.commands.clone(),
+        caps: info.program.caps.clone(),
+        commands: info.program.commands.clone(),
         facts: json!({
-            "displayName": info.display_name, "platform": info.platform, "version": info.client_version,
-            "deviceFamily": info.device_family, "clientId": info.client_id, "clientMode": info.client_mode,
+            "displayName": info.display_name, "platform": info.program.platform, "version": info.program.client_version,
+            "deviceFamily": info.program.device_family, "clientId": info.program.client_id, "clientMode": info.program.client_mode,
             "pathEnv": params.path_env, "permissions": params.permissions,
         }),
     };

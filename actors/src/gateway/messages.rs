@@ -16,6 +16,19 @@ use super::outbox::Buffered;
 /// How a socket closes whose credential, user or tenant is no longer good (protocol: close codes).
 pub(crate) const GATEWAY_AUTH_CHANGED: (u16, &str) = (4001, "gateway auth changed");
 
+/// What all connections of one kind of program say of themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Program {
+    pub client_id: String,
+    pub client_mode: String,
+    pub client_version: String,
+    pub platform: String,
+    pub device_family: String,
+    pub caps: Vec<String>,
+    pub commands: Vec<String>,
+    pub protocol: u32,
+}
+
 /// What a connection is, fixed at hello.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
@@ -24,16 +37,9 @@ pub struct ConnectionInfo {
     /// Effective operator scopes: asked ∩ token ∩ role.
     pub scopes: Arc<[String]>,
     pub device_id: Option<String>,
-    pub client_id: String,
-    pub client_mode: String,
-    pub client_version: String,
+    pub program: Arc<Program>,
     pub display_name: Option<String>,
-    pub platform: String,
-    pub device_family: String,
     pub instance_id: Option<String>,
-    pub caps: Vec<String>,
-    pub commands: Vec<String>,
-    pub protocol: u32,
     /// Epoch milliseconds.
     pub connected_at: i64,
 }

@@ -5,6 +5,7 @@ pub mod protocol;
 pub mod registry;
 pub mod scopes;
 
+pub(crate) mod alike;
 pub mod approvals;
 pub mod beacon;
 pub mod connection;
@@ -15,6 +16,7 @@ pub mod handshake;
 mod hello;
 pub mod idempotency;
 pub mod limiter;
+pub(crate) mod listening;
 pub mod methods;
 pub(crate) mod node_policy;
 pub mod node_streams;
@@ -38,6 +40,8 @@ use claw_entities::{TenantId, UserId};
 use dashmap::DashMap;
 use serde_json::Value;
 
+use self::alike::Alike;
+use self::messages::Program;
 use crate::Services;
 use crate::supervisor::directory::Directory;
 
@@ -54,7 +58,9 @@ pub struct Shared {
     pub methods: rpc::Methods,
     pub throttle: rpc::Throttle,
     /// Scopes that connections hold.
-    pub(crate) scopes: scopes::Shared,
+    pub(crate) scopes: Alike<[String]>,
+    /// Programs that connections are.
+    pub(crate) programs: Alike<Program>,
     /// Last host statistics of connected nodes, by owner and node id.
     pub host_stats: DashMap<(TenantId, UserId, String), Value>,
     pub started: Instant,
@@ -113,7 +119,8 @@ impl GatewayState {
             limiter: limiter::Limiter::default(),
             methods: methods::all(),
             throttle: rpc::Throttle::default(),
-            scopes: scopes::Shared::default(),
+            scopes: Alike::default(),
+            programs: Alike::default(),
             host_stats: DashMap::new(),
             started: Instant::now(),
         }))

@@ -136,7 +136,7 @@ async fn check(directory: &Directory, scope: &Scope, node_id: &str, command: &st
         .any(|allowed| allowed == command)
     {
         let ruling = node.ruling(&settings.nodes, command);
-        let reason = if live.commands.iter().all(|declared| declared != command) {
+        let reason = if live.program.commands.iter().all(|declared| declared != command) {
             "command not declared by node".to_owned()
         } else {
             ruling.reason().unwrap_or_else(|| "command not approved".to_owned())
@@ -147,7 +147,7 @@ async fn check(directory: &Directory, scope: &Scope, node_id: &str, command: &st
                 .details(without_nulls(details)),
         );
     }
-    Ok(live.platform.clone())
+    Ok(live.program.platform.clone())
 }
 
 pub(super) fn awaiting_approval(request_id: Option<&str>) -> WireError {

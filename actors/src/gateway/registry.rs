@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::beacon::Beacon;
 use super::events;
+use super::listening::Listening;
 use super::messages::{ConnectionInfo, Event, StateVersion, ToConnection};
 use crate::supervisor::directory::Attached;
 
@@ -17,6 +18,7 @@ use crate::supervisor::directory::Attached;
 pub struct Connections {
     live: HashMap<Arc<str>, Member>,
     version: StateVersion,
+    listening: Arc<Listening>,
 }
 
 struct Member {
@@ -54,6 +56,10 @@ impl Connections {
         self.live.len()
     }
 
+    pub(crate) fn listening(&self) -> &Arc<Listening> {
+        &self.listening
+    }
+
     /// Adds a connection, closes the one it takes the place of, and tells the others.
     pub fn attach(&mut self, info: Arc<ConnectionInfo>, to: Recipient<ToConnection>) -> Attached {
         let replaced: Vec<Arc<str>> = self
@@ -73,6 +79,7 @@ impl Connections {
         Attached {
             presence: if node { Vec::new() } else { self.newest(PRESENCE_SHOWN) },
             state_version: self.version,
+            listening: Arc::clone(&self.listening),
         }
     }
 
@@ -248,17 +255,17 @@ impl Connections {
 /// A connection as `system-presence` and the `presence` event show it. No address: presence is for people.
 fn presence_entry(info: &ConnectionInfo, said: Option<&Beacon>) -> Value {
     let role = if info.node { "node" } else { "operator" };
-    let name = info.display_name.as_deref().unwrap_or(&info.client_id);
+    let name = info.display_name.as_deref().unwrap_or(&info.program.client_id);
     let mut entry = json!({
         "host": name,
-        "version": info.client_version,
-        "platform": info.platform,
-        "mode": info.client_mode,
+        "version": info.program.client_version,
+        "platform": info.program.platform,
+        "mode": info.program.client_mode,
         "reason": "connect",
-        "text": format!("{name} ({role}) {}", info.client_version),
+        "text": format!("{name} ({role}) {}", info.program.client_version),
         "ts": info.connected_at,
         "onlineSince": info.connected_at,
-        "clientId": info.client_id,
+        "clientId": info.program.client_id,
         "roles": [role],
         "scopes": info.scopes[..],
     });
@@ -267,7 +274,7 @@ fn presence_entry(info: &ConnectionInfo, said: Option<&Beacon>) -> Value {
             entry[key] = json!(value);
         }
     };
-    add("deviceFamily", Some(&info.device_family));
+    add("deviceFamily", Some(&info.program.device_family));
     add("deviceId", info.device_id.as_deref());
     add("instanceId", info.instance_id.as_deref());
     if let Some(said) = said {

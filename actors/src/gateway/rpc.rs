@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
@@ -11,7 +11,7 @@ use dashmap::DashMap;
 use futures::future::{BoxFuture, FutureExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Answer;
@@ -19,7 +19,8 @@ use super::messages::{ConnectionInfo, ToConnection};
 use super::node_streams::OpenCalls;
 use super::protocol::WireError;
 use super::protocol::error::short;
-use super::{GatewayState, scopes};
+use super::protocol::hello::Features;
+use super::{GatewayState, events, scopes};
 use crate::config::identity::Identity;
 
 /// Who may call a method.
@@ -130,6 +131,7 @@ impl Method {
 #[derive(Default)]
 pub struct Methods {
     by_name: HashMap<&'static str, Method>,
+    features: OnceLock<Box<RawValue>>,
 }
 
 impl Methods {
@@ -168,6 +170,18 @@ impl Methods {
             write_limited: false,
             hidden: false,
             waits: false,
+        })
+    }
+
+    /// What hello says of this server: the same for everybody, so it is written once.
+    pub(super) fn features(&self) -> &RawValue {
+        self.features.get_or_init(|| {
+            let features = Features {
+                methods: self.names(),
+                events: events::advertised(),
+                capabilities: vec!["published-model-catalog"],
+            };
+            to_raw_value(&features).unwrap_or_default()
         })
     }
 

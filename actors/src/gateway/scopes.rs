@@ -1,9 +1,5 @@
 //! Operator scopes: names, what implies what, intersection.
 
-use std::sync::Arc;
-
-use quick_cache::sync::Cache;
-
 pub const ADMIN: &str = "operator.admin";
 pub const READ: &str = "operator.read";
 pub const WRITE: &str = "operator.write";
@@ -47,30 +43,6 @@ pub fn union(left: &[String], right: &[String]) -> Vec<String> {
         }
     }
     all
-}
-
-/// Lists that many connections hold, each kept once: thousands of clients ask for the same few.
-pub(crate) struct Shared(Cache<Vec<String>, Arc<[String]>>);
-
-/// Different lists that are kept at most.
-const LISTS: usize = 256;
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self(Cache::new(LISTS))
-    }
-}
-
-impl Shared {
-    /// The list itself, shared with whoever asked for the same one lately.
-    pub(crate) fn list(&self, scopes: Vec<String>) -> Arc<[String]> {
-        if let Some(list) = self.0.get(&scopes) {
-            return list;
-        }
-        let list: Arc<[String]> = scopes.clone().into();
-        self.0.insert(scopes, list.clone());
-        list
-    }
 }
 
 #[cfg(test)]

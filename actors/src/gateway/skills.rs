@@ -84,7 +84,7 @@ async fn look(
     };
     NodeFacts {
         name: node.display_name().unwrap_or(&id).to_owned(),
-        os: os_of(&live.platform),
+        os: os_of(&live.program.platform),
         programs,
         id,
     }

@@ -44,7 +44,7 @@ pub struct ModelRequest {
     pub system: Arc<Vec<SystemBlock>>,
     /// History, oldest first, already repaired for strict providers, images inline.
     pub messages: Arc<Vec<Arc<Message>>>,
-    pub tools: Arc<Vec<ToolSpec>>,
+    pub tools: Arc<Vec<Arc<ToolSpec>>>,
     pub max_tokens: u32,
     /// Can the model think, and how hard it is to.
     pub reasoning: bool,

@@ -1,15 +1,19 @@
 //! The tool port: a name, a schema, one async call.
 
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use claw_entities::{Scope, SessionKey};
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::message::Part;
+use crate::conversation::tokens;
 use crate::session::nodes::Nodes;
 use crate::session::reach::Reach;
 use crate::session::skills::Shelf;
@@ -17,7 +21,7 @@ use crate::session::workspace::Workspace;
 
 /// One tool. Whether it may be called is decided by `session/toolbox.rs`, never here.
 pub trait Tool: Send + Sync {
-    fn spec(&self) -> &ToolSpec;
+    fn spec(&self) -> &Arc<ToolSpec>;
 
     /// What a call with these arguments does outside; the spec's, where they make no difference.
     fn effect(&self, _arguments: &Value) -> Effect {
@@ -40,7 +44,7 @@ pub trait Tool: Send + Sync {
 }
 
 /// What the model and the policy know about a tool.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolSpec {
     pub name: String,
@@ -48,16 +52,56 @@ pub struct ToolSpec {
     pub description: String,
     /// One line for the system prompt.
     pub summary: String,
-    /// JSON schema of the arguments: a flat object, string enums, no `$ref`, no combinators.
-    pub parameters: Value,
+    /// Of the arguments: a flat object, string enums, no `$ref`, no combinators.
+    pub parameters: Schema,
     pub effect: Effect,
     pub owner_only: bool,
-    #[serde(skip, default = "default_timeout")]
+    #[serde(skip)]
     pub timeout: Duration,
 }
 
-const fn default_timeout() -> Duration {
-    Duration::from_secs(60)
+/// A JSON schema. Every model call carries those of all its tools, so what is made of one is made once.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    value: Value,
+    text: OnceLock<Box<RawValue>>,
+    tokens: OnceLock<u64>,
+}
+
+impl Schema {
+    /// As a request carries it.
+    pub fn text(&self) -> &RawValue {
+        self.text.get_or_init(|| to_raw_value(&self.value).unwrap_or_default())
+    }
+
+    /// What it takes of a model's context, estimated.
+    pub fn tokens(&self) -> u64 {
+        *self.tokens.get_or_init(|| tokens::json(&self.value))
+    }
+}
+
+impl From<Value> for Schema {
+    fn from(value: Value) -> Self {
+        Self {
+            value,
+            text: OnceLock::new(),
+            tokens: OnceLock::new(),
+        }
+    }
+}
+
+impl Deref for Schema {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
+impl Serialize for Schema {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
 }
 
 /// What happens outside when the tool runs, and so what recovery may do (shared decisions §3.5).

@@ -11,7 +11,6 @@ mod edits;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
@@ -34,6 +33,7 @@ use super::turn::{self, Authority, Turn};
 use crate::clock::now_ms;
 use crate::config::document::QueueMode;
 use crate::error::Result;
+use crate::gateway::listening::Listening;
 use crate::ports::message::Part;
 use crate::ports::tool::SessionSnapshot;
 use crate::supervisor::directory::Directory;
@@ -51,7 +51,7 @@ pub(crate) struct Home {
     pub(crate) key: SessionKey,
     pub(crate) user: Addr<UserActor>,
     pub(crate) lanes: UserLanes,
-    pub(crate) listeners: Arc<AtomicUsize>,
+    pub(crate) listening: Arc<Listening>,
     /// Cancelled when the parent is gone, and by this actor when it goes itself: a run must not outlive it.
     pub(crate) life: CancellationToken,
 }
@@ -382,7 +382,13 @@ impl SessionActor {
 
     fn emitter(&self, run_id: &str) -> Emitter {
         let to = self.home.user.clone().recipient();
-        Emitter::new(to, self.home.listeners.clone(), run_id, &self.home.key, &self.agent_id)
+        Emitter::new(
+            to,
+            Arc::clone(&self.home.listening),
+            run_id,
+            &self.home.key,
+            &self.agent_id,
+        )
     }
 
     /// `work` with the right to write for this session.

@@ -156,7 +156,7 @@ impl Assembly {
         place: Place<'_>,
         settings: &UserSettings,
         model: &ResolvedModel,
-        (tools, away): (&[ToolSpec], &[String]),
+        (tools, away): (&[Arc<ToolSpec>], &[String]),
         skills: &[Offered],
     ) -> Result<Self> {
         let Place { scope, agent_id, last } = place;
@@ -258,7 +258,7 @@ impl Assembly {
         &self,
         model: &ResolvedModel,
         messages: Arc<Vec<Arc<Message>>>,
-        tools: Arc<Vec<ToolSpec>>,
+        tools: Arc<Vec<Arc<ToolSpec>>>,
         session_id: &str,
     ) -> ModelRequest {
         ModelRequest {

@@ -47,14 +47,14 @@ pub fn check_window(model: &str, window: u64) -> Result<Window> {
 }
 
 /// Tokens of system prompt and tools, estimated.
-pub fn fixed(system: &[SystemBlock], tools: &[ToolSpec]) -> u64 {
+pub fn fixed(system: &[SystemBlock], tools: &[Arc<ToolSpec>]) -> u64 {
     let blocks: u64 = system.iter().map(|block| tokens::text(&block.text)).sum();
-    blocks + tools.iter().map(tool).sum::<u64>()
+    blocks + tools.iter().map(|spec| tool(spec)).sum::<u64>()
 }
 
 /// Tokens of one tool, estimated.
 pub fn tool(tool: &ToolSpec) -> u64 {
-    tokens::text(&tool.name) + tokens::text(&tool.description) + schema(&tool.parameters)
+    tokens::text(&tool.name) + tokens::text(&tool.description) + tool.parameters.tokens()
 }
 
 /// Tokens that history and turn may take together: the window without what is [`fixed`] and without the answer, less
@@ -64,20 +64,6 @@ pub fn budget(window: u64, max_output: u32, fixed: u64) -> u64 {
     let answer = u64::from(max_output).min(window / 2);
     let left = window.saturating_sub(answer).saturating_sub(tokens::with_margin(fixed));
     (left - left / 6).max(window / 8)
-}
-
-/// Roughly the JSON's size without writing it out.
-fn schema(value: &serde_json::Value) -> u64 {
-    use serde_json::Value;
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 2,
-        Value::String(text) => 1 + tokens::text(text),
-        Value::Array(items) => items.iter().map(|item| 1 + schema(item)).sum(),
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| 1 + tokens::text(name) + schema(value))
-            .sum(),
-    }
 }
 
 /// The messages of a call: the last compaction's summary, what came after it as far as `budget` tokens reach, and

@@ -3,13 +3,13 @@
 //! `seq` counts per run over all streams, without holes on this side. Nothing is serialised while nobody listens; a
 //! client that joins later sees the gap and refetches, as it must anyway.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
 use actix::dev::SendError;
 use claw_entities::SessionKey;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -18,6 +18,7 @@ use crate::clock::now_ms;
 use crate::conversation::history::SessionRow;
 use crate::conversation::transcript::{NewEntry, SessionHead};
 use crate::conversation::{display, view};
+use crate::gateway::listening::Listening;
 use crate::gateway::messages::Event;
 use crate::ports::message::{Part, Usage};
 use crate::ports::tool::ToolOutput;
@@ -50,11 +51,45 @@ impl Shown {
     }
 }
 
+/// Of an `agent` event.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AgentPayload<'a, D> {
+    run_id: &'a str,
+    session_key: &'a SessionKey,
+    session_id: &'a str,
+    agent_id: &'a str,
+    stream: &'static str,
+    data: D,
+    seq: u64,
+    ts: i64,
+    is_heartbeat: bool,
+}
+
+/// Of a `chat` event.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ChatPayload<'a> {
+    run_id: &'a str,
+    session_key: &'a SessionKey,
+    agent_id: &'a str,
+    seq: u64,
+    state: &'static str,
+    #[serde(flatten)]
+    extra: Value,
+}
+
+/// Data of the stream `assistant`.
+#[derive(Serialize)]
+struct Spoken<'a> {
+    text: &'a str,
+    delta: &'a str,
+}
+
 /// Speaks for one run.
 pub(crate) struct Emitter {
     to: Recipient<FromRun>,
-    /// Connections of the user that are there now.
-    listeners: Arc<AtomicUsize>,
+    listening: Arc<Listening>,
     /// Of events on their way.
     places: Arc<Semaphore>,
     run_id: String,
@@ -80,14 +115,14 @@ pub(crate) struct Emitter {
 impl Emitter {
     pub(crate) fn new(
         to: Recipient<FromRun>,
-        listeners: Arc<AtomicUsize>,
+        listening: Arc<Listening>,
         run_id: &str,
         session_key: &SessionKey,
         agent_id: &str,
     ) -> Self {
         Self {
             to,
-            listeners,
+            listening,
             places: Arc::new(Semaphore::new(UNDER_WAY)),
             run_id: run_id.to_owned(),
             session_key: session_key.clone(),
@@ -136,7 +171,7 @@ impl Emitter {
 
     /// Does anybody listen at all.
     pub(crate) fn heard(&self) -> bool {
-        self.listeners.load(Ordering::Relaxed) > 0
+        self.listening.heard()
     }
 
     async fn send(&self, event: Event) {
@@ -154,24 +189,27 @@ impl Emitter {
         }
     }
 
-    async fn agent(&mut self, stream: &'static str, data: Value) {
+    async fn agent(&mut self, stream: &'static str, data: impl Serialize) {
         self.agent_with(stream, data, None).await;
     }
 
-    async fn agent_with(&mut self, stream: &'static str, data: Value, said: Option<Said>) {
+    async fn agent_with(&mut self, stream: &'static str, data: impl Serialize, said: Option<Said>) {
         self.seq += 1;
         if !self.heard() {
             return;
         }
-        let mut event = Event::new(
-            "agent",
-            &json!({
-                "runId": self.run_id, "sessionKey": self.session_key, "sessionId": self.session_id,
-                "agentId": self.agent_id, "stream": stream, "data": data, "seq": self.seq, "ts": now_ms(),
-                "isHeartbeat": self.heartbeat,
-            }),
-        )
-        .for_session(self.session_key.as_str());
+        let payload = AgentPayload {
+            run_id: &self.run_id,
+            session_key: &self.session_key,
+            session_id: &self.session_id,
+            agent_id: &self.agent_id,
+            stream,
+            data,
+            seq: self.seq,
+            ts: now_ms(),
+            is_heartbeat: self.heartbeat,
+        };
+        let mut event = Event::new("agent", &payload).for_session(self.session_key.as_str());
         event.tool_stream = stream == "tool";
         self.send_with(event, said).await;
     }
@@ -180,13 +218,14 @@ impl Emitter {
         if !self.heard() || self.quiet {
             return;
         }
-        let mut payload = json!({
-            "runId": self.run_id, "sessionKey": self.session_key, "agentId": self.agent_id, "seq": self.seq,
-            "state": state,
-        });
-        if let (Value::Object(payload), Value::Object(extra)) = (&mut payload, extra) {
-            payload.extend(extra);
-        }
+        let payload = ChatPayload {
+            run_id: &self.run_id,
+            session_key: &self.session_key,
+            agent_id: &self.agent_id,
+            seq: self.seq,
+            state,
+            extra,
+        };
         let event = Event::new("chat", &payload).for_session(self.session_key.as_str());
         self.send(if droppable { event.droppable() } else { event }).await;
     }
@@ -262,7 +301,8 @@ impl Emitter {
                 at: self.text.len() - delta.len(),
                 delta: delta.to_owned(),
             };
-            let data = json!({"text": self.text, "delta": delta});
+            let text = self.text.clone();
+            let data = Spoken { text: &text, delta };
             self.agent_with("assistant", data, Some(said)).await;
         } else {
             self.seq += 1;
@@ -322,7 +362,7 @@ impl Emitter {
 
     /// A compaction that somebody asked for begins (`completed` is `None`) or ends.
     pub(crate) async fn operation(&self, id: &str, completed: Option<bool>) {
-        if self.heard() {
+        if self.listening.followed() {
             let mut payload = json!({
                 "operationId": id, "operation": "compact", "phase": "start", "sessionKey": self.session_key,
                 "agentId": self.agent_id, "ts": now_ms(),
@@ -450,7 +490,7 @@ impl Emitter {
 
     /// The session's row changed; `running` says whether it works on something now.
     pub(crate) async fn session_changed(&self, reason: &str, head: Option<&SessionHead>, running: bool) {
-        if self.heard() {
+        if self.listening.followed() {
             let row = head.map(SessionRow::from);
             let event = session_changed(&self.session_key, &self.agent_id, reason, row.as_ref(), Some(running));
             self.send(event).await;
@@ -459,7 +499,7 @@ impl Emitter {
 
     /// An entry stands in the transcript at `seq`. What people do not see is not told, and neither are tool results.
     pub(crate) async fn appended(&self, head: &SessionHead, entry: &NewEntry, seq: i64) {
-        if !self.heard() || self.quiet {
+        if !self.listening.followed() || self.quiet {
             return;
         }
         if let Some(event) = session_message(head, entry, seq) {

@@ -1,6 +1,8 @@
 //! One tool, called by a program instead of a model (`agent-runtime` §21.4): same policy, same schema, same record of
 //! what acts outside; no turn, and nothing in a transcript.
 
+use std::sync::Arc;
+
 use claw_entities::{Scope, SessionKey};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -168,7 +170,7 @@ impl Performer<'_> {
 pub(crate) struct Effective {
     pub(crate) profile: String,
     /// Ours under `None`, then each MCP server's under its name.
-    pub(crate) groups: Vec<(Option<String>, Vec<ToolSpec>)>,
+    pub(crate) groups: Vec<(Option<String>, Vec<Arc<ToolSpec>>)>,
 }
 
 /// What the session's next turn would be offered as its owner's, and the profile that holds for it.

@@ -85,7 +85,7 @@ impl Found {
     /// Why a command that the node declares is kept from everybody, for the model.
     fn forbidden(&self, command: &str) -> Option<Refusal> {
         let live = self.live.as_ref()?;
-        if live.commands.iter().all(|declared| declared != command) {
+        if live.program.commands.iter().all(|declared| declared != command) {
             return None;
         }
         let why = self.node.ruling(&self.settings.nodes, command).reason()?;

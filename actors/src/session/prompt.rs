@@ -5,6 +5,7 @@ mod files;
 mod skills;
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use crate::config::workspace::WorkspaceFile;
 use crate::conversation::repair::neutralise;
@@ -65,7 +66,7 @@ pub struct PromptFacts<'a> {
     /// The name the agent goes by.
     pub agent_name: Option<&'a str>,
     /// The tools the run may call.
-    pub tools: &'a [ToolSpec],
+    pub tools: &'a [Arc<ToolSpec>],
     /// Sentences about servers whose tools are not among them.
     pub away: &'a [String],
     /// The workspace's bootstrap files, present ones.
@@ -198,7 +199,7 @@ fn section(prompt: &mut String, title: &str, body: &str) {
     let _ = write!(prompt, "\n\n## {title}\n{body}");
 }
 
-fn tooling(prompt: &mut String, tools: &[ToolSpec]) {
+fn tooling(prompt: &mut String, tools: &[Arc<ToolSpec>]) {
     if tools.is_empty() {
         section(prompt, "Tools", "You have no tools in this conversation.");
         return;

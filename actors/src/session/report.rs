@@ -116,7 +116,7 @@ async fn gather(directory: &Directory, authority: &Authority, item: &Item) -> Re
                 injected: share.injected,
             })
             .collect(),
-        tools: specs.iter().map(row).collect(),
+        tools: specs.iter().map(|spec| row(spec)).collect(),
         messages: messages.len(),
         history: messages.iter().map(|message| tokens::message(message)).sum(),
         complete,

@@ -307,7 +307,7 @@ mod tests {
             name: name.to_owned(),
             description: String::new(),
             summary: String::new(),
-            parameters: Value::Null,
+            parameters: Value::Null.into(),
             effect: Effect::ReadOnly,
             owner_only: matches!(name, "cron" | "nodes" | "message"),
             timeout: std::time::Duration::from_secs(1),

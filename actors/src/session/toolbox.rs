@@ -40,7 +40,7 @@ pub(crate) struct Toolbox {
     caller: Caller,
     loops: Mutex<Loops>,
     /// What the client runs itself.
-    client: Vec<ToolSpec>,
+    client: Vec<Arc<ToolSpec>>,
     /// Of the user's MCP servers.
     remote: Remote,
 }
@@ -74,14 +74,16 @@ impl Toolbox {
             .iter()
             .filter(|tool| self.services.ports.tool(&tool.name).is_none() && !self.remote.has(&tool.name));
         self.client = theirs
-            .map(|tool| ToolSpec {
-                name: tool.name.clone(),
-                description: tool.description.clone(),
-                summary: tool.description.lines().next().unwrap_or_default().to_owned(),
-                parameters: tool.parameters.clone(),
-                effect: Effect::ReadOnly,
-                owner_only: false,
-                timeout: Duration::ZERO,
+            .map(|tool| {
+                Arc::new(ToolSpec {
+                    name: tool.name.clone(),
+                    description: tool.description.clone(),
+                    summary: tool.description.lines().next().unwrap_or_default().to_owned(),
+                    parameters: tool.parameters.clone().into(),
+                    effect: Effect::ReadOnly,
+                    owner_only: false,
+                    timeout: Duration::ZERO,
+                })
             })
             .collect();
         self
@@ -99,7 +101,7 @@ impl Toolbox {
     }
 
     /// What the model is offered.
-    pub(crate) fn specs(&self, settings: &UserSettings) -> Vec<ToolSpec> {
+    pub(crate) fn specs(&self, settings: &UserSettings) -> Vec<Arc<ToolSpec>> {
         self.all()
             .filter(|tool| self.allowed(settings, *tool))
             .map(Tool::spec)
@@ -109,7 +111,7 @@ impl Toolbox {
     }
 
     /// The same by where they come from: ours under `None`, then each server's under its name.
-    pub(crate) fn by_origin(&self, settings: &UserSettings) -> Vec<(Option<&str>, Vec<ToolSpec>)> {
+    pub(crate) fn by_origin(&self, settings: &UserSettings) -> Vec<(Option<&str>, Vec<Arc<ToolSpec>>)> {
         let (theirs, ours): (Vec<_>, Vec<_>) = self
             .specs(settings)
             .into_iter()

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::gateway::approvals::Waiters;
 use crate::gateway::beacon::Beacon;
 use crate::gateway::idempotency::Idempotency;
+use crate::gateway::listening::Listening;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
 use crate::gateway::node_streams::Streams;
 use crate::gateway::skills::Programs;
@@ -68,6 +69,7 @@ struct Entry {
 pub struct Attached {
     pub presence: Vec<Value>,
     pub state_version: crate::gateway::messages::StateVersion,
+    pub listening: Arc<Listening>,
 }
 
 /// Which runs to abort, and on whose authority.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
@@ -42,8 +41,6 @@ pub(crate) struct UserActor {
     sessions: Children<SessionKey, SessionActor>,
     connections: Connections,
     lanes: UserLanes,
-    /// How many connections and listeners there are: runs say nothing while nobody listens.
-    listeners: Arc<AtomicUsize>,
     watchers: HashMap<String, Vec<oneshot::Sender<RunEnded>>>,
     /// Programs that hear single runs over HTTP.
     ears: Ears,
@@ -69,7 +66,6 @@ impl UserActor {
             sessions: Children::default(),
             connections: Connections::default(),
             lanes,
-            listeners: Arc::default(),
             watchers: HashMap::new(),
             ears: Ears::default(),
             config_hash: None,
@@ -105,7 +101,7 @@ impl UserActor {
                 key: key.clone(),
                 user: context.address(),
                 lanes: self.lanes.clone(),
-                listeners: self.listeners.clone(),
+                listening: Arc::clone(self.connections.listening()),
                 life: self.life.child_token(),
             };
             let mailbox = self.directory.services().limits.mailbox;
@@ -222,8 +218,8 @@ impl UserActor {
     }
 
     fn count_listeners(&self) {
-        let listeners = self.connections.len() + self.ears.len();
-        self.listeners.store(listeners, Ordering::Relaxed);
+        let count = self.connections.len() + self.ears.len();
+        self.connections.listening().set_heard(count);
     }
 
     fn drain(&mut self) {

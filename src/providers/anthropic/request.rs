@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part};
 use claw_actors::ports::model::{ModelRequest, Thinking};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::API;
@@ -37,7 +38,7 @@ pub(super) struct Body<'a> {
 struct Tool<'a> {
     name: &'a str,
     description: &'a str,
-    input_schema: &'a Value,
+    input_schema: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_control: Option<CacheControl>,
 }
@@ -137,7 +138,7 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
         .map(|tool| Tool {
             name: &tool.name,
             description: &tool.description,
-            input_schema: &tool.parameters,
+            input_schema: tool.parameters.text(),
             cache_control: None,
         })
         .collect();

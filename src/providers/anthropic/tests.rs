@@ -1,5 +1,7 @@
 //! Recorded streams, cut at every byte; requests as they go out; what ends a message and how.
 
+use std::sync::Arc;
+
 use claw_actors::crypto::Secret;
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, ToolCall};
 use claw_actors::ports::model::{ErrorClass, ModelEvent, SystemBlock, Thinking};
@@ -108,7 +110,7 @@ fn spec(name: &str) -> ToolSpec {
         name: name.to_owned(),
         description: "Does it.".to_owned(),
         summary: "does it".to_owned(),
-        parameters: json!({"type": "object", "properties": {}}),
+        parameters: json!({"type": "object", "properties": {}}).into(),
         effect: Effect::ReadOnly,
         owner_only: false,
         timeout: std::time::Duration::from_secs(1),
@@ -188,9 +190,9 @@ fn history() -> Vec<Message> {
 #[test]
 fn body_of_a_full_request() {
     let mut model = model_request("", history());
-    model.tools = std::sync::Arc::new(vec![spec("look"), spec("listen")]);
+    model.tools = Arc::new(vec![Arc::new(spec("look")), Arc::new(spec("listen"))]);
     model.temperature = Some(0.5);
-    std::sync::Arc::make_mut(&mut model.system).push(SystemBlock {
+    Arc::make_mut(&mut model.system).push(SystemBlock {
         text: "Now it is late.".to_owned(),
         cache: false,
     });
@@ -201,8 +203,8 @@ fn body_of_a_full_request() {
 #[test]
 fn without_a_system_prompt_the_tools_are_the_breakpoint() {
     let mut model = model_request("", vec![Message::user("hi", 1)]);
-    std::sync::Arc::make_mut(&mut model.system).clear();
-    model.tools = std::sync::Arc::new(vec![spec("look"), spec("listen")]);
+    Arc::make_mut(&mut model.system).clear();
+    model.tools = Arc::new(vec![Arc::new(spec("look")), Arc::new(spec("listen"))]);
     let body = serde_json::to_value(request::body(&model)).unwrap();
     assert_eq!(body.pointer("/tools/1/cache_control/type"), Some(&json!("ephemeral")));
     assert_eq!(body.pointer("/tools/0/cache_control"), None);
@@ -253,7 +255,7 @@ fn a_tool_loop_that_another_model_began_is_ended_without_thinking() {
                 message.model = model_of_the_loop.to_owned();
             }
         }
-        model.messages = std::sync::Arc::new(messages.into_iter().map(std::sync::Arc::new).collect());
+        model.messages = Arc::new(messages.into_iter().map(Arc::new).collect());
         (model.reasoning, model.thinking, model.max_tokens) = (true, Thinking::Low, 64_000);
         serde_json::to_value(request::body(&model))
             .unwrap()

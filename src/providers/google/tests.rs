@@ -142,24 +142,24 @@ fn body_of_a_full_request() {
     let mut model = model_request("", history());
     model.model = "gemini-3-pro".to_owned();
     model.tools = Arc::new(vec![
-        ToolSpec {
+        Arc::new(ToolSpec {
             name: "look".to_owned(),
             description: "look at it".to_owned(),
-            parameters: json!({"type": "object", "additionalProperties": false, "properties": {"a": {"type": ["integer", "null"]}}}),
+            parameters: json!({"type": "object", "additionalProperties": false, "properties": {"a": {"type": ["integer", "null"]}}}).into(),
             summary: "does it".to_owned(),
             effect: Effect::ReadOnly,
             owner_only: false,
             timeout: std::time::Duration::from_secs(1),
-        },
-        ToolSpec {
+        }),
+        Arc::new(ToolSpec {
             name: "listen".to_owned(),
             description: "listen to it".to_owned(),
-            parameters: json!({"type": "object", "properties": {}}),
+            parameters: json!({"type": "object", "properties": {}}).into(),
             summary: "does it".to_owned(),
             effect: Effect::ReadOnly,
             owner_only: false,
             timeout: std::time::Duration::from_secs(1),
-        },
+        }),
     ]);
     model.reasoning = true;
     model.thinking = Thinking::Medium;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part};
 use claw_actors::ports::model::{ModelRequest, SystemBlock, Thinking};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::API;
@@ -60,7 +61,7 @@ struct Tool<'a> {
 struct Function<'a> {
     name: &'a str,
     description: &'a str,
-    parameters: Cow<'a, Value>,
+    parameters: Cow<'a, RawValue>,
 }
 
 #[derive(Serialize)]
@@ -183,8 +184,10 @@ pub(super) fn body(request: &ModelRequest, host: Host) -> Body<'_> {
                     name: &tool.name,
                     description: &tool.description,
                     parameters: match host.refused_keywords() {
-                        [] => Cow::Borrowed(&tool.parameters),
-                        refused => Cow::Owned(schema::without(&tool.parameters, refused)),
+                        [] => Cow::Borrowed(tool.parameters.text()),
+                        refused => {
+                            Cow::Owned(to_raw_value(&schema::without(&tool.parameters, refused)).unwrap_or_default())
+                        }
                     },
                 },
             })

@@ -1,5 +1,7 @@
 //! Recorded streams, cut at every byte; the many ways tool deltas are keyed; requests as they go out.
 
+use std::sync::Arc;
+
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, ToolCall};
 use claw_actors::ports::model::{ErrorClass, ModelEvent, SystemBlock, Thinking};
 use claw_actors::ports::tool::{Effect, ToolSpec};
@@ -195,7 +197,7 @@ fn spec(name: &str) -> ToolSpec {
         name: name.to_owned(),
         description: "Does it.".to_owned(),
         summary: "does it".to_owned(),
-        parameters: json!({"type": "object", "properties": {}}),
+        parameters: json!({"type": "object", "properties": {}}).into(),
         effect: Effect::ReadOnly,
         owner_only: false,
         timeout: std::time::Duration::from_secs(1),
@@ -270,9 +272,9 @@ fn history() -> Vec<Message> {
 fn body(base_url: &str, model: &str) -> Value {
     let mut request = model_request(base_url, history());
     request.model = model.to_owned();
-    request.tools = std::sync::Arc::new(vec![spec("look")]);
+    request.tools = Arc::new(vec![Arc::new(spec("look"))]);
     request.temperature = Some(0.5);
-    std::sync::Arc::make_mut(&mut request.system).push(SystemBlock {
+    Arc::make_mut(&mut request.system).push(SystemBlock {
         text: "Now it is late.".to_owned(),
         cache: false,
     });
@@ -373,8 +375,8 @@ fn deviations_of_mistral_and_xai() {
     assert!(roles.windows(2).all(|two| two != ["tool", "user"]), "{roles:?}");
 
     let mut strict = spec("look");
-    strict.parameters = json!({"type": "object", "properties": {"a": {"type": "string", "minLength": 1}}});
-    request.tools = std::sync::Arc::new(vec![strict]);
+    strict.parameters = json!({"type": "object", "properties": {"a": {"type": "string", "minLength": 1}}}).into();
+    request.tools = Arc::new(vec![Arc::new(strict)]);
     let body = |host| serde_json::to_value(request::body(&request, host)).unwrap().to_string();
     assert!(body(Host::Other).contains("minLength") && !body(Host::Xai).contains("minLength"));
 

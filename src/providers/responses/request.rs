@@ -6,6 +6,7 @@ use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part
 use claw_actors::ports::model::{ModelRequest, Thinking};
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::providers::openai::{NO_OUTPUT, SEE_IMAGES, effort};
 use crate::providers::tool_id;
@@ -48,7 +49,7 @@ struct Tool<'a> {
     kind: &'static str,
     name: &'a str,
     description: &'a str,
-    parameters: &'a Value,
+    parameters: &'a RawValue,
     strict: bool,
 }
 
@@ -102,7 +103,7 @@ pub(super) fn body<'a>(request: &'a ModelRequest, api: &str) -> Body<'a> {
                 kind: "function",
                 name: &tool.name,
                 description: &tool.description,
-                parameters: &tool.parameters,
+                parameters: tool.parameters.text(),
                 strict: false,
             })
             .collect(),

@@ -114,7 +114,7 @@ fn spec(name: &str) -> ToolSpec {
     ToolSpec {
         name: name.to_owned(),
         description: format!("{name} at it"),
-        parameters: json!({"type": "object", "properties": {"a": {"type": "integer"}}}),
+        parameters: json!({"type": "object", "properties": {"a": {"type": "integer"}}}).into(),
         summary: "does it".to_owned(),
         effect: Effect::ReadOnly,
         owner_only: false,
@@ -198,7 +198,7 @@ fn history() -> Vec<Message> {
 #[test]
 fn body_of_a_full_request() {
     let mut model = model_request("", history());
-    model.tools = Arc::new(vec![spec("look")]);
+    model.tools = Arc::new(vec![Arc::new(spec("look"))]);
     model.temperature = Some(0.5);
     model.reasoning = true;
     model.thinking = Thinking::Medium;

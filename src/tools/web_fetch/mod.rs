@@ -35,7 +35,7 @@ const USER_AGENT: &str = concat!("Mozilla/5.0 (compatible; ClawCentral/", env!("
 
 /// The tool.
 pub(super) struct WebFetch {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
     egress: Egress,
     /// [`Purpose::Untrusted`], except in tests, whose server is on loopback.
     purpose: Purpose,
@@ -74,7 +74,7 @@ impl WebFetch {
 
     fn with_purpose(egress: Egress, purpose: Purpose) -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "web_fetch".to_owned(),
                 description: "Fetches a public web page or text file by URL and returns its content as Markdown or \
                     plain text. Works without a browser: no scripts run and no log-in is possible."
@@ -111,11 +111,12 @@ impl WebFetch {
                     },
                     "required": ["url"],
                     "additionalProperties": false,
-                }),
+                })
+                .into(),
                 effect: Effect::ReadOnly,
                 owner_only: false,
                 timeout: TIMEOUT + Duration::from_secs(15),
-            },
+            }),
             egress,
             purpose,
             extractor: Extractor::default(),
@@ -203,7 +204,7 @@ impl WebFetch {
 }
 
 impl Tool for WebFetch {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

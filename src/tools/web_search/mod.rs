@@ -31,7 +31,7 @@ const DESCRIPTION: usize = 1_500;
 
 /// The tool.
 pub(super) struct WebSearch {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
     egress: Egress,
     cache: Cache<Key, Vec<Found>>,
 }
@@ -68,7 +68,7 @@ impl WebSearch {
     pub(super) fn new(egress: Egress) -> Self {
         let text = |about: &str| json!({"type": "string", "maxLength": 64, "description": about});
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: "web_search".to_owned(),
                 description: "Searches the web and returns titles, addresses and descriptions. Read a page with \
                     web_fetch."
@@ -94,11 +94,12 @@ impl WebSearch {
                     },
                     "required": ["query"],
                     "additionalProperties": false,
-                }),
+                })
+                .into(),
                 effect: Effect::ReadOnly,
                 owner_only: false,
                 timeout: Duration::from_secs(75),
-            },
+            }),
             egress,
             cache: Cache::default(),
         }
@@ -167,7 +168,7 @@ impl WebSearch {
 }
 
 impl Tool for WebSearch {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

@@ -64,7 +64,7 @@ pub(super) struct Live {
     age: u32,
     ping_unanswered: bool,
     pub(super) look: Look,
-    _membership: Membership,
+    membership: Membership,
 }
 
 impl Live {
@@ -86,7 +86,7 @@ impl Live {
             age: 0,
             ping_unanswered: false,
             look: Look::default(),
-            _membership: welcome.membership,
+            membership: welcome.membership,
         }
     }
 
@@ -118,6 +118,13 @@ impl Live {
 
     /// Answers the methods that concern the connection itself.
     fn local(&mut self, method: &str, local: Local, params: Option<&RawValue>) -> Result<Value, WireError> {
+        let answer = self.answer(method, local, params);
+        let follows = self.all_sessions || !self.followed.is_empty();
+        self.membership.follower.set(follows);
+        answer
+    }
+
+    fn answer(&mut self, method: &str, local: Local, params: Option<&RawValue>) -> Result<Value, WireError> {
         match local {
             Local::InvokeResult => self.invoke_result(method, params),
             Local::InvokeProgress => self.invoke_progress(method, params),

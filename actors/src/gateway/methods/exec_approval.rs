@@ -287,7 +287,7 @@ async fn resolve(call: Call, params: ResolveParams) -> Result<Value, WireError> 
     }
     let info = &call.connection;
     let by = Decider {
-        name: info.display_name.as_deref().unwrap_or(&info.client_id),
+        name: info.display_name.as_deref().unwrap_or(&info.program.client_id),
         device_id: info.device_id.as_deref(),
         admin: info.has_scope(ADMIN),
     };

@@ -71,7 +71,7 @@ pub(crate) fn callable(node: &Node, live: Option<&ConnectionInfo>, set: &NodeCom
     let mut commands = node.commands();
     commands.retain(|command| node.ruling(set, command) == Ruling::Allowed);
     if let Some(live) = live {
-        commands.retain(|command| live.commands.contains(command));
+        commands.retain(|command| live.program.commands.contains(command));
     }
     commands
 }

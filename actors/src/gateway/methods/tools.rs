@@ -1,6 +1,7 @@
 //! `tools.catalog`, `tools.effective` and `tools.invoke`: the tools there are, those a session has, and one of them
 //! called by a program.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -114,7 +115,7 @@ async fn effective(call: Call, params: EffectiveParams) -> Result<Value, WireErr
     Ok(json!({"agentId": agent, "profile": found.profile, "groups": groups}))
 }
 
-fn effective_group(server: Option<&str>, specs: &[ToolSpec]) -> Value {
+fn effective_group(server: Option<&str>, specs: &[Arc<ToolSpec>]) -> Value {
     let (id, label, source) = match server {
         None => ("core".to_owned(), "Built-in", "core"),
         Some(server) => (format!("mcp:{server}"), server, "plugin"),

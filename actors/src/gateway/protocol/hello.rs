@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::gateway::messages::StateVersion;
 
@@ -18,12 +19,13 @@ pub const MAX_IMAGE: usize = 6 * 1024 * 1024;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HelloOk {
+pub struct HelloOk<'a> {
     #[serde(rename = "type")]
     pub kind: &'static str,
     pub protocol: u32,
     pub server: Server,
-    pub features: Features,
+    /// [`Features`], written out.
+    pub features: &'a RawValue,
     pub snapshot: Snapshot,
     pub auth: Auth,
     pub policy: Policy,

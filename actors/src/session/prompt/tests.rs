@@ -108,14 +108,16 @@ fn guests_and_groups_see_instructions_only() {
 
 #[test]
 fn memory_is_explained_where_it_can_be_searched() {
-    let tools = ["memory_search", "web_fetch"].map(|name| ToolSpec {
-        name: name.to_owned(),
-        description: String::new(),
-        summary: String::new(),
-        parameters: serde_json::json!({}),
-        effect: crate::ports::tool::Effect::ReadOnly,
-        owner_only: true,
-        timeout: std::time::Duration::from_secs(1),
+    let tools = ["memory_search", "web_fetch"].map(|name| {
+        Arc::new(ToolSpec {
+            name: name.to_owned(),
+            description: String::new(),
+            summary: String::new(),
+            parameters: serde_json::json!({}).into(),
+            effect: crate::ports::tool::Effect::ReadOnly,
+            owner_only: true,
+            timeout: std::time::Duration::from_secs(1),
+        })
     });
     let explained = |mode, tools| {
         let base = facts(&[], Audience::Owner);
@@ -133,14 +135,16 @@ fn skills_are_for_the_owner_and_for_runs_that_can_read_them() {
         description: "Makes tea.".to_owned(),
         location: "skill://tea/SKILL.md".to_owned(),
     }];
-    let tool = |name: &str| ToolSpec {
-        name: name.to_owned(),
-        description: String::new(),
-        summary: String::new(),
-        parameters: serde_json::json!({}),
-        effect: crate::ports::tool::Effect::ReadOnly,
-        owner_only: true,
-        timeout: std::time::Duration::from_secs(1),
+    let tool = |name: &str| {
+        Arc::new(ToolSpec {
+            name: name.to_owned(),
+            description: String::new(),
+            summary: String::new(),
+            parameters: serde_json::json!({}).into(),
+            effect: crate::ports::tool::Effect::ReadOnly,
+            owner_only: true,
+            timeout: std::time::Duration::from_secs(1),
+        })
     };
     let (reads, fetches) = ([tool("read")], [tool("web_fetch")]);
     for (audience, tools, listed) in [

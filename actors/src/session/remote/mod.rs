@@ -272,7 +272,7 @@ fn fingerprint(offer: &Offer) -> String {
 
 /// A tool of a server.
 struct RemoteTool {
-    spec: ToolSpec,
+    spec: Arc<ToolSpec>,
     server: Arc<McpServer>,
     /// As the server calls it.
     name: String,
@@ -282,12 +282,12 @@ struct RemoteTool {
 impl RemoteTool {
     fn new(services: &Services, server: &Arc<McpServer>, tool: &OfferedTool, called: String) -> Self {
         Self {
-            spec: ToolSpec {
+            spec: Arc::new(ToolSpec {
                 name: called,
                 description: words::description(&server.name, tool),
                 // No word of the server's own stands in the system prompt.
                 summary: format!("a tool of the MCP server {}", server.prefix),
-                parameters: words::schema(&tool.parameters),
+                parameters: words::schema(&tool.parameters).into(),
                 effect: if tool.read_only {
                     Effect::ReadOnly
                 } else {
@@ -296,7 +296,7 @@ impl RemoteTool {
                 owner_only: !server.is_for_guests(&tool.name),
                 // Both have limits of their own, so this one is only for what goes wrong beside.
                 timeout: server.connecting + server.calling + Duration::from_secs(5),
-            },
+            }),
             server: Arc::clone(server),
             name: tool.name.clone(),
             services: services.clone(),
@@ -367,7 +367,7 @@ impl RemoteTool {
 }
 
 impl Tool for RemoteTool {
-    fn spec(&self) -> &ToolSpec {
+    fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
     }
 

@@ -78,7 +78,7 @@ pub(super) struct Call<'a> {
     pub(super) sent: &'a mut Sent,
     pub(super) deadline: &'a mut Option<Instant>,
     pub(super) toolbox: &'a mut Toolbox,
-    pub(super) specs: &'a mut Arc<Vec<ToolSpec>>,
+    pub(super) specs: &'a mut Arc<Vec<Arc<ToolSpec>>>,
     pub(super) skills: &'a [Offered],
 }
 

@@ -39,7 +39,7 @@ impl Work {
         model: &ResolvedModel,
         base: &Assembly,
         sent: &Sent,
-        specs: &Arc<Vec<ToolSpec>>,
+        specs: &Arc<Vec<Arc<ToolSpec>>>,
         deadline: &mut Option<Instant>,
     ) -> Result<Option<End>> {
         let options = &context.turn.last().options;
