@@ -16,6 +16,7 @@ mod directives;
 mod disk_full;
 mod embeddings;
 mod failover;
+mod files;
 mod gateway_flow;
 mod gateway_methods;
 mod guests;

@@ -42,7 +42,7 @@ fn run(queue: &mut Queue, now: i64) -> Turn {
 fn text(turn: &Turn) -> String {
     match turn.prompt().first() {
         Some(Part::Text { text }) => text.clone(),
-        Some(Part::Image { .. }) | None => String::new(),
+        Some(Part::Image { .. } | Part::File { .. }) | None => String::new(),
     }
 }
 

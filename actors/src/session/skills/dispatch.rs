@@ -72,6 +72,7 @@ pub(super) async fn call(
         .map(|part| match part {
             Part::Text { text } => text,
             Part::Image { .. } => "[a picture]".to_owned(),
+            Part::File { name, .. } => format!("[a file: {name}]"),
         })
         .collect();
     let text: String = texts.join("\n").chars().take(MAX_ANSWER).collect();
