@@ -5,6 +5,7 @@
 
 mod support;
 
+mod acceptance;
 mod approvals;
 mod approving;
 mod chaos;

@@ -1,5 +1,7 @@
 //! The tree under load: nothing lost, doubled or out of order; abort heard at once; failures stay where they are.
 
+mod takeover;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
