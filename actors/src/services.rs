@@ -66,6 +66,10 @@ pub struct Limits {
     pub sweep: Duration,
     /// Default of the run timeout.
     pub run_timeout: Duration,
+    /// What one user's stored files may weigh, bytes.
+    pub stored_bytes: u64,
+    /// How long a stored file is kept that nothing refers to.
+    pub stored_unused: Duration,
     /// Of each user's scheduled jobs.
     pub cron: CronLimits,
 }
@@ -84,6 +88,8 @@ impl Default for Limits {
             lease: Duration::from_secs(5),
             sweep: Duration::from_secs(5),
             run_timeout: Duration::from_secs(600),
+            stored_bytes: 1 << 30,
+            stored_unused: Duration::from_secs(7 * 86_400),
             cron: CronLimits::default(),
         }
     }

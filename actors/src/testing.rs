@@ -71,10 +71,7 @@ fn last_user(request: &ModelRequest) -> String {
         .iter()
         .rev()
         .find_map(|message| match message.as_ref() {
-            Message::User { content, .. } => content.iter().find_map(|part| match part {
-                Part::Text { text } => Some(text.clone()),
-                Part::Image { .. } => None,
-            }),
+            Message::User { content, .. } => content.iter().find_map(Part::text).map(str::to_owned),
             Message::Assistant(_) | Message::ToolResult { .. } => None,
         });
     text.unwrap_or_default()

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 use crate::ids::{TenantId, UserId};
-use crate::scope::{TenantOwned, UserOwned};
+use crate::scope::{PlatformTable, TenantOwned, UserOwned};
 
 /// One row of `blob`.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -19,6 +19,8 @@ pub struct Model {
     pub size: i64,
     pub bytes: Vec<u8>,
     pub created_at: i64,
+    /// When it is next asked whether anything still refers to it, epoch milliseconds.
+    pub look_at: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -37,3 +39,5 @@ impl UserOwned for Entity {
         Column::UserId
     }
 }
+
+impl PlatformTable for Entity {}

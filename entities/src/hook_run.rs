@@ -33,7 +33,7 @@ pub struct Model {
     /// `not-requested`, `queued` (the outbox knows more) or `not-delivered`.
     pub delivery: String,
     pub delivery_error: Option<String>,
-    /// Looks after its end that failed.
+    /// Not used any more: `unsettled` counts.
     pub tries: i64,
 }
 

@@ -48,6 +48,7 @@ pub mod system_event;
 pub mod tenant;
 pub mod tool_intent;
 pub mod transcript_entry;
+pub mod unsettled;
 pub mod user;
 pub mod user_config;
 pub mod user_lease;

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 use crate::ids::{TenantId, UserId};
-use crate::scope::{TenantOwned, UserOwned};
+use crate::scope::{PlatformTable, TenantOwned, UserOwned};
 
 /// One row of `skill_upload`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -49,3 +49,5 @@ impl UserOwned for Entity {
         Column::UserId
     }
 }
+
+impl PlatformTable for Entity {}

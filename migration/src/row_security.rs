@@ -43,3 +43,41 @@ pub(crate) async fn system_reads(manager: &SchemaManager<'_>, tables: &[&str]) -
     }
     Ok(())
 }
+
+/// Lets `claw_system` read these columns of all rows, and change none. Nothing on SQLite.
+pub(crate) async fn system_reads_columns(
+    manager: &SchemaManager<'_>,
+    table: &str,
+    columns: &[&str],
+) -> Result<(), DbErr> {
+    if manager.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    let db = manager.get_connection();
+    let columns = columns.join(", ");
+    db.execute_unprepared(&format!("GRANT SELECT ({columns}) ON \"{table}\" TO claw_system"))
+        .await?;
+    db.execute_unprepared(&format!(
+        "CREATE POLICY system_duties ON \"{table}\" FOR SELECT TO claw_system USING (true)"
+    ))
+    .await?;
+    Ok(())
+}
+
+/// Takes back what [`system_reads_columns`] gave.
+pub(crate) async fn system_reads_columns_no_more(
+    manager: &SchemaManager<'_>,
+    table: &str,
+    columns: &[&str],
+) -> Result<(), DbErr> {
+    if manager.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    let db = manager.get_connection();
+    let columns = columns.join(", ");
+    db.execute_unprepared(&format!("DROP POLICY system_duties ON \"{table}\""))
+        .await?;
+    db.execute_unprepared(&format!("REVOKE SELECT ({columns}) ON \"{table}\" FROM claw_system"))
+        .await?;
+    Ok(())
+}

@@ -18,6 +18,7 @@ mod tenant;
 #[cfg(test)]
 mod testing;
 mod token;
+mod transcript;
 mod user;
 
 use std::process::ExitCode;
@@ -67,6 +68,9 @@ enum Command {
     Import(import::Import),
     /// Write everything a user owns to a file, secrets excluded
     Export(export::Export),
+    /// Take a session's transcript elsewhere, or bring one from elsewhere
+    #[command(subcommand)]
+    Transcript(transcript::Command),
     /// Replace the master key
     #[command(subcommand)]
     Secrets(secrets::Command),
@@ -118,6 +122,7 @@ async fn dispatch(command: Command, settings: &Settings) -> Result<(), CliError>
         Command::Provider(command) => command.run(settings).await,
         Command::Import(command) => command.run(settings).await,
         Command::Export(command) => command.run(settings).await,
+        Command::Transcript(command) => command.run(settings).await,
         Command::Secrets(command) => command.run(settings).await,
         Command::Audit(command) => command.run(settings).await,
         Command::Serve | Command::Openapi => Ok(()),
@@ -155,6 +160,8 @@ mod tests {
             "clawcentral device approve --tenant demo --user a@b.c request-1",
             "clawcentral import --tenant demo --user a@b.c openclaw.json",
             "clawcentral export --tenant demo --user a@b.c --out file.json",
+            "clawcentral transcript export --tenant demo --user a@b.c --session main --out file.jsonl",
+            "clawcentral transcript import --tenant demo --user a@b.c --session old file.jsonl --json",
             "clawcentral secrets rotate",
             "clawcentral secrets rotate --new-master-key-stdin",
             "clawcentral audit verify --tenant demo",

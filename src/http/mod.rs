@@ -89,6 +89,7 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
                 .configure(api::mcp_servers::routes)
                 .configure(api::skill_store::routes)
                 .configure(api::skills::routes)
+                .configure(api::transcripts::routes)
                 .configure(api::users::routes)
                 .configure(api::openapi::routes)
                 .default_service(web::to(nothing)),

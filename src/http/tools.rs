@@ -123,10 +123,7 @@ async fn invoked(request: &HttpRequest, payload: Payload, state: &AppState) -> R
         Invoked::BadArguments(why) => failure(&mut HttpResponse::BadRequest(), "invalid_request", &why),
         Invoked::Would => HttpResponse::Ok().json(json!({"ok": true, "dryRun": true, "tool": tool})),
         Invoked::Done(output) if output.is_error => {
-            let texts = output.content.iter().filter_map(|part| match part {
-                Part::Text { text } => Some(text.as_str()),
-                Part::Image { .. } => None,
-            });
+            let texts = output.content.iter().filter_map(Part::text);
             let message: String = texts.collect::<Vec<_>>().join("\n").chars().take(MAX_MESSAGE).collect();
             failure(&mut HttpResponse::InternalServerError(), "tool_error", &message)
         }

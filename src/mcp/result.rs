@@ -184,7 +184,7 @@ mod tests {
     fn text(part: &Part) -> &str {
         match part {
             Part::Text { text } => text,
-            Part::Image { .. } => panic!("an image"),
+            Part::Image { .. } | Part::File { .. } => panic!("an image"),
         }
     }
 

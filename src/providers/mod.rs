@@ -26,6 +26,9 @@ use claw_actors::ports::model::ModelProvider;
 
 use crate::egress::Egress;
 
+/// Stands for a file that cannot be sent.
+const FILE_GONE: &str = "[file that cannot be shown here]";
+
 /// Every adapter of this build.
 pub fn all(egress: &Egress) -> Vec<Arc<dyn ModelProvider>> {
     vec![

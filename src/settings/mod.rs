@@ -181,6 +181,8 @@ pub struct Limits {
     pub run_timeout_secs: u64,
     pub cron_jobs: usize,
     pub cron_interval_secs: u64,
+    pub stored_bytes_per_user: u64,
+    pub stored_unused_secs: u64,
     pub user_requests: usize,
     pub hooks_per_minute: u32,
     pub skill_downloads_per_minute: u32,
@@ -295,6 +297,7 @@ impl Limits {
         CronLimits {
             jobs: self.cron_jobs,
             interval_ms: i64::try_from(self.cron_interval_secs.saturating_mul(1000)).unwrap_or(i64::MAX),
+            ahead_ms: 0,
         }
     }
 
@@ -312,6 +315,8 @@ impl Limits {
             lease: Duration::from_secs(self.lease_secs),
             sweep: Duration::from_secs(self.sweep_secs),
             run_timeout: Duration::from_secs(self.run_timeout_secs),
+            stored_bytes: self.stored_bytes_per_user,
+            stored_unused: Duration::from_secs(self.stored_unused_secs),
             cron: self.cron(),
         }
     }

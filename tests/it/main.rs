@@ -5,6 +5,7 @@
 
 mod support;
 
+mod acceptance;
 mod approvals;
 mod approving;
 mod chaos;
@@ -16,6 +17,7 @@ mod directives;
 mod disk_full;
 mod embeddings;
 mod failover;
+mod files;
 mod gateway_flow;
 mod gateway_methods;
 mod guests;

@@ -5,6 +5,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use crate::support::app::{Person, TestApp, answered};
+use crate::support::mcp::{McpServer, acts};
 use crate::support::node::{Device, TestNode};
 use crate::support::tool::{ask, told};
 use crate::support::wait::eventually;
@@ -216,5 +217,55 @@ async fn a_skills_key_reaches_its_command_on_a_node_and_nobody_else() {
         format!("{:?}", app.model.calls()),
     ] {
         assert!(!text.contains(SECRET));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_says_that_it_stopped_a_command_that_called_a_tool() {
+    let server = McpServer::start();
+    server.offers(vec![acts("slow", "Takes its time.")]);
+    let servers = json!({"mcp": {"servers": {"docs": {"url": server.url(), "transport": "streamable-http"}}}});
+    let app = TestApp::start_with(&servers, &[]).await;
+    install(&app.owner(), tea("command-dispatch: tool\ncommand-tool: docs__slow")).await;
+    let mut operator = app.operator().await;
+    let call = json!({"sessionKey": "main", "message": "/green_tea x", "idempotencyKey": "r1"});
+    operator.call("chat.send", call).await.expect("accepted");
+    server.hears("tools/call").await;
+    let end = say(&mut operator, "r2", "/stop").await;
+    assert!(end.to_string().contains("Stopped."), "{end}");
+    app.settled().await;
+    let end = say(&mut operator, "r3", "/stop").await;
+    assert!(end.to_string().contains("Nothing was running."), "{end}");
+    assert!(app.model.calls().is_empty(), "the model was asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_and_people_are_told_of_the_same_commands() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let listed = operator.call("commands.list", json!({})).await.expect("lists");
+    let names: Vec<&str> = listed["commands"]
+        .as_array()
+        .expect("commands")
+        .iter()
+        .filter_map(|command| command["name"].as_str())
+        .collect();
+    for name in [
+        "queue",
+        "model",
+        "verbose",
+        "reasoning",
+        "usage",
+        "send",
+        "activation",
+        "skill",
+        "think",
+        "stop",
+    ] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+    let told = say(&mut operator, "r1", "/commands").await.to_string();
+    for name in names {
+        assert!(told.contains(&format!("/{name}")), "/commands does not tell of {name}");
     }
 }

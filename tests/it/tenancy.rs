@@ -133,7 +133,7 @@ async fn owned(app: &TestApp) -> Value {
     let blobs: Vec<String> = app.rows().await.column("SELECT id FROM blob").await;
     let own = app.owner().request(Method::GET, &format!("/api/blobs/{}", blobs[0]));
     assert_eq!(status(own).await, 200);
-    json!({"hook-tokens": hook["id"], "skills": "vault", "mcp-servers": "vault", "users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default",
+    json!({"hook-tokens": hook["id"], "skills": "vault", "mcp-servers": "vault", "users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default", "sessions": "agent:main:main",
         "approvals": "owners-approval"})
 }
 

@@ -29,6 +29,7 @@ const VOUCHERS: &[&str] = &[
     "actors/src/session/recovery.rs",
     "actors/src/session/cron/mod.rs",
     "actors/src/session/cron/expiry.rs",
+    "actors/src/session/blobs/expiry.rs",
     "actors/src/session/heartbeat/mod.rs",
     "actors/src/session/reconcile.rs",
     "actors/src/session/subagent/put_away.rs",
@@ -54,6 +55,7 @@ const ACROSS_TENANTS: &[&str] = &[
     "actors/src/session/recovery.rs",
     "actors/src/session/cron/mod.rs",
     "actors/src/session/cron/expiry.rs",
+    "actors/src/session/blobs/expiry.rs",
     "actors/src/session/heartbeat/mod.rs",
     "actors/src/session/reconcile.rs",
     "actors/src/session/exchange.rs",
@@ -382,6 +384,47 @@ fn nothing_names_the_place_it_was_written_at() {
         );
     }
     none("nothing in the tree depends on one machine", &found);
+}
+
+/// A page that says which test proves what names tests that there are.
+#[test]
+fn every_test_that_a_page_names_is_there() {
+    let mut there = std::collections::HashSet::new();
+    for source in sources(&["src", "actors/src", "entities/src", "migration/src", "tests/it"]) {
+        let mut marked = false;
+        for line in source.text.lines().map(str::trim) {
+            if line.starts_with("#[") && line.contains("test") {
+                marked = true;
+            } else if let Some((_, rest)) = line.split_once("fn ")
+                && marked
+            {
+                let name = rest.split('(').next().unwrap_or_default();
+                there.insert(format!("{}::{name}", source.path));
+                marked = false;
+            }
+        }
+    }
+    let page = fs::read_to_string(root().join("docs/acceptance.md")).expect("the page is there");
+    let (mut found, mut named) = (Vec::new(), 0);
+    for cell in page
+        .lines()
+        .filter_map(|line| line.strip_suffix(" |")?.rsplit(" | ").next())
+    {
+        // A file, then names of tests in it, until the next file.
+        let mut file = "";
+        for word in cell.split('`').skip(1).step_by(2) {
+            if word.ends_with(".rs") {
+                file = word;
+                continue;
+            }
+            named += 1;
+            if !there.contains(&format!("{file}::{word}")) {
+                found.push(format!("{file} has no test {word}"));
+            }
+        }
+    }
+    assert!(named > 60, "only {named} tests are named");
+    none("docs/acceptance.md names tests that there are", &found);
 }
 
 /// What the page about left-out methods names is left out.

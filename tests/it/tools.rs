@@ -799,3 +799,37 @@ async fn two_sessions_answer_each_other_and_the_owner_hears_what_came_of_it() {
         "{heard:?}"
     );
 }
+
+/// A job that its agent sets up again a second later would go on for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_runs_by_itself_comes_back_no_sooner_than_a_job_may() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let now = chrono::Utc::now().timestamp_millis();
+    let at = |seconds: i64, text: &str| {
+        let schedule = json!({"kind": "at", "at": (now + seconds * 1_000).to_string()});
+        let job = json!({"name": "again", "schedule": schedule, "message": text, "delivery": {"mode": "none"}});
+        json!({"action": "add", "job": job})
+    };
+    // Not yet past when the first one runs, and less than a minute ahead whenever that is.
+    let again = format!("#again {}", calls_tool("cron", &at(55, "#third")));
+    ask(&mut operator, "main", "r1", "cron", &at(2, &again)).await;
+    let heard = told(&app, &mut operator, "r1").await;
+    assert!(heard.contains("again"), "who is asked by a person may: {heard}");
+    app.model.asked("#again").await;
+    app.settled().await;
+    let refused = eventually("the second one is refused", || async {
+        let calls = app.model.calls();
+        let sent = calls.iter().map(Value::to_string);
+        sent.into_iter().find(|call| call.contains("60 s ahead or more"))
+    })
+    .await;
+    assert!(refused.contains("#again"));
+    assert_eq!(
+        app.rows()
+            .await
+            .count("cron_job WHERE enabled AND next_run_at IS NOT NULL")
+            .await,
+        0
+    );
+}

@@ -152,17 +152,17 @@ fn message(body: &MessageBody, most: usize) -> Option<Value> {
 
 /// A string when there is only text, as the original; blocks otherwise.
 fn user_content(display: Option<&str>, content: &[Part], most: usize) -> Value {
-    let images = content.iter().any(|part| matches!(part, Part::Image { .. }));
+    let bytes = content.iter().any(|part| part.text().is_none());
     match (display, content) {
-        (Some(text), _) if !images => json!(cut(text, most)),
+        (Some(text), _) if !bytes => json!(cut(text, most)),
         (None, [Part::Text { text }]) => json!(cut(text, most)),
         (Some(text), _) => {
             let mut blocks = vec![json!({"type": "text", "text": cut(text, most)})];
             blocks.extend(
                 content
                     .iter()
-                    .filter(|part| matches!(part, Part::Image { .. }))
-                    .map(|image| part(image, most)),
+                    .filter(|part| part.text().is_none())
+                    .map(|bytes| part(bytes, most)),
             );
             Value::Array(blocks)
         }
@@ -177,6 +177,13 @@ fn parts(content: &[Part], most: usize) -> Value {
 fn part(part: &Part, most: usize) -> Value {
     match part {
         Part::Text { text } => json!({"type": "text", "text": cut(text, most)}),
+        Part::File {
+            blob,
+            mime_type,
+            name,
+            size,
+            ..
+        } => json!({"type": "file", "ref": blob, "mimeType": mime_type, "name": name, "size": size}),
         Part::Image { blob, mime_type, .. } => json!({"type": "image", "ref": blob, "mimeType": mime_type}),
     }
 }

@@ -5,7 +5,9 @@ pub mod transcript;
 
 pub mod branch;
 pub mod history;
+pub mod jsonl;
 mod listing;
+pub mod portable;
 mod recent;
 
 pub mod display;

@@ -90,7 +90,7 @@ fn is_clean(message: &Message) -> bool {
         !content.is_empty()
             && content.iter().all(|part| match part {
                 Part::Text { text } => fine(text),
-                Part::Image { .. } => true,
+                Part::Image { .. } | Part::File { .. } => true,
             })
     };
     match message {
@@ -135,7 +135,7 @@ fn clean(message: &mut Message, thinks: bool) -> bool {
 fn clean_parts(content: &mut Vec<Part>) {
     content.retain(|part| match part {
         Part::Text { text } => !text.trim().is_empty(),
-        Part::Image { .. } => true,
+        Part::Image { .. } | Part::File { .. } => true,
     });
     for part in content {
         if let Part::Text { text } = part {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::conversation::entry::{Body, Entry};
-use crate::ports::message::{AssistantPart, Message, Part};
+use crate::ports::message::{AssistantPart, FileFormat, Message, Part};
 
 /// Tokens of one image.
 pub const IMAGE: u64 = 1_200;
@@ -56,6 +56,16 @@ fn part(part: &Part) -> u64 {
     match part {
         Part::Text { text: piece } => text(piece),
         Part::Image { .. } => IMAGE,
+        Part::File { mime_type, size, .. } => file(mime_type, *size),
+    }
+}
+
+/// A page of a PDF has some 50 KB and costs 1,500 to 3,000 tokens; a second of sound has 16 KB or more, and costs 32.
+fn file(mime_type: &str, size: u64) -> u64 {
+    if FileFormat::of_mime_type(mime_type) == Some(FileFormat::Pdf) {
+        (size / 25).clamp(1_500, 60_000)
+    } else {
+        (size / 500).max(32)
     }
 }
 

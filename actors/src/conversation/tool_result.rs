@@ -93,7 +93,7 @@ mod tests {
         guard(&mut content, window);
         match content.remove(0) {
             Part::Text { text } => text,
-            Part::Image { .. } => unreachable!("it was text"),
+            Part::Image { .. } | Part::File { .. } => unreachable!("it was text"),
         }
     }
 

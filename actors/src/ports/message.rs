@@ -1,5 +1,7 @@
 //! Transcript messages, as stored, exported (OpenClaw JSONL v3) and sent to model adapters.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -57,6 +59,83 @@ pub enum Part {
         blob: Option<String>,
         mime_type: String,
     },
+    /// A document or a recording ([`FileFormat`]), kept like an image.
+    File {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data: Option<String>,
+        #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+        blob: Option<String>,
+        mime_type: String,
+        #[serde(default)]
+        name: String,
+        /// Bytes.
+        #[serde(default)]
+        size: u64,
+    },
+}
+
+impl Part {
+    /// What stands in its place where nothing but text can; its own text where it has one.
+    pub fn words(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text { text } => Cow::Borrowed(text),
+            Self::Image { .. } => Cow::Borrowed("(an image)"),
+            Self::File { name, .. } => Cow::Owned(format!("(a file: {name})")),
+        }
+    }
+
+    /// Its text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text { text } => Some(text),
+            Self::Image { .. } | Self::File { .. } => None,
+        }
+    }
+}
+
+/// The files that some models read as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    Pdf,
+    Wav,
+    Mp3,
+}
+
+impl FileFormat {
+    /// By the first bytes; what somebody says of them counts for nothing.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [b'%', b'P', b'D', b'F', b'-', ..] => Some(Self::Pdf),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => Some(Self::Wav),
+            [b'I', b'D', b'3', ..] => Some(Self::Mp3),
+            // The beginning of a frame of MPEG audio, layer 3.
+            [0xff, second, ..] if second & 0xe6 == 0xe2 => Some(Self::Mp3),
+            _ => None,
+        }
+    }
+
+    pub fn of_mime_type(mime_type: &str) -> Option<Self> {
+        [Self::Pdf, Self::Wav, Self::Mp3]
+            .into_iter()
+            .find(|kind| kind.mime_type() == mime_type)
+    }
+
+    pub const fn mime_type(self) -> &'static str {
+        match self {
+            Self::Pdf => "application/pdf",
+            Self::Wav => "audio/wav",
+            Self::Mp3 => "audio/mpeg",
+        }
+    }
+
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pdf => "PDF",
+            Self::Wav => "WAV",
+            Self::Mp3 => "MP3",
+        }
+    }
 }
 
 /// A model's message. `content` keeps the order in which the model produced it.

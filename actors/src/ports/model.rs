@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use super::embedding::Embeddings;
-use super::message::{AssistantMessage, Message};
+use super::message::{AssistantMessage, FileFormat, Message};
 use super::speech::Speech;
 use super::tool::ToolSpec;
 use crate::crypto::Secret;
@@ -111,6 +111,38 @@ impl Thinking {
             "adaptive" | "auto" => Self::Adaptive,
             _ => return None,
         })
+    }
+}
+
+/// What a model takes beside text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    pub images: bool,
+    pub pdf: bool,
+    /// WAV and MP3.
+    pub audio: bool,
+}
+
+impl Takes {
+    /// Does it read files of this kind as they are.
+    pub const fn file(self, kind: FileFormat) -> bool {
+        match kind {
+            FileFormat::Pdf => self.pdf,
+            FileFormat::Wav | FileFormat::Mp3 => self.audio,
+        }
+    }
+
+    /// As `input` of a model lists it.
+    pub fn names(self) -> Vec<&'static str> {
+        [
+            (true, "text"),
+            (self.images, "image"),
+            (self.pdf, "pdf"),
+            (self.audio, "audio"),
+        ]
+        .into_iter()
+        .filter_map(|(takes, name)| takes.then_some(name))
+        .collect()
     }
 }
 

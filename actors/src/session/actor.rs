@@ -124,6 +124,8 @@ pub(crate) struct SessionActor {
     running: Option<Running>,
     /// Stops commands that call tools; a new one after each stop.
     commands: CancellationToken,
+    /// One clone for each of those that goes on.
+    calling: Arc<()>,
     loading: bool,
     load_again: bool,
     /// Readings of the inbox that were started.
@@ -155,6 +157,7 @@ impl SessionActor {
             ahead: VecDeque::new(),
             running: None,
             commands,
+            calling: Arc::default(),
             loading: false,
             load_again: false,
             readings: 0,
@@ -369,7 +372,7 @@ impl SessionActor {
         let directory = self.home.directory.clone();
         let emitter = self.emitter_for(&item);
         self.off_queue(context, item.inbox_ids.clone(), move |authority| async move {
-            closing::finish_command(&directory, &authority, &item, &text, emitter).await
+            closing::finish_command(&directory, &authority, &item, &text, emitter, None).await
         });
     }
 
@@ -557,7 +560,7 @@ impl SessionActor {
                     told.session_changed("reset", Some(&head), false).await;
                     if bare {
                         let text = "New session started. What shall we do?";
-                        closing::finish_command(&directory, &authority, &item, text, emitter).await?;
+                        closing::finish_command(&directory, &authority, &item, text, emitter, None).await?;
                     }
                     Ok(Outcome::Left { again: Duration::MAX })
                 });

@@ -15,8 +15,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::intake::{self, Accepted, ClientMessage};
+use crate::Services;
 use crate::error::{Error, Result};
 use crate::ports::message::{ToolCall, Usage};
+use crate::ports::model::Takes;
 use crate::supervisor::directory::{AbortRequest, Directory, RunEnded};
 
 /// How long an answer is waited for.
@@ -112,6 +114,20 @@ pub struct Answer {
     ended: Option<RunEnded>,
     over: bool,
     abandoned: Abandoned,
+}
+
+/// What the model takes that a question in this session goes to: `wanted`, else the session's, else the agent's.
+///
+/// # Errors
+/// When there is no such model, or none of its keys may be used now.
+pub async fn takes(services: &Services, scope: &Scope, key: &str, wanted: Option<&str>) -> Result<Takes> {
+    let settings = services.config.settings(scope).await?;
+    let session = super::key::resolve(key, &super::routing::default_agent(&settings))?;
+    let head = services.conversation.head(scope, &session).await?;
+    let wanted = wanted.or_else(|| head.as_ref().and_then(super::run::override_of));
+    let agent = super::key::agent_of(&session);
+    let model = services.config.resolve_model(scope, agent, wanted).await?;
+    Ok(model.takes)
 }
 
 /// Asks in a session: `key` may be short, `run_id` is the idempotency key. A repeated one hears the first's end.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use claw_entities::Scope;
 
-use super::blobs;
+use super::blobs::{self, Whose};
 use super::context::prune::prune;
 use super::context::{assemble_with, budget, fixed};
 use super::envelope::{ContextLine, with_context};
@@ -21,13 +21,13 @@ use crate::config::providers::ResolvedModel;
 use crate::config::workspace::WorkspaceFile;
 use crate::conversation::repair::Target;
 use crate::conversation::transcript::{NewEntry, SessionHead};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ports::channel::Attachment;
-use crate::ports::message::{Message, Part};
+use crate::ports::message::{FileFormat, Message, Part};
 use crate::ports::model::{ModelRequest, StreamLimits, SystemBlock};
 use crate::ports::tool::ToolSpec;
 
-/// Images of one message that are fetched, and their largest size (the original gateway's `maxImageBytes`).
+/// Images and files of one message that are fetched, and their largest size (the original gateway's `maxImageBytes`).
 const MAX_IMAGES: usize = 8;
 const MAX_IMAGE_BYTES: usize = 6 * 1024 * 1024;
 
@@ -46,14 +46,14 @@ pub(crate) async fn user_entry(
     for part in &turn.prompt {
         match part {
             Part::Text { text: piece } => text.push_str(piece),
-            Part::Image { .. } => images.push(part.clone()),
+            Part::Image { .. } | Part::File { .. } => images.push(part.clone()),
         }
     }
     let lines: Vec<ContextLine> = turn.overheard.iter().map(|(_, line)| line.clone()).collect();
     let mut text = with_context(&lines, lines.len(), &text);
     for item in &turn.items {
         for attachment in &item.attachments {
-            match fetch(services, scope, attachment, outlet, images.len()).await? {
+            match fetch(services, scope, attachment, outlet, images.len(), whose(item)).await? {
                 Ok(image) => images.push(image),
                 Err(note) => {
                     text.push('\n');
@@ -87,26 +87,58 @@ async fn fetch(
     attachment: &Attachment,
     outlet: Option<&Outlet>,
     images: usize,
+    whose: Whose,
 ) -> Result<std::result::Result<Part, String>> {
     let name = attachment.name.as_deref().unwrap_or("without a name");
     let note = |why: &str| Err(format!("[attached: {} {name}{why}]", attachment.kind));
-    if attachment.kind != "image" {
+    let pdf = attachment.kind == "document" && is_pdf(attachment);
+    if attachment.kind != "image" && !pdf {
         return Ok(note(""));
     }
     let Some(outlet) = outlet else { return Ok(note("")) };
     if images >= MAX_IMAGES {
-        return Ok(note(", left out: too many images"));
+        return Ok(note(", left out: too many files"));
     }
     let channel = services.ports.channel(&outlet.destination.channel).cloned();
     let Some(media) = channel.as_ref().and_then(|channel| channel.media()) else {
         return Ok(note(""));
     };
-    match media.fetch(&outlet.account.account, attachment, MAX_IMAGE_BYTES).await {
-        Ok(file) => blobs::store_image(services, scope, &file.mime_type, file.bytes)
-            .await
-            .map(Ok),
+    let most = if pdf { blobs::MAX_FILE } else { MAX_IMAGE_BYTES };
+    match media.fetch(&outlet.account.account, attachment, most).await {
+        Ok(file) => {
+            let stored = if pdf {
+                blobs::file_of(services, scope, whose, name, file.bytes).await
+            } else {
+                let image = blobs::image_of(services, scope, whose, &file.mime_type, file.bytes).await;
+                image.map(Some)
+            };
+            match stored {
+                Ok(Some(part)) => Ok(Ok(part)),
+                Ok(None) => Ok(note(", which is no PDF")),
+                // The words are answered all the same.
+                Err(Error::TooLarge(_)) => Ok(note(", left out: the room for stored files is full")),
+                Err(error) => Err(error),
+            }
+        }
         Err(_) => Ok(note(", which could not be fetched")),
     }
+}
+
+fn whose(item: &Item) -> Whose {
+    match item.audience() {
+        Audience::Owner | Audience::Group { owner: true } => Whose::Owner,
+        Audience::Group { owner: false } | Audience::Guest => Whose::Guest,
+    }
+}
+
+/// Does it claim to be a PDF.
+fn is_pdf(attachment: &Attachment) -> bool {
+    let by_kind = attachment.mime_type.as_deref() == Some(FileFormat::Pdf.mime_type());
+    let name = attachment.name.as_deref().unwrap_or_default();
+    by_kind
+        || name
+            .get(name.len().saturating_sub(4)..)
+            .is_some_and(|end| end.eq_ignore_ascii_case(".pdf"))
 }
 
 /// Where a prompt is for: whose conversation, and what was said last.
@@ -247,7 +279,7 @@ impl Assembly {
                 prune(history, pruning, model.context_window, now_ms());
             }
         });
-        blobs::hydrate(services, &self.scope, &mut messages, model.takes_images).await?;
+        blobs::hydrate(services, &self.scope, &mut messages, model.takes).await?;
         Ok(Sent {
             messages: Arc::new(messages),
             complete: branch.complete,

@@ -1,18 +1,26 @@
-//! Bytes of attachments, in the `blob` table, and images on their way to a model.
+//! Bytes of attachments, in the `blob` table, and what of them is on its way to a model. A user's may weigh so much and no
+//! more; what nothing refers to is deleted in the end.
+
+mod expiry;
+
+pub(crate) use expiry::expire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use claw_entities::{Scope, UserOwned, blob, new_id};
 use ring::digest;
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use crate::Services;
 use crate::clock::now_ms;
 use crate::crypto::token::hex;
-use crate::error::Result;
-use crate::ports::message::{Message, Part};
+use crate::error::{Error, Result};
+use crate::ports::message::{FileFormat, Message, Part};
+use crate::ports::model::Takes;
 
 /// The kind of image these bytes are, by their first bytes; what a client says of them counts for nothing.
 pub fn image_type(bytes: &[u8]) -> Option<&'static str> {
@@ -25,21 +33,134 @@ pub fn image_type(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// Largest file that a model reads, bytes (`agent-runtime` §21.2).
+pub const MAX_FILE: usize = 5 * 1024 * 1024;
+/// Files sent with one call, bytes: providers take some 20 MiB of base64.
+const MOST_SENT: usize = 14 * 1024 * 1024;
+
 /// Stands before the id of stored bytes where a model or a tool names them.
 pub const PREFIX: &str = "blob:";
 
 /// Stores an image for the user and gives the part that refers to it.
 pub async fn store_image(services: &Services, scope: &Scope, mime_type: &str, bytes: Vec<u8>) -> Result<Part> {
+    image_of(services, scope, Whose::Owner, mime_type, bytes).await
+}
+
+/// As [`store_image`], of an image that somebody sent.
+pub(crate) async fn image_of(
+    services: &Services,
+    scope: &Scope,
+    whose: Whose,
+    mime_type: &str,
+    bytes: Vec<u8>,
+) -> Result<Part> {
     Ok(Part::Image {
         data: None,
-        blob: Some(store(services, scope, mime_type, bytes).await?),
+        blob: Some(store_as(services, scope, whose, mime_type, bytes).await?),
         mime_type: mime_type.to_owned(),
     })
 }
 
+/// Stores a file for the user and gives the part that refers to it. `None`: it is of no kind that a model reads.
+pub async fn store_file(services: &Services, scope: &Scope, name: &str, bytes: Vec<u8>) -> Result<Option<Part>> {
+    file_of(services, scope, Whose::Owner, name, bytes).await
+}
+
+/// As [`store_file`], of a file that somebody sent.
+pub(crate) async fn file_of(
+    services: &Services,
+    scope: &Scope,
+    whose: Whose,
+    name: &str,
+    bytes: Vec<u8>,
+) -> Result<Option<Part>> {
+    let Some(kind) = FileFormat::of(&bytes) else {
+        return Ok(None);
+    };
+    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    Ok(Some(Part::File {
+        data: None,
+        blob: Some(store_as(services, scope, whose, kind.mime_type(), bytes).await?),
+        mime_type: kind.mime_type().to_owned(),
+        name: plain_name(name),
+        size,
+    }))
+}
+
+/// A name that cannot pose as anything else where it is shown, 120 characters at most.
+pub fn plain_name(name: &str) -> String {
+    let kept = name
+        .chars()
+        .filter(|letter| !letter.is_control() && !matches!(letter, '[' | ']' | '<' | '>' | '"' | '\\'));
+    let kept: String = kept.take(120).collect();
+    let kept = kept.trim();
+    if kept.is_empty() { "file" } else { kept }.to_owned()
+}
+
 /// Stores bytes for the user and gives their id.
 pub(crate) async fn store(services: &Services, scope: &Scope, mime_type: &str, bytes: Vec<u8>) -> Result<String> {
-    let id = new_id();
+    store_as(services, scope, Whose::Owner, mime_type, bytes).await
+}
+
+/// Who brought a file: guests may fill half of the room, so that the owner's agent keeps some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Owner,
+    Guest,
+}
+
+/// # Errors
+/// `TooLarge` when the user's files would weigh more than `limits.stored_bytes_per_user`.
+async fn store_as(services: &Services, scope: &Scope, whose: Whose, mime_type: &str, bytes: Vec<u8>) -> Result<String> {
+    let tx = services.db.write(scope).await?;
+    let room = match whose {
+        Whose::Owner => services.limits.stored_bytes,
+        Whose::Guest => services.limits.stored_bytes / 2,
+    };
+    let room = Room {
+        bytes: room,
+        unused: services.limits.stored_unused,
+    };
+    let id = insert(&*tx, scope, room, mime_type, bytes).await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+/// What one user's files may weigh, and how long an unused one is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    pub bytes: u64,
+    pub unused: Duration,
+}
+
+/// Stores bytes within the caller's transaction and gives their id.
+///
+/// # Errors
+/// `TooLarge` when there is no room for them.
+pub(crate) async fn insert(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    room: Room,
+    mime_type: &str,
+    bytes: Vec<u8>,
+) -> Result<String> {
+    let weight: Option<Option<i64>> = blob::Entity::owned_by(scope)
+        .select_only()
+        .expr(Expr::col(blob::Column::Size).sum().cast_as("bigint"))
+        .into_tuple()
+        .one(tx)
+        .await?;
+    let weight = u64::try_from(weight.flatten().unwrap_or(0)).unwrap_or(0);
+    if weight.saturating_add(bytes.len() as u64) > room.bytes {
+        return Err(Error::TooLarge(format!(
+            "the room for stored files is full ({} of {} MiB): delete conversations with files that are not \
+             needed any more; the files go some days later",
+            weight >> 20,
+            room.bytes >> 20
+        )));
+    }
+    let (id, now) = (new_id(), now_ms());
+    let unused = i64::try_from(room.unused.as_millis()).unwrap_or(i64::MAX / 2);
     let row = blob::ActiveModel {
         tenant_id: Set(scope.tenant().clone()),
         id: Set(id.clone()),
@@ -48,11 +169,10 @@ pub(crate) async fn store(services: &Services, scope: &Scope, mime_type: &str, b
         sha256: Set(hex(digest::digest(&digest::SHA256, &bytes).as_ref())),
         size: Set(i64::try_from(bytes.len()).unwrap_or(i64::MAX)),
         bytes: Set(bytes),
-        created_at: Set(now_ms()),
+        created_at: Set(now),
+        look_at: Set(now.saturating_add(unused)),
     };
-    let tx = services.db.write(scope).await?;
-    blob::Entity::insert(row).exec_without_returning(&*tx).await?;
-    tx.commit().await?;
+    blob::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(id)
 }
 
@@ -61,11 +181,13 @@ pub(crate) async fn hydrate(
     services: &Services,
     scope: &Scope,
     messages: &mut [Arc<Message>],
-    takes_images: bool,
+    takes: Takes,
 ) -> Result<()> {
-    for message in messages {
+    let mut left = MOST_SENT;
+    // The newest first: what does not fit any more is the oldest.
+    for message in messages.iter_mut().rev() {
         let shows = match message.as_ref() {
-            Message::User { content, .. } | Message::ToolResult { content, .. } => content.iter().any(is_image),
+            Message::User { content, .. } | Message::ToolResult { content, .. } => content.iter().any(is_bytes),
             Message::Assistant(_) => false,
         };
         if !shows {
@@ -76,10 +198,14 @@ pub(crate) async fn hydrate(
             Message::Assistant(_) => continue,
         };
         for part in parts {
+            if let Part::File { .. } = part {
+                hydrate_file(services, scope, part, takes, &mut left).await?;
+                continue;
+            }
             let Part::Image { data, blob, mime_type } = part else {
                 continue;
             };
-            if !takes_images {
+            if !takes.images {
                 let name = blob.as_deref().map(|id| format!(" {PREFIX}{id}")).unwrap_or_default();
                 *part = Part::Text {
                     text: format!("[an image{name} ({mime_type}) that this model cannot see]"),
@@ -103,8 +229,56 @@ pub(crate) async fn hydrate(
     Ok(())
 }
 
-fn is_image(part: &Part) -> bool {
-    matches!(part, Part::Image { .. })
+fn is_bytes(part: &Part) -> bool {
+    match part {
+        Part::Image { .. } | Part::File { .. } => true,
+        Part::Text { .. } => false,
+    }
+}
+
+/// Puts in the bytes of a stored file, or a note that says why they are missing. `left` is what may still be sent, bytes.
+async fn hydrate_file(
+    services: &Services,
+    scope: &Scope,
+    part: &mut Part,
+    takes: Takes,
+    left: &mut usize,
+) -> Result<()> {
+    let Part::File {
+        data,
+        blob,
+        mime_type,
+        name,
+        size,
+    } = part
+    else {
+        return Ok(());
+    };
+    if data.is_some() {
+        return Ok(());
+    }
+    let id = blob.clone().unwrap_or_default();
+    let called = format!("{name} ({PREFIX}{id}, {mime_type})");
+    let kind = FileFormat::of_mime_type(mime_type);
+    let size = usize::try_from(*size).unwrap_or(usize::MAX);
+    let why = if !kind.is_some_and(|kind| takes.file(kind)) {
+        "that this model cannot read"
+    } else if size > *left {
+        "left out here: newer files fill the request"
+    } else {
+        match read(services, scope, &id).await? {
+            Some(row) => {
+                *left = left.saturating_sub(row.bytes.len());
+                *data = Some(STANDARD.encode(row.bytes));
+                return Ok(());
+            }
+            None => "that is no longer stored",
+        }
+    };
+    *part = Part::Text {
+        text: format!("[a file {called} {why}]"),
+    };
+    Ok(())
 }
 
 /// Stored bytes of the user's own, with what they are.

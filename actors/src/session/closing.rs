@@ -155,9 +155,16 @@ pub(crate) async fn finish_command(
     item: &Item,
     text: &str,
     emitter: Option<(Emitter, Addr<UserActor>)>,
+    run: Option<String>,
 ) -> Result<()> {
     let services = directory.services();
-    finish_command_with(directory, authority, item, text, emitter, |settling| {
+    finish_command_with(directory, authority, item, text, emitter, |mut settling| {
+        if let Some(run) = run
+            && settling.runs.is_none()
+        {
+            let ending = Ending::without_model("ok", "command", vec![text.to_owned()]);
+            settling.runs = Some((vec![run], ending));
+        }
         turn::settle(services, authority, settling)
     })
     .await

@@ -3,6 +3,7 @@
 mod directives;
 mod stop_words;
 mod switch;
+mod table;
 mod texts;
 
 use crate::config::document::{DropPolicy, QueueMode};
@@ -13,6 +14,7 @@ use crate::session::skills::calls::SkillCall;
 
 pub use directives::{Directives, model_in, strip};
 pub use switch::{Switch, Switching};
+pub use table::COMMANDS;
 pub use texts::{approve_usage_text, commands_text, help_text, queue_text, status_text, unavailable_text, whoami_text};
 
 /// A command that is carried out without the model.
@@ -53,6 +55,13 @@ pub enum Command {
     Skill(SkillCall),
     /// Exists elsewhere, not in the cloud.
     Unavailable(&'static str),
+}
+
+impl Command {
+    /// Does it call a tool, which may take long.
+    pub(crate) fn calls_a_tool(&self) -> bool {
+        matches!(self, Self::Skill(SkillCall::Tool { .. }))
+    }
 }
 
 /// How `/context` is shown.

@@ -401,7 +401,7 @@ impl Emitter {
                     let shown: String = text.chars().take(MOST_RESULT).collect();
                     Some(json!({"type": "text", "text": shown}))
                 }
-                Part::Image { .. } => None,
+                Part::Image { .. } | Part::File { .. } => None,
             });
             data["result"] = json!({"content": texts.collect::<Vec<_>>()});
         }

@@ -266,7 +266,15 @@ pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
         .filter(exchange::Column::CreatedAt.lt(since))
         .order_by_asc(exchange::Column::CreatedAt);
     let settle = |scope, run_id: String| async move { settle(directory, &scope, &run_id).await };
-    pass(directory, "exchange", "exchange.run_id", open, settle).await
+    let give_up = |scope: Scope, run_id: String| async move {
+        let tx = directory.services().db.write(&scope).await?;
+        exchange::Entity::delete_owned(&scope)
+            .filter(exchange::Column::RunId.eq(run_id))
+            .exec(&*tx)
+            .await?;
+        Ok(tx.commit().await?)
+    };
+    pass(directory, "exchange", "exchange.run_id", open, (settle, give_up)).await
 }
 
 /// From the record of an exchange to its first message, at most, milliseconds.

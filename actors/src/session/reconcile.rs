@@ -5,10 +5,10 @@
 
 use std::future::Future;
 
-use claw_entities::{PlatformTable, Scope, TenantId, UserId};
+use claw_entities::{PlatformTable, Scope, TenantId, UserId, UserOwned, unsettled};
 use futures::stream::{self, StreamExt};
-use sea_orm::sea_query::{Expr, SimpleExpr};
-use sea_orm::{QuerySelect, Select};
+use sea_orm::sea_query::{Expr, OnConflict, SimpleExpr};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Select, Set};
 
 use super::{cron, exchange, heartbeat, hook, subagent};
 use crate::error::Result;
@@ -17,6 +17,10 @@ use crate::supervisor::directory::Directory;
 /// Rows looked at together, and settled at the same time.
 const PAGE: u64 = 256;
 const AT_ONCE: usize = 16;
+/// Looks at an ended run that may fail: some minutes of them.
+pub(super) const MOST_TRIES: i64 = 100;
+/// What is on record of one that was given up.
+pub(super) const GIVEN_UP: &str = "what came of it could not be stored";
 
 /// Looks at everything that is open. What fails is tried again by the next pass.
 pub(crate) async fn all(directory: &Directory) {
@@ -43,18 +47,60 @@ pub(super) fn is_over(table: &str, source: &str, run_id: &str) -> SimpleExpr {
     ))
 }
 
-/// Settles each row of `open`, which is in order; `run_id` is SQL over its table's columns. Gives how many were looked at.
-pub(super) async fn pass<E, Settle, Settled>(
+/// Counts a look that came to nothing. Gives how many there were.
+async fn count(directory: &Directory, scope: &Scope, run_id: &str) -> Result<i64> {
+    let tx = directory.services().db.write(scope).await?;
+    let tries = unsettled::Entity::owned_by(scope)
+        .filter(unsettled::Column::RunId.eq(run_id))
+        .one(&*tx)
+        .await?
+        .map_or(0, |row| row.tries);
+    let row = unsettled::ActiveModel {
+        tenant_id: Set(scope.tenant().clone()),
+        user_id: Set(scope.user().clone()),
+        run_id: Set(run_id.to_owned()),
+        tries: Set(tries + 1),
+    };
+    let key = [
+        unsettled::Column::TenantId,
+        unsettled::Column::UserId,
+        unsettled::Column::RunId,
+    ];
+    let conflict = OnConflict::columns(key)
+        .update_column(unsettled::Column::Tries)
+        .to_owned();
+    unsettled::Entity::insert(row)
+        .on_conflict(conflict)
+        .exec_without_returning(&*tx)
+        .await?;
+    tx.commit().await?;
+    Ok(tries + 1)
+}
+
+async fn forget(directory: &Directory, scope: &Scope, run_id: &str) -> Result<()> {
+    let tx = directory.services().db.write(scope).await?;
+    unsettled::Entity::delete_owned(scope)
+        .filter(unsettled::Column::RunId.eq(run_id))
+        .exec(&*tx)
+        .await?;
+    Ok(tx.commit().await?)
+}
+
+/// Settles each row of `open`, which is in order; `run_id` is SQL over its table's columns. What fails too often is closed
+/// by `give_up`. Gives how many were looked at.
+pub(super) async fn pass<E, Settle, Settled, GiveUp, GivenUp>(
     directory: &Directory,
     table: &str,
     run_id: &str,
     open: Select<E>,
-    settle: Settle,
+    (settle, give_up): (Settle, GiveUp),
 ) -> Result<usize>
 where
     E: PlatformTable,
     Settle: Fn(Scope, String) -> Settled,
     Settled: Future<Output = Result<bool>>,
+    GiveUp: Fn(Scope, String) -> GivenUp,
+    GivenUp: Future<Output = Result<()>>,
 {
     let open = open
         .select_only()
@@ -70,18 +116,37 @@ where
         drop(tx);
         let full = rows.len() as u64 == PAGE;
         found += rows.len();
-        let settle = &settle;
+        let (settle, give_up) = (&settle, &give_up);
         let settled = stream::iter(rows).map(|(tenant, user, run_id)| async move {
             let scope = Scope::vouch(tenant, user);
-            match settle(scope.clone(), run_id.clone()).await {
-                Ok(done) => done,
-                Err(error) => {
-                    tracing::warn!(
-                        tenant.id = %scope.tenant(), run.id = %run_id, error = ?error, "the end of a run was not stored"
-                    );
-                    false
+            let error = match settle(scope.clone(), run_id.clone()).await {
+                Ok(done) => {
+                    // It may have failed before.
+                    if done && let Err(error) = forget(directory, &scope, &run_id).await {
+                        tracing::debug!(tenant.id = %scope.tenant(), error = ?error, "a count was left behind");
+                    }
+                    return done;
                 }
+                Err(error) => error,
+            };
+            tracing::warn!(
+                tenant.id = %scope.tenant(), run.id = %run_id, error = ?error, "the end of a run was not stored"
+            );
+            // While the database is away nothing is counted.
+            let given_up = async {
+                if count(directory, &scope, &run_id).await? < MOST_TRIES {
+                    return Ok(false);
+                }
+                give_up(scope.clone(), run_id.clone()).await?;
+                forget(directory, &scope, &run_id).await.map(|()| true)
+            };
+            let given_up: Result<bool> = given_up.await;
+            if let Ok(true) = given_up {
+                tracing::error!(
+                    tenant.id = %scope.tenant(), run.id = %run_id, error = ?error, "the end of a run was given up"
+                );
             }
+            given_up.unwrap_or(false)
         });
         let unsettled = settled
             .buffer_unordered(AT_ONCE)

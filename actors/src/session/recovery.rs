@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
 use crate::error::Result;
-use crate::session::{cron, subagent};
+use crate::session::{blobs, cron, subagent};
 use crate::supervisor::directory::Directory;
 
 /// Keys are kept at least 8 days, so that a platform's longest redelivery is still recognised.
@@ -74,7 +74,7 @@ pub async fn scan(directory: &Directory, older_than_ms: i64) -> Result<usize> {
 pub async fn sweep(directory: Directory, stop: CancellationToken) {
     let every = directory.services().limits.sweep;
     let mut older_than = i64::MAX;
-    let (mut rounds, mut more) = (0, false);
+    let (mut rounds, mut more, mut files) = (0, false, false);
     loop {
         match scan(&directory, older_than).await {
             Ok(0) => {}
@@ -97,6 +97,12 @@ pub async fn sweep(directory: Directory, stop: CancellationToken) {
         if more || rounds % PRUNE_EVERY == 0 {
             more = cron::expire(&directory, now_ms()).await.unwrap_or_else(|error| {
                 tracing::warn!(error = ?error, "old transcripts were not deleted");
+                false
+            });
+        }
+        if files || rounds % PRUNE_EVERY == 0 {
+            files = blobs::expire(&directory, now_ms()).await.unwrap_or_else(|error| {
+                tracing::warn!(error = ?error, "stored files were not looked at");
                 false
             });
         }

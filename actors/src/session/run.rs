@@ -470,7 +470,7 @@ impl Work {
             let history = Arc::make_mut(&mut sent.messages);
             history.push(Arc::new(Message::Assistant(message.clone())));
             let mut shown: Vec<_> = results.iter().cloned().map(Arc::new).collect();
-            blobs::hydrate(&self.services, &context.scope, &mut shown, model.takes_images).await?;
+            blobs::hydrate(&self.services, &context.scope, &mut shown, model.takes).await?;
             history.extend(shown);
             let mut entries = vec![turn::entry(Message::Assistant(message), &context.turn.run_id)];
             entries.extend(

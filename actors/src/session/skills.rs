@@ -5,6 +5,8 @@
 pub(crate) mod calls;
 mod dispatch;
 
+pub(crate) use dispatch::run_of;
+
 use std::fmt;
 
 use claw_entities::Scope;

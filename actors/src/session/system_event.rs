@@ -196,7 +196,7 @@ fn put_before(rows: &[system_event::Model], zone: Tz, entry: &mut NewEntry) {
                 body.display.get_or_insert_with(|| text.clone());
                 text.insert_str(0, &format!("{lines}\n"));
             }
-            Some(Part::Image { .. }) | None => content.insert(0, Part::Text { text: lines }),
+            Some(Part::Image { .. } | Part::File { .. }) | None => content.insert(0, Part::Text { text: lines }),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The tree under load: nothing lost, doubled or out of order; abort heard at once; failures stay where they are.
 
+mod takeover;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -91,7 +93,7 @@ pub(super) async fn transcript(runtime: &Runtime, scope: &Scope, key: &str) -> V
             match Arc::unwrap_or_clone(body.message) {
                 Message::User { content, .. } => content.into_iter().find_map(|part| match part {
                     Part::Text { text } => Some((true, text)),
-                    Part::Image { .. } => None,
+                    Part::Image { .. } | Part::File { .. } => None,
                 }),
                 Message::Assistant(message) => Some((false, message.text())),
                 Message::ToolResult { .. } => None,

@@ -172,7 +172,7 @@ impl Toolbox {
     fn ended(&self, number: u64, output: &ToolOutput) {
         let texts = output.content.iter().map(|part| match part {
             Part::Text { text } => text.as_str(),
-            Part::Image { blob, .. } => blob.as_deref().unwrap_or_default(),
+            Part::Image { blob, .. } | Part::File { blob, .. } => blob.as_deref().unwrap_or_default(),
         });
         let all: Vec<&str> = texts.collect();
         let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);

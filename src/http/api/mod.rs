@@ -14,6 +14,7 @@ pub mod session;
 pub mod skill_store;
 pub mod skills;
 pub mod tokens;
+pub mod transcripts;
 pub mod users;
 
 use actix_web::{HttpResponse, Resource, web};

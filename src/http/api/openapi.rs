@@ -11,7 +11,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     activity, approvals, audit, blobs, channels, mcp_servers, models, pairing, providers, resource, session,
-    skill_store, skills, tokens, users,
+    skill_store, skills, tokens, transcripts, users,
 };
 use crate::error::ErrorBody;
 use crate::http::{tools, v1};
@@ -40,6 +40,7 @@ pub fn routes(config: &mut ServiceConfig) {
         skill_store::search, skill_store::detail, skill_store::preview, skill_store::install, skill_store::check,
         mcp_servers::list, mcp_servers::put, mcp_servers::delete, mcp_servers::test, mcp_servers::approve,
         skills::list, skills::install, skills::get, skills::change, skills::delete,
+        transcripts::get, transcripts::create,
         users::list, users::create, users::change,
         v1::models::list, v1::models::get, v1::chat::create, v1::responses::create, v1::embeddings::create, tools::invoke,
     ),

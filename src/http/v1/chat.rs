@@ -182,7 +182,7 @@ pub(crate) async fn create(
     }
     let message = ClientMessage {
         message,
-        attachments: attached.store(&state, caller.scope()).await?,
+        attachments: attached.store(&state, caller.scope(), &target).await?,
         extra_system_prompt: system,
         model: target.model,
         ..ClientMessage::default()

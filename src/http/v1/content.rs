@@ -1,14 +1,14 @@
-//! What messages are made of: texts, images and small files, sent along or named by their address. Lists are bounded while
-//! they are read.
+//! What messages are made of: texts, images, sounds and small files, sent along or named by their address. Lists are bounded
+//! while they are read. PDFs and sounds go to models that read them as they are; nothing is taken out of them here.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use claw_actors::ports::message::Part;
-use claw_actors::session::blobs;
+use claw_actors::ports::message::{FileFormat, Part};
 use claw_actors::session::untrusted;
+use claw_actors::session::{asking, blobs};
 use claw_entities::Scope;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use super::error::V1Error;
 use super::fetched::{fetch, is_address};
+use super::target::Target;
 use crate::egress::Egress;
 use crate::http::state::AppState;
 
@@ -27,10 +28,11 @@ const MAX_IMAGES: usize = 8;
 const MAX_IMAGE: usize = 6 * 1024 * 1024;
 /// Files of one message, their largest size in bytes, and characters that are shown of all of them (§21.2).
 const MAX_FILES: usize = 8;
-const MAX_FILE: usize = 5 * 1024 * 1024;
+const MAX_FILE: usize = blobs::MAX_FILE;
 const MAX_FILE_CHARS: usize = 200_000;
 /// Parts of one message that are fetched (§21.2).
 const MAX_ADDRESSES: usize = 8;
+const NOT_TAKEN: &str = "files must be text, Markdown, HTML, CSV, JSON or PDF";
 /// Kinds of files that are texts.
 const TEXTS: [&str; 6] = [
     "text/plain",
@@ -145,6 +147,7 @@ pub(super) struct ContentPart {
     file_data: Option<String>,
     file_url: Option<String>,
     file: Option<File>,
+    input_audio: Option<Audio>,
 }
 
 /// An address, alone or in an object as `url`.
@@ -202,6 +205,12 @@ struct File {
     file_data: Option<String>,
 }
 
+/// A sound as Chat Completions has it. `format` counts for nothing: the bytes say what it is.
+#[derive(Debug, Deserialize)]
+struct Audio {
+    data: Option<String>,
+}
+
 impl Content {
     /// The texts of it, one below the other.
     pub(super) fn text(&self) -> String {
@@ -249,6 +258,8 @@ impl ContentPart {
 #[derive(Debug, Default)]
 pub(super) struct Attached {
     images: Vec<(&'static str, Vec<u8>)>,
+    /// Files for a model that reads them as they are: name, kind, bytes.
+    native: Vec<(String, FileFormat, Vec<u8>)>,
     /// Texts of files, wrapped as what they are: somebody else's words.
     pub(super) files: Vec<String>,
 }
@@ -262,7 +273,13 @@ impl Attached {
         for part in parts {
             match part.kind.as_str() {
                 "image_url" | "input_image" => attached.images.push(image(egress, part).await?),
-                "file" | "input_file" => attached.files.push(file(egress, part, &mut left).await?),
+                "file" | "input_file" => match file(egress, part).await? {
+                    (name, _, bytes) if FileFormat::of(&bytes) == Some(FileFormat::Pdf) => {
+                        attached.native.push((name, FileFormat::Pdf, bytes));
+                    }
+                    (name, kind, bytes) => attached.files.push(shown(&name, kind.as_deref(), bytes, &mut left)?),
+                },
+                "input_audio" => attached.native.push(sound(part)?),
                 "text" | "input_text" | "output_text" | "refusal" => {}
                 other => {
                     let shown: String = other.chars().take(40).collect();
@@ -276,9 +293,28 @@ impl Attached {
         Ok(attached)
     }
 
-    /// Stores the images and gives the parts that refer to them.
-    pub(super) async fn store(self, state: &AppState, scope: &Scope) -> Result<Vec<Part>, V1Error> {
-        let mut parts = Vec::with_capacity(self.images.len());
+    /// Stores images and files and gives the parts that refer to them. A file that the session's model does not read is
+    /// refused before anything is stored.
+    pub(super) async fn store(self, state: &AppState, scope: &Scope, target: &Target) -> Result<Vec<Part>, V1Error> {
+        if !self.native.is_empty() {
+            let wanted = target.model.as_deref();
+            let takes = asking::takes(&state.services, scope, &target.session_key, wanted).await?;
+            if let Some((_, kind, _)) = self.native.iter().find(|(_, kind, _)| !takes.file(*kind)) {
+                let kind = kind.name();
+                return Err(V1Error::param(
+                    "content",
+                    format!(
+                        "the agent's model does not read {kind} files; it takes: {}, and files that are text, Markdown, \
+                         HTML, CSV or JSON",
+                        takes.names().join(", ")
+                    ),
+                ));
+            }
+        }
+        let mut parts = Vec::with_capacity(self.images.len() + self.native.len());
+        for (name, _, bytes) in self.native {
+            parts.extend(blobs::store_file(&state.services, scope, &name, bytes).await?);
+        }
         for (kind, bytes) in self.images {
             parts.push(blobs::store_image(&state.services, scope, kind, bytes).await?);
         }
@@ -287,12 +323,12 @@ impl Attached {
 }
 
 fn check_counts(parts: &[ContentPart]) -> Result<(), V1Error> {
-    let count = |kinds: [&str; 2]| parts.iter().filter(|part| kinds.contains(&part.kind.as_str())).count();
+    let count = |kinds: &[&str]| parts.iter().filter(|part| kinds.contains(&part.kind.as_str())).count();
     let complain = |what: String| Err(V1Error::param("content", what));
-    if count(["image_url", "input_image"]) > MAX_IMAGES {
+    if count(&["image_url", "input_image"]) > MAX_IMAGES {
         return complain(format!("a message has at most {MAX_IMAGES} images"));
     }
-    if count(["file", "input_file"]) > MAX_FILES {
+    if count(&["file", "input_file", "input_audio"]) > MAX_FILES {
         return complain(format!("a message has at most {MAX_FILES} files"));
     }
     if parts.iter().filter(|part| part.address().is_some()).count() > MAX_ADDRESSES {
@@ -329,7 +365,21 @@ fn sent_image(part: &ContentPart) -> Result<Vec<u8>, V1Error> {
     decoded(data, MAX_IMAGE, "an image")
 }
 
-async fn file(egress: &Egress, part: &ContentPart, left: &mut usize) -> Result<String, V1Error> {
+/// A sound, known by its bytes.
+fn sound(part: &ContentPart) -> Result<(String, FileFormat, Vec<u8>), V1Error> {
+    let data = part.input_audio.as_ref().and_then(|audio| audio.data.as_deref());
+    let Some(data) = data else {
+        return Err(V1Error::param("content", "input_audio must have data in base64"));
+    };
+    let bytes = decoded(data, MAX_FILE, "a sound")?;
+    match FileFormat::of(&bytes) {
+        Some(kind @ (FileFormat::Wav | FileFormat::Mp3)) => Ok(("sound".to_owned(), kind, bytes)),
+        Some(FileFormat::Pdf) | None => Err(V1Error::param("content", "a sound must be WAV or MP3")),
+    }
+}
+
+/// Name, declared kind and bytes of a file.
+async fn file(egress: &Egress, part: &ContentPart) -> Result<(String, Option<String>, Vec<u8>), V1Error> {
     let nested = part.file.as_ref();
     let source = part.source.as_ref();
     let name = part
@@ -338,11 +388,11 @@ async fn file(egress: &Egress, part: &ContentPart, left: &mut usize) -> Result<S
         .or(nested.and_then(|file| file.filename.as_deref()))
         .or(source.and_then(|source| source.filename.as_deref()))
         .unwrap_or("file");
-    let name: String = name.chars().filter(|letter| !letter.is_control()).take(120).collect();
+    let name = blobs::plain_name(name);
     if let Some(url) = part.address() {
         let fetched = fetch(egress, url, MAX_FILE, "a file").await?;
         let kind = Some(fetched.kind).filter(|kind| !kind.is_empty());
-        return shown(&name, kind.as_deref(), fetched.bytes, left);
+        return Ok((name, kind, fetched.bytes));
     }
     let data = part
         .file_data
@@ -367,20 +417,16 @@ async fn file(egress: &Egress, part: &ContentPart, left: &mut usize) -> Result<S
         }
     };
     let bytes = decoded(data, MAX_FILE, "a file")?;
-    shown(&name, kind, bytes, left)
+    Ok((name, kind.map(str::to_owned), bytes))
 }
 
 /// The text of a file, as what it is: somebody else's words.
 fn shown(name: &str, kind: Option<&str>, bytes: Vec<u8>, left: &mut usize) -> Result<String, V1Error> {
     let declared = kind.map(str::to_ascii_lowercase);
     if declared.as_deref().is_some_and(|kind| !TEXTS.contains(&kind)) {
-        return Err(V1Error::param(
-            "content",
-            "files must be text, Markdown, HTML, CSV or JSON",
-        ));
+        return Err(V1Error::param("content", NOT_TAKEN));
     }
-    let text = String::from_utf8(bytes)
-        .map_err(|_| V1Error::param("content", "files must be text, Markdown, HTML, CSV or JSON"))?;
+    let text = String::from_utf8(bytes).map_err(|_| V1Error::param("content", NOT_TAKEN))?;
     let shown = text
         .char_indices()
         .nth(*left)
@@ -471,7 +517,16 @@ mod tests {
                 json!({"type": "input_file", "file_data": "data:application/pdf;base64,JVBERg=="}),
                 "must be text",
             ),
-            (json!({"type": "input_audio", "input_audio": {}}), "not taken"),
+            (
+                json!({"type": "input_file", "file_data": "data:application/zip;base64,UEsDBA=="}),
+                "must be text",
+            ),
+            (json!({"type": "input_audio", "input_audio": {}}), "data in base64"),
+            (
+                json!({"type": "input_audio", "input_audio": {"data": "T2dnUwAA", "format": "wav"}}),
+                "must be WAV or MP3",
+            ),
+            (json!({"type": "input_video"}), "not taken"),
         ] {
             let error = read(&json!([part])).await.expect_err("refused");
             assert!(error.contains(why), "{part}: {error}");

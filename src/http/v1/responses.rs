@@ -276,7 +276,7 @@ pub(crate) async fn create(
 ) -> Result<HttpResponse, V1Error> {
     let (caller, place, input) = admitted::<ResponsesRequest>(&request, payload, &state).await?;
     let settings = state.services.config.settings(caller.scope()).await?;
-    let target = target::of(
+    let mut target = target::of(
         &request,
         &settings,
         "openresponses",
@@ -294,17 +294,18 @@ pub(crate) async fn create(
         .map(String::as_str)
         .collect();
     let extra_system_prompt = (!system.is_empty()).then(|| system.join("\n\n"));
-    let earlier = earlier(&request, &state, &caller, input.previous_response_id.as_deref()).await?;
+    if let Some(session) = earlier(&request, &state, &caller, input.previous_response_id.as_deref()).await? {
+        target.session_key = session;
+    }
     let message = ClientMessage {
         message,
-        attachments: attached.store(&state, caller.scope()).await?,
+        attachments: attached.store(&state, caller.scope(), &target).await?,
         extra_system_prompt,
         model: target.model,
         client_tools,
         ..ClientMessage::default()
     };
-    let key = earlier.unwrap_or(target.session_key);
-    let mut answer = ask(&request, &state, &caller, "resp_", &key, message).await?;
+    let mut answer = ask(&request, &state, &caller, "resp_", &target.session_key, message).await?;
     let mut voice = Response {
         id: answer.run_id.clone(),
         item: format!("msg_{}", uuid::Uuid::new_v4().simple()),

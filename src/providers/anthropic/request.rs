@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, FileFormat, Message, Part};
 use claw_actors::ports::model::{ModelRequest, Thinking};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::API;
-use crate::providers::tool_id;
+use crate::providers::{FILE_GONE, tool_id};
 
 /// Longest tool-call id.
 const MAX_ID: usize = 64;
@@ -65,6 +65,10 @@ enum BlockKind<'a> {
     },
     Image {
         source: Source<'a>,
+    },
+    Document {
+        source: Source<'a>,
+        title: &'a str,
     },
     Thinking {
         thinking: &'a str,
@@ -285,6 +289,23 @@ fn parts(content: &[Part]) -> Vec<Block<'_>> {
                 .into(),
             ),
             Part::Image { data: None, .. } => Some(text(IMAGE_GONE)),
+            Part::File {
+                data: Some(data),
+                mime_type,
+                name,
+                ..
+            } if FileFormat::of_mime_type(mime_type) == Some(FileFormat::Pdf) => Some(
+                BlockKind::Document {
+                    source: Source {
+                        kind: "base64",
+                        media_type: mime_type,
+                        data,
+                    },
+                    title: name,
+                }
+                .into(),
+            ),
+            Part::File { .. } => Some(text(FILE_GONE)),
         })
         .collect()
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::stream::Messages;
 use super::{API, Anthropic, request, url};
 use crate::egress::testing::{Ending, FakeServer, Reply};
-use crate::providers::call::tests::{collect, done, failed, request as model_request};
+use crate::providers::call::tests::{collect, done, failed, files, request as model_request};
 use crate::providers::call::{decode, decode_all_ways};
 
 fn dialect() -> Messages {
@@ -330,4 +330,24 @@ async fn a_server_that_does_not_stream() {
     let message = done(&events);
     assert_eq!((message.text().as_str(), message.usage.output), ("At once", 2));
     assert_eq!(message.tool_calls().next().unwrap().arguments, json!({"a": 1}));
+}
+
+#[test]
+fn pdfs_go_as_documents_and_other_files_as_a_note() {
+    let content = files();
+    let model = model_request("http://x", vec![Message::User { content, timestamp: 1 }]);
+    let body = serde_json::to_value(request::body(&model)).unwrap();
+    let content = &body["messages"][0]["content"];
+    let source = json!({"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="});
+    assert_eq!(
+        content[0],
+        json!({"type": "document", "source": source, "title": "a.pdf"})
+    );
+    assert_eq!(
+        (&content[1]["text"], &content[2]["text"]),
+        (
+            &json!("[file that cannot be shown here]"),
+            &json!("[file that cannot be shown here]")
+        )
+    );
 }

@@ -1,12 +1,12 @@
 //! The request body of Converse.
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, FileFormat, Message, Part};
 use claw_actors::ports::model::ModelRequest;
 use serde_json::{Value, json};
 
 use super::API;
 use crate::providers::anthropic::thinking_of;
-use crate::providers::tool_id;
+use crate::providers::{FILE_GONE, tool_id};
 
 /// Longest tool-call id.
 const MAX_ID: usize = 64;
@@ -114,7 +114,7 @@ fn turns(request: &ModelRequest) -> Vec<Value> {
 }
 
 fn parts(content: &[Part]) -> Vec<Value> {
-    content
+    let mut parts: Vec<Value> = content
         .iter()
         .filter_map(|part| match part {
             // The service refuses empty text.
@@ -128,8 +128,25 @@ fn parts(content: &[Part]) -> Vec<Value> {
                 Some(json!({"image": {"format": format, "source": {"bytes": data}}}))
             }
             Part::Image { data: None, .. } => Some(json!({"text": IMAGE_GONE})),
+            Part::File {
+                data: Some(data),
+                mime_type,
+                blob,
+                ..
+            } if FileFormat::of_mime_type(mime_type) == Some(FileFormat::Pdf) => {
+                // Few characters are taken, each name once in a request, and the service warns of names that say
+                // something to the model.
+                let name = format!("document {}", blob.as_deref().unwrap_or("1"));
+                Some(json!({"document": {"format": "pdf", "name": name, "source": {"bytes": data}}}))
+            }
+            Part::File { .. } => Some(json!({"text": FILE_GONE})),
         })
-        .collect()
+        .collect();
+    // A document alone is refused.
+    if parts.iter().any(|part| part.get("document").is_some()) && !parts.iter().any(|part| part.get("text").is_some()) {
+        parts.insert(0, json!({"text": "(see the document)"}));
+    }
+    parts
 }
 
 fn assistant(message: &AssistantMessage, request: &ModelRequest, with_tools: bool) -> Vec<Value> {

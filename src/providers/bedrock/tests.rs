@@ -9,7 +9,7 @@ use super::frames::framed;
 use super::*;
 use crate::egress::testing::{Ending, FakeServer, Reply};
 use crate::providers::call::decode_all_ways;
-use crate::providers::call::tests::{collect, done, failed, request as model_request};
+use crate::providers::call::tests::{collect, done, failed, files, request as model_request};
 
 /// Frames of an answer with a thought, words and a call.
 fn answer() -> Vec<u8> {
@@ -151,4 +151,30 @@ fn regions() {
     ] {
         assert_eq!(region(&Url::parse(url).expect("a URL")), expected, "{url}");
     }
+}
+
+#[test]
+fn a_document_never_goes_without_words() {
+    let content = files();
+    let model = model_request("http://x", vec![Message::User { content, timestamp: 1 }]);
+    let body = request::body(&model);
+    let content = &body["messages"][0]["content"];
+    let document = json!({"format": "pdf", "name": "document b1", "source": {"bytes": "JVBERi0="}});
+    assert_eq!(content[0]["document"], document);
+    assert_eq!(
+        (&content[1]["text"], &content[2]["text"]),
+        (
+            &json!("[file that cannot be shown here]"),
+            &json!("[file that cannot be shown here]")
+        )
+    );
+    let model = model_request(
+        "http://x",
+        vec![Message::User {
+            content: files().into_iter().take(1).collect(),
+            timestamp: 1,
+        }],
+    );
+    let body = request::body(&model);
+    assert!(body["messages"][0]["content"][0]["text"].is_string());
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use claw_actors::crypto::Secret;
-use claw_actors::ports::message::{AssistantMessage, Message, StopReason};
+use claw_actors::ports::message::{AssistantMessage, Message, Part, StopReason};
 use claw_actors::ports::model::{
     Endpoint, ErrorClass, ModelError, ModelEvent, ModelProvider, ModelRequest, StreamLimits, SystemBlock,
 };
@@ -281,4 +281,20 @@ async fn dropping_the_stream_cancels_the_call() {
     tokio::time::timeout(Duration::from_secs(20), server.closed(1))
         .await
         .expect("the connection is closed");
+}
+
+/// A PDF and a sound with their bytes, and a PDF whose bytes are gone.
+pub(in crate::providers) fn files() -> Vec<Part> {
+    let file = |mime_type: &str, name: &str, data: Option<&str>| Part::File {
+        data: data.map(str::to_owned),
+        blob: Some("b1".to_owned()),
+        mime_type: mime_type.to_owned(),
+        name: name.to_owned(),
+        size: 5,
+    };
+    vec![
+        file("application/pdf", "a.pdf", Some("JVBERi0=")),
+        file("audio/mpeg", "b.mp3", Some("SUQz")),
+        file("application/pdf", "c.pdf", None),
+    ]
 }

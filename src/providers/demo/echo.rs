@@ -108,7 +108,7 @@ fn estimate(request: &ModelRequest, answer: &str) -> Usage {
             .iter()
             .map(|part| match part {
                 Part::Text { text } => characters(text),
-                Part::Image { .. } => IMAGE_TOKENS * CHARACTERS_PER_TOKEN,
+                Part::Image { .. } | Part::File { .. } => IMAGE_TOKENS * CHARACTERS_PER_TOKEN,
             })
             .sum()
     };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::API;
 use crate::providers::openai::{NO_OUTPUT, SEE_IMAGES};
-use crate::providers::schema;
+use crate::providers::{FILE_GONE, schema};
 
 const IMAGE_GONE: &str = "[image no longer available]";
 /// What Google documents for calls whose signature is not there.
@@ -248,6 +248,23 @@ fn piece(part: &Part) -> Piece<'_> {
             ..Piece::default()
         },
         Part::Image { data: None, .. } => text(IMAGE_GONE),
+        Part::File {
+            data: Some(data),
+            mime_type,
+            ..
+        } => Piece {
+            inline_data: Some(Blob {
+                // As Gemini spells it.
+                mime_type: if mime_type == "audio/mpeg" {
+                    "audio/mp3"
+                } else {
+                    mime_type
+                },
+                data,
+            }),
+            ..Piece::default()
+        },
+        Part::File { data: None, .. } => text(FILE_GONE),
     }
 }
 
@@ -257,8 +274,9 @@ fn result<'a>(name: &'a str, content: &'a [Part], is_error: bool, images: &mut V
     for part in content {
         match part {
             Part::Text { text } => texts.push(text),
-            Part::Image { data: Some(_), .. } => images.push(piece(part)),
+            Part::Image { data: Some(_), .. } | Part::File { data: Some(_), .. } => images.push(piece(part)),
             Part::Image { data: None, .. } => texts.push(IMAGE_GONE),
+            Part::File { data: None, .. } => texts.push(FILE_GONE),
         }
     }
     let output = match texts.as_slice() {

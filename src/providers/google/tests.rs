@@ -12,7 +12,7 @@ use super::stream::Generation;
 use super::{API, Gemini, request, url};
 use crate::egress::testing::{Ending, FakeServer, Reply};
 use crate::providers::call::decode_all_ways;
-use crate::providers::call::tests::{collect, done, failed, request as model_request, sse};
+use crate::providers::call::tests::{collect, done, failed, files, request as model_request, sse};
 
 fn dialect() -> Generation {
     Generation::with_seed("google", "gemini-test", 1, Uuid::nil())
@@ -251,4 +251,18 @@ async fn limits_that_pass_are_no_want_of_credit() {
     let error = failed(&events);
     assert_eq!(error.class, ErrorClass::RateLimit);
     assert_eq!(error.retry_after.map(|wait| wait.as_secs()), Some(17));
+}
+
+#[test]
+fn files_go_inline() {
+    let content = files();
+    let model = model_request("http://x", vec![Message::User { content, timestamp: 1 }]);
+    let body = serde_json::to_value(request::body(&model)).unwrap();
+    let inline = |kind: &str, data: &str| json!({"inlineData": {"mimeType": kind, "data": data}});
+    let expected = [
+        inline("application/pdf", "JVBERi0="),
+        inline("audio/mp3", "SUQz"),
+        json!({"text": "[file that cannot be shown here]"}),
+    ];
+    assert_eq!(body["contents"][0]["parts"], json!(expected));
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, FileFormat, Message, Part};
 use claw_actors::ports::model::{ModelRequest, SystemBlock, Thinking};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::API;
 use super::host::{self, Host, ThinkingForm};
-use crate::providers::{schema, tool_id};
+use crate::providers::{FILE_GONE, schema, tool_id};
 
 /// Longest tool-call id.
 const MAX_ID: usize = 40;
@@ -106,6 +106,24 @@ enum Piece<'a> {
     ImageUrl {
         image_url: ImageUrl,
     },
+    File {
+        file: InlineFile<'a>,
+    },
+    InputAudio {
+        input_audio: Sound<'a>,
+    },
+}
+
+#[derive(Serialize)]
+struct InlineFile<'a> {
+    filename: &'a str,
+    file_data: String,
+}
+
+#[derive(Serialize)]
+struct Sound<'a> {
+    data: &'a str,
+    format: &'static str,
 }
 
 #[derive(Serialize)]
@@ -302,6 +320,8 @@ fn tool_text<'a>(content: &'a [Part], images: &mut Vec<Piece<'a>>) -> Cow<'a, st
                 ..
             } => images.push(image(mime_type, data)),
             Part::Image { data: None, .. } => texts.push(IMAGE_GONE),
+            Part::File { data: Some(_), .. } => images.push(file(part)),
+            Part::File { data: None, .. } => texts.push(FILE_GONE),
         }
     }
     match texts.as_slice() {
@@ -320,6 +340,40 @@ fn image<'a>(mime_type: &str, data: &str) -> Piece<'a> {
     }
 }
 
+fn words(text: &str) -> Piece<'_> {
+    Piece::Text {
+        text,
+        cache_control: None,
+    }
+}
+
+/// A file as it is; a note where there is none of a kind that is taken.
+fn file(part: &Part) -> Piece<'_> {
+    let Part::File {
+        data: Some(data),
+        mime_type,
+        name,
+        ..
+    } = part
+    else {
+        return words(FILE_GONE);
+    };
+    let sound = |format| Piece::InputAudio {
+        input_audio: Sound { data, format },
+    };
+    match FileFormat::of_mime_type(mime_type) {
+        Some(FileFormat::Pdf) => Piece::File {
+            file: InlineFile {
+                filename: name,
+                file_data: format!("data:{mime_type};base64,{data}"),
+            },
+        },
+        Some(FileFormat::Wav) => sound("wav"),
+        Some(FileFormat::Mp3) => sound("mp3"),
+        None => words(FILE_GONE),
+    }
+}
+
 fn user(content: &[Part]) -> Option<Turn<'_>> {
     let content = match content {
         [] => return None,
@@ -328,19 +382,14 @@ fn user(content: &[Part]) -> Option<Turn<'_>> {
             parts
                 .iter()
                 .map(|part| match part {
-                    Part::Text { text } => Piece::Text {
-                        text,
-                        cache_control: None,
-                    },
+                    Part::Text { text } => words(text),
                     Part::Image {
                         data: Some(data),
                         mime_type,
                         ..
                     } => image(mime_type, data),
-                    Part::Image { data: None, .. } => Piece::Text {
-                        text: IMAGE_GONE,
-                        cache_control: None,
-                    },
+                    Part::Image { data: None, .. } => words(IMAGE_GONE),
+                    Part::File { .. } => file(part),
                 })
                 .collect(),
         ),

@@ -12,7 +12,7 @@ use super::host::Host;
 use super::stream::Completion;
 use super::{API, ChatCompletions, request, url};
 use crate::egress::testing::{Ending, FakeServer, Reply};
-use crate::providers::call::tests::{collect, done, failed, request as model_request};
+use crate::providers::call::tests::{collect, done, failed, files, request as model_request};
 use crate::providers::call::{decode, decode_all_ways};
 
 fn dialect() -> Completion {
@@ -58,6 +58,17 @@ fn calls(deltas: &[Value]) -> Vec<(String, String, Value)> {
         .tool_calls()
         .map(|call| (call.id.clone(), call.name.clone(), call.arguments.clone()))
         .collect()
+}
+
+/// What is nested too deeply to be parsed is left to the loop, which refuses the call.
+#[test]
+fn arguments_nested_ten_thousand_deep_are_no_json() {
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let call = json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": deep}});
+    let body = stream(&[json!({"tool_calls": [call]})], json!("tool_calls"));
+    let events = decode(dialect(), &[body.as_slice()]);
+    let arguments: Vec<Value> = done(&events).tool_calls().map(|call| call.arguments.clone()).collect();
+    assert_eq!(arguments, [Value::String(deep)]);
 }
 
 #[test]
@@ -429,4 +440,18 @@ async fn over_http_in_small_pieces() {
     let seen = server.seen();
     assert_eq!(seen[0].header("authorization"), None, "no key, no header");
     assert_eq!(seen[0].json()["stream_options"], json!({"include_usage": true}));
+}
+
+#[test]
+fn files_and_sounds_go_as_they_are() {
+    let content = files();
+    let model = model_request("http://x", vec![Message::User { content, timestamp: 1 }]);
+    let body = serde_json::to_value(request::body(&model, Host::OpenAi)).unwrap();
+    let pdf =
+        json!({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}});
+    let sound = json!({"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}});
+    assert_eq!(
+        body["messages"][1]["content"],
+        json!([pdf, sound, {"type": "text", "text": "[file that cannot be shown here]"}])
+    );
 }

@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, FileFormat, Message, Part};
 use claw_actors::ports::model::{ModelRequest, Thinking};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::providers::openai::{NO_OUTPUT, SEE_IMAGES, effort};
-use crate::providers::tool_id;
+use crate::providers::{FILE_GONE, tool_id};
 
 /// Longest id of a call or an item.
 const MAX_ID: usize = 64;
@@ -84,6 +84,7 @@ enum Item<'a> {
 enum Piece<'a> {
     InputText { text: Cow<'a, str> },
     InputImage { image_url: String, detail: &'static str },
+    InputFile { filename: &'a str, file_data: String },
     OutputText { text: &'a str, annotations: [(); 0] },
 }
 
@@ -185,6 +186,18 @@ fn piece(part: &Part) -> Piece<'_> {
         Part::Image { data: None, .. } => Piece::InputText {
             text: Cow::Borrowed(IMAGE_GONE),
         },
+        Part::File {
+            data: Some(data),
+            mime_type,
+            name,
+            ..
+        } if FileFormat::of_mime_type(mime_type) == Some(FileFormat::Pdf) => Piece::InputFile {
+            filename: name,
+            file_data: format!("data:{mime_type};base64,{data}"),
+        },
+        Part::File { .. } => Piece::InputText {
+            text: Cow::Borrowed(FILE_GONE),
+        },
     }
 }
 
@@ -194,8 +207,9 @@ fn result<'a>(content: &'a [Part], images: &mut Vec<Piece<'a>>) -> Cow<'a, str> 
     for part in content {
         match part {
             Part::Text { text } => texts.push(text),
-            Part::Image { data: Some(_), .. } => images.push(piece(part)),
+            Part::Image { data: Some(_), .. } | Part::File { data: Some(_), .. } => images.push(piece(part)),
             Part::Image { data: None, .. } => texts.push(IMAGE_GONE),
+            Part::File { data: None, .. } => texts.push(FILE_GONE),
         }
     }
     match texts.as_slice() {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::stream::Response;
 use super::{API, Responses, request, url};
 use crate::egress::testing::{Ending, FakeServer, Reply};
-use crate::providers::call::tests::{collect, done, failed, request as model_request, sse};
+use crate::providers::call::tests::{collect, done, failed, files, request as model_request, sse};
 use crate::providers::call::{decode, decode_all_ways};
 
 fn dialect() -> Response {
@@ -279,4 +279,14 @@ async fn a_server_that_does_not_stream() {
         (done(&events).text().as_str(), done(&events).usage.output),
         ("At once", 2)
     );
+}
+
+#[test]
+fn pdfs_go_as_files_and_other_files_as_a_note() {
+    let content = files();
+    let model = model_request("http://x", vec![Message::User { content, timestamp: 1 }]);
+    let body = serde_json::to_value(request::body(&model, API)).unwrap();
+    let note = json!({"type": "input_text", "text": "[file that cannot be shown here]"});
+    let pdf = json!({"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="});
+    assert_eq!(body["input"][0]["content"], json!([pdf, note, note]));
 }

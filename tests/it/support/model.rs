@@ -3,6 +3,7 @@
 //! What it does stands in the newest user message, in brackets: `[gate]` (each chunk waits for the test),
 //! `[slow:MS]` (pause before each chunk), `[tool:NAME]` (calls a tool first; [`calls_tool`] orders it with arguments;
 //! `[rounds:N]` so often, each time but the first after a permit where there is a `[gate]`),
+//! `[words:TEXT]` is said before a tool is called, `[pieces:A|B]` answers with these pieces;
 //! `[garbage]`, `[cut]`, `[hang]`, `[say:TEXT]` (answers exactly that),
 //! `[status:CODE]`, `[die]` (kills the server under test). Without an order it answers at once. An answer is
 //! `re:` and the words of the message that start with `#`, so a test knows which question it answers.
@@ -454,18 +455,25 @@ async fn complete(request: HttpRequest, body: Bytes, state: Data<State>) -> Http
         let arguments = order(&question, "with").map_or_else(|| "{}".to_owned(), decoded);
         let call = json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function",
             "function": {"name": tool, "arguments": arguments}}]});
-        stream::iter([
+        let words = order(&question, "words").filter(|_| rounds_done == 0);
+        let words = words.into_iter().flat_map(|words| words.split_inclusive(' '));
+        let said: Vec<Piece> = words.map(|word| Ok(chunk(&json!({"content": word}), None))).collect();
+        let end = [
             Ok(chunk(&call, None)),
             Ok(chunk(&json!({}), Some("tool_calls"))),
             Ok(done(tokens)),
-        ])
-        .boxed()
+        ];
+        stream::iter(said.into_iter().chain(end)).boxed()
     } else {
         let pause = order(&question, "slow").and_then(|text| text.parse().ok()).unwrap_or(0);
         let gated = question.contains("[gate]");
         let text = answer(&question);
-        let mut words: Vec<_> = text
-            .split_inclusive(' ')
+        let pieces: Vec<&str> = match order(&question, "pieces") {
+            Some(pieces) => pieces.split('|').collect(),
+            None => text.split_inclusive(' ').collect(),
+        };
+        let mut words: Vec<_> = pieces
+            .into_iter()
             .map(|word| chunk(&json!({"content": word}), None))
             .collect();
         words.push(chunk(&json!({}), Some("stop")));

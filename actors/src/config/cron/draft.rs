@@ -24,6 +24,8 @@ pub struct Facts<'a> {
     pub now: i64,
     /// Shortest pause between two runs of the agent, milliseconds.
     pub shortest: i64,
+    /// How far ahead a job that runs once has to be, milliseconds.
+    pub ahead: i64,
 }
 
 /// A job out of the parameters of `cron.add` (or a job of a file). The error says what to change.
@@ -322,6 +324,7 @@ fn settle(mut draft: Map<String, Value>, facts: &Facts<'_>, rescheduled: bool) -
     };
     if rescheduled {
         job.schedule.check(facts.now, shortest)?;
+        job.schedule.check_ahead(facts.now, facts.ahead)?;
     } else if !job.schedule.is_once() {
         // The payload may have become one that may run less often.
         job.schedule.check(facts.now, shortest)?;

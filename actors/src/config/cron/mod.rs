@@ -19,6 +19,8 @@ pub struct CronLimits {
     pub jobs: usize,
     /// Shortest pause between two runs of the agent by one job, milliseconds.
     pub interval_ms: i64,
+    /// How far ahead a job that runs once has to be, milliseconds.
+    pub ahead_ms: i64,
 }
 
 impl Default for CronLimits {
@@ -26,6 +28,7 @@ impl Default for CronLimits {
         Self {
             jobs: 200,
             interval_ms: 60_000,
+            ahead_ms: 0,
         }
     }
 }

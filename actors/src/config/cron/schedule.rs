@@ -79,6 +79,17 @@ impl Schedule {
         })
     }
 
+    /// Is it far enough ahead, if it is a time and no interval: `ahead` is in milliseconds.
+    pub fn check_ahead(&self, now: i64, ahead: i64) -> Result<(), String> {
+        match self {
+            Self::At { at } if ahead > 0 && read_time(at).is_some_and(|at| at < now + ahead) => Err(format!(
+                "nobody said anything since the agent woke by itself: schedule.at must be {} s ahead or more",
+                ahead / 1000
+            )),
+            Self::At { .. } | Self::Every { .. } | Self::Cron { .. } => Ok(()),
+        }
+    }
+
     /// Is it one that can be kept. `shortest` is the shortest pause between two firings, milliseconds. The error says
     /// what is wrong with it.
     pub fn check(&self, now: i64, shortest: i64) -> Result<(), String> {

@@ -177,6 +177,7 @@ impl ConfigService {
             zone,
             now,
             shortest: limits.interval_ms,
+            ahead: limits.ahead_ms,
         })
         .map_err(Error::Invalid)
     }

@@ -21,6 +21,7 @@ fn with<T>(read: impl FnOnce(&Facts<'_>) -> T) -> T {
         zone: Tz::Europe__Vienna,
         now: NOW,
         shortest: 60_000,
+        ahead: 0,
     })
 }
 
@@ -235,6 +236,7 @@ fn a_run_id_names_job_and_time() {
 const LIMITS: CronLimits = CronLimits {
     jobs: 3,
     interval_ms: 60_000,
+    ahead_ms: 0,
 };
 
 async fn add(server: &testing::Server, scope: &Scope, name: &str) -> Result<super::Job, Error> {

@@ -8,7 +8,7 @@ use claw_entities::{
     hook_token, inbox, key_health, mcp_tool, memory_chunk, memory_vector, node_call, node_pending, node_surface,
     outbox, pairing_request, provider, run, secret, sender_approval, session, setup_code, side_usage, sign_in_code,
     skill, skill_file, skill_upload, skill_upload_chunk, subagent, system_event, tenant, tool_intent, transcript_entry,
-    user, user_config, user_lease, voice_wake, web_session, workspace_file,
+    unsettled, user, user_config, user_lease, voice_wake, web_session, workspace_file,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
@@ -209,6 +209,7 @@ async fn delete_everything(tx: &impl ConnectionTrait, scope: &TenantScope) -> Re
         system_event,
         tool_intent,
         transcript_entry,
+        unsettled,
         user,
         user_config,
         user_lease,

@@ -205,7 +205,7 @@ impl ConfigService {
             context_window: capped(model.context_tokens, &settings),
             full_window: model.context_window,
             max_tokens: model.max_tokens,
-            takes_images: model.takes_images,
+            takes: model.takes(provider),
             reasoning: model.reasoning,
             thinking: usual_thinking(&settings, agent_id, &provider.id, &model),
             prices: model.prices,

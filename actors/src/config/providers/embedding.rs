@@ -11,7 +11,7 @@ use super::models::StoredModel;
 use super::{Effect, ResolvedModel};
 use crate::crypto::token::hash;
 use crate::error::{Error, Result};
-use crate::ports::model::{Endpoint, ErrorClass, Thinking};
+use crate::ports::model::{Endpoint, ErrorClass, Takes, Thinking};
 
 /// The usual embedding model of a provider, and USD per million tokens of what is known. Not checked against
 /// the vendors' price lists; a tenant's own entry counts more.
@@ -176,7 +176,7 @@ impl ConfigService {
             context_window: stored.context_window,
             full_window: stored.context_window,
             max_tokens: stored.max_tokens,
-            takes_images: false,
+            takes: Takes::default(),
             reasoning: false,
             thinking: Thinking::Off,
             prices: stored.prices,

@@ -13,7 +13,7 @@ mod speech;
 use serde_json::Value;
 
 use crate::crypto::Secret;
-use crate::ports::model::{Endpoint, Thinking};
+use crate::ports::model::{Endpoint, Takes, Thinking};
 
 pub(crate) use chain::Choice;
 pub(crate) use crud::StoredProvider;
@@ -40,7 +40,7 @@ pub struct ResolvedModel {
     /// The same as the provider has it: a larger prompt was cut by the provider.
     pub full_window: u64,
     pub max_tokens: u32,
-    pub takes_images: bool,
+    pub takes: Takes,
     pub reasoning: bool,
     /// How hard it thinks unless the session or the message says something else.
     pub thinking: Thinking,
@@ -93,7 +93,7 @@ pub struct ModelView {
     pub reasoning: bool,
     /// As of [`ResolvedModel::thinking`], for the default agent.
     pub thinking: Thinking,
-    pub takes_images: bool,
+    pub takes: Takes,
     pub default: bool,
     /// Set while none of its keys may be used.
     pub rest: Option<Rest>,

@@ -5,10 +5,17 @@ use serde_json::Value;
 use super::crud::StoredProvider;
 use super::known::{KnownModel, known_model};
 use super::{DEMO_API, DEMO_MODEL, DEMO_PROVIDER, ModelView};
-use crate::ports::model::Thinking;
+use crate::ports::model::{Takes, Thinking};
 
 const CONTEXT_WINDOW: u64 = 200_000;
 const MAX_TOKENS: u32 = 8_192;
+
+/// Kinds of input beside text and images.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Listed {
+    pdf: bool,
+    audio: bool,
+}
 
 /// A model as `models[]` of a provider spells it, defaults filled in.
 #[derive(Clone, Debug)]
@@ -20,6 +27,8 @@ pub(super) struct StoredModel {
     pub(super) context_tokens: u64,
     pub(super) max_tokens: u32,
     pub(super) takes_images: bool,
+    /// Other kinds of input that the settings list.
+    pub(super) listed: Listed,
     pub(super) reasoning: bool,
     pub(super) prices: [f64; 4],
 }
@@ -54,8 +63,35 @@ impl StoredModel {
             context_tokens: CONTEXT_WINDOW,
             max_tokens: MAX_TOKENS,
             takes_images: false,
+            listed: Listed::default(),
             reasoning: false,
             prices: [0.0; 4],
+        }
+    }
+
+    /// What it takes beside text: what the settings list, and what models that see take by the way they are called.
+    /// Servers that only speak like OpenAI's are not taken to read files.
+    pub(super) fn takes(&self, provider: &StoredProvider) -> Takes {
+        let at = |host: &str| {
+            let rest = provider
+                .base_url
+                .strip_prefix("https://")
+                .and_then(|rest| rest.strip_prefix(host));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let openai = at("api.openai.com");
+        let (pdf, audio) = match provider.api.as_str() {
+            "anthropic-messages" => (true, false),
+            "google-generative-ai" => (true, true),
+            "bedrock-converse-stream" => (["claude", "nova"].iter().any(|family| self.id.contains(family)), false),
+            "openai-responses" => (openai, false),
+            "openai-completions" => (openai || at("openrouter.ai"), openai && self.id.contains("audio")),
+            _ => (false, false),
+        };
+        Takes {
+            images: self.takes_images,
+            pdf: self.listed.pdf || (pdf && self.takes_images),
+            audio: self.listed.audio || (audio && (self.takes_images || openai)),
         }
     }
 
@@ -70,7 +106,7 @@ impl StoredModel {
             max_tokens: self.max_tokens,
             reasoning: self.reasoning,
             thinking: Thinking::Off,
-            takes_images: self.takes_images,
+            takes: self.takes(provider),
             default: false,
             rest: None,
         }
@@ -89,7 +125,7 @@ pub(super) fn demo() -> ModelView {
         max_tokens: MAX_TOKENS,
         reasoning: false,
         thinking: Thinking::Off,
-        takes_images: false,
+        takes: Takes::default(),
         default: true,
         rest: None,
     }
@@ -117,7 +153,15 @@ fn read(provider: &str, id: &str, item: &Value) -> StoredModel {
     };
     let context_window = whole("contextWindow").unwrap_or(known.context_window);
     let kinds = item.get("input").and_then(Value::as_array);
+    let lists = |names: &[&str]| {
+        let kinds = kinds.into_iter().flatten().filter_map(Value::as_str);
+        kinds.into_iter().any(|kind| names.contains(&kind))
+    };
     StoredModel {
+        listed: Listed {
+            pdf: lists(&["pdf", "document", "file"]),
+            audio: lists(&["audio"]),
+        },
         id: id.to_owned(),
         name: item
             .get("name")

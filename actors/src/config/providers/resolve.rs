@@ -90,7 +90,7 @@ pub(super) fn demo_model(settings: &UserSettings) -> ResolvedModel {
         context_window: view.context_tokens,
         full_window: view.context_window,
         max_tokens: view.max_tokens,
-        takes_images: view.takes_images,
+        takes: view.takes,
         reasoning: view.reasoning,
         thinking: Thinking::Off,
         prices: [0.0; 4],

@@ -133,6 +133,13 @@ impl ConfigService {
         }
     }
 
+    /// Deletes uploads of the user's tenant whose time is over.
+    pub async fn forget_expired_uploads(&self, scope: &Scope) -> Result<()> {
+        let tx = self.db.write(scope).await?;
+        forget_expired(&*tx, scope, now_ms()).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Adds the piece that begins at `offset`.
     pub async fn add_to_upload(&self, scope: &Scope, id: &str, offset: u64, piece: Vec<u8>) -> Result<Upload> {
         if piece.is_empty() {

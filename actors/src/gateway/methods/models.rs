@@ -47,15 +47,10 @@ pub(super) async fn views(call: &Call) -> Result<Vec<Value>, WireError> {
     Ok(models
         .into_iter()
         .map(|model| {
-            let input: &[&str] = if model.takes_images {
-                &["text", "image"]
-            } else {
-                &["text"]
-            };
             let tags: &[&str] = if model.default { &["default"] } else { &[] };
             let mut row = json!({
                 "id": model.id, "name": model.name, "provider": model.provider, "contextWindow": model.context_window,
-                "reasoning": model.reasoning, "input": input, "tags": tags, "available": model.rest.is_none(),
+                "reasoning": model.reasoning, "input": model.takes.names(), "tags": tags, "available": model.rest.is_none(),
                 "thinkingLevels": shown_levels(model.reasoning), "thinkingDefault": model.thinking.name(),
             });
             if let Some(rest) = model.rest {

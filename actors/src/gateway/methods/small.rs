@@ -11,38 +11,8 @@ use crate::crypto::{signature, token};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, READ};
+use crate::session::commands::COMMANDS;
 use crate::session::skills::calls;
-
-/// Slash commands a person can type in a chat: what they do, their category, and whether more must follow.
-const COMMANDS: [(&str, &str, &str, bool); 7] = [
-    (
-        "approve",
-        "Allow or deny a command on a device: <id> allow-once, allow-always or deny",
-        "management",
-        true,
-    ),
-    (
-        "compact",
-        "Summarise the earlier part of this conversation",
-        "session",
-        true,
-    ),
-    (
-        "context",
-        "Show what fills the context window: list, detail or json",
-        "session",
-        true,
-    ),
-    ("new", "Start a new conversation", "session", false),
-    ("reset", "Forget this conversation and start over", "session", false),
-    (
-        "status",
-        "Show model, context and queue of this conversation",
-        "session",
-        false,
-    ),
-    ("stop", "Stop the running answer", "session", false),
-];
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("system-presence", Access::Scope(READ), presence);
@@ -100,10 +70,13 @@ pub(super) async fn command_views(call: &Call, agent_id: Option<&str>) -> Result
     let settings = call.state.services.config.settings(call.scope()).await?;
     let agent_id = agent_id.unwrap_or(&settings.default_agent);
     let known = calls::all(&call.state.directory, call.scope(), agent_id, &settings).await?;
-    let built_in = COMMANDS.iter().map(|(name, description, category, arguments)| {
+    let built_in = COMMANDS.iter().map(|command| {
+        let names = [&command.name].into_iter().chain(command.aliases);
         json!({
-            "name": name, "nativeName": name, "textAliases": [format!("/{name}")], "description": description,
-            "source": "native", "scope": "both", "acceptsArgs": arguments, "category": category,
+            "name": command.name, "nativeName": command.name,
+            "textAliases": names.map(|name| format!("/{name}")).collect::<Vec<_>>(), "description": command.what,
+            "source": "native", "scope": "both", "acceptsArgs": !command.arguments.is_empty(),
+            "category": command.category,
         })
     });
     let skills = known.into_iter().map(|command| {

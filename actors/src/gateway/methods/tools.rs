@@ -184,9 +184,6 @@ async fn invoke(call: Call, params: InvokeParams) -> Result<Value, WireError> {
 }
 
 fn text_of(output: &ToolOutput) -> String {
-    let texts = output.content.iter().filter_map(|part| match part {
-        Part::Text { text } => Some(text.as_str()),
-        Part::Image { .. } => None,
-    });
+    let texts = output.content.iter().filter_map(Part::text);
     texts.collect::<Vec<_>>().join("\n")
 }

@@ -1,5 +1,7 @@
 //! Aborting what runs, and dropping what waits.
 
+use std::sync::Arc;
+
 use actix::Context;
 
 use super::SessionActor;
@@ -13,6 +15,7 @@ impl SessionActor {
         self.leave_taken();
         self.commands.cancel();
         self.commands = self.home.life.child_token();
+        stopped += Arc::strong_count(&std::mem::take(&mut self.calling)) - 1;
         if let Some(running) = &self.running {
             running.cancel.abort(reason);
             stopped += 1;

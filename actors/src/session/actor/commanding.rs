@@ -9,6 +9,7 @@ use crate::session::closing;
 use crate::session::commands::{Command, StopForm};
 use crate::session::compaction::manual::Wish;
 use crate::session::item::Item;
+use crate::session::skills::run_of;
 
 impl SessionActor {
     /// Commands skip the queue.
@@ -75,11 +76,14 @@ impl SessionActor {
                 );
                 let emitter = self.emitter_for(&item);
                 let stop = self.commands.clone();
+                let calling = command.calls_a_tool().then(|| self.calling.clone());
                 self.off_queue(context, ids, move |authority| async move {
                     let snapshot = closing::full_snapshot(&directory, &authority, live).await?;
                     let text = closing::carry_out(&directory, &authority, &command, &item, &snapshot, &settings, &stop)
                         .await?;
-                    closing::finish_command(&directory, &authority, &item, &text, emitter).await
+                    drop(calling);
+                    let run = command.calls_a_tool().then(|| run_of(&item));
+                    closing::finish_command(&directory, &authority, &item, &text, emitter, run).await
                 });
             }
         }

@@ -2,39 +2,9 @@
 
 use std::fmt::Write;
 
+use super::COMMANDS;
 use crate::ports::tool::SessionSnapshot;
 use crate::session::queue::{Settings, drop_name, mode_name};
-
-/// (command, what it does), in the order of the list.
-const COMMANDS: [(&str, &str); 18] = [
-    ("/help", "this overview"),
-    ("/commands", "all commands"),
-    ("/status", "model, context use, queue"),
-    ("/whoami", "your sender id, as allowlists need it"),
-    ("/new [model]", "start a new conversation"),
-    ("/reset", "the same, with the model as it is"),
-    (
-        "/compact [what to mind]",
-        "summarise the earlier part of this conversation",
-    ),
-    ("/context [list|detail|json]", "what fills the context window"),
-    ("/think [level]", "how hard the model thinks"),
-    (
-        "/model [name|number|default]",
-        "which model answers; /models lists them",
-    ),
-    ("/verbose [on|full|off]", "tell which tools run"),
-    ("/reasoning [on|off]", "show what the model thinks first"),
-    ("/usage [off|tokens|full|cost]", "what answers take"),
-    ("/send [on|off|inherit]", "whether my answers go out here"),
-    ("/activation [mention|always]", "when I answer in this group"),
-    ("/stop", "stop what runs and drop what waits"),
-    ("/queue [mode]", "how messages are handled while I am busy"),
-    (
-        "/approve <id> allow-once|allow-always|deny",
-        "decide about a command on a device",
-    ),
-];
 
 /// `/help`.
 pub fn help_text() -> String {
@@ -46,8 +16,9 @@ pub fn help_text() -> String {
 /// `/commands`.
 pub fn commands_text() -> String {
     let mut text = String::from("Commands:");
-    for (command, what) in COMMANDS {
-        let _ = write!(text, "\n{command}: {what}");
+    for known in COMMANDS {
+        let arguments = if known.arguments.is_empty() { "" } else { " " };
+        let _ = write!(text, "\n/{}{arguments}{}: {}", known.name, known.arguments, known.what);
     }
     text
 }

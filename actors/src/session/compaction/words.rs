@@ -78,10 +78,7 @@ fn parts(content: &[Part], most: usize) -> String {
         if !text.is_empty() {
             text.push('\n');
         }
-        match part {
-            Part::Text { text: piece } => text.push_str(&shortened(piece, most)),
-            Part::Image { .. } => text.push_str("(an image)"),
-        }
+        text.push_str(&shortened(&part.words(), most));
     }
     text
 }

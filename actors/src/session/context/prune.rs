@@ -103,7 +103,7 @@ fn fill(messages: &[Arc<Message>], window: u64) -> u64 {
 fn chars(content: &[Part]) -> usize {
     let one = |part: &Part| match part {
         Part::Text { text } => text.chars().count(),
-        Part::Image { .. } => 8_000,
+        Part::Image { .. } | Part::File { .. } => 8_000,
     };
     content.iter().map(one).sum()
 }
@@ -122,6 +122,7 @@ fn trim(content: &mut Vec<Part>, settings: &PruningSettings) {
         match part {
             Part::Text { text } => whole.push_str(text),
             Part::Image { .. } => whole.push_str(IMAGE),
+            Part::File { .. } => whole.push_str(&part.words()),
         }
     }
     let length = whole.chars().count();

@@ -38,7 +38,7 @@ fn texts(messages: &[Arc<Message>]) -> Vec<String> {
                 .iter()
                 .map(|part| match part {
                     Part::Text { text } => text.clone(),
-                    Part::Image { .. } => "(image)".to_owned(),
+                    Part::Image { .. } | Part::File { .. } => "(image)".to_owned(),
                 })
                 .collect::<Vec<_>>()
                 .join("|"),

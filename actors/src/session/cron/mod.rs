@@ -24,11 +24,11 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
-use crate::config::cron::job::Job;
+use crate::config::cron::job::{Job, firing_of};
 use crate::error::Result;
 use crate::gateway::messages::Event;
 use crate::session::heartbeat;
-use crate::session::reconcile::{self, is_over, pass};
+use crate::session::reconcile::{self, GIVEN_UP, is_over, pass};
 use crate::supervisor::directory::Directory;
 
 pub(crate) use claim::run_now;
@@ -147,7 +147,34 @@ pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
         .filter(is_over("cron_run", "cron", RUN_ID))
         .order_by_asc(cron_run::Column::StartedAt);
     let settle = |scope, run_id: String| async move { settle(directory, &scope, &run_id).await };
-    pass(directory, "cron_run", RUN_ID, open, settle).await
+    let give_up = |scope, run_id: String| async move { give_up(directory, &scope, &run_id).await };
+    pass(directory, "cron_run", RUN_ID, open, (settle, give_up)).await
+}
+
+/// Closes a firing whose end cannot be stored, and frees its job.
+async fn give_up(directory: &Directory, scope: &Scope, run_id: &str) -> Result<()> {
+    let Some((job, at)) = firing_of(run_id) else {
+        return Ok(());
+    };
+    let tx = directory.services().db.write(scope).await?;
+    let closed = cron_run::Entity::update_owned(scope)
+        .col_expr(cron_run::Column::EndedAt, Expr::value(now_ms()))
+        .col_expr(cron_run::Column::Status, Expr::value("error"))
+        .col_expr(cron_run::Column::Error, Expr::value(GIVEN_UP))
+        .filter(cron_run::Column::JobId.eq(job))
+        .filter(cron_run::Column::ScheduledAt.eq(at))
+        .filter(cron_run::is_open())
+        .exec(&*tx)
+        .await?;
+    if closed.rows_affected > 0 {
+        cron_job::Entity::update_owned(scope)
+            .col_expr(cron_job::Column::RunningAt, Expr::value(None::<i64>))
+            .col_expr(cron_job::Column::Epoch, Expr::cust("epoch + 1"))
+            .filter(cron_job::Column::Id.eq(job))
+            .exec(&*tx)
+            .await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Lets go what is held although nobody is locked out, some at a time: a claim and the end of the lock-out may miss each

@@ -14,6 +14,7 @@ use crate::config::document::CronSettings;
 use crate::config::identity::Role;
 use crate::db::writer::Writer;
 use crate::services::Limits;
+use crate::session::reconcile::{GIVEN_UP, MOST_TRIES};
 use crate::session::system_event;
 use crate::supervisor::directory::Directory;
 use crate::supervisor::placement::Placement;
@@ -180,24 +181,16 @@ async fn what_was_missed_is_made_up_for_once_and_not_all_together() {
     }
 }
 
-#[actix::test]
-async fn a_lost_hint_is_found_among_the_open_runs() {
-    let runtime = runtime().await;
-    let scope = runtime.owner("acme").await;
-    let every = add(
-        &runtime,
-        &scope,
-        json!({"name": "n", "everyMs": 60_000, "message": "m"}),
-    )
-    .await;
+/// A firing whose run has failed while its inbox row goes on. Gives its time and the run's id.
+async fn left_open(runtime: &Runtime, scope: &Scope, job: &str) -> (i64, String) {
     let at = now_ms();
-    let run_id = format!("cron:{}:{at}", every.id);
-    let tx = runtime.services.db.write(&scope).await.expect("writes");
+    let run_id = format!("cron:{}:{at}", job);
+    let tx = runtime.services.db.write(scope).await.expect("writes");
     let (tenant, user) = (scope.tenant().clone(), scope.user().clone());
     cron_run::Entity::insert(cron_run::ActiveModel {
         tenant_id: Set(tenant.clone()),
         user_id: Set(user.clone()),
-        job_id: Set(every.id.clone()),
+        job_id: Set(job.to_owned()),
         scheduled_at: Set(at),
         job_name: Set("n".to_owned()),
         agent_id: Set("main".to_owned()),
@@ -262,22 +255,41 @@ async fn a_lost_hint_is_found_among_the_open_runs() {
     .exec_without_returning(&*tx)
     .await
     .expect("inserts");
-    cron_job::Entity::update_owned(&scope)
+    cron_job::Entity::update_owned(scope)
         .col_expr(cron_job::Column::RunningAt, Expr::value(at))
-        .filter(cron_job::Column::Id.eq(every.id.as_str()))
+        .filter(cron_job::Column::Id.eq(job))
         .exec(&*tx)
         .await
         .expect("updates");
     tx.commit().await.expect("commits");
-    assert_eq!(reconcile(&runtime.directory).await.expect("looks"), 0, "it goes on");
-    let tx = runtime.services.db.write(&scope).await.expect("writes");
-    inbox::Entity::update_owned(&scope)
+    (at, run_id)
+}
+
+/// The firing's inbox row is settled.
+async fn settle_row(runtime: &Runtime, scope: &Scope, run_id: &str) {
+    let tx = runtime.services.db.write(scope).await.expect("writes");
+    inbox::Entity::update_owned(scope)
         .col_expr(inbox::Column::State, Expr::value("done"))
-        .filter(inbox::Column::EventKey.eq(run_id.as_str()))
+        .filter(inbox::Column::EventKey.eq(run_id))
         .exec(&*tx)
         .await
         .expect("updates");
     tx.commit().await.expect("commits");
+}
+
+#[actix::test]
+async fn a_lost_hint_is_found_among_the_open_runs() {
+    let runtime = runtime().await;
+    let scope = runtime.owner("acme").await;
+    let every = add(
+        &runtime,
+        &scope,
+        json!({"name": "n", "everyMs": 60_000, "message": "m"}),
+    )
+    .await;
+    let (at, run_id) = left_open(&runtime, &scope, &every.id).await;
+    assert_eq!(reconcile(&runtime.directory).await.expect("looks"), 0, "it goes on");
+    settle_row(&runtime, &scope, &run_id).await;
     assert_eq!(reconcile(&runtime.directory).await.expect("looks"), 1);
     assert_eq!(reconcile(&runtime.directory).await.expect("looks"), 0, "once");
     let found = runs(&runtime, &scope).await;
@@ -848,4 +860,40 @@ async fn the_log_of_jobs_that_are_gone_has_an_end() {
     assert_eq!(trim().await, (all - 501, 501), "a bounded number at a time, the oldest");
     assert_eq!(trim().await, (all - 700, 700));
     assert_eq!(trim().await, (all - 700, 700), "what is kept");
+}
+
+#[actix::test]
+async fn a_firing_whose_end_can_never_be_stored_is_given_up_and_frees_its_job() {
+    let runtime = runtime().await;
+    let scope = runtime.owner("acme").await;
+    let every = add(
+        &runtime,
+        &scope,
+        json!({"name": "n", "everyMs": 60_000, "message": "m"}),
+    )
+    .await;
+    let (_, run_id) = left_open(&runtime, &scope, &every.id).await;
+    settle_row(&runtime, &scope, &run_id).await;
+    // Nobody can read this record.
+    let tx = runtime.services.db.write(&scope).await.expect("writes");
+    run::Entity::update_owned(&scope)
+        .col_expr(run::Column::Result, Expr::value("{"))
+        .filter(run::Column::Id.eq(run_id.as_str()))
+        .exec(&*tx)
+        .await
+        .expect("updates");
+    tx.commit().await.expect("commits");
+    for _ in 1..MOST_TRIES {
+        reconcile(&runtime.directory).await.expect("looks");
+    }
+    assert_eq!(runs(&runtime, &scope).await[0].ended_at, None);
+    reconcile(&runtime.directory).await.expect("looks");
+    let found = runs(&runtime, &scope).await;
+    assert_eq!(
+        (found[0].status.as_deref(), found[0].error.as_deref()),
+        (Some("error"), Some(GIVEN_UP))
+    );
+    let after = job(&runtime, &scope, &every.id).await.expect("is there");
+    assert_eq!(after.running_at, None, "the job goes on");
+    assert_eq!(reconcile(&runtime.directory).await.expect("looks"), 0, "it is over");
 }

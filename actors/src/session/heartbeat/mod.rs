@@ -15,15 +15,17 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
-use claw_entities::{PlatformTable, Scope, SessionKey, heartbeat};
+use claw_entities::{PlatformTable, Scope, SessionKey, UserOwned, heartbeat};
 use futures::stream::{self, StreamExt};
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cron::announce::{self, Place};
 use super::cron::{AHEAD_MS, pause};
 use super::key;
-use super::reconcile::{is_over, pass};
+use super::reconcile::{GIVEN_UP, is_over, pass};
+use crate::clock::now_ms;
 use crate::config::cron::job::Target;
 use crate::config::document::{HeartbeatSettings, HeartbeatTarget};
 use crate::error::Result;
@@ -79,7 +81,27 @@ pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
         .filter(is_over("heartbeat", SOURCE, RUN_ID))
         .order_by_asc(heartbeat::Column::RunningAt);
     let settle = |scope, run_id: String| async move { settle(directory, &scope, &run_id).await };
-    pass(directory, "heartbeat", RUN_ID, open, settle).await
+    let give_up = |scope, run_id: String| async move { give_up(directory, &scope, &run_id).await };
+    pass(directory, "heartbeat", RUN_ID, open, (settle, give_up)).await
+}
+
+/// Ends a beat whose end cannot be stored: the next one comes at its time.
+async fn give_up(directory: &Directory, scope: &Scope, run_id: &str) -> Result<()> {
+    let Some((agent, at)) = beat_of(run_id) else {
+        return Ok(());
+    };
+    let now = now_ms();
+    let tx = directory.services().db.write(scope).await?;
+    let last = json!({"ts": now, "status": "failed", "reason": GIVEN_UP, "durationMs": 0});
+    heartbeat::Entity::update_owned(scope)
+        .col_expr(heartbeat::Column::RunningAt, Expr::value(None::<i64>))
+        .col_expr(heartbeat::Column::Last, Expr::value(last))
+        .col_expr(heartbeat::Column::Epoch, Expr::cust("epoch + 1"))
+        .filter(heartbeat::Column::AgentId.eq(agent))
+        .filter(heartbeat::Column::RunningAt.eq(at))
+        .exec(&*tx)
+        .await?;
+    Ok(tx.commit().await?)
 }
 
 /// The run of an agent's beat.

@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use claw_entities::{Scope, SessionKey, UserOwned, heartbeat, inbox, outbox};
+use claw_entities::{Scope, SessionKey, UserOwned, heartbeat, inbox, outbox, run};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use crate::clock::now_ms;
 use crate::config::document::UserSettings;
 use crate::db::writer::Writer;
 use crate::services::Limits;
+use crate::session::reconcile::{GIVEN_UP, MOST_TRIES};
 use crate::session::{intake, system_event};
 use crate::supervisor::directory::Directory;
 use crate::supervisor::placement::Placement;
@@ -83,6 +84,12 @@ impl Stage {
     async fn configure(&self, doc: Value) {
         let config = &self.runtime.services.config;
         config.update_document(&self.scope, |_| Ok(doc)).await.expect("stores");
+    }
+
+    /// When a person last used the session.
+    async fn used(&self, key: &str) -> i64 {
+        let head = self.runtime.services.conversation.head(&self.scope, &key.into()).await;
+        head.expect("reads").expect("a session").updated_at
     }
 
     async fn row(&self) -> heartbeat::Model {
@@ -189,6 +196,7 @@ async fn a_beat_is_asked_once_and_leaves_nothing_behind_when_all_is_well() {
     let stage = Stage::set().await;
     stage.say("k1", "hello").await;
     let before = stage.said(MAIN).await;
+    let used = stage.used(MAIN).await;
     let due = stage.row().await.next_beat_at.expect("is planned");
     assert!(due <= now_ms() + EVERY_MS);
     stage.round(due - 1).await;
@@ -211,6 +219,7 @@ async fn a_beat_is_asked_once_and_leaves_nothing_behind_when_all_is_well() {
         "{asked:?}"
     );
     assert_eq!(stage.said(MAIN).await, before, "the beat is not in the context");
+    assert_eq!(stage.used(MAIN).await, used, "a beat keeps no session from going stale");
     stage.say("k2", "and now?").await;
     assert_eq!(
         stage.said(MAIN).await.len(),
@@ -499,5 +508,35 @@ async fn a_lost_hint_is_found_among_the_running_beats() {
     let row = stage.row().await;
     assert_eq!((row.running_at, &row.last["status"]), (None, &json!("skipped")));
     assert_eq!(row.last["reason"], "aborted before it started");
+    assert_eq!(reconcile(&stage.runtime.directory).await.expect("looks"), 0);
+}
+
+#[actix::test]
+async fn a_beat_whose_end_can_never_be_stored_is_given_up() {
+    let stage = Stage::set().await;
+    let due = stage.row().await.next_beat_at.expect("is planned");
+    stage.beat().await;
+    // It is open again, and nobody can read its record.
+    let tx = stage.runtime.services.db.write(&stage.scope).await.expect("writes");
+    heartbeat::Entity::update_owned(&stage.scope)
+        .col_expr(heartbeat::Column::RunningAt, Expr::value(due))
+        .exec(&*tx)
+        .await
+        .expect("updates");
+    let broken = run::Entity::update_owned(&stage.scope)
+        .col_expr(run::Column::Result, Expr::value("{"))
+        .filter(run::Column::Id.eq(run_id("main", due)))
+        .exec(&*tx)
+        .await
+        .expect("updates");
+    assert_eq!(broken.rows_affected, 1);
+    tx.commit().await.expect("commits");
+    for _ in 1..MOST_TRIES {
+        reconcile(&stage.runtime.directory).await.expect("looks");
+    }
+    assert_eq!(stage.row().await.running_at, Some(due));
+    reconcile(&stage.runtime.directory).await.expect("looks");
+    let row = stage.row().await;
+    assert_eq!((row.running_at, &row.last["reason"]), (None, &json!(GIVEN_UP)));
     assert_eq!(reconcile(&stage.runtime.directory).await.expect("looks"), 0);
 }

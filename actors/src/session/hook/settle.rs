@@ -1,13 +1,13 @@
 //! The end of a hook's run: the answer goes to a chat, a line to the main session. One commit.
 
 use claw_entities::{PlatformTable, Scope, UserOwned, hook_run};
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 
 use super::{Delivers, SOURCE};
 use crate::clock::now_ms;
 use crate::db::Batch;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::session::cron::announce::{self, Announcement};
 use crate::session::cron::{cut, record_of};
 use crate::session::reconcile::{is_over, pass};
@@ -15,8 +15,6 @@ use crate::session::turn::{Authority, insert_pieces};
 use crate::session::{asking, heartbeat, key, reply, system_event};
 use crate::supervisor::directory::{Directory, RunEnded};
 
-/// Looks at an ended run that may fail: some minutes of them.
-pub(super) const MOST_TRIES: i64 = 100;
 /// Longest line for the main session, characters.
 const SHORT: usize = 500;
 /// How long an ended run is on record, milliseconds: as long as its key keeps it from coming twice.
@@ -164,29 +162,16 @@ pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
     let open = hook_run::Entity::platform()
         .filter(hook_run::is_open())
         .filter(is_over("hook_run", SOURCE, "hook_run.id"))
-        .order_by_asc(hook_run::Column::Tries)
         .order_by_asc(hook_run::Column::StartedAt);
-    let settle = |scope, run_id: String| async move {
-        match settle(directory, &scope, &run_id).await {
-            Err(error) => failed(directory, &scope, &run_id, error).await,
-            settled => settled,
-        }
-    };
-    pass(directory, "hook_run", "hook_run.id", open, settle).await
+    let settle = |scope, run_id: String| async move { settle(directory, &scope, &run_id).await };
+    let give_up = |scope, run_id: String| async move { give_up(directory, &scope, &run_id).await };
+    pass(directory, "hook_run", "hook_run.id", open, (settle, give_up)).await
 }
 
-/// Counts a look that came to nothing, and closes a run at which it was so too often. While the database is away
-/// nothing is counted.
-async fn failed(directory: &Directory, scope: &Scope, run_id: &str, error: Error) -> Result<bool> {
+/// Closes a run whose end cannot be passed on.
+async fn give_up(directory: &Directory, scope: &Scope, run_id: &str) -> Result<()> {
     let tx = directory.services().db.write(scope).await?;
-    let mine = || hook_run::Column::Id.eq(run_id);
     hook_run::Entity::update_owned(scope)
-        .col_expr(hook_run::Column::Tries, Expr::col(hook_run::Column::Tries).add(1))
-        .filter(mine())
-        .filter(hook_run::is_open())
-        .exec(&*tx)
-        .await?;
-    let given_up = hook_run::Entity::update_owned(scope)
         .col_expr(hook_run::Column::EndedAt, Expr::value(now_ms()))
         .col_expr(hook_run::Column::Status, Expr::value("error"))
         .col_expr(hook_run::Column::Delivery, Expr::value("not-delivered"))
@@ -194,15 +179,9 @@ async fn failed(directory: &Directory, scope: &Scope, run_id: &str, error: Error
             hook_run::Column::DeliveryError,
             Expr::value("what came of it could not be passed on"),
         )
-        .filter(mine())
+        .filter(hook_run::Column::Id.eq(run_id))
         .filter(hook_run::is_open())
-        .filter(hook_run::Column::Tries.gte(MOST_TRIES))
         .exec(&*tx)
         .await?;
-    tx.commit().await?;
-    if given_up.rows_affected == 0 {
-        return Err(error);
-    }
-    tracing::error!(tenant.id = %scope.tenant(), run.id = %run_id, error = ?error, "the end of a hook was given up");
-    Ok(true)
+    Ok(tx.commit().await?)
 }

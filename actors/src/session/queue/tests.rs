@@ -42,7 +42,7 @@ fn run(queue: &mut Queue, now: i64) -> Turn {
 fn text(turn: &Turn) -> String {
     match turn.prompt().first() {
         Some(Part::Text { text }) => text.clone(),
-        Some(Part::Image { .. }) | None => String::new(),
+        Some(Part::Image { .. } | Part::File { .. }) | None => String::new(),
     }
 }
 
@@ -215,6 +215,33 @@ fn a_full_queue_drops_by_its_policy() {
         let prompt = text(&turn);
         assert_eq!(prompt.contains("- text a\n"), case.folded, "{prompt}");
         assert_eq!(prompt.starts_with("[1 earlier message(s)"), case.folded, "{prompt}");
+    }
+}
+
+#[test]
+fn twenty_five_messages_for_a_queue_of_twenty() {
+    let all: Vec<String> = (1..=25).map(|number| format!("m{number}")).collect();
+    for (drop, left, rejected, note) in [
+        (DropPolicy::New, 0..20, 20..25, ""),
+        (DropPolicy::Old, 5..25, 0..5, ""),
+        (DropPolicy::Summarize, 0..25, 0..0, "[5 earlier message(s)"),
+    ] {
+        let mut queue = Queue::new(Settings {
+            drop,
+            ..settings(QueueMode::Collect)
+        });
+        queue.push(item("running"), 0);
+        run(&mut queue, 0);
+        let mut dropped = Vec::new();
+        for id in &all {
+            dropped.extend(queue.push(item(id), 0).dropped);
+        }
+        let dropped: Vec<&str> = dropped.iter().map(|item| item.inbox_id.as_str()).collect();
+        assert_eq!(dropped, all[rejected], "{drop:?}");
+        queue.ended();
+        let turn = run(&mut queue, 1_000);
+        assert_eq!(turn.inbox_ids().collect::<Vec<_>>(), all[left], "{drop:?}");
+        assert!(text(&turn).starts_with(note), "{drop:?}: {}", text(&turn));
     }
 }
 

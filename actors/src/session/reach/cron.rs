@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Reach, Refusal, away};
-use crate::config::cron::{RunFilter, log_entry, next_wake};
+use super::{Chain, Reach, Refusal, away};
+use crate::config::cron::job::firing_of;
+use crate::config::cron::{CronLimits, RunFilter, log_entry, next_wake};
 use crate::conversation::display;
 use crate::ports::channel::PeerKind;
 use crate::session::cron::{self as jobs, Asked, Started};
@@ -39,6 +40,16 @@ impl Reach {
             return Ok(());
         }
         Err("Scheduled jobs are only for a chat of the owner's alone.".to_owned())
+    }
+
+    /// A run that no person asked for may not come back at once: it would go on for ever, a second at a time.
+    fn cron_limits(&self) -> CronLimits {
+        let limits = self.0.directory.services().limits.cron;
+        let by_itself = self.0.chain != Chain::default() || firing_of(&self.0.run_id).is_some();
+        CronLimits {
+            ahead_ms: if by_itself { limits.interval_ms } else { limits.ahead_ms },
+            ..limits
+        }
     }
 
     /// Whether jobs run, how many there are, and when the next is due.
@@ -79,7 +90,7 @@ impl Reach {
         let scope = &run.authority.scope;
         let added = services
             .config
-            .add_cron_job(scope, &Value::Object(job), services.limits.cron)
+            .add_cron_job(scope, &Value::Object(job), self.cron_limits())
             .await
             .map_err(away)?;
         jobs::changed(&run.directory, scope, "added", &added);
@@ -93,7 +104,7 @@ impl Reach {
         let services = run.directory.services();
         let job = services
             .config
-            .update_cron_job(scope, id, patch, None, services.limits.cron)
+            .update_cron_job(scope, id, patch, None, self.cron_limits())
             .await
             .map_err(away)?;
         jobs::changed(&run.directory, scope, "updated", &job);

@@ -85,7 +85,7 @@ impl Reach {
         let open = async |wanted: Option<&str>| config.resolve_model(scope, agent, wanted).await.map_err(away);
         if let Some(wanted) = wanted {
             let model = open(Some(wanted)).await?;
-            return if model.takes_images {
+            return if model.takes.images {
                 Ok(vec![model])
             } else {
                 Err(format!("{}/{} cannot see images.", model.provider, model.model))
@@ -97,11 +97,11 @@ impl Reach {
             models.extend(open(Some(configured)).await.ok());
         }
         if models.is_empty() {
-            models.extend(open(None).await.ok().filter(|model| model.takes_images));
+            models.extend(open(None).await.ok().filter(|model| model.takes.images));
         }
         if models.is_empty() {
             let listed = config.list_models(scope).await.map_err(away)?;
-            let first = listed.iter().find(|model| model.takes_images);
+            let first = listed.iter().find(|model| model.takes.images);
             if let Some(first) = first {
                 models.push(open(Some(&format!("{}/{}", first.provider, first.id))).await?);
             }

@@ -104,7 +104,7 @@ impl Work {
         for run_id in &runs {
             context.emitter.merged(run_id).await;
         }
-        blobs::hydrate(&self.services, &context.scope, &mut heard, model.takes_images).await?;
+        blobs::hydrate(&self.services, &context.scope, &mut heard, model.takes).await?;
         Ok(heard)
     }
 

@@ -54,10 +54,7 @@ impl Work {
         let mut told = Vec::new();
         for result in results {
             if let Message::ToolResult { tool_name, content, .. } = result {
-                let texts = content.iter().filter_map(|part| match part {
-                    Part::Text { text } => Some(text.as_str()),
-                    Part::Image { .. } => None,
-                });
+                let texts = content.iter().filter_map(Part::text);
                 let text = short(&texts.collect::<Vec<_>>().join("\n"), RESULT);
                 let fence = "`".repeat(3.max(longest_run(&text) + 1));
                 told.push(format!("🔧 {tool_name}\n{fence}\n{text}\n{fence}"));

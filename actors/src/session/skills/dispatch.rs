@@ -8,14 +8,13 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
-use crate::db::Batch;
 use crate::error::{Error, Result};
 use crate::ports::message::{Part, ToolCall};
 use crate::session::invoking::{KEPT_BACK, Performer};
 use crate::session::item::Item;
 use crate::session::tool_policy::Caller;
 use crate::session::toolbox::Toolbox;
-use crate::session::turn::{self, Authority, Ending};
+use crate::session::turn::{self, Authority};
 use crate::supervisor::directory::Directory;
 use crate::supervisor::lease::fenced;
 
@@ -35,8 +34,7 @@ pub(super) async fn call(
         return Ok(format!("The skill wants the tool {tool}, which skills may not call."));
     }
     let services = directory.services();
-    let first = item.inbox_ids.first().map(String::as_str).unwrap_or_default();
-    let run_id = item.run_id.clone().unwrap_or_else(|| format!("command:{first}"));
+    let run_id = run_of(item);
     claim(directory, authority, item, &run_id).await?;
     let settings = services.config.settings(&authority.scope).await?;
     let head = services.conversation.head(&authority.scope, &authority.key).await?;
@@ -74,6 +72,7 @@ pub(super) async fn call(
         .map(|part| match part {
             Part::Text { text } => text,
             Part::Image { .. } => "[a picture]".to_owned(),
+            Part::File { name, .. } => format!("[a file: {name}]"),
         })
         .collect();
     let text: String = texts.join("\n").chars().take(MAX_ANSWER).collect();
@@ -82,8 +81,13 @@ pub(super) async fn call(
     } else {
         text
     };
-    close(directory, authority, &run_id, &text).await?;
     Ok(text)
+}
+
+/// The run that a command's call is on record as. It ends in the commit of the answer.
+pub(crate) fn run_of(item: &Item) -> String {
+    let first = item.inbox_ids.first().map(String::as_str).unwrap_or_default();
+    item.run_id.clone().unwrap_or_else(|| format!("command:{first}"))
 }
 
 /// Counts the attempt and marks the row as worked on under this run.
@@ -109,23 +113,6 @@ async fn claim(directory: &Directory, authority: &Authority, item: &Item, run_id
                 if batch.run(tx).await? <= 1 {
                     return Err(Error::Conflict("the message was answered already".to_owned()));
                 }
-                Ok(())
-            })
-        })
-        .await
-}
-
-async fn close(directory: &Directory, authority: &Authority, run_id: &str, text: &str) -> Result<()> {
-    let (authority_in, run_id) = (authority.clone(), run_id.to_owned());
-    let ending = Ending::without_model("ok", "command", vec![text.to_owned()]);
-    let writer = &directory.services().writer;
-    writer
-        .run(&authority.scope, move |tx| {
-            let (authority, run_id, ending) = (authority_in.clone(), run_id.clone(), ending.clone());
-            Box::pin(async move {
-                let mut batch: Batch = fenced(tx, &authority.scope, authority.epoch).await?;
-                turn::close_run(&mut batch, &authority.scope, &run_id, &ending);
-                batch.run(tx).await?;
                 Ok(())
             })
         })

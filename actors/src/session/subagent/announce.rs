@@ -12,8 +12,8 @@ use crate::conversation::transcript::{self, SessionHead};
 use crate::error::{Error, Result};
 use crate::session::intake::{self, ClientMessage, Relayed};
 use crate::session::reach::sessions::last_text;
-use crate::session::reconcile::pass;
-use crate::session::{key, untrusted};
+use crate::session::reconcile::{GIVEN_UP, pass};
+use crate::session::{key, system_event, untrusted};
 use crate::supervisor::directory::Directory;
 
 /// Characters of a result.
@@ -38,7 +38,32 @@ pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
         ))
         .order_by_asc(subagent::Column::CreatedAt);
     let settle = |scope, id: String| async move { settle(directory, &scope, &id).await };
-    pass(directory, "subagent", "subagent.id", open, settle).await
+    let give_up = |scope, id: String| async move { give_up(directory, &scope, &id).await };
+    pass(directory, "subagent", "subagent.id", open, (settle, give_up)).await
+}
+
+/// Ends a sub-agent whose end cannot be told. Its session hears that, where it can hear anything.
+async fn give_up(directory: &Directory, scope: &Scope, id: &str) -> Result<()> {
+    let tx = directory.services().db.write(scope).await?;
+    let row = subagent::Entity::owned_by(scope)
+        .filter(subagent::Column::Id.eq(id))
+        .filter(subagent::is_running())
+        .one(&*tx)
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    subagent::Entity::update_owned(scope)
+        .col_expr(subagent::Column::State, Expr::value("announced"))
+        .col_expr(subagent::Column::Status, Expr::value("error"))
+        .col_expr(subagent::Column::EndedAt, Expr::value(now_ms()))
+        .filter(subagent::Column::Id.eq(id))
+        .exec(&*tx)
+        .await?;
+    if key::is_private(&row.parent_key) {
+        let name = row.label.as_deref().unwrap_or(&row.id);
+        let line = format!("Sub-agent {name} ended, and {GIVEN_UP}.");
+        system_event::put(&*tx, scope, &row.parent_key, &line).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Tells the end of a sub-agent, if it has ended and nobody told it. Gives whether it did.

@@ -1,4 +1,4 @@
-//! Attachments of a message: images become stored blobs, small texts are quoted, other files are named.
+//! Attachments of a message: images, PDFs and sounds become stored blobs, small texts are quoted, other files are named.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::gateway::protocol::WireError;
 use crate::gateway::protocol::hello::{MAX_ATTACHMENT, MAX_IMAGE};
 use crate::gateway::rpc::Call;
-use crate::ports::message::Part;
+use crate::ports::message::{FileFormat, Part};
 use crate::session::blobs;
 
 /// Attachments one message may have.
@@ -29,7 +29,15 @@ pub(in crate::gateway::methods) struct AttachmentParams {
 /// What an attachment turned out to be.
 #[derive(Debug, PartialEq)]
 enum Kind {
-    Image { mime_type: &'static str, bytes: Vec<u8> },
+    Image {
+        mime_type: &'static str,
+        bytes: Vec<u8>,
+    },
+    /// A file that models may read.
+    File {
+        name: String,
+        bytes: Vec<u8>,
+    },
     Text(String),
 }
 
@@ -47,6 +55,10 @@ pub(in crate::gateway::methods) async fn store(
     for kind in kinds {
         parts.push(match kind {
             Kind::Text(text) => Part::Text { text },
+            Kind::File { name, bytes } => {
+                let stored = blobs::store_file(&call.state.services, call.scope(), &name, bytes).await?;
+                stored.ok_or_else(|| WireError::invalid("the file is of no known kind"))?
+            }
             Kind::Image { mime_type, bytes } => {
                 blobs::store_image(&call.state.services, call.scope(), mime_type, bytes).await?
             }
@@ -85,6 +97,9 @@ fn read(attachment: AttachmentParams) -> Result<Kind, WireError> {
         return Ok(Kind::Image { mime_type, bytes });
     }
     let size = bytes.len();
+    if size <= blobs::MAX_FILE && FileFormat::of(&bytes).is_some() {
+        return Ok(Kind::File { name, bytes });
+    }
     if size <= QUOTED
         && (declared.starts_with("text/") || declared == "application/json")
         && let Ok(text) = String::from_utf8(bytes)

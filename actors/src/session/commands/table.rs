@@ -1,0 +1,101 @@
+//! The commands that people are told of, for `/commands` and for clients alike.
+
+/// A command as people type it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Without the slash.
+    pub name: &'static str,
+    /// Other names of it.
+    pub aliases: &'static [&'static str],
+    /// What may follow it; empty when nothing does.
+    pub arguments: &'static str,
+    pub what: &'static str,
+    /// How clients group it (`gateway-methods`, `commands.list`).
+    pub category: &'static str,
+}
+
+const fn row(name: &'static str, arguments: &'static str, what: &'static str, category: &'static str) -> Known {
+    Known {
+        name,
+        aliases: &[],
+        arguments,
+        what,
+        category,
+    }
+}
+
+impl Known {
+    const fn also(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+}
+
+/// All of them, in the order of the list.
+pub const COMMANDS: [Known; 20] = [
+    row("help", "", "this overview", "status"),
+    row("commands", "", "all commands", "status"),
+    row("status", "", "model, context use, queue", "status"),
+    row("whoami", "", "your sender id, as allowlists need it", "status").also(&["id"]),
+    row("new", "[model]", "start a new conversation", "session"),
+    row("reset", "", "the same, with the model as it is", "session"),
+    row(
+        "compact",
+        "[what to mind]",
+        "summarise the earlier part of this conversation",
+        "session",
+    ),
+    row(
+        "context",
+        "[list|detail|json]",
+        "what fills the context window",
+        "status",
+    ),
+    row("think", "[level]", "how hard the model thinks", "options").also(&["thinking", "t"]),
+    row("model", "[name|number|default]", "which model answers", "options"),
+    row("models", "", "those that may answer, numbered", "options"),
+    row("verbose", "[on|full|off]", "tell which tools run", "options").also(&["v"]),
+    row("reasoning", "[on|off]", "show what the model thinks first", "options").also(&["reason"]),
+    row("usage", "[off|tokens|full|cost]", "what answers take", "options"),
+    row(
+        "send",
+        "[on|off|inherit]",
+        "whether my answers go out here",
+        "management",
+    ),
+    row(
+        "activation",
+        "[mention|always]",
+        "when I answer in this group",
+        "management",
+    ),
+    row("stop", "", "stop what runs and drop what waits", "session"),
+    row("queue", "[mode]", "how messages are handled while I am busy", "options"),
+    row(
+        "approve",
+        "<id> allow-once|allow-always|deny",
+        "decide about a command on a device",
+        "management",
+    ),
+    row("skill", "<name> [input]", "use a skill", "tools"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::commands::{Command, parse};
+
+    #[test]
+    fn whatever_is_listed_is_understood() {
+        for known in COMMANDS.iter().filter(|known| known.name != "skill") {
+            let argument = match known.name {
+                "approve" => " 1 deny",
+                _ => "",
+            };
+            for name in known.aliases.iter().chain([&known.name]) {
+                let line = format!("/{name}{argument}");
+                let command = parse(&line, None).unwrap_or_else(|| panic!("{line} is not understood"));
+                assert!(!matches!(command, Command::Unavailable(_)), "{line} is not there");
+            }
+        }
+    }
+}
