@@ -7,6 +7,7 @@ mod support;
 
 mod approvals;
 mod approving;
+mod budgets;
 mod chaos;
 mod compaction;
 mod configuration;

@@ -1,7 +1,7 @@
 //! How many tokens something will take, estimated without a tokenizer (`agent-runtime` §8.5).
 
 use crate::conversation::entry::{Body, Entry};
-use crate::ports::message::{AssistantPart, Message, Part};
+use crate::ports::message::{AssistantMessage, AssistantPart, Message, Part};
 
 /// Tokens of one image.
 pub const IMAGE: u64 = 1_200;
@@ -26,8 +26,13 @@ pub fn message(message: &Message) -> u64 {
     OVERHEAD
         + match message {
             Message::User { content, .. } | Message::ToolResult { content, .. } => content.iter().map(part).sum(),
-            Message::Assistant(message) => message.content.iter().map(assistant_part).sum::<u64>(),
+            Message::Assistant(message) => answer(message),
         }
+}
+
+/// What a model said.
+pub fn answer(message: &AssistantMessage) -> u64 {
+    message.content.iter().map(assistant_part).sum()
 }
 
 /// An entry's share of the context; 0 for what a model never sees.

@@ -400,6 +400,7 @@ impl SessionActor {
                 key,
                 agent_id,
                 epoch,
+                charge: crate::session::budget::Charge::default(),
             };
             leases.under(&scope, |epoch| work(authority(epoch))).await
         }
@@ -805,6 +806,7 @@ impl Handler<ToSession> for SessionActor {
                     key: self.home.key.clone(),
                     agent_id: self.agent_id.clone(),
                     epoch: 0,
+                    charge: crate::session::budget::Charge::default(),
                 };
                 self.home.directory.services().io.spawn(async move {
                     if let Ok(snapshot) = closing::full_snapshot(&directory, &authority, live).await {

@@ -114,6 +114,7 @@ pub async fn invoke(
             key: session_key,
             agent_id,
             epoch,
+            charge: crate::session::budget::Charge::default(),
         };
         let performer = Performer {
             directory,
@@ -188,6 +189,7 @@ pub(crate) async fn effective(directory: &Directory, scope: &Scope, session: &Se
         key: session.clone(),
         agent_id,
         epoch: 0,
+        charge: crate::session::budget::Charge::default(),
     };
     let audience = if key::is_private(session) {
         Audience::Owner

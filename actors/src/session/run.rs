@@ -199,6 +199,7 @@ fn authority(context: &RunContext, epoch: i64) -> Authority {
         key: context.key.clone(),
         agent_id: context.agent_id.clone(),
         epoch,
+        charge: context.turn.charge(),
     }
 }
 
@@ -664,6 +665,7 @@ impl Work {
             status: status.to_owned(),
             started_at,
             ended_at: now_ms(),
+            error_class: failure.as_ref().map(|(class, _)| class.name().to_owned()),
             error: failure.map(|(_, message)| message),
             stop_reason: Some(stop_reason),
             result,

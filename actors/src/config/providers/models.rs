@@ -22,6 +22,8 @@ pub(super) struct StoredModel {
     pub(super) takes_images: bool,
     pub(super) reasoning: bool,
     pub(super) prices: [f64; 4],
+    /// The prices are known; 0 is free then.
+    pub(super) priced: bool,
 }
 
 impl StoredModel {
@@ -42,6 +44,7 @@ impl StoredModel {
             takes_images: known.takes_images,
             reasoning: known.reasoning,
             prices: known.prices,
+            priced: is_priced(known.prices),
             ..Self::plain(known.id)
         }
     }
@@ -56,6 +59,7 @@ impl StoredModel {
             takes_images: false,
             reasoning: false,
             prices: [0.0; 4],
+            priced: false,
         }
     }
 
@@ -108,6 +112,11 @@ pub(super) fn models(provider: &str, config: &Value) -> Vec<StoredModel> {
         .collect()
 }
 
+/// Does a catalogue say what a model costs.
+pub(super) fn is_priced(prices: [f64; 4]) -> bool {
+    prices.iter().any(|price| *price > 0.0)
+}
+
 fn read(provider: &str, id: &str, item: &Value) -> StoredModel {
     let known = StoredModel::unlisted(provider, id);
     let whole = |key: &str| item.get(key).and_then(Value::as_u64).filter(|number| *number > 0);
@@ -138,6 +147,7 @@ fn read(provider: &str, id: &str, item: &Value) -> StoredModel {
         } else {
             known.prices
         },
+        priced: item.get("cost").is_some_and(Value::is_object) || known.priced,
     }
 }
 

@@ -36,6 +36,7 @@ async fn talked() -> (Runtime, Authority, SessionHead) {
         key,
         agent_id: "main".to_owned(),
         epoch,
+        charge: crate::session::budget::Charge::default(),
     };
     (runtime, authority, head)
 }

@@ -35,6 +35,7 @@ impl Announcement {
             key: open.session_key.clone(),
             agent_id: open.agent_id.clone(),
             epoch: 0,
+            charge: crate::session::budget::Charge::default(),
         }
     }
 }

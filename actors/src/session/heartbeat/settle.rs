@@ -215,6 +215,7 @@ async fn store(services: &Services, scope: &Scope, row: heartbeat::Model, run_id
         key: key::main(&row.agent_id),
         agent_id: row.agent_id.clone(),
         epoch: 0,
+        charge: crate::session::budget::Charge::default(),
     };
     let (told, run_id) = (told.clone(), run_id.to_owned());
     services

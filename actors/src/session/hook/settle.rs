@@ -50,6 +50,7 @@ pub(crate) async fn settle(directory: &Directory, scope: &Scope, run_id: &str) -
         started_at: ran.started_at,
         ended_at: ran.ended_at.unwrap_or_default(),
         error: ran.error_message,
+        error_class: ran.error_class,
         stop_reason: ran.stop_reason,
         result: ran.result,
     });
@@ -140,6 +141,7 @@ async fn store(directory: &Directory, scope: &Scope, open: &hook_run::Model, out
                         key: open.session_key.clone(),
                         agent_id: open.agent_id.clone(),
                         epoch: 0,
+                        charge: crate::session::budget::Charge::default(),
                     };
                     let mut batch = Batch::new(tx);
                     insert_pieces(&mut batch, &authority, Some(&open.id), &said.pieces)?;

@@ -25,6 +25,7 @@ async fn begun(runtime: &Runtime, scope: &Scope, cancel: &CancellationToken) -> 
                 key: key::main("main"),
                 agent_id: "main".to_owned(),
                 epoch,
+                charge: crate::session::budget::Charge::default(),
             },
             run_id: "run".to_owned(),
             owner: true,

@@ -52,6 +52,7 @@ impl Begun {
             key: key.clone(),
             agent_id: "main".to_owned(),
             epoch: stage.runtime.directory.leases().epoch(scope).await.expect("is held"),
+            charge: crate::session::budget::Charge::default(),
         };
         let turn = Turn {
             run_id: run.clone(),
