@@ -145,22 +145,24 @@ async fn what_a_killed_server_held_is_given_back_before_the_turn_runs_again() {
     let mut app = TestApp::start().await;
     let made = limit(app.owner(), &tokens("user", 1_000_000)).await;
     let mut operator = app.operator().await;
-    one_more(&app, &mut operator, &made["id"]).await;
-    send(&mut operator, "main", "again", "[die] #again").await;
-    app.model.aim(app.binary.pid());
-    becomes("killed", true, || std::future::ready(app.binary.ended())).await;
+    send(&mut operator, "main", "again", "[gate] #again").await;
+    app.model.asked("#again").await;
+    let held: Vec<i64> = app.rows().await.column("SELECT amount FROM budget_hold").await;
+    // There is room for this one call and no more.
+    let (code, body) = patch(&app, &made["id"], &json!({"amount": held[0]})).await;
+    assert_eq!((code, &body["remaining"]), (200, &json!(0)), "{body}");
+    app.binary.kill();
     let rows = app.rows().await;
     assert_eq!(
         rows.count("budget_hold WHERE amount > 0").await,
         1,
         "it died with what it held"
     );
-    app.model.aim(0);
-    app.binary.kill();
     app.binary.start();
+    app.model.release(100);
     let mut operator = app.operator().await;
     assert_eq!(end(&mut operator, "again").await["status"], "ok");
-    assert_eq!(spent(&app, &made["id"]).await, 2 * USED, "the probe and the answer");
+    assert_eq!(spent(&app, &made["id"]).await, USED);
     app.settled().await;
 }
 
@@ -283,14 +285,20 @@ async fn every_call_of_a_turn_is_counted_summaries_too() {
         .sum();
     assert_eq!(spent(&app, &made["id"]).await, recorded);
     // A call that was stopped on its way counts what the provider had taken.
-    send(&mut operator, "stopped", "stopped", "[hang] #stopped").await;
+    send(&mut operator, "stopped", "stopped", "[gate] #stopped").await;
     app.model.asked("#stopped").await;
+    app.model.release(2);
+    while operator.chat("stopped").await["state"] != "delta" {}
     let held = seen(&app, &made["id"]).await["reserved"].as_i64().expect("a number");
     assert!(held > 4_096, "{held}");
     let stop = json!({"sessionKey": "stopped", "runId": "stopped"});
     operator.call("chat.abort", stop).await.expect("answers");
     let after = spent(&app, &made["id"]).await;
-    assert!(after <= recorded + held, "{after} {recorded} {held}");
+    let prompt = held - 4_096;
+    assert!(
+        (recorded + prompt..recorded + held).contains(&after),
+        "{after} {recorded} {held}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -412,7 +420,7 @@ async fn hostile_input_and_other_peoples_limits() {
         json!({"kind": "user", "unit": "tokens", "amount": 1, "period": "month", "timeZone": "../../etc/passwd"}),
         json!({"kind": "user", "unit": "tokens", "amount": 1, "period": "month", "target": "main"}),
         json!({"kind": "tenant", "unit": "tokens", "amount": 1, "period": "month", "user": "x"}),
-        json!({"kind": "agent", "unit": "tokens", "amount": 1, "period": "month", "target": "a".repeat(100_000)}),
+        json!({"kind": "agent", "unit": "tokens", "amount": 1, "period": "month", "target": "a".repeat(5_000)}),
     ] {
         let (code, answer) = app.owner().post("/api/budgets", &body).await;
         assert_eq!(code, 400, "{answer}");

@@ -588,7 +588,11 @@ impl Work {
             }
             Some(_) | None => text.iter().cloned().collect(),
         };
-        if let Some((_, message)) = &failure {
+        // An agent that looks by itself would say of a limit at each look that it is reached.
+        let unsaid = |class| context.turn.beat().is_some() && class == ErrorClass::Budget;
+        if let Some((class, message)) = &failure
+            && !unsaid(*class)
+        {
             below(&mut reply, message);
         }
         // All of it may have been sent already.
