@@ -36,6 +36,7 @@ use crate::config::document::QueueMode;
 use crate::error::Result;
 use crate::ports::message::Part;
 use crate::ports::tool::SessionSnapshot;
+use crate::session::budget::Charge;
 use crate::supervisor::directory::Directory;
 use crate::supervisor::lanes::UserLanes;
 use crate::supervisor::messages::{ToSession, ToUser};
@@ -400,7 +401,7 @@ impl SessionActor {
                 key,
                 agent_id,
                 epoch,
-                charge: crate::session::budget::Charge::default(),
+                charge: Charge::default(),
             };
             leases.under(&scope, |epoch| work(authority(epoch))).await
         }
@@ -806,7 +807,7 @@ impl Handler<ToSession> for SessionActor {
                     key: self.home.key.clone(),
                     agent_id: self.agent_id.clone(),
                     epoch: 0,
-                    charge: crate::session::budget::Charge::default(),
+                    charge: Charge::default(),
                 };
                 self.home.directory.services().io.spawn(async move {
                     if let Ok(snapshot) = closing::full_snapshot(&directory, &authority, live).await {

@@ -168,15 +168,16 @@ async fn a_limit_holds_for_whom_it_was_set() {
         let found = budgets.of_call(user.user(), agents, None).into_iter();
         found.map(|budget| budget.id.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(holds(&owner, &["main"]).await, [everybody.clone()]);
-    assert_eq!(holds(&member, &["other"]).await, [everybody.clone()]);
+    let alone = [everybody];
+    assert_eq!(holds(&owner, &["main"]).await, alone);
+    assert_eq!(holds(&member, &["other"]).await, alone);
     assert_eq!(holds(&member, &["other", "main"]).await.len(), 2);
     let off = BudgetChange {
         enabled: Some(false),
         ..BudgetChange::default()
     };
     config.change_budget(&tenant, &own, &agent, off).await.expect("changes");
-    assert_eq!(holds(&member, &["main"]).await, [everybody]);
+    assert_eq!(holds(&member, &["main"]).await, alone);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{Delivers, SOURCE};
 use crate::clock::now_ms;
 use crate::db::Batch;
 use crate::error::{Error, Result};
+use crate::session::budget::Charge;
 use crate::session::cron::announce::{self, Announcement};
 use crate::session::cron::{cut, record_of};
 use crate::session::reconcile::{is_over, pass};
@@ -141,7 +142,7 @@ async fn store(directory: &Directory, scope: &Scope, open: &hook_run::Model, out
                         key: open.session_key.clone(),
                         agent_id: open.agent_id.clone(),
                         epoch: 0,
-                        charge: crate::session::budget::Charge::default(),
+                        charge: Charge::default(),
                     };
                     let mut batch = Batch::new(tx);
                     insert_pieces(&mut batch, &authority, Some(&open.id), &said.pieces)?;
