@@ -78,6 +78,7 @@ impl ApiError {
             | Error::Conflict(_)
             | Error::TooLarge(_)
             | Error::Busy { .. }
+            | Error::Budget(_)
             | Error::NotConnected(_)
             | Error::Timeout(_)
             | Error::Fenced) => error.to_string(),
@@ -113,6 +114,7 @@ impl ApiError {
             | Code::Conflict
             | Code::TooLarge
             | Code::Busy
+            | Code::Budget
             | Code::NotConnected
             | Code::Timeout
             | Code::Unavailable

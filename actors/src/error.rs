@@ -29,6 +29,9 @@ pub enum Error {
     /// A limit of rate or of a queue.
     #[error("{message}")]
     Busy { message: String, retry_after: Duration },
+    /// A spending limit; the sentence is for the person.
+    #[error("{0}")]
+    Budget(String),
     /// A node or device that is not connected.
     #[error("{0}")]
     NotConnected(String),
@@ -71,6 +74,7 @@ impl Error {
             Self::Conflict(_) => Code::Conflict,
             Self::TooLarge(_) => Code::TooLarge,
             Self::Busy { .. } => Code::Busy,
+            Self::Budget(_) => Code::Budget,
             Self::NotConnected(_) => Code::NotConnected,
             Self::Timeout(_) => Code::Timeout,
             Self::Upstream(_) => Code::Upstream,
@@ -96,6 +100,7 @@ impl Error {
             | Self::NotFound { .. }
             | Self::Conflict(_)
             | Self::TooLarge(_)
+            | Self::Budget(_)
             | Self::NotConnected(_)
             | Self::Timeout(_)
             | Self::Upstream(_)
@@ -114,6 +119,7 @@ pub enum Code {
     Conflict,
     TooLarge,
     Busy,
+    Budget,
     NotConnected,
     Timeout,
     Upstream,
@@ -124,7 +130,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for table tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Invalid,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -132,6 +138,7 @@ impl Code {
         Self::Conflict,
         Self::TooLarge,
         Self::Busy,
+        Self::Budget,
         Self::NotConnected,
         Self::Timeout,
         Self::Upstream,
@@ -150,6 +157,7 @@ impl Code {
             Self::Conflict => ("conflict", 409, "INVALID_REQUEST", false),
             Self::TooLarge => ("too_large", 413, "INVALID_REQUEST", false),
             Self::Busy => ("busy", 429, "UNAVAILABLE", true),
+            Self::Budget => ("budget_exceeded", 429, "UNAVAILABLE", false),
             Self::NotConnected => ("not_connected", 409, "UNAVAILABLE", true),
             Self::Timeout => ("timeout", 504, "UNAVAILABLE", true),
             Self::Upstream => ("upstream", 502, "UNAVAILABLE", true),

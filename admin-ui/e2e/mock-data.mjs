@@ -148,6 +148,7 @@ export function initialData({ empty = false, zeroKey = false, signedIn = false, 
     registry: 'https://clawhub.ai',
     skills: [],
     mcpServers: [],
+    budgets: [],
     providers: [],
     models: [],
     accounts: [],
@@ -184,6 +185,13 @@ function fill(data, now, messages) {
     { ...skill, key: 'notion', name: 'notion', description: 'Reads and writes pages of Notion.', primaryEnv: 'NOTION_KEY', envWanted: ['NOTION_KEY'], enabled: false, eligible: false, missing: { ...missing, env: ['NOTION_KEY'] } },
     { ...skill, key: 'minutes', name: 'minutes', emoji: '📝', description: 'Turns notes of a meeting into minutes, in the words of the house.', source: 'url', origin: { url: 'https://example.com/acme/skills/archive/main.tar.gz', folder: 'skills/minutes', suspicious: false } },
     { ...skill, key: 'lamp', name: 'lamp', description: 'Switches the lamp beside the desk.', source: 'node', node: 'Desk' },
+  );
+  const budget = { unit: 'money', reserved: 0, period: 'month', timeZone: 'Europe/Berlin', startsAt: now - 20 * 24 * HOUR, resetsAt: now + 10 * 24 * HOUR, origin: 'admin', enabled: true, editable: true, createdAt: now - 60 * 24 * HOUR };
+  data.budgets.push(
+    { ...budget, id: 'b1', kind: 'tenant', amount: 250, spent: 92.471182, reserved: 1.25, remaining: 156.278818 },
+    { ...budget, id: 'b2', kind: 'user', user: 'u2', email: 'grace@acme.test', amount: 20, spent: 17.9, remaining: 2.1 },
+    { ...budget, id: 'b3', kind: 'agent', user: 'u1', email: 'ada@acme.test', target: 'research', unit: 'tokens', amount: 2_000_000, spent: 2_000_000, remaining: 0, period: 'day', resetsAt: now + 9 * HOUR, origin: 'user' },
+    { ...budget, id: 'b4', kind: 'cron', user: 'u1', email: 'ada@acme.test', target: 'j1', targetName: 'Morning news', unit: 'tokens', amount: 500_000, spent: 12_400, remaining: 487_600, period: 'total', startsAt: null, resetsAt: null, origin: 'user', enabled: false },
   );
   const mcp = { enabled: true, headers: [], connectionTimeoutMs: 30_000, requestTimeoutMs: 60_000, include: [], exclude: [], guests: [], state: 'unknown', problem: null, tools: null };
   data.mcpServers.push(

@@ -285,6 +285,23 @@ const ROUTES = [
       json(response, 204);
     },
   ],
+  [/^GET \/budgets$/, ({ data, response }) => json(response, 200, { budgets: data.budgets })],
+  [
+    /^POST \/budgets$/,
+    ({ data, response, body }) => {
+      const budget = { spent: 0, reserved: 0, remaining: body.amount, timeZone: 'UTC', origin: 'admin', enabled: true, editable: true, createdAt: Date.now(), id: `b${data.budgets.length + 1}`, ...body };
+      data.budgets.push(budget);
+      json(response, 201, budget);
+    },
+  ],
+  [
+    /^PATCH \/budgets\/([^/]+)$/,
+    ({ data, response, body, parts }) => {
+      const budget = data.budgets.find((b) => b.id === parts[0]);
+      json(response, 200, Object.assign(budget, body));
+    },
+  ],
+  [/^DELETE \/budgets\/([^/]+)$/, ({ data, response, parts }) => (drop(data.budgets, (b) => b.id === parts[0]), json(response, 204))],
   [/^GET \/mcp-servers$/, ({ data, response }) => json(response, 200, { servers: data.mcpServers })],
   [
     /^POST \/mcp-servers\/([^/]+)\/test$/,

@@ -5,7 +5,7 @@ import { launchBrowser } from './browser.mjs';
 import { startMockServer } from './mock-server.mjs';
 
 const OUT = fileURLToPath(new URL('./shots/', import.meta.url));
-const PAGES = ['chat', 'activity', 'channels', 'devices', 'skills', 'settings/ai-providers', 'settings/mcp-servers', 'settings/tokens', 'settings/members', 'settings/audit', 'settings/account'];
+const PAGES = ['chat', 'activity', 'channels', 'devices', 'skills', 'settings/ai-providers', 'settings/mcp-servers', 'settings/tokens', 'settings/budgets', 'settings/members', 'settings/audit', 'settings/account'];
 const VIEWS = [
   { name: 'light', colorScheme: 'light', viewport: { width: 1280, height: 820 } },
   { name: 'dark', colorScheme: 'dark', viewport: { width: 1280, height: 820 } },
@@ -38,7 +38,7 @@ for (const view of VIEWS) {
     ['sign-in', async () => page.goto(out.url)],
     ['sign-in-expired', async () => page.goto(`${out.url}/?x=1#sign-in=old`)],
     ...PAGES.map((path) => [path.replace('/', '-'), async () => page.goto(`${full.url}/${path}`)]),
-    ...PAGES.slice(0, 7).map((path) => [`empty-${path.replace('/', '-')}`, async () => page.goto(`${empty.url}/${path}`)]),
+    ...PAGES.slice(0, 9).map((path) => [`empty-${path.replace('/', '-')}`, async () => page.goto(`${empty.url}/${path}`)]),
     [
       'chat-streaming',
       async () => {
@@ -61,6 +61,13 @@ for (const view of VIEWS) {
       async () => {
         await page.goto(`${full.url}/settings/ai-providers`);
         await page.getByRole('button', { name: 'Add provider' }).click();
+      },
+    ],
+    [
+      'budget-dialog',
+      async () => {
+        await page.goto(`${full.url}/settings/budgets`);
+        await page.getByRole('button', { name: 'Set a limit' }).click();
       },
     ],
     [

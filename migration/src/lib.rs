@@ -30,6 +30,7 @@ mod m20261127_000033_skill_origin;
 mod m20261127_000034_skill_upload;
 mod m20261127_000035_hook_tries;
 mod m20261127_000036_exchange;
+mod m20261127_000040_budgets;
 mod m20261127_000043_blob_look;
 mod m20261127_000044_unsettled;
 mod row_security;
@@ -69,6 +70,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000034_skill_upload::Migration),
             Box::new(m20261127_000035_hook_tries::Migration),
             Box::new(m20261127_000036_exchange::Migration),
+            Box::new(m20261127_000040_budgets::Migration),
             Box::new(m20261127_000043_blob_look::Migration),
             Box::new(m20261127_000044_unsettled::Migration),
         ]

@@ -1,6 +1,7 @@
 //! The command line. Every command works on the database itself, beside a running server.
 
 mod audit;
+mod budget;
 mod device;
 mod error;
 mod export;
@@ -64,6 +65,9 @@ enum Command {
     /// Manage AI providers
     #[command(subcommand)]
     Provider(provider::Command),
+    /// List, set and remove spending limits
+    #[command(subcommand)]
+    Budget(budget::Command),
     /// Take over an OpenClaw configuration, or read an export back
     Import(import::Import),
     /// Write everything a user owns to a file, secrets excluded
@@ -120,6 +124,7 @@ async fn dispatch(command: Command, settings: &Settings) -> Result<(), CliError>
         Command::HookToken(command) => command.run(settings).await,
         Command::Device(command) => command.run(settings).await,
         Command::Provider(command) => command.run(settings).await,
+        Command::Budget(command) => command.run(settings).await,
         Command::Import(command) => command.run(settings).await,
         Command::Export(command) => command.run(settings).await,
         Command::Transcript(command) => command.run(settings).await,
@@ -155,6 +160,10 @@ mod tests {
             "clawcentral provider key set --tenant acme --provider openai --name work",
             "clawcentral provider key list --tenant acme --provider openai --json",
             "clawcentral provider key remove --tenant acme --provider openai",
+            "clawcentral budget list --tenant acme --json",
+            "clawcentral budget set --tenant acme --money 5.00 --per month --time-zone Europe/Berlin",
+            "clawcentral budget set --tenant acme --user a@b.c --agent main --tokens 100000 --per day",
+            "clawcentral budget remove --tenant acme b-1",
             "clawcentral token create --tenant demo --user owner@demo.local --scopes operator.admin,agent --name x",
             "clawcentral hook-token create --tenant demo --user a@b.c --hook github --json",
             "clawcentral device approve --tenant demo --user a@b.c request-1",
@@ -173,6 +182,10 @@ mod tests {
             "clawcentral tenant create",
             "clawcentral token create --tenant demo",
             "clawcentral user create --tenant a --email b --role king",
+            "clawcentral budget set --tenant acme --per month",
+            "clawcentral budget set --tenant acme --tokens 1 --money 1 --per month",
+            "clawcentral budget set --tenant acme --agent main --tokens 1 --per month",
+            "clawcentral budget set --tenant acme --tokens 1 --per year",
             "clawcentral nonsense",
         ] {
             assert!(!parses(bad), "{bad}");

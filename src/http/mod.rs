@@ -85,6 +85,7 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
                 .configure(api::activity::routes)
                 .configure(api::approvals::routes)
                 .configure(api::audit::routes)
+                .configure(api::budgets::routes)
                 .configure(api::blobs::routes)
                 .configure(api::mcp_servers::routes)
                 .configure(api::skill_store::routes)

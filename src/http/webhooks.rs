@@ -157,6 +157,7 @@ fn unavailable(error: Error) -> ApiError {
         | Code::Forbidden
         | Code::NotFound
         | Code::TooLarge
+        | Code::Budget
         | Code::Upstream
         | Code::Unavailable
         | Code::Internal => error.into(),

@@ -155,7 +155,7 @@ impl Failure {
                 format!("The conversation is too long for the model {model}.")
             }
             ErrorClass::Refusal => format!("The AI provider {provider} declined to answer this request."),
-            ErrorClass::Unknown => format!("The AI provider {provider} failed; please try again."),
+            ErrorClass::Budget | ErrorClass::Unknown => format!("The AI provider {provider} failed; please try again."),
         }
     }
 }

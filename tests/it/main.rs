@@ -8,6 +8,7 @@ mod support;
 mod acceptance;
 mod approvals;
 mod approving;
+mod budgets;
 mod chaos;
 mod compaction;
 mod configuration;

@@ -103,6 +103,10 @@ async fn owned(app: &TestApp) -> Value {
     operator.call("agents.files.set", file).await.expect("writes");
     let job = json!({"name": MARK, "schedule": {"kind": "every", "everyMs": 86_400_000}, "message": MARK});
     let job = operator.call("cron.add", job).await.expect("adds");
+    let limit =
+        json!({"kind": "cron", "target": job["id"], "unit": "tokens", "amount": 1_000_000_000, "period": "month"});
+    let (code, limit) = app.owner().post("/api/budgets", &limit).await;
+    assert_eq!((code, &limit["targetName"]), (201, &json!(MARK)), "{limit}");
     let skill = format!("---\nname: vault\ndescription: {MARK}\n---\n{MARK}\n");
     let request = app.owner().request(Method::POST, "/api/skills");
     let skill = status(request.header("content-type", "text/markdown").body(skill)).await;
@@ -133,7 +137,7 @@ async fn owned(app: &TestApp) -> Value {
     let blobs: Vec<String> = app.rows().await.column("SELECT id FROM blob").await;
     let own = app.owner().request(Method::GET, &format!("/api/blobs/{}", blobs[0]));
     assert_eq!(status(own).await, 200);
-    json!({"hook-tokens": hook["id"], "skills": "vault", "mcp-servers": "vault", "users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default", "sessions": "agent:main:main",
+    json!({"budgets": limit["id"], "hook-tokens": hook["id"], "skills": "vault", "mcp-servers": "vault", "users": owner["id"], "blobs": blobs[0], "cron": job["id"], "tokens": token["id"], "providers": "mock", "channels": "telegram", "telegram": "default", "sessions": "agent:main:main",
         "approvals": "owners-approval"})
 }
 
@@ -216,7 +220,7 @@ async fn another_user_of_the_tenant_sees_nothing_of_the_owners() {
 }
 
 /// Rows of the owner's that a foreign call must leave alone.
-async fn marks(app: &TestApp) -> [i64; 9] {
+async fn marks(app: &TestApp) -> [i64; 10] {
     let rows = app.rows().await;
     [
         rows.count(&format!("hook_token WHERE name = '{MARK}'")).await,
@@ -234,6 +238,7 @@ async fn marks(app: &TestApp) -> [i64; 9] {
         .await,
         rows.count("cron_run").await,
         rows.count("skill WHERE key = 'vault'").await,
+        rows.count("budget WHERE amount = 1000000000 AND enabled").await,
     ]
 }
 
@@ -280,10 +285,21 @@ async fn no_method_gives_one_user_anothers_data() {
             }
         }
     }
-    let [hooks, tokens, _, providers, approvals, files, jobs, fired, skills] = marks(&app).await;
+    let [
+        hooks,
+        tokens,
+        _,
+        providers,
+        approvals,
+        files,
+        jobs,
+        fired,
+        skills,
+        limits,
+    ] = marks(&app).await;
     assert_eq!(
-        [hooks, tokens, providers, approvals, files, jobs, fired, skills],
-        [1, 1, 1, 1, 1, 1, 0, 1]
+        [hooks, tokens, providers, approvals, files, jobs, fired, skills, limits],
+        [1, 1, 1, 1, 1, 1, 0, 1, 1]
     );
     let off = "user_config WHERE CAST(doc AS text) LIKE '%vault%enabled%'";
     let owners = "user_id = (SELECT id FROM \"user\" WHERE email = 'owner@demo.local')";

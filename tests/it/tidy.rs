@@ -27,6 +27,7 @@ const VOUCHERS: &[&str] = &[
     "actors/src/session/intake.rs",
     "actors/src/session/delivery.rs",
     "actors/src/session/recovery.rs",
+    "actors/src/session/budget/ledger.rs",
     "actors/src/session/cron/mod.rs",
     "actors/src/session/cron/expiry.rs",
     "actors/src/session/blobs/expiry.rs",
@@ -53,6 +54,7 @@ const ACROSS_TENANTS: &[&str] = &[
     "actors/src/db/",
     // Recovery, the scheduler, and leases.
     "actors/src/session/recovery.rs",
+    "actors/src/session/budget/ledger.rs",
     "actors/src/session/cron/mod.rs",
     "actors/src/session/cron/expiry.rs",
     "actors/src/session/blobs/expiry.rs",

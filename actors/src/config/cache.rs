@@ -13,6 +13,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::accounts::ResolvedAccount;
+use super::budgets::Budgets;
 use super::devices::Approved;
 use super::devices::tokens::DeviceGrant;
 use super::document::UserSettings;
@@ -46,6 +47,7 @@ pub(crate) struct Cache {
     pub(crate) settings: Shelf<Scope, Arc<UserSettings>>,
     pub(crate) skills: Shelf<Scope, Arc<SkillSet>>,
     pub(crate) providers: Shelf<TenantId, Arc<Vec<StoredProvider>>>,
+    pub(crate) budgets: Shelf<TenantId, Arc<Budgets>>,
     /// Credentials of live sockets that were found good, until epoch milliseconds.
     pub(crate) valid: Shelf<String, i64>,
     /// Who is locked out. Replaced, never forgotten: see [`super::ConfigService::read_locked`].
@@ -96,6 +98,7 @@ impl Default for Cache {
             settings: Shelf::default(),
             skills: Shelf::default(),
             providers: Shelf::default(),
+            budgets: Shelf::default(),
             valid: Shelf::default(),
             locked: watch::Sender::new(Arc::default()),
             reading_locked: tokio::sync::Mutex::default(),
@@ -138,6 +141,7 @@ impl Cache {
         self.settings.clear();
         self.skills.clear();
         self.providers.clear();
+        self.budgets.clear();
         self.valid.clear();
         self.moved.send_replace(generation);
     }

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod budgets;
 pub mod cron;
 pub mod devices;
 pub mod document;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::conversation::entry::{Body, Entry};
-use crate::ports::message::{AssistantPart, FileFormat, Message, Part};
+use crate::ports::message::{AssistantMessage, AssistantPart, FileFormat, Message, Part};
 
 /// Tokens of one image.
 pub const IMAGE: u64 = 1_200;
@@ -28,8 +28,13 @@ pub fn message(message: &Message) -> u64 {
     OVERHEAD
         + match message {
             Message::User { content, .. } | Message::ToolResult { content, .. } => content.iter().map(part).sum(),
-            Message::Assistant(message) => message.content.iter().map(assistant_part).sum::<u64>(),
+            Message::Assistant(message) => answer(message),
         }
+}
+
+/// What a model said.
+pub fn answer(message: &AssistantMessage) -> u64 {
+    message.content.iter().map(assistant_part).sum()
 }
 
 /// An entry's share of the context; 0 for what a model never sees.

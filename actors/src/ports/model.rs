@@ -226,6 +226,8 @@ pub enum ErrorClass {
     ContextOverflow,
     /// The provider refused on policy grounds.
     Refusal,
+    /// A spending limit: the call was not made.
+    Budget,
     Unknown,
 }
 
@@ -245,6 +247,7 @@ impl ErrorClass {
             Self::SessionExpired => "session_expired",
             Self::ContextOverflow => "context_overflow",
             Self::Refusal => "refusal",
+            Self::Budget => "budget",
             Self::Unknown => "unknown",
         }
     }
@@ -253,7 +256,7 @@ impl ErrorClass {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Network => "timeout",
-            Self::Refusal => "unknown",
+            Self::Refusal | Self::Budget => "unknown",
             Self::RateLimit
             | Self::Overloaded
             | Self::Billing
@@ -280,6 +283,7 @@ impl ErrorClass {
             | Self::SessionExpired
             | Self::ContextOverflow
             | Self::Refusal
+            | Self::Budget
             | Self::Unknown => false,
         }
     }

@@ -36,6 +36,7 @@ use crate::error::Result;
 use crate::gateway::listening::Listening;
 use crate::ports::message::Part;
 use crate::ports::tool::SessionSnapshot;
+use crate::session::budget::Charge;
 use crate::supervisor::directory::Directory;
 use crate::supervisor::lanes::UserLanes;
 use crate::supervisor::messages::{ToSession, ToUser};
@@ -409,6 +410,7 @@ impl SessionActor {
                 key,
                 agent_id,
                 epoch,
+                charge: Charge::default(),
             };
             leases.under(&scope, |epoch| work(authority(epoch))).await
         }
@@ -814,6 +816,7 @@ impl Handler<ToSession> for SessionActor {
                     key: self.home.key.clone(),
                     agent_id: self.agent_id.clone(),
                     epoch: 0,
+                    charge: Charge::default(),
                 };
                 self.home.directory.services().io.spawn(async move {
                     if let Ok(snapshot) = closing::full_snapshot(&directory, &authority, live).await {

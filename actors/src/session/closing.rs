@@ -115,6 +115,7 @@ pub(crate) async fn close(directory: &Directory, authority: &Authority, item: It
         started_at: now,
         ended_at: now,
         error: Some(sentence.to_owned()),
+        error_class: None,
         stop_reason: Some("error".to_owned()),
         result: serde_json::Value::Null,
     })
@@ -424,6 +425,7 @@ pub(crate) async fn dropped(
             started_at: now,
             ended_at: now,
             error: None,
+            error_class: None,
             stop_reason: Some(stop_reason.to_owned()),
             result: Value::Null,
         })

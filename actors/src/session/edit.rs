@@ -269,6 +269,7 @@ pub(crate) async fn inject(
         started_at: now,
         ended_at: now,
         error: None,
+        error_class: None,
         stop_reason: Some("stop".to_owned()),
         result: Value::Null,
     })

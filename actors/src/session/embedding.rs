@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use claw_entities::Scope;
 
-use super::side;
+use super::{budget, side};
 use crate::Services;
 use crate::config::providers::{EmbeddingPlan, ResolvedModel, another_key_helps};
+use crate::conversation::tokens;
 use crate::error::{Error, Result};
 use crate::ports::embedding::{Embedded, EmbeddingRequest, Meaning};
 use crate::ports::message::Usage;
@@ -65,7 +66,7 @@ pub async fn embed(
                 patience: wish.patience.min(left),
                 ..wish
             };
-            let error = match call(services, scope, model, texts, plan, wish).await {
+            let error = match call(services, (scope, agent_id), model, texts, plan, wish).await {
                 Ok(part) => break part,
                 Err(error) => error,
             };
@@ -116,7 +117,7 @@ fn batches(texts: &[String]) -> impl Iterator<Item = &[String]> {
 /// One call with one key: on record whatever comes of it.
 async fn call(
     services: &Services,
-    scope: &Scope,
+    (scope, agent_id): (&Scope, &str),
     model: &ResolvedModel,
     texts: &[String],
     plan: &EmbeddingPlan,
@@ -131,6 +132,9 @@ async fn call(
         meaning: wish.meaning,
         timeout: wish.patience,
     };
+    let tokens = texts.iter().map(|text| tokens::text(text)).sum();
+    let held = budget::beside(services, scope, agent_id, model, tokens, None).await;
+    let hold = held.map_err(|error| budget::refused(budget::sentence(error)))?;
     let adapter = services.ports.model(&model.api);
     let outcome = match adapter.and_then(|adapter| adapter.embeddings()) {
         Some(embeddings) => embeddings.embed(request).await,
@@ -148,10 +152,16 @@ async fn call(
         ..Usage::default()
     });
     side::record(services, scope, model, used).await;
+    if let (Some(hold), Ok(used)) = (hold, used) {
+        hold.settle(&used).await;
+    }
     outcome
 }
 
 fn told(error: ModelError) -> Error {
+    if error.class == ErrorClass::Budget {
+        return Error::Budget(error.message);
+    }
     Error::Upstream(error.message)
 }
 

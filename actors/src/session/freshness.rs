@@ -1,10 +1,11 @@
 //! When a session starts over by itself (`agent-runtime` §6.4). Asked only when the next turn of a person arrives.
 
-use chrono::{DateTime, Days, Duration, LocalResult, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, Days, NaiveTime, Utc};
 use chrono_tz::Tz;
 use claw_entities::SessionKey;
 
 use super::key::{self, ChatType};
+use crate::clock::local_time;
 use crate::config::document::{ResetRule, SessionSettings};
 
 /// The rule for this session. A channel's own rule overrides a type's, and that the general one.
@@ -46,12 +47,7 @@ fn last_boundary(hour: u32, zone: Tz, now: i64) -> Option<i64> {
     let time = NaiveTime::from_hms_opt(hour.min(23), 0, 0)?;
     [0, 1].into_iter().find_map(|days_ago| {
         let day = now.date_naive().checked_sub_days(Days::new(days_ago))?;
-        let boundary = (0..8).find_map(|half_hours| {
-            match zone.from_local_datetime(&(day.and_time(time) + Duration::minutes(30 * half_hours))) {
-                LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => Some(at),
-                LocalResult::None => None,
-            }
-        })?;
+        let boundary = local_time(zone, day, time)?;
         (boundary <= now).then(|| boundary.timestamp_millis())
     })
 }

@@ -7,6 +7,7 @@ use sea_orm::{ColumnTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::budget::Charge;
 use super::reach::Chain;
 use super::routing::{self, Standing};
 use super::{key, policy, send_policy};
@@ -65,6 +66,9 @@ pub struct ClientMessage {
     /// No person wrote it but another session of the user's. Never a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relayed: Option<Relayed>,
+    /// Who pays for it beside its user and agent.
+    #[serde(default, skip_serializing_if = "Charge::is_none")]
+    pub charge: Charge,
     /// What the client runs itself: a turn that calls one of these ends with the call.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub client_tools: Vec<ClientTool>,

@@ -18,6 +18,7 @@ use crate::config::document::UserSettings;
 use crate::error::{Error, Result};
 use crate::ports::message::ToolCall;
 use crate::ports::tool::{SessionSnapshot, ToolOutput, ToolSpec};
+use crate::session::budget::Charge;
 use crate::supervisor::directory::Directory;
 
 /// Tools that are not called this way unless the user says so: they start runs, or change who may do what.
@@ -116,6 +117,7 @@ pub async fn invoke(
             key: session_key,
             agent_id,
             epoch,
+            charge: Charge::default(),
         };
         let performer = Performer {
             directory,
@@ -190,6 +192,7 @@ pub(crate) async fn effective(directory: &Directory, scope: &Scope, session: &Se
         key: session.clone(),
         agent_id,
         epoch: 0,
+        charge: Charge::default(),
     };
     let audience = if key::is_private(session) {
         Audience::Owner

@@ -1,5 +1,6 @@
 //! One accepted message on its way to a turn.
 
+use super::budget::Charge;
 use super::commands::Directives;
 use super::intake::{Beat, ClientMessage, ClientTool, Scheduled};
 use super::prompt::Audience;
@@ -66,6 +67,8 @@ pub(crate) struct Options {
     /// No person wrote it.
     pub(crate) relayed: bool,
     pub(crate) chain: Chain,
+    /// Who pays for it besides.
+    pub(crate) charge: Charge,
     pub(crate) client_tools: Vec<ClientTool>,
 }
 
@@ -190,6 +193,7 @@ impl Item {
                 heartbeat: message.heartbeat,
                 relayed: message.relayed.is_some(),
                 chain,
+                charge: message.charge,
                 client_tools: message.client_tools,
             },
             directed: false,

@@ -23,6 +23,7 @@ mod steering;
 pub(crate) mod turn;
 
 mod assembly;
+pub mod budget;
 pub(crate) mod compaction;
 pub mod context;
 pub mod embedding;

@@ -25,6 +25,7 @@ pub(crate) async fn ended(services: &Services, scope: &Scope, run_id: &str) -> R
             started_at: row.started_at,
             ended_at,
             error: row.error_message,
+            error_class: row.error_class,
             stop_reason: row.stop_reason,
             result: row.result,
         })

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
 use crate::error::Result;
-use crate::session::{blobs, cron, subagent};
+use crate::session::{blobs, budget, cron, subagent};
 use crate::supervisor::directory::Directory;
 
 /// Keys are kept at least 8 days, so that a platform's longest redelivery is still recognised.
@@ -76,6 +76,13 @@ pub async fn sweep(directory: Directory, stop: CancellationToken) {
     let mut older_than = i64::MAX;
     let (mut rounds, mut more, mut files) = (0, false, false);
     loop {
+        // Before turns run again, which need it.
+        let services = directory.services();
+        match budget::give_back(services, services.limits.lease).await {
+            Ok(0) => {}
+            Ok(calls) => tracing::info!(calls, "what lost calls had put aside was given back"),
+            Err(error) => tracing::warn!(error = ?error, "lost calls were not looked for, it is tried again"),
+        }
         match scan(&directory, older_than).await {
             Ok(0) => {}
             Ok(found) => tracing::info!(found, "unfinished work handed back"),

@@ -199,6 +199,7 @@ fn authority(context: &RunContext, epoch: i64) -> Authority {
         key: context.key.clone(),
         agent_id: context.agent_id.clone(),
         epoch,
+        charge: context.turn.charge(),
     }
 }
 
@@ -587,7 +588,11 @@ impl Work {
             }
             Some(_) | None => text.iter().cloned().collect(),
         };
-        if let Some((_, message)) = &failure {
+        // An agent that looks by itself would say of a limit at each look that it is reached.
+        let unsaid = |class| context.turn.beat().is_some() && class == ErrorClass::Budget;
+        if let Some((class, message)) = &failure
+            && !unsaid(*class)
+        {
             below(&mut reply, message);
         }
         // All of it may have been sent already.
@@ -664,6 +669,7 @@ impl Work {
             status: status.to_owned(),
             started_at,
             ended_at: now_ms(),
+            error_class: failure.as_ref().map(|(class, _)| class.name().to_owned()),
             error: failure.map(|(_, message)| message),
             stop_reason: Some(stop_reason),
             result,

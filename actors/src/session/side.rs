@@ -11,11 +11,11 @@ use crate::clock::now_ms;
 use crate::config::providers::{Effect, ResolvedModel, Slot, effect};
 use crate::error::Result;
 use crate::ports::message::Usage;
-use crate::ports::model::ModelError;
+use crate::ports::model::{ErrorClass, ModelError};
 
 const HOUR: i64 = 3_600_000;
 
-/// Puts a call on record: a failure for the operator, how its key fared, and what it used. That this could not be stored
+/// Puts a call that was made on record: a failure for the operator, how its key fared, and what it used. That this could not be stored
 /// costs nothing but the record.
 pub(crate) async fn record(
     services: &Services,
@@ -23,6 +23,9 @@ pub(crate) async fn record(
     model: &ResolvedModel,
     outcome: std::result::Result<Usage, &ModelError>,
 ) {
+    if outcome.is_err_and(|error| error.class == ErrorClass::Budget) {
+        return;
+    }
     if let Err(error) = outcome {
         tracing::warn!(
             tenant.id = %scope.tenant(), model.provider = %model.provider, model.name = %model.model,

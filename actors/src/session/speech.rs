@@ -2,8 +2,9 @@
 
 use claw_entities::Scope;
 
-use super::{blobs, side};
+use super::{blobs, budget, side};
 use crate::Services;
+use crate::config::budgets::Unit;
 use crate::error::{Error, Result};
 use crate::ports::channel::{FileAbout, FileKind};
 use crate::ports::message::Usage;
@@ -49,12 +50,18 @@ pub(crate) async fn spoken(services: &Services, scope: &Scope, text: &str, forma
         format,
         timeout: speech.timeout,
     };
+    // Priced by its characters, which are no tokens.
+    let money = Some(Unit::Money);
+    let hold = budget::beside(services, scope, &settings.default_agent, &model, length as u64, money).await?;
     let outcome = speaker.speak(request).await;
     let used = outcome.as_ref().map(|_| Usage {
         input: length as u64,
         ..Usage::default()
     });
     side::record(services, scope, &model, used).await;
+    if let (Some(hold), Ok(used)) = (hold, &used) {
+        hold.settle(used).await;
+    }
     let sound = outcome.map_err(|error| Error::Upstream(error.message))?;
     let blob = blobs::store(services, scope, format.mime_type(), sound).await?;
     let kind = match format {

@@ -15,6 +15,7 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
+use super::budget::Charge;
 use super::intake::{self, ClientMessage, Relayed};
 use super::key;
 use super::reach::{Chain, Inner, MOST_ROUNDS};
@@ -57,6 +58,7 @@ struct Origin {
     destination: Option<Destination>,
     guest: bool,
     chain: Chain,
+    charge: Charge,
 }
 
 /// The run of a sub-agent's first message.
@@ -98,8 +100,9 @@ pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish
             spawns: run.chain.spawns + 1,
             ..run.chain
         },
+        charge: run.authority.charge.begun_by(&run.authority.agent_id),
     };
-    let payload = serde_json::to_string(&first_message(run, &wish, depth, origin.chain)).map_err(Error::internal)?;
+    let payload = serde_json::to_string(&first_message(run, &wish, depth, &origin)).map_err(Error::internal)?;
     let row = subagent::ActiveModel {
         tenant_id: Set(scope.tenant().clone()),
         user_id: Set(scope.user().clone()),
@@ -207,7 +210,7 @@ impl Begun {
     }
 }
 
-fn first_message(run: &Inner, wish: &Wish, depth: u32, chain: Chain) -> ClientMessage {
+fn first_message(run: &Inner, wish: &Wish, depth: u32, origin: &Origin) -> ClientMessage {
     ClientMessage {
         source: SOURCE.to_owned(),
         message: format!(
@@ -229,8 +232,9 @@ fn first_message(run: &Inner, wish: &Wish, depth: u32, chain: Chain) -> ClientMe
             destination: None,
             // What others wrote may have led to it: it reaches no more than they do.
             guest: !run.alone,
-            chain,
+            chain: origin.chain,
         }),
+        charge: origin.charge.clone(),
         ..ClientMessage::default()
     }
 }

@@ -10,6 +10,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde_json::{Map, Value, json};
 
+use super::budget::Charge;
 use super::envelope::ContextLine;
 use super::freshness;
 use super::heartbeat;
@@ -55,6 +56,19 @@ impl Turn {
         }
     }
 
+    /// Who pays for it beside its user and agent.
+    pub(crate) fn charge(&self) -> Charge {
+        let overheard = !self.last().audience().is_private();
+        let begun = self.items.iter().map(|item| &item.options.charge);
+        begun.fold(
+            Charge {
+                overheard,
+                ..Charge::default()
+            },
+            Charge::and,
+        )
+    }
+
     /// User entry of an earlier attempt.
     pub(crate) fn entry_id(&self) -> Option<&str> {
         self.items.iter().find_map(|item| item.entry_id.as_deref())
@@ -85,6 +99,8 @@ pub(crate) struct Authority {
     pub(crate) key: SessionKey,
     pub(crate) agent_id: String,
     pub(crate) epoch: i64,
+    /// Who pays besides.
+    pub(crate) charge: Charge,
 }
 
 /// How a turn ends, for the record.

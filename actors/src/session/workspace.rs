@@ -182,6 +182,7 @@ fn told(error: Error) -> String {
         Error::Invalid(why) | Error::TooLarge(why) | Error::Conflict(why) => format!("{why}."),
         Error::Unauthenticated(_)
         | Error::Forbidden(_)
+        | Error::Budget(_)
         | Error::NotFound { .. }
         | Error::Busy { .. }
         | Error::NotConnected(_)

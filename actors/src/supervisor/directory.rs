@@ -125,6 +125,8 @@ pub struct RunEnded {
     pub started_at: i64,
     pub ended_at: i64,
     pub error: Option<String>,
+    /// Of the failure: a name of [`crate::ports::model::ErrorClass`], or another.
+    pub error_class: Option<String>,
     pub stop_reason: Option<String>,
     /// `{payloads:[{text, mediaUrl}], meta:{…}}`.
     pub result: Value,

@@ -81,6 +81,14 @@ export const routes: readonly Route[] = [
     load: () => import('../pages/settings/tokens/claw-page-tokens.ts'),
   },
   {
+    path: '/settings/budgets',
+    tag: 'claw-page-budgets',
+    title: t.nav.budgets,
+    icon: 'budgets',
+    group: 'settings',
+    load: () => import('../pages/settings/budgets/claw-page-budgets.ts'),
+  },
+  {
     path: '/settings/members',
     tag: 'claw-page-members',
     title: t.nav.members,

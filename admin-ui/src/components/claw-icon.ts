@@ -12,6 +12,7 @@ const ICONS = {
   skills: svg`<path d="M10 5.5C8.5 4 6 3.5 3 3.5v11c3 0 5.5.5 7 2 1.5-1.5 4-2 7-2v-11c-3 0-5.5.5-7 2zM10 5.5v11"/>`,
   servers: svg`<rect x="3" y="3.5" width="14" height="5.5" rx="1.5"/><rect x="3" y="11" width="14" height="5.5" rx="1.5"/><path d="M6 6.25h.3M6 13.75h.3M10 6.25h4M10 13.75h4"/>`,
   tokens: svg`<circle cx="6.5" cy="13.5" r="3.5"/><path d="m9 11 7.5-7.5M13.5 6.5 16 9"/>`,
+  budgets: svg`<path d="M3 14.5a7 7 0 1 1 14 0M10 14.5l3.5-4.5M3 14.5h2.2M14.8 14.5H17M10 7.5v1.8"/>`,
   members: svg`<circle cx="7.5" cy="7" r="3"/><path d="M2 16.5c0-3 2.5-4.5 5.5-4.5s5.5 1.5 5.5 4.5M13 4.3a3 3 0 0 1 0 5.4M15 12.5c2 .5 3 1.9 3 4"/>`,
   audit: svg`<path d="M5.5 2.5h6l4 4v11h-10zM11.5 2.5v4h4M8 10.5h5M8 13.5h5"/>`,
   account: svg`<circle cx="10" cy="7" r="3.25"/><path d="M3.5 17c.5-3.5 3-5 6.5-5s6 1.5 6.5 5"/>`,

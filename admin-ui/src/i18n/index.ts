@@ -4,7 +4,10 @@ import { en } from './en.ts';
 export type Texts = typeof en;
 export const t: Texts = en;
 
-const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto', style: 'short' });
+/** How numbers and dates are written. */
+export const locale = 'en';
+
+const relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto', style: 'short' });
 const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['day', 86_400_000],
   ['hour', 3_600_000],
@@ -20,7 +23,7 @@ export function relativeTime(ms: number, now = Date.now()): string {
   return difference > 30_000 ? relative.format(1, 'minute') : t.common.justNow;
 }
 
-const full = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'short' });
+const full = new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'short' });
 export function fullTime(ms: number): string {
   return full.format(ms);
 }

@@ -4,6 +4,7 @@ pub mod activity;
 pub mod approvals;
 pub mod audit;
 pub mod blobs;
+pub mod budgets;
 pub mod channels;
 pub mod mcp_servers;
 pub mod models;

@@ -10,7 +10,7 @@ use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    activity, approvals, audit, blobs, channels, mcp_servers, models, pairing, providers, resource, session,
+    activity, approvals, audit, blobs, budgets, channels, mcp_servers, models, pairing, providers, resource, session,
     skill_store, skills, tokens, transcripts, users,
 };
 use crate::error::ErrorBody;
@@ -36,6 +36,7 @@ pub fn routes(config: &mut ServiceConfig) {
         approvals::list, approvals::decide,
         activity::list, activity::retry_inbox, activity::retry_outbox,
         audit::list, blobs::get,
+        budgets::list, budgets::create, budgets::change, budgets::delete,
         tokens::list_hooks, tokens::create_hook, tokens::delete_hook,
         skill_store::search, skill_store::detail, skill_store::preview, skill_store::install, skill_store::check,
         mcp_servers::list, mcp_servers::put, mcp_servers::delete, mcp_servers::test, mcp_servers::approve,

@@ -63,7 +63,8 @@ impl Caller {
         })
     }
 
-    fn not_narrowed(&self) -> bool {
+    /// Has the credential all scopes of its user's role.
+    pub(crate) fn not_narrowed(&self) -> bool {
         match &self.identity.credential {
             Credential::WebSession { .. } => true,
             Credential::ApiToken { .. } | Credential::Device { .. } => role_scopes(self.role())

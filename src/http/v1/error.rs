@@ -32,7 +32,8 @@ pub(crate) struct V1ErrorBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct V1ErrorDetail {
     pub message: String,
-    /// `invalid_request_error`, `authentication_error`, `permission_error`, `rate_limit_error` or `api_error`.
+    /// `invalid_request_error`, `authentication_error`, `permission_error`, `rate_limit_error`, `insufficient_quota` or
+    /// `api_error`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     pub param: Option<&'static str>,
@@ -71,6 +72,11 @@ impl V1Error {
         }
     }
 
+    /// A spending limit. The sentence is safe for the person.
+    pub(crate) fn over_budget(message: &str) -> Self {
+        Error::Budget(message.to_owned()).into()
+    }
+
     pub(crate) fn no_such_method() -> HttpResponse {
         HttpResponse::MethodNotAllowed().json(V1ErrorBody {
             error: V1ErrorDetail {
@@ -93,6 +99,7 @@ impl V1Error {
             Code::Unauthenticated => ("authentication_error", Some("invalid_api_key")),
             Code::Forbidden => ("permission_error", Some("insufficient_permissions")),
             Code::Busy => ("rate_limit_error", Some("rate_limit_exceeded")),
+            Code::Budget => (NO_QUOTA, Some(NO_QUOTA)),
             Code::NotConnected | Code::Timeout | Code::Upstream | Code::Unavailable | Code::Fenced | Code::Internal => {
                 ("api_error", self.code)
             }
@@ -107,6 +114,8 @@ impl V1Error {
 }
 
 const RUN_FAILED: &str = "run_failed";
+/// OpenAI's word where an account has spent what it may, for type and code alike.
+const NO_QUOTA: &str = "insufficient_quota";
 
 impl From<ApiError> for V1Error {
     fn from(error: ApiError) -> Self {
@@ -121,7 +130,11 @@ impl From<ApiError> for V1Error {
 
 impl From<Error> for V1Error {
     fn from(error: Error) -> Self {
-        ApiError::from(error).into()
+        let final_word = error.code() == Code::Budget;
+        Self {
+            final_word,
+            ..ApiError::from(error).into()
+        }
     }
 }
 
@@ -176,6 +189,9 @@ mod tests {
         };
         let (status, body) = answer(busy.into());
         assert_eq!((status, &body["error"]["type"]), (429, &json!("rate_limit_error")));
+        let (status, body) = answer(V1Error::over_budget("The daily limit is used up."));
+        assert_eq!((status, &body["error"]["code"]), (429, &json!("insufficient_quota")));
+        assert_eq!(body["error"]["type"], "insufficient_quota");
         let (status, body) = answer(Error::internal("token sk-123").into());
         assert_eq!(status, 500);
         assert!(!body.to_string().contains("sk-123"));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::Bytes;
+use claw_actors::ports::model::ErrorClass;
 use claw_actors::session::asking::{Answer, Piece};
 use claw_actors::supervisor::directory::RunEnded;
 use futures::stream;
@@ -67,9 +68,15 @@ pub(super) fn refused(ended: &RunEnded) -> Option<V1Error> {
         )),
         // Where somebody stopped it, what was said so far is the answer.
         "ok" | "aborted" => None,
-        _ => Some(V1Error::of_run(
-            ended.error.as_deref().unwrap_or("the run was not finished"),
-        )),
+        _ => {
+            let why = ended.error.as_deref().unwrap_or("the run was not finished");
+            let over_budget = ended.error_class.as_deref() == Some(ErrorClass::Budget.name());
+            Some(if over_budget {
+                V1Error::over_budget(why)
+            } else {
+                V1Error::of_run(why)
+            })
+        }
     }
 }
 

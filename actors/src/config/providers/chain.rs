@@ -209,6 +209,7 @@ impl ConfigService {
             reasoning: model.reasoning,
             thinking: usual_thinking(&settings, agent_id, &provider.id, &model),
             prices: model.prices,
+            priced: model.priced,
             model: model.id,
             name: model.name,
         }))

@@ -180,6 +180,7 @@ impl ConfigService {
             reasoning: false,
             thinking: Thinking::Off,
             prices: stored.prices,
+            priced: stored.priced,
             model: stored.id,
         })
     }
@@ -232,7 +233,7 @@ fn stored_model(provider: &str, model: &str) -> StoredModel {
         .iter()
         .find(|known| known.provider == provider && known.model == model);
     if let Some(known) = known {
-        stored.prices = [known.price, 0.0, 0.0, 0.0];
+        (stored.prices, stored.priced) = ([known.price, 0.0, 0.0, 0.0], true);
     }
     stored
 }

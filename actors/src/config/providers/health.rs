@@ -51,6 +51,7 @@ pub(crate) const fn effect(class: ErrorClass) -> Effect {
         | ErrorClass::SessionExpired
         | ErrorClass::ContextOverflow
         | ErrorClass::Refusal
+        | ErrorClass::Budget
         | ErrorClass::Unknown => Effect::None,
     }
 }

@@ -46,6 +46,8 @@ pub struct ResolvedModel {
     pub thinking: Thinking,
     /// USD per million tokens: input, output, cache read, cache write.
     pub prices: [f64; 4],
+    /// The prices are known; 0 is free then.
+    pub priced: bool,
 }
 
 /// The built-in provider that answers when a tenant has configured none.

@@ -31,6 +31,8 @@ pub(super) struct StoredModel {
     pub(super) listed: Listed,
     pub(super) reasoning: bool,
     pub(super) prices: [f64; 4],
+    /// The prices are known; 0 is free then.
+    pub(super) priced: bool,
 }
 
 impl StoredModel {
@@ -51,6 +53,7 @@ impl StoredModel {
             takes_images: known.takes_images,
             reasoning: known.reasoning,
             prices: known.prices,
+            priced: is_priced(known.prices),
             ..Self::plain(known.id)
         }
     }
@@ -66,6 +69,7 @@ impl StoredModel {
             listed: Listed::default(),
             reasoning: false,
             prices: [0.0; 4],
+            priced: false,
         }
     }
 
@@ -144,6 +148,11 @@ pub(super) fn models(provider: &str, config: &Value) -> Vec<StoredModel> {
         .collect()
 }
 
+/// Does a catalogue say what a model costs.
+pub(super) fn is_priced(prices: [f64; 4]) -> bool {
+    prices.iter().any(|price| *price > 0.0)
+}
+
 fn read(provider: &str, id: &str, item: &Value) -> StoredModel {
     let known = StoredModel::unlisted(provider, id);
     let whole = |key: &str| item.get(key).and_then(Value::as_u64).filter(|number| *number > 0);
@@ -182,6 +191,7 @@ fn read(provider: &str, id: &str, item: &Value) -> StoredModel {
         } else {
             known.prices
         },
+        priced: item.get("cost").is_some_and(Value::is_object) || known.priced,
     }
 }
 

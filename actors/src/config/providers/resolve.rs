@@ -94,6 +94,7 @@ pub(super) fn demo_model(settings: &UserSettings) -> ResolvedModel {
         reasoning: view.reasoning,
         thinking: Thinking::Off,
         prices: [0.0; 4],
+        priced: true,
     }
 }
 

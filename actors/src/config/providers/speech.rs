@@ -59,5 +59,6 @@ fn stored(provider: &str, model: &str) -> StoredModel {
     let mut stored = StoredModel::unlisted(provider, model);
     let known = PRICES.iter().find(|(id, _)| *id == model && provider == "openai");
     stored.prices = [known.map_or(0.0, |(_, price)| *price), 0.0, 0.0, 0.0];
+    stored.priced = known.is_some();
     stored
 }

@@ -14,6 +14,7 @@ use crate::conversation::entry::Compaction;
 use crate::conversation::tokens;
 use crate::ports::message::{AssistantMessage, Message, StopReason, Usage};
 use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest, StreamLimits, SystemBlock, Thinking};
+use crate::session::budget;
 
 /// Tries of one call.
 const TRIES: u32 = 3;
@@ -210,7 +211,8 @@ impl<'a> Calls<'a> {
             cache_key: format!("{}-summary", self.job.head.session_id),
             limits: StreamLimits::default(),
         };
-        let mut events = adapter.stream(request);
+        let (services, payer) = (self.job.services, self.job.authority);
+        let mut events = budget::stream(services, payer, self.model, adapter, request).await;
         let answer = async move {
             while let Some(event) = events.next().await {
                 match event {

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::conversation::entry::Body;
 use crate::services::Limits;
+use crate::session::budget::Charge;
 use crate::session::tests::{send, settled};
 use crate::session::turn;
 use crate::testing::{Runtime, ScriptedModel, Step, start};
@@ -36,6 +37,7 @@ async fn talked() -> (Runtime, Authority, SessionHead) {
         key,
         agent_id: "main".to_owned(),
         epoch,
+        charge: Charge::default(),
     };
     (runtime, authority, head)
 }

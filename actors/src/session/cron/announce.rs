@@ -11,6 +11,7 @@ use crate::config::cron::job::Target;
 use crate::error::Result;
 use crate::ports::channel::{Destination, FileAbout, Peer, PeerKind, Rendered};
 use crate::ports::web::WEBHOOK;
+use crate::session::budget::Charge;
 use crate::session::key;
 use crate::session::preview::Outlet;
 use crate::session::send_policy;
@@ -35,6 +36,7 @@ impl Announcement {
             key: open.session_key.clone(),
             agent_id: open.agent_id.clone(),
             epoch: 0,
+            charge: Charge::default(),
         }
     }
 }

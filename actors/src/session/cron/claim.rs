@@ -204,6 +204,7 @@ async fn fire(
         }
         Payload::SystemEvent { .. } | Payload::AgentTurn { .. } => {
             let mut message = message(&job, now, zone);
+            message.charge.job = Some(job.id.clone());
             message.relayed = chain.map(|chain| Relayed {
                 shown: message.message.clone(),
                 chain,

@@ -14,6 +14,7 @@ use crate::config::heartbeat::next;
 use crate::db::Batch;
 use crate::error::{Error, Result};
 use crate::ports::channel::PeerKind;
+use crate::session::budget::Charge;
 use crate::session::cron::announce::{self, Announcement};
 use crate::session::cron::record_of;
 use crate::session::key;
@@ -215,6 +216,7 @@ async fn store(services: &Services, scope: &Scope, row: heartbeat::Model, run_id
         key: key::main(&row.agent_id),
         agent_id: row.agent_id.clone(),
         epoch: 0,
+        charge: Charge::default(),
     };
     let (told, run_id) = (told.clone(), run_id.to_owned());
     services

@@ -8,6 +8,7 @@ use super::{Delivers, SOURCE};
 use crate::clock::now_ms;
 use crate::db::Batch;
 use crate::error::Result;
+use crate::session::budget::Charge;
 use crate::session::cron::announce::{self, Announcement};
 use crate::session::cron::{cut, record_of};
 use crate::session::reconcile::{is_over, pass};
@@ -48,6 +49,7 @@ pub(crate) async fn settle(directory: &Directory, scope: &Scope, run_id: &str) -
         started_at: ran.started_at,
         ended_at: ran.ended_at.unwrap_or_default(),
         error: ran.error_message,
+        error_class: ran.error_class,
         stop_reason: ran.stop_reason,
         result: ran.result,
     });
@@ -138,6 +140,7 @@ async fn store(directory: &Directory, scope: &Scope, open: &hook_run::Model, out
                         key: open.session_key.clone(),
                         agent_id: open.agent_id.clone(),
                         epoch: 0,
+                        charge: Charge::default(),
                     };
                     let mut batch = Batch::new(tx);
                     insert_pieces(&mut batch, &authority, Some(&open.id), &said.pieces)?;

@@ -12,7 +12,7 @@ use crate::clock::now_ms;
 use crate::config::providers::ResolvedModel;
 use crate::ports::message::{AssistantMessage, Message, Part};
 use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest, StreamLimits, SystemBlock, Thinking};
-use crate::session::{blobs, side};
+use crate::session::{blobs, budget, side};
 
 /// Longest answer, tokens.
 const LONGEST: u32 = 4_096;
@@ -122,7 +122,8 @@ impl Reach {
             retry_after: None,
             partial: AssistantMessage::default(),
         };
-        let Some(adapter) = self.0.directory.services().ports.model(&model.api) else {
+        let services = self.0.directory.services();
+        let Some(adapter) = services.ports.model(&model.api) else {
             return Err(failure(
                 ErrorClass::ModelNotFound,
                 "The model cannot be reached from here.",
@@ -145,7 +146,7 @@ impl Reach {
             cache_key: String::new(),
             limits: StreamLimits::default(),
         };
-        let mut events = adapter.stream(request);
+        let mut events = budget::stream(services, &self.0.authority, model, adapter, request).await;
         while let Some(event) = events.next().await {
             match event {
                 ModelEvent::Done(message) => return Ok(message),

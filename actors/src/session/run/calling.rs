@@ -10,7 +10,7 @@ use super::{End, RunContext, Work, plain_failure};
 use crate::config::providers::ResolvedModel;
 use crate::ports::message::AssistantMessage;
 use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest};
-use crate::session::thinking;
+use crate::session::{budget, thinking};
 
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// A provider that asks for a longer wait ends the turn at once.
@@ -80,7 +80,8 @@ impl Work {
             );
             return Ok(Err(plain_failure(ErrorClass::ModelNotFound, message)));
         };
-        let mut events = adapter.stream(request).peekable();
+        let calls = budget::stream(&self.services, &self.authority, model, adapter, request);
+        let mut events = calls.await.peekable();
         // Text of an earlier message of this run stays above.
         let base = context.emitter.text().len();
         self.base = base;

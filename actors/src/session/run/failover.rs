@@ -406,7 +406,9 @@ const fn never_switches(class: ErrorClass) -> bool {
         // Compaction's business.
         ErrorClass::ContextOverflow
         // Nobody shops around for a model that says yes.
-        | ErrorClass::Refusal => true,
+        | ErrorClass::Refusal
+        // Holds for every model.
+        | ErrorClass::Budget => true,
         ErrorClass::RateLimit
         | ErrorClass::Overloaded
         | ErrorClass::Billing

@@ -21,7 +21,7 @@ use crate::session::assembly::{Assembly, Sent};
 use crate::session::prompt::Audience;
 use crate::session::tool_policy::Caller;
 use crate::session::toolbox::Toolbox;
-use crate::session::turn;
+use crate::session::{budget, turn};
 
 /// Model calls of one such turn, and the longest it may take.
 const MOST_CALLS: usize = 4;
@@ -139,7 +139,8 @@ impl Work {
             return Ok(());
         };
         for _ in 0..MOST_CALLS {
-            let Some(message) = last_of(adapter.stream(request.clone())).await? else {
+            let events = budget::stream(&self.services, &self.authority, model, &adapter, request.clone());
+            let Some(message) = last_of(events.await).await? else {
                 return Err(plain_failure(ErrorClass::Network, "the answer has no end".to_owned()));
             };
             self.usage.add(&message.usage, model.prices);

@@ -250,6 +250,7 @@ fn message(row: &subagent::Model, end: &End, origin: Origin) -> ClientMessage {
             guest: origin.guest,
             chain: origin.chain,
         }),
+        charge: origin.charge,
         ..ClientMessage::default()
     }
 }

@@ -137,6 +137,7 @@ pub(crate) async fn steer(
             guest: origin.guest,
             chain: origin.chain,
         }),
+        charge: origin.charge,
         ..ClientMessage::default()
     };
     let payload = serde_json::to_string(&payload).map_err(Error::internal)?;

@@ -3,6 +3,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::config::document::UserSettings;
 use crate::services::Limits;
+use crate::session::budget::Charge;
 use crate::session::turn::Authority;
 use crate::testing::{Runtime, ScriptedModel, Step, start};
 
@@ -25,6 +26,7 @@ async fn begun(runtime: &Runtime, scope: &Scope, cancel: &CancellationToken) -> 
                 key: key::main("main"),
                 agent_id: "main".to_owned(),
                 epoch,
+                charge: Charge::default(),
             },
             run_id: "run".to_owned(),
             owner: true,

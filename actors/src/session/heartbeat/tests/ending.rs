@@ -8,6 +8,7 @@ use crate::conversation::entry::{Body, Compaction};
 use crate::conversation::transcript::SessionHead;
 use crate::error::{Error, Result};
 use crate::ports::message::{AssistantMessage, Message};
+use crate::session::budget::Charge;
 use crate::session::freshness;
 use crate::session::intake::{Beat, ClientMessage};
 use crate::session::item::Item;
@@ -52,6 +53,7 @@ impl Begun {
             key: key.clone(),
             agent_id: "main".to_owned(),
             epoch: stage.runtime.directory.leases().epoch(scope).await.expect("is held"),
+            charge: Charge::default(),
         };
         let turn = Turn {
             run_id: run.clone(),

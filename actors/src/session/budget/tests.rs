@@ -1,0 +1,178 @@
+//! The counters over a real database: put aside, settled once, given back.
+
+use std::sync::Arc;
+
+use claw_entities::{Scope, TenantOwned, budget_hold, budget_use};
+use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter};
+
+use super::estimate::{Ask, Used};
+use super::ledger::{self, Share, Taken};
+use super::*;
+use crate::config::budgets::{BudgetDraft, Kind, Period, Setter};
+use crate::ports::message::Usage;
+use crate::services::Limits;
+use crate::testing::{Runtime, ScriptedModel, Step, start};
+
+/// Of each call: its prompt, and the longest answer.
+const INPUT: u64 = 100;
+const MOST: u64 = 2_000;
+
+async fn limited(kinds: &[(Kind, i64)]) -> (Runtime, Scope) {
+    let model = ScriptedModel::new(|text| Step::Say(format!("re: {text}")));
+    let runtime = start(model, Limits::default(), 1).await;
+    let scope = runtime.owner("acme").await;
+    for (kind, amount) in kinds {
+        let draft = BudgetDraft {
+            kind: *kind,
+            user: (*kind != Kind::Tenant).then(|| scope.user().clone()),
+            target: (*kind == Kind::Agent).then(|| "main".to_owned()),
+            unit: Unit::Tokens,
+            amount: *amount,
+            period: Period::Total,
+            time_zone: None,
+        };
+        let config = &runtime.services.config;
+        let by = Setter::operator();
+        let made = config.create_budget(scope.tenant_scope(), &by, draft).await;
+        made.expect("is set");
+    }
+    (runtime, scope)
+}
+
+fn ask() -> Ask {
+    Ask {
+        now: now_ms(),
+        input: INPUT,
+        most: MOST,
+        least: 1_024,
+        prices: Some([0.0; 4]),
+        model: "test/scripted".to_owned(),
+        free_without_price: false,
+        only: None,
+    }
+}
+
+async fn take(runtime: &Runtime, scope: &Scope, call: &str) -> Taken {
+    let services = &runtime.services;
+    let budgets = services.config.budgets(scope.tenant_scope()).await.expect("reads");
+    let limits = budgets.of_call(scope.user(), &["main"], None);
+    ledger::take(services, scope, call, limits, &ask()).await.expect("asks")
+}
+
+fn used(tokens: u64) -> Used {
+    let usage = Usage {
+        output: tokens,
+        ..Usage::default()
+    };
+    Used::of(&usage, [0.0; 4])
+}
+
+/// All counters: what is spent and what is held of each, the smaller first.
+async fn counters(runtime: &Runtime, scope: &Scope) -> Vec<(i64, i64)> {
+    let view = runtime.services.db.glance(scope).await.expect("reads");
+    let rows = budget_use::Entity::of_tenant(scope.tenant_scope())
+        .all(&view)
+        .await
+        .expect("reads");
+    let mut found: Vec<_> = rows.iter().map(|row| (row.spent, row.reserved)).collect();
+    found.sort_unstable();
+    found
+}
+
+async fn holds(runtime: &Runtime, scope: &Scope) -> u64 {
+    let view = runtime.services.db.glance(scope).await.expect("reads");
+    let held = budget_hold::Entity::of_tenant(scope.tenant_scope()).filter(budget_hold::Column::Amount.gt(0));
+    held.count(&view).await.expect("counts")
+}
+
+fn shares(taken: Taken) -> (Arc<[Share]>, u64) {
+    match taken {
+        Taken::Held { shares, output } => (Arc::from(shares), output),
+        Taken::Short(shortage) => panic!("refused: {shortage:?}"),
+    }
+}
+
+#[actix::test]
+async fn all_limits_or_none() {
+    let (runtime, scope) = limited(&[(Kind::Tenant, 10_000), (Kind::User, 2_100), (Kind::Agent, 5_000)]).await;
+    let (first, output) = shares(take(&runtime, &scope, "one").await);
+    assert_eq!((first.len(), output), (3, MOST));
+    assert_eq!(counters(&runtime, &scope).await, [(0, 2_100); 3]);
+    let Taken::Short(shortage) = take(&runtime, &scope, "two").await else {
+        panic!("the user's limit is held")
+    };
+    assert_eq!(
+        (shortage.budget.kind, shortage.spent, shortage.reserved),
+        (Kind::User, 0, 2_100)
+    );
+    assert_eq!(counters(&runtime, &scope).await, [(0, 2_100); 3], "of none");
+    let tenant = scope.tenant_scope();
+    for _ in 0..2 {
+        let settled = ledger::settle(&runtime.services, tenant, "one", &first, used(70)).await;
+        settled.expect("settles");
+    }
+    assert_eq!(counters(&runtime, &scope).await, [(70, 0); 3], "once");
+    assert_eq!(holds(&runtime, &scope).await, 0);
+}
+
+#[actix::test]
+async fn near_the_limit_answers_are_shorter_until_none_fits() {
+    let (runtime, scope) = limited(&[(Kind::User, 4_500)]).await;
+    let mut outputs = Vec::new();
+    for call in 0..5 {
+        match take(&runtime, &scope, &call.to_string()).await {
+            Taken::Held { output, .. } => outputs.push(output),
+            Taken::Short(_) => break,
+        }
+    }
+    // 2400 are left after the first, which is enough; then 300, which is not.
+    assert_eq!(outputs, [MOST, MOST]);
+    let (runtime, scope) = limited(&[(Kind::User, 4_000)]).await;
+    let mut outputs = Vec::new();
+    for call in 0..5 {
+        match take(&runtime, &scope, &call.to_string()).await {
+            Taken::Held { output, .. } => outputs.push(output),
+            Taken::Short(_) => break,
+        }
+    }
+    // Of the 1900 that are left the second may have half of 1800, but no answer is shorter than 1024.
+    assert_eq!(outputs, [MOST, 1_024]);
+}
+
+#[actix::test]
+async fn two_hundred_at_once_do_not_take_more_than_there_is() {
+    let (runtime, scope) = limited(&[(Kind::Tenant, 2_100)]).await;
+    let calls: Vec<String> = (0..200).map(|call| call.to_string()).collect();
+    let asked = calls.iter().map(|call| take(&runtime, &scope, call));
+    let taken = futures::future::join_all(asked).await;
+    let held = taken.iter().filter(|taken| matches!(taken, Taken::Held { .. })).count();
+    assert_eq!(held, 1);
+    assert_eq!(counters(&runtime, &scope).await, [(0, 2_100)]);
+}
+
+#[actix::test]
+async fn what_a_process_that_is_gone_held_is_given_back_and_still_settled_once() {
+    let (runtime, scope) = limited(&[(Kind::User, 2_100)]).await;
+    let (held, _) = shares(take(&runtime, &scope, "lost").await);
+    let lease = runtime.services.limits.lease;
+    let services = &runtime.services;
+    assert_eq!(ledger::give_back(services, lease).await.expect("looks"), 0, "it lives");
+    let mut other = services.clone();
+    other.replica = Arc::new(crate::services::Replica {
+        id: "other".to_owned(),
+        boot_id: "another-boot".to_owned(),
+        version: "0.0.0".to_owned(),
+    });
+    // Its heartbeat is fresh.
+    assert_eq!(ledger::give_back(&other, lease).await.expect("looks"), 0);
+    runtime.directory.leases().leave().await.expect("leaves");
+    assert_eq!(ledger::give_back(&other, lease).await.expect("looks"), 1);
+    assert_eq!(ledger::give_back(&other, lease).await.expect("looks"), 0, "once");
+    assert_eq!(counters(&runtime, &scope).await, [(0, 0)]);
+    // It was only away, and what it used was used.
+    for _ in 0..2 {
+        let settled = ledger::settle(services, scope.tenant_scope(), "lost", &held, used(70)).await;
+        settled.expect("settles");
+    }
+    assert_eq!(counters(&runtime, &scope).await, [(70, 0)]);
+}
