@@ -30,6 +30,8 @@ mod m20261127_000033_skill_origin;
 mod m20261127_000034_skill_upload;
 mod m20261127_000035_hook_tries;
 mod m20261127_000036_exchange;
+mod m20261127_000046_preferences;
+mod m20261127_000047_transcript_words;
 mod row_security;
 
 /// Runs the steps in order.
@@ -67,6 +69,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000034_skill_upload::Migration),
             Box::new(m20261127_000035_hook_tries::Migration),
             Box::new(m20261127_000036_exchange::Migration),
+            Box::new(m20261127_000046_preferences::Migration),
+            Box::new(m20261127_000047_transcript_words::Migration),
         ]
     }
 }

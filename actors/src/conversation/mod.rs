@@ -7,6 +7,8 @@ pub mod branch;
 pub mod history;
 mod listing;
 mod recent;
+pub mod search;
+pub mod tree;
 
 pub mod display;
 pub mod repair;

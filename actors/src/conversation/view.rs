@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::history::SessionRow;
-use super::transcript::SessionHead;
+use super::transcript::{BRANCHED_AT, SessionHead};
 use crate::config::devices::without_nulls;
 use crate::session::key::{self, Kind};
 use crate::session::turn;
 
 /// Stored fields that are nobody's business outside.
-const HIDDEN: [&str; 6] = [
+const HIDDEN: [&str; 7] = [
+    BRANCHED_AT,
     "skillsSnapshot",
     "systemPromptReport",
     turn::COMPACTION_FAILED,

@@ -7,6 +7,7 @@ pub mod routing;
 
 pub(crate) mod actor;
 mod admission;
+pub(crate) mod branches;
 mod changing;
 pub(crate) mod choice;
 mod item;
@@ -58,6 +59,7 @@ pub mod attention;
 pub mod blobs;
 pub mod cron;
 pub mod delivery;
+pub(crate) mod groups;
 pub(crate) mod heartbeat;
 pub mod hook;
 pub(crate) mod maintenance;

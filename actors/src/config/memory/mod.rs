@@ -2,13 +2,14 @@
 //! (`agent-runtime` §9). The pieces are written with the file they are of, in one transaction.
 
 mod chunk;
-mod rank;
+pub(crate) mod rank;
 mod search;
 mod store;
-mod terms;
+pub(crate) mod terms;
 mod vectors;
 
-pub(crate) use search::Meant;
+pub(crate) use search::{Meant, snippet};
+pub(crate) use store::{mark, marked, unmarked};
 pub(super) use store::{forget, index};
 
 /// Is the file one of the notes: long-lived ones, or those of a day.
