@@ -78,8 +78,14 @@ impl ConfigService {
         }
         let all = user_pref::Entity::owned_by(scope).count(&*tx).await?;
         let (gone, set): (Vec<_>, Vec<_>) = values.into_iter().partition(|(_, text)| text == "null");
-        let fewer = gone.iter().filter(|(name, _)| known.contains_key(name.as_str())).count();
-        let more = set.iter().filter(|(name, _)| !known.contains_key(name.as_str())).count();
+        let fewer = gone
+            .iter()
+            .filter(|(name, _)| known.contains_key(name.as_str()))
+            .count();
+        let more = set
+            .iter()
+            .filter(|(name, _)| !known.contains_key(name.as_str()))
+            .count();
         if more > 0 && all + more as u64 > MOST + fewer as u64 {
             return Ok(Written::TooMany(all));
         }
@@ -141,9 +147,8 @@ mod tests {
         let ada = testing::user(config, &tenant, "ada@acme.test", Role::Owner).await;
         let bob = testing::user(config, &tenant, "bob@acme.test", Role::Member).await;
         let none = BTreeMap::new();
-        let set = async |entries: Value, expected: Value| {
-            config.set_preferences(&ada, &map(entries), &map(expected)).await
-        };
+        let set =
+            async |entries: Value, expected: Value| config.set_preferences(&ada, &map(entries), &map(expected)).await;
         let first = set(json!({"theme": "dark", "size": 3}), json!({})).await;
         assert_eq!(first.expect("sets"), Written::Done);
         // Somebody else changed it meanwhile, or it was not there.
@@ -151,11 +156,18 @@ mod tests {
             let late = set(json!({"size": 4}), expected).await;
             assert_eq!(late.expect("answers"), Written::Conflict);
         }
-        let right = set(json!({"size": null, "new": [1]}), json!({"theme": "dark", "absent": null})).await;
+        let right = set(
+            json!({"size": null, "new": [1]}),
+            json!({"theme": "dark", "absent": null}),
+        )
+        .await;
         assert_eq!(right.expect("sets"), Written::Done);
         let all = config.preferences(&ada, None).await.expect("reads");
         assert_eq!(all, map(json!({"theme": "dark", "new": [1]})));
-        let some = config.preferences(&ada, Some(&["new".to_owned()])).await.expect("reads");
+        let some = config
+            .preferences(&ada, Some(&["new".to_owned()]))
+            .await
+            .expect("reads");
         assert_eq!(some, map(json!({"new": [1]})));
         assert_eq!(config.preferences(&bob, None).await.expect("reads"), none);
         for bad in [json!({"": 1}), json!({"x": "y".repeat(LARGEST)})] {
@@ -177,7 +189,10 @@ mod tests {
             let set = server.config.set_preferences(&ada, &page(at), &none).await;
             assert_eq!(set.expect("sets"), Written::Done);
         }
-        let one_more = server.config.set_preferences(&ada, &map(json!({"one": 1})), &none).await;
+        let one_more = server
+            .config
+            .set_preferences(&ada, &map(json!({"one": 1})), &none)
+            .await;
         assert_eq!(one_more.expect("answers"), Written::TooMany(MOST));
         // Those there are can be changed, and one may take another's place.
         for entries in [json!({"k0": "changed"}), json!({"k1": null, "one": 1})] {

@@ -191,7 +191,6 @@ impl ConversationService {
             None => Ok(None),
         }
     }
-
 }
 
 /// The last thing that was said on the branch that ends with the head's leaf, at most `most` characters of it.

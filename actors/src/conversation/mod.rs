@@ -3,6 +3,7 @@
 pub mod entry;
 pub mod transcript;
 
+pub mod artifacts;
 pub mod branch;
 pub mod history;
 mod listing;

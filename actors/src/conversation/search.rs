@@ -94,7 +94,9 @@ impl ConversationService {
         let sessions = sessions(&*tx, scope, ranked).await?;
         let mut in_use: HashMap<&str, HashSet<String>> = HashMap::new();
         for (score, row) in ranked {
-            let Some(head) = sessions.get(&row.session_id) else { continue };
+            let Some(head) = sessions.get(&row.session_id) else {
+                continue;
+            };
             let Some(entry) = entries.remove(&(row.session_id.clone(), row.seq)) else {
                 continue;
             };
@@ -237,7 +239,11 @@ impl ConversationService {
             session_id: Set(session_id.to_owned()),
             seq: Set(end),
         })
-        .on_conflict(OnConflict::columns(key).update_column(transcript_read::Column::Seq).to_owned())
+        .on_conflict(
+            OnConflict::columns(key)
+                .update_column(transcript_read::Column::Seq)
+                .to_owned(),
+        )
         .exec_without_returning(&*tx)
         .await?;
         tx.commit().await?;
@@ -248,7 +254,9 @@ impl ConversationService {
 /// Who said what, if a person or an agent did.
 fn said(entry: &Entry) -> Option<(String, String)> {
     let (shown, _) = display::entry(entry)?;
-    let role = shown["role"].as_str().filter(|role| ["user", "assistant"].contains(role))?;
+    let role = shown["role"]
+        .as_str()
+        .filter(|role| ["user", "assistant"].contains(role))?;
     let text = display::one_line(&shown, SEARCHED)?;
     Some((role.to_owned(), text))
 }

@@ -163,7 +163,10 @@ pub(crate) async fn ids_up_to(
     most: usize,
 ) -> Result<Vec<String>> {
     let nodes = nodes(tx, scope, session_id).await?;
-    Ok(path(&nodes, Some(leaf)).take(most).map(|node| node.id.clone()).collect())
+    Ok(path(&nodes, Some(leaf))
+        .take(most)
+        .map(|node| node.id.clone())
+        .collect())
 }
 
 /// Places of the newest entries of a transcript, newest first.
@@ -271,7 +274,10 @@ mod tests {
 
     #[test]
     fn every_branch_ends_once() {
-        let (d, e) = (|active| ("d".to_owned(), 4, active), |active| ("e".to_owned(), 3, active));
+        let (d, e) = (
+            |active| ("d".to_owned(), 4, active),
+            |active| ("e".to_owned(), 3, active),
+        );
         assert_eq!(ends(Some("e")), [e(true), d(false)]);
         assert_eq!(ends(Some("d")), [e(false), d(true)]);
         // Left in the middle: the place itself is a branch.

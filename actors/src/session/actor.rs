@@ -18,6 +18,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Ha
 use claw_entities::{Scope, SessionKey};
 use tokio_util::sync::CancellationToken;
 
+use self::aborting::{Cleared, Clearing};
 pub(crate) use self::compacting::CompactRequest;
 use super::admission::{self, Admitted};
 use super::choice::{self, Chosen};
@@ -124,6 +125,9 @@ pub(crate) struct SessionActor {
     running: Option<Running>,
     /// Stops commands that call tools; a new one after each stop.
     commands: CancellationToken,
+    /// Who clears the queue, and waits until what was accepted before is read.
+    clearing: Vec<Clearing>,
+    cleared: Cleared,
     loading: bool,
     load_again: bool,
     /// Readings of the inbox that were started.
@@ -155,6 +159,8 @@ impl SessionActor {
             ahead: VecDeque::new(),
             running: None,
             commands,
+            clearing: Vec::new(),
+            cleared: Cleared::default(),
             loading: false,
             load_again: false,
             readings: 0,
@@ -224,6 +230,9 @@ impl SessionActor {
             if std::mem::take(&mut this.load_again) {
                 this.load(context);
             }
+            if !this.loading {
+                this.end_clearing(context);
+            }
             this.pump(context);
         }));
     }
@@ -291,6 +300,10 @@ impl SessionActor {
             && !self.bots.admit(bot, now_ms())
         {
             self.settle_dropped(context, item, "too many messages of a bot", "dropped");
+            return;
+        }
+        if let Some(stop_reason) = self.cleared.why(&id, item.options.requester.as_ref()) {
+            self.settle_dropped(context, item, "aborted", stop_reason);
             return;
         }
         // Inline directive of the client, else what the queue's settings say.
@@ -785,10 +798,7 @@ impl Handler<ToSession> for SessionActor {
         }
         match message {
             ToSession::Wake => self.load(context),
-            ToSession::Abort { request, reply } => {
-                let aborted = self.abort(context, &request);
-                let _ = reply.send(aborted);
-            }
+            ToSession::Abort { request, reply } => self.abort_for(context, request, reply),
             ToSession::Edit(request) => self.edit(context, request),
             ToSession::Compact(request) => {
                 self.compact(request);

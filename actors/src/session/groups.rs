@@ -214,7 +214,9 @@ async fn regroup(tx: &DatabaseTransaction, scope: &Scope, from: &str, to: Option
 fn one(name: &str) -> Result<String> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > LONGEST {
-        return Err(Error::invalid(format!("a session group's name has 1 to {LONGEST} characters")));
+        return Err(Error::invalid(format!(
+            "a session group's name has 1 to {LONGEST} characters"
+        )));
     }
     Ok(name.to_owned())
 }

@@ -67,6 +67,7 @@ mod reconcile;
 pub(crate) mod record;
 pub mod recovery;
 mod report;
+pub(crate) mod sending;
 pub(crate) mod side;
 pub(crate) mod speech;
 pub(crate) mod usage;

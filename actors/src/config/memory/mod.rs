@@ -9,8 +9,8 @@ pub(crate) mod terms;
 mod vectors;
 
 pub(crate) use search::{Meant, snippet};
-pub(crate) use store::{mark, marked, unmarked};
 pub(super) use store::{forget, index};
+pub(crate) use store::{mark, marked, unmarked};
 
 /// Is the file one of the notes: long-lived ones, or those of a day.
 pub fn is_note(path: &str) -> bool {

@@ -27,7 +27,10 @@ pub(super) async fn timeseries(call: Call, params: SeriesParams) -> Result<Value
     let key = session_key(&call, &params.key).await?;
     let services = &call.state.services;
     let Some(row) = services.conversation.session(call.scope(), &key).await? else {
-        return Err(WireError::invalid(format!("No transcript found for session: {}", params.key)));
+        return Err(WireError::invalid(format!(
+            "No transcript found for session: {}",
+            params.key
+        )));
     };
     let points = usage::points(services, call.scope(), &key, &row.session_id).await?;
     let (mut tokens, mut cost) = (0, 0.0);
@@ -74,7 +77,12 @@ pub(super) async fn logs(call: Call, params: LogsParams) -> Result<Value, WireEr
     filled("sessions.usage.logs", "key", &params.key)?;
     let key = session_key(&call, &params.key).await?;
     let limit = params.limit.unwrap_or(LINES).clamp(1, MAX_MESSAGES);
-    let page = call.state.services.conversation.history(call.scope(), &key, limit).await?;
+    let page = call
+        .state
+        .services
+        .conversation
+        .history(call.scope(), &key, limit)
+        .await?;
     let logs: Vec<Value> = page.messages.iter().filter_map(line).collect();
     Ok(json!({"logs": logs}))
 }
