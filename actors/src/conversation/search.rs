@@ -22,9 +22,10 @@ use crate::error::Result;
 
 /// Characters of a message whose words are searched, as many as people see of one text.
 const SEARCHED: usize = 12_000;
-/// Entries one search reads for the index, and entries of one commit.
+/// Entries one search reads for the index, entries of one commit, and commits.
 const READ: u64 = 2_048;
 const AT_ONCE: u64 = 256;
+const COMMITS: usize = 64;
 /// Messages with a word of the question that are looked at, the newest ones; and of those in the wanted sessions, ranked.
 const LOOKED_AT: u64 = 2_000;
 const RANKED: u64 = 500;
@@ -134,19 +135,15 @@ impl ConversationService {
 
     /// Reads what was said since the last search, so much at a time. Says whether something is left.
     async fn read_up(&self, scope: &Scope) -> Result<bool> {
-        let mut left = READ;
-        let mut wrote = false;
-        loop {
-            let Some((session_id, after)) = self.unread(scope).await? else {
-                break;
-            };
-            if left == 0 {
+        let (mut left, mut commits) = (READ, 0);
+        while let Some((session_id, after)) = self.unread(scope).await? {
+            if left == 0 || commits == COMMITS {
                 return Ok(true);
             }
-            left = left.saturating_sub(self.read_some(scope, &session_id, after).await?.max(1));
-            wrote = true;
+            left = left.saturating_sub(self.read_some(scope, &session_id, after).await?);
+            commits += 1;
         }
-        if wrote {
+        if commits > 0 {
             // Of transcripts that no session has any more.
             let current = session::Entity::owned_by(scope)
                 .select_only()
