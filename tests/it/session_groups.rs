@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::app::{MEMBER, STRANGER, TestApp};
+use crate::support::app::{ALL_SCOPES, MEMBER, STRANGER, TestApp};
 use crate::support::model::calls_tool;
 use crate::support::node::TestNode;
 use crate::support::tool::say;
@@ -102,10 +102,7 @@ async fn groups_are_made_renamed_and_taken_away_with_their_sessions() {
         refused(&mut operator, "sessions.groups.put", bad).await;
     }
     // Another user's are their own.
-    let mut other = app
-        .operator_as("demo", MEMBER, &["operator.admin"])
-        .await
-        .expect("connects");
+    let mut other = app.operator_as("demo", MEMBER, ALL_SCOPES).await.expect("connects");
     make(&mut other, Some("later")).await;
     call(&mut other, "sessions.groups.delete", json!({"name": "later"})).await;
     let all = call(&mut operator, "sessions.groups.list", json!({})).await;
@@ -145,10 +142,7 @@ async fn several_sessions_are_changed_and_each_fails_by_itself() {
         refused(&mut operator, "sessions.patchMany", bad).await;
     }
     // Another user's session of this name is their own.
-    let mut other = app
-        .operator_as("demo", MEMBER, &["operator.admin"])
-        .await
-        .expect("connects");
+    let mut other = app.operator_as("demo", MEMBER, ALL_SCOPES).await.expect("connects");
     let theirs = json!({"targets": [{"key": one}], "patch": {"category": "stolen"}});
     call(&mut other, "sessions.patchMany", theirs).await;
     assert_eq!(category(&mut operator, &one).await, "old");

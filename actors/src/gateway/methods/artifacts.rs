@@ -45,7 +45,7 @@ async fn find(method: &str, call: &Call, place: &Place) -> Result<(Vec<Artifact>
             filled(method, "sessionKey", given)?;
             Some(session_key(call, given).await?)
         }
-        (None, Some(run)) => record::session_of(services, scope, run).await?,
+        (None, Some(run)) => record::session_of_run(services, scope, run).await?,
         (None, None) => return Err(WireError::invalid(format!("{method} requires sessionKey or runId"))),
     };
     let Some(key) = key else {

@@ -78,9 +78,12 @@ impl SessionActor {
         self.pump(context);
     }
 
-    /// Something runs, or waits to.
+    /// A turn goes on, or waits to. Edits wait for each other.
     fn works(&self) -> bool {
-        self.running.is_some() || self.held.is_some() || !self.queue.is_empty() || !self.ahead.is_empty()
+        let edits = |ahead: &Ahead| matches!(ahead, Ahead::Edit(_));
+        self.running.as_ref().is_some_and(|running| !running.edits)
+            || !self.queue.is_empty()
+            || !self.ahead.iter().all(edits)
     }
 
     /// An edit goes on: rows are read when it is done.

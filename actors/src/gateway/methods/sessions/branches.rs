@@ -1,6 +1,8 @@
 //! `sessions.branches.*`, `sessions.rewind` and `sessions.fork`: the transcript as a tree. Results as the protocol's
 //! schemas have them.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat};
@@ -18,6 +20,9 @@ use crate::session::edit::{Edit, Leaf};
 use crate::session::events::session_changed;
 use crate::session::{blobs, branches, key};
 
+/// Looks at a session that works, and the pause between two: half a second in all.
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of images that go back into an editor, all together.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
@@ -83,11 +88,7 @@ pub(super) async fn fork(call: Call, params: EntryParams) -> Result<Value, WireE
     filled(method, "entryId", &params.entry_id)?;
     let from = known(&call, method, &params.session_key).await?;
     let directory = &call.state.directory;
-    if directory.observe_session(call.scope(), &from).await?.running.is_some() {
-        return Err(WireError::unavailable(
-            "Fork is unavailable while the agent is working.",
-        ));
-    }
+    quiet(&call, &from).await?;
     let conversation = &call.state.services.conversation;
     let question = conversation.question(call.scope(), &from, &params.entry_id).await?;
     let to = key::under(agent_of(&from), &format!("dashboard:{}", uuid::Uuid::new_v4()));
@@ -112,7 +113,20 @@ async fn known(call: &Call, method: &str, given: &str) -> Result<SessionKey, Wir
     }
 }
 
+/// Waits a moment for a turn to end whose last words were just heard.
+async fn quiet(call: &Call, key: &SessionKey) -> Result<(), WireError> {
+    for _ in 0..LOOKS {
+        let seen = call.state.directory.observe_session(call.scope(), key).await?;
+        if seen.running.is_none() && seen.queued == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(WireError::unavailable("not available while the agent is working").retry_after(Duration::from_secs(1)))
+}
+
 async fn turn(call: &Call, key: &SessionKey, leaf: Leaf) -> Result<(), WireError> {
+    quiet(call, key).await?;
     let edit = Edit::Turn { leaf };
     match call.state.directory.edit(call.scope(), key, edit).await {
         Ok(_) => Ok(()),
