@@ -661,7 +661,7 @@ async fn a_connection_ends_when_its_user_is_locked_out() {
     let server = McpServer::start();
     let mut app = TestApp::start().await;
     app.add_user("demo", MEMBER, "member");
-    let own = json!({"url": server.url(), "transport": "streamable-http"});
+    let own = json!({"url": server.url()});
     let (code, answer) = app.person("demo", MEMBER).put("/api/mcp-servers/docs", &own).await;
     assert_eq!(code, 200, "{answer}");
     let mut member = app.operator_as("demo", MEMBER, ALL_SCOPES).await.expect("connects");

@@ -179,6 +179,7 @@ async fn nothing_is_moved_under_a_running_turn_and_in_an_archived_session() {
 async fn a_fork_is_a_session_of_its_own() {
     let mut app = TestApp::start().await;
     app.add_user("demo", MEMBER, "member");
+    app.add_other_tenant();
     let mut operator = app.operator().await;
     let png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
     talk(&mut operator, "main", "one").await;
@@ -218,16 +219,15 @@ async fn a_fork_is_a_session_of_its_own() {
     call(&mut operator, "sessions.delete", json!({"key": key})).await;
     assert_eq!(texts(&mut operator, "main").await.len(), 4);
     // Somebody else's entries are nowhere.
-    let mut other = app.operator_as("demo", MEMBER, ALL_SCOPES).await.expect("connects");
+    let theirs = json!({"sessionKey": "agent:main:main", "entryId": entry});
+    let mut stranger = app.operator_as("other", STRANGER, ALL_SCOPES).await.expect("connects");
     for method in ["sessions.fork", "sessions.rewind"] {
-        let said = refused(
-            &mut other,
-            method,
-            json!({"sessionKey": "agent:main:main", "entryId": entry}),
-        )
-        .await;
+        let said = refused(&mut stranger, method, theirs.clone()).await;
         assert!(said.contains("session not found"), "{method}: {said}");
     }
+    let mut other = app.operator_as("demo", MEMBER, ALL_SCOPES).await.expect("connects");
+    let said = refused(&mut other, "sessions.fork", theirs).await;
+    assert!(said.contains("session not found"), "{said}");
     assert!(branches(&mut other, "main").await.is_empty());
 }
 
