@@ -33,6 +33,8 @@ mod m20261127_000036_exchange;
 mod m20261127_000040_budgets;
 mod m20261127_000043_blob_look;
 mod m20261127_000044_unsettled;
+mod m20261127_000046_preferences;
+mod m20261127_000047_transcript_words;
 mod row_security;
 
 /// Runs the steps in order.
@@ -73,6 +75,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000040_budgets::Migration),
             Box::new(m20261127_000043_blob_look::Migration),
             Box::new(m20261127_000044_unsettled::Migration),
+            Box::new(m20261127_000046_preferences::Migration),
+            Box::new(m20261127_000047_transcript_words::Migration),
         ]
     }
 }

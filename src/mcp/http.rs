@@ -16,11 +16,14 @@ use rmcp::transport::streamable_http_client::{
     HttpStatusError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
 };
 use sse_stream::{Sse, SseStream};
+use tokio::sync::Semaphore;
 
 use crate::egress::{Egress, EgressError, Purpose, Request, StreamingResponse};
 
 /// Largest answer to one request, bytes: an image is base64.
 pub(super) const MAX_ANSWER: usize = 8 * 1024 * 1024;
+/// Large answers that are parsed at the same time in this process.
+static PARSING: Semaphore = Semaphore::const_new(4);
 /// Most bytes and events of one stream that stays open for news. One that says more is opened anew, after a pause.
 const MAX_NEWS: usize = 4 * 1024 * 1024;
 const MOST_EVENTS: usize = 4_096;
@@ -111,8 +114,11 @@ impl StreamableHttpClient for Http {
             Kind::Json | Kind::Other if wants_none => Ok(StreamableHttpPostResponse::Accepted),
             Kind::Json => {
                 let body = read(&mut answer, MAX_ANSWER).await?;
+                // A large text is many times as large once it is parsed. Nothing is waited for while one holds this.
+                let turn = PARSING.acquire().await;
                 let message = serde_json::from_slice(&body)
                     .map_err(|_| StreamableHttpError::UnexpectedServerResponse("not a message".into()))?;
+                drop((turn, body));
                 Ok(StreamableHttpPostResponse::Json(message, opened))
             }
             Kind::Other => Err(StreamableHttpError::UnexpectedContentType(None)),

@@ -8,13 +8,14 @@ mod connection;
 mod http;
 mod result;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use claw_actors::config::document::hash;
 use claw_actors::ports::servers::{FailureClass, Offer, ServerAccess, ServerFailure, ToolServers};
 use claw_actors::ports::tool::ToolOutput;
-use claw_entities::Scope;
+use claw_entities::{Scope, TenantId};
 use dashmap::DashMap;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
@@ -24,8 +25,9 @@ use tokio_util::sync::CancellationToken;
 use self::connection::{Answer, Connection};
 use crate::egress::Egress;
 
-/// Connections of this process. When all are taken, the one that was not used for longest goes.
+/// Connections of this process, and those one tenant has. When all are taken, one of the tenant goes that has most.
 const MOST: usize = 1_024;
+const MOST_OF_TENANT: usize = 256;
 /// How long an unused connection stays open.
 const IDLE: Duration = Duration::from_secs(600);
 /// How long a list is kept when the server does not say, and at most (`agent-runtime` §15).
@@ -178,19 +180,23 @@ impl McpServers {
             slot.known().used = Instant::now();
             return Arc::clone(&slot);
         }
-        if self.slots.len() >= MOST {
-            let oldest = self
-                .slots
-                .iter()
-                .min_by_key(|slot| slot.known().used)
-                .map(|slot| slot.key().clone());
-            if let Some(oldest) = oldest {
-                self.slots.remove(&oldest);
-            }
-        }
+        self.make_room(access.scope.tenant());
         let slot = Arc::new(Slot::new(print));
         self.slots.insert(key, Arc::clone(&slot));
         slot
+    }
+
+    /// Lets a connection go where there is no room for one more of this tenant: the one that was not used for longest,
+    /// of the tenant itself when it has its share, else of the tenant that has most.
+    fn make_room(&self, tenant: &TenantId) {
+        let used: Vec<(Key, Instant)> = self
+            .slots
+            .iter()
+            .map(|slot| (slot.key().clone(), slot.known().used))
+            .collect();
+        if let Some(key) = to_leave(&used, tenant, MOST, MOST_OF_TENANT) {
+            self.slots.remove(key);
+        }
     }
 
     /// The connection, opened where there is none.
@@ -240,6 +246,26 @@ impl McpServers {
     }
 }
 
+/// Which of the connections goes for one more of `tenant`, if one has to.
+fn to_leave<'a>(used: &'a [(Key, Instant)], tenant: &TenantId, most: usize, share: usize) -> Option<&'a Key> {
+    let mut counts: HashMap<&TenantId, usize> = HashMap::new();
+    for ((scope, _), _) in used {
+        *counts.entry(scope.tenant()).or_default() += 1;
+    }
+    let from = if counts.get(tenant).is_some_and(|count| *count >= share) {
+        tenant
+    } else if used.len() >= most {
+        counts
+            .iter()
+            .max_by_key(|(_, count)| **count)
+            .map(|(tenant, _)| *tenant)?
+    } else {
+        return None;
+    };
+    let theirs = used.iter().filter(|((scope, _), _)| scope.tenant() == from);
+    theirs.min_by_key(|(_, used)| *used).map(|(key, _)| key)
+}
+
 impl ToolServers for McpServers {
     fn offer<'a>(
         &'a self,
@@ -287,6 +313,10 @@ impl ToolServers for McpServers {
         self.slots.remove(&(scope.clone(), server.to_owned()));
     }
 
+    fn leave(&self, gone: &dyn Fn(&Scope) -> bool) {
+        self.slots.retain(|(scope, _), _| !gone(scope));
+    }
+
     fn call<'a>(
         &'a self,
         access: &'a ServerAccess,
@@ -327,5 +357,33 @@ impl ToolServers for McpServers {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_makes_room_for_itself_and_the_largest_for_others() {
+        let start = Instant::now();
+        // Later ones were used later.
+        let mut at = 0;
+        let mut used = |tenant: &str, count: u64| -> Vec<(Key, Instant)> {
+            let one = |n| {
+                at += 1;
+                let scope = Scope::vouch(tenant.into(), "user".into());
+                ((scope, format!("{tenant}{n}")), start + Duration::from_secs(at))
+            };
+            (0..count).map(one).collect()
+        };
+        let all = [used("small", 2), used("large", 4), used("other", 3)].concat();
+        let leaves =
+            |tenant: &str, most, share| to_leave(&all, &tenant.into(), most, share).map(|(_, server)| server.as_str());
+        assert_eq!(leaves("small", 10, 5), None);
+        assert_eq!(leaves("large", 10, 4), Some("large0"));
+        assert_eq!(leaves("small", 9, 5), Some("large0"));
+        assert_eq!(leaves("new", 9, 5), Some("large0"));
+        assert_eq!(leaves("other", 9, 3), Some("other0"));
     }
 }

@@ -655,3 +655,20 @@ async fn what_cannot_be_a_server_here_is_refused_with_the_reason() {
     assert_eq!(list["servers"][0]["headers"], json!(["X-Key"]));
     assert!(!list.to_string().contains("k3y"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_when_its_user_is_locked_out() {
+    let server = McpServer::start();
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    let own = json!({"url": server.url()});
+    let (code, answer) = app.person("demo", MEMBER).put("/api/mcp-servers/docs", &own).await;
+    assert_eq!(code, 200, "{answer}");
+    let mut member = app.operator_as("demo", MEMBER, ALL_SCOPES).await.expect("connects");
+    let heard = call(&app, &mut member, "one", "docs__echo", &json!({"text": "1"})).await;
+    assert!(heard.contains("echo says 1"), "{heard}");
+    assert!(server.heard("DELETE").is_empty(), "it is kept while it may be used");
+    app.binary
+        .cli(&["user", "disable", "--tenant", "demo", "--user", MEMBER, "--json"]);
+    server.hears("DELETE").await;
+}

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp};
+use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp, merge};
 use crate::support::node::Device;
 use crate::support::webhook::status;
 
@@ -20,15 +20,19 @@ const PUBLIC: &[(&str, &str, &str)] = &[
 ];
 
 /// Methods that can be called without being advertised.
-const HIDDEN: [&str; 8] = [
+const HIDDEN: [&str; 12] = [
     "chat.inject",
     "device.pair.setupCode",
     "device.pair.setupStatus",
     "node.invoke.cancel",
     "node.invoke.input",
+    "poll",
     "sessions.get",
     "sessions.resolve",
+    "sessions.steer",
     "sessions.usage",
+    "sessions.usage.logs",
+    "sessions.usage.timeseries",
 ];
 
 /// Words that only the owner's data holds.
@@ -244,7 +248,7 @@ async fn marks(app: &TestApp) -> [i64; 10] {
 
 /// Parameters that fit many methods: the owner's ids under every usual name.
 fn foreign(session: &str, job: &Value) -> Value {
-    json!({
+    let mut params = json!({
         "jobId": job, "patch": {"enabled": false, "name": "taken over"}, "mode": "force", "includeDisabled": true,
         "sessionKey": session, "key": session, "keys": [session], "runId": "owners-run", "messageId": "owners-run",
         "message": "hello",
@@ -252,8 +256,15 @@ fn foreign(session: &str, job: &Value) -> Value {
         "nodeId": "0".repeat(64), "deviceId": "0".repeat(64), "requestId": "0190aaaabbbbccccddddeeeeffff0000",
         "idempotencyKey": "owners-call", "limit": 50, "timeoutMs": 200, "agentId": "vault", "name": "SOUL.md", "content": "mine", "path": "agents",
         "channel": "telegram", "accountId": "default", "raw": "{}", "baseHash": "0", "enabled": false,
-        "skillKey": "vault", "skills": [], "taskId": "spawn:owners-task",
-    })
+    });
+    let more = json!({
+        "skillKey": "vault", "skills": [], "taskId": "spawn:owners-task", "query": "zebra quartz", "entryId": "owners-run",
+        "leafEntryId": "owners-run", "names": ["mine"], "to": "theirs", "entries": {"mine": 1},
+        "targets": [{"key": session}], "artifactId": "0190aaaabbbbccccddddeeeeffff0000", "action": "delete",
+        "question": "mine?", "options": ["a", "b"], "params": {"to": "700", "messageId": "1"},
+    });
+    merge(&mut params, &more);
+    params
 }
 
 #[tokio::test(flavor = "multi_thread")]

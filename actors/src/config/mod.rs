@@ -15,6 +15,7 @@ pub mod identity;
 pub mod master;
 pub mod mcp;
 pub mod memory;
+pub mod preferences;
 pub mod providers;
 pub mod schema;
 pub mod secrets;

@@ -8,13 +8,15 @@ use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect
 use serde_json::Value;
 
 use super::entry::Entry;
-use super::transcript::SessionHead;
+use super::transcript::{BRANCHED_AT, SessionHead};
 use super::{ConversationService, tokens};
 use crate::error::Result;
 
 /// Rows of the first page; each further one is twice as long, up to [`LARGEST_PAGE`].
 const FIRST_PAGE: u64 = 32;
 const LARGEST_PAGE: u64 = 256;
+/// Summaries of a transcript that are looked at for the one of the branch in use.
+const SUMMARIES: u64 = 16;
 
 /// The newest part of a branch.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +94,8 @@ pub async fn read(tx: &impl ConnectionTrait, scope: &Scope, head: &SessionHead, 
     if !branch.complete
         && first_kept.is_none()
         && head.entry.get("compactionCount").and_then(Value::as_u64).unwrap_or(0) > 0
-        && let Some(summary) = last_compaction(tx, scope, &head.session_id, oldest).await?
+        && let Some(above) = branch.entries.last().and_then(|entry| entry.parent_id.clone())
+        && let Some(summary) = last_compaction(tx, scope, head, (oldest, &above)).await?
     {
         branch.tokens += tokens::entry(&summary);
         branch.entries.push(Arc::new(summary));
@@ -172,19 +175,54 @@ pub(crate) async fn seq_of(
         .await?)
 }
 
-/// The newest compaction before `below`: its summary belongs to the context even when the budget ends later.
+/// The newest compaction of the branch whose newest entry before position `below` is `above`: its summary belongs to
+/// the context even when the budget ends later. What another branch was summarised to is not of this one.
 async fn last_compaction(
     tx: &impl ConnectionTrait,
     scope: &Scope,
-    session_id: &str,
-    below: i64,
+    head: &SessionHead,
+    (below, above): (i64, &str),
 ) -> Result<Option<Entry>> {
-    let row = transcript_entry::Entity::owned_by(scope)
+    let session_id = head.session_id.as_str();
+    let branched = head.entry.get(BRANCHED_AT).is_some_and(|at| !at.is_null());
+    let rows = transcript_entry::Entity::owned_by(scope)
         .filter(transcript_entry::Column::SessionId.eq(session_id))
         .filter(transcript_entry::Column::Seq.lt(below))
         .filter(transcript_entry::Column::Kind.eq("compaction"))
         .order_by_desc(transcript_entry::Column::Seq)
-        .one(tx)
+        .limit(if branched { SUMMARIES } else { 1 })
+        .all(tx)
         .await?;
-    Ok(row.and_then(Entry::from_row))
+    if !branched {
+        return Ok(rows.into_iter().next().and_then(Entry::from_row));
+    }
+    let Some(oldest) = rows.last().map(|row| row.seq) else {
+        return Ok(None);
+    };
+    // Places alone, between here and the oldest of them.
+    let places: Vec<(String, Option<String>)> = transcript_entry::Entity::owned_by(scope)
+        .select_only()
+        .column(transcript_entry::Column::Id)
+        .column(transcript_entry::Column::ParentId)
+        .filter(transcript_entry::Column::SessionId.eq(session_id))
+        .filter(transcript_entry::Column::Seq.lt(below))
+        .filter(transcript_entry::Column::Seq.gte(oldest))
+        .order_by_desc(transcript_entry::Column::Seq)
+        .into_tuple()
+        .all(tx)
+        .await?;
+    let mut wanted = above.to_owned();
+    for (id, parent) in places {
+        if id != wanted {
+            continue;
+        }
+        if let Some(row) = rows.iter().find(|row| row.id == id) {
+            return Ok(Entry::from_row(row.clone()));
+        }
+        match parent {
+            Some(parent) => wanted = parent,
+            None => break,
+        }
+    }
+    Ok(None)
 }

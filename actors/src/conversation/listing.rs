@@ -186,34 +186,34 @@ impl ConversationService {
     /// The last thing that was said, at most `most` characters of it.
     pub async fn last_words(&self, scope: &Scope, row: &SessionRow, most: usize) -> Result<Option<String>> {
         let rows = self.db.glance(scope).await?;
-        self.last_words_in(&rows, scope, &row.key, most).await
+        match transcript::head(&rows, scope, &row.key).await? {
+            Some(head) => words_at(&rows, scope, &head, most).await,
+            None => Ok(None),
+        }
     }
+}
 
-    async fn last_words_in(
-        &self,
-        rows: &impl ConnectionTrait,
-        scope: &Scope,
-        key: &SessionKey,
-        most: usize,
-    ) -> Result<Option<String>> {
-        let Some(head) = transcript::head(rows, scope, key).await? else {
-            return Ok(None);
-        };
-        let (mut found, mut seen) = (None, 0);
-        walk(rows, scope, &head, |entry| {
-            seen += 1;
-            found = display::entry(&entry)
-                .filter(|(shown, _)| shown["role"] == "user" || shown["role"] == "assistant")
-                .and_then(|(shown, _)| display::one_line(&shown, most));
-            if found.is_some() || seen >= LOOKED_AT {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })
-        .await?;
-        Ok(found)
-    }
+/// The last thing that was said on the branch that ends with the head's leaf, at most `most` characters of it.
+pub(super) async fn words_at(
+    rows: &impl ConnectionTrait,
+    scope: &Scope,
+    head: &SessionHead,
+    most: usize,
+) -> Result<Option<String>> {
+    let (mut found, mut seen) = (None, 0);
+    walk(rows, scope, head, |entry| {
+        seen += 1;
+        found = display::entry(&entry)
+            .filter(|(shown, _)| shown["role"] == "user" || shown["role"] == "assistant")
+            .and_then(|(shown, _)| display::one_line(&shown, most));
+        if found.is_some() || seen >= LOOKED_AT {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })
+    .await?;
+    Ok(found)
 }
 
 /// The beginning of a text, cut at a word where there is one.

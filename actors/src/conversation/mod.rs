@@ -3,12 +3,15 @@
 pub mod entry;
 pub mod transcript;
 
+pub mod artifacts;
 pub mod branch;
 pub mod history;
 pub mod jsonl;
 mod listing;
 pub mod portable;
 mod recent;
+pub mod search;
+pub mod tree;
 
 pub mod display;
 pub mod repair;

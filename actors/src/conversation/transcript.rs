@@ -16,6 +16,10 @@ use crate::error::{Error, Result};
 /// Rows per insert statement: far below the parameter limits of both databases.
 const ROWS_PER_INSERT: usize = 500;
 
+/// Field of a session's entry: when its leaf was moved by hand the last time, epoch milliseconds. Without it the
+/// transcript is one branch.
+pub const BRANCHED_AT: &str = "branchedAt";
+
 /// What a reset keeps of `entry`: one list for `/new`, `sessions.reset` and a stale session. A deny rule must never
 /// get lost at four in the morning, and where a room is does not change with its transcript.
 const KEPT: [&str; 36] = [
@@ -273,14 +277,14 @@ pub fn save_head(batch: &mut Batch, scope: &Scope, head: &mut SessionHead, chang
         head.entry = entry;
     }
     if let Some(fields) = changes.merge {
-        let merged = merge(&head.entry, &fields);
+        let whole = merge(&head.entry, &fields);
         let value = if head.entry.is_object() {
-            merge_sql(batch.backend(), Value::Object(fields))
+            merged(batch.backend(), Value::Object(fields))
         } else {
-            Expr::value(merged.clone())
+            Expr::value(whole.clone())
         };
         update = update.col_expr(session::Column::Entry, value);
-        head.entry = merged;
+        head.entry = whole;
     }
     if let Some(label) = changes.label {
         update = update.col_expr(session::Column::Label, Expr::value(label.clone()));
@@ -311,7 +315,7 @@ fn merge(entry: &Value, fields: &Map<String, Value>) -> Value {
 }
 
 /// [`merge`] done by the database, with the stored fields. PostgreSQL keeps a null, which reads as absent.
-fn merge_sql(backend: DbBackend, fields: Value) -> SimpleExpr {
+pub(crate) fn merged(backend: DbBackend, fields: Value) -> SimpleExpr {
     if backend == DbBackend::Postgres {
         Expr::cust_with_values("entry || $1", [fields])
     } else {

@@ -3,12 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::history::SessionRow;
-use super::transcript::SessionHead;
+use super::transcript::{BRANCHED_AT, SessionHead};
 use crate::session::key::{self, Kind};
 use crate::session::turn;
 
 /// Stored fields that are nobody's business outside.
-const HIDDEN: [&str; 6] = [
+const HIDDEN: [&str; 7] = [
+    BRANCHED_AT,
     "skillsSnapshot",
     "systemPromptReport",
     turn::COMPACTION_FAILED,

@@ -90,6 +90,7 @@ pub const TABLE: &[Row] = &[
     row("shutdown", Audience::Everyone),
     row("skills.changed", READ),
     row("tick", Audience::Everyone).may_drop(),
+    row("users.prefs.changed", READ),
     row("voicewake.changed", READ),
     row("voicewake.routing.changed", READ),
 ];

@@ -60,6 +60,14 @@ pub trait Channel: Send + Sync {
     fn files(&self) -> Option<&dyn Files> {
         None
     }
+    /// Signs under messages, and taking messages back.
+    fn acts(&self) -> Option<&dyn Acts> {
+        None
+    }
+    /// Asking people to choose.
+    fn polls(&self) -> Option<&dyn Polls> {
+        None
+    }
 }
 
 /// "… is typing" in a conversation.
@@ -108,6 +116,58 @@ pub trait Files: Send + Sync {
         delivery: &'a Delivery,
         file: &'a OutFile,
     ) -> BoxFuture<'a, Result<Delivered, DeliverError>>;
+}
+
+/// What is done to a message that stands in a conversation. Its id is the platform's, within this conversation.
+pub trait Acts: Send + Sync {
+    /// Puts a sign under it, or takes ours away again.
+    fn react<'a>(
+        &'a self,
+        account: &'a Account,
+        to: &'a Destination,
+        message_id: &'a str,
+        sign: &'a Sign,
+    ) -> BoxFuture<'a, Result<(), DeliverError>>;
+    /// Takes it away.
+    fn delete<'a>(
+        &'a self,
+        account: &'a Account,
+        to: &'a Destination,
+        message_id: &'a str,
+    ) -> BoxFuture<'a, Result<(), DeliverError>>;
+}
+
+/// A sign under a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sign {
+    /// As the platform names it.
+    pub emoji: String,
+    /// Away with it.
+    pub remove: bool,
+}
+
+/// Asking people to choose between answers.
+pub trait Polls: Send + Sync {
+    fn ask<'a>(
+        &'a self,
+        account: &'a Account,
+        to: &'a Destination,
+        poll: &'a Poll,
+    ) -> BoxFuture<'a, Result<Delivered, DeliverError>>;
+}
+
+/// A question with answers to choose from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poll {
+    pub question: String,
+    /// Two at least.
+    pub options: Vec<String>,
+    /// May more than one be chosen.
+    pub several: bool,
+    /// How long it is open; `None`: until somebody closes it.
+    pub open: Option<Duration>,
+    pub anonymous: bool,
+    pub silent: bool,
 }
 
 /// A file on its way out.

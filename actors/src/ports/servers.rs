@@ -29,6 +29,9 @@ pub trait ToolServers: Send + Sync {
     /// Closes what is open to the server of this name: its configuration is another, or gone.
     fn forget(&self, scope: &Scope, server: &str);
 
+    /// Closes everything that is open for users of whom this is true: nothing may be done for them any more.
+    fn leave(&self, gone: &dyn Fn(&Scope) -> bool);
+
     /// Calls a tool under the name the server gives it. What it gives is wrapped as untrusted; images are inline. Dropping
     /// the future tells the server that nobody waits any more.
     fn call<'a>(

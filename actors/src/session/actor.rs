@@ -17,6 +17,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Ha
 use claw_entities::{Scope, SessionKey};
 use tokio_util::sync::CancellationToken;
 
+use self::aborting::{Cleared, Clearing};
 pub(crate) use self::compacting::CompactRequest;
 use super::admission::{self, Admitted};
 use super::choice::{self, Chosen};
@@ -127,6 +128,9 @@ pub(crate) struct SessionActor {
     commands: CancellationToken,
     /// One clone for each of those that goes on.
     calling: Arc<()>,
+    /// Who clears the queue, and waits until what was accepted before is read.
+    clearing: Vec<Clearing>,
+    cleared: Cleared,
     loading: bool,
     load_again: bool,
     /// Readings of the inbox that were started.
@@ -159,6 +163,8 @@ impl SessionActor {
             running: None,
             commands,
             calling: Arc::default(),
+            clearing: Vec::new(),
+            cleared: Cleared::default(),
             loading: false,
             load_again: false,
             readings: 0,
@@ -228,6 +234,9 @@ impl SessionActor {
             if std::mem::take(&mut this.load_again) {
                 this.load(context);
             }
+            if !this.loading {
+                this.end_clearing(context);
+            }
             this.pump(context);
         }));
     }
@@ -295,6 +304,10 @@ impl SessionActor {
             && !self.bots.admit(bot, now_ms())
         {
             self.settle_dropped(context, item, "too many messages of a bot", "dropped");
+            return;
+        }
+        if let Some(stop_reason) = self.cleared.why(&id, item.options.requester.as_ref()) {
+            self.settle_dropped(context, item, "aborted", stop_reason);
             return;
         }
         // Inline directive of the client, else what the queue's settings say.
@@ -796,10 +809,7 @@ impl Handler<ToSession> for SessionActor {
         }
         match message {
             ToSession::Wake => self.load(context),
-            ToSession::Abort { request, reply } => {
-                let aborted = self.abort(context, &request);
-                let _ = reply.send(aborted);
-            }
+            ToSession::Abort { request, reply } => self.abort_for(context, request, reply),
             ToSession::Edit(request) => self.edit(context, request),
             ToSession::Compact(request) => {
                 self.compact(request);

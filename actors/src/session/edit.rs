@@ -45,6 +45,28 @@ pub(crate) enum Edit {
         /// Only while this is its transcript.
         expected: Option<String>,
     },
+    /// Another entry becomes the newest of the branch in use. Nothing is aborted for it: it is refused while the session
+    /// works.
+    Turn { leaf: Leaf },
+}
+
+/// Where the branch in use is to end.
+#[derive(Clone, Debug)]
+pub(crate) enum Leaf {
+    /// In front of this question, so that it can be asked anew.
+    Before(String),
+    /// With this entry, the end of another branch.
+    At(String),
+}
+
+impl Leaf {
+    /// What watchers are told.
+    pub(crate) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Before(_) => "rewind",
+            Self::At(_) => "branch-switch",
+        }
+    }
 }
 
 impl EditRequest {
@@ -58,11 +80,12 @@ impl EditRequest {
 }
 
 impl Edit {
-    /// Why runs are aborted for it.
-    pub(crate) const fn stop_reason(&self) -> &'static str {
+    /// Why runs are aborted for it. `None`: none is.
+    pub(crate) const fn stop_reason(&self) -> Option<&'static str> {
         match self {
-            Self::Reset { .. } => "reset",
-            Self::Delete { .. } => "deleted",
+            Self::Reset { .. } => Some("reset"),
+            Self::Delete { .. } => Some("deleted"),
+            Self::Turn { .. } => None,
         }
     }
 }

@@ -520,6 +520,11 @@ impl Emitter {
     }
 }
 
+/// The user's groups of sessions, or which session is in which, changed.
+pub(crate) fn groups_changed() -> Event {
+    Event::new("sessions.changed", &json!({"reason": "groups", "ts": now_ms()})).droppable()
+}
+
 /// `sessions.changed`. Lists are refetched after a gap, so it may be left out for a slow reader.
 pub(crate) fn session_changed(
     key: &SessionKey,

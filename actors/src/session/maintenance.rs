@@ -20,6 +20,8 @@ pub(crate) const EVERY: Duration = Duration::from_secs(3600);
 /// Sessions looked at in one reading, and readings of one pass.
 const PAGE: u64 = 512;
 const PAGES: u64 = 20;
+/// Both databases read a field this way, and a null as NULL.
+const PINNED: &str = r#"("session"."entry"->>'pinnedAt') IS NOT NULL"#;
 /// Transcripts deleted in one commit.
 const AT_ONCE: usize = 20;
 
@@ -75,28 +77,33 @@ async fn over(directory: &Directory, scope: &Scope, settings: &MaintenanceSettin
     let mut over = Vec::new();
     // Pages of sessions that stay are passed over. What one pass does not reach waits for the next.
     for page in 0..PAGES {
-        let rows = session::Entity::owned_by(scope)
+        let rows: Vec<(SessionKey, String, i64, bool)> = session::Entity::owned_by(scope)
+            .select_only()
+            .column(session::Column::Key)
+            .column(session::Column::SessionId)
+            .column(session::Column::UpdatedAt)
+            .column_as(Expr::cust(PINNED), "pinned")
             .order_by_asc(session::Column::UpdatedAt)
             .order_by_asc(session::Column::Key)
             .offset(page * PAGE)
             .limit(PAGE)
+            .into_tuple()
             .all(&view)
             .await?;
         let last = (rows.len() as u64) < PAGE;
-        for row in rows {
-            let stale = row.updated_at < before;
+        for (key, session_id, updated_at, pinned) in rows {
+            let stale = updated_at < before;
             if over.len() as u64 >= PAGE || (!stale && over.len() as u64 >= too_many) {
                 return Ok(over);
             }
-            let pinned = row.entry.get("pinnedAt").is_some_and(|at| !at.is_null());
             // Jobs and sub-agents have rules of their own.
-            let kind = key::parse(row.key.as_str()).map(|parsed| parsed.kind);
+            let kind = key::parse(key.as_str()).map(|parsed| parsed.kind);
             let stays = matches!(kind, Some(Kind::Main | Kind::Global | Kind::Cron | Kind::Subagent));
             if !pinned && !stays {
                 over.push(Over {
-                    key: row.key,
-                    session_id: row.session_id,
-                    updated_at: row.updated_at,
+                    key,
+                    session_id,
+                    updated_at,
                 });
             }
         }

@@ -114,3 +114,15 @@ pub(crate) async fn session_of(services: &Services, scope: &Scope, run_id: &str)
         .await?;
     Ok(found)
 }
+
+/// The session that a run on record was of.
+pub(crate) async fn session_of_run(services: &Services, scope: &Scope, run_id: &str) -> Result<Option<SessionKey>> {
+    let found = run::Entity::owned_by(scope)
+        .select_only()
+        .column(run::Column::SessionKey)
+        .filter(run::Column::Id.eq(run_id))
+        .into_tuple()
+        .one(&services.db.glance(scope).await?)
+        .await?;
+    Ok(found)
+}

@@ -3,9 +3,10 @@
 mod takeover;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use claw_entities::{Scope, SessionKey, TenantOwned, UserOwned, inbox, session, transcript_entry};
+use claw_entities::{Scope, SessionKey, TenantOwned, UserOwned, inbox, new_id, session, transcript_entry};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder};
 use tokio::sync::Notify;
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 use super::intake::{self, Accepted, ClientMessage};
 use crate::Error;
 use crate::conversation::entry::{Body, Entry};
+use crate::db::writer::NewInbox;
 use crate::ports::message::{Message, Part};
 use crate::services::Limits;
 use crate::supervisor::directory::AbortRequest;
@@ -405,4 +407,64 @@ async fn a_stale_session_starts_over() {
         .await
         .expect("reads");
     assert_eq!(entries, 6);
+}
+
+/// A message as it stands in the inbox before its session heard of it.
+fn accepted(scope: &Scope, key: &str, text: &str) -> NewInbox {
+    NewInbox {
+        id: new_id(),
+        tenant: scope.tenant().clone(),
+        user: scope.user().clone(),
+        source: "chat".to_owned(),
+        account_id: scope.user().as_str().to_owned(),
+        event_key: text.to_owned(),
+        session_key: SessionKey::from(key),
+        payload: serde_json::to_string(&message(text)).expect("JSON"),
+        skipped: None,
+    }
+}
+
+#[actix::test]
+async fn clearing_the_queue_also_drops_what_was_accepted_a_moment_ago() {
+    const KEY: &str = "agent:main:side";
+    const WAITING: usize = 300;
+    let model = ScriptedModel::new(|text| match text {
+        "slow" => Step::Hang,
+        _ => Step::Say(format!("re: {text}")),
+    });
+    let runtime = start(model.clone(), Limits::default(), 1).await;
+    let scope = runtime.owner("acme").await;
+    send(&runtime, &scope, KEY, "slow").await;
+    let until = Instant::now() + PATIENCE;
+    while model.calls.load(Ordering::Relaxed) == 0 {
+        assert!(Instant::now() < until, "the model was not called");
+        tokio::task::yield_now().await;
+    }
+    // More than a session looks after at a time, and nobody told it of them yet.
+    let rows: Vec<NewInbox> = (0..WAITING)
+        .map(|at| accepted(&scope, KEY, &format!("late {at}")))
+        .collect();
+    runtime.services.writer.accept(rows).await.expect("stored");
+    let request = AbortRequest {
+        session_key: SessionKey::from(KEY),
+        run_id: None,
+        requester: None,
+        admin: true,
+        stop_reason: "rpc",
+        clear_queue: true,
+    };
+    let aborted = runtime.directory.abort(&scope, request).await.expect("answers");
+    assert!(aborted.run_ids.contains(&"slow".to_owned()), "{aborted:?}");
+    assert!(aborted.run_ids.contains(&"late 0".to_owned()), "{aborted:?}");
+    // What is said afterwards is answered.
+    send(&runtime, &scope, KEY, "after").await;
+    settled(&runtime, &scope).await;
+    let said = transcript(&runtime, &scope, KEY).await;
+    let asked: Vec<&str> = said
+        .iter()
+        .filter(|(user, _)| *user)
+        .map(|(_, text)| text.as_str())
+        .collect();
+    assert_eq!(asked, ["slow", "after"]);
+    assert_eq!(model.calls.load(Ordering::Relaxed), 2);
 }

@@ -2,7 +2,7 @@
 
 use claw_entities::{Scope, SessionKey, UserOwned, run, transcript_entry};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr};
-use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QuerySelect, QueryTrait, Select};
+use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 
 use crate::Services;
 use crate::error::Result;
@@ -217,4 +217,58 @@ pub(crate) async fn said_in_all(services: &Services, scope: &Scope, runs: Runs<'
         .one(&services.db.glance(scope).await?)
         .await?;
     Ok(found.unwrap_or_default())
+}
+
+/// What one run has used.
+#[derive(Clone, Copy, Debug, PartialEq, FromQueryResult)]
+pub(crate) struct Point {
+    /// Its end, epoch milliseconds.
+    pub(crate) at: i64,
+    pub(crate) input: i64,
+    pub(crate) output: i64,
+    pub(crate) cache_read: i64,
+    pub(crate) cache_write: i64,
+    /// Of all of it.
+    pub(crate) cost: f64,
+}
+
+/// Runs of one report.
+const MOST_POINTS: u64 = 10_000;
+
+/// What each of the newest runs of a transcript has used, the oldest first.
+pub(crate) async fn points(
+    services: &Services,
+    scope: &Scope,
+    key: &SessionKey,
+    session_id: &str,
+) -> Result<Vec<Point>> {
+    let mut query = run::Entity::owned_by(scope)
+        .select_only()
+        .column_as(run::Column::EndedAt, "at")
+        .filter(run::Column::SessionKey.eq(key.clone()))
+        .filter(run::Column::SessionId.eq(session_id))
+        .filter(run::Column::EndedAt.is_not_null())
+        .filter(run::Column::Model.is_not_null())
+        .filter(run::Column::Model.ne(""));
+    for (field, name) in [
+        ("input", "input"),
+        ("output", "output"),
+        ("cacheRead", "cache_read"),
+        ("cacheWrite", "cache_write"),
+    ] {
+        let read = format!(r#"COALESCE(CAST("run"."usage"->>'{field}' AS bigint), 0)"#);
+        query = query.column_as(Expr::cust(read), name);
+    }
+    let cost = ["input", "output", "cacheRead", "cacheWrite"]
+        .map(|field| format!(r#"COALESCE(CAST("run"."usage"->'cost'->>'{field}' AS double precision), 0)"#));
+    let mut points = query
+        .column_as(Expr::cust(cost.join(" + ")), "cost")
+        .order_by_desc(run::Column::EndedAt)
+        .order_by_desc(run::Column::Id)
+        .limit(MOST_POINTS)
+        .into_model::<Point>()
+        .all(&services.db.glance(scope).await?)
+        .await?;
+    points.reverse();
+    Ok(points)
 }

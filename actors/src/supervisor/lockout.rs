@@ -34,6 +34,9 @@ pub async fn keep(directory: Directory, stop: CancellationToken) {
             let users: Vec<_> = locked.new_users(&acted).cloned().collect();
             tracing::info!(tenants = tenants.len(), users = users.len(), "lock-outs changed");
             directory.lock_out(tenants, users).await;
+            if let Some(servers) = directory.services().ports.servers() {
+                servers.leave(&|scope| locked.holds(scope));
+            }
             if locked.let_in_since(&acted) {
                 welcome(&directory).await;
             }

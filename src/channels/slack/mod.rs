@@ -1,5 +1,6 @@
 //! Slack apps over HTTP: events, interactivity and slash commands share one signature.
 
+mod acts;
 mod api;
 mod connect;
 mod event;
@@ -17,8 +18,8 @@ mod tests;
 use std::time::Duration;
 
 use claw_actors::ports::channel::{
-    Account, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files, Malformed,
-    Manifest, Media, MediaFile, OutFile, RawWebhook, Refused, Rendered, SecretField, Typing, WebhookOutcome,
+    Account, Acts, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files,
+    Malformed, Manifest, Media, MediaFile, OutFile, RawWebhook, Refused, Rendered, SecretField, Typing, WebhookOutcome,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -129,6 +130,10 @@ impl Channel for Slack {
     }
 
     fn files(&self) -> Option<&dyn Files> {
+        Some(self)
+    }
+
+    fn acts(&self) -> Option<&dyn Acts> {
         Some(self)
     }
 }

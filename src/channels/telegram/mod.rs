@@ -1,6 +1,7 @@
 //! Telegram bots over webhooks. The platform signs nothing: a secret header of our own making is the proof, and the
 //! `update_id` tombstone is the replay guard.
 
+mod acts;
 mod api;
 mod attached;
 mod connect;
@@ -18,8 +19,9 @@ mod tests;
 use std::time::Duration;
 
 use claw_actors::ports::channel::{
-    Account, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files, Malformed,
-    Manifest, Media, MediaFile, OutFile, RawWebhook, Refused, Rendered, SecretField, Typing, WebhookOutcome,
+    Account, Acts, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files,
+    Malformed, Manifest, Media, MediaFile, OutFile, Polls, RawWebhook, Refused, Rendered, SecretField, Typing,
+    WebhookOutcome,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -122,6 +124,14 @@ impl Channel for Telegram {
     }
 
     fn files(&self) -> Option<&dyn Files> {
+        Some(self)
+    }
+
+    fn acts(&self) -> Option<&dyn Acts> {
+        Some(self)
+    }
+
+    fn polls(&self) -> Option<&dyn Polls> {
         Some(self)
     }
 }

@@ -158,7 +158,7 @@ async fn telegram(request: HttpRequest, body: Bytes, state: Data<State>) -> Http
             "getWebhookInfo" => json!({"url": "", "has_custom_certificate": false, "pending_update_count": 0}),
             "sendPhoto" | "sendVoice" | "sendDocument" => json!({"message_id": number, "date": 1_763_800_000,
                 "chat": {"id": chat.parse::<i64>().unwrap_or_default(), "type": "private"}}),
-            "sendMessage" | "editMessageText" => json!({"message_id": number, "date": 1_763_800_000,
+            "sendMessage" | "editMessageText" | "sendPoll" => json!({"message_id": number, "date": 1_763_800_000,
                 "chat": {"id": chat.parse::<i64>().unwrap_or_default(), "type": "private"}, "text": fields["text"]}),
             _ => json!(true),
         };
@@ -218,7 +218,7 @@ async fn take(
 ) -> HttpResponse {
     let number = state.messages.fetch_add(1, Ordering::Relaxed) + 1;
     let trouble = lock(&state.troubles).get_mut(method).and_then(VecDeque::pop_front);
-    let text = ["text", "markdown_text", "caption"]
+    let text = ["text", "markdown_text", "caption", "question", "reaction", "name"]
         .iter()
         .map(|name| text_of(&fields[*name]))
         .collect();

@@ -2,14 +2,15 @@
 //! (`agent-runtime` §9). The pieces are written with the file they are of, in one transaction.
 
 mod chunk;
-mod rank;
+pub(crate) mod rank;
 mod search;
 mod store;
-mod terms;
+pub(crate) mod terms;
 mod vectors;
 
-pub(crate) use search::Meant;
+pub(crate) use search::{Meant, snippet};
 pub(super) use store::{forget, index};
+pub(crate) use store::{mark, marked, unmarked};
 
 /// Is the file one of the notes: long-lived ones, or those of a day.
 pub fn is_note(path: &str) -> bool {

@@ -12,7 +12,7 @@ const SATURATION: f64 = 0.5;
 /// The score of each piece, 0 to 1: the share of the question's weight that it answers. Words that few of the `total`
 /// pieces have weigh most.
 #[expect(clippy::cast_precision_loss, reason = "counts of words and pieces")]
-pub(super) fn scores(question: &[Term], pieces: &[Vec<String>], total: u64) -> Vec<f64> {
+pub(crate) fn scores(question: &[Term], pieces: &[Vec<String>], total: u64) -> Vec<f64> {
     let total = (total as f64).max(pieces.len() as f64);
     let mean = pieces.iter().map(Vec::len).sum::<usize>() as f64 / (pieces.len() as f64).max(1.0);
     let mut matched = vec![0.0; pieces.len()];

@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, DbBackend, PaginatorTrait, QueryFilter, QueryOrder, Q
 use super::super::ConfigService;
 use super::Found;
 use super::rank::scores;
-use super::store::{MARK, mark};
+use super::store::{mark, unmarked};
 use super::terms::{self, Term};
 use crate::error::Result;
 
@@ -127,11 +127,7 @@ impl ConfigService {
         };
         let rows = candidates.all(&*tx).await?;
         drop(tx);
-        let words = |row: &memory_chunk::Model| -> Vec<String> {
-            let marked = row.terms.split(' ');
-            marked.filter_map(|word| word.get(MARK..).map(str::to_owned)).collect()
-        };
-        let pieces: Vec<Vec<String>> = rows.iter().map(words).collect();
+        let pieces: Vec<Vec<String>> = rows.iter().map(|row| unmarked(&row.terms)).collect();
         let scores = scores(question, &pieces, total);
         let scored = scores.into_iter().zip(rows).filter(|(score, _)| *score > 0.0);
         let mut ranked: Vec<(f64, memory_chunk::Model)> = scored.collect();
@@ -172,7 +168,7 @@ fn matched_by_fts5(mark: &str, question: &[Term]) -> SimpleExpr {
 }
 
 /// The part of a piece that is shown: from the first line with a word of the question, where not all of it fits.
-fn snippet(content: &str, question: &[Term]) -> String {
+pub(crate) fn snippet(content: &str, question: &[Term]) -> String {
     let chars = content.chars().count();
     if chars <= SNIPPET {
         return content.to_owned();

@@ -14,15 +14,27 @@ use crate::error::Result;
 /// Pieces of one statement.
 const AT_ONCE: usize = 64;
 /// Characters of an owner's mark, all of them ASCII.
-pub(super) const MARK: usize = 8;
+pub(crate) const MARK: usize = 8;
 
 /// Stands for tenant, user and agent before each of their words. Two may have the same one: it keeps searches apart for
 /// speed, the scope keeps them apart for good.
-pub(super) fn mark(scope: &Scope, agent_id: &str) -> String {
+pub(crate) fn mark(scope: &Scope, agent_id: &str) -> String {
     hash(&format!("{}\0{}\0{agent_id}", scope.tenant(), scope.user()))
         .chars()
         .take(MARK)
         .collect()
+}
+
+/// The words of a text behind their owner's mark, as the index has them.
+pub(crate) fn marked(mark: &str, text: &str) -> String {
+    let words = terms(text).into_iter();
+    words.map(|word| format!("{mark}{word}")).collect::<Vec<_>>().join(" ")
+}
+
+/// The words of [`marked`] without it.
+pub(crate) fn unmarked(terms: &str) -> Vec<String> {
+    let marked = terms.split(' ');
+    marked.filter_map(|word| word.get(MARK..).map(str::to_owned)).collect()
 }
 
 /// Puts a file's pieces in the place of those it had. Other files than notes have none.
@@ -38,10 +50,6 @@ pub(in crate::config) async fn index(
     }
     forget(tx, scope, agent_id, Some(path)).await?;
     let mark = mark(scope, agent_id);
-    let marked = |text: &str| {
-        let words = terms(text).into_iter();
-        words.map(|word| format!("{mark}{word}")).collect::<Vec<_>>().join(" ")
-    };
     for pieces in chunks(content).chunks(AT_ONCE) {
         let rows = pieces.iter().map(|piece| memory_chunk::ActiveModel {
             tenant_id: Set(scope.tenant().clone()),
@@ -51,7 +59,7 @@ pub(in crate::config) async fn index(
             start_line: Set(piece.start_line),
             end_line: Set(piece.end_line),
             content: Set(piece.text.clone()),
-            terms: Set(marked(&piece.text)),
+            terms: Set(marked(&mark, &piece.text)),
             hash: Set(hash(&piece.text)),
             ..Default::default()
         });

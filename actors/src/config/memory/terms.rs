@@ -15,14 +15,14 @@ const PREFIX: usize = 3;
 
 /// A word that is searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Term {
-    pub(super) text: String,
+pub(crate) struct Term {
+    pub(crate) text: String,
     /// Longer words that begin with it count too.
-    pub(super) prefix: bool,
+    pub(crate) prefix: bool,
 }
 
 /// The words of a text, in order.
-pub(super) fn terms(text: &str) -> Vec<String> {
+pub(crate) fn terms(text: &str) -> Vec<String> {
     let folded = text.nfkd().filter(|c| !is_combining_mark(*c)).nfc();
     let mut words = Vec::new();
     let mut word = String::new();
@@ -45,7 +45,7 @@ pub(super) fn terms(text: &str) -> Vec<String> {
 }
 
 /// The words of a question, each once.
-pub(super) fn question(text: &str) -> Vec<Term> {
+pub(crate) fn question(text: &str) -> Vec<Term> {
     let mut seen = HashSet::new();
     terms(text)
         .into_iter()
@@ -59,13 +59,13 @@ pub(super) fn question(text: &str) -> Vec<Term> {
 }
 
 /// The question for SQLite's FTS5, among the words behind this mark.
-pub(super) fn fts5(mark: &str, question: &[Term]) -> String {
+pub(crate) fn fts5(mark: &str, question: &[Term]) -> String {
     let word = |term: &Term| format!("\"{mark}{}\"{}", term.text, if term.prefix { " *" } else { "" });
     question.iter().map(word).collect::<Vec<_>>().join(" OR ")
 }
 
 /// The question for PostgreSQL, as text of a `tsquery`.
-pub(super) fn tsquery(mark: &str, question: &[Term]) -> String {
+pub(crate) fn tsquery(mark: &str, question: &[Term]) -> String {
     let word = |term: &Term| format!("'{mark}{}'{}", term.text, if term.prefix { ":*" } else { "" });
     question.iter().map(word).collect::<Vec<_>>().join(" | ")
 }

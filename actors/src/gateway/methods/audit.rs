@@ -17,6 +17,7 @@ const LARGEST_PAGE: u64 = 500;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("audit.list", Access::Scope(READ), list);
+    methods.add("audit.activity.list", Access::Scope(READ), activity);
 }
 
 #[derive(Deserialize)]
@@ -36,10 +37,24 @@ struct ListParams {
 }
 
 async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
+    page("audit.list", call, params, event).await
+}
+
+/// The same runs as `audit.list`, in the newer form.
+async fn activity(call: Call, params: ListParams) -> Result<Value, WireError> {
+    page("audit.activity.list", call, params, activity_event).await
+}
+
+async fn page(
+    method: &str,
+    call: Call,
+    params: ListParams,
+    shown: fn(&run::Model) -> Value,
+) -> Result<Value, WireError> {
     if params.kind.as_deref().is_some_and(|kind| kind != "agent_run") {
-        return Err(WireError::invalid(
-            "invalid audit.list params: at /kind: only agent_run is recorded here",
-        ));
+        return Err(WireError::invalid(format!(
+            "invalid {method} params: at /kind: only agent_run is recorded here"
+        )));
     }
     let limit = params.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
     let mut query = run::Entity::owned_by(call.scope());
@@ -65,7 +80,7 @@ async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
         let (at, id) = cursor
             .split_once(':')
             .and_then(|(at, id)| Some((at.parse::<i64>().ok()?, id)))
-            .ok_or_else(|| WireError::invalid("invalid audit.list params: at /cursor: unknown cursor"))?;
+            .ok_or_else(|| WireError::invalid(format!("invalid {method} params: at /cursor: unknown cursor")))?;
         let same_moment = Condition::all()
             .add(run::Column::StartedAt.eq(at))
             .add(run::Column::Id.lt(id));
@@ -83,7 +98,7 @@ async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
     let page = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > page;
     rows.truncate(page);
-    let mut answer = json!({"events": rows.iter().map(event).collect::<Vec<_>>()});
+    let mut answer = json!({"events": rows.iter().map(shown).collect::<Vec<_>>()});
     if let Some(last) = rows.last().filter(|_| more) {
         answer["nextCursor"] = json!(format!("{}:{}", last.started_at, last.id));
     }
@@ -123,6 +138,18 @@ fn event(row: &run::Model) -> Value {
     });
     if let Some(code) = error_code {
         event["errorCode"] = json!(code);
+    }
+    event
+}
+
+/// In this form a run that a crash cut off has failed: the schema knows no other word.
+fn activity_event(row: &run::Model) -> Value {
+    let mut event = event(row);
+    event["schemaVersion"] = json!(1);
+    event["eventType"] = json!("agent_run");
+    if event["status"] == "unknown" {
+        event["status"] = json!("failed");
+        event["errorCode"] = json!("run_failed");
     }
     event
 }

@@ -19,8 +19,12 @@ use crate::session::thinking;
 use crate::supervisor::directory::InFlight;
 
 mod begin;
+mod branches;
 mod change;
 mod compact;
+mod many;
+mod search;
+mod spent;
 
 /// Rows of `sessions.list` without `limit`.
 const ROWS: u64 = 100;
@@ -42,8 +46,35 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("sessions.resolve", Access::Scope(READ), resolve).hidden();
     methods.add("sessions.create", Access::Scope(WRITE), begin::create);
     methods.add("sessions.send", Access::Scope(WRITE), begin::send);
+    methods
+        .add("sessions.steer", Access::Scope(WRITE), begin::steer)
+        .hidden();
     methods.add("sessions.abort", Access::Scope(WRITE), begin::abort);
     methods.add("sessions.patch", Access::Scope(WRITE), change::patch);
+    methods.add("sessions.patchMany", Access::Scope(WRITE), many::patch);
+    methods.add("sessions.groups.list", Access::Scope(READ), many::list);
+    methods
+        .add("sessions.groups.put", Access::Scope(WRITE), many::put)
+        .write_limited();
+    methods
+        .add("sessions.groups.rename", Access::Scope(WRITE), many::rename)
+        .write_limited();
+    methods
+        .add("sessions.groups.delete", Access::Scope(WRITE), many::delete)
+        .write_limited();
+    methods.add("sessions.branches.list", Access::Scope(READ), branches::list);
+    methods.add("sessions.branches.switch", Access::Scope(ADMIN), branches::switch);
+    methods.add("sessions.rewind", Access::Scope(ADMIN), branches::rewind);
+    methods
+        .add("sessions.fork", Access::Scope(WRITE), branches::fork)
+        .write_limited();
+    methods.add("sessions.search", Access::Scope(READ), search::search);
+    methods
+        .add("sessions.usage.timeseries", Access::Scope(READ), spent::timeseries)
+        .hidden();
+    methods
+        .add("sessions.usage.logs", Access::Scope(READ), spent::logs)
+        .hidden();
     methods.add("sessions.reset", Access::Scope(ADMIN), change::reset);
     methods.add("sessions.compact", Access::Scope(ADMIN), compact::compact);
     methods.add("sessions.delete", Access::Scope(WRITE), change::delete);

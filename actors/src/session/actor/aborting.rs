@@ -1,14 +1,130 @@
 //! Aborting what runs, and dropping what waits.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix::Context;
+use claw_entities::new_id;
+use tokio::sync::oneshot;
 
-use super::SessionActor;
+use super::{Running, SessionActor};
 use crate::session::subagent;
 use crate::supervisor::directory::{AbortRequest, Aborted};
 
+/// Requesters whose queues were cleared that are remembered.
+const MOST_CLEARED: usize = 64;
+
+/// An abort that clears the queue, on its way.
+#[derive(Debug)]
+pub(super) struct Clearing {
+    request: AbortRequest,
+    reply: oneshot::Sender<Aborted>,
+    /// So far.
+    aborted: Aborted,
+    /// Inbox ids sort by arrival: what is smaller was there before.
+    before: String,
+}
+
+impl Clearing {
+    fn takes(&self, id: &str, requester: Option<&String>) -> bool {
+        let own = self.request.admin || self.request.requester.is_none();
+        id < self.before.as_str() && (own || self.request.requester.as_ref() == requester)
+    }
+
+    fn takes_running(&self, running: &Running) -> bool {
+        let own = self.request.admin
+            || self
+                .request
+                .requester
+                .as_ref()
+                .is_none_or(|own| running.is_asked_by(own));
+        own && running.inbox_ids.iter().any(|id| *id < self.before)
+    }
+}
+
+/// Up to where queues were cleared: by requester, or for everybody. Rows that are read later than that are dropped too.
+#[derive(Debug, Default)]
+pub(super) struct Cleared(HashMap<Option<String>, (String, &'static str)>);
+
+impl Cleared {
+    fn add(&mut self, clearing: &Clearing) {
+        if self.0.len() >= MOST_CLEARED {
+            self.0.clear();
+        }
+        let everybody = clearing.request.admin;
+        let who = clearing.request.requester.clone().filter(|_| !everybody);
+        self.0
+            .insert(who, (clearing.before.clone(), clearing.request.stop_reason));
+    }
+
+    /// Why this message is not to run.
+    pub(super) fn why(&self, id: &str, requester: Option<&String>) -> Option<&'static str> {
+        let all = self.0.get(&None);
+        let theirs = requester.and_then(|requester| self.0.get(&Some(requester.clone())));
+        let mut both = all.into_iter().chain(theirs);
+        both.find_map(|(before, why)| (id < before.as_str()).then_some(*why))
+    }
+}
+
 impl SessionActor {
+    /// Aborts as asked. Who clears the queue hears of it when everything that was accepted before has been read: a
+    /// message may be stored already and not be here yet.
+    pub(super) fn abort_for(
+        &mut self,
+        context: &mut Context<Self>,
+        request: AbortRequest,
+        reply: oneshot::Sender<Aborted>,
+    ) {
+        let aborted = self.abort(context, &request);
+        if !request.clear_queue || self.draining {
+            // Who asked may be gone.
+            let _ = reply.send(aborted);
+            return;
+        }
+        self.clearing.push(Clearing {
+            request,
+            reply,
+            aborted,
+            before: new_id(),
+        });
+        self.load(context);
+        if !self.loading {
+            self.end_clearing(context);
+        }
+    }
+
+    /// What was accepted before is here, as far as it is looked after: drops it, and what is read later.
+    pub(super) fn end_clearing(&mut self, context: &mut Context<Self>) {
+        for mut clearing in std::mem::take(&mut self.clearing) {
+            self.leave_taken();
+            let mut stopped = Vec::new();
+            // It was started while the rows were read.
+            if let Some(running) = self.running.as_ref().filter(|running| clearing.takes_running(running)) {
+                running.cancel.abort(clearing.request.stop_reason);
+                stopped.push(running.run_id.clone());
+            }
+            let waiting: Vec<String> = self
+                .items
+                .iter()
+                .filter(|(id, item)| clearing.takes(id, item.options.requester.as_ref()))
+                .map(|(id, _)| id.clone())
+                .collect();
+            for id in waiting {
+                self.queue.remove(&id);
+                stopped.extend(self.drop_item(context, &id, "aborted", Some(clearing.request.stop_reason)));
+            }
+            self.cleared.add(&clearing);
+            let known = &mut clearing.aborted.run_ids;
+            for run_id in stopped {
+                if !known.contains(&run_id) {
+                    known.push(run_id);
+                }
+            }
+            clearing.aborted.aborted = !known.is_empty();
+            let _ = clearing.reply.send(clearing.aborted);
+        }
+    }
+
     /// Aborts what runs and drops what waits. Gives how many were stopped.
     pub(super) fn abort_all(&mut self, context: &mut Context<Self>, reason: &'static str) -> usize {
         let mut stopped = 0;

@@ -7,6 +7,7 @@ use actix::{Addr, Context};
 
 use super::{Ahead, Running, SessionActor};
 use crate::error::{Error, Result};
+use crate::session::branches;
 use crate::session::edit::{self, Edit, EditRequest, Edited, Rows};
 use crate::session::events::Emitter;
 use crate::session::item::Item;
@@ -47,8 +48,22 @@ impl SessionActor {
         if self.draining {
             return; // whoever waits sees that no answer comes
         }
-        request.rows.clone_from(&self.known);
-        self.abort_all(context, request.edit.stop_reason());
+        match request.edit.stop_reason() {
+            Some(reason) => {
+                request.rows.clone_from(&self.known);
+                self.abort_all(context, reason);
+            }
+            None if self.works() => {
+                let busy = Error::Busy {
+                    message: "not available while the agent is working".to_owned(),
+                    retry_after: Duration::from_secs(1),
+                };
+                // Who asked may be gone; nothing was done either way.
+                let _ = request.reply.send(Err(busy));
+                return;
+            }
+            None => {}
+        }
         if matches!(request.edit, Edit::Delete { .. }) {
             // A turn that was left need not be finished first: its rows are settled with the rest.
             let (edits, others): (VecDeque<_>, VecDeque<_>) =
@@ -61,6 +76,14 @@ impl SessionActor {
         }
         self.put_ahead(Ahead::Edit(request));
         self.pump(context);
+    }
+
+    /// A turn goes on, or waits to. Edits wait for each other.
+    fn works(&self) -> bool {
+        let edits = |ahead: &Ahead| matches!(ahead, Ahead::Edit(_));
+        self.running.as_ref().is_some_and(|running| !running.edits)
+            || !self.queue.is_empty()
+            || !self.ahead.iter().all(edits)
     }
 
     /// An edit goes on: rows are read when it is done.
@@ -150,6 +173,15 @@ impl Work {
             Edit::Reset { reason } => {
                 let head = turn::reset(services, authority).await?;
                 self.emitter.session_changed(reason, Some(&head), false).await;
+                Ok(Edited {
+                    head: Some(head),
+                    found: true,
+                })
+            }
+            Edit::Turn { leaf } => {
+                let head = branches::turn(services, authority, &leaf).await?;
+                services.conversation.forget(&authority.scope, &authority.key);
+                self.emitter.session_changed(leaf.reason(), Some(&head), false).await;
                 Ok(Edited {
                     head: Some(head),
                     found: true,

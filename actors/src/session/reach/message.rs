@@ -174,7 +174,7 @@ impl Reach {
 }
 
 /// Stored bytes as a file. A name is no path, and short.
-fn about(blob: String, name: &str, mime_type: &str) -> FileAbout {
+pub(crate) fn about(blob: String, name: &str, mime_type: &str) -> FileAbout {
     let name: String = name
         .rsplit(['/', '\\'])
         .next()

@@ -144,7 +144,21 @@ pub(super) struct SessionSendParams {
 
 /// Says something in a session there is.
 pub(super) async fn send(call: Call, params: SessionSendParams) -> Result<Value, WireError> {
-    filled("sessions.send", "key", &params.key)?;
+    said("sessions.send", call, params, None).await
+}
+
+/// Says something that is read at once: what runs is stopped for it.
+pub(super) async fn steer(call: Call, params: SessionSendParams) -> Result<Value, WireError> {
+    said("sessions.steer", call, params, Some("interrupt".to_owned())).await
+}
+
+async fn said(
+    method: &str,
+    call: Call,
+    params: SessionSendParams,
+    queue_mode: Option<String>,
+) -> Result<Value, WireError> {
+    filled(method, "key", &params.key)?;
     let session = session_key(&call, &params.key).await?;
     let found = call.state.services.conversation.session(call.scope(), &session).await?;
     if found.is_none() {
@@ -154,6 +168,7 @@ pub(super) async fn send(call: Call, params: SessionSendParams) -> Result<Value,
     let run = given.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let said = SendParams {
         thinking: params.thinking,
+        queue_mode,
         timeout_ms: params.timeout_ms,
         ..SendParams::plain(session.as_str(), params.message, run, params.attachments)
     };

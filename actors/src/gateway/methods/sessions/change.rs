@@ -41,14 +41,22 @@ const SHOWN: [(&str, usize); 3] = [("icon", 64), ("color", 64), ("category", 512
 
 /// Changes settings of a session. What this server would not act on is refused, so that nobody believes in it.
 pub(super) async fn patch(call: Call, params: Map<String, Value>) -> Result<Value, WireError> {
-    let key = required_key("sessions.patch", &params)?;
-    let key = session_key(&call, &key).await?;
+    let row = changed(&call, &params).await?;
+    Ok(json!({
+        "ok": true, "path": "", "key": row.key, "entry": entry(&row), "resolved": resolved(&call, &row).await?,
+    }))
+}
+
+/// Changes one session, and tells who watches.
+pub(super) async fn changed(call: &Call, params: &Map<String, Value>) -> Result<SessionRow, WireError> {
+    let key = required_key("sessions.patch", params)?;
+    let key = session_key(call, &key).await?;
     let mut patch = Patch::default();
-    for (name, value) in &params {
-        field(&call, &key, &mut patch, name, value).await?;
+    for (name, value) in params {
+        field(call, &key, &mut patch, name, value).await?;
     }
     let now = call.state.services.conversation.session(call.scope(), &key).await?;
-    expected("sessions.patch", &key, &params, now.as_ref())?;
+    expected("sessions.patch", &key, params, now.as_ref())?;
     let head = edit::patch(&call.state.directory, call.scope(), &key, patch).await?;
     let row = SessionRow::from(&head);
     let running = call.state.directory.observe_session(call.scope(), &key).await?;
@@ -60,9 +68,7 @@ pub(super) async fn patch(call: Call, params: Map<String, Value>) -> Result<Valu
         Some(running.in_flight.is_some()),
     );
     call.state.directory.publish(call.scope(), event);
-    Ok(json!({
-        "ok": true, "path": "", "key": key, "entry": entry(&row), "resolved": resolved(&call, &row).await?,
-    }))
+    Ok(row)
 }
 
 fn required_key(method: &str, params: &Map<String, Value>) -> Result<String, WireError> {

@@ -1,0 +1,254 @@
+//! What clients do in chats by themselves (`send`, `poll`, `message.action`). They reach what their user does: chats on
+//! their own bots, and where they linked themselves.
+
+use std::time::Duration;
+
+use claw_entities::{Scope, UserOwned, outbox};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::cron::announce::{self, Place};
+use super::key;
+use super::turn::{Authority, insert_pieces};
+use crate::Services;
+use crate::config::cron::job::Target;
+use crate::error::{Error, Result};
+use crate::ports::channel::{Channel, DeliverError, Delivered, Destination, FileAbout, Poll, Rendered, Sign};
+use crate::supervisor::directory::Directory;
+use crate::supervisor::lease::fenced;
+
+/// Longest text, bytes, and pieces of one message.
+const LONGEST: usize = 64 * 1024;
+const PIECES: usize = 30;
+/// How long a client waits for the platform.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks at the outbox, at first and at most.
+const FIRST_LOOK: Duration = Duration::from_millis(40);
+const LAST_LOOK: Duration = Duration::from_millis(640);
+
+/// A message on its way into a chat.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) target: Target,
+    pub(crate) agent_id: String,
+    pub(crate) reply_to: Option<String>,
+    pub(crate) text: String,
+    pub(crate) file: Option<FileAbout>,
+    /// One message for each.
+    pub(crate) run_id: String,
+}
+
+/// A chat, and what the platform calls the message.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) destination: Destination,
+    pub(crate) message_id: String,
+}
+
+/// Puts a message into the outbox, once for each run id, and waits for the platform.
+///
+/// # Errors
+/// `Invalid` for a chat that is not the user's, and for a message that cannot be sent; `Upstream` when the platform
+/// refused it; `Busy` while it is on its way: it is stored, and the same run id hears more later.
+pub(crate) async fn send(directory: &Directory, scope: &Scope, wish: Wish) -> Result<Sent> {
+    if wish.text.len() > LONGEST {
+        return Err(Error::TooLarge(format!("a message has at most {} KiB", LONGEST / 1024)));
+    }
+    let (account, mut destination) = place(directory, scope, &wish.agent_id, &wish.target).await?;
+    destination.reply_to = wish.reply_to;
+    let known = destination.clone();
+    let place = (account, destination);
+    let said = match wish.file {
+        Some(file) => {
+            takes_files(directory.services(), &known)?;
+            announce::shown_as("message", directory, place, file, &wish.text)
+        }
+        None => announce::said_as("message", directory, place, &wish.text),
+    };
+    let said = said.map_err(Error::Invalid)?;
+    if said.pieces.len() > PIECES {
+        return Err(Error::TooLarge(format!("that would be {} messages", said.pieces.len())));
+    }
+    let work = |epoch| {
+        let authority = Authority {
+            scope: scope.clone(),
+            key: key::main(&wish.agent_id),
+            agent_id: wish.agent_id.clone(),
+            epoch,
+        };
+        let (run_id, pieces) = (wish.run_id.clone(), said.pieces.clone());
+        directory.services().writer.run(scope, move |tx| {
+            let (authority, run_id, pieces) = (authority.clone(), run_id.clone(), pieces.clone());
+            Box::pin(async move {
+                let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
+                let earlier: Option<String> = outbox::Entity::owned_by(&authority.scope)
+                    .select_only()
+                    .column(outbox::Column::Id)
+                    .filter(outbox::Column::RunId.eq(run_id.as_str()))
+                    .order_by_asc(outbox::Column::Id)
+                    .limit(1)
+                    .into_tuple()
+                    .one(tx)
+                    .await?;
+                if let Some(earlier) = earlier {
+                    return Ok(earlier);
+                }
+                insert_pieces(&mut batch, &authority, Some(&run_id), &pieces)?;
+                batch.run(tx).await?;
+                Ok(pieces.into_iter().next().map(|piece| piece.id).unwrap_or_default())
+            })
+        })
+    };
+    let first = directory.leases().under(scope, work).await?;
+    directory.delivery().kick(scope, &said.conversation);
+    let message_id = arrived(directory.services(), scope, &first).await?;
+    Ok(Sent {
+        destination: known,
+        message_id,
+    })
+}
+
+/// What the platform calls the message of this outbox row.
+async fn arrived(services: &Services, scope: &Scope, outbox_id: &str) -> Result<String> {
+    let mut pause = FIRST_LOOK;
+    let waiting = async {
+        loop {
+            let row = outbox::Entity::owned_by(scope)
+                .filter(outbox::Column::Id.eq(outbox_id))
+                .one(&services.db.glance(scope).await?)
+                .await?
+                .ok_or(Error::NotFound { what: "message" })?;
+            match row.state.as_str() {
+                "sent" => return Ok(row.message_id.unwrap_or_default()),
+                "failed" => {
+                    let why = row.error.unwrap_or_else(|| "the platform refused it".to_owned());
+                    return Err(Error::Upstream(why));
+                }
+                "unknown" => return Err(Error::Upstream("nobody knows whether it arrived".to_owned())),
+                _ => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_LOOK);
+        }
+    };
+    match tokio::time::timeout(PATIENCE, waiting).await {
+        Ok(arrived) => arrived,
+        Err(_) => Err(Error::Busy {
+            message: "the message is stored and on its way; ask again with the same idempotencyKey".to_owned(),
+            retry_after: Duration::from_secs(5),
+        }),
+    }
+}
+
+/// Is there such a chat of the user's, and may files go there.
+///
+/// # Errors
+/// `Invalid` when not.
+pub(crate) async fn reaches(directory: &Directory, scope: &Scope, (agent_id, target): (&str, &Target)) -> Result<()> {
+    let (_, destination) = place(directory, scope, agent_id, target).await?;
+    takes_files(directory.services(), &destination)
+}
+
+fn takes_files(services: &Services, to: &Destination) -> Result<()> {
+    match channel(services, to)?.files() {
+        Some(_) => Ok(()),
+        None => Err(Error::invalid(format!("{} takes no files from here", to.channel))),
+    }
+}
+
+/// Something done to a message.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    React(Sign),
+    Edit(String),
+    Delete,
+}
+
+/// Does something to a message in a chat. At once, and once.
+///
+/// # Errors
+/// As [`send`]; `Invalid` also for what the channel cannot do.
+pub(crate) async fn act(
+    directory: &Directory,
+    scope: &Scope,
+    (agent_id, target): (&str, &Target),
+    message_id: &str,
+    act: &Act,
+) -> Result<Sent> {
+    // An id of the chat itself: Slack's own of other chats begin with a channel.
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    if message_id.is_empty() || message_id.len() > 128 || !message_id.chars().all(plain) {
+        return Err(Error::invalid("messageId is no id of a message"));
+    }
+    let (account, destination) = place(directory, scope, agent_id, target).await?;
+    let channel = channel(directory.services(), &destination)?;
+    let cannot = || Error::invalid(format!("{} cannot do that", destination.channel));
+    let account = &account.account;
+    let done = match act {
+        Act::React(sign) => {
+            let acts = channel.acts().ok_or_else(cannot)?;
+            acts.react(account, &destination, message_id, sign).await
+        }
+        Act::Delete => {
+            let acts = channel.acts().ok_or_else(cannot)?;
+            acts.delete(account, &destination, message_id).await
+        }
+        Act::Edit(text) => {
+            let edits = channel.edits().ok_or_else(cannot)?;
+            let pieces: Vec<Rendered> = channel.render(text);
+            let [piece] = pieces.as_slice() else {
+                return Err(Error::invalid("the new text does not fit into one message"));
+            };
+            edits.edit(account, &destination, message_id, piece).await
+        }
+    };
+    done.map_err(refused)?;
+    Ok(Sent {
+        destination,
+        message_id: message_id.to_owned(),
+    })
+}
+
+/// Asks people to choose, in a chat. At once, and once.
+///
+/// # Errors
+/// As [`act`].
+pub(crate) async fn poll(
+    directory: &Directory,
+    scope: &Scope,
+    (agent_id, target): (&str, &Target),
+    poll: &Poll,
+) -> Result<Sent> {
+    let (account, destination) = place(directory, scope, agent_id, target).await?;
+    let channel = channel(directory.services(), &destination)?;
+    let polls = channel
+        .polls()
+        .ok_or_else(|| Error::invalid(format!("{} has no polls", destination.channel)))?;
+    let Delivered { message_id } = polls.ask(&account.account, &destination, poll).await.map_err(refused)?;
+    Ok(Sent {
+        destination,
+        message_id,
+    })
+}
+
+async fn place(directory: &Directory, scope: &Scope, agent_id: &str, target: &Target) -> Result<Place> {
+    let found = announce::find(directory, scope, agent_id, target).await?;
+    found.map_err(Error::Invalid)
+}
+
+fn channel<'a>(services: &'a Services, to: &Destination) -> Result<&'a dyn Channel> {
+    let channel = services.ports.channel(&to.channel);
+    channel
+        .map(AsRef::as_ref)
+        .ok_or_else(|| Error::invalid(format!("there is no channel {}", to.channel)))
+}
+
+/// `Timeout` when nobody knows whether it happened.
+fn refused(error: DeliverError) -> Error {
+    match error {
+        DeliverError::Unknown { message } => Error::Timeout(message),
+        DeliverError::Retry { .. }
+        | DeliverError::Rejected { .. }
+        | DeliverError::Unauthorized { .. }
+        | DeliverError::Moved { .. } => Error::Upstream(error.to_string()),
+    }
+}

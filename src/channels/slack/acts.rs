@@ -1,0 +1,53 @@
+//! Signs under messages, and taking them back.
+
+use std::time::Duration;
+
+use claw_actors::ports::channel::{Account, Acts, DeliverError, Destination, Sign};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::json;
+
+use super::Slack;
+use super::api::Trouble;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+impl Acts for Slack {
+    fn react<'a>(
+        &'a self,
+        account: &'a Account,
+        to: &'a Destination,
+        message_id: &'a str,
+        sign: &'a Sign,
+    ) -> BoxFuture<'a, Result<(), DeliverError>> {
+        async move {
+            let (method, done) = if sign.remove {
+                ("reactions.remove", "no_reaction")
+            } else {
+                ("reactions.add", "already_reacted")
+            };
+            let name = sign.emoji.trim_matches(':');
+            let params = json!({"channel": to.peer.id, "timestamp": message_id, "name": name});
+            match self.call(account, method, &params, LIMIT).await {
+                Ok(_) => Ok(()),
+                Err(trouble @ Trouble::Refused { .. }) if trouble.is(&[done]) => Ok(()),
+                Err(trouble) => Err(trouble.into()),
+            }
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(
+        &'a self,
+        account: &'a Account,
+        to: &'a Destination,
+        message_id: &'a str,
+    ) -> BoxFuture<'a, Result<(), DeliverError>> {
+        async move {
+            let params = json!({"channel": to.peer.id, "ts": message_id});
+            self.call(account, "chat.delete", &params, LIMIT).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,341 @@
+//! What clients do in chats by themselves: messages, polls, signs, changes; and files of a session.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::support::app::{MEMBER, STRANGER, TestApp};
+use crate::support::node::TestNode;
+use crate::support::platform::Trouble;
+
+async fn call(operator: &mut TestNode, method: &str, params: Value) -> Value {
+    operator
+        .call(method, params)
+        .await
+        .unwrap_or_else(|error| panic!("{method}: {error}"))
+}
+
+async fn refused(operator: &mut TestNode, method: &str, params: Value) -> String {
+    let error = operator.call(method, params).await.expect_err("is refused");
+    error["message"].as_str().expect("a message").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_writes_into_a_chat_once_for_each_key() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    app.add_other_tenant();
+    let mut operator = app.operator().await;
+    let hello = json!({"channel": "telegram", "to": "700", "message": "**hello** there", "idempotencyKey": "k1"});
+    let sent = call(&mut operator, "send", hello.clone()).await;
+    assert_eq!(
+        (&sent["runId"], &sent["channel"]),
+        (&json!("k1"), &json!("telegram")),
+        "{sent}"
+    );
+    let arrived = app.platform.message("700", "<b>hello</b> there").await;
+    assert_eq!(sent["messageId"], arrived.message_id.as_str());
+    assert_eq!(call(&mut operator, "send", hello).await, sent, "the same key again");
+    assert_eq!(app.platform.messages("700").len(), 1);
+    let file = json!({"channel": "telegram", "to": "700", "buffer": STANDARD.encode("the bytes"), "filename": "a/b.txt",
+        "contentType": "text/plain", "idempotencyKey": "k2"});
+    call(&mut operator, "send", file).await;
+    assert_eq!(app.platform.call("sendDocument").await.text, "the bytes");
+    // Nothing of it went through an agent.
+    assert!(app.model.calls().is_empty());
+    for (params, why) in [
+        (json!({"to": "1", "message": "x", "idempotencyKey": "k"}), "'channel'"),
+        (
+            json!({"channel": "telegram", "to": " ", "message": "x", "idempotencyKey": "k"}),
+            "/to",
+        ),
+        (
+            json!({"channel": "telegram", "to": "1", "message": " ", "idempotencyKey": "k"}),
+            "requires text or media",
+        ),
+        (
+            json!({"channel": "telegram", "to": "1", "message": "x"}),
+            "idempotencyKey",
+        ),
+        (
+            json!({"channel": "pigeon", "to": "1", "message": "x", "idempotencyKey": "k"}),
+            "no channel account",
+        ),
+        (
+            json!({"channel": "telegram", "to": "1", "buffer": "!", "idempotencyKey": "k"}),
+            "base64",
+        ),
+        (
+            json!({"channel": "telegram", "to": "1", "message": "x", "mediaUrl": "http://127.0.0.1/", "idempotencyKey": "k"}),
+            "mediaUrl",
+        ),
+        (
+            json!({"channel": "telegram", "to": "1", "message": "x", "agentId": "nobody", "idempotencyKey": "k"}),
+            "unknown agent",
+        ),
+    ] {
+        let text = refused(&mut operator, "send", params).await;
+        assert!(text.contains(why), "{why}: {text}");
+    }
+    app.platform.trouble(
+        "sendMessage",
+        Trouble::Answer(
+            403,
+            json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked by the user"}),
+        ),
+    );
+    let blocked = json!({"channel": "telegram", "to": "700", "message": "again", "idempotencyKey": "k3"});
+    let text = refused(&mut operator, "send", blocked).await;
+    assert!(text.contains("blocked"), "{text}");
+    // Who is not the bot's owner, and linked to nothing, reaches nobody.
+    for (tenant, email) in [("demo", MEMBER), ("other", STRANGER)] {
+        let mut other = app
+            .operator_as(tenant, email, &["operator.write"])
+            .await
+            .expect("connects");
+        let place = json!({"channel": "telegram", "to": "700", "idempotencyKey": "k1", "message": "stolen",
+            "question": "?", "options": ["a", "b"]});
+        for method in ["send", "poll"] {
+            let text = refused(&mut other, method, place.clone()).await;
+            assert!(text.contains("no channel account"), "{email} {method}: {text}");
+        }
+        let act = json!({"channel": "telegram", "action": "delete", "idempotencyKey": "k1",
+            "params": {"to": "700", "messageId": arrived.message_id}});
+        let text = refused(&mut other, "message.action", act).await;
+        assert!(text.contains("no channel account"), "{email}: {text}");
+    }
+    assert!(
+        app.platform
+            .calls()
+            .iter()
+            .all(|call| call.method != "deleteMessage" && call.method != "sendPoll")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_asks_and_changes_what_stands_in_a_chat() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let poll = json!({"channel": "telegram", "to": "-100700", "question": "Tea?", "options": ["yes", "no"], "maxSelections": 2,
+        "durationSeconds": 60, "idempotencyKey": "p1"});
+    let asked = call(&mut operator, "poll", poll.clone()).await;
+    let seen = app.platform.call("sendPoll").await;
+    assert_eq!((seen.chat.as_str(), seen.text.as_str()), ("-100700", "Tea?"));
+    assert_eq!(asked["messageId"], seen.message_id.as_str());
+    assert_eq!(call(&mut operator, "poll", poll).await, asked, "the same key again");
+    for (field, value) in [
+        ("options", json!(["one"])),
+        ("options", json!(["one", " "])),
+        ("maxSelections", json!(3)),
+        ("durationSeconds", json!(0)),
+    ] {
+        let mut bad =
+            json!({"channel": "telegram", "to": "1", "question": "?", "options": ["a", "b"], "idempotencyKey": "p2"});
+        bad[field] = value;
+        let text = refused(&mut operator, "poll", bad).await;
+        assert!(text.contains(&format!("/{field}")), "{text}");
+    }
+    let slack = json!({"channel": "slack", "to": "C1", "question": "?", "options": ["a", "b"], "idempotencyKey": "p3"});
+    assert!(refused(&mut operator, "poll", slack).await.contains("has no polls"));
+    let act = |channel: &str, action: &str, params: Value| json!({"channel": channel, "action": action, "params": params, "idempotencyKey": format!("{channel} {action}")});
+    for (channel, action, params, method, chat, text) in [
+        (
+            "telegram",
+            "react",
+            json!({"to": "700", "messageId": 7, "emoji": "👍"}),
+            "setMessageReaction",
+            "700",
+            "👍",
+        ),
+        (
+            "telegram",
+            "edit",
+            json!({"to": "700", "messageId": "7", "message": "new *words*"}),
+            "editMessageText",
+            "700",
+            "new",
+        ),
+        (
+            "telegram",
+            "delete",
+            json!({"to": "700", "messageId": "7"}),
+            "deleteMessage",
+            "700",
+            "",
+        ),
+        (
+            "slack",
+            "react",
+            json!({"to": "C1", "messageId": "1763.01", "emoji": ":tea:"}),
+            "reactions.add",
+            "C1",
+            "tea",
+        ),
+        (
+            "slack",
+            "edit",
+            json!({"to": "C1", "messageId": "1763.01", "message": "new"}),
+            "chat.update",
+            "C1",
+            "new",
+        ),
+        (
+            "slack",
+            "delete",
+            json!({"to": "C1", "messageId": "1763.01"}),
+            "chat.delete",
+            "C1",
+            "",
+        ),
+    ] {
+        let done = call(&mut operator, "message.action", act(channel, action, params.clone())).await;
+        assert_eq!(done["ok"], true, "{done}");
+        let seen = app.platform.call(method).await;
+        assert!(
+            seen.chat == chat && seen.text.contains(text),
+            "{method}: {} {}",
+            seen.chat,
+            seen.text
+        );
+        // The same key acts once.
+        call(&mut operator, "message.action", act(channel, action, params)).await;
+        let times = app.platform.calls().iter().filter(|call| call.method == method).count();
+        assert_eq!(times, 1, "{method}");
+    }
+    for (channel, action, params, why) in [
+        (
+            "telegram",
+            "pin",
+            json!({"to": "700", "messageId": "7"}),
+            "does not support action pin",
+        ),
+        (
+            "telegram",
+            "react",
+            json!({"to": "700", "messageId": "8"}),
+            "requires emoji",
+        ),
+        (
+            "telegram",
+            "edit",
+            json!({"to": "700", "messageId": "8", "message": " "}),
+            "requires message",
+        ),
+        (
+            "telegram",
+            "edit",
+            json!({"to": "700", "messageId": "8", "message": "x".repeat(9_000)}),
+            "does not fit",
+        ),
+        ("telegram", "delete", json!({"to": "700"}), "messageId"),
+        ("telegram", "delete", json!({"messageId": "8"}), "/to"),
+        (
+            "telegram",
+            "delete",
+            json!({"to": "700", "messageId": "x"}),
+            "is a number",
+        ),
+        // The id of a message in another chat is none here.
+        (
+            "slack",
+            "delete",
+            json!({"to": "D1", "messageId": "C9:1763.01"}),
+            "messageId",
+        ),
+    ] {
+        let mut params = act(channel, action, params);
+        params["idempotencyKey"] = json!(why);
+        let text = refused(&mut operator, "message.action", params).await;
+        assert!(text.contains(why), "{why}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_of_a_session_are_listed_and_fetched_by_its_user() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    let mut operator = app.operator().await;
+    let png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+    let image = json!({"type": "image", "mimeType": "image/png", "fileName": "x.png", "content": png});
+    let said = json!({"sessionKey": "main", "message": "#one", "idempotencyKey": "one", "attachments": [image]});
+    call(&mut operator, "chat.send", said).await;
+    operator.chat_end("one").await;
+    let listed = call(&mut operator, "artifacts.list", json!({"sessionKey": "main"})).await;
+    let all = listed["artifacts"].as_array().expect("artifacts");
+    assert_eq!(all.len(), 1, "{listed}");
+    let one = &all[0];
+    assert_eq!(
+        (
+            &one["type"],
+            &one["mimeType"],
+            &one["sessionKey"],
+            &one["source"],
+            &one["download"]["mode"]
+        ),
+        (
+            &json!("image"),
+            &json!("image/png"),
+            &json!("agent:main:main"),
+            &json!("user"),
+            &json!("bytes")
+        )
+    );
+    let of_run = call(&mut operator, "artifacts.list", json!({"runId": "one"})).await;
+    assert_eq!(of_run, listed);
+    let which = json!({"sessionKey": "main", "artifactId": one["id"]});
+    assert_eq!(
+        call(&mut operator, "artifacts.get", which.clone()).await["artifact"],
+        *one
+    );
+    let fetched = call(&mut operator, "artifacts.download", which.clone()).await;
+    assert_eq!(
+        (&fetched["encoding"], &fetched["data"]),
+        (&json!("base64"), &json!(png))
+    );
+    // By its id alone nothing is fetched: it belongs to a session.
+    let elsewhere = json!({"sessionKey": "another", "artifactId": one["id"]});
+    assert!(
+        refused(&mut operator, "artifacts.get", elsewhere)
+            .await
+            .contains("artifact not found")
+    );
+    assert!(
+        refused(&mut operator, "artifacts.list", json!({}))
+            .await
+            .contains("requires sessionKey or runId")
+    );
+    let mut other = app
+        .operator_as("demo", MEMBER, &["operator.read"])
+        .await
+        .expect("connects");
+    assert_eq!(
+        call(&mut other, "artifacts.list", json!({"sessionKey": "main"})).await["artifacts"],
+        json!([])
+    );
+    for method in ["artifacts.get", "artifacts.download"] {
+        assert!(
+            refused(&mut other, method, which.clone())
+                .await
+                .contains("artifact not found")
+        );
+    }
+    assert!(
+        refused(&mut other, "artifacts.list", json!({"runId": "one"}))
+            .await
+            .contains("no session found")
+    );
+    // The run is on record in the newer form too.
+    let record = call(&mut operator, "audit.activity.list", json!({"sessionKey": "main"})).await;
+    let event = &record["events"][0];
+    assert_eq!(
+        (
+            &event["schemaVersion"],
+            &event["eventType"],
+            &event["status"],
+            &event["runId"]
+        ),
+        (&json!(1), &json!("agent_run"), &json!("succeeded"), &json!("one"))
+    );
+    let theirs = call(&mut other, "audit.activity.list", json!({})).await;
+    assert_eq!(theirs["events"], json!([]));
+}
