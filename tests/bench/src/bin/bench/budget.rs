@@ -57,6 +57,12 @@ impl Bench<'_> {
             report.done,
             report.failed
         );
+        ensure!(
+            shown["spent"] == told && shown["reserved"] == 0,
+            "the model counted {told} tokens, on record are {} spent and {} put aside",
+            shown["spent"],
+            shown["reserved"]
+        );
         self.table.add(
             "B13",
             format!("{}: {TURNS} turns at once, room for {room}, overspent", self.database),
@@ -66,8 +72,8 @@ impl Bench<'_> {
             Goal::AtMost(0.0),
         );
         self.table.note(format!(
-            "{}: a budget of {amount} tokens let {calls} calls through, which took {told}; on record {} spent and {} put aside",
-            self.database, shown["spent"], shown["reserved"]
+            "{}: a budget of {amount} tokens let {calls} calls through, which took {told}, and that is what is on record",
+            self.database
         ));
         self.budgets("DELETE", &format!("/{id}"), &Value::Null).map(|_| ())
     }
