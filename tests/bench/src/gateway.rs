@@ -73,11 +73,26 @@ pub struct Turn {
     pub ended: Duration,
 }
 
+/// Opens the socket behind a `ws://host:port/…`. Names below `localhost` are loopback, whatever the resolver says.
+async fn dial(url: &str) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>> {
+    let host = url.split('/').nth(2).context("an address without a host")?;
+    let (name, port) = host.rsplit_once(':').context("an address without a port")?;
+    let name = if name.ends_with(".localhost") {
+        "127.0.0.1"
+    } else {
+        name
+    };
+    let stream = TcpStream::connect((name, port.parse::<u16>()?)).await?;
+    stream.set_nodelay(true)?;
+    let (socket, _) = tokio_tungstenite::client_async(url, MaybeTlsStream::Plain(stream)).await?;
+    Ok(socket)
+}
+
 impl Client {
     /// Connects with a personal API token and no device, as the CLI does on loopback. An empty token is the floor's
     /// socket: open, and nothing more.
     pub async fn connect(url: &str, token: &str) -> Result<Self> {
-        let (socket, _) = timeout(PATIENCE, tokio_tungstenite::connect_async(url)).await??;
+        let socket = timeout(PATIENCE, dial(url)).await??;
         let mut client = Self { socket, next_id: 0 };
         if token.is_empty() {
             return Ok(client);
@@ -88,7 +103,7 @@ impl Client {
 
     /// Connects with a personal API token and these scopes, as the CLI does on loopback.
     pub async fn operator(url: &str, token: &str, scopes: &[&str]) -> Result<Self> {
-        let (socket, _) = timeout(PATIENCE, tokio_tungstenite::connect_async(url)).await??;
+        let socket = timeout(PATIENCE, dial(url)).await??;
         let mut client = Self { socket, next_id: 0 };
         client.greet(token, None, false, scopes).await?;
         Ok(client)
@@ -96,7 +111,7 @@ impl Client {
 
     /// Connects as a device that signs. `Err` inside: the error it was refused with.
     pub async fn signed(url: &str, token: &str, device: &Device, node: bool) -> Result<Result<Self, Value>> {
-        let (socket, _) = timeout(PATIENCE, tokio_tungstenite::connect_async(url)).await??;
+        let socket = timeout(PATIENCE, dial(url)).await??;
         let mut client = Self { socket, next_id: 0 };
         let scopes: &[&str] = if node { &[] } else { &SCOPES };
         let refused = client.greet(token, Some(device), node, scopes).await?;

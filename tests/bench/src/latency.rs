@@ -59,6 +59,9 @@ pub struct Report {
     pub frames: u64,
     #[serde(default)]
     pub bytes: u64,
+    /// Operations of each person that ended well; empty where nobody counts them apart.
+    #[serde(default)]
+    pub each: Vec<u64>,
     /// Proportional memory of the measured process, KiB, before and after.
     pub memory_before_kib: u64,
     pub memory_after_kib: u64,

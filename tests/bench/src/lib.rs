@@ -6,6 +6,7 @@ pub mod args;
 pub mod gateway;
 pub mod http;
 pub mod latency;
+pub mod marks;
 pub mod platform;
 pub mod process;
 pub mod sign;

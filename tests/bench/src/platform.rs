@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::sign;
 
+/// Number of chat 0 of lane 0, and the chats of a lane.
+const FIRST_CHAT: u64 = 10_000_000;
+const CHATS: u64 = 1000;
 /// Fills a body to the size of a usual event.
 const PADDING: usize = 420;
 
@@ -52,11 +55,17 @@ impl Sender {
 
     /// The platform's name of chat number `chat` at this target.
     pub fn chat(&self, chat: u64) -> String {
-        let number = self.target.lane * 1000 + chat;
+        let number = FIRST_CHAT + self.target.lane * CHATS + chat;
         match self.target.kind {
-            Kind::Telegram | Kind::Floor => format!("{}", 10_000_000 + number),
-            Kind::Slack => format!("D{:09}", 10_000_000 + number),
+            Kind::Telegram | Kind::Floor => format!("{number}"),
+            Kind::Slack => format!("D{number:09}"),
         }
+    }
+
+    /// The lane of the target that has a chat of this name.
+    pub fn lane_of(chat: &str) -> Option<u64> {
+        let number: u64 = chat.trim_start_matches('D').parse().ok()?;
+        Some(number.checked_sub(FIRST_CHAT)? / CHATS)
     }
 
     /// Head (open for `content-length`) and body of event number `event` in chat number `chat`.
@@ -121,6 +130,7 @@ mod tests {
                 lane: 3,
             };
             let sender = Sender::new(target);
+            assert_eq!(Sender::lane_of(&sender.chat(7)), Some(3));
             let (_, one) = sender.request(1, 0, "ping");
             let (_, two) = sender.request(2, 0, "ping");
             let one: serde_json::Value = serde_json::from_str(&one).unwrap();

@@ -25,6 +25,8 @@ use tokio::sync::oneshot;
 const GROUP: usize = 256;
 /// Rows that may wait for the writer.
 const WAITING: usize = 65_536;
+/// Calls of the model at the same time, a worker.
+const MODEL_CALLS: usize = 20_000;
 /// Size of the system prompt of a turn, bytes.
 const PROMPT: usize = 40_000;
 
@@ -202,7 +204,7 @@ async fn main() -> std::io::Result<()> {
         turns: AtomicU64::new(0),
     });
     HttpServer::new(move || {
-        let connector = awc::Connector::new().limit(512);
+        let connector = awc::Connector::new().limit(MODEL_CALLS);
         let client = awc::Client::builder().connector(connector).disable_redirects().finish();
         App::new()
             .app_data(state.clone())

@@ -1,19 +1,25 @@
 //! The outside world of a bench: an OpenAI-compatible model and the Telegram and Slack APIs, on one port.
 //!
 //! The model answers after a fixed time to the first token with a fixed number of tokens at a fixed gap; the last
-//! token is ` done.`. `POST /control?ttft=&tokens=&gap=` changes that, `GET /stats` counts. A platform call that
+//! token is ` done.`. `POST /control?ttft=&tokens=&gap=` changes that, `GET /stats` counts. It says that every prompt has 100
+//! tokens, or with `&true=1` a fourth of its bytes. A platform call that
 //! carries ` done.` counts as the answer of its chat: `GET /answers?chat=&after=` waits for the next one and tells
-//! when it came (`at_us`, Unix microseconds). `GET /secrets` gives the webhook secrets that bots registered.
+//! when it came (`at_us`, Unix microseconds). `GET /chats` gives how many answers each chat has had. `GET /secrets` gives
+//! the webhook secrets that bots registered.
+//!
+//! A prompt whose last message from a person holds `mark:<word>` is remembered by that word, and so is what is posted to
+//! `/posted/<word>`: `GET /marks?prefix=` tells how often and when each came, as `claw_bench::marks` has it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::web::{self, Bytes, Data, Query};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use claw_bench::args::Args;
+use claw_bench::marks::{self, Mark};
 use futures::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -29,13 +35,17 @@ struct World {
     ttft_ms: AtomicU64,
     tokens: AtomicU64,
     gap_ms: AtomicU64,
+    true_usage: AtomicBool,
     calls: AtomicU64,
     prompt_bytes: AtomicU64,
+    /// As usage says.
+    told_tokens: AtomicU64,
     running: AtomicU64,
     most_running: AtomicU64,
     posts: AtomicU64,
     answers: Mutex<HashMap<String, Answers>>,
     secrets: Mutex<HashMap<String, String>>,
+    marks: Mutex<HashMap<String, Marked>>,
     answered: Notify,
 }
 
@@ -45,23 +55,52 @@ struct Answers {
     at_us: u64,
 }
 
+/// What came under one word.
+#[derive(Default)]
+struct Marked {
+    mark: Mark,
+    /// Idempotency keys of what was posted.
+    keys: HashSet<String>,
+}
+
+fn now_us() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(0)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn complete(world: Data<World>, body: Bytes) -> HttpResponse {
+    let at_us = now_us();
     let number = world.calls.fetch_add(1, Relaxed);
     world.prompt_bytes.fetch_add(body.len() as u64, Relaxed);
     let running = world.running.fetch_add(1, Relaxed) + 1;
     world.most_running.fetch_max(running, Relaxed);
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if let Some(word) = marks::of_prompt(&asked) {
+        let mut marks = lock(&world.marks);
+        let mark = &mut marks.entry(word.to_owned()).or_default().mark;
+        mark.calls += 1;
+        if mark.calls == 1 {
+            mark.called_us = at_us;
+            mark.messages = asked["messages"].as_array().map_or(0, Vec::len) as u64;
+        }
+    }
     let id = format!("chatcmpl-{number}");
     let (ttft, tokens, gap) = (
         world.ttft_ms.load(Relaxed),
         world.tokens.load(Relaxed).max(2),
         world.gap_ms.load(Relaxed),
     );
-    let usage = json!({"prompt_tokens": 100, "completion_tokens": tokens, "total_tokens": 100 + tokens});
+    let prompt = if world.true_usage.load(Relaxed) {
+        body.len() as u64 / 4
+    } else {
+        100
+    };
+    world.told_tokens.fetch_add(prompt + tokens, Relaxed);
+    let usage = json!({"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens});
     if asked["stream"] != true {
         sleep(Duration::from_millis(ttft + gap * (tokens - 1))).await;
         world.running.fetch_sub(1, Relaxed);
@@ -120,7 +159,7 @@ async fn models() -> HttpResponse {
 
 async fn stats(world: Data<World>) -> HttpResponse {
     HttpResponse::Ok().json(json!({
-        "calls": world.calls.load(Relaxed), "promptBytes": world.prompt_bytes.load(Relaxed),
+        "calls": world.calls.load(Relaxed), "tokens": world.told_tokens.load(Relaxed), "promptBytes": world.prompt_bytes.load(Relaxed),
         "running": world.running.load(Relaxed), "mostRunning": world.most_running.swap(0, Relaxed),
         "posts": world.posts.load(Relaxed),
     }))
@@ -131,12 +170,15 @@ struct Control {
     ttft: u64,
     tokens: u64,
     gap: u64,
+    #[serde(default, rename = "true")]
+    truth: u8,
 }
 
 async fn control(world: Data<World>, wish: Query<Control>) -> HttpResponse {
     world.ttft_ms.store(wish.ttft, Relaxed);
     world.tokens.store(wish.tokens, Relaxed);
     world.gap_ms.store(wish.gap, Relaxed);
+    world.true_usage.store(wish.truth == 1, Relaxed);
     HttpResponse::NoContent().finish()
 }
 
@@ -171,19 +213,54 @@ async fn answers(world: Data<World>, awaited: Query<Awaited>) -> HttpResponse {
     }
 }
 
+/// Answers of all chats so far.
+async fn chats(world: Data<World>) -> HttpResponse {
+    let counts: HashMap<String, u64> = lock(&world.answers)
+        .iter()
+        .map(|(chat, answers)| (chat.clone(), answers.count))
+        .collect();
+    HttpResponse::Ok().json(counts)
+}
+
+/// Where a job posts its results.
+async fn posted(world: Data<World>, word: web::Path<String>, request: HttpRequest) -> HttpResponse {
+    let at_us = now_us();
+    let key = request
+        .headers()
+        .get("idempotency-key")
+        .and_then(|key| key.to_str().ok())
+        .unwrap_or_default();
+    let mut marks = lock(&world.marks);
+    let marked = marks.entry(word.into_inner()).or_default();
+    marked.mark.posts += 1;
+    marked.mark.posted_us = at_us;
+    marked.keys.insert(key.to_owned());
+    marked.mark.keys = marked.keys.len() as u64;
+    HttpResponse::NoContent().finish()
+}
+
+#[derive(Deserialize)]
+struct Prefix {
+    prefix: String,
+}
+
+async fn marked(world: Data<World>, wanted: Query<Prefix>) -> HttpResponse {
+    let marks = lock(&world.marks);
+    let found: HashMap<&str, &Mark> = marks
+        .iter()
+        .filter(|(word, _)| word.starts_with(&wanted.prefix))
+        .map(|(word, marked)| (word.as_str(), &marked.mark))
+        .collect();
+    HttpResponse::Ok().json(found)
+}
+
 async fn secrets(world: Data<World>) -> HttpResponse {
     HttpResponse::Ok().json(&*lock(&world.secrets))
 }
 
 /// Any other path is a platform's method, named by the last part of the path.
 async fn platform(request: HttpRequest, body: Bytes, world: Data<World>) -> HttpResponse {
-    let at_us = u64::try_from(
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_micros(),
-    )
-    .unwrap_or(0);
+    let at_us = now_us();
     let number = world.posts.fetch_add(1, Relaxed) + 1;
     let fields = fields(&body);
     let field = |name: &str| match &fields[name] {
@@ -271,10 +348,14 @@ async fn main() -> std::io::Result<()> {
             .route("/answers", web::get().to(answers))
             .route("/answered", web::get().to(answered))
             .route("/secrets", web::get().to(secrets))
+            .route("/chats", web::get().to(chats))
+            .route("/marks", web::get().to(marked))
+            .route("/posted/{word}", web::post().to(posted))
             .default_service(web::to(platform))
     })
     .workers(args.get("workers", 1))
     .max_connections(20_000)
+    .backlog(8192)
     .bind(("127.0.0.1", args.get("port", 9101_u16)))?
     .run()
     .await

@@ -87,8 +87,8 @@ impl Drop for Child {
     }
 }
 
-/// Sends one request and gives the status, or `None` when nobody answers.
-pub fn status_of(address: &str, head: &str, body: &[u8]) -> Option<u16> {
+/// Sends one request and gives the whole answer, or `None` when nobody answers.
+fn answer_to(address: &str, head: &str, body: &[u8]) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let head = format!("{head}connection: close\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -96,10 +96,32 @@ pub fn status_of(address: &str, head: &str, body: &[u8]) -> Option<u16> {
     stream.write_all(body).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
+    Some(answer)
+}
+
+fn status_in(answer: &[u8]) -> Option<u16> {
     std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+}
+
+/// Sends one request and gives the status, or `None` when nobody answers.
+pub fn status_of(address: &str, head: &str, body: &[u8]) -> Option<u16> {
+    status_in(&answer_to(address, head, body)?)
 }
 
 /// `GET path` as the development host.
 pub fn get(address: &str, path: &str) -> Option<u16> {
     status_of(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n"), b"")
+}
+
+/// The body of `GET path` at one of our own programs, which send it in one piece; `None` without a 200.
+pub fn body_of(address: &str, path: &str) -> Option<Vec<u8>> {
+    let (status, body) = call(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n"), b"")?;
+    (status == 200).then_some(body)
+}
+
+/// Status and body, which has to come in one piece.
+pub fn call(address: &str, head: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let mut answer = answer_to(address, head, body)?;
+    let head = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    Some((status_in(&answer)?, answer.split_off(head)))
 }

@@ -19,7 +19,7 @@ pub fn open_files(clients: usize) -> Result<()> {
     let most = limit.maximum.unwrap_or(needed);
     ensure!(
         most >= needed,
-        "--clients {clients} needs {needed} open files in a process, and no more than {most} are allowed"
+        "{clients} sockets (--clients, --waiting) need {needed} open files in a process, and no more than {most} are allowed"
     );
     let raised = Rlimit {
         current: Some(most),

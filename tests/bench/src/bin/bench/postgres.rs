@@ -121,7 +121,7 @@ impl Postgres {
             &port,
             "-U",
             "postgres",
-            "-q",
+            "-qAt",
             "-v",
             "ON_ERROR_STOP=1",
             "-d",
@@ -132,7 +132,13 @@ impl Postgres {
         line.map(str::to_owned).into()
     }
 
-    fn sql(&self, database: &str, text: &str) -> Result<()> {
+    /// Runs a statement in a database.
+    pub fn sql(&self, database: &str, text: &str) -> Result<()> {
+        self.ask(database, text).map(|_| ())
+    }
+
+    /// Runs a statement in a database and gives what it printed.
+    pub fn ask(&self, database: &str, text: &str) -> Result<String> {
         let line = self.psql(database, text);
         let output = Command::new(&line[0])
             .args(&line[1..])
@@ -143,7 +149,7 @@ impl Postgres {
             "psql: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 }
 

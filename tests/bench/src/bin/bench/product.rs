@@ -16,7 +16,7 @@ use crate::port::free_port;
 
 /// Longest time a start may take before the bench gives up.
 const START: Duration = Duration::from_secs(30);
-const OWNER: &str = "owner@demo.local";
+pub const OWNER: &str = "owner@demo.local";
 
 /// How to start it, and where it is.
 pub struct Product {
@@ -52,6 +52,18 @@ impl Product {
 
     pub fn socket(&self) -> String {
         format!("ws://127.0.0.1:{}/gateway/ws", self.port)
+    }
+
+    /// The socket of tenant number `number` of those made under this prefix.
+    pub fn socket_of(&self, prefix: &str, number: usize) -> String {
+        format!("ws://{prefix}{number}.localhost:{}/gateway/ws", self.port)
+    }
+
+    /// A token of such a tenant's owner.
+    pub fn token_of(&self, prefix: &str, number: usize) -> Result<String> {
+        let slug = format!("{prefix}{number}");
+        let email = format!("owner@{slug}.local");
+        self.cli(&["token", "create", "--tenant", &slug, "--user", &email])
     }
 
     pub fn pid(&self) -> u32 {
@@ -197,7 +209,7 @@ impl Product {
 
     fn person(&self) -> Value {
         json!({
-            "agents": {"defaults": {"model": {"primary": "mock/mock-1"}, "maxConcurrent": 64}},
+            "agents": {"defaults": {"model": {"primary": "mock/mock-1"}, "maxConcurrent": 512}},
             "messages": {"queue": {"mode": "collect", "debounceMs": 0}, "inbound": {"debounceMs": 0}},
         })
     }

@@ -13,17 +13,13 @@ use tempfile::TempDir;
 use crate::Wishes;
 use crate::child::status_of;
 use crate::floor::{Floor, Load, World};
-use crate::original::Original;
 use crate::postgres::Postgres;
-use crate::product::Product;
+use crate::product::{Product, Started};
+use crate::store::Store;
 use crate::table::{Goal, Table};
 
 /// Model pace of the plain rows: eight tokens at once.
 pub(crate) const TOKENS: u64 = 8;
-/// Most idle clients of the original: it takes tens of milliseconds for each.
-const ORIGINALS_CLIENTS: u64 = 400;
-/// Longest time that many clients may take to be paired and to come in, seconds.
-const HOLD_LIMIT: u64 = 900;
 /// The thinking time of the slow model, ms.
 const SLOW: u64 = 750;
 
@@ -36,40 +32,41 @@ pub(crate) struct Bench<'a> {
     pub(crate) floor: Floor,
     pub(crate) load: Load,
     pub(crate) product: Product,
-    pub(crate) postgres: Option<Postgres>,
+    pub(crate) store: Store,
     /// Tokens of people of the demo tenant, its owner first.
     pub(crate) tokens: Vec<String>,
     /// Removed at the end.
     _dir: TempDir,
 }
 
+/// Rows that share one server and its database.
+pub const SHARED: [&str; 9] = ["B1", "B2", "B3", "B4", "B5", "B6", "B9", "B14", "B11"];
+/// Rows that begin on an empty database and leave too much behind for others.
+pub const OWN: [&str; 4] = ["B7", "B8", "B12", "B13"];
+
 /// Measures all wanted rows on one database.
 pub fn measure(wishes: &Wishes, database: &str, table: &mut Table) -> Result<()> {
-    let dir = tempfile::Builder::new().prefix("claw-bench").tempdir()?;
-    let world = World::start(wishes, dir.path())?;
-    let floor = Floor::start(wishes, &world, dir.path())?;
-    let (postgres, url) = if database == "postgres" {
-        let postgres = Postgres::start()?;
-        let url = postgres.create("claw")?;
-        (Some(postgres), url)
-    } else {
-        (None, format!("sqlite://{}/claw.db?mode=rwc", dir.path().display()))
-    };
-    let mut product = Product::new(&wishes.clawcentral, dir.path(), &url, &world.address)?;
-    let fresh = product.start().context("the first start, on an empty database")?;
-    let load = Load::new(wishes, dir.path());
-    let mut bench = Bench {
-        wishes,
-        database,
-        table,
-        world,
-        floor,
-        load,
-        product,
-        postgres,
-        tokens: Vec::new(),
-        _dir: dir,
-    };
+    if SHARED.iter().any(|row| wishes.wants(row)) {
+        shared(wishes, database, table)?;
+    }
+    if wishes.wants("B7") {
+        Bench::open(wishes, database, table)?.0.quiet_beside_a_flood()?;
+        Bench::open(wishes, database, table)?.0.one_with_most_of_the_load()?;
+    }
+    if wishes.wants("B8") {
+        Bench::open(wishes, database, table)?.0.first_messages()?;
+    }
+    if wishes.wants("B12") {
+        Bench::open(wishes, database, table)?.0.schedules()?;
+    }
+    if wishes.wants("B13") {
+        Bench::open(wishes, database, table)?.0.overspend()?;
+    }
+    Ok(())
+}
+
+fn shared(wishes: &Wishes, database: &str, table: &mut Table) -> Result<()> {
+    let (mut bench, fresh) = Bench::open(wishes, database, table)?;
     bench.table.add(
         "B1",
         format!("{database}: first start on an empty database"),
@@ -94,6 +91,7 @@ pub fn measure(wishes: &Wishes, database: &str, table: &mut Table) -> Result<()>
     }
     if wishes.wants("B6") {
         bench.many_sessions()?;
+        bench.waiting_sessions()?;
     }
     if wishes.wants("B9") {
         bench.fan_out()?;
@@ -109,7 +107,7 @@ pub fn measure(wishes: &Wishes, database: &str, table: &mut Table) -> Result<()>
     Ok(())
 }
 
-fn ms(duration: Duration) -> f64 {
+pub(crate) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
@@ -129,6 +127,37 @@ fn settle(pid: u32) {
             return;
         }
         before = now;
+    }
+}
+
+impl<'a> Bench<'a> {
+    /// Starts everything, the product on an empty database, which is removed again at the end. Gives what the product's
+    /// start cost.
+    fn open(wishes: &'a Wishes, database: &'a str, table: &'a mut Table) -> Result<(Self, Started)> {
+        let dir = tempfile::Builder::new().prefix("claw-bench").tempdir()?;
+        let world = World::start(wishes, dir.path())?;
+        let floor = Floor::start(wishes, &world, dir.path())?;
+        let store = if database == "postgres" {
+            Store::Postgres(Postgres::start()?)
+        } else {
+            Store::Sqlite(dir.path().join("claw.db"))
+        };
+        let mut product = Product::new(&wishes.clawcentral, dir.path(), &store.url()?, &world.address)?;
+        let started = product.start().context("the first start, on an empty database")?;
+        let load = Load::new(wishes, dir.path());
+        let bench = Self {
+            wishes,
+            database,
+            table,
+            world,
+            floor,
+            load,
+            product,
+            store,
+            tokens: Vec::new(),
+            _dir: dir,
+        };
+        Ok((bench, started))
     }
 }
 
@@ -152,156 +181,6 @@ impl Bench<'_> {
         ));
     }
 
-    fn start_and_memory(&mut self) -> Result<()> {
-        let (mut wall, mut cpu, mut floor_wall, mut idle) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..self.wishes.repeats {
-            self.product.stop();
-            let started = self.product.start()?;
-            wall.push(ms(started.wall));
-            cpu.push(started.cpu_s * 1000.0);
-            let begun = Instant::now();
-            let scratch = tempfile::tempdir()?;
-            let floor = Floor::start(self.wishes, &self.world, scratch.path())?;
-            floor_wall.push(ms(begun.elapsed()));
-            drop(floor);
-            sleep(Duration::from_secs(2));
-            idle.push(process::memory_kib(self.product.pid()) as f64 / 1024.0);
-        }
-        let database = self.database;
-        self.table.add(
-            "B1",
-            format!("{database}: CPU until ready, existing database"),
-            "ms",
-            &cpu,
-            &[],
-            Goal::None,
-        );
-        self.table.add(
-            "B1",
-            format!("{database}: start to ready, existing database"),
-            "ms",
-            &wall,
-            &floor_wall,
-            Goal::AtMost(200.0),
-        );
-        let floor_idle = process::memory_kib(self.floor.process.pid()) as f64 / 1024.0;
-        let (original_idle, original_client) = self.originals_memory()?;
-        self.table.beside(
-            "B2",
-            format!("{database}: process, idle (PSS)"),
-            "MiB",
-            &idle,
-            &[floor_idle],
-            &original_idle,
-            Goal::AtMost(40.0),
-        );
-        let chats: Vec<_> = self
-            .tokens
-            .iter()
-            .map(|token| json!({"url": self.product.socket(), "token": token, "session": "main"}))
-            .collect();
-        let plan = json!({"address": self.product.address(), "chats": chats});
-        let floor_url = format!("ws://{}/wsa", self.floor.address);
-        let floor_plan =
-            json!({"address": self.floor.address, "chats": [{"url": floor_url, "token": "", "session": ""}]});
-        let clients = self.wishes.clients as u64;
-        let (mut ours, mut floor) = (Vec::new(), Vec::new());
-        for _ in 0..self.wishes.repeats {
-            // A fresh process each time: a second round would find the first one's memory free and look better.
-            self.product.stop();
-            self.product.start()?;
-            let flags = [
-                ("n", clients),
-                ("paired", u64::from(self.wishes.paired)),
-                ("limit-s", HOLD_LIMIT),
-            ];
-            ours.push(per_client(&self.load.run("hold", &plan, self.product.pid(), &flags)?));
-            let scratch = tempfile::tempdir()?;
-            let fresh = Floor::start(self.wishes, &self.world, scratch.path())?;
-            let mut floor_plan = floor_plan.clone();
-            floor_plan["chats"][0]["url"] = json!(format!("ws://{}/wsa", fresh.address));
-            floor.push(per_client(&self.load.run(
-                "hold",
-                &floor_plan,
-                fresh.process.pid(),
-                &[("n", clients), ("limit-s", HOLD_LIMIT)],
-            )?));
-        }
-        let kind = if self.wishes.paired { "paired" } else { "WebSocket" };
-        self.table.beside(
-            "B2",
-            format!("{database}: each of {clients} idle {kind} clients"),
-            "KiB",
-            &ours,
-            &floor,
-            &original_client,
-            Goal::AtMost(24.0),
-        );
-        Ok(())
-    }
-
-    /// The original's idle process, MiB, and each of its idle clients, KiB; nothing if it was not asked for.
-    fn originals_memory(&mut self) -> Result<(Vec<f64>, Vec<f64>)> {
-        let (mut idle, mut client) = (Vec::new(), Vec::new());
-        let Some(package) = &self.wishes.original else {
-            return Ok((idle, client));
-        };
-        let clients = (self.wishes.clients as u64).min(ORIGINALS_CLIENTS);
-        for _ in 0..self.wishes.repeats {
-            let original = Original::start(package, &self.world.address)?;
-            idle.push(process::memory_kib(original.pid()) as f64 / 1024.0);
-            let flags = [("n", clients), ("conc", 8)];
-            client.push(per_client(&self.load.run(
-                "hold",
-                &original.plan(),
-                original.pid(),
-                &flags,
-            )?));
-        }
-        self.table.note(format!(
-            "{}: the original's client is one of {clients}, by token, without a device",
-            self.database
-        ));
-        Ok((idle, client))
-    }
-
-    /// Memory that sessions leave behind when they have gone to sleep, their clients gone too.
-    fn sleeping_sessions(&mut self) -> Result<()> {
-        // Few at a time: each client hears of all of its user's sessions.
-        const AT_ONCE: usize = 16;
-        const SESSIONS: usize = 25 * AT_ONCE;
-        self.world.pace(0, TOKENS, 0)?;
-        let mut each = Vec::new();
-        for repeat in 0..self.wishes.repeats {
-            self.product.stop();
-            self.product
-                .start_with(&[("CLAWCENTRAL__LIMITS__SESSION_IDLE_SECS", "1")])?;
-            let pid = self.product.pid();
-            let mut weighed = Vec::new();
-            // The first round warms everything up that is there once.
-            for round in 0..3 {
-                for part in 0..SESSIONS / AT_ONCE {
-                    let plan = self.chats(AT_ONCE, false, &format!("asleep-{repeat}-{round}-{part}"));
-                    self.load.run("chat", &plan, pid, &[("turns", 1)])?;
-                }
-                sleep(Duration::from_secs(4));
-                weighed.push(process::memory_kib(pid) as f64);
-            }
-            each.push((weighed[2] - weighed[1]).max(0.0) / SESSIONS as f64);
-        }
-        self.product.stop();
-        self.product.start()?;
-        self.table.add(
-            "B2",
-            format!("{}: each of {SESSIONS} sleeping sessions", self.database),
-            "KiB",
-            &each,
-            &[],
-            Goal::AtMost(0.1),
-        );
-        Ok(())
-    }
-
     fn acceptance(&mut self) -> Result<()> {
         let (telegram, slack) = self
             .product
@@ -311,7 +190,7 @@ impl Bench<'_> {
         sleep(Duration::from_secs(2));
         let count = 40_000;
         let flags = [("conc", 64), ("n", count), ("chats", 4)];
-        let (floor, floor_cpu) = if let Some(postgres) = &self.postgres {
+        let (floor, floor_cpu) = if let Some(postgres) = self.store.postgres() {
             let rates = (0..self.wishes.repeats)
                 .map(|_| postgres.floor(8, 5))
                 .collect::<Result<Vec<_>>>()?;
@@ -431,50 +310,6 @@ impl Bench<'_> {
         self.world.pace(0, TOKENS, 0)
     }
 
-    fn many_sessions(&mut self) -> Result<()> {
-        self.world.pace(0, TOKENS, 0)?;
-        let floor_plan = self.floor.plan("/turn");
-        for sessions in [1, 16, 64]
-            .into_iter()
-            .filter(|sessions| *sessions <= self.wishes.sessions)
-        {
-            let turns = if sessions == 1 { 200 } else { 1600 / sessions as u64 };
-            let floor_flags = [("conc", sessions as u64), ("n", turns * sessions as u64)];
-            let floor = self.repeat("http", &floor_plan, self.floor.process.pid(), &floor_flags)?;
-            for (name, spread) in [("one owner", false), ("spread over users", true)] {
-                let plan = self.chats(sessions, spread, if spread { "many" } else { "own" });
-                let reports = self.repeat("chat", &plan, self.product.pid(), &[("turns", turns)])?;
-                let what = |metric: &str| format!("{}: {sessions} session(s), {name}, {metric}", self.database);
-                self.table.add(
-                    "B6",
-                    what("CPU a turn"),
-                    "ms",
-                    &pick(&reports, |report| report.cpu_us() / 1000.0),
-                    &pick(&floor, |report| report.cpu_us() / 1000.0),
-                    Goal::None,
-                );
-                let goal = if sessions == 1 { Goal::None } else { Goal::OfFloor(0.25) };
-                self.table.add(
-                    "B6",
-                    what("turns"),
-                    "/s",
-                    &pick(&reports, Report::rate),
-                    &pick(&floor, Report::rate),
-                    goal,
-                );
-                self.table.add(
-                    "B6",
-                    what("p99"),
-                    "ms",
-                    &pick(&reports, |report| report.p99_ms),
-                    &pick(&floor, |report| report.p99_ms),
-                    Goal::None,
-                );
-            }
-        }
-        Ok(())
-    }
-
     /// Kills the server under load and takes the time until it accepts again.
     fn recovery(&mut self) -> Result<()> {
         let (telegram, _) = self
@@ -523,8 +358,4 @@ impl Bench<'_> {
         );
         self.world.pace(0, TOKENS, 0)
     }
-}
-
-fn per_client(report: &Report) -> f64 {
-    report.memory_after_kib.saturating_sub(report.memory_before_kib) as f64 / report.done as f64
 }

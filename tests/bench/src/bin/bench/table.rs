@@ -69,7 +69,7 @@ impl Table {
             floor: floor.to_vec(),
             original: original.to_vec(),
             goal,
-            rising: unit.starts_with('/'),
+            rising: unit.starts_with('/') || matches!(goal, Goal::AtLeast(_)),
         });
         if let Some(line) = self.lines.last() {
             // Numbers as they come: a long run that is cut short has shown something.

@@ -1,14 +1,19 @@
 //! The load generator. Reads a plan (JSON) and prints one JSON line.
 //!
-//! - `load http --plan FILE --conc C --n N`: webhooks in a closed loop, spread over the plan's targets
+//! - `load http --plan FILE --conc C --n N --spread-ms MS`: webhooks in a closed loop, spread over the plan's targets; the C
+//!   loops begin spread over MS
 //! - `load chat --plan FILE --turns T`: one connection per entry of the plan, `chat.send` until `final`
-//! - `load webhook-turn --plan FILE --mock ADDRESS --turns T`: webhook in, platform call with the answer out
+//! - `load webhook-turn --plan FILE --mock ADDRESS --turns T --pause-ms MS --for-s S`: webhook in, platform call with
+//!   the answer out, and MS of silence; none begins after S seconds
 //! - `load hold --plan FILE --n N --paired 0|1`: opens N idle gateway clients, with `--paired 1` each a paired device of its
 //!   own, and weighs them
 //! - `load connect`, `echo`, `fan`, `revoke`: see `sockets.rs`
+//! - `load crowd`, `first`: see `crowd.rs`; `load flood`: see `flood.rs`
 //!
 //! `--pid` names the process whose CPU time and memory are reported; `--first` numbers the first event.
 
+mod crowd;
+mod flood;
 mod sockets;
 
 use std::sync::Arc;
@@ -37,6 +42,9 @@ struct Plan {
     targets: Vec<Target>,
     #[serde(default)]
     chats: Vec<Chat>,
+    /// How many chats each target has (`flood`), or how many sessions each person (`crowd`; else all have as many).
+    #[serde(default)]
+    chats_of: Vec<u64>,
     /// Of `revoke`.
     #[serde(default)]
     revocation: Option<sockets::Revocation>,
@@ -95,9 +103,12 @@ async fn webhooks(args: &Args, plan: Plan) -> Result<Report> {
     let next = Arc::new(AtomicU64::new(0));
     let (start, cpu) = (Instant::now(), process::cpu_seconds(pid));
     let mut loops = JoinSet::new();
-    for _ in 0..args.get("conc", 64_u64).min(count) {
+    let (lanes, spread) = (args.get("conc", 64_u64).min(count), args.get("spread-ms", 0_u64) * 1000);
+    for lane in 0..lanes {
         let (address, senders, next) = (plan.address.clone(), senders.clone(), next.clone());
+        let begin = start + Duration::from_micros(spread * lane / lanes);
         loops.spawn(async move {
+            tokio::time::sleep_until(begin.into()).await;
             let mut seen = Seen::default();
             let mut connection = None;
             loop {
@@ -189,6 +200,8 @@ async fn webhook_turn(args: &Args, plan: Plan) -> Result<Report> {
         args.get("warm", 2_u64),
         args.get("first", 1_u64),
     );
+    let pause = Duration::from_millis(args.get("pause-ms", 0));
+    let end = Instant::now() + Duration::from_secs(args.get("for-s", 300));
     let mock = args.text("mock", "127.0.0.1:9101");
     let ready = Arc::new(Barrier::new(plan.targets.len() + 1));
     let mut loops = JoinSet::new();
@@ -202,6 +215,10 @@ async fn webhook_turn(args: &Args, plan: Plan) -> Result<Report> {
             for turn in 0..warm + turns {
                 if turn == warm {
                     ready.wait().await;
+                }
+                tokio::time::sleep(pause).await;
+                if turn > warm && Instant::now() > end {
+                    return seen;
                 }
                 let event = first + lane as u64 * 100_000 + turn;
                 let took = one_webhook_turn(&sender, event, &address, &mock, &mut to_us, &mut to_mock, &mut answered);
@@ -328,7 +345,10 @@ async fn main() -> Result<()> {
             Some("echo") => sockets::echo(&args, plan).await,
             Some("fan") => sockets::fan(&args, plan).await,
             Some("revoke") => sockets::revoke(plan).await,
-            other => bail!("say http, chat, webhook-turn, hold, connect, echo, fan or revoke, not {other:?}"),
+            Some("crowd") => crowd::crowd(&args, plan).await,
+            Some("first") => crowd::first(&args, plan).await,
+            Some("flood") => flood::flood(&args, plan).await,
+            other => bail!("{other:?} is no load: see the top of load/main.rs"),
         }
     };
     let limit = Duration::from_secs(args.get("limit-s", 300));
