@@ -31,9 +31,10 @@ async fn talk(operator: &mut TestNode, session: &str, run: &str) {
 async fn shown(operator: &mut TestNode, session: &str) -> Vec<(String, String)> {
     let page = call(operator, "chat.history", json!({"sessionKey": session})).await;
     let messages = page["messages"].as_array().expect("messages").clone();
-    let text = |message: &Value| match &message["content"] {
-        Value::String(text) => text.trim().to_owned(),
-        blocks => blocks[0]["text"].as_str().unwrap_or_default().trim().to_owned(),
+    let text = |message: &Value| {
+        let content = &message["content"];
+        let text = content.as_str().or_else(|| content[0]["text"].as_str());
+        text.unwrap_or_default().trim().to_owned()
     };
     let id = |message: &Value| message["__openclaw"]["id"].as_str().expect("an id").to_owned();
     messages.iter().map(|message| (id(message), text(message))).collect()
