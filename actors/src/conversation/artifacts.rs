@@ -90,6 +90,11 @@ fn shown(entry: &Entry) -> Vec<Artifact> {
             blob: Some(blob),
             mime_type,
             ..
+        }
+        | Part::File {
+            blob: Some(blob),
+            mime_type,
+            ..
         } => Some(Artifact {
             id: blob.clone(),
             mime_type: mime_type.clone(),
@@ -98,7 +103,7 @@ fn shown(entry: &Entry) -> Vec<Artifact> {
             seq: entry.seq,
             of_tool,
         }),
-        Part::Image { blob: None, .. } | Part::Text { .. } => None,
+        Part::Image { blob: None, .. } | Part::File { blob: None, .. } | Part::Text { .. } => None,
     });
     images.collect()
 }

@@ -120,7 +120,7 @@ pub(crate) async fn question(
     };
     let said = content.iter().filter_map(|part| match part {
         Part::Text { text } => Some(text.as_str()),
-        Part::Image { .. } => None,
+        Part::Image { .. } | Part::File { .. } => None,
     });
     let text = body
         .display
@@ -132,7 +132,8 @@ pub(crate) async fn question(
             mime_type,
             ..
         } => Some((mime_type.clone(), blob.clone())),
-        Part::Image { blob: None, .. } | Part::Text { .. } => None,
+        // A client's editor takes images alone.
+        Part::Image { blob: None, .. } | Part::File { .. } | Part::Text { .. } => None,
     });
     Ok(Question {
         before: entry.parent_id,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use claw_entities::{Scope, UserOwned, outbox};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use super::budget::Charge;
 use super::cron::announce::{self, Place};
 use super::key;
 use super::turn::{Authority, insert_pieces};
@@ -74,6 +75,7 @@ pub(crate) async fn send(directory: &Directory, scope: &Scope, wish: Wish) -> Re
             key: key::main(&wish.agent_id),
             agent_id: wish.agent_id.clone(),
             epoch,
+            charge: Charge::default(),
         };
         let (run_id, pieces) = (wish.run_id.clone(), said.pieces.clone());
         directory.services().writer.run(scope, move |tx| {

@@ -106,8 +106,13 @@ fn mode(artifact: &Artifact) -> &'static str {
 
 fn view(artifact: &Artifact, key: &Value) -> Value {
     let ending = artifact.mime_type.rsplit('/').next().unwrap_or_default();
+    let kind = match artifact.mime_type.split('/').next() {
+        Some("image") => "image",
+        Some("audio") => "audio",
+        Some(_) | None => "file",
+    };
     without_nulls(json!({
-        "id": artifact.id, "type": "image", "title": format!("image.{ending}"), "mimeType": artifact.mime_type,
+        "id": artifact.id, "type": kind, "title": format!("{kind}.{ending}"), "mimeType": artifact.mime_type,
         "sizeBytes": artifact.size, "sessionKey": key, "runId": artifact.run_id, "messageSeq": artifact.seq,
         "source": if artifact.of_tool { "tool" } else { "user" }, "download": {"mode": mode(artifact)},
     }))
