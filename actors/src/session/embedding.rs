@@ -152,8 +152,8 @@ async fn call(
         ..Usage::default()
     });
     side::record(services, scope, model, used).await;
-    if let (Some(hold), Ok(used)) = (hold, used) {
-        hold.settle(&used).await;
+    if let Some(hold) = hold {
+        hold.settle(&used.unwrap_or_default()).await;
     }
     outcome
 }

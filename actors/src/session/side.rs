@@ -15,8 +15,8 @@ use crate::ports::model::{ErrorClass, ModelError};
 
 const HOUR: i64 = 3_600_000;
 
-/// Puts a call that was made on record: a failure for the operator, how its key fared, and what it used. That this could not be stored
-/// costs nothing but the record.
+/// Puts a call that was made on record: a failure for the operator, how its key fared, and what it used. That this could
+/// not be stored costs nothing but the record.
 pub(crate) async fn record(
     services: &Services,
     scope: &Scope,

@@ -59,8 +59,8 @@ pub(crate) async fn spoken(services: &Services, scope: &Scope, text: &str, forma
         ..Usage::default()
     });
     side::record(services, scope, &model, used).await;
-    if let (Some(hold), Ok(used)) = (hold, &used) {
-        hold.settle(used).await;
+    if let Some(hold) = hold {
+        hold.settle(&used.unwrap_or_default()).await;
     }
     let sound = outcome.map_err(|error| Error::Upstream(error.message))?;
     let blob = blobs::store(services, scope, format.mime_type(), sound).await?;

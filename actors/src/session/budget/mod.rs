@@ -162,7 +162,11 @@ pub(crate) async fn beside(
             only,
         })
     };
-    Ok(reserve(services, payer, ask).await?.map(|(hold, _)| hold))
+    Ok(reserve(services, payer, ask).await?.map(|(mut hold, _)| {
+        // Nothing says when the provider took it: a call that nobody waits for any more was taken.
+        hold.started = true;
+        hold
+    }))
 }
 
 /// `None`: nothing limits the call. Else what is put aside, and the tokens its answer may have.

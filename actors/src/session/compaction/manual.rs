@@ -9,6 +9,7 @@ use crate::conversation::transcript::SessionHead;
 use crate::error::{Error, Result};
 use crate::ports::message::Usage;
 use crate::session::assembly::{Assembly, Place};
+use crate::session::budget::Charge;
 use crate::session::closing;
 use crate::session::context::{cut, to_summarise};
 use crate::session::events::Emitter;
@@ -225,9 +226,17 @@ impl ByHand {
             () = self.cancel.cancelled() => return nothing(Done::Aborted),
             place = self.lanes.acquire(&last.guest, most) => place,
         };
+        // What is refused is said where it was asked for.
+        let payer = Authority {
+            charge: Charge {
+                overheard: !last.audience().is_private(),
+                ..authority.charge.clone()
+            },
+            ..authority.clone()
+        };
         let job = Job {
             services,
-            authority,
+            authority: &payer,
             settings: &settings.room.compaction,
             head,
             model: &model,
