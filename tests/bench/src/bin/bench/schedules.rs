@@ -122,7 +122,8 @@ impl Bench<'_> {
             twice.push(doubled(&before, &after) as f64);
             let last = after.values().map(|mark| mark.posted_us).max().unwrap_or_default();
             late.push((last / 1000).saturating_sub(tick) as f64 / 1000.0);
-            again += sum(&after, |mark| mark.calls) - sum(&before, |mark| mark.calls) - came as u64;
+            let calls = sum(&after, |mark| mark.calls) - sum(&before, |mark| mark.calls);
+            again += calls.saturating_sub(came as u64);
             let excess = |marks: &HashMap<String, Mark>| sum(marks, |mark| mark.posts) - sum(marks, |mark| mark.keys);
             repeats += excess(&after) - excess(&before);
         }
