@@ -1,6 +1,6 @@
 //! `transcript …`: a session's transcript as OpenClaw's JSON lines, out and in.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -59,6 +59,13 @@ impl Of {
         let user = place::user(config, &self.tenant, &self.user).await?;
         let settings = config.settings(&user.scope).await?;
         let session = key::resolve(&self.session, &routing::default_agent(&settings))?;
+        Ok((user, session))
+    }
+
+    /// As [`Self::found`], of an agent that is there: one that was removed gets no new sessions.
+    async fn of_agent(&self, config: &ConfigService) -> Result<(User, SessionKey), CliError> {
+        let (user, session) = self.found(config).await?;
+        let settings = config.settings(&user.scope).await?;
         if !settings.has_agent(key::agent_of(&session)) {
             return Err(CliError::Usage("there is no such agent".to_owned()));
         }
@@ -74,7 +81,7 @@ impl Command {
             Self::Export { of, out: path } => {
                 let (user, session) = of.found(&config).await?;
                 let export = conversation.export(&user.scope, &session).await?;
-                let file = File::create_new(&path).map_err(|error| CliError::file(&path, error))?;
+                let file = create(&path).map_err(|error| CliError::file(&path, error))?;
                 if let Err(error) = write(export, file, &path).await {
                     // Half a transcript must not pass for a whole one.
                     let _ = std::fs::remove_file(&path);
@@ -84,12 +91,14 @@ impl Command {
             }
             Self::Import { of, file, json } => {
                 let text = read(&file)?;
-                let (user, session) = of.found(&config).await?;
+                let (user, session) = of.of_agent(&config).await?;
                 let room = Room {
                     bytes: settings.limits.stored_bytes_per_user,
                     unused: Duration::from_secs(settings.limits.stored_unused_secs),
                 };
-                let parsed = jsonl::parse(&text)?;
+                // Who runs this has the machine: their file may be larger than one that is uploaded.
+                let parsed = jsonl::parse_at_most(&text, usize::MAX)?;
+                drop(text);
                 let imported = conversation.import(&user.scope, &session, parsed, room).await?;
                 if json {
                     out::json(&serde_json::json!({
@@ -107,6 +116,15 @@ impl Command {
         }
         Ok(())
     }
+}
+
+/// A new file that only its owner reads: it holds a conversation.
+fn create(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 async fn write(mut export: Export, file: File, path: &Path) -> Result<(), CliError> {

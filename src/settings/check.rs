@@ -196,6 +196,13 @@ impl Limits {
         ] {
             at_least_one(key, value)?;
         }
+        // A run may still be about to name a file that was stored for it.
+        if self.stored_unused_secs < self.run_timeout_secs.saturating_add(3600).max(86_400) {
+            return refuse(
+                "limits.stored_unused_secs",
+                "must be at least 86400 (a day), and an hour more than limits.run_timeout_secs",
+            );
+        }
         Ok(())
     }
 }

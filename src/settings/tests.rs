@@ -63,6 +63,11 @@ fn nonsense_is_refused_by_name() {
         ("CLAWCENTRAL__LIMITS__USER_RUNS", "many", "limits.user_runs"),
         ("CLAWCENTRAL__LIMITS__USER_RUNS", "-1", "limits.user_runs"),
         ("CLAWCENTRAL__LIMITS__MAILBOX", "0", "limits.mailbox"),
+        (
+            "CLAWCENTRAL__LIMITS__STORED_UNUSED_SECS",
+            "86399",
+            "limits.stored_unused_secs",
+        ),
         ("CLAWCENTRAL__HTTP__LISTEN", "here", "http.listen"),
         ("CLAWCENTRAL__HTTP__LISTEN", "0.0.0.0:8080", "http.listen"),
         ("CLAWCENTRAL__HTTP__TLS__LISTEN", "127.0.0.1:8443", "http.tls.cert"),

@@ -369,6 +369,20 @@ async fn transcripts_are_their_owners_and_bad_files_make_nothing() {
         let (code, answer) = imported(&app, key, file).await;
         assert_eq!(code, wanted, "{key}: {answer}");
     }
+    let head = "{\"type\":\"session\",\"version\":3}";
+    let picture = r#"{"type":"image","mimeType":"image/png","data":"iVBORw0K"}"#;
+    let pictures = vec![picture; 2001].join(",");
+    let many = format!(
+        "{head}\n{{\"type\":\"message\",\"id\":\"a\",\"message\":{{\"role\":\"user\",\"content\":[{pictures}]}}}}"
+    );
+    let (code, answer) = imported(&app, "many", &many).await;
+    assert_eq!(code, 400, "{answer}");
+    assert!(answer.to_string().contains("2000 files"), "{answer}");
+    let hostile = format!("{head}\n[{}0]", "{},".repeat(200_000));
+    let (code, answer) = imported(&app, "hostile", &hostile).await;
+    assert_eq!(code, 413, "{answer}");
+    assert!(answer.to_string().contains("200000 JSON values"), "{answer}");
+    assert_eq!(app.rows().await.count("blob").await, 1, "of the one that came in");
     let keys: Vec<String> = app.rows().await.column("SELECT key FROM session").await;
     assert_eq!(keys, ["agent:main:old"]);
     let (code, _) = app.owner().get(&format!("/api/sessions/{MAIN}/transcript")).await;

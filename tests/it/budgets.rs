@@ -361,6 +361,25 @@ async fn programs_hear_of_it_in_openais_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn at_the_limit_notes_are_searched_by_words() {
+    let vectors = json!({"agents": {"defaults": {"memorySearch": {"provider": "mock", "model": "embed-1"}}}});
+    let app = TestApp::start_with(&vectors, &[]).await;
+    let mut operator = app.operator().await;
+    limit(app.owner(), &tokens("user", 1)).await;
+    let note = json!({"agentId": "main", "name": "MEMORY.md", "content": "We had pasta on Friday."});
+    operator.call("agents.files.set", note).await.expect("writes");
+    let query = json!({"query": "pasta", "agentId": "main"});
+    let found = operator.call("memory.search", query).await.expect("no failure");
+    assert_eq!(
+        (&found["searchMode"], &found["results"][0]["path"]),
+        (&json!("fts-only"), &json!("MEMORY.md")),
+        "{found}"
+    );
+    assert!(found.to_string().contains("limit of 1 tokens for this user"), "{found}");
+    assert_eq!(app.model.embedded().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn money_is_counted_by_the_models_price_and_a_model_without_one_is_not_called() {
     let priced = |cost: Value| {
         json!({"models": {"providers": {"mock": {"models": [

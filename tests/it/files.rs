@@ -225,3 +225,36 @@ async fn what_nothing_refers_to_goes_and_what_is_in_a_conversation_stays() {
     .await;
     assert_eq!(rows.count("blob").await, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_of_a_reply_that_can_be_sent_again_stays() {
+    let mut app = start(&["text", "pdf"], &[]).await;
+    let mut operator = app.operator().await;
+    let attachment = json!({"mimeType": "application/pdf", "fileName": "a.pdf", "content": STANDARD.encode(PDF)});
+    for key in ["failed", "unknown", "sent"] {
+        let send = json!({"sessionKey": key, "message": format!("#{key}"), "idempotencyKey": key, "attachments": [attachment]});
+        operator.call("chat.send", send).await.expect("accepted");
+        operator.chat_end(key).await;
+    }
+    let rows = app.rows().await;
+    let ids: Vec<String> = rows.column("SELECT id FROM blob ORDER BY id").await;
+    assert_eq!(ids.len(), 3);
+    app.binary.kill();
+    // Each stands in a reply alone.
+    for (state, id) in ["failed", "unknown", "sent"].into_iter().zip(&ids) {
+        rows.execute(&format!(
+            "INSERT INTO outbox (tenant_id, id, user_id, conversation, kind, destination, text, plain, media, state, \
+             attempts, next_attempt_at, created_at, updated_at) SELECT tenant_id, '{state}', user_id, 'lane', 'final', \
+             '{{}}', '', '', '{{\"blob\":\"{id}\"}}', '{state}', 1, 0, 9000000000000, 9000000000000 \
+             FROM blob WHERE id = '{id}'"
+        ))
+        .await;
+    }
+    rows.execute("DELETE FROM transcript_entry").await;
+    rows.execute("UPDATE blob SET created_at = 1, look_at = 1").await;
+    app.binary.start();
+    becomes("files that are left", ids[..2].to_vec(), || async {
+        rows.column("SELECT id FROM blob ORDER BY id").await
+    })
+    .await;
+}

@@ -39,8 +39,12 @@ async fn a_client_writes_into_a_chat_once_for_each_key() {
     assert_eq!(app.platform.messages("700").len(), 1);
     let file = json!({"channel": "telegram", "to": "700", "buffer": STANDARD.encode("the bytes"), "filename": "a/b.txt",
         "contentType": "text/plain", "idempotencyKey": "k2"});
-    call(&mut operator, "send", file).await;
+    let shown = call(&mut operator, "send", file.clone()).await;
     assert_eq!(app.platform.call("sendDocument").await.text, "the bytes");
+    let rows = app.rows().await;
+    let kept = rows.count("blob").await;
+    assert_eq!(call(&mut operator, "send", file).await, shown, "the same key again");
+    assert_eq!(rows.count("blob").await, kept, "its bytes are kept once");
     // Nothing of it went through an agent.
     assert!(app.model.calls().is_empty());
     for (params, why) in [
@@ -123,6 +127,10 @@ async fn a_client_asks_and_changes_what_stands_in_a_chat() {
     assert_eq!((seen.chat.as_str(), seen.text.as_str()), ("-100700", "Tea?"));
     assert_eq!(asked["messageId"], seen.message_id.as_str());
     assert_eq!(call(&mut operator, "poll", poll).await, asked, "the same key again");
+    let three = json!({"channel": "telegram", "to": "1", "question": "?", "options": ["a", "b", "c"],
+        "maxSelections": 2, "idempotencyKey": "p4"});
+    let text = refused(&mut operator, "poll", three).await;
+    assert!(text.contains("must be 1 or the number of options"), "{text}");
     for (field, value) in [
         ("options", json!(["one"])),
         ("options", json!(["one", " "])),
@@ -138,6 +146,12 @@ async fn a_client_asks_and_changes_what_stands_in_a_chat() {
     let slack = json!({"channel": "slack", "to": "C1", "question": "?", "options": ["a", "b"], "idempotencyKey": "p3"});
     assert!(refused(&mut operator, "poll", slack).await.contains("has no polls"));
     let act = |channel: &str, action: &str, params: Value| json!({"channel": channel, "action": action, "params": params, "idempotencyKey": format!("{channel} {action}")});
+    let mut sent = Vec::new();
+    for (channel, to) in [("telegram", "700"), ("slack", "C1")] {
+        let hello = json!({"channel": channel, "to": to, "message": "hello", "idempotencyKey": channel});
+        sent.push(call(&mut operator, "send", hello).await["messageId"].clone());
+    }
+    let (telegram, slack) = (&sent[0], &sent[1]);
     for (channel, action, params, method, chat, text) in [
         (
             "telegram",
@@ -150,7 +164,7 @@ async fn a_client_asks_and_changes_what_stands_in_a_chat() {
         (
             "telegram",
             "edit",
-            json!({"to": "700", "messageId": "7", "message": "new *words*"}),
+            json!({"to": "700", "messageId": telegram, "message": "new *words*"}),
             "editMessageText",
             "700",
             "new",
@@ -158,7 +172,7 @@ async fn a_client_asks_and_changes_what_stands_in_a_chat() {
         (
             "telegram",
             "delete",
-            json!({"to": "700", "messageId": "7"}),
+            json!({"to": "700", "messageId": telegram}),
             "deleteMessage",
             "700",
             "",
@@ -174,7 +188,7 @@ async fn a_client_asks_and_changes_what_stands_in_a_chat() {
         (
             "slack",
             "edit",
-            json!({"to": "C1", "messageId": "1763.01", "message": "new"}),
+            json!({"to": "C1", "messageId": slack, "message": "new"}),
             "chat.update",
             "C1",
             "new",
@@ -182,7 +196,7 @@ async fn a_client_asks_and_changes_what_stands_in_a_chat() {
         (
             "slack",
             "delete",
-            json!({"to": "C1", "messageId": "1763.01"}),
+            json!({"to": "C1", "messageId": slack}),
             "chat.delete",
             "C1",
             "",
@@ -224,23 +238,48 @@ async fn a_client_asks_and_changes_what_stands_in_a_chat() {
         (
             "telegram",
             "edit",
-            json!({"to": "700", "messageId": "8", "message": "x".repeat(9_000)}),
+            json!({"to": "700", "messageId": telegram, "message": "x".repeat(9_000)}),
             "does not fit",
         ),
         ("telegram", "delete", json!({"to": "700"}), "messageId"),
         ("telegram", "delete", json!({"messageId": "8"}), "/to"),
         (
             "telegram",
-            "delete",
-            json!({"to": "700", "messageId": "x"}),
+            "react",
+            json!({"to": "700", "messageId": "x", "emoji": "👍"}),
             "is a number",
+        ),
+        // Others' messages, and what stands in another chat.
+        (
+            "telegram",
+            "delete",
+            json!({"to": "700", "messageId": "123456"}),
+            "sent to this chat for you not found",
+        ),
+        (
+            "telegram",
+            "edit",
+            json!({"to": "-100700", "messageId": telegram, "message": "x"}),
+            "this chat for you not found",
         ),
         // The id of a message in another chat is none here.
         (
             "slack",
             "delete",
             json!({"to": "D1", "messageId": "C9:1763.01"}),
-            "messageId",
+            "for you not found",
+        ),
+        (
+            "slack",
+            "react",
+            json!({"to": "D1", "messageId": "C9:1763.01", "emoji": ":tea:"}),
+            "you not found",
+        ),
+        (
+            "slack",
+            "delete",
+            json!({"to": "C1", "messageId": "1763/01"}),
+            "is no id of a message",
         ),
     ] {
         let mut params = act(channel, action, params);
@@ -248,6 +287,52 @@ async fn a_client_asks_and_changes_what_stands_in_a_chat() {
         let text = refused(&mut operator, "message.action", params).await;
         assert!(text.contains(why), "{why}: {text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_to_a_person_in_slack_is_changed_there() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let hello = json!({"channel": "slack", "to": "U7", "message": "hello", "idempotencyKey": "k"});
+    let sent = call(&mut operator, "send", hello).await["messageId"].clone();
+    let ts = sent.as_str().and_then(|id| id.strip_prefix("D7:")).expect("its chat");
+    assert!(ts.starts_with("1763900000."), "{sent}");
+    let act = |action: &str, to: &str| {
+        let params = json!({"to": to, "messageId": sent, "emoji": "tea", "message": "new"});
+        json!({"channel": "slack", "action": action, "params": params, "idempotencyKey": format!("{action} {to}")})
+    };
+    for action in ["react", "edit", "delete"] {
+        let text = refused(&mut operator, "message.action", act(action, "U8")).await;
+        assert!(text.contains("not found"), "{action}: {text}");
+    }
+    for (action, method) in [
+        ("react", "reactions.add"),
+        ("edit", "chat.update"),
+        ("delete", "chat.delete"),
+    ] {
+        let done = call(&mut operator, "message.action", act(action, "U7")).await;
+        assert_eq!((&done["ok"], &done["messageId"]), (&json!(true), &sent), "{done}");
+        assert_eq!(app.platform.call(method).await.chat, "D7", "{method}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_sent_twice_at_once_is_one_message() {
+    let app = TestApp::start().await;
+    let (mut one, mut other) = (app.operator().await, app.operator().await);
+    for round in 0..8 {
+        let chat = format!("90{round}");
+        let hello = json!({"channel": "telegram", "to": chat, "message": "hello", "idempotencyKey": chat});
+        let both = tokio::join!(
+            call(&mut one, "send", hello.clone()),
+            call(&mut other, "send", hello.clone())
+        );
+        assert_eq!(both.0, both.1);
+        app.settled().await;
+        assert_eq!(app.platform.messages(&chat).len(), 1, "{chat}");
+    }
+    let rows = app.rows().await;
+    assert_eq!(rows.count("outbox").await, 8);
 }
 
 #[tokio::test(flavor = "multi_thread")]

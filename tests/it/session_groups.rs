@@ -93,10 +93,20 @@ async fn groups_are_made_renamed_and_taken_away_with_their_sessions() {
     for key in [&work, &home] {
         assert!(category(&mut operator, key).await.is_null());
     }
+    for (method, params) in [
+        ("sessions.groups.rename", json!({"name": "later", "to": "a\u{0}"})),
+        ("sessions.groups.rename", json!({"name": "a\u{0}b", "to": "x"})),
+        ("sessions.groups.delete", json!({"name": "a\u{0}b"})),
+    ] {
+        let text = refused(&mut operator, method, params).await;
+        assert!(text.contains("control characters"), "{method}: {text}");
+    }
     let long = "x".repeat(513);
     for bad in [
         json!({"names": [""]}),
         json!({"names": [long]}),
+        json!({"names": ["a\u{0}b"]}),
+        json!({"names": ["a\nb"]}),
         json!({"names": (0..201).map(|n| n.to_string()).collect::<Vec<_>>()}),
     ] {
         refused(&mut operator, "sessions.groups.put", bad).await;
@@ -277,6 +287,7 @@ async fn an_agents_notes_are_searched_by_their_user() {
     assert_eq!(none["results"], json!([]));
     for (bad, why) in [
         (json!({"query": " "}), "non-empty"),
+        (json!({"query": "x".repeat(4_097)}), "more than 4096 characters"),
         (json!({"query": "x", "agentId": "nobody"}), "unknown agent id"),
         (
             json!({"query": "x", "maxResults": "many"}),

@@ -354,6 +354,40 @@ async fn what_was_said_is_found_by_whoever_it_belongs_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_searched_however_much_is_found_elsewhere() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let side = call(&mut operator, "sessions.create", json!({})).await["key"].clone();
+    let side = side.as_str().expect("a key");
+    say(&mut operator, side, "one", "the needle of long ago").await;
+    operator.chat_end("one").await;
+    let only = json!({"query": "needle", "sessionKeys": [side]});
+    assert!(search(&mut operator, only.clone()).await.contains(&of(side, "user")));
+    say(&mut operator, "main", "two", "the needle").await;
+    operator.chat_end("two").await;
+    let rows = app.rows().await;
+    // Newer ones than any search looks at.
+    let many = "INSERT INTO transcript_entry (tenant_id, user_id, session_id, seq, id, parent_id, kind, body, run_id, \
+         created_at) WITH RECURSIVE n (at) AS (SELECT 3 UNION ALL SELECT at + 1 FROM n WHERE at < 2502) \
+         SELECT e.tenant_id, e.user_id, e.session_id, n.at, 'copy' || n.at, \
+         CASE WHEN n.at = 3 THEN s.leaf_id ELSE 'copy' || (n.at - 1) END, e.kind, e.body, NULL, e.created_at \
+         FROM transcript_entry AS e JOIN session AS s ON s.session_id = e.session_id, n \
+         WHERE e.seq = 1 AND s.key = 'agent:main:main'";
+    rows.execute(many).await;
+    rows.execute("UPDATE session SET leaf_id = 'copy2502', next_seq = 2503 WHERE key = 'agent:main:main'")
+        .await;
+    let all = loop {
+        let answer = call(&mut operator, "sessions.search", json!({"query": "needle"})).await;
+        if answer["indexing"].is_null() {
+            break answer;
+        }
+    };
+    assert_eq!(all["truncated"], true, "{all}");
+    assert!(rows.count("transcript_words").await > 2_500);
+    assert!(search(&mut operator, only).await.contains(&of(side, "user")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_past_is_read_bit_by_bit() {
     let app = TestApp::start().await;
     let mut operator = app.operator().await;

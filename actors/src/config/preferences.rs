@@ -1,14 +1,18 @@
 //! What clients remember for a user (`users.prefs.*`): values under names, which mean nothing here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use claw_entities::{Scope, UserOwned, user_pref};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+};
 use serde_json::Value;
 
 use super::ConfigService;
 use crate::clock::now_ms;
+use crate::db::one_by_one;
 use crate::error::{Error, Result};
 
 /// Entries of one call, as the original.
@@ -32,9 +36,15 @@ pub enum Written {
 
 impl ConfigService {
     /// The user's preferences of these names, or all of them.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that is none.
     pub async fn preferences(&self, scope: &Scope, names: Option<&[String]>) -> Result<BTreeMap<String, Value>> {
         let mut query = user_pref::Entity::owned_by(scope).limit(MOST);
         if let Some(names) = names {
+            if !names.iter().all(|name| writable(name)) {
+                return Err(Error::invalid("invalid-key"));
+            }
             query = query.filter(user_pref::Column::Name.is_in(names.iter().map(String::as_str)));
         }
         let rows = query.all(&self.db.glance(scope).await?).await?;
@@ -56,70 +66,96 @@ impl ConfigService {
         }
         let mut values = Vec::with_capacity(entries.len());
         for (name, value) in entries {
-            if name.is_empty() || name.chars().count() > LONGEST_NAME {
+            if name.is_empty() || name.chars().count() > LONGEST_NAME || !writable(name) {
                 return Err(Error::invalid("invalid-key"));
             }
             let text = value.to_string();
             if text.len() > LARGEST {
                 return Err(Error::invalid(format!("{name}: value-too-large")));
             }
-            values.push((name, text));
+            values.push((name.clone(), text));
         }
-        let tx = self.db.write(scope).await?;
-        let asked: Vec<&str> = entries.keys().chain(expected.keys()).map(String::as_str).collect();
-        let rows = user_pref::Entity::owned_by(scope)
-            .filter(user_pref::Column::Name.is_in(asked))
-            .all(&*tx)
-            .await?;
-        let known: BTreeMap<&str, Value> = rows.iter().map(|row| (row.name.as_str(), stored(&row.value))).collect();
-        let is = |name: &str, value: &Value| known.get(name).unwrap_or(&Value::Null) == value;
-        if expected.iter().any(|(name, value)| !is(name, value)) {
-            return Ok(Written::Conflict);
+        if !expected.keys().all(|name| writable(name)) {
+            return Err(Error::invalid("invalid-key"));
         }
-        let all = user_pref::Entity::owned_by(scope).count(&*tx).await?;
-        let (gone, set): (Vec<_>, Vec<_>) = values.into_iter().partition(|(_, text)| text == "null");
-        let fewer = gone
-            .iter()
-            .filter(|(name, _)| known.contains_key(name.as_str()))
-            .count();
-        let more = set
-            .iter()
-            .filter(|(name, _)| !known.contains_key(name.as_str()))
-            .count();
-        if more > 0 && all + more as u64 > MOST + fewer as u64 {
-            return Ok(Written::TooMany(all));
-        }
-        if !gone.is_empty() {
-            user_pref::Entity::delete_owned(scope)
-                .filter(user_pref::Column::Name.is_in(gone.iter().map(|(name, _)| name.as_str())))
-                .exec(&*tx)
-                .await?;
-        }
-        if !set.is_empty() {
-            let now = now_ms();
-            let rows = set.into_iter().map(|(name, text)| user_pref::ActiveModel {
-                tenant_id: Set(scope.tenant().clone()),
-                user_id: Set(scope.user().clone()),
-                name: Set(name.clone()),
-                value: Set(text),
-                updated_at: Set(now),
-            });
-            let key = [
-                user_pref::Column::TenantId,
-                user_pref::Column::UserId,
-                user_pref::Column::Name,
-            ];
-            let replaced = OnConflict::columns(key)
-                .update_columns([user_pref::Column::Value, user_pref::Column::UpdatedAt])
-                .to_owned();
-            user_pref::Entity::insert_many(rows)
-                .on_conflict(replaced)
-                .exec_without_returning(&*tx)
-                .await?;
-        }
-        tx.commit().await?;
-        Ok(Written::Done)
+        let wish = Arc::new(Wish {
+            values,
+            expected: expected.clone(),
+        });
+        let scope_in = scope.clone();
+        let work = self.writer.run(scope, move |tx| {
+            let (scope, wish) = (scope_in.clone(), wish.clone());
+            Box::pin(async move { write(tx, &scope, &wish).await })
+        });
+        work.await
     }
+}
+
+/// What is to be set, checked.
+struct Wish {
+    /// In the order of their names.
+    values: Vec<(String, String)>,
+    expected: BTreeMap<String, Value>,
+}
+
+async fn write(tx: &DatabaseTransaction, scope: &Scope, wish: &Wish) -> Result<Written> {
+    // What was read stays so until the commit.
+    one_by_one(tx, scope).await?;
+    let names = wish.values.iter().map(|(name, _)| name);
+    let asked: Vec<&str> = names.chain(wish.expected.keys()).map(String::as_str).collect();
+    let rows = user_pref::Entity::owned_by(scope)
+        .filter(user_pref::Column::Name.is_in(asked))
+        .all(tx)
+        .await?;
+    let known: BTreeMap<&str, Value> = rows.iter().map(|row| (row.name.as_str(), stored(&row.value))).collect();
+    let is = |name: &str, value: &Value| known.get(name).unwrap_or(&Value::Null) == value;
+    if wish.expected.iter().any(|(name, value)| !is(name, value)) {
+        return Ok(Written::Conflict);
+    }
+    let all = user_pref::Entity::owned_by(scope).count(tx).await?;
+    let (gone, set): (Vec<_>, Vec<_>) = wish.values.iter().partition(|(_, text)| text == "null");
+    let there = |some: &[&(String, String)], is: bool| {
+        let alike = some.iter().filter(|(name, _)| known.contains_key(name.as_str()) == is);
+        alike.count() as u64
+    };
+    let (fewer, more) = (there(&gone, true), there(&set, false));
+    if more > 0 && all + more > MOST + fewer {
+        return Ok(Written::TooMany(all));
+    }
+    if !gone.is_empty() {
+        user_pref::Entity::delete_owned(scope)
+            .filter(user_pref::Column::Name.is_in(gone.iter().map(|(name, _)| name.as_str())))
+            .exec(tx)
+            .await?;
+    }
+    if !set.is_empty() {
+        let now = now_ms();
+        let rows = set.into_iter().map(|(name, text)| user_pref::ActiveModel {
+            tenant_id: Set(scope.tenant().clone()),
+            user_id: Set(scope.user().clone()),
+            name: Set(name.clone()),
+            value: Set(text.clone()),
+            updated_at: Set(now),
+        });
+        let key = [
+            user_pref::Column::TenantId,
+            user_pref::Column::UserId,
+            user_pref::Column::Name,
+        ];
+        let replaced = OnConflict::columns(key)
+            .update_columns([user_pref::Column::Value, user_pref::Column::UpdatedAt])
+            .to_owned();
+        user_pref::Entity::insert_many(rows)
+            .on_conflict(replaced)
+            .exec_without_returning(tx)
+            .await?;
+    }
+    Ok(Written::Done)
+}
+
+/// PostgreSQL stores no NUL, and no name needs its like.
+fn writable(name: &str) -> bool {
+    !name.chars().any(char::is_control)
 }
 
 /// Only JSON was written.
@@ -170,12 +206,41 @@ mod tests {
             .expect("reads");
         assert_eq!(some, map(json!({"new": [1]})));
         assert_eq!(config.preferences(&bob, None).await.expect("reads"), none);
-        for bad in [json!({"": 1}), json!({"x": "y".repeat(LARGEST)})] {
+        for bad in [
+            json!({"": 1}),
+            json!({"x": "y".repeat(LARGEST)}),
+            json!({"a\u{0}": 1}),
+            json!({"a\nb": 1}),
+        ] {
             assert!(matches!(set(bad, json!({})).await, Err(Error::Invalid(_))));
         }
+        let odd = set(json!({}), json!({"a\u{0}": null})).await;
+        assert!(matches!(odd, Err(Error::Invalid(_))));
+        let odd = config.preferences(&ada, Some(&["\u{0}".to_owned()])).await;
+        assert!(matches!(odd, Err(Error::Invalid(_))));
         let many: BTreeMap<String, Value> = (0..=MOST_AT_ONCE).map(|n| (n.to_string(), json!(n))).collect();
         let many = config.set_preferences(&ada, &many, &none).await;
         assert!(matches!(many, Err(Error::Invalid(_))));
+    }
+
+    #[tokio::test]
+    async fn of_two_who_expect_the_same_one_is_late() {
+        let server = testing::start().await;
+        let tenant = testing::tenant(&server.config, "acme").await;
+        let ada = testing::user(&server.config, &tenant, "ada@acme.test", Role::Owner).await;
+        let other = server.another_process();
+        for round in 0..20 {
+            let before = if round == 0 { Value::Null } else { json!(round - 1) };
+            let (entries, expected) = (map(json!({"n": round})), map(json!({"n": before})));
+            let (one, two) = tokio::join!(
+                server.config.set_preferences(&ada, &entries, &expected),
+                other.set_preferences(&ada, &entries, &expected),
+            );
+            let both = [one.expect("answers"), two.expect("answers")];
+            let done = both.iter().filter(|written| **written == Written::Done).count();
+            assert_eq!(done, 1, "{round}: {both:?}");
+            assert!(both.contains(&Written::Conflict), "{round}: {both:?}");
+        }
     }
 
     #[tokio::test]

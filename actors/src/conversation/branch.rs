@@ -15,8 +15,8 @@ use crate::error::Result;
 /// Rows of the first page; each further one is twice as long, up to [`LARGEST_PAGE`].
 const FIRST_PAGE: u64 = 32;
 const LARGEST_PAGE: u64 = 256;
-/// Summaries of a transcript that are looked at for the one of the branch in use.
-const SUMMARIES: u64 = 16;
+/// Most rows of a page without their words.
+const MOST_PLACES: u64 = 1_024;
 
 /// The newest part of a branch.
 #[derive(Clone, Debug, Default)]
@@ -175,6 +175,97 @@ pub(crate) async fn seq_of(
         .await?)
 }
 
+/// Where an entry stands, without its words.
+pub(crate) struct Place {
+    pub(crate) seq: i64,
+    pub(crate) id: String,
+    pub(crate) parent_id: Option<String>,
+    pub(crate) kind: String,
+}
+
+/// As [`walk`], for places alone: from `above`, which stands before position `below`, towards the root until `visit`
+/// breaks.
+pub(crate) async fn trace(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    session_id: &str,
+    (mut below, above): (i64, &str),
+    mut visit: impl FnMut(&Place) -> ControlFlow<()>,
+) -> Result<()> {
+    let mut wanted = above.to_owned();
+    let mut page = FIRST_PAGE;
+    loop {
+        let rows: Vec<(i64, String, Option<String>, String)> = transcript_entry::Entity::owned_by(scope)
+            .select_only()
+            .column(transcript_entry::Column::Seq)
+            .column(transcript_entry::Column::Id)
+            .column(transcript_entry::Column::ParentId)
+            .column(transcript_entry::Column::Kind)
+            .filter(transcript_entry::Column::SessionId.eq(session_id))
+            .filter(transcript_entry::Column::Seq.lt(below))
+            .order_by_desc(transcript_entry::Column::Seq)
+            .limit(page)
+            .into_tuple()
+            .all(tx)
+            .await?;
+        let mut found = false;
+        for (seq, id, parent_id, kind) in rows {
+            if id != wanted {
+                continue; // another branch
+            }
+            found = true;
+            below = seq;
+            let place = Place {
+                seq,
+                id,
+                parent_id,
+                kind,
+            };
+            if visit(&place).is_break() {
+                return Ok(());
+            }
+            match place.parent_id {
+                Some(parent) => wanted = parent,
+                None => return Ok(()),
+            }
+        }
+        page = (page * 2).min(MOST_PLACES);
+        if !found {
+            // A long abandoned branch lies between, or the parent is gone.
+            match seq_of(tx, scope, session_id, &wanted).await? {
+                Some(seq) if seq < below => below = seq + 1,
+                Some(_) | None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Is this entry on the branch in use. No more of it is looked at than what stands behind the entry.
+pub(crate) async fn holds(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    head: &SessionHead,
+    entry_id: &str,
+) -> Result<bool> {
+    let Some(leaf) = head.leaf_id.as_deref() else {
+        return Ok(false);
+    };
+    let Some(seq) = seq_of(tx, scope, &head.session_id, entry_id).await? else {
+        return Ok(false);
+    };
+    let mut met = false;
+    trace(tx, scope, &head.session_id, (head.next_seq, leaf), |place| {
+        met = place.id == entry_id;
+        if place.seq <= seq {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })
+    .await?;
+    Ok(met)
+}
+
 /// The newest compaction of the branch whose newest entry before position `below` is `above`: its summary belongs to
 /// the context even when the budget ends later. What another branch was summarised to is not of this one.
 async fn last_compaction(
@@ -183,46 +274,42 @@ async fn last_compaction(
     head: &SessionHead,
     (below, above): (i64, &str),
 ) -> Result<Option<Entry>> {
-    let session_id = head.session_id.as_str();
-    let branched = head.entry.get(BRANCHED_AT).is_some_and(|at| !at.is_null());
-    let rows = transcript_entry::Entity::owned_by(scope)
-        .filter(transcript_entry::Column::SessionId.eq(session_id))
+    let summaries = transcript_entry::Entity::owned_by(scope)
+        .filter(transcript_entry::Column::SessionId.eq(head.session_id.as_str()))
         .filter(transcript_entry::Column::Seq.lt(below))
-        .filter(transcript_entry::Column::Kind.eq("compaction"))
-        .order_by_desc(transcript_entry::Column::Seq)
-        .limit(if branched { SUMMARIES } else { 1 })
-        .all(tx)
-        .await?;
-    if !branched {
-        return Ok(rows.into_iter().next().and_then(Entry::from_row));
+        .filter(transcript_entry::Column::Kind.eq("compaction"));
+    if head.entry.get(BRANCHED_AT).is_none_or(Value::is_null) {
+        let newest = summaries.order_by_desc(transcript_entry::Column::Seq).limit(1);
+        return Ok(newest.one(tx).await?.and_then(Entry::from_row));
     }
-    let Some(oldest) = rows.last().map(|row| row.seq) else {
+    // Nothing is looked for before the first of all branches.
+    let first: Option<i64> = summaries
+        .clone()
+        .select_only()
+        .column(transcript_entry::Column::Seq)
+        .order_by_asc(transcript_entry::Column::Seq)
+        .limit(1)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    let Some(first) = first else {
         return Ok(None);
     };
-    // Places alone, between here and the oldest of them.
-    let places: Vec<(String, Option<String>)> = transcript_entry::Entity::owned_by(scope)
-        .select_only()
-        .column(transcript_entry::Column::Id)
-        .column(transcript_entry::Column::ParentId)
-        .filter(transcript_entry::Column::SessionId.eq(session_id))
-        .filter(transcript_entry::Column::Seq.lt(below))
-        .filter(transcript_entry::Column::Seq.gte(oldest))
-        .order_by_desc(transcript_entry::Column::Seq)
-        .into_tuple()
-        .all(tx)
-        .await?;
-    let mut wanted = above.to_owned();
-    for (id, parent) in places {
-        if id != wanted {
-            continue;
+    let mut found = None;
+    trace(tx, scope, &head.session_id, (below, above), |place| {
+        if place.kind == "compaction" {
+            found = Some(place.seq);
         }
-        if let Some(row) = rows.iter().find(|row| row.id == id) {
-            return Ok(Entry::from_row(row.clone()));
+        if found.is_some() || place.seq <= first {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
-        match parent {
-            Some(parent) => wanted = parent,
-            None => break,
-        }
-    }
-    Ok(None)
+    })
+    .await?;
+    let Some(seq) = found else {
+        return Ok(None);
+    };
+    let row = summaries.filter(transcript_entry::Column::Seq.eq(seq)).one(tx).await?;
+    Ok(row.and_then(Entry::from_row))
 }

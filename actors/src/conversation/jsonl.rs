@@ -15,6 +15,12 @@ use crate::error::{Error, Result};
 pub const VERSION: u64 = 3;
 /// Entries of one file.
 const MOST: usize = 200_000;
+/// Values of one line: each takes many times its length in memory.
+const LINE_VALUES: usize = 200_000;
+/// Values of a file that a stranger may have made.
+const FILE_VALUES: usize = 2_000_000;
+/// Longest line, bytes: the files of a message stand in its line.
+const LONGEST_LINE: usize = 24 * 1024 * 1024;
 /// Longest id, bytes.
 const LONGEST_ID: usize = 128;
 
@@ -72,10 +78,24 @@ fn iso(at: i64) -> String {
 /// Reads a file.
 ///
 /// # Errors
-/// `Invalid` when it does not begin with a session of version 3, `TooLarge` when it has too many lines.
+/// `Invalid` when it does not begin with a session of version 3, `TooLarge` when it has too many lines or values.
 pub fn parse(text: &str) -> Result<Parsed> {
+    parse_at_most(text, FILE_VALUES)
+}
+
+/// As [`parse`], of a file that may hold so many values. They are counted before anything is made of them.
+///
+/// # Errors
+/// As of [`parse`].
+pub fn parse_at_most(text: &str, most: usize) -> Result<Parsed> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let head: Option<Value> = lines.next().and_then(|line| serde_json::from_str(line).ok());
+    let mut reader = Reader {
+        left: most,
+        ..Reader::default()
+    };
+    let first = lines.next().unwrap_or_default();
+    reader.weigh(first)?;
+    let head: Option<Value> = serde_json::from_str(first).ok();
     let head = head.filter(|head| head["type"] == "session");
     let head = head.ok_or_else(|| Error::invalid("the first line is not a session of OpenClaw's transcript format"))?;
     // Files from before versions have none.
@@ -85,7 +105,6 @@ pub fn parse(text: &str) -> Result<Parsed> {
             "the transcript has version {version}; version {VERSION} is read here"
         )));
     }
-    let mut reader = Reader::default();
     for line in lines {
         reader.line(line)?;
     }
@@ -106,13 +125,36 @@ struct Reader {
     /// What stands for an entry that was left out: the one it hung on.
     instead: HashMap<String, Option<String>>,
     skipped: usize,
+    /// Values that may still come.
+    left: usize,
 }
 
 impl Reader {
+    /// Refuses a line that would take more memory than a conversation has use for.
+    fn weigh(&mut self, line: &str) -> Result<()> {
+        if line.len() > LONGEST_LINE {
+            return Err(Error::TooLarge(format!(
+                "a line of the transcript is longer than {} MiB",
+                LONGEST_LINE >> 20
+            )));
+        }
+        let values = values(line);
+        if values > LINE_VALUES {
+            return Err(Error::TooLarge(format!(
+                "a line of the transcript has more than {LINE_VALUES} JSON values"
+            )));
+        }
+        self.left = self.left.checked_sub(values).ok_or_else(|| {
+            Error::TooLarge("the transcript has too many JSON values; import it with the command line".to_owned())
+        })?;
+        Ok(())
+    }
+
     fn line(&mut self, line: &str) -> Result<()> {
         if self.entries.len() + self.skipped >= MOST {
             return Err(Error::TooLarge(format!("the transcript has more than {MOST} entries")));
         }
+        self.weigh(line)?;
         let Ok(Value::Object(mut fields)) = serde_json::from_str::<Value>(line) else {
             self.skipped += 1;
             return Ok(());
@@ -156,11 +198,29 @@ impl Reader {
 
     /// The entry that stands where this one stood. `None`: there is none, so a child of it is a root.
     fn standing(&self, id: &str) -> Option<String> {
-        match self.instead.get(id) {
-            Some(instead) => instead.clone(),
-            None => self.ids.contains(id).then(|| id.to_owned()),
+        // One that was left out may have had the id first.
+        if self.ids.contains(id) {
+            return Some(id.to_owned());
+        }
+        self.instead.get(id).cloned().flatten()
+    }
+}
+
+/// About how many values a line of JSON holds: what separates and opens them, outside of strings.
+fn values(line: &str) -> usize {
+    let (mut count, mut inside, mut escaped) = (0, false, false);
+    for byte in line.bytes() {
+        if escaped {
+            escaped = false;
+        } else if inside {
+            inside = byte != b'"';
+            escaped = byte == b'\\';
+        } else {
+            inside = byte == b'"';
+            count += usize::from(matches!(byte, b',' | b':' | b'{' | b'['));
         }
     }
+    count
 }
 
 fn is_id(id: &str) -> bool {

@@ -4,12 +4,13 @@
 //! never searches pays nothing. Entries never change, and whoever deletes one deletes its words (a foreign key does).
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use claw_entities::{Scope, SessionKey, UserOwned, session, transcript_entry, transcript_read, transcript_words};
-use sea_orm::sea_query::{Expr, OnConflict, SimpleExpr};
+use sea_orm::sea_query::{Expr, LockType, OnConflict, SimpleExpr};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Value,
 };
 
 use super::entry::Entry;
@@ -18,6 +19,7 @@ use super::{ConversationService, display, tree};
 use crate::config::memory::rank::scores;
 use crate::config::memory::terms::{self, Term};
 use crate::config::memory::{mark, marked, snippet, unmarked};
+use crate::db::writer::Writer;
 use crate::error::Result;
 
 /// Characters of a message whose words are searched, as many as people see of one text.
@@ -26,9 +28,8 @@ const SEARCHED: usize = 12_000;
 const READ: u64 = 2_048;
 const AT_ONCE: u64 = 256;
 const COMMITS: usize = 64;
-/// Messages with a word of the question that are looked at, the newest ones; and of those in the wanted sessions, ranked.
-const LOOKED_AT: u64 = 2_000;
-const RANKED: u64 = 500;
+/// Messages with a word of the question in the wanted sessions that are ranked, the newest ones.
+const RANKED: usize = 500;
 /// Results of one search, as the original.
 pub const MOST: usize = 25;
 
@@ -68,15 +69,15 @@ pub struct Hits {
     pub found: Vec<Hit>,
     /// Not everything that was said is searched yet; the next search goes on reading.
     pub indexing: bool,
-    /// More fits than was asked for.
+    /// More fits than was asked for, or may fit: only so many messages are looked at.
     pub truncated: bool,
 }
 
 impl ConversationService {
     /// Messages of people and agents that have words of the question, in the current transcripts of the user's
     /// sessions, on the branches in use.
-    pub async fn search(&self, scope: &Scope, ask: &Ask) -> Result<Hits> {
-        let indexing = self.read_up(scope).await?;
+    pub async fn search(&self, writer: &Writer, scope: &Scope, ask: &Ask) -> Result<Hits> {
+        let indexing = self.read_up(writer, scope).await?;
         let question = terms::question(&ask.text);
         let mut hits = Hits {
             indexing,
@@ -87,7 +88,7 @@ impl ConversationService {
         }
         let most = ask.most.clamp(1, MOST);
         let tx = self.db.read(scope).await?;
-        let ranked = ranked(&*tx, scope, ask, &question).await?;
+        let (ranked, cut) = ranked(&*tx, scope, ask, &question).await?;
         // Some may stand on branches that are not in use.
         let (candidates, all) = (ranked.len().min(2 * MOST), ranked.len());
         let ranked = ranked.get(..candidates).unwrap_or_default();
@@ -129,32 +130,27 @@ impl ConversationService {
                 score: *score,
             });
         }
-        hits.truncated |= all > candidates;
+        hits.truncated |= cut || all > candidates;
         Ok(hits)
     }
 
     /// Reads what was said since the last search, so much at a time. Says whether something is left.
-    async fn read_up(&self, scope: &Scope) -> Result<bool> {
+    async fn read_up(&self, writer: &Writer, scope: &Scope) -> Result<bool> {
         let (mut left, mut commits) = (READ, 0);
         while let Some((session_id, after)) = self.unread(scope).await? {
             if left == 0 || commits == COMMITS {
                 return Ok(true);
             }
-            left = left.saturating_sub(self.read_some(scope, &session_id, after).await?);
+            left = left.saturating_sub(self.read_some(writer, scope, &session_id, after).await?);
             commits += 1;
         }
         if commits > 0 {
-            // Of transcripts that no session has any more.
-            let current = session::Entity::owned_by(scope)
-                .select_only()
-                .column(session::Column::SessionId)
-                .into_query();
-            let tx = self.db.write(scope).await?;
-            transcript_read::Entity::delete_owned(scope)
-                .filter(transcript_read::Column::SessionId.not_in_subquery(current))
-                .exec(&*tx)
-                .await?;
-            tx.commit().await?;
+            let scope_in = scope.clone();
+            let forgets = writer.run(scope, move |tx| {
+                let scope = scope_in.clone();
+                Box::pin(async move { forget(tx, &scope).await })
+            });
+            forgets.await?;
         }
         Ok(false)
     }
@@ -177,75 +173,127 @@ impl ConversationService {
             .await?)
     }
 
-    /// Puts the words of the next entries into the index, one commit. Gives how many entries there were. Two searches at
-    /// once write the same.
-    async fn read_some(&self, scope: &Scope, session_id: &str, after: i64) -> Result<u64> {
-        let tx = self.db.write(scope).await?;
+    /// Puts the words of the next messages into the index, one commit. Gives how many there were. Two searches at once
+    /// write the same.
+    async fn read_some(&self, writer: &Writer, scope: &Scope, session_id: &str, after: i64) -> Result<u64> {
+        // They never change, so they are read and taken apart before the commit that writes their words.
+        let view = self.db.glance(scope).await?;
         // What comes from here on is read the next time.
         let next: Option<i64> = session::Entity::owned_by(scope)
             .select_only()
             .column(session::Column::NextSeq)
             .filter(session::Column::SessionId.eq(session_id))
             .into_tuple()
-            .one(&*tx)
+            .one(&view)
             .await?;
         let next = next.unwrap_or(after + 1);
         let rows = transcript_entry::Entity::owned_by(scope)
             .filter(transcript_entry::Column::SessionId.eq(session_id))
             .filter(transcript_entry::Column::Seq.gt(after))
             .filter(transcript_entry::Column::Seq.lt(next))
+            .filter(transcript_entry::Column::Kind.eq("message"))
             .order_by_asc(transcript_entry::Column::Seq)
             .limit(AT_ONCE)
-            .lock_shared()
-            .all(&*tx)
+            .all(&view)
             .await?;
+        drop(view);
         let count = rows.len() as u64;
         let full = rows.last().filter(|_| count == AT_ONCE);
         let end = full.map_or(next - 1, |last| last.seq);
         let mark = mark(scope, "");
-        let words: Vec<transcript_words::ActiveModel> = rows
-            .into_iter()
-            .filter_map(Entry::from_row)
-            .filter_map(|entry| {
-                let (_, text) = said(&entry)?;
-                let terms = marked(&mark, &text);
-                (!terms.is_empty()).then(|| transcript_words::ActiveModel {
-                    tenant_id: Set(scope.tenant().clone()),
-                    user_id: Set(scope.user().clone()),
-                    session_id: Set(session_id.to_owned()),
-                    seq: Set(entry.seq),
-                    terms: Set(terms),
-                    ..Default::default()
-                })
-            })
-            .collect();
-        if !words.is_empty() {
-            transcript_words::Entity::insert_many(words)
-                .on_conflict_do_nothing()
-                .exec_without_returning(&*tx)
-                .await?;
-        }
-        let key = [
-            transcript_read::Column::TenantId,
-            transcript_read::Column::UserId,
-            transcript_read::Column::SessionId,
-        ];
-        transcript_read::Entity::insert(transcript_read::ActiveModel {
-            tenant_id: Set(scope.tenant().clone()),
-            user_id: Set(scope.user().clone()),
-            session_id: Set(session_id.to_owned()),
-            seq: Set(end),
-        })
-        .on_conflict(
-            OnConflict::columns(key)
-                .update_column(transcript_read::Column::Seq)
-                .to_owned(),
-        )
-        .exec_without_returning(&*tx)
-        .await?;
-        tx.commit().await?;
+        let words = rows.into_iter().filter_map(Entry::from_row).filter_map(|entry| {
+            let (_, text) = said(&entry)?;
+            let terms = marked(&mark, &text);
+            (!terms.is_empty()).then_some((entry.seq, terms))
+        });
+        let part = Arc::new(Part {
+            session_id: session_id.to_owned(),
+            words: words.collect(),
+            end,
+        });
+        let scope_in = scope.clone();
+        let writes = writer.run(scope, move |tx| {
+            let (scope, part) = (scope_in.clone(), part.clone());
+            Box::pin(async move { write(tx, &scope, &part).await })
+        });
+        writes.await?;
         Ok(count)
     }
+}
+
+/// Words of a part of a transcript.
+struct Part {
+    session_id: String,
+    /// By the position of their message.
+    words: Vec<(i64, String)>,
+    /// The last entry of the part.
+    end: i64,
+}
+
+async fn write(tx: &DatabaseTransaction, scope: &Scope, part: &Part) -> Result<()> {
+    if !part.words.is_empty() {
+        // Some may be gone by now; those that are there stay until the commit.
+        let there: Vec<i64> = transcript_entry::Entity::owned_by(scope)
+            .select_only()
+            .column(transcript_entry::Column::Seq)
+            .filter(transcript_entry::Column::SessionId.eq(part.session_id.as_str()))
+            .filter(transcript_entry::Column::Seq.is_in(part.words.iter().map(|(seq, _)| *seq)))
+            .order_by_asc(transcript_entry::Column::Seq)
+            .lock(LockType::KeyShare)
+            .into_tuple()
+            .all(tx)
+            .await?;
+        let there: HashSet<i64> = there.into_iter().collect();
+        let words = part.words.iter().filter(|(seq, _)| there.contains(seq));
+        let rows: Vec<transcript_words::ActiveModel> = words
+            .map(|(seq, terms)| transcript_words::ActiveModel {
+                tenant_id: Set(scope.tenant().clone()),
+                user_id: Set(scope.user().clone()),
+                session_id: Set(part.session_id.clone()),
+                seq: Set(*seq),
+                terms: Set(terms.clone()),
+                ..Default::default()
+            })
+            .collect();
+        if !rows.is_empty() {
+            transcript_words::Entity::insert_many(rows)
+                .on_conflict_do_nothing()
+                .exec_without_returning(tx)
+                .await?;
+        }
+    }
+    let key = [
+        transcript_read::Column::TenantId,
+        transcript_read::Column::UserId,
+        transcript_read::Column::SessionId,
+    ];
+    transcript_read::Entity::insert(transcript_read::ActiveModel {
+        tenant_id: Set(scope.tenant().clone()),
+        user_id: Set(scope.user().clone()),
+        session_id: Set(part.session_id.clone()),
+        seq: Set(part.end),
+    })
+    .on_conflict(
+        OnConflict::columns(key)
+            .update_column(transcript_read::Column::Seq)
+            .to_owned(),
+    )
+    .exec_without_returning(tx)
+    .await?;
+    Ok(())
+}
+
+/// How far transcripts were read that no session has any more.
+async fn forget(tx: &DatabaseTransaction, scope: &Scope) -> Result<()> {
+    let current = session::Entity::owned_by(scope)
+        .select_only()
+        .column(session::Column::SessionId)
+        .into_query();
+    transcript_read::Entity::delete_owned(scope)
+        .filter(transcript_read::Column::SessionId.not_in_subquery(current))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// Who said what, if a person or an agent did.
@@ -258,62 +306,70 @@ fn said(entry: &Entry) -> Option<(String, String)> {
     Some((role.to_owned(), text))
 }
 
-/// Messages that have words of the question, best first, and the newer of equals.
+/// Messages that have words of the question, best first, and the newer of equals; and whether there are more than were
+/// looked at.
 async fn ranked(
     tx: &impl ConnectionTrait,
     scope: &Scope,
     ask: &Ask,
     question: &[Term],
-) -> Result<Vec<(f64, transcript_words::Model)>> {
-    let mut wanted = session::Entity::owned_by(scope)
-        .select_only()
-        .column(session::Column::SessionId);
-    if let Some(agent) = &ask.agent_id {
-        wanted = wanted.filter(session::Column::AgentId.eq(agent.as_str()));
+) -> Result<(Vec<(f64, transcript_words::Model)>, bool)> {
+    let mut rows =
+        transcript_words::Entity::owned_by(scope).filter(matched(tx.get_database_backend(), scope, ask, question));
+    if tx.get_database_backend() == DbBackend::Postgres {
+        let mut wanted = session::Entity::owned_by(scope)
+            .select_only()
+            .column(session::Column::SessionId);
+        if let Some(agent) = &ask.agent_id {
+            wanted = wanted.filter(session::Column::AgentId.eq(agent.as_str()));
+        }
+        if let Some(keys) = &ask.keys {
+            wanted = wanted.filter(session::Column::Key.is_in(keys.iter().cloned()));
+        }
+        rows = rows.filter(transcript_words::Column::SessionId.in_subquery(wanted.into_query()));
     }
-    if let Some(keys) = &ask.keys {
-        wanted = wanted.filter(session::Column::Key.is_in(keys.iter().cloned()));
-    }
-    let rows = transcript_words::Entity::owned_by(scope)
-        .filter(matched(tx.get_database_backend(), scope, question))
-        .filter(transcript_words::Column::SessionId.in_subquery(wanted.into_query()))
+    let rows = rows
         .order_by_desc(transcript_words::Column::Id)
-        .limit(RANKED)
+        .limit(RANKED as u64)
         .all(tx)
         .await?;
+    let cut = rows.len() == RANKED;
     let total = transcript_words::Entity::owned_by(scope).count(tx).await?;
     let pieces: Vec<Vec<String>> = rows.iter().map(|row| unmarked(&row.terms)).collect();
     let scores = scores(question, &pieces, total);
     let scored = scores.into_iter().zip(rows).filter(|(score, _)| *score > 0.0);
     let mut ranked: Vec<(f64, transcript_words::Model)> = scored.collect();
     ranked.sort_by(|(left, one), (right, other)| right.total_cmp(left).then_with(|| other.id.cmp(&one.id)));
-    Ok(ranked)
+    Ok((ranked, cut))
 }
 
-/// The newest rows with a word of the question. The limit is written out: SQLite would plan the statement anew for each
-/// value.
-fn matched(backend: DbBackend, scope: &Scope, question: &[Term]) -> SimpleExpr {
+/// Has a row a word of the question. On SQLite, whose index of words knows no sessions, also: is it one of the newest such
+/// rows in the wanted sessions. The limit is written out: SQLite would plan the statement anew for each value.
+fn matched(backend: DbBackend, scope: &Scope, ask: &Ask, question: &[Term]) -> SimpleExpr {
     let mark = mark(scope, "");
     if backend == DbBackend::Postgres {
-        return Expr::cust_with_values(
-            format!(
-                "id IN (SELECT near.id FROM transcript_words AS near WHERE near.tenant_id = $1 AND near.user_id = $2 \
-                 AND near.search @@ CAST($3 AS tsquery) ORDER BY near.id DESC LIMIT {LOOKED_AT})"
-            ),
-            [
-                scope.tenant().to_string(),
-                scope.user().to_string(),
-                terms::tsquery(&mark, question),
-            ],
-        );
+        let words = [terms::tsquery(&mark, question)];
+        return Expr::cust_with_values("\"transcript_words\".\"search\" @@ CAST($1 AS tsquery)", words);
     }
-    Expr::cust_with_values(
-        format!(
-            "id IN (SELECT rowid FROM transcript_fts WHERE transcript_fts MATCH ? \
-             ORDER BY rowid DESC LIMIT {LOOKED_AT})"
-        ),
-        [terms::fts5(&mark, question)],
-    )
+    let mut sql = "id IN (SELECT transcript_fts.rowid FROM transcript_fts \
+         CROSS JOIN transcript_words AS near ON near.id = transcript_fts.rowid \
+         WHERE transcript_fts MATCH ? AND near.tenant_id = ? AND near.user_id = ? AND near.session_id IN \
+         (SELECT wanted.session_id FROM session AS wanted WHERE wanted.tenant_id = ? AND wanted.user_id = ?"
+        .to_owned();
+    let (tenant, user) = (scope.tenant().as_str(), scope.user().as_str());
+    let mut values: Vec<Value> = vec![terms::fts5(&mark, question).into()];
+    values.extend([tenant, user, tenant, user].map(Value::from));
+    if let Some(agent) = &ask.agent_id {
+        sql.push_str(" AND wanted.agent_id = ?");
+        values.push(agent.as_str().into());
+    }
+    if let Some(keys) = &ask.keys {
+        let marks = vec!["?"; keys.len()].join(", ");
+        sql.push_str(&format!(" AND wanted.\"key\" IN ({marks})"));
+        values.extend(keys.iter().map(|key| Value::from(key.as_str())));
+    }
+    sql.push_str(&format!(") ORDER BY transcript_fts.rowid DESC LIMIT {RANKED})"));
+    Expr::cust_with_values(sql, values)
 }
 
 type Place = (String, i64);

@@ -271,6 +271,40 @@ async fn a_branch_ends_where_the_last_compaction_says() {
     assert_eq!(texts(&read), ["c", "e12", "e13"]);
 }
 
+/// However many summaries of other branches were written since, and however many entries lie between.
+#[tokio::test]
+async fn the_summary_of_the_branch_in_use_is_found_behind_those_of_others() {
+    let fixture = fixture().await;
+    let ada = scope("ada");
+    let mut head = fixture.open(&ada).await;
+    let summary = |id: &str| {
+        let body = Body::Compaction(Compaction {
+            summary: id.to_owned(),
+            first_kept_entry_id: "e0".to_owned(),
+            tokens_before: 1,
+            details: None,
+        });
+        new(Some(id), body)
+    };
+    let says = |id: String| new(Some(&id), Message::user("x".repeat(400), 1));
+    let entries = vec![says("e0".to_owned()), summary("own"), says("e1".to_owned())];
+    fixture.append(&ada, &mut head, entries).await;
+    let fork = head.leaf_id.clone();
+    let others = (0..40).flat_map(|n| [says(format!("o{n}")), summary(&format!("c{n}"))]);
+    fixture.append(&ada, &mut head, others.collect()).await;
+    head.leaf_id = fork;
+    let entries = (2..90).map(|n| says(format!("e{n}"))).collect();
+    fixture.append(&ada, &mut head, entries).await;
+    head.entry = json!({"compactionCount": 41, "branchedAt": 1});
+    let read = fixture.service.branch(&ada, &head, 210).await.unwrap();
+    assert_eq!(texts(&read), ["own", "e88", "e89"]);
+    // The other branch has its own.
+    let tx = fixture.db.read(&ada).await.unwrap();
+    assert!(branch::holds(&*tx, &ada, &head, "own").await.unwrap());
+    assert!(!branch::holds(&*tx, &ada, &head, "c39").await.unwrap());
+    assert!(!branch::holds(&*tx, &ada, &head, "none").await.unwrap());
+}
+
 #[tokio::test]
 async fn unreadable_rows_are_passed_over_and_orphans_become_roots() {
     let fixture = fixture().await;
@@ -389,6 +423,84 @@ async fn merged_fields_leave_alone_what_others_set() {
     let stored = fixture.open(&ada).await.entry;
     assert_eq!(stored, json!({"queueMode": "steer", "inputTokens": 5}));
     assert_eq!(old.entry, json!({"inputTokens": 5}), "the run knows its own");
+}
+
+/// Who changes settings read the row a moment ago: somebody else may have moved the leaf since.
+#[tokio::test]
+async fn a_change_of_settings_leaves_the_leaf_where_others_put_it() {
+    let fixture = fixture().await;
+    let ada = scope("ada");
+    let mut old = fixture.open(&ada).await;
+    let mut now = old.clone();
+    fixture
+        .append(&ada, &mut now, vec![new(Some("a"), Message::user("a", 1))])
+        .await;
+    let changes = HeadChanges {
+        merge: json!({"icon": "x"}).as_object().cloned(),
+        label: Some(Some("work".to_owned())),
+        ..HeadChanges::default()
+    };
+    let tx = fixture.db.write(&ada).await.unwrap();
+    let mut batch = Batch::new(&tx);
+    transcript::change_head(&mut batch, &ada, &mut old, changes);
+    assert_eq!(batch.run(&tx).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    let stored = fixture.open(&ada).await;
+    assert_eq!((stored.leaf_id.as_deref(), stored.next_seq), (Some("a"), 2));
+    assert_eq!(
+        (stored.label.as_deref(), &stored.entry["icon"]),
+        (Some("work"), &json!("x"))
+    );
+}
+
+/// PostgreSQL only: SQLite has one writer.
+#[tokio::test]
+async fn who_moves_the_leaf_waits_for_who_moves_it() {
+    const WAITING: &str = "SELECT l.pid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+                           WHERE NOT l.granted AND a.datname = current_database()";
+    let server = crate::config::testing::start().await;
+    let db = &server.db;
+    if db.backend() == sea_orm::DbBackend::Sqlite {
+        return;
+    }
+    let ada = crate::config::testing::owner(&server.config).await;
+    let tx = db.write(&ada).await.unwrap();
+    let made = transcript::open_to_move(&*tx, &ada, &key(), "main", 1).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let first = db.write(&ada).await.unwrap();
+    let head = transcript::head_to_move(&*first, &ada, &key()).await.unwrap();
+    let mut head = head.unwrap();
+    let second = async {
+        let tx = db.write(&ada).await.unwrap();
+        let seen = transcript::head_to_move(&*tx, &ada, &key()).await.unwrap().unwrap();
+        // A run that read the row before the other one moved it.
+        let stale = transcript::hold(&*tx, &ada, &made).await;
+        tx.commit().await.unwrap();
+        (seen, stale)
+    };
+    let moves = async {
+        loop {
+            let look = db.system_read().await.unwrap();
+            let waiting = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, WAITING);
+            if sea_orm::ConnectionTrait::query_one_raw(&*look, waiting)
+                .await
+                .unwrap()
+                .is_some()
+            {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let mut batch = Batch::new(&first);
+        transcript::append(&mut batch, &ada, &mut head, vec![new(Some("a"), Message::user("a", 1))]).unwrap();
+        transcript::save_head(&mut batch, &ada, &mut head, HeadChanges::default());
+        batch.run(&first).await.unwrap();
+        first.commit().await.unwrap();
+    };
+    let ((seen, stale), ()) = tokio::join!(second, moves);
+    assert_eq!((seen.leaf_id.as_deref(), seen.next_seq), (Some("a"), 2));
+    assert!(matches!(stale, Err(Error::Conflict(_))), "{stale:?}");
 }
 
 /// Pages by offset follow the branch in use, also where an abandoned one lies between.

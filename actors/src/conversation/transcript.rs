@@ -6,7 +6,9 @@ use std::sync::Arc;
 use claw_entities::{Scope, SessionKey, UserOwned, new_id, session, transcript_entry};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, SimpleExpr};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, UpdateMany,
+};
 use serde_json::{Map, Value, json};
 
 use super::entry::{Body, Entry};
@@ -117,7 +119,7 @@ impl NewEntry {
     }
 }
 
-/// What [`save_head`] writes beside the position. `None` leaves a column alone.
+/// What [`save_head`] and [`change_head`] write of a session's own. `None` leaves a column alone.
 #[derive(Clone, Debug, Default)]
 pub struct HeadChanges {
     /// A turn of a person; heartbeats, cron and notices leave it out so that the session can go stale.
@@ -163,6 +165,34 @@ pub async fn head(tx: &impl ConnectionTrait, scope: &Scope, key: &SessionKey) ->
     Ok(row.map(SessionHead::from))
 }
 
+/// As [`head`], for a transaction that goes on from where the transcript stands: nobody else moves it before the
+/// commit. It comes after the lease's row (`fenced`) and before all others of the transaction.
+pub async fn head_to_move(tx: &impl ConnectionTrait, scope: &Scope, key: &SessionKey) -> Result<Option<SessionHead>> {
+    let row = session::Entity::owned_by(scope)
+        .filter(session::Column::Key.eq(key.clone()))
+        .lock_exclusive()
+        .one(tx)
+        .await?;
+    Ok(row.map(SessionHead::from))
+}
+
+/// Keeps the row of a head that was read in an earlier transaction, as [`head_to_move`] does. SQLite has one writer.
+///
+/// # Errors
+/// `Conflict` when the same transcript stands elsewhere by now.
+pub async fn hold(tx: &impl ConnectionTrait, scope: &Scope, head: &SessionHead) -> Result<()> {
+    if tx.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    match head_to_move(tx, scope, &head.key).await? {
+        Some(now) if now.session_id == head.session_id && now.leaf_id != head.leaf_id => {
+            Err(Error::Conflict("the transcript was moved by somebody else".to_owned()))
+        }
+        // What is appended to a transcript that was left moves nothing, see `save_head`.
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Loads the session, making it on first use. Two callers at once get the same one.
 pub async fn open(
     tx: &impl ConnectionTrait,
@@ -195,6 +225,23 @@ pub async fn open(
         .exec_without_returning(tx)
         .await?;
     head(tx, scope, key)
+        .await?
+        .ok_or_else(|| Error::internal("a session vanished while it was being made"))
+}
+
+/// As [`open`], for a transaction that goes on from where the transcript stands, see [`head_to_move`].
+pub async fn open_to_move(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    key: &SessionKey,
+    agent_id: &str,
+    now: i64,
+) -> Result<SessionHead> {
+    if let Some(found) = head_to_move(tx, scope, key).await? {
+        return Ok(found);
+    }
+    open(tx, scope, key, agent_id, now).await?;
+    head_to_move(tx, scope, key)
         .await?
         .ok_or_else(|| Error::internal("a session vanished while it was being made"))
 }
@@ -260,14 +307,35 @@ pub async fn contains(tx: &impl ConnectionTrait, scope: &Scope, session_id: &str
     Ok(found.is_some())
 }
 
-/// Writes the head's position and `changes` to the session's row. Writes nothing when the session was reset or deleted
-/// meanwhile: what was appended belongs to the old transcript.
+/// Writes the head's position and `changes` to the session's row, for who moved it ([`head_to_move`]). Writes nothing
+/// when the session was reset or deleted meanwhile: what was appended belongs to the old transcript.
 pub fn save_head(batch: &mut Batch, scope: &Scope, head: &mut SessionHead, changes: HeadChanges) {
-    let mut update = session::Entity::update_owned(scope)
-        .filter(session::Column::Key.eq(head.key.clone()))
-        .filter(session::Column::SessionId.eq(head.session_id.clone()))
+    let update = of_head(scope, head)
         .col_expr(session::Column::LeafId, Expr::value(head.leaf_id.clone()))
         .col_expr(session::Column::NextSeq, Expr::value(head.next_seq));
+    batch.add(&changed(update, batch.backend(), head, changes));
+}
+
+/// Writes `changes` alone, of which there is at least one: the transcript stands where it stands, also when somebody
+/// moves it at the same time. Writes nothing when the session was reset or deleted meanwhile.
+pub fn change_head(batch: &mut Batch, scope: &Scope, head: &mut SessionHead, changes: HeadChanges) {
+    let update = of_head(scope, head);
+    batch.add(&changed(update, batch.backend(), head, changes));
+}
+
+fn of_head(scope: &Scope, head: &SessionHead) -> UpdateMany<session::Entity> {
+    session::Entity::update_owned(scope)
+        .filter(session::Column::Key.eq(head.key.clone()))
+        .filter(session::Column::SessionId.eq(head.session_id.clone()))
+}
+
+/// `update` with `changes`, which the head takes over.
+fn changed(
+    mut update: UpdateMany<session::Entity>,
+    backend: DbBackend,
+    head: &mut SessionHead,
+    changes: HeadChanges,
+) -> UpdateMany<session::Entity> {
     if let Some(at) = changes.touched_at {
         update = update.col_expr(session::Column::UpdatedAt, Expr::value(at));
         head.updated_at = at;
@@ -279,7 +347,7 @@ pub fn save_head(batch: &mut Batch, scope: &Scope, head: &mut SessionHead, chang
     if let Some(fields) = changes.merge {
         let whole = merge(&head.entry, &fields);
         let value = if head.entry.is_object() {
-            merged(batch.backend(), Value::Object(fields))
+            merged(backend, Value::Object(fields))
         } else {
             Expr::value(whole.clone())
         };
@@ -298,7 +366,7 @@ pub fn save_head(batch: &mut Batch, scope: &Scope, head: &mut SessionHead, chang
         update = update.col_expr(session::Column::EventsSeen, Expr::value(seen));
         head.events_seen = seen;
     }
-    batch.add(&update);
+    update
 }
 
 /// `entry` with `fields` over it; a null takes one out.
@@ -328,7 +396,8 @@ pub(crate) fn merged(backend: DbBackend, fields: Value) -> SimpleExpr {
 /// # Errors
 /// `NotFound` when there is no such session.
 pub async fn reset(tx: &impl ConnectionTrait, scope: &Scope, key: &SessionKey, now: i64) -> Result<SessionHead> {
-    let mut head = head(tx, scope, key).await?.ok_or(Error::NotFound { what: "session" })?;
+    let head = head_to_move(tx, scope, key).await?;
+    let mut head = head.ok_or(Error::NotFound { what: "session" })?;
     let old = std::mem::replace(&mut head.session_id, new_session_id());
     head.entry = carry_over(&head.entry);
     head.leaf_id = None;

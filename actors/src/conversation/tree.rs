@@ -3,14 +3,15 @@
 //! Only places are read of entries here (no bodies), and no more of them than [`MOST_NODES`].
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 
 use claw_entities::{Scope, SessionKey, UserOwned, transcript_entry};
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::ConversationService;
 use super::entry::{Body, Entry};
 use super::listing::words_at;
 use super::transcript::{self, SessionHead};
+use super::{ConversationService, branch};
 use crate::error::{Error, Result};
 use crate::ports::message::{Message, Part};
 
@@ -101,8 +102,7 @@ pub(crate) async fn question(
     entry_id: &str,
 ) -> Result<Question> {
     let unknown = || Error::invalid(format!("entry not found on the branch in use: {entry_id}"));
-    let nodes = nodes(tx, scope, &head.session_id).await?;
-    if !path(&nodes, head.leaf_id.as_deref()).any(|node| node.id == entry_id) {
+    if !branch::holds(tx, scope, head, entry_id).await? {
         return Err(unknown());
     }
     let row = transcript_entry::Entity::owned_by(scope)
@@ -149,10 +149,23 @@ pub(crate) async fn is_tip(
     head: &SessionHead,
     entry_id: &str,
 ) -> Result<bool> {
-    let nodes = nodes(tx, scope, &head.session_id).await?;
-    Ok(tips(&nodes, head.leaf_id.as_deref())
-        .iter()
-        .any(|tip| tip.leaf_id == entry_id))
+    let Some(seq) = branch::seq_of(tx, scope, &head.session_id, entry_id).await? else {
+        return Ok(false);
+    };
+    if head.leaf_id.as_deref() == Some(entry_id) {
+        return Ok(true);
+    }
+    let behind: Option<i64> = transcript_entry::Entity::owned_by(scope)
+        .select_only()
+        .column(transcript_entry::Column::Seq)
+        .filter(transcript_entry::Column::SessionId.eq(head.session_id.as_str()))
+        .filter(transcript_entry::Column::Seq.gt(seq))
+        .filter(transcript_entry::Column::ParentId.eq(entry_id))
+        .limit(1)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    Ok(behind.is_none())
 }
 
 /// Ids of the `most` newest entries on the branch that ends with `leaf`, newest first.
@@ -163,11 +176,20 @@ pub(crate) async fn ids_up_to(
     leaf: &str,
     most: usize,
 ) -> Result<Vec<String>> {
-    let nodes = nodes(tx, scope, session_id).await?;
-    Ok(path(&nodes, Some(leaf))
-        .take(most)
-        .map(|node| node.id.clone())
-        .collect())
+    let Some(seq) = branch::seq_of(tx, scope, session_id, leaf).await? else {
+        return Ok(Vec::new());
+    };
+    let mut ids = Vec::new();
+    branch::trace(tx, scope, session_id, (seq + 1, leaf), |place| {
+        ids.push(place.id.clone());
+        if ids.len() < most {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    })
+    .await?;
+    Ok(ids)
 }
 
 /// Places of the newest entries of a transcript, newest first.

@@ -10,10 +10,11 @@ pub mod writer;
 
 use std::ops::Deref;
 
-use claw_entities::{Scope, TenantScope};
+use claw_entities::{Scope, TenantScope, UserOwned, user};
+use sea_orm::sea_query::LockType;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait,
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QuerySelect,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
 pub use batch::Batch;
@@ -31,6 +32,23 @@ pub struct Db {
     /// As `claw_system` (PostgreSQL); readers of their own and the single writer on SQLite.
     system_read: DatabaseConnection,
     system_write: DatabaseConnection,
+}
+
+/// Transactions of one user that begin with this go one after the other: what one reads here, no other of them changes
+/// before it ends. Who only adds rows of the user's does not wait.
+pub(crate) async fn one_by_one(tx: &impl ConnectionTrait, scope: &Scope) -> Result<(), DbErr> {
+    if tx.get_database_backend() != DbBackend::Postgres {
+        // It has one writer.
+        return Ok(());
+    }
+    let _: Option<String> = user::Entity::owned_by(scope)
+        .select_only()
+        .column(user::Column::Id)
+        .lock(LockType::NoKeyUpdate)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    Ok(())
 }
 
 /// A scope that a transaction can start from.

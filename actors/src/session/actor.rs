@@ -131,6 +131,8 @@ pub(crate) struct SessionActor {
     /// Who clears the queue, and waits until what was accepted before is read.
     clearing: Vec<Clearing>,
     cleared: Cleared,
+    /// Edits that abort nothing, and wait until what was accepted before is read.
+    moving: Vec<EditRequest>,
     loading: bool,
     load_again: bool,
     /// Readings of the inbox that were started.
@@ -165,6 +167,7 @@ impl SessionActor {
             calling: Arc::default(),
             clearing: Vec::new(),
             cleared: Cleared::default(),
+            moving: Vec::new(),
             loading: false,
             load_again: false,
             readings: 0,
@@ -211,6 +214,7 @@ impl SessionActor {
         });
         context.spawn(task.into_actor(self).map(move |loaded, this, context| {
             this.loading = false;
+            let read = matches!(loaded, Ok(Ok(_)));
             match loaded {
                 Ok(Ok((loaded, queue))) => {
                     this.queue.set_settings(queue);
@@ -236,6 +240,7 @@ impl SessionActor {
             }
             if !this.loading {
                 this.end_clearing(context);
+                this.end_moving(context, read);
             }
             this.pump(context);
         }));
@@ -525,6 +530,7 @@ impl SessionActor {
             && !self.loading
             && self.held.is_none()
             && self.known.is_empty()
+            && self.moving.is_empty()
             && self.ahead.is_empty()
             && self.queue.is_empty()
     }
@@ -708,7 +714,7 @@ impl SessionActor {
                     }
                 }
             }
-            if unread || (this.more && this.known.len() < MOST_KNOWN / 2) {
+            if unread || !this.moving.is_empty() || (this.more && this.known.len() < MOST_KNOWN / 2) {
                 this.load(context);
             }
             this.pump(context);

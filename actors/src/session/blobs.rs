@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use claw_entities::{Scope, UserOwned, blob, new_id};
+use claw_entities::{Scope, UserId, UserOwned, blob, new_id, user};
 use ring::digest;
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::{Expr, ExprTrait, LockType};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use crate::Services;
@@ -112,7 +112,6 @@ pub(crate) enum Whose {
 /// # Errors
 /// `TooLarge` when the user's files would weigh more than `limits.stored_bytes_per_user`.
 async fn store_as(services: &Services, scope: &Scope, whose: Whose, mime_type: &str, bytes: Vec<u8>) -> Result<String> {
-    let tx = services.db.write(scope).await?;
     let room = match whose {
         Whose::Owner => services.limits.stored_bytes,
         Whose::Guest => services.limits.stored_bytes / 2,
@@ -121,7 +120,11 @@ async fn store_as(services: &Services, scope: &Scope, whose: Whose, mime_type: &
         bytes: room,
         unused: services.limits.stored_unused,
     };
-    let id = insert(&*tx, scope, room, mime_type, bytes).await?;
+    let weight = bytes.len() as u64;
+    let (id, row) = row(scope, room, mime_type, bytes);
+    let tx = services.db.write(scope).await?;
+    make_room(&*tx, scope, room, weight).await?;
+    insert(&*tx, row).await?;
     tx.commit().await?;
     Ok(id)
 }
@@ -133,17 +136,20 @@ pub struct Room {
     pub unused: Duration,
 }
 
-/// Stores bytes within the caller's transaction and gives their id.
+/// Sees to it that `bytes` more find room, until the caller's transaction ends: whoever else stores for the user waits
+/// for that.
 ///
 /// # Errors
 /// `TooLarge` when there is no room for them.
-pub(crate) async fn insert(
-    tx: &impl ConnectionTrait,
-    scope: &Scope,
-    room: Room,
-    mime_type: &str,
-    bytes: Vec<u8>,
-) -> Result<String> {
+pub(crate) async fn make_room(tx: &impl ConnectionTrait, scope: &Scope, room: Room, bytes: u64) -> Result<()> {
+    // SQLite has one writer anyway.
+    let _: Option<UserId> = user::Entity::owned_by(scope)
+        .lock(LockType::NoKeyUpdate)
+        .select_only()
+        .column(user::Column::Id)
+        .into_tuple()
+        .one(tx)
+        .await?;
     let weight: Option<Option<i64>> = blob::Entity::owned_by(scope)
         .select_only()
         .expr(Expr::col(blob::Column::Size).sum().cast_as("bigint"))
@@ -151,7 +157,7 @@ pub(crate) async fn insert(
         .one(tx)
         .await?;
     let weight = u64::try_from(weight.flatten().unwrap_or(0)).unwrap_or(0);
-    if weight.saturating_add(bytes.len() as u64) > room.bytes {
+    if bytes > 0 && weight.saturating_add(bytes) > room.bytes {
         return Err(Error::TooLarge(format!(
             "the room for stored files is full ({} of {} MiB): delete conversations with files that are not \
              needed any more; the files go some days later",
@@ -159,6 +165,11 @@ pub(crate) async fn insert(
             room.bytes >> 20
         )));
     }
+    Ok(())
+}
+
+/// A file as it is stored, and its id.
+pub(crate) fn row(scope: &Scope, room: Room, mime_type: &str, bytes: Vec<u8>) -> (String, blob::ActiveModel) {
     let (id, now) = (new_id(), now_ms());
     let unused = i64::try_from(room.unused.as_millis()).unwrap_or(i64::MAX / 2);
     let row = blob::ActiveModel {
@@ -172,8 +183,13 @@ pub(crate) async fn insert(
         created_at: Set(now),
         look_at: Set(now.saturating_add(unused)),
     };
+    (id, row)
+}
+
+/// Stores a file within the caller's transaction, which has made room for it.
+pub(crate) async fn insert(tx: &impl ConnectionTrait, row: blob::ActiveModel) -> Result<()> {
     blob::Entity::insert(row).exec_without_returning(tx).await?;
-    Ok(id)
+    Ok(())
 }
 
 /// Puts the bytes of stored images into the messages, or a note where the model takes none or the bytes are gone.

@@ -1,17 +1,19 @@
 //! Moving along the tree of a transcript: another branch is used from now on, or one is copied into a session of its own.
 
-use claw_entities::{Scope, SessionKey, UserOwned, transcript_entry};
+use claw_entities::{Scope, SessionKey, UserOwned, new_id, transcript_entry};
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QuerySelect, QueryTrait};
 use serde_json::{Map, Value, json};
 
+use super::budget::Charge;
 use super::edit::Leaf;
-use super::key;
-use super::turn::Authority;
+use super::key::{self, Kind};
+use super::turn::{Authority, Ending, close_run, open_run};
 use crate::Services;
 use crate::clock::now_ms;
-use crate::conversation::transcript::{self, BRANCHED_AT, HeadChanges, SessionHead};
-use crate::conversation::tree;
+use crate::conversation::entry::Entry;
+use crate::conversation::transcript::{self, BRANCHED_AT, HeadChanges, NewEntry, SessionHead};
+use crate::conversation::{branch, tree};
 use crate::db::Batch;
 use crate::error::{Error, Result};
 use crate::supervisor::directory::Directory;
@@ -23,7 +25,8 @@ const MOST_COPIED: usize = 2_000;
 const AT_ONCE: usize = 500;
 
 /// Settings that a copy has from its session. Where a chat is, and what it is called, stays with the original.
-const TAKEN: [&str; 12] = [
+const TAKEN: [&str; 13] = [
+    "sendPolicy",
     "thinkingLevel",
     "fastMode",
     "verboseLevel",
@@ -78,14 +81,38 @@ pub(crate) async fn turn(services: &Services, authority: &Authority, leaf: &Leaf
 }
 
 async fn found(tx: &DatabaseTransaction, scope: &Scope, key: &SessionKey) -> Result<SessionHead> {
-    let head = transcript::head(tx, scope, key).await?;
+    let head = transcript::head_to_move(tx, scope, key).await?;
     head.ok_or(Error::NotFound { what: "session" })
+}
+
+/// The question of an earlier attempt, to be asked once more: it stands on a branch that was left since.
+pub(super) async fn left_behind(
+    tx: &DatabaseTransaction,
+    scope: &Scope,
+    head: &SessionHead,
+    entry_id: &str,
+) -> Result<Option<NewEntry>> {
+    if head.entry.get(BRANCHED_AT).is_none_or(Value::is_null) || branch::holds(tx, scope, head, entry_id).await? {
+        return Ok(None);
+    }
+    let row = transcript_entry::Entity::owned_by(scope)
+        .filter(transcript_entry::Column::SessionId.eq(head.session_id.as_str()))
+        .filter(transcript_entry::Column::Id.eq(entry_id))
+        .one(tx)
+        .await?;
+    Ok(row.and_then(Entry::from_row).map(|entry| NewEntry {
+        id: Some(new_id()),
+        body: entry.body,
+        run_id: entry.run_id,
+        created_at: entry.created_at,
+    }))
 }
 
 /// Makes the session `to` of what stands before the question `entry_id` of `from`, which stays as it is.
 ///
 /// # Errors
-/// `NotFound` without a session; `Invalid` for an entry that is no question of the branch in use.
+/// `NotFound` without a session; `Invalid` for an entry that is no question of the branch in use, and for a session that
+/// is not the owner's own: what was said there was said under rules that a copy would not have.
 pub(crate) async fn fork(
     directory: &Directory,
     scope: &Scope,
@@ -100,6 +127,11 @@ pub(crate) async fn fork(
             Box::pin(async move {
                 let mut batch = fenced(tx, &scope, epoch).await?;
                 let source = found(tx, &scope, &from).await?;
+                if !is_own(&from) || source.entry.get("spawnedBy").is_some_and(|by| !by.is_null()) {
+                    return Err(Error::invalid(
+                        "only the owner's own chats can be forked, not those of guests, groups, jobs and sub-agents",
+                    ));
+                }
                 let question = tree::question(tx, &scope, &source, &entry_id).await?;
                 let mut copy = transcript::open(tx, &scope, &to, key::agent_of(&to), now_ms()).await?;
                 if let Some(leaf) = &question.before {
@@ -121,12 +153,36 @@ pub(crate) async fn fork(
                     ..HeadChanges::default()
                 };
                 transcript::save_head(&mut batch, &scope, &mut copy, changes);
+                // On record as a run of its own: after a reset nothing else tells whose transcript this is.
+                let authority = Authority {
+                    scope: scope.clone(),
+                    key: to.clone(),
+                    agent_id: key::agent_of(&to).to_owned(),
+                    epoch,
+                    charge: Charge::default(),
+                };
+                let run_id = format!("fork-{}", copy.session_id);
+                open_run(&mut batch, &authority, &run_id, &copy.session_id, now_ms());
+                close_run(
+                    &mut batch,
+                    &scope,
+                    &run_id,
+                    &Ending::without_model("ok", "stop", Vec::new()),
+                );
                 batch.run(tx).await?;
                 Ok(copy)
             })
         })
     };
     directory.leases().under(scope, work).await
+}
+
+/// Is it a chat that the owner has with an agent, and nobody else.
+fn is_own(key: &SessionKey) -> bool {
+    key::parse(key.as_str()).is_some_and(|parsed| match parsed.kind {
+        Kind::Main | Kind::Global | Kind::Node | Kind::Http | Kind::Custom => true,
+        Kind::Direct | Kind::Group | Kind::Channel | Kind::Cron | Kind::Hook | Kind::Subagent | Kind::Slash => false,
+    })
 }
 
 /// Copies entries into another transcript under the ids and positions they have. The database does it: bodies are not

@@ -139,7 +139,7 @@ pub(crate) async fn patch(directory: &Directory, scope: &Scope, key: &SessionKey
                     label: patch.label.clone(),
                     ..HeadChanges::default()
                 };
-                transcript::save_head(&mut batch, &scope, &mut head, changes);
+                transcript::change_head(&mut batch, &scope, &mut head, changes);
                 batch.run(tx).await?;
                 Ok(head)
             })
@@ -262,7 +262,7 @@ pub(crate) async fn inject(
             Box::pin(async move {
                 let scope = &authority.scope;
                 let mut batch = fenced(tx, scope, authority.epoch).await?;
-                let Some(mut head) = transcript::head(tx, scope, &authority.key).await? else {
+                let Some(mut head) = transcript::head_to_move(tx, scope, &authority.key).await? else {
                     turn::finish_inbox(&mut batch, scope, ids, "skipped", &run_id, Some(DELETED));
                     batch.run(tx).await?;
                     return Ok(None);
@@ -331,7 +331,7 @@ pub(crate) async fn erase(
             Box::pin(async move {
                 let scope = &authority.scope;
                 let mut batch = fenced(tx, scope, authority.epoch).await?;
-                let head = transcript::head(tx, scope, &authority.key).await?;
+                let head = transcript::head_to_move(tx, scope, &authority.key).await?;
                 if let Some(head) = &head {
                     expect(head, expected.as_deref())?;
                 }
@@ -423,6 +423,8 @@ fn forget_words(batch: &mut Batch, authority: &Authority, head: Option<&SessionH
         &inbox::Entity::update_owned(scope)
             .col_expr(inbox::Column::Payload, Expr::value("{}"))
             .filter(inbox::Column::Id.in_subquery(entries))
+            // A copy has its entries under the ids of the original, whose messages stay.
+            .filter(inbox::Column::SessionKey.eq(authority.key.clone()))
             .filter(inbox::Column::State.is_in(["done", "skipped"])),
     );
     batch.add(&transcript_entry::Entity::delete_owned(scope).filter(theirs));

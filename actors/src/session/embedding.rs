@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use claw_entities::Scope;
 
+use super::budget::{Charge, Payer};
 use super::{budget, side};
 use crate::Services;
 use crate::config::providers::{EmbeddingPlan, ResolvedModel, another_key_helps};
@@ -34,11 +35,12 @@ pub struct Wish<'a> {
     pub patience: Duration,
 }
 
-/// Vectors of all texts, in as many calls as that takes.
+/// Vectors of all texts, in as many calls as that takes. No run pays for them, the user and the agent do.
 ///
 /// # Errors
 /// [`Error::Upstream`] with a sentence for the person when the provider failed; [`Error::Busy`] while its keys rest;
-/// [`Error::Invalid`] when the vectors would be too many numbers; [`Error::Timeout`] when all of it takes too long.
+/// [`Error::Budget`] at a spending limit; [`Error::Invalid`] when the vectors would be too many numbers; [`Error::Timeout`]
+/// when all of it takes too long.
 pub async fn embed(
     services: &Services,
     scope: &Scope,
@@ -46,9 +48,24 @@ pub async fn embed(
     plan: &EmbeddingPlan,
     wish: Wish<'_>,
 ) -> Result<Embedded> {
+    let payer = Payer {
+        scope,
+        agent_id,
+        charge: &Charge::default(),
+    };
+    embed_for(services, payer, plan, wish).await
+}
+
+/// As [`embed`], paid for by whoever pays for the run.
+pub(crate) async fn embed_for(
+    services: &Services,
+    payer: Payer<'_>,
+    plan: &EmbeddingPlan,
+    wish: Wish<'_>,
+) -> Result<Embedded> {
     let begun = Instant::now();
     let mut all = Embedded::default();
-    let mut models = services.config.embedders(scope, agent_id, plan).await?;
+    let mut models = services.config.embedders(payer.scope, payer.agent_id, plan).await?;
     models.reverse();
     for texts in batches(wish.texts) {
         let part = loop {
@@ -66,7 +83,7 @@ pub async fn embed(
                 patience: wish.patience.min(left),
                 ..wish
             };
-            let error = match call(services, (scope, agent_id), model, texts, plan, wish).await {
+            let error = match call(services, payer, model, texts, plan, wish).await {
                 Ok(part) => break part,
                 Err(error) => error,
             };
@@ -117,7 +134,7 @@ fn batches(texts: &[String]) -> impl Iterator<Item = &[String]> {
 /// One call with one key: on record whatever comes of it.
 async fn call(
     services: &Services,
-    (scope, agent_id): (&Scope, &str),
+    payer: Payer<'_>,
     model: &ResolvedModel,
     texts: &[String],
     plan: &EmbeddingPlan,
@@ -133,7 +150,7 @@ async fn call(
         timeout: wish.patience,
     };
     let tokens = texts.iter().map(|text| tokens::text(text)).sum();
-    let held = budget::beside(services, scope, agent_id, model, tokens, None).await;
+    let held = budget::beside(services, payer, model, tokens, None).await;
     let hold = held.map_err(|error| budget::refused(budget::sentence(error)))?;
     let adapter = services.ports.model(&model.api);
     let outcome = match adapter.and_then(|adapter| adapter.embeddings()) {
@@ -151,9 +168,9 @@ async fn call(
         input: embedded.tokens,
         ..Usage::default()
     });
-    side::record(services, scope, model, used).await;
+    side::record(services, payer.scope, model, used).await;
     if let Some(hold) = hold {
-        hold.settle(&used.unwrap_or_default()).await;
+        hold.answered(used).await;
     }
     outcome
 }

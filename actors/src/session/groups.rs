@@ -10,6 +10,7 @@ use crate::Services;
 use crate::clock::now_ms;
 use crate::config::devices::strings;
 use crate::conversation::transcript::merged;
+use crate::db::one_by_one;
 use crate::error::{Error, Result};
 use crate::supervisor::directory::Directory;
 use crate::supervisor::lease::fenced;
@@ -63,7 +64,7 @@ pub(crate) async fn put(
 /// # Errors
 /// `Invalid` when there is no such group.
 pub(crate) async fn rename(directory: &Directory, scope: &Scope, from: &str, to: &str) -> Result<(Groups, u64)> {
-    let (from, to) = (one(from)?, one(to)?);
+    let (from, to) = (there(from)?, one(to)?);
     change(directory, scope, move |stored, used| {
         if !stored.names.contains(&from) && !used.contains(&from) {
             return Err(Error::invalid(format!("unknown session group: {from}")));
@@ -96,7 +97,7 @@ pub(crate) async fn rename(directory: &Directory, scope: &Scope, from: &str, to:
 /// # Errors
 /// `Invalid` for a name that is none.
 pub(crate) async fn delete(directory: &Directory, scope: &Scope, name: &str) -> Result<(Groups, u64)> {
-    let name = one(name)?;
+    let name = there(name)?;
     change(directory, scope, move |mut stored, _| {
         stored.names.retain(|kept| *kept != name);
         stored.section_order.retain(|kept| *kept != name);
@@ -118,21 +119,27 @@ where
         directory.services().writer.run(scope, move |tx| {
             let (scope, decide) = (scope_in.clone(), decide.clone());
             Box::pin(async move {
+                // Two changes at once come one after the other.
+                one_by_one(tx, &scope).await?;
                 fenced(tx, &scope, epoch).await?.run(tx).await?;
-                let (groups, moves) = decide(stored(tx, &scope).await?, used(tx, &scope).await?)?;
+                // A refusal is a value: an error would undo what others commit along with this.
+                let (groups, moves) = match decide(stored(tx, &scope).await?, used(tx, &scope).await?) {
+                    Ok(decided) => decided,
+                    Err(refused) => return Ok(Err(refused)),
+                };
                 if groups.names.len() > MOST {
-                    return Err(Error::invalid(format!("too many session groups (max {MOST})")));
+                    return Ok(Err(Error::invalid(format!("too many session groups (max {MOST})"))));
                 }
                 store(tx, &scope, &groups).await?;
                 let moved = match moves {
                     Some((from, to)) => regroup(tx, &scope, &from, to.as_deref()).await?,
                     None => 0,
                 };
-                Ok((all(tx, &scope).await?, moved))
+                Ok(Ok((all(tx, &scope).await?, moved)))
             })
         })
     };
-    directory.leases().under(scope, work).await
+    directory.leases().under(scope, work).await?
 }
 
 async fn all(tx: &impl ConnectionTrait, scope: &Scope) -> Result<Groups> {
@@ -211,8 +218,21 @@ async fn regroup(tx: &DatabaseTransaction, scope: &Scope, from: &str, to: Option
     Ok(moved.rows_affected)
 }
 
+/// A name that a group may get.
 fn one(name: &str) -> Result<String> {
+    let name = there(name)?;
+    if name.chars().any(char::is_control) {
+        return Err(Error::invalid("a session group's name has no control characters"));
+    }
+    Ok(name)
+}
+
+/// A name that a group may have already: sessions name any. No database has one with a NUL.
+fn there(name: &str) -> Result<String> {
     let name = name.trim();
+    if name.contains('\0') {
+        return Err(Error::invalid("a session group's name has no control characters"));
+    }
     if name.is_empty() || name.chars().count() > LONGEST {
         return Err(Error::invalid(format!(
             "a session group's name has 1 to {LONGEST} characters"

@@ -124,6 +124,9 @@ fn away(error: Error) -> Refusal {
         tracing::warn!(error = ?error, "a tool could not do its work");
         return "That is not possible right now.".to_owned();
     }
+    if let Error::Budget(sentence) = error {
+        return sentence;
+    }
     format!("{error}.")
 }
 

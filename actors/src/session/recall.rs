@@ -8,7 +8,8 @@ use claw_entities::Scope;
 use dashmap::DashSet;
 use tokio::time::Instant;
 
-use super::embedding::{PATIENCE, Wish, embed};
+use super::budget::{Charge, Payer};
+use super::embedding::{PATIENCE, Wish, embed_for};
 use crate::Services;
 use crate::config::document::MemorySettings;
 use crate::config::memory::{Found, Meant};
@@ -58,8 +59,19 @@ pub struct Indexing(DashSet<(Scope, String)>);
 /// The pieces of the agent's notes that fit, best first.
 ///
 /// # Errors
-/// When the notes cannot be searched; a provider that fails is no error.
+/// When the notes cannot be searched; a provider that fails is no error, and no spending limit is one.
 pub async fn recall(services: &Services, scope: &Scope, agent_id: &str, question: &Question) -> Result<Recalled> {
+    let payer = Payer {
+        scope,
+        agent_id,
+        charge: &Charge::default(),
+    };
+    recall_for(services, payer, question).await
+}
+
+/// As [`recall`], paid for by whoever pays for the run.
+pub(crate) async fn recall_for(services: &Services, payer: Payer<'_>, question: &Question) -> Result<Recalled> {
+    let Payer { scope, agent_id, .. } = payer;
     let settings = services.config.settings(scope).await?;
     let memory = settings.memory(agent_id);
     if !memory.enabled {
@@ -91,10 +103,12 @@ pub async fn recall(services: &Services, scope: &Scope, agent_id: &str, question
         dimensions: None,
         patience: ONE_KEY,
     };
-    let embedded = tokio::time::timeout(ALL_KEYS, embed(services, scope, agent_id, &plan, wish)).await;
+    let embedded = tokio::time::timeout(ALL_KEYS, embed_for(services, payer, &plan, wish)).await;
     let vector = match embedded {
         Ok(Ok(mut embedded)) => embedded.vectors.swap_remove(0),
-        Ok(Err(Error::Upstream(why) | Error::Busy { message: why, .. })) => return by_words(Some(why)).await,
+        Ok(Err(Error::Upstream(why) | Error::Budget(why) | Error::Busy { message: why, .. })) => {
+            return by_words(Some(why)).await;
+        }
         Ok(Err(error)) => return Err(error),
         Err(_) => {
             let why = format!("The AI provider {} did not answer in time.", plan.provider);
@@ -104,9 +118,15 @@ pub async fn recall(services: &Services, scope: &Scope, agent_id: &str, question
     // What comes late is found by its words, and by its meaning the next time. It goes on when nobody waits any more.
     let plan = Arc::new(plan);
     let (all, of, agent, with) = (services.clone(), scope.clone(), agent_id.to_owned(), Arc::clone(&plan));
-    let work = services
-        .io
-        .spawn(async move { keep_up(&all, &of, &agent, &with).await });
+    let charge = payer.charge.clone();
+    let work = services.io.spawn(async move {
+        let payer = Payer {
+            scope: &of,
+            agent_id: &agent,
+            charge: &charge,
+        };
+        keep_up(&all, payer, &with).await;
+    });
     let _ = tokio::time::timeout(PIECES, work).await;
     let meant = meant(memory, &plan, &vector);
     let limits = (most, least.unwrap_or(LEAST));
@@ -131,8 +151,9 @@ fn meant<'a>(memory: &MemorySettings, plan: &'a EmbeddingPlan, vector: &'a [f32]
 }
 
 /// Makes the vectors that are missing, soon and behind the caller's back. What does not come of it the next search does.
-pub(crate) fn remind(services: &Services, scope: &Scope, agent_id: &str) {
-    let (services, scope, agent_id) = (services.clone(), scope.clone(), agent_id.to_owned());
+pub(crate) fn remind(services: &Services, payer: Payer<'_>) {
+    let (services, scope, agent_id) = (services.clone(), payer.scope.clone(), payer.agent_id.to_owned());
+    let charge = payer.charge.clone();
     let io = services.io.clone();
     io.spawn(async move {
         tokio::time::sleep(DEBOUNCE).await;
@@ -140,21 +161,27 @@ pub(crate) fn remind(services: &Services, scope: &Scope, agent_id: &str) {
         if let Ok(Some(plan)) = services.config.embedding_plan(&scope, &agent_id).await
             && !locked
         {
-            keep_up(&services, &scope, &agent_id, &plan).await;
+            let payer = Payer {
+                scope: &scope,
+                agent_id: &agent_id,
+                charge: &charge,
+            };
+            keep_up(&services, payer, &plan).await;
         }
     });
 }
 
 /// Makes the vectors that are missing, batch after batch, each kept when it is there. One at a time for each agent: who
 /// comes second does not wait.
-async fn keep_up(services: &Services, scope: &Scope, agent_id: &str, plan: &EmbeddingPlan) {
+async fn keep_up(services: &Services, payer: Payer<'_>, plan: &EmbeddingPlan) {
+    let Payer { scope, agent_id, .. } = payer;
     let key = (scope.clone(), agent_id.to_owned());
     if !services.indexing.0.insert(key.clone()) {
         return;
     }
     let begun = Begun(services, key);
     let started = Instant::now();
-    match fill(services, scope, agent_id, plan).await {
+    match fill(services, payer, plan).await {
         Ok(0) => {}
         Ok(made) => {
             tracing::debug!(
@@ -165,8 +192,8 @@ async fn keep_up(services: &Services, scope: &Scope, agent_id: &str, plan: &Embe
                 tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "old vectors could not be removed");
             }
         }
-        // The call is on record already.
-        Err(Error::Upstream(_) | Error::Busy { .. }) => {}
+        // The call is on record already, or was not made.
+        Err(Error::Upstream(_) | Error::Budget(_) | Error::Busy { .. }) => {}
         Err(error) => tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "notes could not be embedded"),
     }
     drop(begun);
@@ -181,7 +208,8 @@ impl Drop for Begun<'_> {
 }
 
 /// Gives how many were made.
-async fn fill(services: &Services, scope: &Scope, agent_id: &str, plan: &EmbeddingPlan) -> Result<usize> {
+async fn fill(services: &Services, payer: Payer<'_>, plan: &EmbeddingPlan) -> Result<usize> {
+    let Payer { scope, agent_id, .. } = payer;
     let mut made = 0;
     loop {
         let blanks = services.config.blanks(scope, agent_id, &plan.space, AT_ONCE).await?;
@@ -196,7 +224,7 @@ async fn fill(services: &Services, scope: &Scope, agent_id: &str, plan: &Embeddi
             dimensions: None,
             patience: PATIENCE,
         };
-        let embedded = embed(services, scope, agent_id, plan, wish).await?;
+        let embedded = embed_for(services, payer, plan, wish).await?;
         made += hashes.len();
         let vectors = hashes.into_iter().zip(embedded.vectors).collect();
         services.config.keep_vectors(scope, plan, vectors).await?;

@@ -8,7 +8,7 @@ use std::future::Future;
 use claw_entities::{PlatformTable, Scope, TenantId, UserId, UserOwned, unsettled};
 use futures::stream::{self, StreamExt};
 use sea_orm::sea_query::{Expr, OnConflict, SimpleExpr};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Select, Set};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, Select, Set};
 
 use super::{cron, exchange, heartbeat, hook, subagent};
 use crate::error::Result;
@@ -47,9 +47,28 @@ pub(super) fn is_over(table: &str, source: &str, run_id: &str) -> SimpleExpr {
     ))
 }
 
+/// The run of a count is over, or nobody knows it: it was settled as it ended, which leaves the count behind.
+const IS_CLOSED: &str = "NOT EXISTS (SELECT 1 FROM cron_run WHERE cron_run.tenant_id = unsettled.tenant_id \
+     AND cron_run.user_id = unsettled.user_id AND cron_run.ended_at IS NULL \
+     AND 'cron:' || cron_run.job_id || ':' || CAST(cron_run.scheduled_at AS text) = unsettled.run_id) \
+     AND NOT EXISTS (SELECT 1 FROM hook_run WHERE hook_run.tenant_id = unsettled.tenant_id \
+     AND hook_run.user_id = unsettled.user_id AND hook_run.id = unsettled.run_id AND hook_run.ended_at IS NULL) \
+     AND NOT EXISTS (SELECT 1 FROM heartbeat WHERE heartbeat.tenant_id = unsettled.tenant_id \
+     AND heartbeat.user_id = unsettled.user_id AND heartbeat.running_at IS NOT NULL \
+     AND 'heartbeat:' || heartbeat.agent_id || ':' || CAST(heartbeat.running_at AS text) = unsettled.run_id) \
+     AND NOT EXISTS (SELECT 1 FROM subagent WHERE subagent.tenant_id = unsettled.tenant_id \
+     AND subagent.user_id = unsettled.user_id AND subagent.id = unsettled.run_id AND subagent.state = 'running') \
+     AND NOT EXISTS (SELECT 1 FROM exchange WHERE exchange.tenant_id = unsettled.tenant_id \
+     AND exchange.user_id = unsettled.user_id AND exchange.run_id = unsettled.run_id)";
+
 /// Counts a look that came to nothing. Gives how many there were.
 async fn count(directory: &Directory, scope: &Scope, run_id: &str) -> Result<i64> {
     let tx = directory.services().db.write(scope).await?;
+    unsettled::Entity::delete_owned(scope)
+        .filter(unsettled::Column::RunId.ne(run_id))
+        .filter(Expr::cust(IS_CLOSED))
+        .exec(&*tx)
+        .await?;
     let tries = unsettled::Entity::owned_by(scope)
         .filter(unsettled::Column::RunId.eq(run_id))
         .one(&*tx)
@@ -77,10 +96,15 @@ async fn count(directory: &Directory, scope: &Scope, run_id: &str) -> Result<i64
     Ok(tries + 1)
 }
 
+/// Drops the run's count, and those of the user's runs that are over.
 async fn forget(directory: &Directory, scope: &Scope, run_id: &str) -> Result<()> {
     let tx = directory.services().db.write(scope).await?;
     unsettled::Entity::delete_owned(scope)
-        .filter(unsettled::Column::RunId.eq(run_id))
+        .filter(
+            Condition::any()
+                .add(unsettled::Column::RunId.eq(run_id))
+                .add(Expr::cust(IS_CLOSED)),
+        )
         .exec(&*tx)
         .await?;
     Ok(tx.commit().await?)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use claw_entities::{Scope, UserOwned, outbox};
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::budget::Charge;
 use super::cron::announce::{self, Place};
@@ -12,6 +12,7 @@ use super::key;
 use super::turn::{Authority, insert_pieces};
 use crate::Services;
 use crate::config::cron::job::Target;
+use crate::db::one_by_one;
 use crate::error::{Error, Result};
 use crate::ports::channel::{Channel, DeliverError, Delivered, Destination, FileAbout, Poll, Rendered, Sign};
 use crate::supervisor::directory::Directory;
@@ -20,6 +21,8 @@ use crate::supervisor::lease::fenced;
 /// Longest text, bytes, and pieces of one message.
 const LONGEST: usize = 64 * 1024;
 const PIECES: usize = 30;
+/// Rows looked at that have one id of a message: each chat of Telegram counts for itself.
+const ALIKE: u64 = 1_000;
 /// How long a client waits for the platform.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Between two looks at the outbox, at first and at most.
@@ -81,18 +84,11 @@ pub(crate) async fn send(directory: &Directory, scope: &Scope, wish: Wish) -> Re
         directory.services().writer.run(scope, move |tx| {
             let (authority, run_id, pieces) = (authority.clone(), run_id.clone(), pieces.clone());
             Box::pin(async move {
+                // Of two calls with one key, the second sees what the first wrote.
+                one_by_one(tx, &authority.scope).await?;
                 let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
-                let earlier: Option<String> = outbox::Entity::owned_by(&authority.scope)
-                    .select_only()
-                    .column(outbox::Column::Id)
-                    .filter(outbox::Column::RunId.eq(run_id.as_str()))
-                    .order_by_asc(outbox::Column::Id)
-                    .limit(1)
-                    .into_tuple()
-                    .one(tx)
-                    .await?;
-                if let Some(earlier) = earlier {
-                    return Ok(earlier);
+                if let Some(earlier) = first_of(tx, &authority.scope, &run_id).await? {
+                    return Ok(earlier.id);
                 }
                 insert_pieces(&mut batch, &authority, Some(&run_id), &pieces)?;
                 batch.run(tx).await?;
@@ -107,6 +103,31 @@ pub(crate) async fn send(directory: &Directory, scope: &Scope, wish: Wish) -> Re
         destination: known,
         message_id,
     })
+}
+
+/// What became of the message that was sent under this run id, if one was; waits for the platform as [`send`] does.
+///
+/// # Errors
+/// As [`send`].
+pub(crate) async fn again(directory: &Directory, scope: &Scope, run_id: &str) -> Result<Option<Sent>> {
+    let services = directory.services();
+    let row = first_of(&services.db.glance(scope).await?, scope, run_id).await?;
+    let Some(row) = row else { return Ok(None) };
+    let destination = serde_json::from_value(row.destination).map_err(Error::internal)?;
+    Ok(Some(Sent {
+        destination,
+        message_id: arrived(services, scope, &row.id).await?,
+    }))
+}
+
+/// The first row of a message.
+async fn first_of(view: &impl ConnectionTrait, scope: &Scope, run_id: &str) -> Result<Option<outbox::Model>> {
+    Ok(outbox::Entity::owned_by(scope)
+        .filter(outbox::Column::RunId.eq(run_id))
+        .order_by_asc(outbox::Column::Id)
+        .limit(1)
+        .one(view)
+        .await?)
 }
 
 /// What the platform calls the message of this outbox row.
@@ -165,10 +186,11 @@ pub(crate) enum Act {
     Delete,
 }
 
-/// Does something to a message in a chat. At once, and once.
+/// Does something to a message in a chat. At once, and once. Only what was sent from here for this user is changed and
+/// taken back, whatever else the bot may do in the chat.
 ///
 /// # Errors
-/// As [`send`]; `Invalid` also for what the channel cannot do.
+/// As [`send`]; `Invalid` also for what the channel cannot do, and `NotFound` for a message that is not the user's.
 pub(crate) async fn act(
     directory: &Directory,
     scope: &Scope,
@@ -176,12 +198,21 @@ pub(crate) async fn act(
     message_id: &str,
     act: &Act,
 ) -> Result<Sent> {
-    // An id of the chat itself: Slack's own of other chats begin with a channel.
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-    if message_id.is_empty() || message_id.len() > 128 || !message_id.chars().all(plain) {
+    let known = |letter: char| letter.is_ascii_alphanumeric() || "._-:".contains(letter);
+    if message_id.is_empty() || message_id.len() > 128 || !message_id.chars().all(known) {
         return Err(Error::invalid("messageId is no id of a message"));
     }
     let (account, destination) = place(directory, scope, agent_id, target).await?;
+    // Slack's ids in the chat with a person begin with a channel: any other chat could stand there.
+    let own = match act {
+        Act::React(_) => message_id.contains(':'),
+        Act::Edit(_) | Act::Delete => true,
+    };
+    if own && !sent_here(directory.services(), scope, &destination, message_id).await? {
+        return Err(Error::NotFound {
+            what: "message sent to this chat for you",
+        });
+    }
     let channel = channel(directory.services(), &destination)?;
     let cannot = || Error::invalid(format!("{} cannot do that", destination.channel));
     let account = &account.account;
@@ -208,6 +239,25 @@ pub(crate) async fn act(
         destination,
         message_id: message_id.to_owned(),
     })
+}
+
+/// Was this message sent to the chat for the user.
+async fn sent_here(services: &Services, scope: &Scope, to: &Destination, message_id: &str) -> Result<bool> {
+    let rows: Vec<serde_json::Value> = outbox::Entity::owned_by(scope)
+        .select_only()
+        .column(outbox::Column::Destination)
+        .filter(outbox::Column::MessageId.eq(message_id))
+        .order_by_desc(outbox::Column::Id)
+        .limit(ALIKE)
+        .into_tuple()
+        .all(&services.db.glance(scope).await?)
+        .await?;
+    let mut rows = rows.into_iter();
+    Ok(rows.any(|row| {
+        serde_json::from_value::<Destination>(row).is_ok_and(|there| {
+            there.channel == to.channel && there.account_id == to.account_id && there.peer.id == to.peer.id
+        })
+    }))
 }
 
 /// Asks people to choose, in a chat. At once, and once.

@@ -2,6 +2,7 @@
 
 use claw_entities::Scope;
 
+use super::budget::{Charge, Payer};
 use super::{blobs, budget, side};
 use crate::Services;
 use crate::config::budgets::Unit;
@@ -20,11 +21,29 @@ pub(crate) struct Spoken {
     pub(crate) provider: String,
 }
 
-/// Reads the text aloud and stores it.
+/// Reads the text aloud and stores it, in no run: the user pays, and their first agent.
 ///
 /// # Errors
-/// [`Error::Invalid`] where the text or the settings do not fit, [`Error::Upstream`] where the provider failed.
+/// [`Error::Invalid`] where the text or the settings do not fit, [`Error::Upstream`] where the provider failed,
+/// [`Error::Budget`] at a spending limit.
 pub(crate) async fn spoken(services: &Services, scope: &Scope, text: &str, format: AudioFormat) -> Result<Spoken> {
+    let settings = services.config.settings(scope).await?;
+    let payer = Payer {
+        scope,
+        agent_id: &settings.default_agent,
+        charge: &Charge::default(),
+    };
+    spoken_for(services, payer, text, format).await
+}
+
+/// As [`spoken`], paid for by whoever pays for the run.
+pub(crate) async fn spoken_for(
+    services: &Services,
+    payer: Payer<'_>,
+    text: &str,
+    format: AudioFormat,
+) -> Result<Spoken> {
+    let scope = payer.scope;
     let settings = services.config.settings(scope).await?;
     let speech = &settings.speech;
     let text = text.trim();
@@ -52,7 +71,7 @@ pub(crate) async fn spoken(services: &Services, scope: &Scope, text: &str, forma
     };
     // Priced by its characters, which are no tokens.
     let money = Some(Unit::Money);
-    let hold = budget::beside(services, scope, &settings.default_agent, &model, length as u64, money).await?;
+    let hold = budget::beside(services, payer, &model, length as u64, money).await?;
     let outcome = speaker.speak(request).await;
     let used = outcome.as_ref().map(|_| Usage {
         input: length as u64,
@@ -60,7 +79,7 @@ pub(crate) async fn spoken(services: &Services, scope: &Scope, text: &str, forma
     });
     side::record(services, scope, &model, used).await;
     if let Some(hold) = hold {
-        hold.settle(&used.unwrap_or_default()).await;
+        hold.answered(used).await;
     }
     let sound = outcome.map_err(|error| Error::Upstream(error.message))?;
     let blob = blobs::store(services, scope, format.mime_type(), sound).await?;

@@ -189,7 +189,7 @@ impl Begun {
                         merge: Some(Map::from_iter(facts)),
                         ..HeadChanges::default()
                     };
-                    transcript::save_head(&mut batch, scope, &mut head, changes);
+                    transcript::change_head(&mut batch, scope, &mut head, changes);
                     batch.add(&subagent::Entity::insert(row));
                     batch.add(&inbox::Entity::insert(asked));
                     batch.run(tx).await?;

@@ -47,6 +47,9 @@ pub(crate) async fn put(tx: &impl ConnectionTrait, scope: &Scope, session: &Sess
         ));
     }
     let text = one_line(text);
+    // The turns read the session's row anyway, and see there that they have to ask. It is there from now on, or a
+    // first turn at the same time could miss the line; and it comes first, as with a turn that takes lines away.
+    transcript::open_to_move(tx, scope, session, key::agent_of(session), now_ms()).await?;
     let there: Vec<(String, String)> = system_event::Entity::owned_by(scope)
         .select_only()
         .columns([system_event::Column::Id, system_event::Column::Text])
@@ -73,9 +76,6 @@ pub(crate) async fn put(tx: &impl ConnectionTrait, scope: &Scope, session: &Sess
     })
     .exec_without_returning(tx)
     .await?;
-    // The turns read the session's row anyway, and see there that they have to ask. It is there from now on, or a
-    // first turn at the same time could miss the line.
-    transcript::open(tx, scope, session, key::agent_of(session), now_ms()).await?;
     count(tx, scope, session).await
 }
 

@@ -47,7 +47,7 @@ impl Calling<'_> {
         });
         let workspace = alone.then(|| {
             let zone = freshness::zone(self.time_zone);
-            Workspace::new(directory.services(), scope, agent_id, zone)
+            Workspace::new(directory.services(), scope, agent_id, zone).charged(&authority.charge)
         });
         let reach = Reach::new(reach::Inner {
             directory: directory.clone(),

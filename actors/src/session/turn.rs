@@ -10,6 +10,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde_json::{Map, Value, json};
 
+use super::branches;
 use super::budget::Charge;
 use super::envelope::ContextLine;
 use super::freshness;
@@ -241,7 +242,7 @@ pub(crate) async fn begin(
                 let scope = &authority.scope;
                 let mut batch = fenced(tx, scope, authority.epoch).await?;
                 let now = now_ms();
-                let mut head = transcript::open(tx, scope, &authority.key, &authority.agent_id, now).await?;
+                let mut head = transcript::open_to_move(tx, scope, &authority.key, &authority.agent_id, now).await?;
                 let options = &turn.last().options;
                 let over = match &options.scheduled {
                     Some(scheduled) if scheduled.fresh => head.leaf_id.is_some(),
@@ -256,7 +257,13 @@ pub(crate) async fn begin(
                 let (mut others, mut asked) = (0, None);
                 let mut stored = Vec::new();
                 let entry_id = match (turn.entry_id(), user) {
-                    (Some(earlier), _) => earlier.to_owned(),
+                    (Some(earlier), _) => {
+                        if let Some(again) = branches::left_behind(tx, scope, &head, earlier).await? {
+                            others += 1;
+                            stored = transcript::append(&mut batch, scope, &mut head, vec![again])?;
+                        }
+                        earlier.to_owned()
+                    }
                     (None, Some(mut entry)) => {
                         if let Some(base) = turn.beat().and_then(|beat| beat.apart_from.as_ref()) {
                             system_event::borrow(tx, scope, base, zone, &mut entry).await?;
@@ -382,6 +389,7 @@ pub(crate) async fn append(
             let (beside, run_id) = (beside.clone(), run_in.clone());
             Box::pin(async move {
                 let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
+                transcript::hold(tx, &authority.scope, &head).await?;
                 let stored = transcript::append(&mut batch, &authority.scope, &mut head, entries)?;
                 transcript::save_head(&mut batch, &authority.scope, &mut head, HeadChanges::default());
                 beside.add_to(&mut batch, &authority, &run_id)?;
@@ -417,8 +425,11 @@ pub(crate) async fn end(
                 let scope = &authority.scope;
                 let mut batch = fenced(tx, scope, authority.epoch).await?;
                 let mut head = match head {
-                    Some(head) => head,
-                    None => transcript::open(tx, scope, &authority.key, &authority.agent_id, now_ms()).await?,
+                    Some(head) => {
+                        transcript::hold(tx, scope, &head).await?;
+                        head
+                    }
+                    None => transcript::open_to_move(tx, scope, &authority.key, &authority.agent_id, now_ms()).await?,
                 };
                 let taken_back =
                     ending.forgotten && heartbeat::take_back(tx, &mut batch, scope, &mut head, &turn).await?;
@@ -621,6 +632,7 @@ pub(crate) async fn compact(
             Box::pin(async move {
                 let scope = &authority.scope;
                 let mut batch = fenced(tx, scope, authority.epoch).await?;
+                transcript::hold(tx, scope, &head).await?;
                 let stored = transcript::append(&mut batch, scope, &mut head, vec![(*entry).clone()])?;
                 let before = head.entry.get("compactionCount").and_then(Value::as_u64).unwrap_or(0);
                 let mut merge = Map::new();
@@ -685,7 +697,7 @@ pub(crate) async fn patch_entry(services: &Services, authority: &Authority, patc
                     merge: Some(patch),
                     ..HeadChanges::default()
                 };
-                transcript::save_head(&mut batch, scope, &mut head, changes);
+                transcript::change_head(&mut batch, scope, &mut head, changes);
                 batch.run(tx).await?;
                 Ok(())
             })

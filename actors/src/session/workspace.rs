@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use claw_entities::Scope;
 
+use super::budget::{Charge, Payer};
 use super::recall::{self, Question, Recalled};
 use crate::Services;
 use crate::clock::now_ms;
@@ -27,6 +28,7 @@ pub struct Workspace {
     agent_id: String,
     zone: Tz,
     rights: Rights,
+    charge: Charge,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,24 @@ impl Workspace {
             agent_id: agent_id.to_owned(),
             zone,
             rights: Rights::All,
+            charge: Charge::default(),
+        }
+    }
+
+    /// The same, with vectors that whoever pays for the run pays for.
+    #[must_use]
+    pub(crate) fn charged(self, charge: &Charge) -> Self {
+        Self {
+            charge: charge.clone(),
+            ..self
+        }
+    }
+
+    fn payer(&self) -> Payer<'_> {
+        Payer {
+            scope: &self.scope,
+            agent_id: &self.agent_id,
+            charge: &self.charge,
         }
     }
 
@@ -133,7 +153,7 @@ impl Workspace {
 
     /// The pieces of the notes that fit, best first.
     pub async fn search(&self, question: &Question) -> Told<Recalled> {
-        let recalled = recall::recall(&self.services, &self.scope, &self.agent_id, question);
+        let recalled = recall::recall_for(&self.services, self.payer(), question);
         recalled.await.map_err(told)
     }
 
@@ -157,7 +177,7 @@ impl Workspace {
     /// A note changed: what it means is looked at soon.
     fn remind(&self, path: &str) {
         if memory::is_note(path) {
-            recall::remind(&self.services, &self.scope, &self.agent_id);
+            recall::remind(&self.services, self.payer());
         }
     }
 

@@ -509,10 +509,9 @@ impl Directory {
     fn start(&self, tenant: &TenantId) -> Entry {
         let (directory, id) = (self.clone(), tenant.clone());
         let mailbox = self.services().limits.mailbox;
-        let addr = self.placement().spawn(tenant, move |context| {
-            context.set_mailbox_capacity(mailbox);
-            TenantActor::new(directory, id)
-        });
+        let addr = self
+            .placement()
+            .spawn(tenant, mailbox, move |_| TenantActor::new(directory, id));
         Entry { addr, forwarded: 0 }
     }
 

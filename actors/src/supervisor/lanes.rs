@@ -1,7 +1,8 @@
 //! Run permits: how many runs go on at once, per sender, of a tenant's guests together, in the process.
 //!
 //! Taken in that order, the widest last, so that a waiting run never holds what others need. A sender's own lane is
-//! what makes four hung model calls stop that sender only.
+//! what makes four hung model calls stop that sender only; the process's places are shared fairly by tenants
+//! ([`super::places`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -10,6 +11,7 @@ use claw_entities::TenantId;
 use dashmap::DashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::places::{Place, Places};
 use crate::services::Limits;
 
 /// The lanes of scheduled jobs and of sub-agents: no platform has such senders.
@@ -20,7 +22,7 @@ const SUBAGENTS: &str = "\0subagents";
 #[derive(Clone)]
 pub struct Lanes {
     limits: Arc<Limits>,
-    process: Arc<Semaphore>,
+    process: Places,
     tenants: Arc<DashMap<TenantId, Weak<Semaphore>>>,
 }
 
@@ -28,6 +30,7 @@ pub struct Lanes {
 #[derive(Clone)]
 pub struct UserLanes {
     lanes: Lanes,
+    tenant: TenantId,
     /// Of all guests of the tenant: they never take what its users need.
     guests: Arc<Semaphore>,
     senders: Arc<Mutex<HashMap<String, Weak<Semaphore>>>>,
@@ -37,12 +40,12 @@ pub struct UserLanes {
 pub struct Permit {
     _sender: OwnedSemaphorePermit,
     _guests: Option<OwnedSemaphorePermit>,
-    _process: OwnedSemaphorePermit,
+    _process: Place,
 }
 
 impl Lanes {
     pub fn new(limits: Arc<Limits>) -> Self {
-        let process = Arc::new(Semaphore::new(limits.process_runs));
+        let process = Places::new(limits.process_runs);
         Self {
             limits,
             process,
@@ -60,6 +63,7 @@ impl Lanes {
         });
         UserLanes {
             lanes: self.clone(),
+            tenant: tenant.clone(),
             guests: semaphore,
             senders: Arc::default(),
         }
@@ -67,13 +71,12 @@ impl Lanes {
 
     /// Runs that go on now.
     pub fn running(&self) -> usize {
-        self.limits.process_runs - self.process.available_permits()
+        self.process.taken()
     }
 
     /// Resolves when no run goes on any more.
     pub async fn idle(&self) {
-        let all = u32::try_from(self.limits.process_runs).unwrap_or(u32::MAX);
-        let _ = self.process.acquire_many(all).await;
+        self.process.idle().await;
     }
 }
 
@@ -117,7 +120,7 @@ impl UserLanes {
             } else {
                 None
             },
-            _process: self.lanes.process.clone().acquire_owned().await.ok()?,
+            _process: self.lanes.process.take(&self.tenant).await?,
         })
     }
 }

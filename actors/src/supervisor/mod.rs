@@ -15,3 +15,4 @@ pub mod lanes;
 pub mod lease;
 pub mod lockout;
 pub mod placement;
+mod places;

@@ -34,10 +34,11 @@ impl TenantActor {
             let scope = Scope::vouch(self.tenant.clone(), user.clone());
             let (directory, parent) = (self.directory.clone(), context.address());
             let mailbox = directory.services().limits.mailbox;
-            self.directory.placement().spawn((&self.tenant, &user), move |context| {
-                context.set_mailbox_capacity(mailbox);
-                UserActor::new(directory, scope, parent)
-            })
+            self.directory
+                .placement()
+                .spawn((&self.tenant, &user), mailbox, move |_| {
+                    UserActor::new(directory, scope, parent)
+                })
         };
         if self.users.forward(&user, start, message).is_err() {
             // The message is dropped and its reply channel with it: the asker reads that as busy. A lost hint is

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Slack;
 use super::api::Trouble;
+use super::outbound::placed;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -27,7 +28,8 @@ impl Acts for Slack {
                 ("reactions.add", "already_reacted")
             };
             let name = sign.emoji.trim_matches(':');
-            let params = json!({"channel": to.peer.id, "timestamp": message_id, "name": name});
+            let (channel, ts) = placed(to, message_id);
+            let params = json!({"channel": channel, "timestamp": ts, "name": name});
             match self.call(account, method, &params, LIMIT).await {
                 Ok(_) => Ok(()),
                 Err(trouble @ Trouble::Refused { .. }) if trouble.is(&[done]) => Ok(()),
@@ -44,7 +46,8 @@ impl Acts for Slack {
         message_id: &'a str,
     ) -> BoxFuture<'a, Result<(), DeliverError>> {
         async move {
-            let params = json!({"channel": to.peer.id, "ts": message_id});
+            let (channel, ts) = placed(to, message_id);
+            let params = json!({"channel": channel, "ts": ts});
             self.call(account, "chat.delete", &params, LIMIT).await?;
             Ok(())
         }

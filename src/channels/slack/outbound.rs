@@ -56,7 +56,7 @@ impl Slack {
         message_id: &str,
         piece: &Rendered,
     ) -> Result<(), Trouble> {
-        let (channel, ts) = message_id.split_once(':').unwrap_or((&to.peer.id, message_id));
+        let (channel, ts) = placed(to, message_id);
         let params = json!({"channel": channel, "ts": ts, "text": piece.text});
         self.call(account, "chat.update", &params, LIMIT).await?;
         Ok(())
@@ -89,6 +89,11 @@ pub(super) fn thread(to: &Destination) -> Option<&str> {
 
 fn is_ts(ts: &str) -> bool {
     ts.contains('.') && ts.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// Channel and timestamp of a message, as [`message_id`] wrote them.
+pub(super) fn placed<'a>(to: &'a Destination, message_id: &'a str) -> (&'a str, &'a str) {
+    message_id.split_once(':').unwrap_or((&to.peer.id, message_id))
 }
 
 /// The message's timestamp; with its channel in front when that is not the one we named (a person's id names the direct

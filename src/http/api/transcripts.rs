@@ -24,8 +24,10 @@ use crate::http::state::AppState;
 
 /// Largest file, bytes; it is in memory as a whole, and some times over while it is read.
 const MAX_FILE: usize = 32 * 1024 * 1024;
-/// Files that are read at the same time in the process.
-static READING: Semaphore = Semaphore::const_new(4);
+/// One file is read at a time in the process.
+static READING: Semaphore = Semaphore::const_new(1);
+/// How long one waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const JSONL: &str = "application/jsonl";
 /// What a file may call itself. Forms of other sites can send none of these.
@@ -71,7 +73,8 @@ impl From<Imported> for ImportedOut {
     responses((status = 200, description = "OpenClaw's transcript format, version 3: a session and its entries, a JSON object per line, files inline",
         body = String, content_type = "application/jsonl")))]
 pub async fn get(caller: Caller, state: Data<AppState>, key: Path<String>) -> ApiResult<HttpResponse> {
-    let key = session(&state, &caller, &key).await?;
+    // What an agent said can be had when the agent is gone.
+    let (key, _) = session(&state, &caller, &key).await?;
     let export = state.services.conversation.export(caller.scope(), &key).await?;
     let lines = stream::try_unfold(export, async |mut export| {
         let line = export.next().await?;
@@ -94,15 +97,25 @@ pub async fn create(
     key: Path<String>,
     body: BytesIn,
 ) -> ApiResult<HttpResponse> {
-    let key = session(&state, &caller, &key).await?;
-    let _turn = READING.try_acquire().map_err(|_| Error::Busy {
-        message: "other transcripts are being read; try again in a moment".to_owned(),
-        retry_after: Duration::from_secs(5),
-    })?;
+    let (key, has_agent) = session(&state, &caller, &key).await?;
+    if !has_agent {
+        return Err(Error::NotFound { what: "session" }.into());
+    }
     let bytes = body.read(&KINDS, MAX_FILE).await?;
-    let text = String::from_utf8(bytes).map_err(|_| Error::invalid("the file is not UTF-8"))?;
-    let parsed = jsonl::parse(&text)?;
-    drop(text);
+    let turn = tokio::time::timeout(PATIENCE, READING.acquire()).await;
+    let Ok(Ok(turn)) = turn else {
+        return Err(Error::Busy {
+            message: "other transcripts are being read; try again in a moment".to_owned(),
+            retry_after: Duration::from_secs(5),
+        }
+        .into());
+    };
+    // The turn goes along: it is not over when the client goes away.
+    let read = web::block(move || {
+        let text = String::from_utf8(bytes).map_err(|_| Error::invalid("the file is not UTF-8"))?;
+        jsonl::parse(&text).map(|parsed| (parsed, turn))
+    });
+    let (parsed, _turn) = read.await.map_err(Error::internal)??;
     let limits = &state.services.limits;
     let room = Room {
         bytes: limits.stored_bytes,
@@ -116,12 +129,10 @@ pub async fn create(
     Ok(HttpResponse::Created().json(ImportedOut::from(imported)))
 }
 
-/// The session a path names, of an agent that is there.
-async fn session(state: &AppState, caller: &Caller, named: &str) -> ApiResult<SessionKey> {
+/// The session a path names, and whether its agent is there.
+async fn session(state: &AppState, caller: &Caller, named: &str) -> ApiResult<(SessionKey, bool)> {
     let settings = state.services.config.settings(caller.scope()).await?;
     let resolved = key::resolve(named, &routing::default_agent(&settings))?;
-    if settings.has_agent(key::agent_of(&resolved)) {
-        return Ok(resolved);
-    }
-    Err(Error::NotFound { what: "session" }.into())
+    let has_agent = settings.has_agent(key::agent_of(&resolved));
+    Ok((resolved, has_agent))
 }

@@ -198,7 +198,13 @@ async fn slack(request: HttpRequest, path: web::Path<String>, body: Bytes, state
             "file_id": format!("F{number}")}),
         "auth.test" => json!({"ok": true, "url": "https://test.slack.example/", "team": "Test", "user": BOT_NAME,
             "team_id": SLACK_TEAM, "user_id": SLACK_BOT_USER, "bot_id": "B0CLAW001"}),
-        "chat.postMessage" | "chat.update" => json!({"ok": true, "channel": chat, "ts": slack_ts(number)}),
+        "chat.postMessage" | "chat.update" => {
+            // Named by a person, a chat answers with its own id.
+            let chat = chat
+                .strip_prefix('U')
+                .map_or_else(|| chat.clone(), |person| format!("D{person}"));
+            json!({"ok": true, "channel": chat, "ts": slack_ts(number)})
+        }
         _ => json!({"ok": true}),
     })
     .await

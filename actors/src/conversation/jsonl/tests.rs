@@ -157,3 +157,40 @@ fn other_files_are_refused() {
     let many = format!("{{\"type\":\"session\",\"version\":3}}\n{}", "{}\n".repeat(MOST + 1));
     assert!(matches!(parse(&many), Err(Error::TooLarge(_))));
 }
+
+#[test]
+fn a_hostile_line_is_refused_before_anything_is_made_of_it() {
+    const HEAD: &str = "{\"type\":\"session\",\"version\":3}";
+    let refused = |file: &str| {
+        let error = parse(file).expect_err("is refused");
+        assert!(matches!(error, Error::TooLarge(_)), "{error}");
+        error.to_string()
+    };
+    let tiny = "[".to_owned() + &"{},".repeat(LINE_VALUES) + "{}]";
+    for file in [tiny.clone(), format!("{HEAD}\n{tiny}")] {
+        assert!(refused(&file).contains("200000 JSON values"));
+    }
+    let some = "[".to_owned() + &"0,".repeat(LINE_VALUES - 2) + "0]";
+    let lines = format!("{some}\n").repeat(FILE_VALUES / LINE_VALUES + 1);
+    let file = format!("{HEAD}\n{lines}");
+    assert!(refused(&file).contains("too many JSON values"));
+    let skipped = parse_at_most(&file, usize::MAX).expect("of one's own").skipped;
+    assert_eq!(skipped, FILE_VALUES / LINE_VALUES + 1);
+    let long = format!("{HEAD}\n\"{}\"", "x".repeat(LONGEST_LINE));
+    assert!(refused(&long).contains("24 MiB"));
+    // What stands in a string is one value.
+    assert_eq!(values(r#"{"a":"x,:{[\",","b":[1,2]}"#), 6);
+}
+
+#[test]
+fn an_id_that_was_left_out_first_stands_for_its_later_entry() {
+    let file = [
+        r#"{"type":"session","version":3,"id":"x"}"#,
+        r#"{"type":"brand_new","id":"a","parentId":null}"#,
+        r#"{"type":"message","id":"a","parentId":null,"message":{"role":"user","content":"one"}}"#,
+        r#"{"type":"message","id":"b","parentId":"a","message":{"role":"user","content":"two"}}"#,
+    ];
+    let parsed = parse(&file.join("\n")).expect("reads");
+    let parents: Vec<Option<&str>> = parsed.entries.iter().map(|entry| entry.parent_id.as_deref()).collect();
+    assert_eq!(parents, [None, Some("a")]);
+}

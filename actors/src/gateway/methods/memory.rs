@@ -9,8 +9,14 @@ use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::READ;
 use crate::session::recall::{Question, recall};
 
+/// Characters of a question, as `sessions.search` has it.
+const LONGEST: usize = 4_096;
+
 pub(super) fn register(methods: &mut Methods) {
-    methods.add("memory.search", Access::Scope(READ), search);
+    // A question may cost an embedding.
+    methods
+        .add("memory.search", Access::Scope(READ), search)
+        .write_limited();
 }
 
 #[derive(Deserialize)]
@@ -27,6 +33,11 @@ async fn search(call: Call, params: SearchParams) -> Result<Value, WireError> {
     let query = params.query.trim();
     if query.is_empty() {
         return Err(WireError::invalid("query must be a non-empty string"));
+    }
+    if query.chars().count() > LONGEST {
+        return Err(WireError::invalid(format!(
+            "invalid memory.search params: at /query: must NOT have more than {LONGEST} characters"
+        )));
     }
     let services = &call.state.services;
     let agent = match params.agent_id {

@@ -101,11 +101,15 @@ async fn send(call: Call, params: SendParams) -> Result<Value, WireError> {
         return Err(WireError::invalid("send requires text or media"));
     }
     let (agent_id, target) = params.place.read("send", &call).await?;
+    let run_id = format!("send:{}", token::hash(&params.idempotency_key));
     let file = match &params.buffer {
         None => None,
         Some(buffer) => {
             // Bytes are kept only for a chat there is.
             sending::reaches(&call.state.directory, call.scope(), (&agent_id, &target)).await?;
+            if let Some(sent) = sending::again(&call.state.directory, call.scope(), &run_id).await? {
+                return Ok(view(&sent, &params.idempotency_key));
+            }
             let name = params.filename.as_deref().unwrap_or("file");
             let mut about = keep(&call, buffer, name, params.content_type.as_deref()).await?;
             if params.as_voice && about.kind == FileKind::Audio {
@@ -120,7 +124,7 @@ async fn send(call: Call, params: SendParams) -> Result<Value, WireError> {
         reply_to: params.reply_to_id,
         text: params.message,
         file,
-        run_id: format!("send:{}", token::hash(&params.idempotency_key)),
+        run_id,
     };
     let sent = sending::send(&call.state.directory, call.scope(), wish).await?;
     Ok(view(&sent, &params.idempotency_key))
@@ -181,14 +185,12 @@ async fn poll(call: Call, params: PollParams) -> Result<Value, WireError> {
     if !OPTIONS.contains(&params.options.len()) || params.options.iter().any(|option| option.trim().is_empty()) {
         return Err(wrong("options", "must have 2 to 12 items, none of them empty"));
     }
+    // What polls are, they have: one answer, or any number of them.
     if params
         .max_selections
-        .is_some_and(|most| most == 0 || most > params.options.len())
+        .is_some_and(|most| most != 1 && most != params.options.len())
     {
-        return Err(wrong(
-            "maxSelections",
-            "must be at least 1 and not more than there are options",
-        ));
+        return Err(wrong("maxSelections", "must be 1 or the number of options"));
     }
     let seconds = params
         .duration_seconds

@@ -53,16 +53,13 @@ impl SessionActor {
                 request.rows.clone_from(&self.known);
                 self.abort_all(context, reason);
             }
-            None if self.works() => {
-                let busy = Error::Busy {
-                    message: "not available while the agent is working".to_owned(),
-                    retry_after: Duration::from_secs(1),
-                };
-                // Who asked may be gone; nothing was done either way.
-                let _ = request.reply.send(Err(busy));
-                return;
+            None if self.works() => return refuse(request),
+            None => {
+                // A message may be stored already and not be here yet, and after a crash a turn may wait to go on.
+                self.moving.push(request);
+                self.load(context);
+                return self.end_moving(context, true);
             }
-            None => {}
         }
         if matches!(request.edit, Edit::Delete { .. }) {
             // A turn that was left need not be finished first: its rows are settled with the rest.
@@ -75,6 +72,25 @@ impl SessionActor {
             self.held = None;
         }
         self.put_ahead(Ahead::Edit(request));
+        self.pump(context);
+    }
+
+    /// Everything that was accepted before an edit that aborts nothing is here now, or could not be `read`: it has its
+    /// turn when nothing works and nothing waits.
+    pub(super) fn end_moving(&mut self, context: &mut Context<Self>, read: bool) {
+        if self.loading || self.is_edited() || self.moving.is_empty() {
+            return; // the end of the reading goes on from here
+        }
+        for request in std::mem::take(&mut self.moving) {
+            if self.draining {
+                continue; // whoever waits sees that no answer comes
+            }
+            if !read || self.works() || self.held.is_some() || self.more {
+                refuse(request);
+            } else {
+                self.put_ahead(Ahead::Edit(request));
+            }
+        }
         self.pump(context);
     }
 
@@ -156,6 +172,15 @@ impl SessionActor {
             }),
         }
     }
+}
+
+fn refuse(request: EditRequest) {
+    let busy = Error::Busy {
+        message: "not available while the agent is working".to_owned(),
+        retry_after: Duration::from_secs(1),
+    };
+    // Who asked may be gone; nothing was done either way.
+    let _ = request.reply.send(Err(busy));
 }
 
 /// What an edit needs of its session.

@@ -1,10 +1,11 @@
 //! Stored files that nothing refers to any more go away (`limits.stored_unused_secs`), and uploads that were never finished.
 //! A file is looked at when its time has come; one that is still referred to is looked at again as much later.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use claw_entities::{
-    PlatformTable, Scope, TenantId, UserId, UserOwned, blob, inbox, outbox, skill_upload, transcript_entry,
+    PlatformTable, Scope, TenantId, UserId, UserOwned, blob, inbox, outbox, session, skill_upload, transcript_entry,
     workspace_file,
 };
 use futures::stream::{self, StreamExt};
@@ -85,6 +86,7 @@ pub(super) async fn look(services: &Services, scope: &Scope, now: i64) -> Result
         .await?;
     let full = due.len() as u64 == FILES;
     let mut unused: HashSet<String> = due.iter().cloned().collect();
+    let heads = Arc::new(heads(&services.db.glance(scope).await?, scope).await?);
     take_used(services, scope, &mut unused).await?;
     let (gone, kept): (Vec<String>, Vec<String>) = due.into_iter().partition(|id| unused.contains(id));
     let keep = i64::try_from(services.limits.stored_unused.as_millis()).unwrap_or(i64::MAX / 2);
@@ -92,8 +94,14 @@ pub(super) async fn look(services: &Services, scope: &Scope, now: i64) -> Result
     services
         .writer
         .run(scope, move |tx| {
-            let (scope, gone, kept) = (scope_in.clone(), gone.clone(), kept.clone());
+            let (scope, gone, mut kept) = (scope_in.clone(), gone.clone(), kept.clone());
+            let heads = heads.clone();
             Box::pin(async move {
+                // Somebody may have named one since.
+                let mut unused: HashSet<String> = gone.iter().cloned().collect();
+                take_since(tx, &scope, &heads, &mut unused).await?;
+                let (gone, named): (Vec<String>, Vec<String>) = gone.into_iter().partition(|id| unused.contains(id));
+                kept.extend(named);
                 let deleted = blob::Entity::delete_owned(&scope)
                     .filter(blob::Column::Id.is_in(gone.clone()))
                     .filter(blob::Column::CreatedAt.lte(now - keep))
@@ -124,40 +132,97 @@ pub(super) async fn look(services: &Services, scope: &Scope, now: i64) -> Result
 
 /// Takes out of `unused` what transcripts, waiting messages, replies on their way and the workspace refer to.
 async fn take_used(services: &Services, scope: &Scope, unused: &mut HashSet<String>) -> Result<()> {
-    let view = services.db.glance(scope).await?;
+    take_waiting(&services.db.glance(scope).await?, scope, unused).await?;
+    let mut after: Option<(String, i64)> = None;
+    while !unused.is_empty() {
+        let rest = Condition::all();
+        let Some(last) = take_said(&services.db.glance(scope).await?, scope, rest, after, unused).await? else {
+            break;
+        };
+        after = Some(last);
+    }
+    Ok(())
+}
+
+/// Where the user's transcripts end, by their ids.
+async fn heads(view: &impl ConnectionTrait, scope: &Scope) -> Result<HashMap<String, i64>> {
+    let heads: Vec<(String, i64)> = session::Entity::owned_by(scope)
+        .select_only()
+        .column(session::Column::SessionId)
+        .column(session::Column::NextSeq)
+        .into_tuple()
+        .all(view)
+        .await?;
+    Ok(heads.into_iter().collect())
+}
+
+/// Takes out of `unused` what has been referred to since the transcripts ended at `before`: what was said since, and all
+/// that is no transcript.
+async fn take_since(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    before: &HashMap<String, i64>,
+    unused: &mut HashSet<String>,
+) -> Result<()> {
+    use transcript_entry::Column;
+    if unused.is_empty() {
+        return Ok(());
+    }
+    take_waiting(tx, scope, unused).await?;
+    let now = heads(tx, scope).await?;
+    let new = now
+        .iter()
+        .map(|(session, next)| (session, before.get(session).copied().unwrap_or(0), *next))
+        .filter(|(_, from, next)| next > from);
+    // One that was reset meanwhile may have grown before that.
+    let ended = before
+        .iter()
+        .filter(|(session, _)| !now.contains_key(*session))
+        .map(|(session, from)| (session, *from, i64::MAX));
+    let grown: Vec<(&String, i64, i64)> = new.chain(ended).collect();
+    for (session, from, _) in grown {
+        let mut after: Option<(String, i64)> = None;
+        while !unused.is_empty() {
+            let rest = Condition::all()
+                .add(Column::SessionId.eq(session.as_str()))
+                .add(Column::Seq.gte(from));
+            let Some(last) = take_said(tx, scope, rest, after, unused).await? else {
+                break;
+            };
+            after = Some(last);
+        }
+    }
+    Ok(())
+}
+
+/// Takes out of `unused` what is referred to outside of transcripts. What may be tried again counts: dead letters,
+/// overheard talk, replies that failed or are uncertain.
+async fn take_waiting(view: &impl ConnectionTrait, scope: &Scope, unused: &mut HashSet<String>) -> Result<()> {
     let waiting: Vec<String> = inbox::Entity::owned_by(scope)
         .select_only()
         .column(inbox::Column::Payload)
-        .filter(inbox::is_open())
+        .filter(Condition::any().add(inbox::is_open()).add(inbox::is_apart()))
         .filter(names(inbox::Column::Payload))
         .into_tuple()
-        .all(&view)
+        .all(view)
         .await?;
     let leaving: Vec<Option<String>> = outbox::Entity::owned_by(scope)
         .select_only()
         .column(outbox::Column::Media)
-        .filter(outbox::is_open())
+        .filter(Condition::any().add(outbox::is_open()).add(outbox::is_uncertain()))
         .filter(outbox::Column::Media.is_not_null())
         .into_tuple()
-        .all(&view)
+        .all(view)
         .await?;
     let notes: Vec<String> = workspace_file::Entity::owned_by(scope)
         .select_only()
         .column(workspace_file::Column::Content)
         .filter(names(workspace_file::Column::Content))
         .into_tuple()
-        .all(&view)
+        .all(view)
         .await?;
     for text in waiting.iter().chain(leaving.iter().flatten()).chain(&notes) {
         take_named(text, unused);
-    }
-    drop(view);
-    let mut after: Option<(String, i64)> = None;
-    while !unused.is_empty() {
-        let Some(last) = take_said(&services.db.glance(scope).await?, scope, after, unused).await? else {
-            break;
-        };
-        after = Some(last);
     }
     Ok(())
 }
@@ -166,6 +231,7 @@ async fn take_used(services: &Services, scope: &Scope, unused: &mut HashSet<Stri
 async fn take_said(
     view: &impl ConnectionTrait,
     scope: &Scope,
+    of: Condition,
     after: Option<(String, i64)>,
     unused: &mut HashSet<String>,
 ) -> Result<Option<(String, i64)>> {
@@ -180,6 +246,7 @@ async fn take_said(
         .column(Column::SessionId)
         .column(Column::Seq)
         .column(Column::Body)
+        .filter(of)
         .filter(names(Column::Body))
         .filter(place.unwrap_or_else(Condition::all))
         .order_by_asc(Column::SessionId)

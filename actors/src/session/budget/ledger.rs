@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claw_entities::{
-    PlatformTable, Scope, TenantId, TenantOwned, TenantScope, UserId, budget_hold, budget_use, replica,
+    PlatformTable, Scope, TenantId, TenantOwned, TenantScope, UserId, budget, budget_hold, budget_use, replica,
 };
 use futures::future::BoxFuture;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, OnConflict};
@@ -29,12 +29,25 @@ use crate::error::{Error, Result};
 const LONGEST: i64 = 24 * 3_600_000;
 /// How long counters of ended spans are kept, in milliseconds.
 const KEEP: i64 = 400 * 24 * 3_600_000;
+/// How often a write that PostgreSQL chose to break a deadlock is done again.
+const MOST_DEADLOCKS: usize = 5;
+/// Calls of one statement that gives back.
+const AT_ONCE: usize = 200;
 
 /// A limit of which a call has put something aside.
 #[derive(Clone, Debug)]
 pub(super) struct Share {
     budget: String,
     unit: Unit,
+}
+
+impl Share {
+    pub(super) fn of(budget: &Budget) -> Self {
+        Self {
+            budget: budget.id.clone(),
+            unit: budget.unit,
+        }
+    }
 }
 
 /// The limit that does not hold the call.
@@ -50,7 +63,7 @@ pub(super) struct Shortage {
 /// What came of asking.
 #[derive(Debug)]
 pub(super) enum Taken {
-    /// With the tokens that the answer may have.
+    /// With the tokens that the answer may have. Of nothing, where all the limits are gone.
     Held {
         shares: Vec<Share>,
         output: u64,
@@ -93,7 +106,12 @@ struct Taking {
 
 impl Taking {
     async fn within(&self, tx: &DatabaseTransaction) -> Result<Taken> {
-        let counters = self.counters(tx).await?;
+        let limits = self.current(tx).await?;
+        if limits.is_empty() {
+            let (shares, output) = (Vec::new(), self.ask.most);
+            return Ok(Taken::Held { shares, output });
+        }
+        let counters = self.counters(tx, &limits).await?;
         let output = match self.allowed(&counters) {
             Ok(output) => output,
             Err(shortage) => return Ok(Taken::Short(shortage)),
@@ -126,10 +144,7 @@ impl Taking {
                 boot_id: Set(self.boot_id.clone()),
                 created_at: Set(self.ask.now),
             });
-            shares.push(Share {
-                budget: counter.budget.id.clone(),
-                unit: counter.budget.unit,
-            });
+            shares.push(Share::of(&counter.budget));
         }
         let all = (counters.len() + holds.len()) as u64;
         batch.add(&budget_hold::Entity::insert_many(holds));
@@ -140,14 +155,35 @@ impl Taking {
         Ok(Taken::Held { shares, output })
     }
 
-    /// The counters of now, locked.
-    async fn counters(&self, tx: &DatabaseTransaction) -> Result<Vec<Counter>> {
-        let mut counters: Vec<Counter> = self
-            .limits
-            .iter()
-            .map(|budget| Counter::of(budget, self.ask.now))
-            .collect();
-        let mut found = self.read(tx, &counters).await?;
+    /// The limits as they are now: those known to this process may have been changed or taken away by another.
+    async fn current(&self, tx: &DatabaseTransaction) -> Result<Vec<Arc<Budget>>> {
+        let ids = self.limits.iter().map(|budget| budget.id.as_str());
+        let amounts: Vec<(String, i64)> = budget::Entity::of_tenant(&self.tenant)
+            .select_only()
+            .column(budget::Column::Id)
+            .column(budget::Column::Amount)
+            .filter(budget::Column::Id.is_in(ids))
+            .filter(budget::Column::Enabled.eq(true))
+            .into_tuple()
+            .all(tx)
+            .await?;
+        let amounts: BTreeMap<String, i64> = amounts.into_iter().collect();
+        let current = self.limits.iter().filter_map(|budget| {
+            let amount = *amounts.get(&budget.id)?;
+            if amount == budget.amount {
+                return Some(Arc::clone(budget));
+            }
+            let mut changed = Budget::clone(budget);
+            changed.amount = amount;
+            Some(Arc::new(changed))
+        });
+        Ok(current.collect())
+    }
+
+    /// The counters of now, locked. Those that are missing are made before any is locked: all calls lock in one order.
+    async fn counters(&self, tx: &DatabaseTransaction, limits: &[Arc<Budget>]) -> Result<Vec<Counter>> {
+        let mut counters: Vec<Counter> = limits.iter().map(|budget| Counter::of(budget, self.ask.now)).collect();
+        let mut found = self.read(tx, &counters, false).await?;
         let missing: Vec<_> = counters
             .iter()
             .filter(|counter| !found.contains_key(&counter.key()))
@@ -159,7 +195,9 @@ impl Taking {
                 reserved: Set(0),
             })
             .collect();
-        if !missing.is_empty() {
+        let lock = tx.get_database_backend() == DbBackend::Postgres;
+        let complete = missing.is_empty();
+        if !complete {
             let there = OnConflict::columns([
                 budget_use::Column::TenantId,
                 budget_use::Column::BudgetId,
@@ -169,13 +207,15 @@ impl Taking {
             .to_owned();
             let mut batch = Batch::new(tx);
             batch.add(&budget_use::Entity::insert_many(missing).on_conflict(there));
-            let ids = self.limits.iter().map(|budget| budget.id.as_str());
+            let ids = limits.iter().map(|budget| budget.id.as_str());
             let old = budget_use::Entity::delete_of_tenant(&self.tenant)
                 .filter(budget_use::Column::BudgetId.is_in(ids))
                 .filter(budget_use::Column::StartsAt.between(1, self.ask.now - KEEP));
             batch.add(&old);
             batch.run(tx).await?;
-            found = self.read(tx, &counters).await?;
+        }
+        if lock || !complete {
+            found = self.read(tx, &counters, lock).await?;
         }
         for counter in &mut counters {
             let row = found.get(&counter.key());
@@ -188,6 +228,7 @@ impl Taking {
         &self,
         tx: &DatabaseTransaction,
         counters: &[Counter],
+        lock: bool,
     ) -> Result<BTreeMap<(String, i64), (i64, i64)>> {
         let wanted = counters.iter().fold(Condition::any(), |any, counter| {
             let one = Condition::all()
@@ -198,7 +239,7 @@ impl Taking {
         let mut query = budget_use::Entity::of_tenant(&self.tenant)
             .filter(wanted)
             .order_by_asc(budget_use::Column::BudgetId);
-        if tx.get_database_backend() == DbBackend::Postgres {
+        if lock {
             query = query.lock_exclusive();
         }
         let rows = query.all(tx).await?.into_iter();
@@ -396,18 +437,40 @@ impl Gone {
         for (key, held) in sums {
             batch.add(&moved(tenant, key, held, 0));
         }
-        batch.add(
-            &budget_hold::Entity::delete_of_tenant(tenant)
-                .filter(budget_hold::Column::CreatedAt.lt(self.now - LONGEST)),
-        );
-        batch.add(
-            &budget_hold::Entity::update_of_tenant(tenant)
-                .col_expr(budget_hold::Column::Amount, Expr::value(0_i64))
-                .filter(self.condition()),
-        );
+        // Those that were locked, and no other: what was put aside since then is not in the sums.
+        let mut forgotten: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut emptied: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for hold in &holds {
+            let over = hold.created_at < self.now - LONGEST;
+            let put = if over { &mut forgotten } else { &mut emptied };
+            put.entry(&hold.budget_id).or_default().push(&hold.id);
+        }
+        for (budget, ids) in rows(&forgotten) {
+            batch.add(&budget_hold::Entity::delete_of_tenant(tenant).filter(these(budget, ids)));
+        }
+        for (budget, ids) in rows(&emptied) {
+            batch.add(
+                &budget_hold::Entity::update_of_tenant(tenant)
+                    .col_expr(budget_hold::Column::Amount, Expr::value(0_i64))
+                    .filter(these(budget, ids)),
+            );
+        }
         batch.run(tx).await?;
         Ok(holds.iter().filter(|hold| hold.amount > 0).count())
     }
+}
+
+/// A budget's calls, so many in one statement.
+fn rows<'a>(of: &'a BTreeMap<&'a str, Vec<&'a str>>) -> impl Iterator<Item = (&'a str, &'a [&'a str])> {
+    of.iter()
+        .flat_map(|(budget, ids)| ids.chunks(AT_ONCE).map(move |ids| (*budget, ids)))
+}
+
+/// What these calls hold of the budget.
+fn these(budget: &str, calls: &[&str]) -> Condition {
+    Condition::all()
+        .add(budget_hold::Column::BudgetId.eq(budget))
+        .add(budget_hold::Column::Id.is_in(calls.iter().copied()))
 }
 
 /// One write. On SQLite it is committed with its group. On PostgreSQL it has a transaction of its own: counters are
@@ -420,6 +483,20 @@ where
     if services.db.backend() != DbBackend::Postgres {
         return services.writer.run(tenant, work).await;
     }
+    for _ in 0..MOST_DEADLOCKS {
+        match write_alone(services, tenant, &work).await {
+            Err(error) if error.is_deadlock() => {}
+            outcome => return outcome,
+        }
+    }
+    write_alone(services, tenant, &work).await
+}
+
+async fn write_alone<T, F>(services: &Services, tenant: &TenantScope, work: &F) -> Result<T>
+where
+    T: Send + 'static,
+    F: for<'a> Fn(&'a DatabaseTransaction) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+{
     let tx = services.db.write(tenant).await?;
     let done = work(&tx).await?;
     tx.commit().await?;

@@ -18,7 +18,7 @@ use futures::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
 
 use self::estimate::{Ask, Used, least_answer, prompt};
-use self::ledger::{Share, Taken};
+use self::ledger::{Share, Shortage, Taken};
 use super::turn::Authority;
 use crate::Services;
 use crate::clock::now_ms;
@@ -138,18 +138,11 @@ pub(crate) async fn stream(
 /// [`Error::Budget`] with a sentence for the person; [`Error::Storage`].
 pub(crate) async fn beside(
     services: &Services,
-    scope: &Scope,
-    agent_id: &str,
+    payer: Payer<'_>,
     model: &ResolvedModel,
     amount: u64,
     only: Option<Unit>,
 ) -> Result<Option<Hold>> {
-    let charge = Charge::default();
-    let payer = Payer {
-        scope,
-        agent_id,
-        charge: &charge,
-    };
     let ask = |limits: &[Arc<Budget>]| {
         (!limits.is_empty()).then(|| Ask {
             now: now_ms(),
@@ -196,23 +189,24 @@ async fn reserve(
     if limits.is_empty() {
         return Ok(None);
     }
-    let call = new_id();
-    match ledger::take(services, payer.scope, &call, limits, &ask).await? {
-        Taken::Held { shares, output } => {
-            let hold = Hold {
-                services: services.clone(),
-                tenant: tenant.clone(),
-                call,
-                shares: Arc::from(shares),
-                prices: ask.prices.unwrap_or_default(),
-                input: ask.input,
-                seen: 0,
-                started: false,
-                settled: false,
-            };
-            Ok(Some((hold, output)))
-        }
-        Taken::Short(shortage) => {
+    let hold = Hold {
+        services: services.clone(),
+        tenant: tenant.clone(),
+        call: new_id(),
+        shares: limits.iter().map(|limit| Share::of(limit)).collect(),
+        prices: ask.prices.unwrap_or_default(),
+        input: ask.input,
+        seen: 0,
+        started: false,
+        used: None,
+        settled: false,
+    };
+    // A task of its own: what it put aside when nobody waits any more is dropped with its result, and so given back.
+    let taking = services.io.spawn(held(hold, payer.scope.clone(), limits, ask));
+    match taking.await.map_err(Error::internal)?? {
+        Holding::Free => Ok(None),
+        Holding::Held(hold, output) => Ok(Some((*hold, output))),
+        Holding::Short(shortage) => {
             metrics::counter!("claw_budget_refusals", "unit" => shortage.budget.unit.name()).increment(1);
             tracing::info!(
                 tenant.id = %tenant.tenant(), user.id = %payer.scope.user(), budget.id = %shortage.budget.id,
@@ -224,6 +218,37 @@ async fn reserve(
                 job.as_deref(),
                 payer.charge.overheard,
             )))
+        }
+    }
+}
+
+/// What came of putting something aside.
+enum Holding {
+    /// The limits are gone.
+    Free,
+    /// With the tokens that the answer may have.
+    Held(Box<Hold>, u64),
+    Short(Box<Shortage>),
+}
+
+/// Puts aside for the hold. Whatever becomes of that, nothing stays behind once the hold is dropped.
+async fn held(mut hold: Hold, scope: Scope, limits: Vec<Arc<Budget>>, ask: Ask) -> Result<Holding> {
+    match ledger::take(&hold.services, &scope, &hold.call, limits, &ask).await {
+        Ok(Taken::Held { shares, output }) => {
+            if shares.is_empty() {
+                hold.settled = true;
+                return Ok(Holding::Free);
+            }
+            Ok(Holding::Held(Box::new(hold), output))
+        }
+        Ok(Taken::Short(shortage)) => {
+            hold.settled = true;
+            Ok(Holding::Short(shortage))
+        }
+        Err(error) => {
+            // A commit whose answer was lost may have been one.
+            hold.settled = !matches!(error, Error::Storage(_));
+            Err(error)
         }
     }
 }
@@ -250,31 +275,52 @@ pub(crate) struct Hold {
     seen: u64,
     /// The provider took the prompt.
     started: bool,
+    /// What it used, once that is known.
+    used: Option<Used>,
+    /// Nothing is left to be done.
     settled: bool,
 }
 
 impl Hold {
     /// Puts what was used in its place.
-    pub(crate) async fn settle(mut self, usage: &Usage) {
-        self.settle_by(Used::of(usage, self.prices)).await;
-    }
-
     async fn settle_by(&mut self, used: Used) {
-        self.settled = true;
+        // Dropped while it waits, the hold is settled by this. Twice is once.
+        self.used = Some(used);
         if let Err(error) = ledger::settle(&self.services, &self.tenant, &self.call, &self.shares, used).await {
             tracing::warn!(tenant.id = %self.tenant.tenant(), error = ?error, "a budget was not settled, it is tried again");
             self.settle_later(used);
         }
+        self.settled = true;
     }
 
-    /// What the provider counted, else what can be told from outside.
+    /// The end of a call beside a conversation. One that nobody heard the end of may have been made: it counts as estimated.
+    /// What the provider refused costs nothing.
+    pub(crate) async fn answered(mut self, outcome: std::result::Result<Usage, &ModelError>) {
+        let used = match outcome {
+            Ok(usage) if counted(&usage) => Used::of(&usage, self.prices),
+            Ok(_) => self.estimated(),
+            Err(error) if matches!(error.class, ErrorClass::Timeout | ErrorClass::Network) => self.estimated(),
+            Err(_) => Used::default(),
+        };
+        self.settle_by(used).await;
+    }
+
+    /// What the provider counted, else what can be told from outside. Of an answer that broke off it had counted the prompt
+    /// at most: what came of it is estimated.
     async fn ended(&mut self, message: &AssistantMessage, whole: bool) {
-        let reported = message.usage.prompt_tokens() + message.usage.output > 0;
-        let used = if reported {
-            Used::of(&message.usage, self.prices)
+        let reported = message.usage;
+        if whole && counted(&reported) {
+            return self.settle_by(Used::of(&reported, self.prices)).await;
+        }
+        self.started |= whole || counted(&reported);
+        self.seen = self.seen.max(tokens::answer(message)).max(reported.output);
+        let used = if reported.prompt_tokens() > 0 {
+            let usage = Usage {
+                output: self.seen,
+                ..reported
+            };
+            Used::of(&usage, self.prices)
         } else {
-            self.started |= whole;
-            self.seen = self.seen.max(tokens::answer(message));
             self.estimated()
         };
         self.settle_by(used).await;
@@ -287,7 +333,11 @@ impl Hold {
                 self.started = true;
                 self.seen += tokens::text(piece);
             }
-            ModelEvent::ToolCallStart { .. } | ModelEvent::Done(_) | ModelEvent::Error(_) => {}
+            ModelEvent::ToolCallStart { name, .. } => {
+                self.started = true;
+                self.seen += tokens::text(name);
+            }
+            ModelEvent::Done(_) | ModelEvent::Error(_) => {}
         }
     }
 
@@ -322,9 +372,14 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if !self.settled {
-            self.settle_later(self.estimated());
+            self.settle_later(self.used.unwrap_or_else(|| self.estimated()));
         }
     }
+}
+
+/// Did the provider count anything.
+fn counted(usage: &Usage) -> bool {
+    usage.prompt_tokens().saturating_add(usage.output) > 0
 }
 
 /// The call's events; it is settled before its last one is told.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use claw_entities::{Scope, TenantOwned, budget_hold, budget_use};
+use futures::FutureExt;
 use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter};
 
 use super::estimate::{Ask, Used};
 use super::ledger::{self, Share, Taken};
 use super::*;
-use crate::config::budgets::{BudgetDraft, Kind, Period, Setter};
-use crate::ports::message::Usage;
+use crate::config::budgets::{BudgetChange, BudgetDraft, Kind, Period, Setter};
+use crate::ports::message::{AssistantPart, Usage};
 use crate::services::Limits;
 use crate::testing::{Runtime, ScriptedModel, Step, start};
 
@@ -175,4 +176,161 @@ async fn what_a_process_that_is_gone_held_is_given_back_and_still_settled_once()
         settled.expect("settles");
     }
     assert_eq!(counters(&runtime, &scope).await, [(70, 0)]);
+}
+
+async fn hold(runtime: &Runtime, scope: &Scope) -> Hold {
+    let charge = Charge::default();
+    let held = reserve(&runtime.services, payer(scope, &charge), |_| Some(ask())).await;
+    held.expect("asks").expect("is limited").0
+}
+
+fn payer<'a>(scope: &'a Scope, charge: &'a Charge) -> Payer<'a> {
+    Payer {
+        scope,
+        agent_id: "main",
+        charge,
+    }
+}
+
+/// Waits until the one counter says that nothing is held and so much is spent.
+async fn becomes(runtime: &Runtime, scope: &Scope, spent: i64) {
+    let mut found = Vec::new();
+    for _ in 0..2_000 {
+        found = counters(runtime, scope).await;
+        if found == [(spent, 0)] && holds(runtime, scope).await == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{found:?}, not {spent}");
+}
+
+fn failure(class: ErrorClass, partial: AssistantMessage) -> ModelError {
+    ModelError {
+        class,
+        message: String::new(),
+        detail: String::new(),
+        status: None,
+        retry_after: None,
+        partial,
+    }
+}
+
+fn output(tokens: u64) -> Usage {
+    Usage {
+        output: tokens,
+        ..Usage::default()
+    }
+}
+
+#[actix::test]
+async fn a_call_that_is_dropped_while_it_is_settled_is_settled_by_what_it_used() {
+    let (runtime, scope) = limited(&[(Kind::User, 10_000)]).await;
+    let settling = hold(&runtime, &scope).await.answered(Ok(output(70)));
+    assert!(settling.now_or_never().is_none(), "it waits for the database");
+    becomes(&runtime, &scope, 70).await;
+    // As it is when the future is dropped before the database heard of it.
+    let mut cut = hold(&runtime, &scope).await;
+    cut.started = true;
+    cut.used = Some(used(30));
+    drop(cut);
+    becomes(&runtime, &scope, 100).await;
+    let mut begun = hold(&runtime, &scope).await;
+    begun.started = true;
+    drop(begun);
+    becomes(&runtime, &scope, 200).await;
+}
+
+#[actix::test]
+async fn what_nobody_waits_for_any_more_is_given_back() {
+    let (runtime, scope) = limited(&[(Kind::User, 100_000)]).await;
+    let charge = Charge::default();
+    // Once without, so that the limits are known and the next one is asked for at once.
+    drop(hold(&runtime, &scope).await);
+    becomes(&runtime, &scope, 0).await;
+    for _ in 0..20 {
+        let asking = reserve(&runtime.services, payer(&scope, &charge), |_| Some(ask()));
+        assert!(asking.now_or_never().is_none(), "it waits for the database");
+    }
+    // Behind all of them.
+    let last = hold(&runtime, &scope).await.answered(Ok(output(7)));
+    last.await;
+    becomes(&runtime, &scope, 7).await;
+}
+
+#[actix::test]
+async fn an_answer_that_breaks_off_counts_what_came_of_it() {
+    let (runtime, scope) = limited(&[(Kind::User, 100_000)]).await;
+    let broken = |input, said: &str| {
+        let partial = AssistantMessage {
+            content: vec![AssistantPart::Text { text: said.to_owned() }],
+            usage: Usage {
+                input,
+                output: u64::from(input > 0),
+                ..Usage::default()
+            },
+            ..AssistantMessage::default()
+        };
+        let events = [
+            ModelEvent::Start,
+            ModelEvent::TextDelta("a".repeat(400)),
+            ModelEvent::Error(failure(ErrorClass::Network, partial)),
+        ];
+        stream::iter(events).boxed()
+    };
+    // The provider had counted the prompt and the first token. More is in the message than was told.
+    let events = metered(broken(40, &"a".repeat(800)), hold(&runtime, &scope).await);
+    assert_eq!(events.count().await, 3);
+    becomes(&runtime, &scope, 240).await;
+    // It had counted nothing.
+    let events = metered(broken(0, ""), hold(&runtime, &scope).await);
+    assert_eq!(events.count().await, 3);
+    becomes(&runtime, &scope, 240 + i64::try_from(INPUT).expect("small") + 100).await;
+    // Refused before it began.
+    let refused = ModelEvent::Error(failure(ErrorClass::Auth, AssistantMessage::default()));
+    let events = metered(stream::iter([refused]).boxed(), hold(&runtime, &scope).await);
+    assert_eq!(events.count().await, 1);
+    becomes(&runtime, &scope, 440).await;
+}
+
+#[actix::test]
+async fn a_call_beside_a_turn_whose_answer_never_came_counts_as_estimated() {
+    let (runtime, scope) = limited(&[(Kind::User, 100_000)]).await;
+    let mut sum = 0;
+    for (class, spent) in [
+        (ErrorClass::Timeout, 100),
+        (ErrorClass::Network, 100),
+        (ErrorClass::RateLimit, 0),
+        (ErrorClass::Auth, 0),
+    ] {
+        let mut hold = hold(&runtime, &scope).await;
+        hold.started = true;
+        hold.answered(Err(&failure(class, AssistantMessage::default()))).await;
+        sum += spent;
+        becomes(&runtime, &scope, sum).await;
+    }
+}
+
+#[actix::test]
+async fn a_limit_that_another_process_changed_or_took_away_is_the_one_that_holds() {
+    let (runtime, scope) = limited(&[(Kind::User, 10_000)]).await;
+    let services = &runtime.services;
+    let tenant = scope.tenant_scope();
+    let budgets = services.config.budgets(tenant).await.expect("reads");
+    let stale = budgets.of_call(scope.user(), &["main"], None);
+    let id = stale.first().expect("a limit").id.clone();
+    let change = BudgetChange {
+        amount: Some(50),
+        enabled: None,
+    };
+    let by = Setter::operator();
+    let changed = services.config.change_budget(tenant, &by, &id, change).await;
+    changed.expect("changes");
+    let taken = ledger::take(services, &scope, "low", stale.clone(), &ask()).await;
+    assert!(matches!(taken, Ok(Taken::Short(shortage)) if shortage.budget.amount == 50));
+    services.config.delete_budget(tenant, &by, &id).await.expect("deletes");
+    let taken = ledger::take(services, &scope, "none", stale, &ask()).await;
+    let (shares, output) = shares(taken.expect("asks"));
+    assert_eq!((shares.len(), output), (0, MOST));
+    assert!(counters(&runtime, &scope).await.is_empty(), "no counter comes back");
 }

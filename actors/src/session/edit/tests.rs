@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use claw_entities::{TenantOwned, transcript_entry};
-use sea_orm::PaginatorTrait;
+use sea_orm::{PaginatorTrait, QueryOrder};
 use serde_json::json;
 use tokio::sync::Notify;
 
 use super::*;
 use crate::services::Limits;
-use crate::session::tests::{PATIENCE, send, settled, transcript};
+use crate::session::branches;
+use crate::session::tests::{PATIENCE, message, send, settled, transcript};
 use crate::testing::{Runtime, ScriptedModel, Step, start};
 
 const KEY: &str = "agent:main:side";
@@ -244,4 +245,156 @@ async fn what_is_set_during_a_turn_outlives_its_end() {
     patch(&runtime.directory, &scope, &other, change)
         .await
         .expect("free again");
+}
+
+/// The question as a crash leaves it: stored, its row under a run, and nobody awake who knows of it.
+async fn cut_off(runtime: &Runtime, scope: &Scope, key: &SessionKey, text: &'static str) -> String {
+    let id = new_id();
+    let row = NewInbox {
+        id: id.clone(),
+        tenant: scope.tenant().clone(),
+        user: scope.user().clone(),
+        source: "chat".to_owned(),
+        account_id: scope.user().as_str().to_owned(),
+        event_key: text.to_owned(),
+        session_key: key.clone(),
+        payload: serde_json::to_string(&message(text)).expect("JSON"),
+        skipped: None,
+    };
+    runtime.services.writer.accept(vec![row]).await.expect("stored");
+    let (scope_in, key_in, id_in) = (scope.clone(), key.clone(), id.clone());
+    let begun = runtime.services.writer.run(scope, move |tx| {
+        let (scope, key, id) = (scope_in.clone(), key_in.clone(), id_in.clone());
+        Box::pin(async move {
+            let mut batch = Batch::new(tx);
+            let mut head = crate::conversation::transcript::open_to_move(tx, &scope, &key, "main", now_ms()).await?;
+            let entry = turn::user_entry(&id, Message::user(text, now_ms()), None, text);
+            crate::conversation::transcript::append(&mut batch, &scope, &mut head, vec![entry])?;
+            crate::conversation::transcript::save_head(&mut batch, &scope, &mut head, HeadChanges::default());
+            let claimed = inbox::Entity::update_owned(&scope)
+                .col_expr(inbox::Column::State, Expr::value("running"))
+                .col_expr(inbox::Column::Attempts, Expr::value(1))
+                .col_expr(inbox::Column::RunId, Expr::value(text))
+                .col_expr(inbox::Column::EntryId, Expr::value(id.clone()))
+                .filter(inbox::Column::Id.eq(id));
+            batch.add(&claimed);
+            batch.run(tx).await?;
+            Ok(())
+        })
+    });
+    begun.await.expect("begun");
+    id
+}
+
+#[actix::test]
+async fn nothing_is_moved_before_a_cut_off_turn_has_gone_on() {
+    let (runtime, model, go) = paced().await;
+    let (scope, key) = (runtime.owner("acme").await, SessionKey::from(KEY));
+    let question = cut_off(&runtime, &scope, &key, "slow").await;
+    let back = Edit::Turn {
+        leaf: Leaf::Before(question),
+    };
+    let refused = runtime.directory.edit(&scope, &key, back.clone()).await;
+    assert!(matches!(refused, Err(Error::Busy { .. })), "{refused:?}");
+    called(&model, 1).await;
+    go.notify_one();
+    assert_eq!(ended(&runtime, &scope, "slow").await, "ok");
+    let both = [(true, "slow".to_owned()), (false, "one two".to_owned())];
+    assert_eq!(transcript(&runtime, &scope, KEY).await, both);
+    // Answered: now it may be asked anew.
+    let until = Instant::now() + PATIENCE;
+    let head = loop {
+        match runtime.directory.edit(&scope, &key, back.clone()).await {
+            Ok(edited) => break edited.head.expect("a session"),
+            Err(Error::Busy { .. }) => assert!(Instant::now() < until, "it stays busy"),
+            Err(error) => panic!("not moved: {error:?}"),
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(head.leaf_id, None);
+}
+
+/// Ids of the user's transcript entries, all transcripts, in order.
+async fn entry_ids(runtime: &Runtime, scope: &Scope) -> Vec<String> {
+    let tx = runtime.services.db.read(scope).await.expect("reads");
+    let ids = transcript_entry::Entity::owned_by(scope)
+        .select_only()
+        .column(transcript_entry::Column::Id)
+        .order_by_asc(transcript_entry::Column::Seq)
+        .into_tuple()
+        .all(&*tx)
+        .await;
+    ids.expect("reads")
+}
+
+#[actix::test]
+async fn a_copy_goes_with_its_words_and_leaves_those_of_the_original() {
+    let (runtime, ..) = paced().await;
+    let (scope, key) = (runtime.owner("acme").await, SessionKey::from(KEY));
+    for text in ["one", "two"] {
+        send(&runtime, &scope, KEY, text).await;
+        assert_eq!(ended(&runtime, &scope, text).await, "ok");
+    }
+    let before = entry_ids(&runtime, &scope).await;
+    let copy = SessionKey::from("agent:main:dashboard:copy");
+    branches::fork(&runtime.directory, &scope, &key, &before[2], &copy)
+        .await
+        .expect("copied");
+    assert_eq!(entry_ids(&runtime, &scope).await.len(), 6);
+    runtime
+        .directory
+        .edit(&scope, &copy, Edit::Reset { reason: "new" })
+        .await
+        .expect("reset");
+    let edit = Edit::Delete {
+        transcript: true,
+        expected: None,
+    };
+    runtime.directory.edit(&scope, &copy, edit).await.expect("deleted");
+    assert_eq!(entry_ids(&runtime, &scope).await, before);
+    let tx = runtime.services.db.read(&scope).await.expect("reads");
+    let blank = inbox::Entity::owned_by(&scope)
+        .filter(inbox::Column::Payload.eq("{}"))
+        .count(&*tx)
+        .await
+        .expect("reads");
+    assert_eq!(blank, 0, "the original's messages keep their words");
+}
+
+#[actix::test]
+async fn only_the_owners_own_chats_are_copied_with_their_rules() {
+    let (runtime, ..) = paced().await;
+    let (scope, key) = (runtime.owner("acme").await, SessionKey::from(KEY));
+    let set = async |key: &SessionKey, name: &str, value: Value| {
+        let change = Patch {
+            fields: Map::from_iter([(name.to_owned(), value)]),
+            ..Patch::default()
+        };
+        patch(&runtime.directory, &scope, key, change).await.expect("set");
+    };
+    send(&runtime, &scope, KEY, "one").await;
+    assert_eq!(ended(&runtime, &scope, "one").await, "ok");
+    set(&key, "sendPolicy", json!("deny")).await;
+    let question = entry_ids(&runtime, &scope).await[0].clone();
+    let copy = SessionKey::from("agent:main:dashboard:copy");
+    let head = branches::fork(&runtime.directory, &scope, &key, &question, &copy)
+        .await
+        .expect("copied");
+    assert_eq!(head.entry["sendPolicy"], "deny");
+    set(&key, "spawnedBy", json!("agent:main:main")).await;
+    let others = [
+        KEY,
+        "agent:main:telegram:direct:42",
+        "agent:main:telegram:group:42",
+        "agent:main:subagent:42",
+        "agent:main:hook:42",
+    ];
+    for from in others {
+        let from = SessionKey::from(from);
+        set(&from, "icon", json!("x")).await;
+        let to = SessionKey::from("agent:main:dashboard:none");
+        let refused = branches::fork(&runtime.directory, &scope, &from, &question, &to).await;
+        let why = refused.expect_err("refused").to_string();
+        assert!(why.contains("owner's own chats"), "{from}: {why}");
+    }
 }

@@ -76,3 +76,33 @@ async fn what_can_never_be_settled_stands_in_nobodys_way_and_is_given_up() {
     assert_eq!(whole.status.as_deref(), Some("ok"));
     assert_eq!(reconcile(&runtime.directory).await.expect("looks"), 0, "it is over");
 }
+
+#[actix::test]
+async fn a_count_goes_when_its_run_was_settled_as_it_ended() {
+    use claw_entities::unsettled as counts;
+    use sea_orm::PaginatorTrait;
+    let runtime = start(
+        ScriptedModel::new(|text| Step::Say(format!("re: {text}"))),
+        Limits::default(),
+        1,
+    )
+    .await;
+    let scope = runtime.owner("acme").await;
+    unsettled(&runtime, &scope, "hook:whole").await;
+    let left = counts::ActiveModel {
+        tenant_id: Set(scope.tenant().clone()),
+        user_id: Set(scope.user().clone()),
+        run_id: Set("hook:settled".to_owned()),
+        tries: Set(1),
+    };
+    let tx = runtime.services.db.write(&scope).await.expect("begins");
+    counts::Entity::insert(left)
+        .exec_without_returning(&*tx)
+        .await
+        .expect("writes");
+    tx.commit().await.expect("commits");
+    reconcile(&runtime.directory).await.expect("looks");
+    let view = runtime.services.db.read(&scope).await.expect("reads");
+    let found = counts::Entity::owned_by(&scope).count(&*view).await.expect("reads");
+    assert_eq!(found, 0);
+}

@@ -16,7 +16,7 @@ impl Reach {
         if !run.owner {
             return Err(super::look::NOT_YOURS.to_owned());
         }
-        let (services, scope) = (run.directory.services(), &run.authority.scope);
+        let services = run.directory.services();
         let here = run.place.as_ref().map(|place| place.channel.as_str());
         let target = channel.map(str::trim).filter(|channel| !channel.is_empty()).or(here);
         let voice = target
@@ -28,7 +28,7 @@ impl Reach {
             self.may_send_file(&MessageWish::default()).await?;
         }
         let format = if voice { AudioFormat::Opus } else { AudioFormat::Mp3 };
-        let Spoken { about, provider } = speech::spoken(services, scope, text, format)
+        let Spoken { about, provider } = speech::spoken_for(services, (&run.authority).into(), text, format)
             .await
             .map_err(super::away)?;
         let stored = format!("{}{}", blobs::PREFIX, about.blob);

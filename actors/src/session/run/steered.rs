@@ -3,8 +3,11 @@
 
 use std::sync::Arc;
 
+use claw_entities::new_id;
+
 use super::{RunContext, Work};
 use crate::config::providers::ResolvedModel;
+use crate::conversation::branch;
 use crate::conversation::entry::Body;
 use crate::conversation::transcript::{self, NewEntry};
 use crate::error::{Error, Result};
@@ -163,10 +166,12 @@ impl Work {
             // Its own turn has an entry under the row's id.
             let id = format!("steer-{}", entry.id.unwrap_or_default());
             let view = self.services.db.glance(&context.scope).await?;
-            if transcript::contains(&view, &context.scope, &self.head.session_id, &id).await? {
+            if branch::holds(&view, &context.scope, &self.head, &id).await? {
                 return Ok(None);
             }
-            entry.id = Some(id);
+            // It may stand on a branch that was left.
+            let elsewhere = transcript::contains(&view, &context.scope, &self.head.session_id, &id).await?;
+            entry.id = Some(if elsewhere { format!("{id}-{}", new_id()) } else { id });
         }
         Ok(Some(entry))
     }

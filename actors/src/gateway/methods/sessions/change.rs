@@ -179,6 +179,9 @@ fn plain_field(patch: &mut Patch, name: &str, value: &Value) -> Result<(), WireE
         if text.as_ref().is_some_and(|text| text.chars().count() > *most) {
             return Err(WireError::invalid(format!("invalid {name}: too long (max {most})")));
         }
+        if text.as_ref().is_some_and(|text| text.chars().any(char::is_control)) {
+            return Err(WireError::invalid(format!("invalid {name}: has control characters")));
+        }
         patch.fields.insert(name.to_owned(), json!(text));
         return Ok(());
     }

@@ -52,7 +52,11 @@ pub(super) async fn search(call: Call, params: SearchParams) -> Result<Value, Wi
         keys,
         most: params.limit.unwrap_or(RESULTS).clamp(1, MOST),
     };
-    let hits = call.state.services.conversation.search(call.scope(), &ask).await?;
+    let services = &call.state.services;
+    let hits = services
+        .conversation
+        .search(&services.writer, call.scope(), &ask)
+        .await?;
     let results: Vec<Value> = hits
         .found
         .into_iter()
