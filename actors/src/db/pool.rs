@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{Connection, SqliteConnection};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
 
 use super::Db;
@@ -150,8 +151,21 @@ fn sqlite(settings: &DbSettings, create: bool) -> Result<ConnectOptions, OpenErr
         return Err(OpenError::Missing { path: file.to_owned() });
     }
     let mut options = base(settings);
-    options.map_sqlx_sqlite_opts(move |options| sqlite_pragmas(options).create_if_missing(create));
+    options
+        .map_sqlx_sqlite_opts(move |options| sqlite_pragmas(options).create_if_missing(create))
+        // It is asked whether it is well as it comes back to the pool; a file does not hang up in between.
+        .test_before_acquire(false)
+        .map_sqlx_sqlite_pool_opts(|pool| {
+            pool.before_acquire(|connection, _| Box::pin(async move { Ok(is_free(connection)) }))
+        });
     Ok(options)
+}
+
+/// Is no transaction open, as far as the driver knows. After a write that failed for want of room SQLite may have ended
+/// the transaction by itself; the driver still counts it, and what comes next on that connection would be a savepoint of
+/// something that nobody commits. Such a connection is closed instead.
+fn is_free(connection: &SqliteConnection) -> bool {
+    !connection.is_in_transaction()
 }
 
 fn sqlite_pragmas(options: sea_orm::sqlx::sqlite::SqliteConnectOptions) -> sea_orm::sqlx::sqlite::SqliteConnectOptions {
@@ -166,4 +180,33 @@ fn sqlite_pragmas(options: sea_orm::sqlx::sqlite::SqliteConnectOptions) -> sea_o
         // What a statement may have to undo is small: not worth a file.
         .pragma("temp_store", "memory")
         .statement_cache_capacity(256)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing;
+
+    /// SQLite only: the server of PostgreSQL tells whether a transaction is open.
+    #[tokio::test]
+    async fn a_transaction_that_ended_by_itself_does_not_swallow_the_next_ones() {
+        let server = testing::start().await;
+        if server.db.backend() != DbBackend::Sqlite {
+            return;
+        }
+        let owner = testing::owner(&server.config).await;
+        let lost = server.db.write(&owner).await.expect("begins");
+        // As SQLite does when a write finds no room.
+        lost.execute_unprepared("ROLLBACK")
+            .await
+            .expect("a transaction is open");
+        drop(lost);
+        let next = server.db.write(&owner).await.expect("begins");
+        let savepoint = next.execute_unprepared("RELEASE _sqlx_savepoint_1").await;
+        assert!(
+            savepoint.is_err(),
+            "a transaction of its own, not a part of the lost one"
+        );
+        next.commit().await.expect("commits");
+    }
 }
