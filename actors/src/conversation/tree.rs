@@ -1,6 +1,6 @@
 //! A transcript as a tree: its branches, the place in front of a question, and what stands on a branch.
 //!
-//! Only places are read of entries here (no bodies), and no more of them than [`MOST_NODES`].
+//! Only places are read of entries here (no bodies), and no more of them than `MOST_NODES`.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;

@@ -2,7 +2,7 @@
 //!
 //! Taken in that order, the widest last, so that a waiting run never holds what others need. A sender's own lane is
 //! what makes four hung model calls stop that sender only; the process's places are shared fairly by tenants
-//! ([`super::places`]).
+//! (`places.rs`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
