@@ -32,15 +32,21 @@ pub(crate) async fn system_reads(manager: &SchemaManager<'_>, tables: &[&str]) -
     if manager.get_database_backend() != DbBackend::Postgres {
         return Ok(());
     }
-    let db = manager.get_connection();
     for table in tables {
-        db.execute_unprepared(&format!("GRANT SELECT ON \"{table}\" TO claw_system"))
-            .await?;
-        db.execute_unprepared(&format!(
-            "CREATE POLICY system_duties ON \"{table}\" FOR SELECT TO claw_system USING (true)"
-        ))
-        .await?;
+        system_selects(manager, "SELECT", table).await?;
     }
+    Ok(())
+}
+
+/// `what` is `SELECT`, of all columns or of some.
+async fn system_selects(manager: &SchemaManager<'_>, what: &str, table: &str) -> Result<(), DbErr> {
+    let db = manager.get_connection();
+    db.execute_unprepared(&format!("GRANT {what} ON \"{table}\" TO claw_system"))
+        .await?;
+    db.execute_unprepared(&format!(
+        "CREATE POLICY system_duties ON \"{table}\" FOR SELECT TO claw_system USING (true)"
+    ))
+    .await?;
     Ok(())
 }
 
@@ -53,15 +59,7 @@ pub(crate) async fn system_reads_columns(
     if manager.get_database_backend() != DbBackend::Postgres {
         return Ok(());
     }
-    let db = manager.get_connection();
-    let columns = columns.join(", ");
-    db.execute_unprepared(&format!("GRANT SELECT ({columns}) ON \"{table}\" TO claw_system"))
-        .await?;
-    db.execute_unprepared(&format!(
-        "CREATE POLICY system_duties ON \"{table}\" FOR SELECT TO claw_system USING (true)"
-    ))
-    .await?;
-    Ok(())
+    system_selects(manager, &format!("SELECT ({})", columns.join(", ")), table).await
 }
 
 /// Takes back what [`system_reads_columns`] gave.

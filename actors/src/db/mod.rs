@@ -51,6 +51,22 @@ pub(crate) async fn one_by_one(tx: &impl ConnectionTrait, scope: &Scope) -> Resu
     Ok(())
 }
 
+/// How often a transaction that PostgreSQL chose to break a deadlock is done again.
+const MOST_DEADLOCKS: usize = 5;
+
+/// Does `work`, a whole transaction, and does it again where it was the victim of a deadlock.
+pub(crate) async fn past_deadlocks<T, F: Future<Output = crate::error::Result<T>>>(
+    work: impl Fn() -> F,
+) -> crate::error::Result<T> {
+    for _ in 0..MOST_DEADLOCKS {
+        match work().await {
+            Err(error) if error.is_deadlock() => {}
+            outcome => return outcome,
+        }
+    }
+    work().await
+}
+
 /// A scope that a transaction can start from.
 pub trait Scoped {
     fn tenant_scope(&self) -> &TenantScope;

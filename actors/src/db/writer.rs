@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{Db, Scoped, set_tenant};
+use super::{Db, Scoped, past_deadlocks, set_tenant};
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
 
@@ -21,8 +21,6 @@ use crate::error::{Error, Result};
 const GROUP: usize = 256;
 /// Jobs that may wait; a full queue answers `Busy`.
 const QUEUE: usize = 16_384;
-/// How often a job that was the victim of a deadlock is run again.
-const MOST_DEADLOCKS: usize = 5;
 /// Committing tasks on PostgreSQL at most, which has its own group commit. SQLite has one writer.
 const POSTGRES_WORKERS: usize = 6;
 
@@ -183,13 +181,7 @@ async fn commit(db: &Db, jobs: Vec<Job>, system: bool) {
 
 /// One job in a transaction of its own.
 async fn alone(db: &Db, job: &[Job; 1], system: bool) -> Result<HashSet<String>> {
-    for _ in 0..MOST_DEADLOCKS {
-        match together(db, job, system).await {
-            Err(error) if error.is_deadlock() => {}
-            outcome => return outcome,
-        }
-    }
-    together(db, job, system).await
+    past_deadlocks(|| together(db, job, system)).await
 }
 
 fn answer(jobs: Vec<Job>, fresh: &HashSet<String>) {

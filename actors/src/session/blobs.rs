@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use claw_entities::{Scope, UserId, UserOwned, blob, new_id, user};
+use claw_entities::{Scope, UserOwned, blob, new_id};
 use ring::digest;
-use sea_orm::sea_query::{Expr, ExprTrait, LockType};
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use crate::Services;
 use crate::clock::now_ms;
 use crate::crypto::token::hex;
+use crate::db::one_by_one;
 use crate::error::{Error, Result};
 use crate::ports::message::{FileFormat, Message, Part};
 use crate::ports::model::Takes;
@@ -142,14 +143,7 @@ pub struct Room {
 /// # Errors
 /// `TooLarge` when there is no room for them.
 pub(crate) async fn make_room(tx: &impl ConnectionTrait, scope: &Scope, room: Room, bytes: u64) -> Result<()> {
-    // SQLite has one writer anyway.
-    let _: Option<UserId> = user::Entity::owned_by(scope)
-        .lock(LockType::NoKeyUpdate)
-        .select_only()
-        .column(user::Column::Id)
-        .into_tuple()
-        .one(tx)
-        .await?;
+    one_by_one(tx, scope).await?;
     let weight: Option<Option<i64>> = blob::Entity::owned_by(scope)
         .select_only()
         .expr(Expr::col(blob::Column::Size).sum().cast_as("bigint"))

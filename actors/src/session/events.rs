@@ -190,14 +190,14 @@ impl Emitter {
     }
 
     async fn agent(&mut self, stream: &'static str, data: impl Serialize) {
-        self.agent_with(stream, data, None).await;
+        self.seq += 1;
+        if self.heard() {
+            self.send(self.of_agent(stream, data)).await;
+        }
     }
 
-    async fn agent_with(&mut self, stream: &'static str, data: impl Serialize, said: Option<Said>) {
-        self.seq += 1;
-        if !self.heard() {
-            return;
-        }
+    /// The `agent` event of the number that was given last.
+    fn of_agent(&self, stream: &'static str, data: impl Serialize) -> Event {
         let payload = AgentPayload {
             run_id: &self.run_id,
             session_key: &self.session_key,
@@ -211,7 +211,7 @@ impl Emitter {
         };
         let mut event = Event::new("agent", &payload).for_session(self.session_key.as_str());
         event.tool_stream = stream == "tool";
-        self.send_with(event, said).await;
+        event
     }
 
     async fn chat(&mut self, state: &'static str, extra: Value, droppable: bool) {
@@ -295,17 +295,18 @@ impl Emitter {
         if self.quiet {
             return;
         }
+        self.seq += 1;
         if self.heard() {
             let said = Said {
                 run_id: self.run_id.clone(),
                 at: self.text.len() - delta.len(),
                 delta: delta.to_owned(),
             };
-            let text = self.text.clone();
-            let data = Spoken { text: &text, delta };
-            self.agent_with("assistant", data, Some(said)).await;
-        } else {
-            self.seq += 1;
+            let data = Spoken {
+                text: &self.text,
+                delta,
+            };
+            self.send_with(self.of_agent("assistant", data), Some(said)).await;
         }
         if self.last_chat.is_none_or(|last| last.elapsed() >= CHAT_PACE) {
             self.flush().await;

@@ -22,15 +22,13 @@ use super::estimate::{Ask, Used};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::budgets::{Budget, Unit};
-use crate::db::{Batch, clock};
+use crate::db::{Batch, clock, past_deadlocks};
 use crate::error::{Error, Result};
 
 /// No call takes as long, in milliseconds: whoever made it forgot it.
 const LONGEST: i64 = 24 * 3_600_000;
 /// How long counters of ended spans are kept, in milliseconds.
 const KEEP: i64 = 400 * 24 * 3_600_000;
-/// How often a write that PostgreSQL chose to break a deadlock is done again.
-const MOST_DEADLOCKS: usize = 5;
 /// Calls of one statement that gives back.
 const AT_ONCE: usize = 200;
 
@@ -321,13 +319,12 @@ pub(super) async fn settle(
     write(services, tenant, move |tx| {
         let (tenant, call, shares) = (tenant_in.clone(), call.clone(), Arc::clone(&shares));
         Box::pin(async move {
-            let mut query = budget_hold::Entity::of_tenant(&tenant)
+            let holds = budget_hold::Entity::of_tenant(&tenant)
                 .filter(budget_hold::Column::Id.eq(call.as_str()))
-                .order_by_asc(budget_hold::Column::BudgetId);
-            if tx.get_database_backend() == DbBackend::Postgres {
-                query = query.lock_exclusive();
-            }
-            let holds = query.all(tx).await?;
+                .order_by_asc(budget_hold::Column::BudgetId)
+                .lock_exclusive()
+                .all(tx)
+                .await?;
             if holds.is_empty() {
                 return Ok(());
             }
@@ -421,14 +418,13 @@ impl Gone {
     }
 
     async fn give_back(&self, tx: &DatabaseTransaction, tenant: &TenantScope) -> Result<usize> {
-        let mut query = budget_hold::Entity::of_tenant(tenant)
+        let holds = budget_hold::Entity::of_tenant(tenant)
             .filter(self.condition())
             .order_by_asc(budget_hold::Column::Id)
-            .order_by_asc(budget_hold::Column::BudgetId);
-        if tx.get_database_backend() == DbBackend::Postgres {
-            query = query.lock_exclusive();
-        }
-        let holds = query.all(tx).await?;
+            .order_by_asc(budget_hold::Column::BudgetId)
+            .lock_exclusive()
+            .all(tx)
+            .await?;
         let mut sums: BTreeMap<(&str, i64), i64> = BTreeMap::new();
         for hold in &holds {
             *sums.entry((&hold.budget_id, hold.starts_at)).or_default() += hold.amount;
@@ -483,13 +479,7 @@ where
     if services.db.backend() != DbBackend::Postgres {
         return services.writer.run(tenant, work).await;
     }
-    for _ in 0..MOST_DEADLOCKS {
-        match write_alone(services, tenant, &work).await {
-            Err(error) if error.is_deadlock() => {}
-            outcome => return outcome,
-        }
-    }
-    write_alone(services, tenant, &work).await
+    past_deadlocks(|| write_alone(services, tenant, &work)).await
 }
 
 async fn write_alone<T, F>(services: &Services, tenant: &TenantScope, work: &F) -> Result<T>

@@ -106,17 +106,15 @@ pub(crate) async fn stream(
     mut request: ModelRequest,
 ) -> BoxStream<'static, ModelEvent> {
     let payer = payer.into();
-    let ask = |limits: &[Arc<Budget>]| {
-        (!limits.is_empty()).then(|| Ask {
-            now: now_ms(),
-            input: prompt(&request),
-            most: u64::from(request.max_tokens),
-            least: least_answer(request.max_tokens),
-            prices: model.priced.then_some(model.prices),
-            model: format!("{}/{}", model.provider, model.model),
-            free_without_price: false,
-            only: None,
-        })
+    let ask = || Ask {
+        now: now_ms(),
+        input: prompt(&request),
+        most: u64::from(request.max_tokens),
+        least: least_answer(request.max_tokens),
+        prices: model.priced.then_some(model.prices),
+        model: format!("{}/{}", model.provider, model.model),
+        free_without_price: false,
+        only: None,
     };
     match reserve(services, payer, ask).await {
         Ok(None) => adapter.stream(request),
@@ -143,17 +141,15 @@ pub(crate) async fn beside(
     amount: u64,
     only: Option<Unit>,
 ) -> Result<Option<Hold>> {
-    let ask = |limits: &[Arc<Budget>]| {
-        (!limits.is_empty()).then(|| Ask {
-            now: now_ms(),
-            input: amount,
-            most: 0,
-            least: 0,
-            prices: model.priced.then_some(model.prices),
-            model: format!("{}/{}", model.provider, model.model),
-            free_without_price: true,
-            only,
-        })
+    let ask = || Ask {
+        now: now_ms(),
+        input: amount,
+        most: 0,
+        least: 0,
+        prices: model.priced.then_some(model.prices),
+        model: format!("{}/{}", model.provider, model.model),
+        free_without_price: true,
+        only,
     };
     Ok(reserve(services, payer, ask).await?.map(|(mut hold, _)| {
         // Nothing says when the provider took it: a call that nobody waits for any more was taken.
@@ -162,12 +158,9 @@ pub(crate) async fn beside(
     }))
 }
 
-/// `None`: nothing limits the call. Else what is put aside, and the tokens its answer may have.
-async fn reserve(
-    services: &Services,
-    payer: Payer<'_>,
-    ask: impl FnOnce(&[Arc<Budget>]) -> Option<Ask>,
-) -> Result<Option<(Hold, u64)>> {
+/// `None`: nothing limits the call. Else what is put aside, and the tokens its answer may have. `ask` is made where there is
+/// a limit at all.
+async fn reserve(services: &Services, payer: Payer<'_>, ask: impl FnOnce() -> Ask) -> Result<Option<(Hold, u64)>> {
     let tenant = payer.scope.tenant_scope();
     let budgets = services.config.budgets(tenant).await?;
     if budgets.is_empty() {
@@ -176,7 +169,10 @@ async fn reserve(
     let mut agents: Vec<&str> = payer.charge.agents.iter().map(String::as_str).collect();
     agents.push(payer.agent_id);
     let mut limits = budgets.of_call(payer.scope.user(), &agents, payer.charge.job.as_deref());
-    let Some(ask) = ask(&limits) else { return Ok(None) };
+    if limits.is_empty() {
+        return Ok(None);
+    }
+    let ask = ask();
     limits.retain(|limit| ask.only.is_none_or(|only| limit.unit == only));
     if ask.prices.is_none() {
         if let Some(in_money) = limits.iter().find(|limit| limit.unit == Unit::Money)

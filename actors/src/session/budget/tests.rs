@@ -180,7 +180,7 @@ async fn what_a_process_that_is_gone_held_is_given_back_and_still_settled_once()
 
 async fn hold(runtime: &Runtime, scope: &Scope) -> Hold {
     let charge = Charge::default();
-    let held = reserve(&runtime.services, payer(scope, &charge), |_| Some(ask())).await;
+    let held = reserve(&runtime.services, payer(scope, &charge), ask).await;
     held.expect("asks").expect("is limited").0
 }
 
@@ -249,7 +249,7 @@ async fn what_nobody_waits_for_any_more_is_given_back() {
     drop(hold(&runtime, &scope).await);
     becomes(&runtime, &scope, 0).await;
     for _ in 0..20 {
-        let asking = reserve(&runtime.services, payer(&scope, &charge), |_| Some(ask()));
+        let asking = reserve(&runtime.services, payer(&scope, &charge), ask);
         assert!(asking.now_or_never().is_none(), "it waits for the database");
     }
     // Behind all of them.
