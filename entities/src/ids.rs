@@ -91,6 +91,11 @@ pub fn new_id() -> String {
     uuid::Uuid::now_v7().simple().to_string()
 }
 
+/// A lower bound of the ids made at `ms` (epoch milliseconds) or later; every earlier one sorts before it.
+pub fn first_id_at(ms: i64) -> String {
+    format!("{:012x}", ms.max(0))
+}
+
 impl TenantId {
     pub fn generate() -> Self {
         new_id().into()

@@ -63,5 +63,5 @@ pub mod voice_wake;
 pub mod web_session;
 pub mod workspace_file;
 
-pub use ids::{SessionKey, TenantId, UserId, new_id};
+pub use ids::{SessionKey, TenantId, UserId, first_id_at, new_id};
 pub use scope::{PlatformTable, Scope, TenantOwned, TenantScope, UserOwned};

@@ -35,6 +35,7 @@ mod m20261127_000043_blob_look;
 mod m20261127_000044_unsettled;
 mod m20261127_000046_preferences;
 mod m20261127_000047_transcript_words;
+mod m20261127_000053_inbox_order;
 mod row_security;
 
 /// Runs the steps in order.
@@ -77,6 +78,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000044_unsettled::Migration),
             Box::new(m20261127_000046_preferences::Migration),
             Box::new(m20261127_000047_transcript_words::Migration),
+            Box::new(m20261127_000053_inbox_order::Migration),
         ]
     }
 }

@@ -1,11 +1,14 @@
 //! Reading platform JSON without trusting its types: a field that is not what the documentation says counts as absent.
+//!
+//! One pass over the text: a value of another shape is read past, not read again.
 
-use serde::de::{DeserializeOwned, Error};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use std::marker::PhantomData;
 
-/// Objects and lists inside each other. Each level of a lenient type reads its part anew, so the parser's own limit
-/// does not hold.
+use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
+use serde::de::{DeserializeOwned, Error, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
+
+/// Objects and lists inside each other: what a thread's stack holds, whatever hangs on each level.
 const DEEPEST: usize = 64;
 
 /// Reads a body whose type has lenient fields.
@@ -13,17 +16,19 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
     if is_deeper(body, DEEPEST) {
         return Err(serde_json::Error::custom("nested too deeply"));
     }
-    serde_json::from_slice(body)
+    // As a whole: a part that is read past could hide what is not text.
+    let text = std::str::from_utf8(body).map_err(serde_json::Error::custom)?;
+    serde_json::from_str(text)
 }
 
-/// For `#[serde(deserialize_with)]`: the value, or the type's default when it has another shape (`null` included).
-/// Not inside `#[serde(flatten)]`, which has no text to read again.
+/// For `#[serde(deserialize_with)]`: the value, or the type's default when it has another shape (`null` included). A
+/// field of a field must be lenient too.
 pub(super) fn field<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
 {
-    Ok(part(<&RawValue>::deserialize(deserializer)?).unwrap_or_default())
+    Ok(deserializer.deserialize_any(Shape(PhantomData))?.unwrap_or_default())
 }
 
 /// A list of which only the readable elements are kept.
@@ -32,16 +37,99 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    let elements: Vec<&RawValue> = part(<&RawValue>::deserialize(deserializer)?).unwrap_or_default();
-    Ok(elements.into_iter().filter_map(part).collect())
+    let elements: Vec<Element<T>> = field(deserializer)?;
+    Ok(elements.into_iter().filter_map(|element| element.0).collect())
 }
 
-fn part<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Option<T> {
-    serde_json::from_str(raw.get()).ok()
+struct Element<T>(Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Element<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Shape(PhantomData)).map(Self)
+    }
+}
+
+/// Reads a `T`, or gives `None` and has read past what is there.
+struct Shape<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Shape<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("anything")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(T::deserialize(Present(IntoDeserializer::<E>::into_deserializer(value))).ok())
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(T::deserialize(Present(IntoDeserializer::<E>::into_deserializer(value))).ok())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(T::deserialize(Present(IntoDeserializer::<E>::into_deserializer(value))).ok())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(T::deserialize(Present(IntoDeserializer::<E>::into_deserializer(value))).ok())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(T::deserialize(Present(StrDeserializer::<E>::new(value))).ok())
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(T::deserialize(Present(BorrowedStrDeserializer::<E>::new(value))).ok())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let value = T::deserialize(Present(SeqAccessDeserializer::new(&mut elements))).ok();
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(value)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let value = T::deserialize(Present(MapAccessDeserializer::new(&mut entries))).ok();
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(value)
+    }
+}
+
+/// A value that is there: an `Option` of it is `Some`.
+struct Present<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Present<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_any(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, D::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct enum identifier ignored_any
+    }
 }
 
 /// Counts brackets outside strings. What is not JSON at all, the parser finds.
 fn is_deeper(body: &[u8], most: usize) -> bool {
+    // Nearly always there are not even as many brackets.
+    if body.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= most {
+        return false;
+    }
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
     for byte in body {
         match byte {
@@ -87,7 +175,28 @@ mod tests {
             }
         );
         assert_eq!(read(r#"{"id":null,"text":null,"numbers":{}}"#), Sample::default());
-        assert_eq!(read(r#"{"id":7,"text":"a"}"#).id, 7);
+        assert_eq!(
+            read(r#"{"id":{"a":[1]},"text":["x",{}],"numbers":[[],{"b":null},"c",2.5,7]}"#),
+            Sample {
+                numbers: vec![7],
+                ..Sample::default()
+            }
+        );
+        let read = read(r#"{"text":"a\u00e9","id":7,"other":{"id":8}}"#);
+        assert_eq!((read.id, read.text.as_deref()), (7, Some("a\u{e9}")));
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_wherever_it_stands() {
+        for broken in [
+            r#"{"numbers":[1,}"#,
+            r#"{"id":{"a":"#,
+            r#"{"text":"\x"}"#,
+            r#"{"id":{"a" 1}}"#,
+            "7",
+        ] {
+            assert!(read::<Sample>(broken.as_bytes()).is_err(), "{broken}");
+        }
     }
 
     #[derive(Debug, Default, Deserialize)]

@@ -7,7 +7,7 @@ use claw_entities::{Scope, SessionKey, UserOwned, transcript_entry};
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
-use super::entry::Entry;
+use super::entry::{Columns, Entry};
 use super::transcript::{BRANCHED_AT, SessionHead};
 use super::{ConversationService, tokens};
 use crate::error::Result;
@@ -123,9 +123,8 @@ pub(crate) async fn walk(
             .filter(transcript_entry::Column::SessionId.eq(head.session_id.as_str()))
             .filter(transcript_entry::Column::Seq.lt(below))
             .order_by_desc(transcript_entry::Column::Seq)
-            .limit(page)
-            .all(tx)
-            .await?;
+            .limit(page);
+        let rows = Columns::of(rows).all(tx).await?;
         let mut found = false;
         for row in rows {
             if row.id != wanted {
@@ -134,7 +133,7 @@ pub(crate) async fn walk(
             found = true;
             below = row.seq;
             let parent = row.parent_id.clone();
-            match Entry::from_row(row) {
+            match row.entry() {
                 None => skipped += 1,
                 Some(entry) => {
                     if visit(entry).is_break() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use claw_entities::transcript_entry;
+use sea_orm::{DbErr, FromQueryResult, QueryResult, QuerySelect, Select, SelectModel, Selector};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -56,7 +57,7 @@ pub struct MessageBody {
 mod shared {
     use std::sync::Arc;
 
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserializer, Serialize as _, Serializer};
 
     use super::Message;
 
@@ -240,14 +241,73 @@ impl Body {
 impl Entry {
     /// `None` when the row cannot be read by this version.
     pub fn from_row(row: transcript_entry::Model) -> Option<Self> {
-        let body = Body::decode(&row.kind, &row.body)?;
-        Some(Self {
+        Columns {
+            seq: row.seq,
             id: row.id,
             parent_id: row.parent_id,
-            seq: row.seq,
-            body,
+            kind: row.kind,
+            body: row.body,
             run_id: row.run_id,
             created_at: row.created_at,
+        }
+        .entry()
+    }
+}
+
+/// The columns an entry is made of. Of a long conversation hundreds of rows are read at once: what all of them have in
+/// common is not read with each.
+pub(crate) struct Columns {
+    pub(crate) seq: i64,
+    pub(crate) id: String,
+    pub(crate) parent_id: Option<String>,
+    kind: String,
+    body: String,
+    run_id: Option<String>,
+    created_at: i64,
+}
+
+impl Columns {
+    /// Has the query give these columns alone, in the order that [`FromQueryResult`] reads them.
+    pub(crate) fn of(query: Select<transcript_entry::Entity>) -> Selector<SelectModel<Self>> {
+        query
+            .select_only()
+            .columns([
+                transcript_entry::Column::Seq,
+                transcript_entry::Column::Id,
+                transcript_entry::Column::ParentId,
+                transcript_entry::Column::Kind,
+                transcript_entry::Column::Body,
+                transcript_entry::Column::RunId,
+                transcript_entry::Column::CreatedAt,
+            ])
+            .into_model()
+    }
+
+    /// `None` when the row cannot be read by this version.
+    pub(crate) fn entry(self) -> Option<Entry> {
+        let body = Body::decode(&self.kind, &self.body)?;
+        Some(Entry {
+            id: self.id,
+            parent_id: self.parent_id,
+            seq: self.seq,
+            body,
+            run_id: self.run_id,
+            created_at: self.created_at,
+        })
+    }
+}
+
+/// By position, which is found faster than by name.
+impl FromQueryResult for Columns {
+    fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
+        Ok(Self {
+            seq: row.try_get_by_index(0)?,
+            id: row.try_get_by_index(1)?,
+            parent_id: row.try_get_by_index(2)?,
+            kind: row.try_get_by_index(3)?,
+            body: row.try_get_by_index(4)?,
+            run_id: row.try_get_by_index(5)?,
+            created_at: row.try_get_by_index(6)?,
         })
     }
 }

@@ -11,7 +11,7 @@ use quick_cache::sync::Cache;
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::branch::Branch;
-use super::entry::Entry;
+use super::entry::{Columns, Entry};
 use super::tokens;
 use super::transcript::SessionHead;
 use crate::error::Result;
@@ -115,15 +115,13 @@ impl Recent {
                 .filter(transcript_entry::Column::Seq.gte(kept.next_seq))
                 .filter(transcript_entry::Column::Seq.lt(head.next_seq))
                 .order_by_asc(transcript_entry::Column::Seq)
-                .limit(MOST_NEW)
-                .all(tx)
-                .await?;
-            for row in rows {
+                .limit(MOST_NEW);
+            for row in Columns::of(rows).all(tx).await? {
                 if row.parent_id != leaf_id {
                     return Ok(None);
                 }
                 leaf_id = Some(row.id.clone());
-                let Some(entry) = Entry::from_row(row) else {
+                let Some(entry) = row.entry() else {
                     return Ok(None);
                 };
                 if entry.body.compaction().is_some() {

@@ -355,7 +355,8 @@ pub struct HttpReply {
 #[serde(rename_all = "camelCase")]
 pub struct Inbound {
     /// What is answered once, unique per account: the message where it has an id (one message can come as two events,
-    /// and a repeated event names the same message), e.g. `msg:<chat>:<message>`; else the event.
+    /// and a repeated event names the same message), e.g. `msg:<message>:<chat>`; else the
+    /// event. What grows with time stands first: the index then grows at one place for each account.
     pub event_key: String,
     pub peer: Peer,
     pub sender: Sender,

@@ -1,5 +1,7 @@
 //! Transcript messages, as stored, exported (OpenClaw JSONL v3) and sent to model adapters.
 
+mod tagged;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,12 @@ use serde_json::Value;
 
 /// One message of a conversation. `timestamp` is epoch milliseconds everywhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "role", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    remote = "Self",
+    tag = "role",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Message {
     /// What a person (or another agent) said.
     User { content: Vec<Part>, timestamp: i64 },
@@ -47,7 +54,12 @@ impl Message {
 
 /// One piece of a user message or a tool result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    remote = "Self",
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Part {
     /// Plain text.
     Text { text: String },
@@ -180,7 +192,12 @@ impl AssistantMessage {
 
 /// One piece of a model's message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    remote = "Self",
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum AssistantPart {
     /// Text for the person.
     Text { text: String },

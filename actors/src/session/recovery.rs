@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use claw_entities::{PlatformTable, Scope, SessionKey, TenantId, UserId, inbox, outbox};
-use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
+use claw_entities::{PlatformTable, Scope, SessionKey, TenantId, UserId, first_id_at, inbox, outbox};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
@@ -15,8 +15,9 @@ use crate::supervisor::directory::Directory;
 
 /// Keys are kept at least 8 days, so that a platform's longest redelivery is still recognised.
 const KEEP: Duration = Duration::from_secs(9 * 24 * 3600);
-/// How often finished rows older than that are deleted, and how many at a time.
+/// How often finished rows older than that are deleted, in sweeps, and how many in one statement.
 const PRUNE_EVERY: u32 = 720;
+const PRUNED_AT_ONCE: u64 = 1_000;
 /// How often jobs are looked for that are held by mistake, in sweeps.
 const RELEASE_EVERY: u32 = 12;
 
@@ -122,14 +123,81 @@ pub async fn sweep(directory: Directory, stop: CancellationToken) {
     }
 }
 
+/// Deletes finished rows that nobody brings again. In small steps: others want to write meanwhile.
 async fn prune(directory: &Directory) -> Result<()> {
     let before = now_ms() - i64::try_from(KEEP.as_millis()).unwrap_or(0);
-    let tx = directory.services().db.system_write().await?;
-    inbox::Entity::platform_delete()
-        .filter(inbox::Column::ReceivedAt.lt(before))
-        .filter(inbox::Column::State.is_in(["done", "skipped"]))
-        .exec(&*tx)
-        .await?;
-    tx.commit().await?;
-    Ok(())
+    loop {
+        let tx = directory.services().db.system_write().await?;
+        let old = inbox::Entity::platform()
+            .select_only()
+            .column(inbox::Column::Id)
+            .filter(inbox::Column::Id.lt(first_id_at(before)))
+            .filter(inbox::Column::State.is_in(["done", "skipped"]))
+            .order_by_asc(inbox::Column::Id)
+            .limit(PRUNED_AT_ONCE)
+            .into_query();
+        let deleted = inbox::Entity::platform_delete()
+            .filter(inbox::Column::Id.in_subquery(old))
+            .exec(&*tx)
+            .await?
+            .rows_affected;
+        tx.commit().await?;
+        if deleted < PRUNED_AT_ONCE {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use claw_entities::{UserOwned, new_id};
+    use sea_orm::{ActiveValue::Set, EntityTrait};
+
+    use super::*;
+    use crate::services::Limits;
+    use crate::session::intake::own_row;
+    use crate::testing::{ScriptedModel, Step, start};
+
+    #[actix::test]
+    async fn finished_rows_are_deleted_when_no_platform_brings_them_again() {
+        let runtime = start(ScriptedModel::new(|_| Step::Hang), Limits::default(), 1).await;
+        let scope = runtime.owner("acme").await;
+        let then = now_ms() - i64::try_from(KEEP.as_millis()).expect("fits");
+        let long_ago = |count: usize| format!("{}{count:020}", first_id_at(then - 1));
+        let mut rows: Vec<(String, &str)> = (0..2_500).map(|count| (long_ago(count), "done")).collect();
+        rows.push((long_ago(2_500), "skipped"));
+        let kept = [
+            (long_ago(2_501), "dead"),
+            (long_ago(2_502), "context"),
+            (format!("{}{:020}", first_id_at(then + 3_600_000), 0), "done"),
+            (new_id(), "skipped"),
+        ];
+        rows.extend(kept.clone());
+        let tx = runtime.services.db.write(&scope).await.expect("writes");
+        for some in rows.chunks(500) {
+            let models = some.iter().map(|(id, state)| inbox::ActiveModel {
+                id: Set(id.clone()),
+                state: Set((*state).to_owned()),
+                ..own_row(&scope, "cron", id, &"agent:main:main".into(), "{}".to_owned(), then)
+            });
+            inbox::Entity::insert_many(models)
+                .exec_without_returning(&*tx)
+                .await
+                .expect("inserts");
+        }
+        tx.commit().await.expect("commits");
+        prune(&runtime.directory).await.expect("prunes");
+        let view = runtime.services.db.read(&scope).await.expect("reads");
+        let mut left: Vec<String> = inbox::Entity::owned_by(&scope)
+            .all(&*view)
+            .await
+            .expect("reads")
+            .into_iter()
+            .map(|row| row.id)
+            .collect();
+        left.sort();
+        let mut wanted = kept.map(|(id, _)| id);
+        wanted.sort();
+        assert_eq!(left, wanted);
+    }
 }

@@ -134,10 +134,11 @@ fn inbound(envelope: Envelope, bot: &Bot<'_>) -> Result<Inbound, &'static str> {
     }
     let kind = kind(&channel_type, &channel);
     let ts = message.ts.clone();
-    // A mention in a joined channel comes as two events: the message is what is answered once.
+    // A mention in a joined channel comes as two events: the message is what is answered once. Its time comes first:
+    // keys of one app lie beside each other in the index.
     let event_key = match message.edited.as_ref().filter(|_| edited) {
-        Some(edit) => format!("edit:{team}:{channel}:{ts}:{}", edit.ts),
-        None => format!("msg:{team}:{channel}:{ts}"),
+        Some(edit) => format!("edit:{ts}:{team}:{channel}:{}", edit.ts),
+        None => format!("msg:{ts}:{team}:{channel}"),
     };
     let in_thread = !message.thread_ts.is_empty() && message.thread_ts != ts;
     Ok(Inbound {

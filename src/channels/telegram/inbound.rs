@@ -119,9 +119,10 @@ fn inbound(message: Message, edited: bool, bot: &Bot) -> Result<Inbound, &'stati
         .filter(|reply| is_reply(&message, reply));
     let event_key = if edited {
         let at = message.edit_date.unwrap_or(message.date);
-        format!("edit:{chat}:{}:{at}", message.message_id)
+        format!("edit:{}:{chat}:{at}", message.message_id)
     } else {
-        format!("msg:{chat}:{}", message.message_id)
+        // The part that grows comes first: keys of one bot lie beside each other in the index.
+        format!("msg:{}:{chat}", message.message_id)
     };
     Ok(Inbound {
         event_key,

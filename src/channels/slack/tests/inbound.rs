@@ -128,7 +128,7 @@ fn the_challenge_is_answered() {
 fn a_mention_in_a_thread() {
     insta::assert_json_snapshot!(recorded(include_str!("../fixtures/app_mention.json")), @r#"
     {
-      "eventKey": "msg:T0DEMO001:C0OPS0001:1763800000.000100",
+      "eventKey": "msg:1763800000.000100:T0DEMO001:C0OPS0001",
       "peer": {
         "kind": "channel",
         "id": "C0OPS0001",
@@ -186,7 +186,7 @@ fn an_edit_has_its_own_identity() {
     let edit = recorded(include_str!("../fixtures/message_changed.json"));
     assert_eq!(
         edit.event_key,
-        "edit:T0DEMO001:C0OPS0001:1763800000.000100:1763800100.000000"
+        "edit:1763800000.000100:T0DEMO001:C0OPS0001:1763800100.000000"
     );
     assert_eq!((edit.text.as_str(), edit.edited), ("new words", true));
     assert_eq!(edit.message_id, "1763800000.000100");
