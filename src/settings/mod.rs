@@ -307,6 +307,7 @@ impl Limits {
             user_runs: self.user_runs,
             tenant_runs: self.tenant_runs,
             process_runs: self.process_runs,
+            working: RuntimeLimits::default().working,
             mailbox: self.mailbox,
             session_idle: Duration::from_secs(self.session_idle_secs),
             user_idle: Duration::from_secs(self.user_idle_secs),

@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use claw_entities::TenantId;
 use dashmap::DashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
-use super::places::{Place, Places};
+use super::places::{Cost, Place, Places};
+use super::slot::Slot;
 use crate::services::Limits;
 
 /// The lanes of scheduled jobs and of sub-agents: no platform has such senders.
@@ -23,6 +25,8 @@ const SUBAGENTS: &str = "\0subagents";
 pub struct Lanes {
     limits: Arc<Limits>,
     process: Places,
+    /// See `slot.rs`.
+    working: Places,
     tenants: Arc<DashMap<TenantId, Weak<Semaphore>>>,
 }
 
@@ -45,10 +49,12 @@ pub struct Permit {
 
 impl Lanes {
     pub fn new(limits: Arc<Limits>) -> Self {
-        let process = Places::new(limits.process_runs);
+        let process = Places::new(limits.process_runs, Cost::Each);
+        let working = Places::new(limits.working, Cost::Time);
         Self {
             limits,
             process,
+            working,
             tenants: Arc::new(DashMap::new()),
         }
     }
@@ -67,6 +73,16 @@ impl Lanes {
             guests: semaphore,
             senders: Arc::default(),
         }
+    }
+
+    /// For work of this tenant's that ends when `stop` says so.
+    pub(crate) fn slot(&self, tenant: &TenantId, stop: &CancellationToken) -> Slot {
+        Slot::new(&self.working, tenant, stop)
+    }
+
+    /// Called now and then: who holds a slot and does not move must not stop everybody.
+    pub(crate) fn unstick(&self) {
+        self.working.unstick();
     }
 
     /// Runs that go on now.
