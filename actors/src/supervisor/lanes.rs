@@ -50,7 +50,7 @@ pub struct Permit {
 impl Lanes {
     pub fn new(limits: Arc<Limits>) -> Self {
         let process = Places::new(limits.process_runs, Cost::Each);
-        let working = Places::new(limits.working, Cost::Time);
+        let working = Places::new(limits.working, Cost::TIME);
         Self {
             limits,
             process,

@@ -104,7 +104,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_something_else_lets_others_work() {
-        let slots = Places::new(1, Cost::Time);
+        let slots = Places::new(1, Cost::TIME);
         let (one, other, _) = two_of(&slots);
         one.begin().await;
         assert_eq!(one.aside(std::future::ready(1)).await, 1);
@@ -128,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_to_stop_does_not_wait() {
-        let slots = Places::new(1, Cost::Time);
+        let slots = Places::new(1, Cost::TIME);
         let (one, other, stop) = two_of(&slots);
         one.begin().await;
         let mut waits = Box::pin(other.go_on());
