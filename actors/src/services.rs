@@ -50,7 +50,8 @@ pub struct Limits {
     pub tenant_runs: usize,
     /// Runs of the process at the same time.
     pub process_runs: usize,
-    /// Runs of the process that work at the same time, rather than wait for a model or a tool.
+    /// Runs, readings of inboxes and deliveries of the process that work at the same time, rather than wait for a model,
+    /// a tool or a platform. 0: as many as suit the machine and the database.
     pub working: usize,
     /// Messages in a tree actor's mailbox.
     pub mailbox: usize,
@@ -82,7 +83,7 @@ impl Default for Limits {
             user_runs: 4,
             tenant_runs: 256,
             process_runs: 4096,
-            working: working(),
+            working: 0,
             mailbox: 1024,
             session_idle: Duration::from_secs(600),
             user_idle: Duration::from_secs(900),
@@ -96,9 +97,4 @@ impl Default for Limits {
             cron: CronLimits::default(),
         }
     }
-}
-
-/// Two runs for each core keep it busy while one of them waits for the database. More would only make all of them later.
-fn working() -> usize {
-    std::thread::available_parallelism().map_or(4, |cores| (2 * cores.get()).max(4))
 }

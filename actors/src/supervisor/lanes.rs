@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use claw_entities::TenantId;
 use dashmap::DashMap;
+use sea_orm::DbBackend;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -48,9 +49,9 @@ pub struct Permit {
 }
 
 impl Lanes {
-    pub fn new(limits: Arc<Limits>) -> Self {
+    pub fn new(limits: Arc<Limits>, database: DbBackend) -> Self {
         let process = Places::new(limits.process_runs, Cost::Each);
-        let working = Places::new(limits.working, Cost::TIME);
+        let working = Places::new(working(&limits, database), Cost::TIME);
         Self {
             limits,
             process,
@@ -94,6 +95,17 @@ impl Lanes {
     pub async fn idle(&self) {
         self.process.idle().await;
     }
+}
+
+/// How many work at once. Two for each core keep it busy while one of them waits for a commit on the local disk; more would
+/// only make all of them later. A database across a network lets each wait for longer, and its commits need company.
+fn working(limits: &Limits, database: DbBackend) -> usize {
+    if limits.working > 0 {
+        return limits.working;
+    }
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let for_each = if database == DbBackend::Postgres { 16 } else { 2 };
+    (for_each * cores).max(4)
 }
 
 impl UserLanes {
@@ -147,11 +159,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_sender_does_not_hold_the_others() {
-        let lanes = Lanes::new(Arc::new(Limits {
+        let limits = Limits {
             tenant_runs: 8,
             process_runs: 16,
             ..Limits::default()
-        }));
+        };
+        let lanes = Lanes::new(Arc::new(limits), DbBackend::Sqlite);
         let user = lanes.user(&TenantId::from("acme"));
         let mut hung = Vec::new();
         for _ in 0..4 {
