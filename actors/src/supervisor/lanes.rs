@@ -97,15 +97,16 @@ impl Lanes {
     }
 }
 
-/// How many work at once. Two for each core keep it busy while one of them waits for a commit on the local disk; more would
-/// only make all of them later. A database across a network lets each wait for longer, and its commits need company.
+/// How many work at once. A slot is held across commits, which keep the number of those that wait for the one writer small
+/// too, so there are more than cores: enough to fill a commit while the next ones compute. A database across a network lets
+/// each wait for longer.
 fn working(limits: &Limits, database: DbBackend) -> usize {
     if limits.working > 0 {
         return limits.working;
     }
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let for_each = if database == DbBackend::Postgres { 16 } else { 2 };
-    (for_each * cores).max(4)
+    let for_each = if database == DbBackend::Postgres { 16 } else { 8 };
+    for_each * cores
 }
 
 impl UserLanes {
