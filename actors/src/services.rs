@@ -50,8 +50,8 @@ pub struct Limits {
     pub tenant_runs: usize,
     /// Runs of the process at the same time.
     pub process_runs: usize,
-    /// Runs of the process that work at the same time, rather than wait for a model or a tool. 0: as many as suit the
-    /// machine and the database.
+    /// Runs, readings of inboxes and deliveries of the process that work at the same time, rather than wait for a model,
+    /// a tool or a platform. 0: as many as suit the machine and the database.
     pub working: usize,
     /// Messages in a tree actor's mailbox.
     pub mailbox: usize,

@@ -105,7 +105,7 @@ fn working(limits: &Limits, database: DbBackend) -> usize {
         return limits.working;
     }
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let for_each = if database == DbBackend::Postgres { 16 } else { 8 };
+    let for_each = if database == DbBackend::Postgres { 16 } else { 4 };
     for_each * cores
 }
 
