@@ -6,7 +6,6 @@
 //! they used (`places.rs`). Reading a session's inbox and sending its replies take slots too. Who holds a slot must never
 //! wait for something that needs another one: a model, a tool, another run, a delivery. [`Slot::aside`] is for those.
 
-use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 
 use claw_entities::TenantId;
@@ -59,16 +58,19 @@ impl Slot {
         self.hold(None);
     }
 
-    /// Awaits something that may take long, without a slot unless it is there at once; then goes on.
-    pub(crate) async fn aside<T>(&self, wait: impl Future<Output = T>) -> T {
-        let mut wait = pin!(wait);
-        if let std::task::Poll::Ready(done) = futures::poll!(&mut wait) {
-            return done;
+    /// Awaits something that may take long, without a slot unless it is there at once; then goes on. What is awaited is
+    /// boxed: held in place it would make every run larger, twice.
+    pub(crate) fn aside<T>(&self, wait: impl Future<Output = T>) -> impl Future<Output = T> {
+        let mut wait = Box::pin(wait);
+        async move {
+            if let std::task::Poll::Ready(done) = futures::poll!(&mut wait) {
+                return done;
+            }
+            self.give_back();
+            let done = wait.await;
+            self.go_on().await;
+            done
         }
-        self.give_back();
-        let done = wait.await;
-        self.go_on().await;
-        done
     }
 
     fn is_held(&self) -> bool {
