@@ -19,6 +19,7 @@ use claw_actors::services::Limits;
 use claw_actors::session::context;
 use claw_actors::supervisor::lanes::Lanes;
 use claw_entities::TenantId;
+use sea_orm::DbBackend;
 use tokio::task::JoinSet;
 
 /// Rounds of each measurement, and how long one is at least.
@@ -92,10 +93,11 @@ fn history(turns: usize) -> Vec<Arc<Entry>> {
 
 /// The time in which one place goes through the hands of as many tenants, who all wait for it.
 async fn handed_on(tenants: usize) -> Duration {
-    let lanes = Lanes::new(Arc::new(Limits {
+    let limits = Limits {
         process_runs: 1,
         ..Limits::default()
-    }));
+    };
+    let lanes = Lanes::new(Arc::new(limits), DbBackend::Sqlite);
     let first = lanes.user(&TenantId::from("first")).acquire("", 1).await;
     let mut waiting = JoinSet::new();
     for number in 0..tenants {

@@ -50,6 +50,9 @@ pub struct Limits {
     pub tenant_runs: usize,
     /// Runs of the process at the same time.
     pub process_runs: usize,
+    /// Runs, readings of inboxes and deliveries of the process that work at the same time, rather than wait for a model,
+    /// a tool or a platform. 0: as many as suit the machine and the database.
+    pub working: usize,
     /// Messages in a tree actor's mailbox.
     pub mailbox: usize,
     /// Idle time after which a session actor sleeps.
@@ -80,6 +83,7 @@ impl Default for Limits {
             user_runs: 4,
             tenant_runs: 256,
             process_runs: 4096,
+            working: 0,
             mailbox: 1024,
             session_idle: Duration::from_secs(600),
             user_idle: Duration::from_secs(900),

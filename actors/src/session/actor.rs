@@ -134,6 +134,8 @@ pub(crate) struct SessionActor {
     /// Edits that abort nothing, and wait until what was accepted before is read.
     moving: Vec<EditRequest>,
     loading: bool,
+    /// Cancelled by an abort: reading the inbox waits for no slot then.
+    hurry: CancellationToken,
     load_again: bool,
     /// Readings of the inbox that were started.
     readings: u64,
@@ -169,6 +171,7 @@ impl SessionActor {
             cleared: Cleared::default(),
             moving: Vec::new(),
             loading: false,
+            hurry: CancellationToken::new(),
             load_again: false,
             readings: 0,
             held: None,
@@ -199,9 +202,16 @@ impl SessionActor {
         let reading = self.readings;
         let directory = self.home.directory.clone();
         let services = directory.services().clone();
+        if self.hurry.is_cancelled() && self.clearing.is_empty() {
+            self.hurry = CancellationToken::new();
+        }
+        let hurry = self.hurry.clone();
         let (scope, session, known) = (self.home.scope.clone(), self.home.key.clone(), self.known.clone());
         let task = services.io.clone().spawn(async move {
+            let slot = directory.lanes().slot(scope.tenant(), &hurry);
+            slot.begin().await;
             let loaded = admission::load(&directory, &scope, &session, &known).await?;
+            drop(slot);
             let channel = key::parse(session.as_str())
                 .and_then(|parsed| parsed.channel)
                 .unwrap_or_default();
@@ -663,6 +673,11 @@ impl SessionActor {
             emitter,
             turn,
             lanes: self.home.lanes.clone(),
+            slot: self
+                .home
+                .directory
+                .lanes()
+                .slot(self.home.scope.tenant(), cancel.token()),
             cancel,
             steering,
             queued: self.queue.len(),

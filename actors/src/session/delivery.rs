@@ -14,6 +14,7 @@ use dashmap::{DashMap, DashSet};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::blobs;
 use crate::Services;
@@ -24,7 +25,9 @@ use crate::ports::channel::{
     Channel, DeliverError, Delivery as Outgoing, Destination, FileAbout, Files, OutFile, Rendered,
 };
 use crate::ports::web::WEBHOOK;
+use crate::supervisor::lanes::Lanes;
 use crate::supervisor::lease::{Leases, fenced};
+use crate::supervisor::slot::Slot;
 
 /// Rows read at a time.
 const PAGE: u64 = 16;
@@ -52,6 +55,7 @@ pub struct Delivery(Arc<Inner>);
 struct Inner {
     services: Services,
     leases: Leases,
+    lanes: Lanes,
     /// Lanes with a task; the flag says "look again before you go".
     active: DashMap<Lane, bool>,
     /// Who waits for a row to be settled (streaming previews need the message id).
@@ -64,10 +68,11 @@ struct Inner {
 }
 
 impl Delivery {
-    pub(crate) fn new(services: Services, leases: Leases) -> Self {
+    pub(crate) fn new(services: Services, leases: Leases, lanes: Lanes) -> Self {
         Self(Arc::new(Inner {
             services,
             leases,
+            lanes,
             active: DashMap::new(),
             waiting: DashMap::new(),
             unconfirmed: DashSet::new(),
@@ -146,8 +151,12 @@ enum Next {
 impl Delivery {
     /// Works one conversation until nothing is open in it.
     async fn run_lane(self, scope: Scope, lane: Lane) {
+        let slot = self.0.lanes.slot(scope.tenant(), &CancellationToken::new());
         loop {
-            let wait = match self.work(&scope, &lane.1).await {
+            slot.go_on().await;
+            let worked = self.work(&scope, &lane.1, &slot).await;
+            slot.give_back();
+            let wait = match worked {
                 Ok(wait) => wait,
                 // Another replica owns the user now; its rows are its business.
                 Err(Error::Fenced) => None,
@@ -176,7 +185,7 @@ impl Delivery {
     }
 
     /// Sends what is open. `Some` = look again after this time.
-    async fn work(&self, scope: &Scope, conversation: &str) -> Result<Option<Duration>> {
+    async fn work(&self, scope: &Scope, conversation: &str, slot: &Slot) -> Result<Option<Duration>> {
         loop {
             let view = self.0.services.db.glance(scope).await?;
             let rows = outbox::Entity::of_tenant(scope.tenant_scope())
@@ -195,7 +204,7 @@ impl Delivery {
                 if self.0.services.config.is_locked(&row_scope(&row)) {
                     return Ok(None);
                 }
-                match self.one(row).await? {
+                match self.one(row, slot).await? {
                     Next::Go => {}
                     Next::After(wait) => return Ok(Some(wait)),
                     Next::LockedOut => return Ok(None),
@@ -205,13 +214,13 @@ impl Delivery {
     }
 
     /// One row. When it has to wait, so has everything behind it.
-    async fn one(&self, row: outbox::Model) -> Result<Next> {
+    async fn one(&self, row: outbox::Model, slot: &Slot) -> Result<Next> {
         let scope = row_scope(&row);
         let leases = &self.0.leases;
-        leases.under(&scope, |epoch| self.under(&scope, epoch, row)).await
+        leases.under(&scope, |epoch| self.under(&scope, epoch, row, slot)).await
     }
 
-    async fn under(&self, scope: &Scope, epoch: i64, row: outbox::Model) -> Result<Next> {
+    async fn under(&self, scope: &Scope, epoch: i64, row: outbox::Model, slot: &Slot) -> Result<Next> {
         let Ok(to) = serde_json::from_value::<Destination>(row.destination.clone()) else {
             self.settle(
                 scope,
@@ -223,7 +232,7 @@ impl Delivery {
             return Ok(Next::Go);
         };
         if to.channel == WEBHOOK {
-            return self.post(scope, epoch, row, &to.peer.id).await;
+            return self.post(scope, epoch, row, &to.peer.id, slot).await;
         }
         let Some(channel) = self.0.services.ports.channel(&to.channel).cloned() else {
             self.settle(
@@ -264,7 +273,8 @@ impl Delivery {
             return Ok(Next::Go);
         };
         self.claim(scope, epoch, &row).await?;
-        let settled = self.send(scope, &account, channel.as_ref(), &row, to).await?;
+        let sent = self.send(scope, &account, channel.as_ref(), &row, to);
+        let settled = slot.aside(sent).await?;
         let next = match &settled {
             Settled::Again { at, .. } => Next::After(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))),
             Settled::Sent(_) | Settled::Failed(_) | Settled::Unknown(_) => Next::Go,
@@ -274,7 +284,7 @@ impl Delivery {
     }
 
     /// A row for a web address. The receiver can tell a repeat by the row's id, so one that was cut off goes again.
-    async fn post(&self, scope: &Scope, epoch: i64, row: outbox::Model, address: &str) -> Result<Next> {
+    async fn post(&self, scope: &Scope, epoch: i64, row: outbox::Model, address: &str, slot: &Slot) -> Result<Next> {
         let services = &self.0.services;
         let now = now_ms();
         if row.next_attempt_at > now {
@@ -291,7 +301,8 @@ impl Delivery {
         };
         let token = services.config.document_secret(scope, WEBHOOK_TOKEN).await?;
         self.claim(scope, epoch, &row).await?;
-        let sent = poster.post(address, token.as_ref(), &row.id, row.text.clone()).await;
+        let sent = poster.post(address, token.as_ref(), &row.id, row.text.clone());
+        let sent = slot.aside(sent).await;
         let settled = match sent {
             Ok(()) => Settled::Sent(row.id.clone()),
             Err(DeliverError::Retry { message, after }) if row.attempts + 1 < POSTS => {

@@ -114,6 +114,7 @@ pub async fn sweep(directory: Directory, stop: CancellationToken) {
                 false
             });
         }
+        directory.lanes().unstick();
         rounds += 1;
         tokio::select! {
             () = stop.cancelled() => return,

@@ -43,6 +43,7 @@ use crate::ports::model::{ErrorClass, ModelError};
 use crate::ports::tool::{SessionSnapshot, ToolContext};
 use crate::supervisor::directory::{Directory, RunEnded};
 use crate::supervisor::lanes::UserLanes;
+use crate::supervisor::slot::Slot;
 
 /// Model calls of one run.
 const MAX_CALLS: usize = 32;
@@ -59,6 +60,8 @@ pub(crate) struct RunContext {
     pub(crate) agent_id: String,
     pub(crate) turn: Turn,
     pub(crate) lanes: UserLanes,
+    /// Held while it works, not while it waits for a model or a tool.
+    pub(crate) slot: Slot,
     pub(crate) emitter: Emitter,
     pub(crate) cancel: Cancel,
     /// What people say meanwhile.
@@ -138,14 +141,17 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
     let most_scheduled = settings.cron.max_concurrent_runs;
     let subagent = context.turn.last().options.relayed && tool_policy::is_subagent(&context.key);
     let most_subagents = settings.subagents(&context.agent_id).at_once;
+    let slot = &context.slot;
     let place = async {
-        if subagent {
+        let permit = if subagent {
             lanes.acquire_subagent(most_subagents).await
         } else if scheduled {
             lanes.acquire_scheduled(most_scheduled).await
         } else {
             lanes.acquire(&guest, most).await
-        }
+        };
+        slot.begin().await;
+        permit
     };
     let permit = tokio::select! {
         biased;
@@ -158,6 +164,7 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
         () = shutdown.cancelled() => Outcome::Stopped,
         outcome = admitted(&mut context, settings) => outcome,
     };
+    context.slot.give_back();
     drop(permit);
     outcome
 }
@@ -222,7 +229,8 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         let most = settings.group_history;
         context.turn.overheard = super::admission::overheard(&services, &context.scope, &context.key, most).await?;
     }
-    let user = assembly::user_entry(&services, &context.scope, &context.turn, outlet.as_ref()).await?;
+    let user = assembly::user_entry(&services, &context.scope, &context.turn, outlet.as_ref());
+    let user = context.slot.aside(user).await?;
     let zone = freshness::zone(settings.time_zone.as_deref().unwrap_or("UTC"));
     let rule = freshness::rule(&settings.session, &context.key);
     let said = user.clone().filter(|_| context.emitter.heard());
@@ -276,7 +284,9 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     };
     let end = work.converse(context).await?;
     drop(typing);
+    context.slot.go_on().await;
     let (ended, head) = work.finish(context, outlet.as_ref(), end, started_at).await?;
+    context.slot.give_back();
     if let Some(outlet) = &outlet {
         context
             .directory
@@ -348,7 +358,7 @@ impl Work {
         let toolbox = tokio::select! {
             biased;
             () = context.cancel.token.cancelled() => return Ok(End::Aborted),
-            toolbox = toolbox => toolbox,
+            toolbox = context.slot.aside(toolbox) => toolbox,
         };
         let mut toolbox = toolbox.with_client(&options.client_tools);
         let mut specs = Arc::new(toolbox.specs(&self.settings));
@@ -356,7 +366,8 @@ impl Work {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
         let place = assembly::Place::of(context);
-        let skills = skills::offered(&context.directory, place, &self.settings).await?;
+        let skills = skills::offered(&context.directory, place, &self.settings);
+        let skills = context.slot.aside(skills).await?;
         let mut base = assembly::Assembly::new(
             &self.services,
             place,
@@ -431,7 +442,7 @@ impl Work {
             };
             let calls: Vec<_> = message.tool_calls().cloned().collect();
             if calls.is_empty() && context.steering.waits() && call + 1 < MAX_CALLS {
-                let said = self.hear(context).await;
+                let said = context.slot.aside(self.hear(context)).await;
                 if !said.is_empty() {
                     let answer = Arc::new(Message::Assistant(message.clone()));
                     let heard = self.answer_more(context, &model, message, said).await?;
@@ -451,6 +462,7 @@ impl Work {
             self.tell_calls(context, &calls).await;
             let tool_context = self.tool_context(context, &model, audience);
             let stop = context.cancel.token.clone();
+            context.slot.give_back();
             let results = toolbox
                 .batch(
                     &self.authority,
@@ -460,6 +472,7 @@ impl Work {
                     &context.steering,
                 )
                 .await;
+            context.slot.go_on().await;
             let handed = calls.iter().any(|call| toolbox.is_clients(&call.name));
             if (handed || waits_for_children(&results)) && !stop.is_cancelled() {
                 self.handed = calls;
@@ -483,7 +496,7 @@ impl Work {
                 pieces: self.unstored_parts(),
                 ..Beside::default()
             };
-            let said = self.hear(context).await;
+            let said = context.slot.aside(self.hear(context)).await;
             let heard = self.go_on(context, &model, entries, beside, said).await?;
             Arc::make_mut(&mut sent.messages).extend(heard);
             if stop.is_cancelled() {
@@ -535,7 +548,7 @@ impl Work {
         started_at: i64,
     ) -> Result<(RunEnded, SessionHead)> {
         let replaces = match self.preview.take() {
-            Some(preview) => preview.finish().await,
+            Some(preview) => context.slot.aside(preview.finish()).await,
             None => None,
         };
         let shown = context.emitter.text().to_owned();
@@ -760,7 +773,7 @@ impl Work {
             match stored {
                 Err(error @ (Error::Storage(_) | Error::Busy { .. })) if Instant::now() < give_up => {
                     tracing::warn!(error = ?error, "the end of a turn waits for the database");
-                    tokio::time::sleep(wait).await;
+                    context.slot.aside(tokio::time::sleep(wait)).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
                 }
                 stored => return stored,

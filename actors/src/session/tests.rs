@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use claw_entities::{Scope, SessionKey, TenantOwned, UserOwned, inbox, new_id, session, transcript_entry};
+use claw_entities::{Scope, SessionKey, TenantId, TenantOwned, UserOwned, inbox, new_id, session, transcript_entry};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::intake::{self, Accepted, ClientMessage};
 use crate::Error;
@@ -18,6 +19,7 @@ use crate::db::writer::NewInbox;
 use crate::ports::message::{Message, Part};
 use crate::services::Limits;
 use crate::supervisor::directory::AbortRequest;
+use crate::supervisor::slot::Slot;
 use crate::testing::{Runtime, ScriptedModel, Step, start};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(240);
@@ -307,6 +309,90 @@ async fn a_flooded_tenant_does_not_delay_another() {
             "turn {turn} waited for the flood"
         );
     }
+}
+
+/// Fifty tenants with six busy sessions each, and nothing begun yet: who says one thing is answered long before them.
+#[actix::test]
+async fn one_message_passes_the_backlog_of_all_others() {
+    const KEY: &str = "agent:main:main";
+    const TENANTS: usize = 50;
+    const SESSIONS: usize = 6;
+    let model = ScriptedModel::new(|text| Step::Say(format!("re: {text}")));
+    let limits = Limits {
+        working: 2,
+        user_runs: SESSIONS,
+        ..Limits::default()
+    };
+    let runtime = start(model.clone(), limits, 2).await;
+    let (held, stop) = all_slots(&runtime, 2).await;
+    let mut flood = Vec::new();
+    for number in 0..TENANTS {
+        flood.push(runtime.owner(&format!("t{number}")).await);
+    }
+    for session in 0..SESSIONS {
+        for (number, scope) in flood.iter().enumerate() {
+            let key = format!("agent:main:s{session}");
+            send(&runtime, scope, &key, &format!("flood {number} {session}")).await;
+        }
+    }
+    let quiet = runtime.owner("quiet").await;
+    send(&runtime, &quiet, KEY, "quiet").await;
+    assert_eq!(model.calls.load(Ordering::Relaxed), 0, "there is no slot");
+    drop(held);
+    let ended = runtime.directory.wait_run(&quiet, "quiet", PATIENCE).await;
+    let before = model.calls.load(Ordering::Relaxed);
+    assert_eq!(ended.expect("answers").map(|ended| ended.status), Some("ok".to_owned()));
+    assert!(before < TENANTS * SESSIONS / 3, "{before} others were before it");
+    for scope in &flood {
+        settled(&runtime, scope).await;
+    }
+    assert_eq!(model.calls.load(Ordering::Relaxed), TENANTS * SESSIONS + 1);
+    drop(stop);
+}
+
+/// All of the process's slots, held by a tenant that does not exist.
+async fn all_slots(runtime: &Runtime, number: usize) -> (Vec<Slot>, CancellationToken) {
+    let stop = CancellationToken::new();
+    let tenant = TenantId::from("holder");
+    let mut held = Vec::new();
+    for _ in 0..number {
+        let slot = runtime.directory.lanes().slot(&tenant, &stop);
+        slot.begin().await;
+        held.push(slot);
+    }
+    (held, stop)
+}
+
+/// Nobody has a slot for it, and an abort is heard all the same.
+#[actix::test]
+async fn a_turn_that_waits_for_a_slot_can_be_aborted() {
+    const KEY: &str = "agent:main:main";
+    let model = ScriptedModel::new(|text| Step::Say(format!("re: {text}")));
+    let limits = Limits {
+        working: 1,
+        ..Limits::default()
+    };
+    let runtime = start(model.clone(), limits, 1).await;
+    let scope = runtime.owner("acme").await;
+    let (held, _stop) = all_slots(&runtime, 1).await;
+    send(&runtime, &scope, KEY, "late").await;
+    let request = AbortRequest {
+        session_key: SessionKey::from(KEY),
+        run_id: None,
+        requester: None,
+        admin: true,
+        stop_reason: "rpc",
+        clear_queue: true,
+    };
+    let aborted = runtime.directory.abort(&scope, request).await.expect("answers");
+    assert_eq!(aborted.run_ids, ["late"]);
+    let ended = runtime.directory.wait_run(&scope, "late", PATIENCE).await;
+    assert_eq!(
+        ended.expect("answers").map(|ended| ended.status),
+        Some("aborted".to_owned())
+    );
+    assert_eq!(model.calls.load(Ordering::Relaxed), 0);
+    drop(held);
 }
 
 /// What was said while a run went on is answered once, in order.

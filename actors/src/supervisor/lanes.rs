@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use claw_entities::TenantId;
 use dashmap::DashMap;
+use sea_orm::DbBackend;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
-use super::places::{Place, Places};
+use super::places::{Cost, Place, Places};
+use super::slot::Slot;
 use crate::services::Limits;
 
 /// The lanes of scheduled jobs and of sub-agents: no platform has such senders.
@@ -23,6 +26,8 @@ const SUBAGENTS: &str = "\0subagents";
 pub struct Lanes {
     limits: Arc<Limits>,
     process: Places,
+    /// See `slot.rs`.
+    working: Places,
     tenants: Arc<DashMap<TenantId, Weak<Semaphore>>>,
 }
 
@@ -44,11 +49,13 @@ pub struct Permit {
 }
 
 impl Lanes {
-    pub fn new(limits: Arc<Limits>) -> Self {
-        let process = Places::new(limits.process_runs);
+    pub fn new(limits: Arc<Limits>, database: DbBackend) -> Self {
+        let process = Places::new(limits.process_runs, Cost::Each);
+        let working = Places::new(working(&limits, database), Cost::TIME);
         Self {
             limits,
             process,
+            working,
             tenants: Arc::new(DashMap::new()),
         }
     }
@@ -69,6 +76,16 @@ impl Lanes {
         }
     }
 
+    /// For work of this tenant's that ends when `stop` says so.
+    pub(crate) fn slot(&self, tenant: &TenantId, stop: &CancellationToken) -> Slot {
+        Slot::new(&self.working, tenant, stop)
+    }
+
+    /// Called now and then: who holds a slot and does not move must not stop everybody.
+    pub(crate) fn unstick(&self) {
+        self.working.unstick();
+    }
+
     /// Runs that go on now.
     pub fn running(&self) -> usize {
         self.process.taken()
@@ -78,6 +95,18 @@ impl Lanes {
     pub async fn idle(&self) {
         self.process.idle().await;
     }
+}
+
+/// How many work at once. A slot is held across commits, which keep the number of those that wait for the one writer small
+/// too, so there are more than cores: enough to fill a commit while the next ones compute. A database across a network lets
+/// each wait for longer.
+fn working(limits: &Limits, database: DbBackend) -> usize {
+    if limits.working > 0 {
+        return limits.working;
+    }
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let for_each = if database == DbBackend::Postgres { 16 } else { 4 };
+    for_each * cores
 }
 
 impl UserLanes {
@@ -131,11 +160,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_sender_does_not_hold_the_others() {
-        let lanes = Lanes::new(Arc::new(Limits {
+        let limits = Limits {
             tenant_runs: 8,
             process_runs: 16,
             ..Limits::default()
-        }));
+        };
+        let lanes = Lanes::new(Arc::new(limits), DbBackend::Sqlite);
         let user = lanes.user(&TenantId::from("acme"));
         let mut hung = Vec::new();
         for _ in 0..4 {

@@ -16,3 +16,4 @@ pub mod lease;
 pub mod lockout;
 pub mod placement;
 mod places;
+pub mod slot;

@@ -87,6 +87,7 @@ impl SessionActor {
             aborted,
             before: new_id(),
         });
+        self.hurry.cancel();
         self.load(context);
         if !self.loading {
             self.end_clearing(context);

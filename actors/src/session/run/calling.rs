@@ -28,7 +28,9 @@ impl Work {
         let mut tries = 0;
         loop {
             tries += 1;
-            let error = match self.stream(context, model, request.clone(), deadline).await? {
+            let answered = self.stream(context, model, request.clone(), deadline).await;
+            context.slot.go_on().await;
+            let error = match answered? {
                 Ok(message) => return Ok(message),
                 Err(error) => error,
             };
@@ -57,11 +59,13 @@ impl Work {
             if hopeless || !context.emitter.text().is_empty() || !error.partial.content.is_empty() {
                 return Err(End::Failed(Box::new(error)));
             }
+            context.slot.give_back();
             tokio::select! {
                 () = context.cancel.token.cancelled() => return Err(End::Aborted),
                 () = until(deadline) => return Err(End::TimedOut(Duration::ZERO)),
                 () = tokio::time::sleep(wait) => {}
             }
+            context.slot.go_on().await;
         }
     }
 
@@ -85,6 +89,9 @@ impl Work {
         // Text of an earlier message of this run stays above.
         let base = context.emitter.text().len();
         self.base = base;
+        // Sends the request; from here on the model works.
+        let _ = Pin::new(&mut events).peek().now_or_never();
+        context.slot.give_back();
         loop {
             let due = self.parts.due();
             let event = tokio::select! {

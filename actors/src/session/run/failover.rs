@@ -91,7 +91,10 @@ impl Work {
         error: ModelError,
         call: Call<'_>,
     ) -> Result<Option<End>> {
-        let next = match failover.after(self, context, error).await? {
+        context.slot.give_back();
+        let next = failover.after(self, context, error).await;
+        context.slot.go_on().await;
+        let next = match next? {
             Switch::To(next) => *next,
             Switch::Over(end) => return Ok(Some(end)),
         };

@@ -75,10 +75,11 @@ impl Work {
             ..tool_context
         };
         let cancel = context.cancel.token.clone();
+        let asked = tokio::time::timeout(LONGEST, self.ask(model, request, &tools, &tool_context));
         let done = tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(Some(End::Aborted)),
-            asked = tokio::time::timeout(LONGEST, self.ask(model, request, &tools, &tool_context)) => match asked {
+            asked = context.slot.aside(asked) => match asked {
                 Ok(Ok(())) => true,
                 Ok(Err(error)) => {
                     tracing::warn!(

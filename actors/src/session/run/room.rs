@@ -229,7 +229,7 @@ impl Work {
         };
         self.room.attempts += 1;
         context.emitter.compacting().await;
-        let (outcome, spent) = plan.summarise(&job).await;
+        let (outcome, spent) = context.slot.aside(plan.summarise(&job)).await;
         self.usage.merge(&spent.usage);
         let step = match outcome {
             Outcome::Summarised(summarised) => {

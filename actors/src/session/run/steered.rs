@@ -122,7 +122,7 @@ impl Work {
         let mut beside = Beside::default();
         if let Some(outlet) = self.outlet.clone() {
             let replaces = match self.preview.take() {
-                Some(preview) => preview.finish().await,
+                Some(preview) => context.slot.aside(preview.finish()).await,
                 None => None,
             };
             beside.pieces = self.unstored_parts();
