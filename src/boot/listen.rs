@@ -157,7 +157,14 @@ impl Serving {
         >,
         BoxBody,
         ExpectHandler,
-        impl ServiceFactory<(Request, Framed<T, Codec>), Config = (), Response = (), Error = Error, InitError = (), Future: 'static>,
+        impl ServiceFactory<
+            (Request, Framed<T, Codec>),
+            Config = (),
+            Response = (),
+            Error = Error,
+            InitError = (),
+            Future: 'static,
+        >,
     > {
         let (state, draining, limits) = (self.state.clone(), self.draining, self.limits);
         let app = App::new()

@@ -329,6 +329,12 @@ impl<T: Wire> ActorFuture<NodeSocket<T>> for Pump {
         if socket.ending {
             return Poll::Ready(());
         }
+        // The connection ended without a word.
+        let gone = socket.connection.as_ref().is_some_and(|addr| !addr.connected());
+        if gone && !socket.closing {
+            socket.end(ctx);
+            return Poll::Ready(());
+        }
         if matches!(socket.poll_write(task), Poll::Ready(Err(_))) {
             ctx.stop();
             return Poll::Ready(());
