@@ -15,9 +15,8 @@ use actix::dev::Request;
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
 use actix_http::ws::{self, CloseReason, Codec, Frame, HandshakeError, Item, Message, OpCode, Parser, ProtocolError};
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CONNECTION, UPGRADE};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::http::header::UPGRADE;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::{Buf, Bytes, BytesMut};
 use claw_actors::config::identity::{Identity, Tenant};
 use claw_actors::gateway::connection::{FRAMES_WAITING, Newcomer, NodeConnection, PREAUTH_FRAME};
@@ -86,11 +85,9 @@ pub(crate) fn upgrade(
 }
 
 /// To be answered to who comes without an upgrade.
-pub(crate) fn upgrade_required() -> actix_web::HttpResponseBuilder {
-    let mut response = HttpResponse::build(StatusCode::UPGRADE_REQUIRED);
-    response
-        .insert_header((UPGRADE, "websocket"))
-        .insert_header((CONNECTION, "upgrade"));
+pub(crate) fn upgrade_required() -> HttpResponseBuilder {
+    let mut response = HttpResponse::UpgradeRequired();
+    response.insert_header((UPGRADE, "websocket"));
     response
 }
 
