@@ -1,14 +1,19 @@
 //! Listeners and the HTTP servers on them.
 
-use std::any::Any;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use actix_codec::Framed;
+use actix_http::body::BoxBody;
+use actix_http::h1::{Codec, ExpectHandler};
+use actix_http::{Extensions, HttpService, Request};
+use actix_server::GracefulShutdownSignal;
+use actix_service::{Service, ServiceFactory, map_config};
 use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::dev::{Server, ServerHandle};
+use actix_web::dev::{AppConfig, Server, ServerHandle, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpServer};
+use actix_web::{App, Error, HttpServer};
 use anyhow::Context as _;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio_util::sync::CancellationToken;
@@ -17,11 +22,15 @@ use super::{tls, wire};
 use claw_actors::gateway::{GatewaySettings, GatewayState};
 
 use crate::http;
-use crate::http::gateway_socket::WRITE_BUFFER;
-use crate::http::health;
+use crate::http::client::Encrypted;
+use crate::http::gateway_socket::Wire;
 use crate::http::state::AppState;
-use crate::settings::Settings;
+use crate::http::{health, upgrade};
+use crate::settings::{Http, Settings};
 use crate::telemetry;
+
+/// Bytes of answers that HTTP gathers before it writes. Two pieces of this size fit into the room it starts with.
+const WRITE_BUFFER: usize = 4096;
 
 /// Sockets that are bound but not yet served: a taken port stops the start before anything else happens.
 pub(super) struct Listeners {
@@ -79,32 +88,35 @@ pub(super) fn serve(
             url: state.urls.gateway("{tenant}"),
         },
     ));
-    let user_timeout = Duration::from_secs(limits.tcp_user_timeout_secs);
-    let mut server = HttpServer::new(move || {
-        App::new()
-            .app_data(gateway.clone())
-            .wrap(http::headers())
-            .configure(|config| http::routes(&state, config))
-    })
-    .workers(wire::listen_threads(settings))
-    .worker_max_blocking_threads(2)
-    .max_connections(limits.max_connections)
-    .keep_alive(Duration::from_secs(limits.keep_alive_secs))
-    .client_request_timeout(Duration::from_secs(limits.head_timeout_secs))
-    .client_disconnect_timeout(Duration::from_secs(2))
-    // Who closes has gone: an answer that nobody waits for is not worked on. Routes whose work must not stop half-way
-    // run it to its end (`trace::to_the_end`).
-    .h1_allow_half_closed(false)
-    .tcp_nodelay(true)
-    .h1_write_buffer_size(WRITE_BUFFER)
-    .on_connect(move |connection, _| watch_unacknowledged(connection, user_timeout))
-    .shutdown_timeout(3)
-    .disable_signals()
-    .listen(listeners.plain)?;
+    let builder = Server::build()
+        .workers(wire::listen_threads(settings))
+        .worker_max_blocking_threads(2)
+        .max_concurrent_connections(limits.max_connections)
+        .shutdown_timeout(3)
+        .disable_signals();
+    let plain = Serving {
+        state,
+        gateway,
+        limits,
+        draining: builder.graceful_shutdown_signal(),
+    };
+    let encrypted = plain.clone();
+    let user_timeout = Duration::from_secs(settings.http.tcp_user_timeout_secs);
+    let mut builder = builder.listen("http", listeners.plain, move || {
+        let met = move |socket: &TcpStream, _: &mut Extensions| watch_unacknowledged(socket, user_timeout);
+        plain.clone().service(met).tcp()
+    })?;
     if let Some(listener) = listeners.tls {
-        server = server.listen_rustls_0_23(listener, tls::config(&settings.http.tls, stop)?)?;
+        let tls = tls::config(&settings.http.tls, stop)?;
+        builder = builder.listen("https", listener, move || {
+            let met = move |socket: &TlsStream<TcpStream>, about: &mut Extensions| {
+                about.insert(Encrypted);
+                watch_unacknowledged(socket.get_ref().0, user_timeout);
+            };
+            encrypted.clone().service(met).rustls_0_23(tls.clone())
+        })?;
     }
-    let mut handles = vec![run(server.run())];
+    let mut handles = vec![run(builder.run())];
     if let Some(listener) = listeners.metrics {
         let server = HttpServer::new(|| App::new().route("/metrics", web::get().to(health::open_metrics)))
             .workers(1)
@@ -115,17 +127,72 @@ pub(super) fn serve(
     Ok(handles)
 }
 
-/// A peer that vanished without a word must not hold a socket for hours.
-fn watch_unacknowledged(connection: &dyn Any, after: Duration) {
-    let encrypted = connection.downcast_ref::<TlsStream<TcpStream>>();
-    let stream = match encrypted {
-        Some(tls) => Some(tls.get_ref().0),
-        None => connection.downcast_ref::<TcpStream>(),
-    };
-    if let Some(stream) = stream {
-        // Not supported on every system; nothing depends on it.
-        let _ = SockRef::from(stream).set_tcp_user_timeout(Some(after));
+/// What every worker makes its services from.
+#[derive(Clone)]
+struct Serving {
+    state: Data<AppState>,
+    gateway: Data<GatewayState>,
+    limits: Http,
+    /// Connections that wait for a next request are closed when it resolves, as actix-web's own server does it.
+    draining: GracefulShutdownSignal,
+}
+
+impl Serving {
+    /// HTTP on connections of one kind, and the sockets they become. `met` sees each connection first.
+    ///
+    /// Not actix-web's own server, because that has no place for `upgrade`.
+    fn service<T: Wire>(
+        self,
+        met: impl Fn(&T, &mut Extensions) + 'static,
+    ) -> HttpService<
+        T,
+        impl ServiceFactory<
+            Request,
+            Config = (),
+            Response = ServiceResponse,
+            Error = Error,
+            InitError = (),
+            Service: Service<Request, Future: 'static>,
+            Future: 'static,
+        >,
+        BoxBody,
+        ExpectHandler,
+        impl ServiceFactory<
+            (Request, Framed<T, Codec>),
+            Config = (),
+            Response = (),
+            Error = Error,
+            InitError = (),
+            Future: 'static,
+        >,
+    > {
+        let (state, draining, limits) = (self.state.clone(), self.draining, self.limits);
+        let app = App::new()
+            .wrap(http::headers())
+            .configure(move |config| http::routes(&state, config));
+        HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let draining = draining.clone();
+                async move { draining.notified().await }
+            })
+            .keep_alive(Duration::from_secs(limits.keep_alive_secs))
+            .client_request_timeout(Duration::from_secs(limits.head_timeout_secs))
+            .client_disconnect_timeout(Duration::from_secs(2))
+            // Who closes has gone: an answer that nobody waits for is not worked on. Routes whose work must not stop
+            // half-way run it to its end (`trace::to_the_end`).
+            .h1_allow_half_closed(false)
+            .tcp_nodelay(true)
+            .h1_write_buffer_size(WRITE_BUFFER)
+            .on_connect_ext(met)
+            .upgrade(upgrade::service(self.state, self.gateway))
+            .finish(map_config(app, |()| AppConfig::default()))
     }
+}
+
+/// A peer that vanished without a word must not hold a socket for hours.
+fn watch_unacknowledged(stream: &TcpStream, after: Duration) {
+    // Not supported on every system; nothing depends on it.
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(after));
 }
 
 /// Runs a server on the current runtime.

@@ -16,6 +16,9 @@ const FORWARDING: [&str; 6] = [
     "via",
 ];
 
+/// On connections by TLS to us.
+pub(crate) struct Encrypted;
+
 /// The other end of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -37,7 +40,7 @@ impl Client {
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip().to_canonical());
         let mut client = Self {
             address: peer,
-            secure: request.app_config().secure(),
+            secure: request.conn_data::<Encrypted>().is_some(),
             loopback_peer: peer.is_loopback(),
             forwarded: FORWARDING.iter().any(|name| request.headers().contains_key(*name)),
         };

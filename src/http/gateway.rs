@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use actix_web::guard::GuardContext;
-use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, UPGRADE};
-use actix_web::web::{Data, Path, Payload};
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use claw_actors::config::identity::{Identity, Tenant};
 use claw_actors::crypto::Secret;
@@ -19,18 +18,18 @@ use super::state::AppState;
 use super::tenant;
 use crate::error::{ApiError, ApiResult};
 
-/// An upgrade on `/` (old clients drop the path) or on `/gateway/ws`. Without an upgrade: 426.
+/// The socket's address, asked without an upgrade.
+pub(crate) async fn no_upgrade() -> HttpResponse {
+    gateway_socket::upgrade_required()
+        .json(json!({"error": {"code": "upgrade_required", "message": "open a WebSocket here"}}))
+}
+
+/// An upgrade on `/` (old clients drop the path) or on `/gateway/ws`.
 pub(crate) async fn socket(
     request: HttpRequest,
-    payload: Payload,
     state: Data<AppState>,
     gateway: Data<GatewayState>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    if !is_upgrade(request.headers()) {
-        return Ok(HttpResponse::UpgradeRequired()
-            .insert_header((UPGRADE, "websocket"))
-            .json(json!({"error": {"code": "upgrade_required", "message": "open a WebSocket here"}})));
-    }
     let tenant = tenant::of(&request, &state).await?;
     let client = state.client(&request);
     let identity = identity(&request, &state, &tenant, &client).await?;
@@ -46,9 +45,7 @@ pub(crate) async fn socket(
         origin,
         address: client.network(),
     };
-    Ok(gateway_socket::upgrade(
-        &request, payload, &gateway, tenant, facts, identity,
-    ))
+    Ok(gateway_socket::upgrade(&request, &gateway, tenant, facts, identity))
 }
 
 /// The payload behind a join URL, once. A wrong code counts as a wrong proof of its address.
@@ -97,16 +94,4 @@ async fn identity(
         return Ok(None);
     }
     Err(ApiError::forbidden("origin not allowed"))
-}
-
-/// For the route of `/`.
-pub(crate) fn wants_upgrade(ctx: &GuardContext<'_>) -> bool {
-    is_upgrade(&ctx.head().headers)
-}
-
-fn is_upgrade(headers: &HeaderMap) -> bool {
-    headers
-        .get(UPGRADE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
 }

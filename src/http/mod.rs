@@ -2,7 +2,7 @@
 
 pub mod state;
 
-mod client;
+pub(crate) mod client;
 pub(crate) mod places;
 pub(crate) mod rate;
 mod tenant;
@@ -21,6 +21,7 @@ pub(crate) mod v1;
 mod webhooks;
 
 mod trace;
+pub(crate) mod upgrade;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -56,15 +57,9 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
         .route("/readyz", readable().to(health::ready))
         .route("/metrics", web::get().to(health::metrics))
         // OpenClaw clients.
-        .service(web::resource("/gateway/ws").route(web::get().to(gateway::socket)))
+        .service(web::resource("/gateway/ws").route(web::get().to(gateway::no_upgrade)))
         .route("/gateway/ws/j/{code}", web::get().to(gateway::join))
-        .route("/j/{code}", web::get().to(gateway::join))
-        .route(
-            "/",
-            web::get()
-                .guard(guard::fn_guard(gateway::wants_upgrade))
-                .to(gateway::socket),
-        );
+        .route("/j/{code}", web::get().to(gateway::join));
     for path in extra_paths(state) {
         config.service(webhook(path));
     }
@@ -106,6 +101,15 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
                 .route("/", readable().to(admin_ui::root))
                 .default_service(web::to(admin_ui::other)),
         );
+}
+
+/// What an upgrade may ask for.
+fn socket_routes(state: &Data<AppState>, config: &mut ServiceConfig) {
+    config
+        .app_data(state.clone())
+        .route("/gateway/ws", web::get().to(gateway::socket))
+        .route("/", web::get().to(gateway::socket))
+        .default_service(web::to(nothing));
 }
 
 /// Headers of every answer.

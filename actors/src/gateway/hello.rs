@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::Recipient;
 use claw_entities::Scope;
 use futures::FutureExt;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::handshake::Admitted;
@@ -13,7 +14,7 @@ use super::messages::{ConnectionInfo, Event, ToConnection};
 use super::protocol::connect::ConnectParams;
 use super::protocol::hello::{Auth, HelloOk, Policy, Server, SessionDefaults, Snapshot};
 use super::protocol::{PROTOCOL, event_frame, response_ok};
-use super::{GatewayState, methods};
+use super::{GatewayState, arrivals, methods};
 use crate::clock::now_ms;
 use crate::config::devices;
 use crate::config::devices::surface::SurfaceClaim;
@@ -81,16 +82,21 @@ pub(super) async fn welcome(
         info: Arc::clone(&info),
         follower: Follower::new(Arc::clone(&attached.listening)),
     };
-    if let Some(device_id) = info.device_id.clone() {
-        let (scope, role) = (scope.clone(), if info.node { "node" } else { "operator" });
-        note(state, &scope.clone(), move |tx| {
-            let (scope, device_id) = (scope.clone(), device_id.clone());
-            async move { devices::note_connected(tx, &scope, &device_id, role, now_ms()).await }.boxed()
-        });
+    match info.device_id.clone() {
+        // A node's coming and going are written in their order.
+        Some(node_id) if info.node => {
+            let scope = scope.clone();
+            note(state, &scope.clone(), move |tx| {
+                let (scope, node_id) = (scope.clone(), node_id.clone());
+                async move { devices::note_connected(tx, &scope, &node_id, "node", now_ms()).await }.boxed()
+            });
+        }
+        Some(device_id) => arrivals::note(state, &scope, &device_id),
+        None => {}
     }
     let settings = state.services.config.settings(&scope).await?;
     let health = if info.node {
-        json!({})
+        RawValue::from_string("{}".to_owned()).unwrap_or_default()
     } else {
         methods::health::outline(&settings)
     };

@@ -7,6 +7,7 @@ pub mod scopes;
 
 pub(crate) mod alike;
 pub mod approvals;
+mod arrivals;
 pub mod beacon;
 pub mod connection;
 pub mod device;
@@ -41,6 +42,7 @@ use dashmap::DashMap;
 use serde_json::Value;
 
 use self::alike::Alike;
+use self::arrivals::Arrivals;
 use self::messages::Program;
 use crate::Services;
 use crate::supervisor::directory::Directory;
@@ -61,6 +63,8 @@ pub struct Shared {
     pub(crate) scopes: Alike<[String]>,
     /// Programs that connections are.
     pub(crate) programs: Alike<Program>,
+    /// Devices that came just now.
+    arrivals: Arrivals,
     /// Last host statistics of connected nodes, by owner and node id.
     pub host_stats: DashMap<(TenantId, UserId, String), Value>,
     pub started: Instant,
@@ -121,6 +125,7 @@ impl GatewayState {
             throttle: rpc::Throttle::default(),
             scopes: Alike::default(),
             programs: Alike::default(),
+            arrivals: Arrivals::default(),
             host_stats: DashMap::new(),
             started: Instant::now(),
         }))

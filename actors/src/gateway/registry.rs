@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Recipient;
 use actix::dev::SendError;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::beacon::Beacon;
 use super::events;
@@ -19,17 +21,33 @@ pub struct Connections {
     live: HashMap<Arc<str>, Member>,
     version: StateVersion,
     listening: Arc<Listening>,
+    telling: Telling,
+}
+
+/// What the connections were told of who is there.
+#[derive(Default)]
+struct Telling {
+    /// When, last.
+    last: Option<Instant>,
+    /// Something changed since.
+    due: bool,
+    /// Somebody comes back to tell it.
+    planned: bool,
 }
 
 struct Member {
     info: Arc<ConnectionInfo>,
     to: Recipient<ToConnection>,
+    /// Its hello showed presence as of this version.
+    greeted: u64,
     /// What the program said of itself since (`system-event`).
     said: Option<Box<Beacon>>,
 }
 
 /// Entries in a `presence` event and in hello.
 const PRESENCE_SHOWN: usize = 50;
+/// Shortest time between two `presence` events: those who come and go in a burst are told in one.
+const PRESENCE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a fan-out did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,10 +90,15 @@ impl Connections {
             self.close(&conn_id, 1008, "replaced by a newer connection of this device");
         }
         self.version.presence += 1;
-        self.announce(Some(&info));
         let node = info.node;
-        let member = Member { info, to, said: None };
+        let member = Member {
+            info,
+            to,
+            greeted: self.version.presence,
+            said: None,
+        };
         self.live.insert(member.info.conn_id.clone(), member);
+        self.announce();
         Attached {
             presence: if node { Vec::new() } else { self.newest(PRESENCE_SHOWN) },
             state_version: self.version,
@@ -87,7 +110,7 @@ impl Connections {
     pub fn detach(&mut self, conn_id: &str) -> Option<Arc<ConnectionInfo>> {
         let member = self.live.remove(conn_id)?;
         self.version.presence += 1;
-        self.announce(None);
+        self.announce();
         Some(member.info)
     }
 
@@ -105,10 +128,14 @@ impl Connections {
     }
 
     fn deliver(&mut self, event: &Arc<Event>) -> FanOut {
+        self.deliver_to(event, |_| true)
+    }
+
+    fn deliver_to(&mut self, event: &Arc<Event>, to: impl Fn(&Member) -> bool) -> FanOut {
         let mut done = FanOut::default();
         let mut lost = Vec::new();
         for (conn_id, member) in &self.live {
-            if !events::allowed(&member.info, event) {
+            if !to(member) || !events::allowed(&member.info, event) {
                 continue;
             }
             match member.to.try_send(ToConnection::Event(Arc::clone(event))) {
@@ -157,22 +184,38 @@ impl Connections {
         if let Some(member) = self.live.get_mut(&conn_id) {
             member.said = Some(Box::new(beacon));
             self.version.presence += 1;
-            self.announce(None);
+            self.announce();
         }
     }
 
-    /// Tells the connections who is there, `newcomer` included, who reads it in its hello. Crowds are not told: they can
-    /// ask with `system-presence`.
-    fn announce(&mut self, newcomer: Option<&ConnectionInfo>) {
-        if self.live.is_empty() || self.live.len() > PRESENCE_SHOWN {
+    /// Tells the connections who is there, at once or soon after they were told last. Crowds are not told: they can ask
+    /// with `system-presence`.
+    fn announce(&mut self) {
+        self.telling.due = true;
+        if self.telling.pause().is_zero() {
+            self.tell();
+        }
+    }
+
+    /// How long until [`Connections::tell`] has to be called, if it has to and nobody plans to.
+    pub(crate) fn to_tell(&mut self) -> Option<Duration> {
+        let unplanned = self.telling.due && !std::mem::replace(&mut self.telling.planned, self.telling.due);
+        unplanned.then(|| self.telling.pause())
+    }
+
+    /// Tells what was not told yet. Who read it in its hello is not told again.
+    pub(crate) fn tell(&mut self) {
+        self.telling.planned = false;
+        let due = std::mem::take(&mut self.telling.due);
+        let version = self.version.presence;
+        let somebody = self.live.values().any(|member| member.greeted < version);
+        if !due || !somebody || self.live.len() > PRESENCE_SHOWN {
             return;
         }
-        let room = PRESENCE_SHOWN - usize::from(newcomer.is_some());
-        let mut presence = self.newest(room);
-        presence.extend(newcomer.map(|info| presence_entry(info, None)));
-        let mut event = Event::new("presence", &json!({"presence": presence})).droppable();
+        self.telling.last = Some(Instant::now());
+        let mut event = Event::new("presence", &json!({"presence": self.newest(PRESENCE_SHOWN)})).droppable();
         event.state_version = Some(self.version);
-        self.deliver(&Arc::new(event));
+        self.deliver_to(&Arc::new(event), |member| member.greeted < version);
     }
 
     fn newest(&self, most: usize) -> Vec<Value> {
@@ -249,6 +292,14 @@ impl Connections {
             reason = "the last note to a connection that is forgotten here: one per connection, even when its mailbox is full"
         )]
         member.to.do_send(note);
+    }
+}
+
+impl Telling {
+    /// How long to wait before they are told again.
+    fn pause(&self) -> Duration {
+        let since = self.last.map_or(PRESENCE_PAUSE, |last| last.elapsed());
+        PRESENCE_PAUSE.saturating_sub(since)
     }
 }
 

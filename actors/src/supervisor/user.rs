@@ -222,6 +222,13 @@ impl UserActor {
         self.connections.listening().set_heard(count);
     }
 
+    /// Comes back for what the connections are to be told of each other, unless that was done.
+    fn tell_presence(&mut self, context: &mut Context<Self>) {
+        if let Some(wait) = self.connections.to_tell() {
+            context.run_later(wait, |this, _| this.connections.tell());
+        }
+    }
+
     fn drain(&mut self) {
         self.draining = true;
         for session in self.sessions.addresses() {
@@ -393,10 +400,12 @@ impl Handler<ToUser> for UserActor {
                 let attached = self.connections.attach(info, to);
                 self.count_listeners();
                 let _ = reply.send(attached);
+                self.tell_presence(context);
             }
             ToUser::Detach { conn_id } => {
                 let _ = self.connections.detach(&conn_id);
                 self.count_listeners();
+                self.tell_presence(context);
             }
             ToUser::Publish(event) => self.connections.fan_out(&event),
             ToUser::ConfigIs { hash } => {
@@ -416,6 +425,7 @@ impl Handler<ToUser> for UserActor {
             ToUser::Describe { conn_id, beacon, reply } => {
                 self.connections.describe(&conn_id, *beacon);
                 let _ = reply.send(());
+                self.tell_presence(context);
             }
             ToUser::Nodes { reply } => {
                 let _ = reply.send(self.connections.nodes());

@@ -3,4 +3,5 @@
 mod access;
 mod pages;
 mod session;
+mod upgrade;
 mod webhooks;

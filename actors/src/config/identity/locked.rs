@@ -147,9 +147,12 @@ impl ConfigService {
 /// Is the user active, and will they be until this transaction has ended: what it adds, a lock-out that comes after it
 /// takes away.
 pub(in crate::config) async fn stays_active(tx: &impl ConnectionTrait, scope: &Scope) -> Result<bool> {
-    let active = user::Entity::owned_by(scope)
+    let active: Option<String> = user::Entity::owned_by(scope)
+        .select_only()
+        .column(user::Column::Status)
         .filter(user::Column::Status.eq("active"))
         .lock_shared()
+        .into_tuple()
         .one(tx)
         .await?;
     Ok(active.is_some())

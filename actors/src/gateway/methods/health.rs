@@ -2,11 +2,15 @@
 
 use std::time::Instant;
 
+use claw_entities::SessionKey;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::{Nothing, heartbeat};
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
+use crate::error::Error;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::READ;
@@ -20,23 +24,21 @@ pub(super) fn register(methods: &mut Methods) {
 }
 
 /// Health as hello carries it: what is known without asking the database about sessions.
-pub(in crate::gateway) fn outline(settings: &UserSettings) -> Value {
-    shape(settings, 0, 0, &[])
+pub(in crate::gateway) fn outline(settings: &UserSettings) -> Box<RawValue> {
+    to_raw_value(&shape(settings, 0, 0, &[])).unwrap_or_default()
 }
 
 async fn health(call: Call, _: Nothing) -> Result<Value, WireError> {
     let started = Instant::now();
     let settings = call.state.services.config.settings(call.scope()).await?;
-    if call.connection.node {
-        return Ok(outline(&settings));
-    }
-    let (recent, total) = recent(&call).await?;
-    Ok(shape(
-        &settings,
-        i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX),
-        total,
-        &recent,
-    ))
+    let (recent, total) = if call.connection.node {
+        (Vec::new(), 0)
+    } else {
+        recent(&call).await?
+    };
+    let took = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let took = if call.connection.node { 0 } else { took };
+    Ok(serde_json::to_value(shape(&settings, took, total, &recent)).map_err(Error::internal)?)
 }
 
 async fn status(call: Call, _: Nothing) -> Result<Value, WireError> {
@@ -62,15 +64,15 @@ async fn status(call: Call, _: Nothing) -> Result<Value, WireError> {
         "sessions": {
             "paths": [], "count": total, "defaults": {"model": null, "contextTokens": null},
             "recent": recent.iter().map(|row| {
-                json!({"agentId": row["agentId"], "key": row["key"], "kind": "direct", "sessionId": row["sessionId"],
-                       "updatedAt": row["updatedAt"], "age": row["age"], "flags": []})
+                json!({"agentId": row.agent_id, "key": row.key, "kind": "direct", "sessionId": row.session_id,
+                       "updatedAt": row.updated_at, "age": row.age, "flags": []})
             }).collect::<Vec<_>>(),
             "byAgent": [],
         },
     }))
 }
 
-async fn recent(call: &Call) -> Result<(Vec<Value>, u64), WireError> {
+async fn recent(call: &Call) -> Result<(Vec<Recent>, u64), WireError> {
     let now = now_ms();
     let (rows, total) = call
         .state
@@ -80,38 +82,102 @@ async fn recent(call: &Call) -> Result<(Vec<Value>, u64), WireError> {
         .await?;
     let rows = rows
         .into_iter()
-        .map(|row| {
-            json!({"key": row.key, "agentId": row.agent_id, "sessionId": row.session_id,
-                   "updatedAt": row.updated_at, "age": (now - row.updated_at).max(0)})
+        .map(|row| Recent {
+            age: (now - row.updated_at).max(0),
+            key: row.key,
+            updated_at: row.updated_at,
+            agent_id: row.agent_id,
+            session_id: row.session_id,
         })
         .collect();
     Ok((rows, total))
 }
 
-fn shape(settings: &UserSettings, duration_ms: i64, total: u64, recent: &[Value]) -> Value {
-    let recent: Vec<Value> = recent
-        .iter()
-        .map(|row| json!({"key": row["key"], "updatedAt": row["updatedAt"], "age": row["age"]}))
-        .collect();
-    let sessions = json!({"path": "", "count": total, "recent": recent});
-    let agents: Vec<Value> = agent_ids(settings)
-        .into_iter()
-        .map(|id| {
-            let default = id == settings.default_agent;
-            json!({
-                "agentId": id, "isDefault": default,
-                "heartbeat": heartbeat::shown(settings, &id),
-                "sessions": if default { sessions.clone() } else { json!({"path": "", "count": 0, "recent": []}) },
-            })
-        })
-        .collect();
-    json!({
-        "ok": true, "ts": now_ms(), "durationMs": duration_ms,
-        "plugins": {"loaded": [], "errors": [], "unavailable": []},
-        "channels": {}, "channelOrder": [], "channelLabels": {},
-        "heartbeatSeconds": heartbeat::every_ms(settings, &settings.default_agent) / 1000,
-        "defaultAgentId": settings.default_agent, "agents": agents, "sessions": sessions,
-    })
+/// `health`'s answer. Every hello carries one, so it is written without values in between.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Health<'a> {
+    ok: bool,
+    ts: i64,
+    duration_ms: i64,
+    plugins: Plugins,
+    channels: Empty,
+    channel_order: [&'static str; 0],
+    channel_labels: Empty,
+    heartbeat_seconds: u64,
+    default_agent_id: &'a str,
+    agents: Vec<Agent<'a>>,
+    sessions: Sessions<'a>,
+}
+
+/// There are none in the product.
+#[derive(Default, Serialize)]
+struct Plugins {
+    loaded: [&'static str; 0],
+    errors: [&'static str; 0],
+    unavailable: [&'static str; 0],
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Agent<'a> {
+    agent_id: String,
+    is_default: bool,
+    heartbeat: Value,
+    sessions: Sessions<'a>,
+}
+
+#[derive(Clone, Copy, Default, Serialize)]
+struct Sessions<'a> {
+    path: &'static str,
+    count: u64,
+    recent: &'a [Recent],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Recent {
+    key: SessionKey,
+    updated_at: i64,
+    /// Milliseconds.
+    age: i64,
+    #[serde(skip)]
+    agent_id: String,
+    #[serde(skip)]
+    session_id: String,
+}
+
+fn shape<'a>(settings: &'a UserSettings, duration_ms: i64, total: u64, recent: &'a [Recent]) -> Health<'a> {
+    let sessions = Sessions {
+        path: "",
+        count: total,
+        recent,
+    };
+    let agents = agent_ids(settings).into_iter().map(|id| {
+        let is_default = id == settings.default_agent;
+        Agent {
+            heartbeat: heartbeat::shown(settings, &id),
+            sessions: if is_default { sessions } else { Sessions::default() },
+            agent_id: id,
+            is_default,
+        }
+    });
+    Health {
+        ok: true,
+        ts: now_ms(),
+        duration_ms,
+        plugins: Plugins::default(),
+        channels: Empty {},
+        channel_order: [],
+        channel_labels: Empty {},
+        heartbeat_seconds: heartbeat::every_ms(settings, &settings.default_agent) / 1000,
+        default_agent_id: &settings.default_agent,
+        agents: agents.collect(),
+        sessions,
+    }
 }
 
 /// The user's agents, the default one first; there is always that one.

@@ -52,7 +52,7 @@ pub struct Snapshot {
     /// Empty for nodes.
     pub presence: Vec<Value>,
     /// Empty for nodes.
-    pub health: Value,
+    pub health: Box<RawValue>,
     pub state_version: StateVersion,
     pub uptime_ms: u64,
     pub session_defaults: SessionDefaults,

@@ -151,7 +151,7 @@ fn hello_ok_has_the_required_keys() {
         features: &features,
         snapshot: Snapshot {
             presence: Vec::new(),
-            health: json!({}),
+            health: serde_json::value::to_raw_value(&json!({})).expect("JSON"),
             state_version: StateVersion::default(),
             uptime_ms: 5,
             session_defaults: SessionDefaults::of_agent("main"),

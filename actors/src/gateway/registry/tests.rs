@@ -159,9 +159,47 @@ async fn what_is_said_is_shown_with_the_one_it_names() {
     connections.describe("1", said(json!({"text": "Node: lamp", "instanceId": "hall"})));
     assert_eq!(text(&connections, 1), "Node: lamp");
     assert_eq!(connections.version.presence, before + 1);
+    connections.tell();
     assert_eq!(hears.recv().await.as_deref(), Some("presence"));
     connections.describe("1", said(json!({"text": "Node: desk", "instanceId": "nobody"})));
     assert_eq!(text(&connections, 0), "Node: desk");
     connections.describe("gone", said(json!({"text": "Node: nobody"})));
     assert_eq!(connections.version.presence, before + 2);
+}
+
+#[actix::test]
+async fn a_burst_is_told_once_and_not_to_who_read_it_in_hello() {
+    let reader = || testing::operator(&["operator.read"]);
+    let mut connections = Connections::default();
+    let mut first = join(&mut connections, reader(), "first");
+    assert_eq!(connections.to_tell(), None, "nobody is there to be told");
+    let mut second = join(&mut connections, reader(), "second");
+    assert_eq!(
+        first.recv().await.as_deref(),
+        Some("presence"),
+        "one alone is told at once"
+    );
+    assert_eq!(connections.to_tell(), None);
+    // However slow this machine is, the pause is not over.
+    connections.telling.last = Some(Instant::now() + Duration::from_secs(60));
+    let _third = join(&mut connections, reader(), "third");
+    let _fourth = join(&mut connections, reader(), "fourth");
+    connections.detach("third");
+    let mut last = join(&mut connections, reader(), "last");
+    assert_eq!(connections.to_tell(), Some(PRESENCE_PAUSE));
+    assert_eq!(connections.to_tell(), None, "it is planned once");
+    connections.tell();
+    connections.fan_out(&Event::new("tick", &json!({})));
+    for (name, hears) in [("first", &mut first), ("second", &mut second)] {
+        assert_eq!(hears.recv().await.as_deref(), Some("presence"), "{name}");
+        assert_eq!(hears.recv().await.as_deref(), Some("tick"), "{name}");
+    }
+    assert_eq!(last.recv().await.as_deref(), Some("tick"), "its hello showed it");
+    connections.tell();
+    connections.detach("fourth");
+    assert_eq!(
+        connections.to_tell(),
+        Some(PRESENCE_PAUSE),
+        "the next change is planned again"
+    );
 }
