@@ -53,4 +53,5 @@ mod tenancy;
 mod tidy;
 mod tls;
 mod tools;
+mod understanding;
 mod webhook_flow;

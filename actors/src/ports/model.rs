@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::embedding::Embeddings;
 use super::message::{AssistantMessage, FileFormat, Message};
-use super::speech::Speech;
+use super::speech::{Hearing, Speech};
 use super::tool::ToolSpec;
 use crate::crypto::Secret;
 
@@ -28,6 +28,11 @@ pub trait ModelProvider: Send + Sync {
 
     /// Absent means "this family cannot".
     fn speech(&self) -> Option<&dyn Speech> {
+        None
+    }
+
+    /// Absent means "this family cannot".
+    fn hearing(&self) -> Option<&dyn Hearing> {
         None
     }
 }
@@ -121,6 +126,8 @@ pub struct Takes {
     pub pdf: bool,
     /// WAV and MP3.
     pub audio: bool,
+    /// Ogg too, which voice messages are.
+    pub ogg: bool,
 }
 
 impl Takes {
@@ -129,6 +136,7 @@ impl Takes {
         match kind {
             FileFormat::Pdf => self.pdf,
             FileFormat::Wav | FileFormat::Mp3 => self.audio,
+            FileFormat::Ogg => self.ogg,
         }
     }
 

@@ -31,6 +31,7 @@ use super::tool_context::Calling;
 use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Beside, Ending, Piece, Turn};
+use super::understanding::Reader;
 use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, send_policy, skills};
 use crate::Services;
 use crate::clock::now_ms;
@@ -222,7 +223,12 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         let most = settings.group_history;
         context.turn.overheard = super::admission::overheard(&services, &context.scope, &context.key, most).await?;
     }
-    let user = assembly::user_entry(&services, &context.scope, &context.turn, outlet.as_ref()).await?;
+    let wanted = context.turn.last().options.model.clone();
+    let stop = context.cancel.token().clone();
+    let mut reader = Reader::new(&services, &authority, wanted.as_deref(), &stop);
+    let turn = &context.turn;
+    let user = assembly::user_entry(&services, &context.scope, turn, outlet.as_ref(), &mut reader).await?;
+    let missed = reader.missed;
     let zone = freshness::zone(settings.time_zone.as_deref().unwrap_or("UTC"));
     let rule = freshness::rule(&settings.session, &context.key);
     let said = user.clone().filter(|_| context.emitter.heard());
@@ -273,6 +279,7 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         base: 0,
         room: Room::default(),
         failover: None,
+        missed,
     };
     let end = work.converse(context).await?;
     drop(typing);
@@ -324,6 +331,8 @@ struct Work {
     base: usize,
     room: Room,
     failover: Option<Failover>,
+    /// Why what people sent was not understood, for them.
+    missed: Vec<String>,
 }
 
 impl Work {
@@ -604,6 +613,9 @@ impl Work {
             below(&mut reply, &footer);
         }
         let told = outlet.filter(|_| spoken);
+        for missed in self.missed.iter().filter(|_| told.is_some()) {
+            below(&mut reply, missed);
+        }
         if let Some(doubt) = told.and_then(|outlet| doubt(&context.directory, &context.scope, outlet)) {
             below(&mut reply, doubt);
         }

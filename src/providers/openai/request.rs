@@ -370,7 +370,7 @@ fn file(part: &Part) -> Piece<'_> {
         },
         Some(FileFormat::Wav) => sound("wav"),
         Some(FileFormat::Mp3) => sound("mp3"),
-        None => words(FILE_GONE),
+        Some(FileFormat::Ogg) | None => words(FILE_GONE),
     }
 }
 

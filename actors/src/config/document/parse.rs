@@ -10,8 +10,8 @@ use super::memory::memories;
 use super::models::{fallbacks, thinking};
 use super::reply::{human_delay, reasoning, verbose};
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, HookSettings, HttpTools,
-    MaintenanceSettings, McpSettings, MemorySettings, ModelSettings, NodeCommands, QueueMode, QueueSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HearingSettings, HeartbeatSettings, HookSettings,
+    HttpTools, MaintenanceSettings, McpSettings, MemorySettings, ModelSettings, NodeCommands, QueueMode, QueueSettings,
     ReplySettings, ResetRule, RoomSettings, SendPolicy, SessionSettings, SpeechSettings, SubagentSettings, ToolSet,
     ToolSettings, UserSettings,
 };
@@ -48,6 +48,7 @@ impl UserSettings {
         Self {
             default_memory,
             speech: SpeechSettings::parse(doc),
+            hearing: HearingSettings::parse(doc),
             image_models: model(at(defaults, "/imageModel"))
                 .into_iter()
                 .chain(fallbacks(at(defaults, "/imageModel")).unwrap_or_default())

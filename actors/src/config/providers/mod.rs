@@ -4,6 +4,7 @@ mod chain;
 pub(in crate::config) mod crud;
 mod embedding;
 mod health;
+mod hearing;
 mod keys;
 mod known;
 mod models;

@@ -3,6 +3,7 @@
 use claw_entities::Scope;
 
 use super::super::ConfigService;
+use super::super::document::UserSettings;
 use super::ResolvedModel;
 use super::chain::{Choice, Found};
 use super::models::StoredModel;
@@ -30,13 +31,26 @@ impl ConfigService {
             );
             return own.await.map(Some);
         }
+        let stored = stored(&speech.provider, model);
+        self.model_beside(scope, &settings, &speech.provider, stored).await
+    }
+
+    /// A model of one of the tenant's providers, for a call beside conversations, with the key that is best now. `None`
+    /// where the provider is not set up, or has no key.
+    pub(super) async fn model_beside(
+        &self,
+        scope: &Scope,
+        settings: &UserSettings,
+        provider: &str,
+        stored: StoredModel,
+    ) -> Result<Option<ResolvedModel>> {
         let providers = self.stored_providers(scope.tenant_scope()).await?;
         let usable = |id: &str| providers.iter().find(|provider| provider.enabled && provider.id == id);
-        let Some(provider) = usable(&speech.provider).filter(|provider| !provider.keys.is_empty()) else {
+        let Some(provider) = usable(provider).filter(|provider| !provider.keys.is_empty()) else {
             return Ok(None);
         };
-        let found = Found::plain(provider, stored(&provider.id, model));
-        let Some(choice) = Choice::of(&settings, &providers, found) else {
+        let found = Found::plain(provider, stored);
+        let Some(choice) = Choice::of(settings, &providers, found) else {
             return Ok(None);
         };
         let keys = self
