@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use pdf_extract::{Document, PlainTextOutput, output_doc_page};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
 use serde::{Deserialize, Serialize};
 
 /// The hidden command that starts it.
@@ -57,7 +57,8 @@ fn limit() -> rustix::io::Result<()> {
     setrlimit(Resource::Cpu, most(SECONDS))?;
     setrlimit(Resource::Core, most(0))?;
     setrlimit(Resource::Fsize, most(0))?;
-    Ok(())
+    // Those who talk come first.
+    setpriority_process(None, 10)
 }
 
 fn pdf(bytes: &[u8], most: usize) -> Told {

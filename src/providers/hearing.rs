@@ -69,6 +69,7 @@ pub(super) async fn openai(egress: Egress, wish: HearingRequest) -> Result<Heard
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use claw_actors::crypto::Secret;
@@ -90,7 +91,7 @@ mod tests {
             },
             provider: "acme".to_owned(),
             model: "whisper".to_owned(),
-            sound: b"OggS sound".to_vec(),
+            sound: Arc::new(b"OggS sound".to_vec()),
             name: "voice.ogg".to_owned(),
             mime_type: "audio/ogg".to_owned(),
             language: Some("de".to_owned()),

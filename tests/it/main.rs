@@ -32,6 +32,7 @@ mod logs;
 mod mcp;
 mod media;
 mod memory;
+mod menus;
 mod node_calls;
 mod nodes_tool;
 mod peers;

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::app::{OWNER, TestApp, merge};
+use crate::support::app::{TestApp, merge};
 use crate::support::model::{prompt, question};
 use crate::support::pdf;
 use crate::support::platform::WAV;
@@ -19,7 +19,7 @@ fn listening(app: &TestApp) -> Value {
 async fn start() -> TestApp {
     let app = TestApp::start().await;
     let own = listening(&app);
-    app.import("demo", OWNER, &own);
+    app.reconfigure(&own, "/tools/media/audio/language").await;
     app
 }
 
@@ -47,7 +47,11 @@ async fn sends(app: &TestApp, message: &Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_voice_message_is_written_down_for_a_model_that_does_not_hear() {
     let app = start().await;
-    sends(&app, &brings(1, 700, "voice", "voice-please_answer_#evening", None, "")).await;
+    sends(
+        &app,
+        &brings(1, 700, "voice", "voice-please_answer_TAGevening", None, ""),
+    )
+    .await;
     app.platform.message("700", "re: #evening end").await;
     let asked = app.model.asked("#evening").await;
     let question = question(&asked);
@@ -110,14 +114,14 @@ async fn what_cannot_be_listened_to_is_named_and_kept_and_its_sender_is_told_why
     assert!(kept.len() == 1 && asked.contains(&kept[0]), "{kept:?} {asked}");
 
     let own = listening(&app);
-    app.import("demo", OWNER, &own);
-    sends(&app, &brings(2, 700, "voice", "voice-[status:401]", None, "#refused")).await;
+    app.reconfigure(&own, "/tools/media/audio/language").await;
+    sends(&app, &brings(2, 700, "voice", "voice-REFUSE", None, "#refused")).await;
     let told = app.platform.message("700", "#refused").await;
     assert!(told.text.contains("did not accept the API key"), "{told:?}");
     // Switched off is switched off.
     let mut off = listening(&app);
     off["tools"]["media"]["audio"]["enabled"] = json!(false);
-    app.import("demo", OWNER, &off);
+    app.reconfigure(&off, "/tools/media/audio/enabled").await;
     let before = app.model.heard().len();
     sends(&app, &brings(3, 700, "voice", "voice-hello", None, "#off")).await;
     let told = app.platform.message("700", "#off").await;
@@ -128,13 +132,13 @@ async fn what_cannot_be_listened_to_is_named_and_kept_and_its_sender_is_told_why
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_hears_gets_the_sound_itself() {
-    let app = start().await;
-    let mut own = listening(&app);
     let hears = json!({"models": {"providers": {"mock": {"models": [
         {"id": "mock-1", "contextWindow": 128_000, "maxTokens": 4096, "input": ["text", "audio"]},
     ]}}}});
+    let app = TestApp::start_with(&hears, &[]).await;
+    let mut own = listening(&app);
     merge(&mut own, &hears);
-    app.import("demo", OWNER, &own);
+    app.reconfigure(&own, "/tools/media/audio/language").await;
     sends(&app, &brings(1, 700, "audio", "wav", Some("a.wav"), "#wav")).await;
     app.platform.message("700", "#wav").await;
     let asked = app.model.asked("#wav").await;
@@ -159,14 +163,14 @@ async fn a_model_that_hears_gets_the_sound_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guests_sound_may_be_a_quarter_as_large_and_costs_within_the_owners_budget() {
-    let app = TestApp::start().await;
-    let mut own = listening(&app);
-    own["tools"]["media"]["audio"]["maxBytes"] = json!(40_000);
     let priced = json!({"models": {"providers": {"mock": {"models": [
         {"id": "mock-1", "contextWindow": 128_000, "maxTokens": 4096, "cost": {"input": 0.001, "output": 0.001}},
     ]}}}});
+    let app = TestApp::start_with(&priced, &[]).await;
+    let mut own = listening(&app);
+    own["tools"]["media"]["audio"]["maxBytes"] = json!(40_000);
     merge(&mut own, &priced);
-    app.import("demo", OWNER, &own);
+    app.reconfigure(&own, "/tools/media/audio/maxBytes").await;
     sends(&app, &brings(1, 700, "voice", "long", None, "#large")).await;
     let told = app.platform.message("700", "#large").await;
     assert!(told.text.contains("it is larger than 1 MB"), "{told:?}");
@@ -201,7 +205,7 @@ async fn stop_ends_the_listening_too() {
     let code = made["code"].as_str().expect("a code");
     assert_eq!(status(app.webhooks().telegram(1, 900, code)).await, 200);
     app.platform.message("900", "linked").await;
-    sends(&app, &brings(2, 900, "voice", "voice-[hang]", None, "#hangs")).await;
+    sends(&app, &brings(2, 900, "voice", "voice-HANG", None, "#hangs")).await;
     eventually("it listens", || async { (!app.model.heard().is_empty()).then_some(()) }).await;
     assert_eq!(status(app.webhooks().telegram(3, 900, "/stop")).await, 200);
     app.settled().await;

@@ -54,6 +54,8 @@ pub struct ModelRequest {
     /// Can the model think, and how hard it is to.
     pub reasoning: bool,
     pub thinking: Thinking,
+    /// Ask for the provider's faster tier.
+    pub fast: bool,
     pub temperature: Option<f32>,
     /// Stable per session, for provider-side prompt caches.
     pub cache_key: String,

@@ -1,5 +1,6 @@
 //! What some model providers can beside answering: reading a text aloud, and writing down what a sound says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -71,7 +72,7 @@ pub struct HearingRequest {
     /// Provider id as configured, for errors.
     pub provider: String,
     pub model: String,
-    pub sound: Vec<u8>,
+    pub sound: Arc<Vec<u8>>,
     /// What the file is called: providers tell its format by the end of that.
     pub name: String,
     pub mime_type: String,

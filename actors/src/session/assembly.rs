@@ -14,7 +14,7 @@ use super::prompt::{Audience, FileShare, Mode, PromptFacts, file_shares, system_
 use super::run::RunContext;
 use super::skills::Offered;
 use super::turn::{self, Turn};
-use super::understanding::{Reader, Sound, Words};
+use super::understanding::{self, Reader, Sound, Words};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::{PruningSettings, UserSettings};
@@ -31,8 +31,6 @@ use crate::ports::tool::ToolSpec;
 /// Images and files of one message that are fetched, and their largest size (the original gateway's `maxImageBytes`).
 const MAX_IMAGES: usize = 8;
 const MAX_IMAGE_BYTES: usize = 6 * 1024 * 1024;
-/// Largest sound that is fetched: what services write down at most.
-const MAX_SOUND_BYTES: usize = 25 * 1024 * 1024;
 
 /// The user entry of a turn; `None` when an earlier attempt stored it.
 pub(crate) async fn user_entry(
@@ -127,17 +125,21 @@ async fn fetch(
     };
     if sound {
         let name = blobs::plain_name(attachment.name.as_deref().unwrap_or("voice message"));
-        return match media.fetch(&outlet.account.account, attachment, MAX_SOUND_BYTES).await {
+        let most = reader.largest(whose).await?;
+        return match media.fetch(&outlet.account.account, attachment, most).await {
             Ok(file) => {
                 let sound = Sound {
                     name: &name,
                     mime_type: &file.mime_type,
-                    bytes: file.bytes,
+                    bytes: Arc::new(file.bytes),
                     whose,
                 };
                 reader.sound(sound).await
             }
-            Err(_) => Ok(Err(reader.unheard(&name, &name, "it could not be fetched"))),
+            Err(_) => {
+                let why = format!("it could not be fetched, or {}", understanding::too_large(most));
+                Ok(Err(reader.unheard(&name, &name, &why)))
+            }
         };
     }
     let most = if pdf { blobs::MAX_FILE } else { MAX_IMAGE_BYTES };
@@ -166,6 +168,11 @@ fn whose(item: &Item) -> Whose {
         Audience::Owner | Audience::Group { owner: true } => Whose::Owner,
         Audience::Group { owner: false } | Audience::Guest => Whose::Guest,
     }
+}
+
+/// Did somebody speak instead of writing.
+pub(crate) fn brings_sound(item: &Item) -> bool {
+    item.attachments.iter().any(is_sound)
 }
 
 /// A voice message, or a file that claims to be a sound.
@@ -262,6 +269,7 @@ impl Assembly {
             channel: channel.map(|channel| channel.manifest().label),
             room: last.room.as_deref(),
             thinking: model.thinking.name(),
+            speech_by_tag: settings.speech.auto == "tagged" && matches!(last.audience(), Audience::Owner),
             extra: last.options.extra_system_prompt.as_deref(),
         };
         let system = system_prompt(&facts);
@@ -347,6 +355,7 @@ impl Assembly {
             max_tokens: model.max_tokens,
             reasoning: model.reasoning,
             thinking: model.thinking,
+            fast: model.fast,
             temperature: None,
             cache_key: session_id.to_owned(),
             limits: StreamLimits::default(),

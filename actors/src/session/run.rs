@@ -1,5 +1,6 @@
 //! The agent loop: one run, from admission to its durable end. Knows no actor: a plain future that is `Send`.
 
+mod aloud;
 mod blocks;
 mod calling;
 mod failover;
@@ -15,6 +16,7 @@ use claw_entities::{Scope, SessionKey};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::aloud::Aloud;
 use self::blocks::{Parts, below, doubt, parts, prefix};
 pub(crate) use self::failover::fallback_of;
 use self::failover::{Call, Failover};
@@ -280,10 +282,11 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         room: Room::default(),
         failover: None,
         missed,
+        voice: false,
     };
     let end = work.converse(context).await?;
     drop(typing);
-    let (ended, head) = work.finish(context, outlet.as_ref(), end, started_at).await?;
+    let (ended, head, aloud) = work.finish(context, outlet.as_ref(), end, started_at).await?;
     if let Some(outlet) = &outlet {
         context
             .directory
@@ -294,6 +297,9 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         .emitter
         .session_changed("agent.input.settled", Some(&head), false)
         .await;
+    if let Some(aloud) = aloud {
+        aloud.send(context).await;
+    }
     Ok(ended)
 }
 
@@ -333,6 +339,8 @@ struct Work {
     failover: Option<Failover>,
     /// Why what people sent was not understood, for them.
     missed: Vec<String>,
+    /// The model wants its answer read aloud.
+    voice: bool,
 }
 
 impl Work {
@@ -542,7 +550,7 @@ impl Work {
         outlet: Option<&Outlet>,
         end: End,
         started_at: i64,
-    ) -> Result<(RunEnded, SessionHead)> {
+    ) -> Result<(RunEnded, SessionHead, Option<Aloud>)> {
         let replaces = match self.preview.take() {
             Some(preview) => preview.finish().await,
             None => None,
@@ -619,6 +627,9 @@ impl Work {
         if let Some(doubt) = told.and_then(|outlet| doubt(&context.directory, &context.scope, outlet)) {
             below(&mut reply, doubt);
         }
+        let aloud = told
+            .filter(|_| status == "ok")
+            .and_then(|outlet| self.aloud(context, outlet, &shown));
         let failover = self.failover.take();
         let marks = failover
             .as_ref()
@@ -686,7 +697,7 @@ impl Work {
             stop_reason: Some(stop_reason),
             result,
         };
-        Ok((ended, head))
+        Ok((ended, head, aloud))
     }
 
     /// What an agent that looked by itself has to say, or why nothing.

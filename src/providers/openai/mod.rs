@@ -77,7 +77,7 @@ impl ModelProvider for ChatCompletions {
 
 impl Speech for ChatCompletions {
     fn speak(&self, request: SpeechRequest) -> BoxFuture<'static, Result<Vec<u8>, ModelError>> {
-        Box::pin(speech::openai(self.egress.clone(), request))
+        Box::pin(speech::speak(self.egress.clone(), request))
     }
 }
 

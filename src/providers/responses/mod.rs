@@ -81,7 +81,7 @@ impl ModelProvider for Responses {
 
 impl Speech for Responses {
     fn speak(&self, request: SpeechRequest) -> BoxFuture<'static, Result<Vec<u8>, ModelError>> {
-        Box::pin(speech::openai(self.egress.clone(), request))
+        Box::pin(speech::speak(self.egress.clone(), request))
     }
 }
 

@@ -3,6 +3,7 @@
 //! What it does stands in the newest user message, in brackets: `[gate]` (each chunk waits for the test),
 //! `[slow:MS]` (pause before each chunk), `[tool:NAME]` (calls a tool first; [`calls_tool`] orders it with arguments;
 //! `[rounds:N]` so often, each time but the first after a permit where there is a `[gate]`),
+//! `[thinks:A|B]` is thought in these pieces before anything is said,
 //! `[words:TEXT]` is said before a tool is called, `[pieces:A|B]` answers with these pieces;
 //! `[garbage]`, `[cut]`, `[hang]`, `[say:TEXT]` (answers exactly that),
 //! `[status:CODE]`, `[die]` (kills the server under test). Without an order it answers at once. An answer is
@@ -498,9 +499,12 @@ async fn complete(request: HttpRequest, body: Bytes, state: Data<State>) -> Http
             Some(pieces) => pieces.split('|').collect(),
             None => text.split_inclusive(' ').collect(),
         };
-        let mut words: Vec<_> = pieces
+        let thoughts = order(&question, "thinks")
             .into_iter()
-            .map(|word| chunk(&json!({"content": word}), None))
+            .flat_map(|thoughts| thoughts.split('|'));
+        let mut words: Vec<_> = thoughts
+            .map(|thought| chunk(&json!({"reasoning_content": thought}), None))
+            .chain(pieces.into_iter().map(|word| chunk(&json!({"content": word}), None)))
             .collect();
         words.push(chunk(&json!({}), Some("stop")));
         words.push(done(tokens));

@@ -191,7 +191,10 @@ fn file(name: &str) -> Vec<u8> {
         "wav" => WAV.to_vec(),
         "long" => [&b"OggS long"[..], &[7; 20_000]].concat(),
         other => match other.strip_prefix("voice-") {
-            Some(words) => format!("OggS says {}", words.replace('_', " ")).into_bytes(),
+            // Paths hold few signs.
+            Some("HANG") => b"OggS says [hang]".to_vec(),
+            Some("REFUSE") => b"OggS says [status:401]".to_vec(),
+            Some(words) => format!("OggS says {}", words.replace('_', " ").replace("TAG", "#")).into_bytes(),
             None => b"no such thing".to_vec(),
         },
     }
@@ -246,10 +249,18 @@ async fn take(
 ) -> HttpResponse {
     let number = state.messages.fetch_add(1, Ordering::Relaxed) + 1;
     let trouble = lock(&state.troubles).get_mut(method).and_then(VecDeque::pop_front);
-    let text = ["text", "markdown_text", "caption", "question", "reaction", "name"]
-        .iter()
-        .map(|name| text_of(&fields[*name]))
-        .collect();
+    let text = [
+        "text",
+        "markdown_text",
+        "caption",
+        "question",
+        "reaction",
+        "name",
+        "commands",
+    ]
+    .iter()
+    .map(|name| text_of(&fields[*name]))
+    .collect();
     lock(&state.calls).push(Call {
         method: method.to_owned(),
         chat,

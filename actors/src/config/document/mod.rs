@@ -173,9 +173,10 @@ pub struct AgentSettings {
     pub subagents: SubagentSettings,
     /// `humanDelay`, where the agent has one of its own.
     pub human_delay: Option<HumanDelay>,
-    /// `verboseDefault` and `reasoningDefault`, where the agent has some of its own.
+    /// `verboseDefault`, `reasoningDefault` and `fastModeDefault`, where the agent has some of its own.
     pub verbose: Option<&'static str>,
     pub reasoning: Option<&'static str>,
+    pub fast: Option<&'static str>,
 }
 
 /// `{agentId, match{channel, accountId?, peer?, teamId?}}`.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::heartbeat::heartbeats;
 use super::memory::memories;
 use super::models::{fallbacks, thinking};
-use super::reply::{human_delay, reasoning, verbose};
+use super::reply::{fast, human_delay, reasoning, verbose};
 use super::{
     AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HearingSettings, HeartbeatSettings, HookSettings,
     HttpTools, MaintenanceSettings, McpSettings, MemorySettings, ModelSettings, NodeCommands, QueueMode, QueueSettings,
@@ -200,6 +200,7 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
             human_delay: human_delay(entry),
             verbose: verbose(entry),
             reasoning: reasoning(entry),
+            fast: fast(entry),
         });
     }
     agents

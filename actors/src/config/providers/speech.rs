@@ -12,6 +12,8 @@ use crate::error::Result;
 /// USD per million characters of OpenAI's models that are priced so; not checked against the price list. Others are
 /// priced by the sound they make, which nobody counts here.
 const PRICES: &[(&str, f64)] = &[("tts-1", 15.0), ("tts-1-hd", 30.0)];
+/// Without a wish: ElevenLabs', and everybody else's.
+const USUAL_OF_ELEVENLABS: &str = "eleven_multilingual_v2";
 const USUAL_MODEL: &str = "gpt-4o-mini-tts";
 
 impl ConfigService {
@@ -19,7 +21,12 @@ impl ConfigService {
     pub(crate) async fn speaker(&self, scope: &Scope) -> Result<Option<ResolvedModel>> {
         let settings = self.settings(scope).await?;
         let speech = &settings.speech;
-        let model = speech.model.as_deref().unwrap_or(USUAL_MODEL);
+        let usual = if speech.provider == "elevenlabs" {
+            USUAL_OF_ELEVENLABS
+        } else {
+            USUAL_MODEL
+        };
+        let model = speech.model.as_deref().unwrap_or(usual);
         if speech.key_at.is_some() || speech.base_url.is_some() {
             let (base_url, key_at) = (speech.base_url.as_deref(), speech.key_at.as_deref());
             let own = self.own_model(

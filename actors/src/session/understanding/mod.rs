@@ -3,6 +3,8 @@
 
 mod length;
 
+use std::sync::Arc;
+
 use claw_entities::Scope;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +14,7 @@ use super::turn::Authority;
 use super::{asking, side, untrusted};
 use crate::Services;
 use crate::config::budgets::Unit;
+use crate::config::document::HearingSettings;
 use crate::error::{Error, Result};
 use crate::ports::message::{FileFormat, Part, Usage};
 use crate::ports::model::{ErrorClass, Takes};
@@ -66,7 +69,7 @@ impl Words {
 pub(crate) struct Sound<'a> {
     pub(crate) name: &'a str,
     pub(crate) mime_type: &'a str,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Arc<Vec<u8>>,
     pub(crate) whose: Whose,
 }
 
@@ -165,13 +168,19 @@ impl<'a> Reader<'a> {
         let sound = Sound {
             name,
             mime_type,
-            bytes: row.bytes,
+            bytes: Arc::new(row.bytes),
             whose,
         };
         Ok(Some(match self.transcript(&sound).await? {
             Ok(said) => said,
             Err(why) => self.unheard(name, &called, &why),
         }))
+    }
+
+    /// Largest sound that somebody may send, bytes.
+    pub(crate) async fn largest(&self, whose: Whose) -> Result<usize> {
+        let settings = self.services.config.settings(&self.authority.scope).await?;
+        Ok(largest(&settings.hearing, whose))
     }
 
     /// A sound from a chat: as it is for a model that hears it, else in words.
@@ -182,7 +191,8 @@ impl<'a> Reader<'a> {
             && sound.bytes.len() <= blobs::MAX_FILE
             && self.model().await?.takes.file(kind)
         {
-            return match blobs::file_of(services, scope, sound.whose, sound.name, sound.bytes).await {
+            let bytes = Arc::unwrap_or_clone(sound.bytes);
+            return match blobs::file_of(services, scope, sound.whose, sound.name, bytes).await {
                 Ok(Some(part)) => Ok(Ok(part)),
                 Ok(None) => Ok(Err(self.unheard(sound.name, sound.name, "it is of no known kind"))),
                 Err(Error::TooLarge(_)) => Ok(Err(self.unheard(
@@ -199,7 +209,8 @@ impl<'a> Reader<'a> {
         };
         // What nobody understood stays, so that it can be listened to later.
         let name = sound.name;
-        let stored = blobs::store_for(services, scope, sound.whose, sound.mime_type, sound.bytes).await;
+        let bytes = Arc::unwrap_or_clone(sound.bytes);
+        let stored = blobs::store_for(services, scope, sound.whose, sound.mime_type, bytes).await;
         let called = match stored {
             Ok(id) => format!("{name} ({}{id})", blobs::PREFIX),
             Err(Error::TooLarge(_)) => name.to_owned(),
@@ -296,15 +307,16 @@ async fn listen(
 ) -> Result<std::result::Result<String, String>> {
     let settings = services.config.settings(payer.scope).await?;
     let hearing = &settings.hearing;
-    let (largest, longest) = match sound.whose {
-        Whose::Owner => (hearing.largest, LONGEST),
-        Whose::Guest => (hearing.largest / 4, LONGEST_OF_GUEST),
+    let largest = largest(hearing, sound.whose);
+    let longest = match sound.whose {
+        Whose::Owner => LONGEST,
+        Whose::Guest => LONGEST_OF_GUEST,
     };
     if sound.bytes.is_empty() {
         return Ok(Err("it is empty".to_owned()));
     }
     if sound.bytes.len() > largest {
-        return Ok(Err(format!("it is larger than {} MB", largest.div_ceil(1 << 20))));
+        return Ok(Err(too_large(largest)));
     }
     let seconds = length::seconds(&sound.bytes);
     if seconds > longest {
@@ -321,7 +333,7 @@ async fn listen(
             endpoint: model.endpoint.clone(),
             provider: model.provider.clone(),
             model: model.model.clone(),
-            sound: sound.bytes.clone(),
+            sound: Arc::clone(&sound.bytes),
             name: file_name(sound),
             mime_type: sound.mime_type.to_owned(),
             language: hearing.language.clone(),
@@ -351,6 +363,19 @@ async fn listen(
         }
     }
     Ok(Err(why))
+}
+
+/// A guest's sound costs the owner: a quarter of what they may send themselves.
+fn largest(hearing: &HearingSettings, whose: Whose) -> usize {
+    match whose {
+        Whose::Owner => hearing.largest,
+        Whose::Guest => hearing.largest / 4,
+    }
+}
+
+/// For people.
+pub(crate) fn too_large(largest: usize) -> String {
+    format!("it is larger than {} MB", largest.div_ceil(1 << 20))
 }
 
 /// In whole units, one at least.
@@ -406,7 +431,7 @@ mod tests {
             let sound = Sound {
                 name,
                 mime_type,
-                bytes: bytes.to_vec(),
+                bytes: Arc::new(bytes.to_vec()),
                 whose: Whose::Owner,
             };
             assert_eq!(file_name(&sound), expected, "{mime_type} {name}");
