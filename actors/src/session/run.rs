@@ -229,7 +229,9 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     let stop = context.cancel.token().clone();
     let mut reader = Reader::new(&services, &authority, wanted.as_deref(), &stop);
     let turn = &context.turn;
-    let user = assembly::user_entry(&services, &context.scope, turn, outlet.as_ref(), &mut reader).await?;
+    // Much is kept while files are read, and seldom are there any.
+    let user = assembly::user_entry(&services, &context.scope, turn, outlet.as_ref(), &mut reader);
+    let user = Box::pin(user).await?;
     let missed = reader.missed;
     let zone = freshness::zone(settings.time_zone.as_deref().unwrap_or("UTC"));
     let rule = freshness::rule(&settings.session, &context.key);
@@ -298,7 +300,7 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         .session_changed("agent.input.settled", Some(&head), false)
         .await;
     if let Some(aloud) = aloud {
-        aloud.send(context).await;
+        Box::pin(aloud.send(context)).await;
     }
     Ok(ended)
 }

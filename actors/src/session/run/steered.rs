@@ -166,7 +166,8 @@ impl Work {
             reader = reader.serving(model.takes, model.context_window);
         }
         let outlet = self.outlet.as_ref();
-        let entry = assembly::user_entry(&self.services, &context.scope, &turn, outlet, &mut reader).await?;
+        let entry = assembly::user_entry(&self.services, &context.scope, &turn, outlet, &mut reader);
+        let entry = Box::pin(entry).await?;
         self.missed.append(&mut reader.missed);
         let Some(mut entry) = entry else { return Ok(None) };
         entry.run_id = Some(context.turn.run_id.clone());
