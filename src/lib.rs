@@ -17,6 +17,8 @@ pub mod providers;
 pub mod tools;
 
 mod clawhub;
+pub mod documents;
 pub mod egress;
 pub mod mcp;
+mod multipart;
 mod poster;

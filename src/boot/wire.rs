@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clawhub::ClawHub;
+use crate::documents::DocumentReader;
 use crate::egress::{Egress, EgressSettings};
 use crate::mcp::McpServers;
 use crate::poster::WebPoster;
@@ -122,7 +123,8 @@ fn ports(settings: &Settings) -> anyhow::Result<(Ports, McpServers)> {
     let ports = ports
         .with_poster(Arc::new(WebPoster::new(egress)))
         .with_servers(Arc::new(servers.clone()))
-        .with_skills(Arc::new(skills));
+        .with_skills(Arc::new(skills))
+        .with_documents(Arc::new(DocumentReader::default()));
     Ok((ports, servers))
 }
 

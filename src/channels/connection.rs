@@ -1,15 +1,19 @@
 //! Connecting accounts to their platforms: when one is saved, and for accounts that nobody connected yet (an import,
 //! a platform that was away).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use claw_actors::config::ConfigService;
 use claw_actors::config::accounts::AccountName;
-use claw_actors::ports::channel::{Channel, Connected, DeliverError};
+use claw_actors::crypto::token;
+use claw_actors::ports::channel::{Account, Channel, Connected, DeliverError};
+use claw_actors::session::commands::offers;
 use claw_actors::{Error, Services, clock};
 use dashmap::DashMap;
 use futures::StreamExt;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +23,8 @@ use crate::settings::Urls;
 const AT_ONCE: usize = 8;
 /// How long after a failed try the next one is made.
 const RETRY: Duration = Duration::from_secs(300);
+/// How often accounts are looked at whose menu is of an earlier version.
+const MENUS_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Points platforms at this server. Cheap to clone.
 #[derive(Clone)]
@@ -80,7 +86,11 @@ impl Connector {
         let answer = self
             .services
             .io
-            .spawn(async move { channel.connect(&account.account, &url).await })
+            .spawn(async move {
+                let mut connected = channel.connect(&account.account, &url).await?;
+                offer(channel.as_ref(), &account.account, &mut connected.identity).await;
+                Ok::<_, DeliverError>(connected)
+            })
             .await
             .map_err(Error::internal)?;
         match answer {
@@ -128,12 +138,19 @@ impl Connector {
     }
 
     /// Connects what is enabled and not connected: now, whenever the configuration changes, and again some minutes
-    /// after a failure. Until `stop`.
+    /// after a failure. Menus of an earlier version are renewed. Until `stop`.
     pub(crate) async fn keep(self, stop: CancellationToken) {
         let mut changes = self.services.config.changes();
+        let mut menus_at = Instant::now();
         loop {
             if let Err(error) = self.connect_missing().await {
                 tracing::warn!(error = ?error, "channel accounts were not connected yet");
+            }
+            if menus_at <= Instant::now() {
+                menus_at = Instant::now() + MENUS_EVERY;
+                if let Err(error) = self.renew_menus().await {
+                    tracing::warn!(error = ?error, "menus of commands were not renewed");
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -145,6 +162,46 @@ impl Connector {
                 }
             }
         }
+    }
+
+    /// Offers today's commands where an earlier version's are offered, or none could be.
+    async fn renew_menus(&self) -> Result<(), Error> {
+        let config = &self.services.config;
+        let channels = self.services.ports.channels().iter();
+        let channels: Vec<&str> = channels
+            .filter(|channel| channel.menu().is_some())
+            .map(|channel| channel.manifest().id)
+            .collect();
+        let old = config.connected_accounts(&channels).await?;
+        let old = old.into_iter().filter(|(_, identity)| identity[MENU] != json!(menu()));
+        futures::stream::iter(old)
+            .for_each_concurrent(AT_ONCE, |(name, _)| async move {
+                if let Err(error) = self.alone(&name, self.renew_menu(config, &name)).await {
+                    tracing::warn!(channel.id = name.channel, error = ?error, "a menu of commands was not renewed");
+                }
+            })
+            .await;
+        Ok(())
+    }
+
+    async fn renew_menu(&self, config: &ConfigService, name: &AccountName) -> Result<(), Error> {
+        let channel = self.adapter(name)?;
+        let account = config
+            .account(name.tenant.tenant(), &name.channel, &name.account_id)
+            .await?;
+        let Some(account) = account.filter(|account| account.status == "connected") else {
+            return Ok(());
+        };
+        let offering = self.services.io.spawn(async move {
+            let mut identity = account.account.identity.clone();
+            offer(channel.as_ref(), &account.account, &mut identity)
+                .await
+                .then_some(identity)
+        });
+        if let Some(identity) = offering.await.map_err(Error::internal)? {
+            config.account_connected(name, &BTreeMap::new(), identity).await?;
+        }
+        Ok(())
     }
 
     async fn connect_missing(&self) -> Result<(), Error> {
@@ -168,5 +225,37 @@ impl Connector {
             })
             .await;
         Ok(())
+    }
+}
+
+/// Field of an account's identity: which commands the platform offers.
+const MENU: &str = "menu";
+
+/// What tells today's commands from those of another version.
+fn menu() -> String {
+    let lines: Vec<String> = offers()
+        .iter()
+        .map(|offer| format!("{} {}", offer.name, offer.what))
+        .collect();
+    let mut hash = token::hash(&lines.join("\n"));
+    hash.truncate(16);
+    hash
+}
+
+/// Offers the commands on the platform, as far as it has menus, and notes which. A platform that refuses costs nothing
+/// but the menu; it is asked again.
+async fn offer(channel: &dyn Channel, account: &Account, identity: &mut Value) -> bool {
+    let Some(shown) = channel.menu() else { return false };
+    match shown.offer(account, &offers()).await {
+        Ok(()) => {
+            if let Some(identity) = identity.as_object_mut() {
+                identity.insert(MENU.to_owned(), json!(menu()));
+            }
+            true
+        }
+        Err(error) => {
+            tracing::warn!(channel.id = account.channel, tenant.id = %account.tenant, "no menu of commands: {error}");
+            false
+        }
     }
 }

@@ -5,7 +5,6 @@ mod chunk;
 mod connection;
 mod lenient;
 mod markdown;
-mod multipart;
 
 mod slack;
 mod telegram;

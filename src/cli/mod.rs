@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::documents::reader as documents;
 use crate::settings::Settings;
 use error::CliError;
 
@@ -83,11 +84,17 @@ enum Command {
     Audit(audit::Command),
     /// Print the OpenAPI document of the REST API
     Openapi,
+    /// What the server starts to read a document that somebody sent
+    #[command(name = documents::COMMAND, hide = true)]
+    ReadDocument { most: usize },
 }
 
 /// Parses the arguments of this process and does what they say.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::ReadDocument { most }) = arguments.command {
+        return documents::run(most);
+    }
     match execute(arguments.command.unwrap_or(Command::Serve)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -130,7 +137,7 @@ async fn dispatch(command: Command, settings: &Settings) -> Result<(), CliError>
         Command::Transcript(command) => command.run(settings).await,
         Command::Secrets(command) => command.run(settings).await,
         Command::Audit(command) => command.run(settings).await,
-        Command::Serve | Command::Openapi => Ok(()),
+        Command::Serve | Command::Openapi | Command::ReadDocument { .. } => Ok(()),
     }
 }
 

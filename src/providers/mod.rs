@@ -11,6 +11,7 @@ mod responses;
 mod call;
 mod embeddings;
 mod errors;
+mod hearing;
 mod loose;
 mod once;
 mod redact;

@@ -156,3 +156,111 @@ async fn a_programs_message_holds_no_directives() {
     assert!(prompt(&app.model.calls()[0]).contains("/model mock/mock-2"));
     app.settled().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_faster_tier_is_asked_for_as_the_owner_says_and_priced_as_such() {
+    let app = start(&json!({})).await;
+    link(&app).await;
+    let model =
+        json!({"id": "gpt-x", "contextWindow": 128_000, "maxTokens": 4096, "cost": {"input": 100, "output": 0}});
+    let openai = json!({
+        "models": {"providers": {"openai": {"baseUrl": app.model.base_url(), "apiKey": "sk-test", "models": [model]}}},
+        "agents": {"defaults": {"model": {"primary": "openai/gpt-x"}}},
+    });
+    app.reconfigure(&openai, "/agents/defaults/model/primary").await;
+    let mut operator = app.operator().await;
+    let tier = |part: &'static str| async { app.model.asked(part).await["service_tier"].clone() };
+    ask(&mut operator, "r1", "#usual").await;
+    assert_eq!(tier("#usual").await, Value::Null);
+    assert_eq!(ask(&mut operator, "r2", "/fast on").await, "Fast mode set to on.");
+    ask(&mut operator, "r3", "#fast").await;
+    assert_eq!(tier("#fast").await, "priority");
+    ask(&mut operator, "r4", "/fast off just this #slow").await;
+    assert_eq!(tier("#slow").await, Value::Null);
+    let shown = ask(&mut operator, "r5", "/status").await;
+    assert!(shown.contains("Options: Fast mode on"), "{shown}");
+    assert!(ask(&mut operator, "r6", "/fast status").await.contains("Fast mode: on"));
+    // Twelve tokens at a hundred dollars a million, and twice that.
+    let rows = app.rows().await;
+    let costs: Vec<String> = rows
+        .column("SELECT CAST(usage AS text) FROM run WHERE session_key = 'agent:main:side' AND status = 'ok' ORDER BY started_at")
+        .await;
+    let cost = |usage: &String| serde_json::from_str::<Value>(usage).expect("JSON")["cost"]["total"].clone();
+    let costs: Vec<Value> = costs
+        .iter()
+        .map(cost)
+        .filter(|cost| cost.as_f64() > Some(0.0))
+        .collect();
+    assert_eq!(costs, [json!(0.0012), json!(0.0024), json!(0.0012)]);
+    // By clients, for the session and for one message.
+    let patch = |fast: Value| json!({"key": KEY, "fastMode": fast});
+    operator
+        .call("sessions.patch", patch(json!(false)))
+        .await
+        .expect("takes it");
+    ask(&mut operator, "r7", "#patched").await;
+    assert_eq!(tier("#patched").await, Value::Null);
+    let send = json!({"sessionKey": KEY, "message": "#once", "idempotencyKey": "r8", "fastMode": true});
+    operator.call("chat.send", send).await.expect("accepted");
+    operator.chat_end("r8").await;
+    assert_eq!(tier("#once").await, "priority");
+    let refused = operator
+        .call("sessions.patch", patch(json!("auto")))
+        .await
+        .expect_err("means nothing here");
+    assert!(
+        refused["message"].as_str().expect("text").contains("fastMode"),
+        "{refused}"
+    );
+    // A guest pays nothing and hurries nobody, whatever they write and the settings say.
+    let mut eager = openai;
+    eager["agents"]["defaults"]["fastModeDefault"] = json!(true);
+    app.reconfigure(&eager, "/agents/defaults/fastModeDefault").await;
+    say(&app, 8, 900, "hello /fast on #guest").await;
+    app.platform.message("900", "#guest").await;
+    assert_eq!(tier("#guest").await, Value::Null);
+    say(&app, 9, OWNERS_CHAT, "#owner").await;
+    app.platform.message("700", "#owner").await;
+    assert_eq!(tier("#owner").await, "priority");
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thoughts_are_seen_while_the_model_thinks_and_give_way_to_the_answer() {
+    let app = start(&json!({"channels": {"telegram": {"streaming": "partial"}}})).await;
+    link(&app).await;
+    say(&app, 2, OWNERS_CHAT, "/reasoning stream").await;
+    app.platform.message("700", "Reasoning set to stream.").await;
+    let thinks = "[slow:700] [thinks:First I look at the question. |Then I look at it again. |Now I know.]";
+    say(&app, 3, OWNERS_CHAT, &format!("{thinks} #deep")).await;
+    let shown = app.platform.message("700", "Reasoning:").await;
+    assert!(shown.text.contains("First I look at the question."), "{shown:?}");
+    app.platform.message("700", "re: #deep end").await;
+    app.settled().await;
+    // The answer stands where the thoughts were: nothing else was sent.
+    let sent: Vec<String> = app.platform.messages("700").into_iter().map(|call| call.text).collect();
+    assert_eq!(
+        sent.iter().filter(|text| text.contains("Reasoning:")).count(),
+        1,
+        "{sent:?}"
+    );
+    assert!(sent.last().expect("sent").contains("Reasoning:"), "{sent:?}");
+    let edits = app.platform.calls();
+    let last = edits
+        .iter()
+        .rfind(|call| call.method == "editMessageText")
+        .expect("edited");
+    assert!(
+        last.text.contains("re: #deep end") && !last.text.contains("Reasoning:"),
+        "{last:?}"
+    );
+    // A guest sees none.
+    say(&app, 4, 900, &format!("{thinks} #guest")).await;
+    app.platform.message("900", "re: #guest").await;
+    let seen = app.platform.calls();
+    assert!(
+        seen.iter()
+            .all(|call| call.chat != "900" || !call.text.contains("Reasoning:"))
+    );
+    app.settled().await;
+}

@@ -89,23 +89,17 @@ async fn a_pdf_and_a_sound_reach_a_model_that_reads_them_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_sends_a_pdf_to_a_model_that_reads_none_is_told_what_it_reads() {
+async fn who_sends_a_sound_to_a_model_that_hears_none_is_told_what_it_takes() {
     let app = start(&["text", "image"], &[]).await;
-    let file = json!({"type": "file", "file": {"filename": "a.pdf", "file_data": pdf_url()}});
     let sound = json!({"type": "input_audio", "input_audio": {"data": STANDARD.encode(wav()), "format": "wav"}});
-    for (part, kind) in [(&file, "PDF"), (&sound, "WAV")] {
-        let (code, answer) = app.owner().post(CHAT, &asks(&json!([part]))).await;
-        assert_eq!(code, 400, "{answer}");
-        let message = answer["error"]["message"].as_str().expect("a sentence");
-        assert!(
-            message.contains(kind) && message.contains("it takes: text, image"),
-            "{message}"
-        );
-        assert_eq!(answer["error"]["param"], "content");
-    }
-    let body = json!({"model": "openclaw", "input": [{"role": "user", "content": [
-        {"type": "input_file", "filename": "a.pdf", "file_data": pdf_url()}]}]});
-    assert_eq!(app.owner().post(RESPONSES, &body).await.0, 400);
+    let (code, answer) = app.owner().post(CHAT, &asks(&json!([sound]))).await;
+    assert_eq!(code, 400, "{answer}");
+    let message = answer["error"]["message"].as_str().expect("a sentence");
+    assert!(
+        message.contains("WAV") && message.contains("it takes: text, image"),
+        "{message}"
+    );
+    assert_eq!(answer["error"]["param"], "content");
     assert!(app.model.calls().is_empty());
     assert_eq!(app.rows().await.count("blob").await, 0);
     assert_eq!(app.rows().await.count("inbox").await, 0);

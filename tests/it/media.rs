@@ -188,3 +188,73 @@ async fn a_model_that_sees_looks_for_one_that_cannot() {
     .await;
     assert!(told(&app, &mut operator, "i5").await.contains("a blue one"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_to_the_owner_are_read_aloud_as_they_ask() {
+    let app = start().await;
+    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
+    let code = made["code"].as_str().expect("a code");
+    let say = async |update: u64, chat: i64, text: &str| {
+        assert_eq!(status(app.webhooks().telegram(update, chat, text)).await, 200);
+    };
+    let voices = || {
+        app.platform
+            .calls()
+            .into_iter()
+            .filter(|call| call.method == "sendVoice")
+            .count()
+    };
+    say(1, 900, code).await;
+    app.platform.message("900", "linked").await;
+    say(2, 900, "/tts always").await;
+    app.platform.message("900", "Reading aloud set to always.").await;
+    say(3, 900, "[say:Good evening to you.]").await;
+    let voice = app.platform.call("sendVoice").await;
+    assert_eq!(
+        (voice.chat.as_str(), voice.text.as_str()),
+        ("900", "OggS opus nova Good evening to you.")
+    );
+    let texts: Vec<String> = app.platform.messages("900").into_iter().map(|call| call.text).collect();
+    assert_eq!(
+        texts[texts.len() - 2..],
+        ["Good evening to you.", "OggS opus nova Good evening to you."]
+    );
+    // Only answers to sounds: this is none. What was said before was read aloud before this is answered.
+    say(4, 900, "/tts inbound").await;
+    app.platform.message("900", "Reading aloud set to inbound.").await;
+    say(5, 900, "[say:In writing, please.]").await;
+    app.platform.message("900", "In writing").await;
+    say(6, 900, "/tts status").await;
+    app.platform.message("900", "Reading aloud: inbound").await;
+    say(7, 900, "#next after that").await;
+    app.platform.message("900", "re: #next").await;
+    assert_eq!(voices(), 1);
+    let mut spoken = crate::support::webhook::telegram_update(8, 900, "");
+    spoken["message"].as_object_mut().expect("a message").remove("text");
+    spoken["message"]["caption"] = json!("[say:I could not hear you.]");
+    spoken["message"]["voice"] =
+        json!({"file_id": "voice-x", "file_unique_id": "v", "mime_type": "audio/ogg", "duration": 1});
+    assert_eq!(status(app.webhooks().telegram_body(&spoken)).await, 200);
+    crate::support::wait::becomes("voices", 2, || async { voices() }).await;
+    // A guest's answers are not, whatever the settings say; and a voice that fails costs the text nothing.
+    let mut always = configured("http://127.0.0.1:9/v1");
+    always["messages"]["tts"]["auto"] = json!("always");
+    app.reconfigure(&always, "/messages/tts/auto").await;
+    say(9, 901, "#guest has words").await;
+    app.platform.message("901", "re: #guest").await;
+    say(10, 901, "#guest again with words").await;
+    app.platform.message("901", "re: #guest").await;
+    say(11, 900, "/tts default").await;
+    app.platform
+        .message("900", "Reading aloud goes back to the settings.")
+        .await;
+    say(12, 900, "#mute but answered").await;
+    app.platform.message("900", "re: #mute").await;
+    app.settled().await;
+    assert_eq!(voices(), 2);
+    let mut operator = app.operator().await;
+    assert_eq!(
+        operator.call("tts.status", json!({})).await.expect("tells")["auto"],
+        "always"
+    );
+}

@@ -68,6 +68,25 @@ pub trait Channel: Send + Sync {
     fn polls(&self) -> Option<&dyn Polls> {
         None
     }
+    /// Showing which commands there are.
+    fn menu(&self) -> Option<&dyn Menu> {
+        None
+    }
+}
+
+/// The commands that a platform offers to people who begin to type one.
+pub trait Menu: Send + Sync {
+    /// Takes the place of what was offered before. The account's own settings may add to it, or say that it stays empty.
+    fn offer<'a>(&'a self, account: &'a Account, commands: &'a [Offer]) -> BoxFuture<'a, Result<(), DeliverError>>;
+}
+
+/// One command of a menu.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Without the slash.
+    pub name: &'static str,
+    /// For people.
+    pub what: String,
 }
 
 /// "… is typing" in a conversation.

@@ -111,6 +111,7 @@ pub enum FileFormat {
     Pdf,
     Wav,
     Mp3,
+    Ogg,
 }
 
 impl FileFormat {
@@ -119,6 +120,7 @@ impl FileFormat {
         match bytes {
             [b'%', b'P', b'D', b'F', b'-', ..] => Some(Self::Pdf),
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => Some(Self::Wav),
+            [b'O', b'g', b'g', b'S', ..] => Some(Self::Ogg),
             [b'I', b'D', b'3', ..] => Some(Self::Mp3),
             // The beginning of a frame of MPEG audio, layer 3.
             [0xff, second, ..] if second & 0xe6 == 0xe2 => Some(Self::Mp3),
@@ -127,7 +129,7 @@ impl FileFormat {
     }
 
     pub fn of_mime_type(mime_type: &str) -> Option<Self> {
-        [Self::Pdf, Self::Wav, Self::Mp3]
+        [Self::Pdf, Self::Wav, Self::Mp3, Self::Ogg]
             .into_iter()
             .find(|kind| kind.mime_type() == mime_type)
     }
@@ -137,6 +139,7 @@ impl FileFormat {
             Self::Pdf => "application/pdf",
             Self::Wav => "audio/wav",
             Self::Mp3 => "audio/mpeg",
+            Self::Ogg => "audio/ogg",
         }
     }
 
@@ -146,6 +149,7 @@ impl FileFormat {
             Self::Pdf => "PDF",
             Self::Wav => "WAV",
             Self::Mp3 => "MP3",
+            Self::Ogg => "Ogg",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Another trait needs an ADR. Nothing here opens a socket.
 
 pub mod channel;
+pub mod document;
 pub mod embedding;
 pub mod message;
 pub mod model;
@@ -24,6 +25,7 @@ pub struct Ports {
     poster: Option<Arc<dyn web::Poster>>,
     servers: Option<Arc<dyn servers::ToolServers>>,
     skills: Option<Arc<dyn skills::SkillSource>>,
+    documents: Option<Arc<dyn document::Documents>>,
 }
 
 impl Ports {
@@ -61,6 +63,7 @@ impl Ports {
             poster: None,
             servers: None,
             skills: None,
+            documents: None,
         }
     }
 
@@ -95,6 +98,17 @@ impl Ports {
     /// What fetches skills.
     pub fn skills(&self) -> Option<&Arc<dyn skills::SkillSource>> {
         self.skills.as_ref()
+    }
+
+    /// With a way to read documents.
+    pub fn with_documents(mut self, documents: Arc<dyn document::Documents>) -> Self {
+        self.documents = Some(documents);
+        self
+    }
+
+    /// What reads documents.
+    pub fn documents(&self) -> Option<&Arc<dyn document::Documents>> {
+        self.documents.as_ref()
     }
 
     /// The adapter whose id is `id` (`telegram`, `slack`, …).

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::embedding::Embeddings;
 use super::message::{AssistantMessage, FileFormat, Message};
-use super::speech::Speech;
+use super::speech::{Hearing, Speech};
 use super::tool::ToolSpec;
 use crate::crypto::Secret;
 
@@ -30,6 +30,11 @@ pub trait ModelProvider: Send + Sync {
     fn speech(&self) -> Option<&dyn Speech> {
         None
     }
+
+    /// Absent means "this family cannot".
+    fn hearing(&self) -> Option<&dyn Hearing> {
+        None
+    }
 }
 
 /// Everything one call needs. Built by the session, secrets included, as late as possible.
@@ -49,6 +54,8 @@ pub struct ModelRequest {
     /// Can the model think, and how hard it is to.
     pub reasoning: bool,
     pub thinking: Thinking,
+    /// Ask for the provider's faster tier.
+    pub fast: bool,
     pub temperature: Option<f32>,
     /// Stable per session, for provider-side prompt caches.
     pub cache_key: String,
@@ -121,6 +128,8 @@ pub struct Takes {
     pub pdf: bool,
     /// WAV and MP3.
     pub audio: bool,
+    /// Ogg too, which voice messages are.
+    pub ogg: bool,
 }
 
 impl Takes {
@@ -129,6 +138,7 @@ impl Takes {
         match kind {
             FileFormat::Pdf => self.pdf,
             FileFormat::Wav | FileFormat::Mp3 => self.audio,
+            FileFormat::Ogg => self.ogg,
         }
     }
 

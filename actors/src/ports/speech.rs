@@ -1,5 +1,6 @@
-//! What some model providers can beside answering: reading a text aloud.
+//! What some model providers can beside answering: reading a text aloud, and writing down what a sound says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -56,4 +57,36 @@ pub struct SpeechRequest {
     pub text: String,
     pub format: AudioFormat,
     pub timeout: Duration,
+}
+
+/// Writes down what is said in a sound.
+pub trait Hearing: Send + Sync {
+    /// One request.
+    fn hear(&self, request: HearingRequest) -> BoxFuture<'static, Result<Heard, ModelError>>;
+}
+
+/// Everything one call needs.
+#[derive(Clone, Debug)]
+pub struct HearingRequest {
+    pub endpoint: Endpoint,
+    /// Provider id as configured, for errors.
+    pub provider: String,
+    pub model: String,
+    pub sound: Arc<Vec<u8>>,
+    /// What the file is called: providers tell its format by the end of that.
+    pub name: String,
+    pub mime_type: String,
+    /// ISO 639-1, where it is known.
+    pub language: Option<String>,
+    /// Words that help with names.
+    pub prompt: Option<String>,
+    pub timeout: Duration,
+}
+
+/// What was said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    pub text: String,
+    /// How long the sound is, seconds, where the provider says so.
+    pub seconds: Option<f64>,
 }

@@ -175,6 +175,9 @@ pub struct SessionSnapshot {
     /// The model that stands in for it, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+    /// What the session has set of its own: `Fast mode on, Reasoning stream`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<String>,
     pub context_tokens: Option<u64>,
     pub context_window: u64,
     pub input_tokens: u64,

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::intake::{self, Accepted, ClientMessage};
 use crate::Services;
+use crate::config::providers::ResolvedModel;
 use crate::error::{Error, Result};
 use crate::ports::message::{ToolCall, Usage};
 use crate::ports::model::Takes;
@@ -121,13 +122,25 @@ pub struct Answer {
 /// # Errors
 /// When there is no such model, or none of its keys may be used now.
 pub async fn takes(services: &Services, scope: &Scope, key: &str, wanted: Option<&str>) -> Result<Takes> {
+    Ok(model(services, scope, key, wanted).await?.takes)
+}
+
+/// The model that a question in this session goes to.
+///
+/// # Errors
+/// As [`takes`].
+pub(crate) async fn model(
+    services: &Services,
+    scope: &Scope,
+    key: &str,
+    wanted: Option<&str>,
+) -> Result<ResolvedModel> {
     let settings = services.config.settings(scope).await?;
     let session = super::key::resolve(key, &super::routing::default_agent(&settings))?;
     let head = services.conversation.head(scope, &session).await?;
     let wanted = wanted.or_else(|| head.as_ref().and_then(super::run::override_of));
     let agent = super::key::agent_of(&session);
-    let model = services.config.resolve_model(scope, agent, wanted).await?;
-    Ok(model.takes)
+    services.config.resolve_model(scope, agent, wanted).await
 }
 
 /// Asks in a session: `key` may be short, `run_id` is the idempotency key. A repeated one hears the first's end.

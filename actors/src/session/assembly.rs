@@ -14,6 +14,7 @@ use super::prompt::{Audience, FileShare, Mode, PromptFacts, file_shares, system_
 use super::run::RunContext;
 use super::skills::Offered;
 use super::turn::{self, Turn};
+use super::understanding::{self, Reader, Sound, Words};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::{PruningSettings, UserSettings};
@@ -37,10 +38,12 @@ pub(crate) async fn user_entry(
     scope: &Scope,
     turn: &Turn,
     outlet: Option<&Outlet>,
+    reader: &mut Reader<'_>,
 ) -> Result<Option<NewEntry>> {
     if turn.entry_id().is_some() {
         return Ok(None);
     }
+    let mut shown: Vec<String> = turn.items.iter().map(|item| item.text.clone()).collect();
     let mut text = String::new();
     let mut images = Vec::new();
     for part in &turn.prompt {
@@ -53,17 +56,32 @@ pub(crate) async fn user_entry(
     let mut text = with_context(&lines, lines.len(), &text);
     for item in &turn.items {
         for attachment in &item.attachments {
-            match fetch(services, scope, attachment, outlet, images.len(), whose(item)).await? {
+            match fetch(services, scope, attachment, outlet, images.len(), whose(item), reader).await? {
                 Ok(image) => images.push(image),
-                Err(note) => {
+                Err(words) => {
                     text.push('\n');
-                    text.push_str(&note);
+                    text.push_str(&words.text);
+                    shown.extend(words.shown);
                 }
             }
         }
     }
-    let display: Vec<&str> = turn.items.iter().map(|item| item.text.as_str()).collect();
-    let display = display.join("\n\n");
+    // What the model does not take is put into words, wherever it came from.
+    let whose = turn.items.iter().map(whose).find(|whose| *whose == Whose::Guest);
+    let mut kept = Vec::with_capacity(images.len());
+    for part in images {
+        match reader.stored(&part, whose.unwrap_or(Whose::Owner)).await? {
+            Some(words) => {
+                text.push('\n');
+                text.push_str(&words.text);
+                shown.extend(words.shown);
+            }
+            None => kept.push(part),
+        }
+    }
+    let mut images = kept;
+    shown.retain(|text| !text.is_empty());
+    let display = shown.join("\n\n");
     let display = (display != text).then_some(display);
     let mut content = vec![Part::Text { text }];
     content.append(&mut images);
@@ -88,11 +106,13 @@ async fn fetch(
     outlet: Option<&Outlet>,
     images: usize,
     whose: Whose,
-) -> Result<std::result::Result<Part, String>> {
+    reader: &mut Reader<'_>,
+) -> Result<std::result::Result<Part, Words>> {
     let name = attachment.name.as_deref().unwrap_or("without a name");
-    let note = |why: &str| Err(format!("[attached: {} {name}{why}]", attachment.kind));
+    let note = |why: &str| Err(Words::of(format!("[attached: {} {name}{why}]", attachment.kind)));
     let pdf = attachment.kind == "document" && is_pdf(attachment);
-    if attachment.kind != "image" && !pdf {
+    let sound = is_sound(attachment);
+    if attachment.kind != "image" && !pdf && !sound {
         return Ok(note(""));
     }
     let Some(outlet) = outlet else { return Ok(note("")) };
@@ -103,6 +123,25 @@ async fn fetch(
     let Some(media) = channel.as_ref().and_then(|channel| channel.media()) else {
         return Ok(note(""));
     };
+    if sound {
+        let name = blobs::plain_name(attachment.name.as_deref().unwrap_or("voice message"));
+        let most = reader.largest(whose).await?;
+        return match media.fetch(&outlet.account.account, attachment, most).await {
+            Ok(file) => {
+                let sound = Sound {
+                    name: &name,
+                    mime_type: &file.mime_type,
+                    bytes: Arc::new(file.bytes),
+                    whose,
+                };
+                reader.sound(sound).await
+            }
+            Err(_) => {
+                let why = format!("it could not be fetched, or {}", understanding::too_large(most));
+                Ok(Err(reader.unheard(&name, &name, &why)))
+            }
+        };
+    }
     let most = if pdf { blobs::MAX_FILE } else { MAX_IMAGE_BYTES };
     match media.fetch(&outlet.account.account, attachment, most).await {
         Ok(file) => {
@@ -129,6 +168,18 @@ fn whose(item: &Item) -> Whose {
         Audience::Owner | Audience::Group { owner: true } => Whose::Owner,
         Audience::Group { owner: false } | Audience::Guest => Whose::Guest,
     }
+}
+
+/// Did somebody speak instead of writing.
+pub(crate) fn brings_sound(item: &Item) -> bool {
+    item.attachments.iter().any(is_sound)
+}
+
+/// A voice message, or a file that claims to be a sound.
+fn is_sound(attachment: &Attachment) -> bool {
+    let by_kind = |kind: &str| kind.starts_with("audio/");
+    attachment.kind == "audio"
+        || (attachment.kind == "document" && attachment.mime_type.as_deref().is_some_and(by_kind))
 }
 
 /// Does it claim to be a PDF.
@@ -218,6 +269,7 @@ impl Assembly {
             channel: channel.map(|channel| channel.manifest().label),
             room: last.room.as_deref(),
             thinking: model.thinking.name(),
+            speech_by_tag: settings.speech.auto == "tagged" && matches!(last.audience(), Audience::Owner),
             extra: last.options.extra_system_prompt.as_deref(),
         };
         let system = system_prompt(&facts);
@@ -303,6 +355,7 @@ impl Assembly {
             max_tokens: model.max_tokens,
             reasoning: model.reasoning,
             thinking: model.thinking,
+            fast: model.fast,
             temperature: None,
             cache_key: session_id.to_owned(),
             limits: StreamLimits::default(),

@@ -103,6 +103,22 @@ pub(crate) async fn store(services: &Services, scope: &Scope, mime_type: &str, b
     store_as(services, scope, Whose::Owner, mime_type, bytes).await
 }
 
+/// As [`store`], of a file that somebody sent.
+pub(crate) async fn store_for(
+    services: &Services,
+    scope: &Scope,
+    whose: Whose,
+    mime_type: &str,
+    bytes: Vec<u8>,
+) -> Result<String> {
+    // What is told to browsers is a kind of sound and nothing else.
+    let kind = mime_type.split(';').next().unwrap_or_default().trim();
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/-+.".contains(letter);
+    let fits = kind.starts_with("audio/") && kind.len() <= 60 && kind.chars().all(plain);
+    let kind = if fits { kind } else { "application/octet-stream" };
+    store_as(services, scope, whose, kind, bytes).await
+}
+
 /// Who brought a file: guests may fill half of the room, so that the owner's agent keeps some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whose {

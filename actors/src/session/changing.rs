@@ -1,7 +1,7 @@
 //! Commands that change the session's own settings: which model answers, and what is told along with an answer. The
 //! owner's alone.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::choice;
 use super::commands::{ModelCommand, Switch, Switching};
@@ -34,6 +34,11 @@ pub(crate) fn level(
             .agent(agent)
             .and_then(|agent| agent.reasoning)
             .or(settings.reply.reasoning),
+        Switch::Fast => settings
+            .agent(agent)
+            .and_then(|agent| agent.fast)
+            .or(settings.reply.fast),
+        Switch::Aloud => Some(settings.speech.auto),
         Switch::Usage | Switch::Send | Switch::Activation => None,
     };
     said.or_else(|| switch.stored(entry)).or(usual).unwrap_or("off")
@@ -101,7 +106,7 @@ pub(crate) async fn model(
     })
 }
 
-/// `/verbose`, `/reasoning`, `/usage`, `/send` and `/activation`.
+/// `/verbose`, `/reasoning`, `/fast`, `/tts`, `/usage`, `/send` and `/activation`.
 pub(crate) async fn switch(
     directory: &Directory,
     authority: &Authority,
@@ -126,14 +131,14 @@ pub(crate) async fn switch(
             let now = match (switch, switch.stored(&entry)) {
                 (_, Some(value)) => shown(switch, value),
                 (Switch::Send | Switch::Activation, None) => "as the settings say",
-                (Switch::Verbose | Switch::Reasoning | Switch::Usage, None) => {
+                (Switch::Verbose | Switch::Reasoning | Switch::Fast | Switch::Aloud | Switch::Usage, None) => {
                     level(switch, None, &entry, &settings, &authority.agent_id)
                 }
             };
             format!("{label}: {now}. Use {}.", words(switch))
         }
         Switching::Set(word, value) => {
-            let patch = Map::from_iter([(switch.field().to_owned(), json!(value))]);
+            let patch = Map::from_iter([(switch.field().to_owned(), switch.as_stored(*value))]);
             turn::patch_entry(services, authority, patch).await?;
             match value {
                 Some(_) => format!("{label} set to {word}."),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::changing;
-use super::commands::{self, ApproveCommand, Command, QueueChange, QueueCommand, ThinkCommand};
+use super::commands::{self, ApproveCommand, Command, QueueChange, QueueCommand, Switch, ThinkCommand};
 use super::events::Emitter;
 use super::item::Item;
 use super::preview::Outlet;
@@ -212,10 +212,18 @@ pub(crate) async fn full_snapshot(
         .as_deref()
         .zip(head.as_ref())
         .and_then(|(name, head)| run::fallback_of(&head.entry, name));
+    let set = [Switch::Verbose, Switch::Reasoning, Switch::Fast, Switch::Aloud]
+        .into_iter()
+        .filter_map(|switch| {
+            let value = switch.stored(&head.as_ref()?.entry)?;
+            Some(format!("{} {value}", switch.label()))
+        });
+    let options = set.collect::<Vec<_>>().join(", ");
     Ok(SessionSnapshot {
         session_key: authority.key.as_str().to_owned(),
         model: name.unwrap_or_default(),
         fallback,
+        options: (!options.is_empty()).then_some(options),
         context_window: model.map_or(0, |model| model.context_window),
         queued: live.queued,
         queue_mode: live.queue_mode,

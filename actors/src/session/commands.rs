@@ -14,7 +14,7 @@ use crate::session::skills::calls::SkillCall;
 
 pub use directives::{Directives, model_in, strip};
 pub use switch::{Switch, Switching};
-pub use table::COMMANDS;
+pub use table::{COMMANDS, offers};
 pub use texts::{approve_usage_text, commands_text, help_text, queue_text, status_text, unavailable_text, whoami_text};
 
 /// A command that is carried out without the model.

@@ -60,6 +60,8 @@ pub(crate) struct Options {
     /// What the message itself says about tools and thoughts being shown.
     pub(crate) verbose: Option<&'static str>,
     pub(crate) reasoning: Option<&'static str>,
+    /// What it says about the provider's faster tier.
+    pub(crate) fast: Option<&'static str>,
     pub(crate) requester: Option<String>,
     pub(crate) background: bool,
     pub(crate) scheduled: Option<Scheduled>,
@@ -84,6 +86,7 @@ impl Options {
         self.model = said.model.or(self.model.take());
         self.verbose = said.verbose.or(self.verbose);
         self.reasoning = said.reasoning.or(self.reasoning);
+        self.fast = said.fast.or(self.fast);
     }
 }
 
@@ -182,6 +185,7 @@ impl Item {
             options: Options {
                 model: message.model,
                 thinking: message.thinking,
+                fast: message.fast.map(|fast| if fast { "on" } else { "off" }),
                 extra_system_prompt: message.extra_system_prompt,
                 timeout_ms: message.timeout_ms,
                 queue_mode: message.queue_mode,

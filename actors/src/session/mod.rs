@@ -71,6 +71,7 @@ mod report;
 pub(crate) mod sending;
 pub(crate) mod side;
 pub(crate) mod speech;
+pub mod understanding;
 pub(crate) mod usage;
 pub(crate) mod wake;
 

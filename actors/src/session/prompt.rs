@@ -83,6 +83,8 @@ pub struct PromptFacts<'a> {
     /// A group's title.
     pub room: Option<&'a str>,
     pub thinking: &'a str,
+    /// Answers with a tag are read aloud.
+    pub speech_by_tag: bool,
     /// What a caller adds for this run.
     pub extra: Option<&'a str>,
 }
@@ -123,6 +125,9 @@ pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
     if full {
         section(&mut stable, "Replies", REPLIES);
         section(&mut stable, "Silent replies", SILENCE);
+        if facts.speech_by_tag {
+            section(&mut stable, "Voice", VOICE);
+        }
     }
     files::project_context(&mut stable, facts);
     let mut blocks = vec![block(stable, true)];
@@ -175,6 +180,7 @@ Your final text is delivered to the chat by itself; do not use a tool to send it
 To answer as a reply to the message you were sent, begin with [[reply_to_current]]; to reply to another message, \
 begin with [[reply_to:<id>]]. Leave these out where they add nothing.";
 
+const VOICE: &str = "Begin an answer with [[tts]] to have it read aloud as well: when the user wants to hear you.";
 const SILENCE: &str = "\
 When nothing should be said, answer with exactly NO_REPLY and nothing else: no words, quotes or formatting around it. \
 Never put it at the end of an answer, and never use it to avoid a question.";

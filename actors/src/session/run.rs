@@ -1,5 +1,6 @@
 //! The agent loop: one run, from admission to its durable end. Knows no actor: a plain future that is `Send`.
 
+mod aloud;
 mod blocks;
 mod calling;
 mod failover;
@@ -15,6 +16,7 @@ use claw_entities::{Scope, SessionKey};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::aloud::Aloud;
 use self::blocks::{Parts, below, doubt, parts, prefix};
 pub(crate) use self::failover::fallback_of;
 use self::failover::{Call, Failover};
@@ -31,6 +33,7 @@ use super::tool_context::Calling;
 use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Beside, Ending, Piece, Turn};
+use super::understanding::Reader;
 use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, send_policy, skills};
 use crate::Services;
 use crate::clock::now_ms;
@@ -229,8 +232,13 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         let most = settings.group_history;
         context.turn.overheard = super::admission::overheard(&services, &context.scope, &context.key, most).await?;
     }
-    let user = assembly::user_entry(&services, &context.scope, &context.turn, outlet.as_ref());
+    let wanted = context.turn.last().options.model.clone();
+    let stop = context.cancel.token().clone();
+    let mut reader = Reader::new(&services, &authority, wanted.as_deref(), &stop);
+    let turn = &context.turn;
+    let user = assembly::user_entry(&services, &context.scope, turn, outlet.as_ref(), &mut reader);
     let user = context.slot.aside(user).await?;
+    let missed = reader.missed;
     let zone = freshness::zone(settings.time_zone.as_deref().unwrap_or("UTC"));
     let rule = freshness::rule(&settings.session, &context.key);
     let said = user.clone().filter(|_| context.emitter.heard());
@@ -281,11 +289,13 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         base: 0,
         room: Room::default(),
         failover: None,
+        missed,
+        voice: false,
     };
     let end = work.converse(context).await?;
     drop(typing);
     context.slot.go_on().await;
-    let (ended, head) = work.finish(context, outlet.as_ref(), end, started_at).await?;
+    let (ended, head, aloud) = work.finish(context, outlet.as_ref(), end, started_at).await?;
     context.slot.give_back();
     if let Some(outlet) = &outlet {
         context
@@ -297,6 +307,9 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         .emitter
         .session_changed("agent.input.settled", Some(&head), false)
         .await;
+    if let Some(aloud) = aloud {
+        Box::pin(aloud.send(context)).await;
+    }
     Ok(ended)
 }
 
@@ -334,6 +347,10 @@ struct Work {
     base: usize,
     room: Room,
     failover: Option<Failover>,
+    /// Why what people sent was not understood, for them.
+    missed: Vec<String>,
+    /// The model wants its answer read aloud.
+    voice: bool,
 }
 
 impl Work {
@@ -546,7 +563,7 @@ impl Work {
         outlet: Option<&Outlet>,
         end: End,
         started_at: i64,
-    ) -> Result<(RunEnded, SessionHead)> {
+    ) -> Result<(RunEnded, SessionHead, Option<Aloud>)> {
         let replaces = match self.preview.take() {
             Some(preview) => context.slot.aside(preview.finish()).await,
             None => None,
@@ -617,9 +634,15 @@ impl Work {
             below(&mut reply, &footer);
         }
         let told = outlet.filter(|_| spoken);
+        for missed in self.missed.iter().filter(|_| told.is_some()) {
+            below(&mut reply, missed);
+        }
         if let Some(doubt) = told.and_then(|outlet| doubt(&context.directory, &context.scope, outlet)) {
             below(&mut reply, doubt);
         }
+        let aloud = told
+            .filter(|_| status == "ok")
+            .and_then(|outlet| self.aloud(context, outlet, &shown));
         let failover = self.failover.take();
         let marks = failover
             .as_ref()
@@ -687,7 +710,7 @@ impl Work {
             stop_reason: Some(stop_reason),
             result,
         };
-        Ok((ended, head))
+        Ok((ended, head, aloud))
     }
 
     /// What an agent that looked by itself has to say, or why nothing.

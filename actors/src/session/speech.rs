@@ -11,8 +11,9 @@ use crate::ports::channel::{FileAbout, FileKind};
 use crate::ports::message::Usage;
 use crate::ports::speech::{AudioFormat, SpeechRequest};
 
-/// Without a wish.
+/// Without a wish: the original's.
 const VOICE: &str = "alloy";
+const VOICE_OF_ELEVENLABS: &str = "pMsXgVXv3BLzUgSXRplE";
 const MISSING: &str = "no speech model is configured: add an AI provider that has one, or set messages.tts";
 
 /// A text as sound, stored for the user.
@@ -64,7 +65,14 @@ pub(crate) async fn spoken_for(
         endpoint: model.endpoint.clone(),
         provider: model.provider.clone(),
         model: model.model.clone(),
-        voice: speech.voice.clone().unwrap_or_else(|| VOICE.to_owned()),
+        voice: speech.voice.clone().unwrap_or_else(|| {
+            let usual = if model.provider == "elevenlabs" {
+                VOICE_OF_ELEVENLABS
+            } else {
+                VOICE
+            };
+            usual.to_owned()
+        }),
         text: text.to_owned(),
         format,
         timeout: speech.timeout,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Telegram;
 use super::outbound::{chat_id, message_id, sending_thread};
-use crate::channels::multipart::Form;
+use crate::multipart::Form;
 
 const LIMIT: Duration = Duration::from_secs(120);
 /// Largest file of `sendDocument`, and picture of `sendPhoto` (<https://core.telegram.org/bots/api#sending-files>).

@@ -9,6 +9,7 @@ mod entities;
 mod files;
 mod inbound;
 mod media;
+mod menu;
 mod outbound;
 mod update;
 mod verify;
@@ -20,8 +21,8 @@ use std::time::Duration;
 
 use claw_actors::ports::channel::{
     Account, Acts, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files,
-    Malformed, Manifest, Media, MediaFile, OutFile, Polls, RawWebhook, Refused, Rendered, SecretField, Typing,
-    WebhookOutcome,
+    Malformed, Manifest, Media, MediaFile, Menu, Offer, OutFile, Polls, RawWebhook, Refused, Rendered, SecretField,
+    Typing, WebhookOutcome,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -133,6 +134,16 @@ impl Channel for Telegram {
 
     fn polls(&self) -> Option<&dyn Polls> {
         Some(self)
+    }
+
+    fn menu(&self) -> Option<&dyn Menu> {
+        Some(self)
+    }
+}
+
+impl Menu for Telegram {
+    fn offer<'a>(&'a self, account: &'a Account, commands: &'a [Offer]) -> BoxFuture<'a, Result<(), DeliverError>> {
+        self.set_commands(account, commands).boxed()
     }
 }
 

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use claw_actors::ports::message::{FileFormat, Part};
 use claw_actors::session::untrusted;
-use claw_actors::session::{asking, blobs};
+use claw_actors::session::{asking, blobs, understanding};
 use claw_entities::Scope;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
@@ -299,7 +299,10 @@ impl Attached {
         if !self.native.is_empty() {
             let wanted = target.model.as_deref();
             let takes = asking::takes(&state.services, scope, &target.session_key, wanted).await?;
-            if let Some((_, kind, _)) = self.native.iter().find(|(_, kind, _)| !takes.file(*kind)) {
+            for (_, kind, _) in &self.native {
+                if understanding::understands(&state.services, scope, takes, *kind).await? {
+                    continue;
+                }
                 let kind = kind.name();
                 return Err(V1Error::param(
                     "content",
@@ -374,7 +377,7 @@ fn sound(part: &ContentPart) -> Result<(String, FileFormat, Vec<u8>), V1Error> {
     let bytes = decoded(data, MAX_FILE, "a sound")?;
     match FileFormat::of(&bytes) {
         Some(kind @ (FileFormat::Wav | FileFormat::Mp3)) => Ok(("sound".to_owned(), kind, bytes)),
-        Some(FileFormat::Pdf) | None => Err(V1Error::param("content", "a sound must be WAV or MP3")),
+        Some(FileFormat::Pdf | FileFormat::Ogg) | None => Err(V1Error::param("content", "a sound must be WAV or MP3")),
     }
 }
 

@@ -35,6 +35,7 @@ pub(in crate::providers) fn request(base_url: &str, messages: Vec<Message>) -> M
         max_tokens: 1_000,
         reasoning: false,
         thinking: Default::default(),
+        fast: false,
         temperature: None,
         cache_key: "session-1".to_owned(),
         limits: StreamLimits {

@@ -12,14 +12,14 @@ mod tests;
 use claw_actors::clock;
 use claw_actors::ports::embedding::{Embedded, EmbeddingRequest, Embeddings};
 use claw_actors::ports::model::{ModelError, ModelEvent, ModelProvider, ModelRequest};
-use claw_actors::ports::speech::{Speech, SpeechRequest};
+use claw_actors::ports::speech::{Heard, Hearing, HearingRequest, Speech, SpeechRequest};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use reqwest::Method;
 
 use super::call;
 use super::embeddings::{self, KeyPlace};
-use super::speech;
+use super::{hearing, speech};
 use crate::egress::{self, Egress, EgressError, Purpose};
 use host::Host;
 pub(super) use request::{NO_OUTPUT, SEE_IMAGES, effort};
@@ -69,11 +69,21 @@ impl ModelProvider for ChatCompletions {
     fn speech(&self) -> Option<&dyn Speech> {
         Some(self)
     }
+
+    fn hearing(&self) -> Option<&dyn Hearing> {
+        Some(self)
+    }
 }
 
 impl Speech for ChatCompletions {
     fn speak(&self, request: SpeechRequest) -> BoxFuture<'static, Result<Vec<u8>, ModelError>> {
-        Box::pin(speech::openai(self.egress.clone(), request))
+        Box::pin(speech::speak(self.egress.clone(), request))
+    }
+}
+
+impl Hearing for ChatCompletions {
+    fn hear(&self, request: HearingRequest) -> BoxFuture<'static, Result<Heard, ModelError>> {
+        Box::pin(hearing::openai(self.egress.clone(), request))
     }
 }
 

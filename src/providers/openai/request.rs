@@ -36,6 +36,8 @@ pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     prompt_cache_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_effort: Option<&'static str>,
@@ -211,6 +213,7 @@ pub(super) fn body(request: &ModelRequest, host: Host) -> Body<'_> {
             })
             .collect(),
         store: own.then_some(false),
+        service_tier: request.fast.then_some("priority"),
         prompt_cache_key: (own && !request.cache_key.is_empty()).then_some(&request.cache_key),
         reasoning_effort: (thinks && form == ThinkingForm::Effort).then(|| effort(request.thinking)),
         reasoning: (thinks && form == ThinkingForm::Reasoning).then(|| json!({"effort": effort(request.thinking)})),
@@ -370,7 +373,7 @@ fn file(part: &Part) -> Piece<'_> {
         },
         Some(FileFormat::Wav) => sound("wav"),
         Some(FileFormat::Mp3) => sound("mp3"),
-        None => words(FILE_GONE),
+        Some(FileFormat::Ogg) | None => words(FILE_GONE),
     }
 }
 

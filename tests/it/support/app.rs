@@ -14,6 +14,7 @@ use super::database::{Rows, TestDatabase};
 use super::model::Model;
 use super::node::{Device, Hello, TestNode};
 use super::platform::Platform;
+use super::wait::eventually;
 use super::webhook::Webhooks;
 
 pub(crate) const TELEGRAM_SECRET: &str = "telegram-hook-secret";
@@ -95,6 +96,19 @@ impl TestApp {
         std::fs::write(&path, file.to_string()).expect("the temporary folder takes files");
         let path = path.display().to_string();
         self.binary.cli(&["import", "--tenant", tenant, "--user", user, &path])
+    }
+
+    /// As [`Self::import`] for the owner, and waits until the server goes by it: by what stands at this JSON pointer.
+    pub(crate) async fn reconfigure(&self, extra: &Value, at: &str) {
+        self.import("demo", OWNER, extra);
+        let wanted = extra.pointer(at).expect("the test names a part of it");
+        let operator = tokio::sync::Mutex::new(self.operator().await);
+        eventually("the server goes by what was imported", || async {
+            let shown = operator.lock().await.call("config.get", json!({})).await;
+            let shown = shown.expect("reads the configuration");
+            (shown["config"].pointer(at) == Some(wanted)).then_some(())
+        })
+        .await;
     }
 
     fn openclaw(&self) -> Value {

@@ -8,6 +8,7 @@ pub(crate) mod model;
 pub(crate) mod node;
 pub(crate) mod original;
 pub(crate) mod pattern;
+pub(crate) mod pdf;
 pub(crate) mod platform;
 pub(crate) mod port;
 pub(crate) mod postgres;

@@ -3,6 +3,7 @@
 //! What it does stands in the newest user message, in brackets: `[gate]` (each chunk waits for the test),
 //! `[slow:MS]` (pause before each chunk), `[tool:NAME]` (calls a tool first; [`calls_tool`] orders it with arguments;
 //! `[rounds:N]` so often, each time but the first after a permit where there is a `[gate]`),
+//! `[thinks:A|B]` is thought in these pieces before anything is said,
 //! `[words:TEXT]` is said before a tool is called, `[pieces:A|B]` answers with these pieces;
 //! `[garbage]`, `[cut]`, `[hang]`, `[say:TEXT]` (answers exactly that),
 //! `[status:CODE]`, `[die]` (kills the server under test). Without an order it answers at once. An answer is
@@ -91,6 +92,8 @@ struct State {
     /// Bodies of all requests for vectors, and the status they get instead of an answer.
     embedded: Mutex<Vec<Value>>,
     embeds: Mutex<Option<u16>>,
+    /// Forms of all requests to write down a sound.
+    heard: Mutex<Vec<String>>,
 }
 
 /// Handle on the fake.
@@ -113,6 +116,7 @@ impl Model {
             counting: Mutex::default(),
             embedded: Mutex::default(),
             embeds: Mutex::default(),
+            heard: Mutex::default(),
         });
         let data = Data::from(state.clone());
         let serving = Serving::start(move |config| {
@@ -122,6 +126,7 @@ impl Model {
                 .route("/v1/chat/completions", web::post().to(complete))
                 .route("/v1/embeddings", web::post().to(embed))
                 .route("/v1/audio/speech", web::post().to(speak))
+                .route("/v1/audio/transcriptions", web::post().to(hear))
                 .route("/v1/models", web::get().to(models));
         });
         Self { serving, state }
@@ -198,6 +203,11 @@ impl Model {
     /// Answers requests for vectors with this status from now on.
     pub(crate) fn embeds(&self, status: Option<u16>) {
         *locked(&self.state.embeds) = status;
+    }
+
+    /// All sounds it was asked to write down so far, with what stood beside them.
+    pub(crate) fn heard(&self) -> Vec<String> {
+        locked(&self.state.heard).clone()
     }
 
     /// Whom `[die]` kills.
@@ -347,6 +357,23 @@ async fn speak(body: Bytes) -> HttpResponse {
     HttpResponse::Ok().content_type("audio/ogg").body(sound)
 }
 
+/// What follows `says` in the sound, which has the length that it says; a sound that says `[status:CODE]` gets that instead, and
+/// `[hang]` no answer.
+async fn hear(body: Bytes, state: Data<State>) -> HttpResponse {
+    let form = String::from_utf8_lossy(&body).into_owned();
+    locked(&state.heard).push(form.clone());
+    let said = form.split_once(" says ").map_or("", |(_, rest)| rest);
+    let said = said.split("\r\n").next().unwrap_or_default();
+    if said.contains("[hang]") {
+        std::future::pending::<()>().await;
+    }
+    if let Some(status) = order(said, "status").and_then(|code| code.parse().ok()) {
+        let status = actix_web::http::StatusCode::from_u16(status).expect("the test orders a real status");
+        return HttpResponse::build(status).json(json!({"error": {"message": "ordered by the test"}}));
+    }
+    HttpResponse::Ok().json(json!({"text": said, "usage": {"type": "duration", "seconds": 7}}))
+}
+
 async fn models() -> HttpResponse {
     HttpResponse::Ok().json(json!({"object": "list", "data": [{"id": "mock-1", "object": "model"}]}))
 }
@@ -472,9 +499,12 @@ async fn complete(request: HttpRequest, body: Bytes, state: Data<State>) -> Http
             Some(pieces) => pieces.split('|').collect(),
             None => text.split_inclusive(' ').collect(),
         };
-        let mut words: Vec<_> = pieces
+        let thoughts = order(&question, "thinks")
             .into_iter()
-            .map(|word| chunk(&json!({"content": word}), None))
+            .flat_map(|thoughts| thoughts.split('|'));
+        let mut words: Vec<_> = thoughts
+            .map(|thought| chunk(&json!({"reasoning_content": thought}), None))
+            .chain(pieces.into_iter().map(|word| chunk(&json!({"content": word}), None)))
             .collect();
         words.push(chunk(&json!({}), Some("stop")));
         words.push(done(tokens));

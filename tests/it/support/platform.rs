@@ -8,6 +8,7 @@ use actix_web::web::{Bytes, Data, Query};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
+use super::pdf;
 use super::serving::Serving;
 use super::wait::eventually;
 
@@ -167,12 +168,36 @@ async fn telegram(request: HttpRequest, body: Bytes, state: Data<State>) -> Http
     .await
 }
 
-/// The file that Telegram calls `report`; other files are no documents.
+/// The file that Telegram calls `report`, which no program reads.
 pub(crate) const PDF: &[u8] = b"%PDF-1.4\n1 0 obj <</Type /Catalog>> endobj\ntrailer <</Root 1 0 R>>\n%%EOF";
+
+/// The sound that Telegram calls `wav`.
+pub(crate) const WAV: &[u8] =
+    b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\0\0\0\0";
 
 async fn document(path: web::Path<(String, String)>) -> HttpResponse {
     let (_, name) = path.into_inner();
-    HttpResponse::Ok().body(if name == "report" { PDF } else { b"no such thing" })
+    HttpResponse::Ok().body(file(&name))
+}
+
+/// The files by the names that tests give them: `report`, a `letter`, a `scan`, a `bomb`; a sound that says the rest of its
+/// name (`voice-good_evening`), `wav` and a `long` sound; other files are nothing in particular.
+fn file(name: &str) -> Vec<u8> {
+    match name {
+        "report" => PDF.to_vec(),
+        "letter" => pdf::pages(&["Clause seven ends the contract.", "Signed in Bern."]),
+        "scan" => pdf::pages(&[""]),
+        "bomb" => pdf::bomb(),
+        "wav" => WAV.to_vec(),
+        "long" => [&b"OggS long"[..], &[7; 20_000]].concat(),
+        other => match other.strip_prefix("voice-") {
+            // Paths hold few signs.
+            Some("HANG") => b"OggS says [hang]".to_vec(),
+            Some("REFUSE") => b"OggS says [status:401]".to_vec(),
+            Some(words) => format!("OggS says {}", words.replace('_', " ").replace("TAG", "#")).into_bytes(),
+            None => b"no such thing".to_vec(),
+        },
+    }
 }
 
 /// The bytes of a file for Slack. What they are is its text.
@@ -224,10 +249,18 @@ async fn take(
 ) -> HttpResponse {
     let number = state.messages.fetch_add(1, Ordering::Relaxed) + 1;
     let trouble = lock(&state.troubles).get_mut(method).and_then(VecDeque::pop_front);
-    let text = ["text", "markdown_text", "caption", "question", "reaction", "name"]
-        .iter()
-        .map(|name| text_of(&fields[*name]))
-        .collect();
+    let text = [
+        "text",
+        "markdown_text",
+        "caption",
+        "question",
+        "reaction",
+        "name",
+        "commands",
+    ]
+    .iter()
+    .map(|name| text_of(&fields[*name]))
+    .collect();
     lock(&state.calls).push(Call {
         method: method.to_owned(),
         chat,

@@ -75,6 +75,38 @@ impl ConfigService {
             .collect())
     }
 
+    /// Connected accounts on these channels of all who are served, and who each is there.
+    pub async fn connected_accounts(&self, channels: &[&str]) -> Result<Vec<(AccountName, Value)>> {
+        let tx = self.db.system_read().await?;
+        let rows: Vec<(TenantId, UserId, String, String, Value)> = channel_account::Entity::platform()
+            .select_only()
+            .columns([
+                channel_account::Column::TenantId,
+                channel_account::Column::UserId,
+                channel_account::Column::Channel,
+                channel_account::Column::AccountId,
+                channel_account::Column::Identity,
+            ])
+            .filter(channel_account::Column::Enabled.eq(true))
+            .filter(channel_account::Column::Status.eq("connected"))
+            .filter(channel_account::Column::Channel.is_in(channels.iter().copied()))
+            .into_tuple()
+            .all(&*tx)
+            .await?;
+        let served = rows
+            .into_iter()
+            .filter_map(|(tenant, owner, channel, account_id, identity)| {
+                let owner = Scope::vouch(tenant, owner);
+                let name = AccountName {
+                    tenant: owner.tenant_scope().clone(),
+                    channel,
+                    account_id,
+                };
+                (!self.is_locked(&owner)).then_some((name, identity))
+            });
+        Ok(served.collect())
+    }
+
     /// Does [`Self::unconnected_accounts`] still name this one.
     pub async fn is_unconnected(&self, name: &AccountName, retry_before: i64) -> Result<bool> {
         let tx = self.db.read(&name.tenant).await?;

@@ -1,6 +1,7 @@
 //! A user's OpenClaw configuration document and the typed view the runtime works from.
 
 mod agents;
+mod hearing;
 mod heartbeat;
 mod hooks;
 mod maintenance;
@@ -24,6 +25,7 @@ use serde_json::Value;
 use crate::ports::model::Thinking;
 
 pub use agents::AgentChange;
+pub use hearing::HearingSettings;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use hooks::{HookAction, HookSettings, Mapping};
 pub use maintenance::MaintenanceSettings;
@@ -102,6 +104,8 @@ pub struct UserSettings {
     pub memories: Vec<(String, MemorySettings)>,
     /// `messages.tts`.
     pub speech: SpeechSettings,
+    /// `tools.media.audio`.
+    pub hearing: HearingSettings,
     /// `agents.defaults.imageModel`: models that look at images, in the order they are tried.
     pub image_models: Vec<String>,
 }
@@ -169,9 +173,10 @@ pub struct AgentSettings {
     pub subagents: SubagentSettings,
     /// `humanDelay`, where the agent has one of its own.
     pub human_delay: Option<HumanDelay>,
-    /// `verboseDefault` and `reasoningDefault`, where the agent has some of its own.
+    /// `verboseDefault`, `reasoningDefault` and `fastModeDefault`, where the agent has some of its own.
     pub verbose: Option<&'static str>,
     pub reasoning: Option<&'static str>,
+    pub fast: Option<&'static str>,
 }
 
 /// `{agentId, match{channel, accountId?, peer?, teamId?}}`.

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::heartbeat::heartbeats;
 use super::memory::memories;
 use super::models::{fallbacks, thinking};
-use super::reply::{human_delay, reasoning, verbose};
+use super::reply::{fast, human_delay, reasoning, verbose};
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HeartbeatSettings, HookSettings, HttpTools,
-    MaintenanceSettings, McpSettings, MemorySettings, ModelSettings, NodeCommands, QueueMode, QueueSettings,
+    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HearingSettings, HeartbeatSettings, HookSettings,
+    HttpTools, MaintenanceSettings, McpSettings, MemorySettings, ModelSettings, NodeCommands, QueueMode, QueueSettings,
     ReplySettings, ResetRule, RoomSettings, SendPolicy, SessionSettings, SpeechSettings, SubagentSettings, ToolSet,
     ToolSettings, UserSettings,
 };
@@ -48,6 +48,7 @@ impl UserSettings {
         Self {
             default_memory,
             speech: SpeechSettings::parse(doc),
+            hearing: HearingSettings::parse(doc),
             image_models: model(at(defaults, "/imageModel"))
                 .into_iter()
                 .chain(fallbacks(at(defaults, "/imageModel")).unwrap_or_default())
@@ -199,6 +200,7 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
             human_delay: human_delay(entry),
             verbose: verbose(entry),
             reasoning: reasoning(entry),
+            fast: fast(entry),
         });
     }
     agents

@@ -129,8 +129,10 @@ pub struct ReplySettings {
     pub delay: HumanDelay,
     /// `verboseDefault`: `on`, `full` or `off`.
     pub verbose: Option<&'static str>,
-    /// `reasoningDefault`: `on` or `off`.
+    /// `reasoningDefault`: `on`, `stream` or `off`.
     pub reasoning: Option<&'static str>,
+    /// `fastModeDefault`, as `on` or `off`.
+    pub fast: Option<&'static str>,
 }
 
 /// What is said of joining; the rest follows from the channel.
@@ -178,6 +180,7 @@ impl ReplySettings {
             delay: HumanDelay::parse(at(defaults, "/humanDelay")).unwrap_or_default(),
             verbose: verbose(defaults),
             reasoning: reasoning(defaults),
+            fast: fast(defaults),
         }
     }
 
@@ -218,7 +221,13 @@ pub(super) fn verbose(section: &Value) -> Option<&'static str> {
 
 /// `reasoningDefault` of the defaults or an agent.
 pub(super) fn reasoning(section: &Value) -> Option<&'static str> {
-    word(section, "/reasoningDefault", &["on", "off"])
+    word(section, "/reasoningDefault", &["on", "stream", "off"])
+}
+
+/// `fastModeDefault` of the defaults or an agent.
+pub(super) fn fast(section: &Value) -> Option<&'static str> {
+    let said = at(section, "/fastModeDefault").as_bool()?;
+    Some(if said { "on" } else { "off" })
 }
 
 fn word(section: &Value, pointer: &str, words: &[&'static str]) -> Option<&'static str> {

@@ -12,8 +12,8 @@ const AT: &str = "/messages/tts";
 /// Which model reads aloud, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpeechSettings {
-    /// `auto`: when answers are read aloud by themselves; kept, nothing comes of it yet.
-    pub auto: String,
+    /// `auto`: which answers are read aloud by themselves: `off`, `always`, `inbound` (those to sounds) or `tagged`.
+    pub auto: &'static str,
     /// Whose model: a provider of the tenant's, or one of the user's own with `<provider>.apiKey`.
     pub provider: String,
     pub model: Option<String>,
@@ -43,15 +43,26 @@ impl SpeechSettings {
         let longest = number(at(section, "/maxTextLength")).unwrap_or(4_000).clamp(1, 4_096);
         let timeout = number(at(section, "/timeoutMs")).unwrap_or(30_000).clamp(1_000, 60_000);
         Self {
-            auto: text(at(section, "/auto")).unwrap_or_else(|| "off".to_owned()),
-            model: own("model"),
-            voice: own("voice"),
+            auto: auto(section),
+            model: own("model").or_else(|| own("modelId")),
+            voice: own("voice").or_else(|| own("voiceId")),
             base_url: own("baseUrl"),
             key_at: own("apiKey").map(|_| format!("{AT}/{escaped}/apiKey")),
             longest: usize::try_from(longest).unwrap_or(4_000),
             timeout: Duration::from_millis(timeout),
             provider,
         }
+    }
+}
+
+/// Before there was `auto`, `enabled` was all that could be said.
+fn auto(section: &Value) -> &'static str {
+    let said = text(at(section, "/auto"));
+    let known = ["off", "always", "inbound", "tagged"];
+    match said.and_then(|said| known.into_iter().find(|known| **known == said)) {
+        Some(known) => known,
+        None if at(section, "/auto").is_null() && at(section, "/enabled").as_bool() == Some(true) => "always",
+        None => "off",
     }
 }
 
@@ -65,7 +76,7 @@ mod tests {
     fn a_providers_own_section_says_how_it_speaks() {
         let usual = SpeechSettings::default();
         assert_eq!(
-            (usual.provider.as_str(), usual.auto.as_str(), usual.key_at),
+            (usual.provider.as_str(), usual.auto, usual.key_at),
             ("openai", "off", None)
         );
         let said = SpeechSettings::parse(
@@ -74,5 +85,15 @@ mod tests {
         );
         assert_eq!((said.voice.as_deref(), said.longest), (Some("nova"), 4_096));
         assert_eq!(said.key_at.as_deref(), Some("/messages/tts/mine/apiKey"));
+        for (section, expected) in [
+            (json!({"auto": "inbound"}), "inbound"),
+            (json!({"auto": "loud", "enabled": true}), "off"),
+            (json!({"enabled": true}), "always"),
+        ] {
+            assert_eq!(
+                SpeechSettings::parse(&json!({"messages": {"tts": section}})).auto,
+                expected
+            );
+        }
     }
 }

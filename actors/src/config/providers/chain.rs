@@ -208,6 +208,7 @@ impl ConfigService {
             takes: model.takes(provider),
             reasoning: model.reasoning,
             thinking: usual_thinking(&settings, agent_id, &provider.id, &model),
+            fast: false,
             prices: model.prices,
             priced: model.priced,
             model: model.id,

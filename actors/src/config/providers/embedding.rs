@@ -179,6 +179,7 @@ impl ConfigService {
             takes: Takes::default(),
             reasoning: false,
             thinking: Thinking::Off,
+            fast: false,
             prices: stored.prices,
             priced: stored.priced,
             model: stored.id,

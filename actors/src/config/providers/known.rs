@@ -39,6 +39,8 @@ const KNOWN: &[Known] = &[
         "bedrock-converse-stream",
         "https://bedrock-runtime.us-east-1.amazonaws.com",
     ),
+    // Speech alone, in a dialect of its own.
+    row("elevenlabs", COMPLETIONS, "https://api.elevenlabs.io/v1"),
     // Embeddings alone.
     row("voyage", COMPLETIONS, "https://api.voyageai.com/v1"),
 ];

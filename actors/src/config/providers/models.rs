@@ -96,6 +96,7 @@ impl StoredModel {
             images: self.takes_images,
             pdf: self.listed.pdf || (pdf && self.takes_images),
             audio: self.listed.audio || (audio && (self.takes_images || openai)),
+            ogg: provider.api == "google-generative-ai" && (self.listed.audio || self.takes_images),
         }
     }
 

@@ -93,6 +93,7 @@ pub(super) fn demo_model(settings: &UserSettings) -> ResolvedModel {
         takes: view.takes,
         reasoning: view.reasoning,
         thinking: Thinking::Off,
+        fast: false,
         prices: [0.0; 4],
         priced: true,
     }

@@ -40,6 +40,9 @@ pub(super) struct SendParams {
     pub(super) message: String,
     pub(super) idempotency_key: String,
     pub(super) thinking: Option<String>,
+    /// `auto` is as if nothing was said.
+    #[serde(default)]
+    pub(super) fast_mode: Value,
     pub(super) queue_mode: Option<String>,
     #[serde(default)]
     pub(super) deliver: bool,
@@ -56,6 +59,7 @@ impl SendParams {
             message,
             idempotency_key: run,
             thinking: None,
+            fast_mode: Value::Null,
             queue_mode: None,
             deliver: false,
             timeout_ms: None,
@@ -79,6 +83,7 @@ pub(super) async fn send(call: Call, params: SendParams) -> Result<Value, WireEr
         message: params.message,
         attachments: store(&call, params.attachments).await?,
         thinking: params.thinking,
+        fast: params.fast_mode.as_bool(),
         model: None,
         extra_system_prompt: None,
         timeout_ms: params.timeout_ms,

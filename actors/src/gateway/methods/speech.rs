@@ -17,12 +17,12 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("talk.config", Access::Scope(READ), talk_config);
 }
 
-/// Nothing is read aloud by itself here (`auto` is `off`), whatever is configured.
 async fn tts_status(call: Call, _: Nothing) -> Result<Value, WireError> {
     let (provider, configured) = call.state.services.config.reader(call.scope()).await?;
     let states = json!([{"id": provider, "label": provider, "configured": configured}]);
+    let settings = call.state.services.config.settings(call.scope()).await?;
     Ok(json!({
-        "enabled": configured, "auto": "off", "provider": provider, "persona": null, "personas": [],
+        "enabled": configured, "auto": settings.speech.auto, "provider": provider, "persona": null, "personas": [],
         "fallbackProvider": null, "fallbackProviders": [], "prefsPath": "", "providerStates": states,
     }))
 }

@@ -1,4 +1,4 @@
-//! Directives (`agent-runtime` §20): `/think`, `/verbose`, `/reasoning`, `/model` and `/queue` inside a longer message are
+//! Directives (`agent-runtime` §20): `/think`, `/fast`, `/verbose`, `/reasoning`, `/model` and `/queue` inside a longer message are
 //! taken out of it and hold for it alone; a message of nothing else changes the session. Pure.
 
 use super::{Command, ModelCommand, QueueChange, QueueCommand, Switch, Switching, ThinkCommand, option};
@@ -11,8 +11,10 @@ pub struct Directives {
     pub think: Option<Thinking>,
     /// `on`, `full` or `off`.
     pub verbose: Option<&'static str>,
-    /// `on` or `off`.
+    /// `on`, `stream` or `off`.
     pub reasoning: Option<&'static str>,
+    /// `on` or `off`.
+    pub fast: Option<&'static str>,
     pub model: Option<String>,
     pub queue: Option<QueueChange>,
 }
@@ -24,9 +26,10 @@ impl Directives {
         let think = self.think.map(|level| Command::Think(ThinkCommand::Set(level)));
         let verbose = self.verbose.map(|word| switch(Switch::Verbose, word));
         let reasoning = self.reasoning.map(|word| switch(Switch::Reasoning, word));
+        let fast = self.fast.map(|word| switch(Switch::Fast, word));
         let model = self.model.map(|name| Command::Model(ModelCommand::Set(name)));
         let queue = self.queue.map(|change| Command::Queue(QueueCommand::Set(change)));
-        [think, verbose, reasoning, model, queue]
+        [think, verbose, reasoning, fast, model, queue]
             .into_iter()
             .flatten()
             .collect()
@@ -86,6 +89,7 @@ fn read(text: &str, models: bool, found: &mut Directives) -> Option<usize> {
         "think" | "thinking" | "t" => found.think = Some(Thinking::parse(word)?),
         "verbose" | "v" => found.verbose = Some(known(Switch::Verbose)?),
         "reasoning" | "reason" => found.reasoning = Some(known(Switch::Reasoning)?),
+        "fast" => found.fast = Some(known(Switch::Fast)?),
         "model" if models && is_model(word) => found.model = Some(word.to_owned()),
         "queue" => return queue(body, begin, found),
         _ => return None,
@@ -139,12 +143,13 @@ mod tests {
         check("one\n/think high\ntwo", "one\n\ntwo", think.clone());
         check("/think high", "", think);
         check(
-            "do it /model mock/mock-1 /verbose full /reasoning off now",
+            "do it /model mock/mock-1 /verbose full /reasoning stream /fast on now",
             "do it now",
             Directives {
                 model: Some("mock/mock-1".to_owned()),
                 verbose: Some("full"),
-                reasoning: Some("off"),
+                reasoning: Some("stream"),
+                fast: Some("on"),
                 ..Directives::default()
             },
         );

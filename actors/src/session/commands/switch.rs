@@ -1,7 +1,7 @@
-//! Commands that set one field of the session to one of a few words: `/verbose`, `/reasoning`, `/usage`, `/send`,
-//! `/activation`.
+//! Commands that set one field of the session to one of a few words: `/verbose`, `/reasoning`, `/fast`, `/usage`, `/send`,
+//! `/activation`, `/tts`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What is switched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,12 +10,16 @@ pub enum Switch {
     Verbose,
     /// Whether the model's thoughts come before its answer.
     Reasoning,
+    /// Whether the provider's faster, dearer tier is asked for.
+    Fast,
     /// Whether answers end with what they cost.
     Usage,
     /// Whether answers go out.
     Send,
     /// Whether a group has to mention the agent.
     Activation,
+    /// Which answers are read aloud.
+    Aloud,
 }
 
 /// What is said of it.
@@ -37,9 +41,11 @@ impl Switch {
         Some(match name {
             "verbose" | "v" => Self::Verbose,
             "reasoning" | "reason" => Self::Reasoning,
+            "fast" => Self::Fast,
             "usage" => Self::Usage,
             "send" => Self::Send,
             "activation" => Self::Activation,
+            "tts" => Self::Aloud,
             _ => return None,
         })
     }
@@ -49,9 +55,11 @@ impl Switch {
         match self {
             Self::Verbose => "Verbose",
             Self::Reasoning => "Reasoning",
+            Self::Fast => "Fast mode",
             Self::Usage => "Usage footer",
             Self::Send => "Sending",
             Self::Activation => "Activation",
+            Self::Aloud => "Reading aloud",
         }
     }
 
@@ -60,9 +68,11 @@ impl Switch {
         match self {
             Self::Verbose => "verboseLevel",
             Self::Reasoning => "reasoningLevel",
+            Self::Fast => "fastMode",
             Self::Usage => "responseUsage",
             Self::Send => "sendPolicy",
             Self::Activation => "groupActivation",
+            Self::Aloud => "ttsAuto",
         }
     }
 
@@ -75,7 +85,13 @@ impl Switch {
                 ("off", Some("off")),
                 DEFAULT,
             ],
-            Self::Reasoning => &[("on", Some("on")), ("off", Some("off")), DEFAULT],
+            Self::Reasoning => &[
+                ("on", Some("on")),
+                ("stream", Some("stream")),
+                ("off", Some("off")),
+                DEFAULT,
+            ],
+            Self::Fast => &[("on", Some("on")), ("off", Some("off")), DEFAULT],
             Self::Usage => &[
                 ("tokens", Some("tokens")),
                 ("full", Some("full")),
@@ -84,13 +100,28 @@ impl Switch {
             ],
             Self::Send => &[("on", Some("allow")), ("off", Some("deny")), ("inherit", None), DEFAULT],
             Self::Activation => &[("mention", Some("mention")), ("always", Some("always")), DEFAULT],
+            Self::Aloud => &[
+                ("off", Some("off")),
+                ("always", Some("always")),
+                ("inbound", Some("inbound")),
+                ("tagged", Some("tagged")),
+                DEFAULT,
+            ],
         }
     }
 
     /// What the session has stored.
     pub fn stored(self, entry: &Value) -> Option<&'static str> {
-        let stored = entry.get(self.field()).and_then(Value::as_str)?;
-        self.values().find(|value| *value == stored)
+        let stored = entry.get(self.field())?;
+        self.values().find(|value| self.as_stored(Some(value)) == *stored)
+    }
+
+    /// How the session has it; nothing goes back to the settings. The original's `fastMode` is true or false.
+    pub fn as_stored(self, value: Option<&str>) -> Value {
+        match self {
+            Self::Fast => json!(value.map(|value| value == "on")),
+            Self::Verbose | Self::Reasoning | Self::Usage | Self::Send | Self::Activation | Self::Aloud => json!(value),
+        }
     }
 
     /// What may be stored.
@@ -101,7 +132,7 @@ impl Switch {
     /// Reads what follows the command. `None`: it is talk.
     pub(super) fn read(self, rest: &str) -> Option<Switching> {
         let word = rest.trim().to_ascii_lowercase();
-        if word.is_empty() {
+        if word.is_empty() || (matches!(self, Self::Fast | Self::Aloud) && word == "status") {
             return Some(Switching::Show);
         }
         if word.contains(char::is_whitespace) {
@@ -134,11 +165,9 @@ mod tests {
             (Switch::Send, "off", Some(Switching::Set("off", Some("deny")))),
             (Switch::Send, "inherit", Some(Switching::Set("inherit", None))),
             (Switch::Usage, "cost", Some(Switching::Report)),
-            (
-                Switch::Reasoning,
-                "stream",
-                Some(Switching::Invalid("stream".to_owned())),
-            ),
+            (Switch::Reasoning, "loud", Some(Switching::Invalid("loud".to_owned()))),
+            (Switch::Fast, "status", Some(Switching::Show)),
+            (Switch::Fast, "on", Some(Switching::Set("on", Some("on")))),
             (Switch::Activation, "always please", None),
         ] {
             assert_eq!(switch.read(rest), expected, "{switch:?} {rest}");
@@ -150,5 +179,12 @@ mod tests {
         let entry = json!({"sendPolicy": "deny", "verboseLevel": "loud"});
         assert_eq!(Switch::Send.stored(&entry), Some("deny"));
         assert_eq!(Switch::Verbose.stored(&entry), None);
+        for (stored, value) in [
+            (json!(true), Some("on")),
+            (json!(false), Some("off")),
+            (json!("auto"), None),
+        ] {
+            assert_eq!(Switch::Fast.stored(&json!({"fastMode": stored})), value);
+        }
     }
 }

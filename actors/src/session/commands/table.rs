@@ -1,5 +1,7 @@
 //! The commands that people are told of, for `/commands` and for clients alike.
 
+use crate::ports::channel::Offer;
+
 /// A command as people type it.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
@@ -31,7 +33,7 @@ impl Known {
 }
 
 /// All of them, in the order of the list.
-pub const COMMANDS: [Known; 20] = [
+pub const COMMANDS: [Known; 22] = [
     row("help", "", "this overview", "status"),
     row("commands", "", "all commands", "status"),
     row("status", "", "model, context use, queue", "status"),
@@ -54,7 +56,25 @@ pub const COMMANDS: [Known; 20] = [
     row("model", "[name|number|default]", "which model answers", "options"),
     row("models", "", "those that may answer, numbered", "options"),
     row("verbose", "[on|full|off]", "tell which tools run", "options").also(&["v"]),
-    row("reasoning", "[on|off]", "show what the model thinks first", "options").also(&["reason"]),
+    row(
+        "reasoning",
+        "[on|stream|off]",
+        "show what the model thinks first, or while it thinks",
+        "options",
+    )
+    .also(&["reason"]),
+    row(
+        "fast",
+        "[on|off|status]",
+        "ask for the provider's faster tier (OpenAI), at twice the price",
+        "options",
+    ),
+    row(
+        "tts",
+        "[off|always|inbound|tagged|status]",
+        "which answers are read aloud",
+        "options",
+    ),
     row("usage", "[off|tokens|full|cost]", "what answers take", "options"),
     row(
         "send",
@@ -79,10 +99,39 @@ pub const COMMANDS: [Known; 20] = [
     row("skill", "<name> [input]", "use a skill", "tools"),
 ];
 
+/// All of them as a platform's menu offers them.
+pub fn offers() -> Vec<Offer> {
+    let offer = |known: &Known| Offer {
+        name: known.name,
+        what: match known.arguments {
+            "" => known.what.to_owned(),
+            arguments => format!("{} ({arguments})", known.what),
+        },
+    };
+    COMMANDS.iter().map(offer).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::session::commands::{Command, parse};
+
+    /// Slack has no menu that a bot could fill: people are told how to make one.
+    #[test]
+    fn the_documentation_lists_every_command() {
+        let text = include_str!("../../../../docs/commands.md");
+        for known in COMMANDS {
+            let space = if known.arguments.is_empty() { "" } else { " " };
+            let arguments = known.arguments.replace('|', "\\|");
+            let row = format!("| `/{}{space}{arguments}` | {} |", known.name, known.what);
+            assert!(text.contains(&row), "docs/commands.md lacks: {row}");
+        }
+        assert_eq!(
+            text.matches("| `/").count(),
+            COMMANDS.len(),
+            "docs/commands.md has a row too many"
+        );
+    }
 
     #[test]
     fn whatever_is_listed_is_understood() {

@@ -35,6 +35,9 @@ pub fn status_text(status: &SessionSnapshot, owner: bool) -> String {
     if let Some(fallback) = &status.fallback {
         let _ = write!(text, "\nFallback: {fallback}");
     }
+    if let Some(options) = status.options.as_ref().filter(|_| owner) {
+        let _ = write!(text, "\nOptions: {options}");
+    }
     let window = thousands(status.context_window);
     let _ = match status.context_tokens {
         Some(used) if status.context_window > 0 => {

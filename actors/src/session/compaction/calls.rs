@@ -207,6 +207,7 @@ impl<'a> Calls<'a> {
             max_tokens: self.longest(),
             reasoning: self.model.reasoning,
             thinking: Thinking::Off,
+            fast: self.model.fast,
             temperature: None,
             cache_key: format!("{}-summary", self.job.head.session_id),
             limits: StreamLimits::default(),

@@ -41,6 +41,7 @@ fn facts<'a>(files: &'a [WorkspaceFile], audience: Audience) -> PromptFacts<'a> 
         default_model: "demo/echo",
         channel: None,
         room: None,
+        speech_by_tag: false,
         thinking: "off",
         extra: None,
     }

@@ -142,6 +142,7 @@ impl Reach {
             max_tokens: model.max_tokens.min(LONGEST),
             reasoning: model.reasoning,
             thinking: Thinking::Off,
+            fast: model.fast,
             temperature: None,
             cache_key: String::new(),
             limits: StreamLimits::default(),

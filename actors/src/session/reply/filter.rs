@@ -167,7 +167,8 @@ impl Filter {
     fn tag(&mut self, inside: &str) -> bool {
         match inside {
             "reply_to_current" => self.reply_to = Some(ReplyTo::Current),
-            "audio_as_voice" => self.voice = true,
+            "audio_as_voice" | "tts" | "/tts:text" => self.voice = true,
+            _ if inside.starts_with("tts:") => self.voice = true,
             _ => match inside
                 .strip_prefix("reply_to")
                 .map(|rest| rest.trim_start().strip_prefix(':'))
@@ -242,7 +243,8 @@ fn may_become_tag(inside: &str) -> bool {
     !inside.contains('\n')
         && (inside.starts_with("reply_to:")
             || inside.starts_with("reply_to :")
-            || ["reply_to_current", "reply_to:", "audio_as_voice"]
+            || inside.starts_with("tts:")
+            || ["reply_to_current", "reply_to:", "audio_as_voice", "tts:", "/tts:text"]
                 .iter()
                 .any(|tag| tag.starts_with(inside)))
 }

@@ -81,6 +81,18 @@ fn media_lines_become_attachments() {
     assert_eq!(shaped.media, ["https://example.com/a.png", "https://example.com/b.png"]);
     assert_eq!(shape("no MEDIA: here").text.as_deref(), Some("no MEDIA: here"));
     assert!(shape("[[audio_as_voice]]\nMEDIA:x\nNO_REPLY").voice);
+    for text in [
+        "[[tts]] Good evening.",
+        "[[tts:voice=nova]]Good evening.",
+        "[[tts:text]]Good evening.[[/tts:text]]",
+    ] {
+        let shaped = shape(text);
+        assert_eq!(
+            (shaped.voice, shaped.text.as_deref()),
+            (true, Some("Good evening.")),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -92,6 +92,7 @@ impl Work {
         // Sends the request; from here on the model works.
         let _ = Pin::new(&mut events).peek().now_or_never();
         context.slot.give_back();
+        let mut thoughts = String::new();
         loop {
             let due = self.parts.due();
             let event = tokio::select! {
@@ -129,9 +130,12 @@ impl Work {
                         self.text_grew(context).await;
                     }
                 }
-                ModelEvent::Start | ModelEvent::ThinkingDelta(_) | ModelEvent::ToolCallStart { .. } => {}
+                ModelEvent::ThinkingDelta(delta) => self.think_aloud(context, &delta, &mut thoughts),
+                ModelEvent::Start | ModelEvent::ToolCallStart { .. } => {}
                 ModelEvent::Done(message) => {
-                    if let Some(text) = std::mem::take(&mut self.hold).finish().text {
+                    let shaped = std::mem::take(&mut self.hold).finish();
+                    self.voice |= shaped.voice;
+                    if let Some(text) = shaped.text {
                         context.emitter.show(base, &text).await;
                     }
                     return Ok(Ok(message));

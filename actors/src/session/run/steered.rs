@@ -16,6 +16,7 @@ use crate::session::item::Item;
 use crate::session::preview::Preview;
 use crate::session::steering::Steered;
 use crate::session::turn::{self, Beside, SAID, Turn};
+use crate::session::understanding::Reader;
 use crate::session::{assembly, blobs};
 
 /// What somebody said, and its entry.
@@ -26,7 +27,7 @@ pub(super) struct Said {
 
 impl Work {
     /// Takes what was said meanwhile. What cannot be read now has a turn of its own, and holds up nothing here.
-    pub(super) async fn hear(&self, context: &RunContext) -> Vec<Said> {
+    pub(super) async fn hear(&mut self, context: &RunContext) -> Vec<Said> {
         // Who stops the run is not answered by it: what waits has a turn of its own.
         if context.cancel.token.is_cancelled() {
             return Vec::new();
@@ -146,7 +147,7 @@ impl Work {
     }
 
     /// The entry of a message. `None`: it was read before a crash.
-    async fn words(&self, context: &RunContext, item: &Item, backlog: bool) -> Result<Option<NewEntry>> {
+    async fn words(&mut self, context: &RunContext, item: &Item, backlog: bool) -> Result<Option<NewEntry>> {
         let mut prompt = vec![Part::Text {
             text: item.prompt.clone(),
         }];
@@ -159,7 +160,15 @@ impl Work {
             overheard: Vec::new(),
             steered: Vec::new(),
         };
-        let entry = assembly::user_entry(&self.services, &context.scope, &turn, self.outlet.as_ref()).await?;
+        let stop = context.cancel.token();
+        let mut reader = Reader::new(&self.services, &self.authority, None, stop);
+        if let Some(model) = &self.model {
+            reader = reader.serving(model.takes, model.context_window);
+        }
+        let outlet = self.outlet.as_ref();
+        let entry = assembly::user_entry(&self.services, &context.scope, &turn, outlet, &mut reader);
+        let entry = Box::pin(entry).await?;
+        self.missed.append(&mut reader.missed);
         let Some(mut entry) = entry else { return Ok(None) };
         entry.run_id = Some(context.turn.run_id.clone());
         if backlog {

@@ -25,7 +25,8 @@ impl Work {
         let said = match switch {
             Switch::Verbose => last.options.verbose,
             Switch::Reasoning => last.options.reasoning,
-            Switch::Usage | Switch::Send | Switch::Activation => None,
+            Switch::Fast => last.options.fast,
+            Switch::Usage | Switch::Send | Switch::Activation | Switch::Aloud => None,
         };
         if !last.audience().is_private() {
             // Others read along: only what was asked for here.
@@ -108,6 +109,18 @@ impl Work {
             .collect()
     }
 
+    /// Shows what the model thinks while it thinks (`/reasoning stream`): where its answer will be, until that begins.
+    pub(super) fn think_aloud(&mut self, context: &RunContext, delta: &str, thoughts: &mut String) {
+        if self.preview.is_none() || self.level(context, Switch::Reasoning) != "stream" {
+            return;
+        }
+        thoughts.push_str(delta);
+        let said = context.emitter.text().get(self.parts.at()..).unwrap_or_default();
+        if let Some(preview) = self.preview.as_mut().filter(|_| said.trim().is_empty()) {
+            preview.update(&format!("Reasoning:\n{}", newest(thoughts, THOUGHTS)));
+        }
+    }
+
     /// The line about what the answer took.
     pub(super) fn footer(&self, context: &RunContext, model: Option<&ResolvedModel>) -> Option<String> {
         let usage = &self.usage;
@@ -127,6 +140,16 @@ impl Work {
 fn short(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The end of a text: what was thought last.
+fn newest(text: &str, most: usize) -> String {
+    let text = text.trim();
+    let skipped = text.chars().count().saturating_sub(most);
+    match text.char_indices().nth(skipped).filter(|_| skipped > 0) {
+        Some((begin, _)) => format!("…{}", &text[begin..]),
         None => text.to_owned(),
     }
 }

@@ -58,7 +58,7 @@ pub(super) const AGENTS: &[Key] = &[
 ];
 
 const VERBOSE: Kind = Kind::Choice(&["on", "full", "off"]);
-const REASONING: Kind = Kind::Choice(&["on", "off"]);
+const REASONING: Kind = Kind::Choice(&["on", "stream", "off"]);
 
 const CHUNK: &[Key] = &[
     live("minChars", Kind::Whole, "Nothing shorter goes out; 800 by default."),
@@ -133,7 +133,11 @@ const DEFAULTS: &[Key] = &[
         "Whether the model's thoughts come before its answer.",
     ),
     kept("elevatedDefault", Kind::Text),
-    kept("fastModeDefault", Kind::Any),
+    live(
+        "fastModeDefault",
+        Kind::Bool,
+        "Whether the provider's faster, dearer tier is asked for in the owner's chats.",
+    ),
     kept("timeFormat", Kind::Text),
     kept("envelopeTimezone", Kind::Text),
     kept("envelopeTimestamp", Kind::Any),
@@ -323,7 +327,11 @@ const AGENT: &[Key] = &[
         REASONING,
         "Whether the model's thoughts come before its answer.",
     ),
-    kept("fastModeDefault", Kind::Any),
+    live(
+        "fastModeDefault",
+        Kind::Bool,
+        "Whether the provider's faster, dearer tier is asked for in the owner's chats.",
+    ),
 ];
 
 const AGENT_LOCAL: &[Key] = &[

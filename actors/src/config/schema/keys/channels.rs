@@ -160,7 +160,11 @@ const SHARED: &[Key] = &[
     kept("markdown", Kind::Any),
     kept("capabilities", Kind::Any),
     kept("actions", Kind::Any),
-    kept("commands", Kind::Any),
+    live(
+        "commands",
+        Kind::Object(&[COMMANDS]),
+        "The platform's own menu of commands.",
+    ),
     kept("configWrites", Kind::Bool),
     kept("linkPreview", Kind::Bool),
     live(
@@ -171,6 +175,20 @@ const SHARED: &[Key] = &[
     kept("typingReaction", Kind::Any),
     kept("defaultTo", Kind::Id),
 ];
+
+const COMMANDS: &[Key] = &[
+    live(
+        "native",
+        Kind::Either(&[Kind::Bool, Kind::Choice(&["auto"])]),
+        "False: our commands are not offered in the menu (Telegram).",
+    ),
+    kept("nativeSkills", Kind::Any),
+];
+
+const CUSTOM_COMMAND: Kind = Kind::Object(&[&[
+    live("command", Kind::Text, "Name, without the slash."),
+    live("description", Kind::Text, "What people read beside it."),
+]]);
 
 const HEARTBEAT: &[Key] = &[
     live(
@@ -190,7 +208,11 @@ const TELEGRAM: &[Key] = &[
     live("botToken", Kind::Secret, "From @BotFather."),
     live("webhookSecret", Kind::Secret, "Made when the bot is connected."),
     kept("replyToMode", Kind::Text),
-    kept("customCommands", Kind::Any),
+    live(
+        "customCommands",
+        Kind::List(&CUSTOM_COMMAND),
+        "Commands of your own in the bot's menu; what they mean is up to the agent.",
+    ),
     kept("silentErrorReplies", Kind::Bool),
     kept("autoTopicLabel", Kind::Any),
     kept("topics", Kind::Any),

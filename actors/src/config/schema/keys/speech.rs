@@ -14,12 +14,16 @@ const KEYS: &[Key] = &[
     live("openai", PROVIDER_KIND, "OpenAI, or a compatible service of your own."),
     live("maxTextLength", Kind::Whole, "Longest text, characters; 4096 at most."),
     live("timeoutMs", Kind::Whole, "How long it may take."),
-    kept("auto", Kind::Text),
-    kept("enabled", Kind::Bool),
+    live("elevenlabs", ELEVENLABS_KIND, "ElevenLabs."),
+    live(
+        "auto",
+        Kind::Choice(&["off", "always", "inbound", "tagged"]),
+        "Which answers to you are read aloud: all, those to voice messages, or those the agent says so of.",
+    ),
+    live("enabled", Kind::Bool, "True without auto: always."),
     kept("mode", Kind::Text),
     kept("summaryModel", Kind::Text),
     kept("modelOverrides", Kind::Any),
-    kept("elevenlabs", Kind::Any),
     kept("microsoft", Kind::Any),
     kept("edge", Kind::Any),
     kept("providers", Kind::Any),
@@ -36,4 +40,16 @@ const PROVIDER: &[Key] = &[
     live("voice", Kind::Text, "E.g. alloy."),
     kept("speed", Kind::Number),
     kept("instructions", Kind::Text),
+];
+
+const ELEVENLABS_KIND: Kind = Kind::Object(&[ELEVENLABS]);
+const ELEVENLABS: &[Key] = &[
+    live("apiKey", Kind::Secret, "A key of your own."),
+    live("baseUrl", Kind::Text, "Its address."),
+    live("modelId", Kind::Text, "E.g. eleven_multilingual_v2."),
+    live("voiceId", Kind::Text, "Id of a voice of your library."),
+    kept("seed", Kind::Whole),
+    kept("applyTextNormalization", Kind::Text),
+    kept("languageCode", Kind::Text),
+    kept("voiceSettings", Kind::Any),
 ];

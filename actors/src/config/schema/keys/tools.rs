@@ -102,6 +102,78 @@ const WEB: &[Key] = &[
     kept("fetch", Kind::Any),
 ];
 
+const LISTENER: &[Key] = &[
+    live(
+        "provider",
+        Kind::Text,
+        "One of your providers that has /audio/transcriptions.",
+    ),
+    live(
+        "model",
+        Kind::Text,
+        "E.g. gpt-4o-mini-transcribe or whisper-large-v3-turbo.",
+    ),
+    kept("type", Kind::Text),
+    kept("capabilities", TEXTS),
+    kept("profile", Kind::Text),
+    kept("preferredProfile", Kind::Text),
+    kept("command", Kind::Text),
+    kept("args", TEXTS),
+    kept("prompt", Kind::Text),
+    kept("language", Kind::Text),
+    kept("maxBytes", Kind::Whole),
+    kept("maxChars", Kind::Whole),
+    kept("timeoutSeconds", Kind::Whole),
+    kept("baseUrl", Kind::Text),
+    kept("headers", Kind::Any),
+    kept("deepgram", Kind::Any),
+    kept("providerOptions", Kind::Any),
+];
+const LISTENER_KIND: Kind = Kind::Object(&[LISTENER]);
+
+const AUDIO: &[Key] = &[
+    live("enabled", Kind::Bool, "False: voice messages are not written down."),
+    live(
+        "models",
+        Kind::List(&LISTENER_KIND),
+        "Who listens, in the order they are tried; left out: OpenAI, Groq or Mistral, if you have one.",
+    ),
+    live("apiKey", Kind::Secret, "A key of your own for the first of them."),
+    live(
+        "baseUrl",
+        Kind::Text,
+        "The address of a compatible service of your own.",
+    ),
+    live("language", Kind::Text, "Language that is spoken, e.g. de."),
+    live("prompt", Kind::Text, "Names and words that may be said."),
+    live(
+        "maxBytes",
+        Kind::Whole,
+        "Largest sound, bytes; 25 MiB at most. A guest's: a quarter.",
+    ),
+    live("maxChars", Kind::Whole, "Longest transcript, characters."),
+    live("timeoutSeconds", Kind::Whole, "How long it may take."),
+    kept("scope", Kind::Any),
+    kept("attachments", Kind::Any),
+    kept("echoTranscript", Kind::Bool),
+    kept("echoFormat", Kind::Text),
+    kept("headers", Kind::Any),
+    kept("deepgram", Kind::Any),
+    kept("providerOptions", Kind::Any),
+];
+
+const MEDIA: &[Key] = &[
+    live(
+        "audio",
+        Kind::Object(&[AUDIO]),
+        "Voice messages, for models that do not hear.",
+    ),
+    kept("image", Kind::Any),
+    kept("video", Kind::Any),
+    kept("models", Kind::Any),
+    kept("concurrency", Kind::Whole),
+];
+
 const SUBAGENTS: &[Key] = &[live("tools", RULES_KIND, "Refines what sub-agents may use.")];
 
 pub(super) const TOOLS: &[&[Key]] = &[RULES, BY_PROVIDER, OTHERS];
@@ -127,5 +199,5 @@ const OTHERS: &[Key] = &[
     kept("sessions_spawn", Kind::Any),
     elsewhere("sandbox", "commands run on paired devices only"),
     elsewhere("fs", "the file tools work on the workspace only"),
-    elsewhere("media", ""),
+    live("media", Kind::Object(&[MEDIA]), "What becomes of files in messages."),
 ];

@@ -23,10 +23,9 @@ use crate::session::{queue, thinking};
 const MOST_LABEL: usize = 512;
 
 /// Fields of the original that this server has no other value for than these. A null means the same.
-const FIXED: [(&str, &[&str]); 4] = [
+const FIXED: [(&str, &[&str]); 3] = [
     ("traceLevel", &["off"]),
     ("elevatedLevel", &["off"]),
-    ("fastMode", &["false"]),
     ("boardFace", &["chat"]),
 ];
 
@@ -168,6 +167,13 @@ fn plain_field(patch: &mut Patch, name: &str, value: &Value) -> Result<(), WireE
             return Err(WireError::invalid(format!("invalid {name} (use {allowed})")));
         }
         patch.fields.insert(name.to_owned(), json!(wanted));
+        return Ok(());
+    }
+    if name == Switch::Fast.field() {
+        if !matches!(value, Value::Null | Value::Bool(_)) {
+            return Err(WireError::invalid("invalid fastMode (use true|false)"));
+        }
+        patch.fields.insert(name.to_owned(), value.clone());
         return Ok(());
     }
     if let Some(value) = queue_field(name, value)? {

@@ -3,13 +3,13 @@
 use claw_actors::ports::channel::OutFile;
 
 /// A form being written.
-pub(super) struct Form {
+pub(crate) struct Form {
     boundary: String,
     body: Vec<u8>,
 }
 
 impl Form {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             boundary: format!("claw-{}", uuid::Uuid::new_v4().simple()),
             body: Vec::new(),
@@ -17,17 +17,20 @@ impl Form {
     }
 
     /// A field. Names are our own.
-    pub(super) fn text(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn text(mut self, name: &str, value: &str) -> Self {
         self.part(&format!("name=\"{name}\""), None, value.as_bytes());
         self
     }
 
     /// The file, and the end of the form: its content type and its bytes.
-    pub(super) fn file(mut self, name: &str, file: &OutFile) -> (String, Vec<u8>) {
+    pub(crate) fn file(self, name: &str, file: &OutFile) -> (String, Vec<u8>) {
+        self.end(name, (&file.about.name, &file.about.mime_type), &file.bytes)
+    }
+
+    /// As [`Self::file`], of a file with this name and kind.
+    pub(crate) fn end(mut self, name: &str, (called, kind): (&str, &str), bytes: &[u8]) -> (String, Vec<u8>) {
         // Nothing that ends the quotes or the line.
-        let shown: String = file
-            .about
-            .name
+        let shown: String = called
             .chars()
             .map(|letter| {
                 if letter.is_control() || letter == '"' || letter == '\\' {
@@ -37,14 +40,9 @@ impl Form {
                 }
             })
             .collect();
-        let kind: String = file
-            .about
-            .mime_type
-            .chars()
-            .filter(|letter| letter.is_ascii_graphic())
-            .collect();
+        let kind: String = kind.chars().filter(|letter| letter.is_ascii_graphic()).collect();
         let head = format!("name=\"{name}\"; filename=\"{shown}\"");
-        self.part(&head, Some(&kind), &file.bytes);
+        self.part(&head, Some(&kind), bytes);
         self.body
             .extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());
         (format!("multipart/form-data; boundary={}", self.boundary), self.body)
