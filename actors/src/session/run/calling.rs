@@ -32,6 +32,8 @@ impl Work {
                 Ok(message) => return Ok(message),
                 Err(error) => error,
             };
+            // What the provider had counted by then is on its bill.
+            self.usage.add(&error.partial.usage, model.prices);
             tracing::warn!(
                 tenant.id = %context.scope.tenant(), run.id = %context.turn.run_id, model.provider = %model.provider,
                 model.name = %model.model, error.class = error.class.name(), status = error.status, attempt = tries,
@@ -122,7 +124,10 @@ impl Work {
                         self.text_grew(context).await;
                     }
                 }
-                ModelEvent::Start | ModelEvent::ThinkingDelta(_) | ModelEvent::ToolCallStart { .. } => {}
+                ModelEvent::Start
+                | ModelEvent::ThinkingDelta(_)
+                | ModelEvent::ToolCallStart { .. }
+                | ModelEvent::ToolCallDelta(_) => {}
                 ModelEvent::Done(message) => {
                     if let Some(text) = std::mem::take(&mut self.hold).finish().text {
                         context.emitter.show(base, &text).await;
