@@ -34,10 +34,12 @@ bench: ## Release build, then ours and the floor side by side as one table (ARGS
 	cargo build --release --manifest-path tests/bench/Cargo.toml --target-dir $(BENCH_TARGET)
 	$(BENCH_TARGET)/release/bench --clawcentral $(TARGET)/release/clawcentral $(ARGS)
 
-chaos: ## The kill test with 100 rounds, on SQLite and on PostgreSQL
+chaos: ## The kill test with 100 rounds and the long run with 10,000 turns, on SQLite and on PostgreSQL
 	bash tests/peers/install.sh packages tools
-	CLAW_CHAOS_ROUNDS=100 cargo nextest run --workspace -E 'binary(it) & test(/^chaos/)'
-	CLAW_CHAOS_ROUNDS=100 bash tests/ci/with-postgres.sh cargo nextest run --workspace -E 'binary(it) & test(/^chaos/)'
+	export CLAW_CHAOS_ROUNDS=100 CLAW_LONG_TURNS=$${CLAW_LONG_TURNS:-10000} CLAW_LONG_SEED=$${CLAW_LONG_SEED:-$$RANDOM}; \
+	for with in "" "bash tests/ci/with-postgres.sh"; do \
+		$$with cargo nextest run --workspace --success-output final -E 'binary(it) & test(/^(chaos|long_run)/)'; \
+	done
 
 e2e: ## The real OpenClaw client and a real browser against a real server
 	bash tests/peers/install.sh packages tools openclaw mcp nginx

@@ -22,6 +22,8 @@ pub struct Model {
     pub starts_at: i64,
     /// In the budget's unit; 0 once its process was given up.
     pub amount: i64,
+    /// What the prompt alone costs, in the same unit: what is counted for the call when its process was given up.
+    pub prompt: i64,
     /// The process that makes the call.
     pub boot_id: String,
     /// Epoch milliseconds.

@@ -29,7 +29,7 @@ pub struct Model {
     pub step: i64,
     /// Turns after the first answer, at most.
     pub most: i64,
-    /// JSON of how the first message came about.
+    /// JSON of how the first message came about, and who pays for what follows.
     #[sea_orm(column_type = "JsonBinary")]
     pub chain: Json,
     /// Epoch milliseconds.

@@ -35,6 +35,8 @@ mod m20261127_000043_blob_look;
 mod m20261127_000044_unsettled;
 mod m20261127_000046_preferences;
 mod m20261127_000047_transcript_words;
+mod m20261127_000050_outbox_message;
+mod m20261127_000051_hold_prompt;
 mod m20261127_000053_inbox_order;
 mod row_security;
 
@@ -78,6 +80,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000044_unsettled::Migration),
             Box::new(m20261127_000046_preferences::Migration),
             Box::new(m20261127_000047_transcript_words::Migration),
+            Box::new(m20261127_000050_outbox_message::Migration),
+            Box::new(m20261127_000051_hold_prompt::Migration),
             Box::new(m20261127_000053_inbox_order::Migration),
         ]
     }

@@ -1,13 +1,13 @@
 //! One streaming call: open, read events under the silence limits, let a dialect assemble them, end exactly once.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use claw_actors::crypto::Secret;
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason};
-use claw_actors::ports::model::{ModelEvent, ModelRequest, StreamLimits};
+use claw_actors::ports::model::{ErrorClass, ModelEvent, ModelRequest, StreamLimits};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -57,8 +57,31 @@ pub(super) fn begun(api: &str, provider: &str, model: &str, timestamp: i64) -> A
     }
 }
 
+/// Gives calls that share an id one each: a result says by the id alone which call it is of. What stands behind `|` is
+/// the id of an item, and is nobody's to name.
+fn distinct(content: &mut [AssistantPart]) {
+    let (mut used, mut numbers) = (HashSet::new(), HashMap::<String, usize>::new());
+    for part in content {
+        let AssistantPart::ToolCall(call) = part else { continue };
+        let (id, item) = match call.id.split_once('|') {
+            Some((id, item)) => (id.to_owned(), Some(item.to_owned())),
+            None => (call.id.clone(), None),
+        };
+        let mut own = id.clone();
+        while !used.insert(own.clone()) {
+            let number = numbers.entry(id.clone()).or_insert(1);
+            *number += 1;
+            own = format!("{id}_{number}");
+        }
+        if own != id {
+            call.id = item.map_or_else(|| own.clone(), |item| format!("{own}|{item}"));
+        }
+    }
+}
+
 /// What was begun, with these parts and its tokens added up.
-pub(super) fn with_parts(begun: &AssistantMessage, content: Vec<AssistantPart>) -> AssistantMessage {
+pub(super) fn with_parts(begun: &AssistantMessage, mut content: Vec<AssistantPart>) -> AssistantMessage {
+    distinct(&mut content);
     let mut message = AssistantMessage {
         content,
         ..begun.clone()
@@ -262,8 +285,13 @@ impl<D: Dialect> Intake<D> {
 
     /// The body is over. `Finished` when that is a proper end.
     pub(super) fn end(&mut self) -> Result<Flow, Failure> {
+        let began = self.saw_event;
         self.sse.end();
-        let mut flow = self.take()?;
+        let mut flow = match self.take() {
+            // Half an event behind whole ones: it is not another protocol, it was cut there.
+            Err(failure) if began && failure.class == ErrorClass::Format && failure.sentence.is_some() => Flow::More,
+            flow => flow?,
+        };
         if !self.saw_event && self.dialect.whole(&self.prefix, &mut self.pending)? {
             flow = Flow::Finished;
         }

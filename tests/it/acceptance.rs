@@ -353,6 +353,53 @@ async fn a_transcript_of_the_original_comes_in_goes_on_and_goes_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_imported_transcript_goes_with_its_session_also_after_a_fresh_start() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let rows = app.rows().await;
+    let of = |id: &Value| format!("transcript_entry WHERE session_id = '{}'", id.as_str().expect("an id"));
+    let (_, first) = imported(&app, "old", FILE).await;
+    assert_eq!(rows.count(&of(&first["sessionId"])).await, 16);
+    let key = json!({"key": "agent:main:old"});
+    operator.call("sessions.reset", key.clone()).await.expect("resets");
+    let delete = json!({"key": "agent:main:old", "deleteTranscript": true});
+    operator.call("sessions.delete", delete.clone()).await.expect("deletes");
+    assert_eq!(rows.count("transcript_entry").await, 0, "its words are gone");
+    // The file comes in again elsewhere. Who deletes the first session once more does not take that.
+    let (code, again) = imported(&app, "new", FILE).await;
+    assert_eq!(code, 201, "{again}");
+    say(&mut operator, "old", "o1", "#hello").await;
+    operator.chat_end("o1").await;
+    operator.call("sessions.delete", delete).await.expect("deletes");
+    assert_eq!(rows.count(&of(&again["sessionId"])).await, 16, "another session's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_beside_a_message_to_the_same_session_is_whole_or_refused() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    for round in 0..12 {
+        let key = format!("race{round}");
+        let run = format!("r{round}");
+        let params = json!({"sessionKey": key, "message": format!("#{run}"), "idempotencyKey": run});
+        let ((code, made), sent) = tokio::join!(imported(&app, &key, FILE), operator.call("chat.send", params));
+        sent.expect("accepted");
+        assert!(code == 201 || code == 409, "{code} {made}");
+        assert_eq!(operator.chat_end(&run).await["state"], "final");
+        let out = lines(&exported(&app, &key).await);
+        let messages = out.len();
+        let wanted = if code == 201 { 16 + 2 } else { 2 };
+        assert_eq!(messages, wanted, "{code}: {out:?}");
+        let ids: std::collections::BTreeSet<&str> = out.iter().filter_map(|line| line["id"].as_str()).collect();
+        let parents = out.iter().filter_map(|line| line["parentId"].as_str());
+        assert!(
+            ids.len() == messages && parents.into_iter().all(|parent| ids.contains(parent)),
+            "{out:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn transcripts_are_their_owners_and_bad_files_make_nothing() {
     let mut app = TestApp::start().await;
     app.add_user("demo", MEMBER, "member");

@@ -148,9 +148,11 @@ async fn what_a_killed_server_held_is_given_back_before_the_turn_runs_again() {
     send(&mut operator, "main", "again", "[gate] #again").await;
     app.model.asked("#again").await;
     let held: Vec<i64> = app.rows().await.column("SELECT amount FROM budget_hold").await;
-    // There is room for this one call and no more.
-    let (code, body) = patch(&app, &made["id"], &json!({"amount": held[0]})).await;
-    assert_eq!((code, &body["remaining"]), (200, &json!(0)), "{body}");
+    let prompt: Vec<i64> = app.rows().await.column("SELECT prompt FROM budget_hold").await;
+    assert!((1..held[0]).contains(&prompt[0]), "{prompt:?} of {held:?}");
+    // There is room for this one call, and for the prompt that the provider has already.
+    let (code, body) = patch(&app, &made["id"], &json!({"amount": held[0] + prompt[0]})).await;
+    assert_eq!((code, &body["remaining"]), (200, &json!(prompt[0])), "{body}");
     app.binary.kill();
     let rows = app.rows().await;
     assert_eq!(
@@ -162,7 +164,7 @@ async fn what_a_killed_server_held_is_given_back_before_the_turn_runs_again() {
     app.model.release(100);
     let mut operator = app.operator().await;
     assert_eq!(end(&mut operator, "again").await["status"], "ok");
-    assert_eq!(spent(&app, &made["id"]).await, USED);
+    assert_eq!(spent(&app, &made["id"]).await, prompt[0] + USED);
     app.settled().await;
 }
 
@@ -257,6 +259,39 @@ async fn agents_and_jobs_have_limits_of_their_own_and_sub_agents_spend_them() {
         .await;
     assert_eq!(why.len(), 1, "{why:?}");
     assert_eq!(app.model.calls().len() as i64 - 1, calls);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_to_another_agent_pays_for_its_answers_too() {
+    let wide = json!({
+        "agents": {"list": [{"id": "main", "default": true}, {"id": "work"}]},
+        "tools": {"sessions": {"visibility": "all"}, "agentToAgent": {"enabled": true, "allow": ["*"]}},
+        "session": {"agentToAgent": {"maxPingPongTurns": 2}},
+    });
+    let app = TestApp::start_with(&wide, &[]).await;
+    let mut operator = app.operator().await;
+    let mut body = tokens("agent", 1_000_000);
+    body["target"] = json!("main");
+    let made = limit(app.owner(), &body).await;
+    assert_eq!(
+        ask(&mut operator, "agent:work:main", "w1", "#work").await["status"],
+        "ok"
+    );
+    assert_eq!(
+        spent(&app, &made["id"]).await,
+        0,
+        "it is nobody's but the other agent's"
+    );
+    let wish = json!({"sessionKey": "agent:work:main", "message": "#wish", "timeoutSeconds": 30});
+    let message = format!("#mine {}", calls_tool("sessions_send", &wish));
+    assert_eq!(ask(&mut operator, "main", "m1", &message).await["status"], "ok");
+    let rows = app.rows().await;
+    becomes("exchanges", 0, || rows.count("exchange")).await;
+    app.settled().await;
+    // Its own two calls, the other agent's first answer, and what the two said by turns.
+    let calls = app.model.calls().len() as i64 - 1;
+    assert!(calls >= 5, "{calls}");
+    assert_eq!(spent(&app, &made["id"]).await, calls * USED);
 }
 
 #[tokio::test(flavor = "multi_thread")]

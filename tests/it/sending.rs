@@ -117,6 +117,28 @@ async fn a_client_writes_into_a_chat_once_for_each_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_two_calls_with_one_key_bring_is_kept_once() {
+    let app = TestApp::start().await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        clients.push(app.operator().await);
+    }
+    let file = json!({"channel": "telegram", "to": "700", "buffer": STANDARD.encode("x".repeat(300_000)),
+        "filename": "a.txt", "contentType": "text/plain", "idempotencyKey": "k1"});
+    let sending = clients.iter_mut().map(|client| call(client, "send", file.clone()));
+    let sent = futures::future::join_all(sending).await;
+    assert!(sent.iter().all(|one| *one == sent[0]), "{sent:?}");
+    let rows = app.rows().await;
+    assert_eq!((rows.count("blob").await, rows.count("outbox").await), (1, 1));
+    // What is refused leaves nothing.
+    let mut client = app.operator().await;
+    let mut long = file.clone();
+    (long["message"], long["idempotencyKey"]) = (json!("word ".repeat(40_000)), json!("k2"));
+    refused(&mut client, "send", long).await;
+    assert_eq!(rows.count("blob").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_asks_and_changes_what_stands_in_a_chat() {
     let app = TestApp::start().await;
     let mut operator = app.operator().await;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use claw_entities::{Scope, SessionKey, UserOwned, blob, session, transcript_entry, transcript_read, transcript_words};
+use claw_entities::{
+    Scope, SessionKey, UserOwned, blob, run, session, transcript_entry, transcript_read, transcript_words,
+};
 use sea_orm::{
     ActiveModelTrait,
     ActiveValue::{NotSet, Set},
@@ -19,10 +21,11 @@ use super::entry::Body;
 use super::jsonl::{self, Parsed, ParsedEntry};
 use super::transcript::{self, SessionHead};
 use crate::clock::now_ms;
-use crate::db::Db;
+use crate::db::{Batch, Db};
 use crate::error::{Error, Result};
 use crate::ports::message::{FileFormat, Message, Part};
 use crate::session::blobs::{self, Room};
+use crate::session::branches;
 use crate::session::key::{self, Kind};
 
 /// Rows read at a time: each may be large.
@@ -242,6 +245,9 @@ impl ConversationService {
             .exec_without_returning(&*tx)
             .await
             .map_err(clash)?;
+        let mut batch = Batch::new(&tx);
+        branches::record_arrival(&mut batch, scope, key, ("import", &session_id), 0);
+        batch.run(&tx).await?;
         tx.commit().await?;
         Ok(Imported {
             session_key: key.clone(),
@@ -287,7 +293,12 @@ async fn is_taken(tx: &DatabaseTransaction, scope: &Scope, session_id: &str) -> 
         .filter(session::Column::SessionId.eq(session_id))
         .count(tx)
         .await?;
-    Ok(entries + sessions > 0)
+    // A session that was deleted is still known by its runs: deleting it again must not take this one's transcript.
+    let runs = run::Entity::owned_by(scope)
+        .filter(run::Column::SessionId.eq(session_id))
+        .count(tx)
+        .await?;
+    Ok(entries + sessions + runs > 0)
 }
 
 async fn insert(tx: &DatabaseTransaction, rows: Vec<transcript_entry::ActiveModel>) -> Result<()> {

@@ -200,6 +200,8 @@ pub enum ModelEvent {
         id: String,
         name: String,
     },
+    /// A piece of a call's arguments. Nobody shows it: it says how much has come.
+    ToolCallDelta(String),
     Done(AssistantMessage),
     Error(ModelError),
 }

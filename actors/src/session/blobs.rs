@@ -126,19 +126,44 @@ pub(crate) enum Whose {
     Guest,
 }
 
+/// A file that is not stored yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Unstored {
+    pub(crate) id: String,
+    room: Room,
+    weight: u64,
+    row: blob::ActiveModel,
+}
+
+impl Unstored {
+    pub(crate) fn new(services: &Services, scope: &Scope, whose: Whose, mime_type: &str, bytes: Vec<u8>) -> Self {
+        let room = match whose {
+            Whose::Owner => services.limits.stored_bytes,
+            Whose::Guest => services.limits.stored_bytes / 2,
+        };
+        let room = Room {
+            bytes: room,
+            unused: services.limits.stored_unused,
+        };
+        let weight = bytes.len() as u64;
+        let (id, row) = row(scope, room, mime_type, bytes);
+        Self { id, room, weight, row }
+    }
+
+    /// Stores it within the caller's transaction.
+    ///
+    /// # Errors
+    /// `TooLarge` when the user's files would weigh more than `limits.stored_bytes_per_user`.
+    pub(crate) async fn store(&self, tx: &impl ConnectionTrait, scope: &Scope) -> Result<()> {
+        make_room(tx, scope, self.room, self.weight).await?;
+        insert(tx, self.row.clone()).await
+    }
+}
+
 /// # Errors
-/// `TooLarge` when the user's files would weigh more than `limits.stored_bytes_per_user`.
+/// As [`Unstored::store`].
 async fn store_as(services: &Services, scope: &Scope, whose: Whose, mime_type: &str, bytes: Vec<u8>) -> Result<String> {
-    let room = match whose {
-        Whose::Owner => services.limits.stored_bytes,
-        Whose::Guest => services.limits.stored_bytes / 2,
-    };
-    let room = Room {
-        bytes: room,
-        unused: services.limits.stored_unused,
-    };
-    let weight = bytes.len() as u64;
-    let (id, row) = row(scope, room, mime_type, bytes);
+    let Unstored { id, room, weight, row } = Unstored::new(services, scope, whose, mime_type, bytes);
     let tx = services.db.write(scope).await?;
     make_room(&*tx, scope, room, weight).await?;
     insert(&*tx, row).await?;

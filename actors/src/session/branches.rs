@@ -153,28 +153,35 @@ pub(crate) async fn fork(
                     ..HeadChanges::default()
                 };
                 transcript::save_head(&mut batch, &scope, &mut copy, changes);
-                // On record as a run of its own: after a reset nothing else tells whose transcript this is.
-                let authority = Authority {
-                    scope: scope.clone(),
-                    key: to.clone(),
-                    agent_id: key::agent_of(&to).to_owned(),
-                    epoch,
-                    charge: Charge::default(),
-                };
-                let run_id = format!("fork-{}", copy.session_id);
-                open_run(&mut batch, &authority, &run_id, &copy.session_id, now_ms());
-                close_run(
-                    &mut batch,
-                    &scope,
-                    &run_id,
-                    &Ending::without_model("ok", "stop", Vec::new()),
-                );
+                record_arrival(&mut batch, &scope, &to, ("fork", &copy.session_id), epoch);
                 batch.run(tx).await?;
                 Ok(copy)
             })
         })
     };
     directory.leases().under(scope, work).await
+}
+
+/// Puts on record that a session has this transcript, where no turn made it (`how`): after a reset nothing else tells
+/// whose it was.
+pub(crate) fn record_arrival(
+    batch: &mut Batch,
+    scope: &Scope,
+    key: &SessionKey,
+    (how, session_id): (&str, &str),
+    epoch: i64,
+) {
+    let authority = Authority {
+        scope: scope.clone(),
+        key: key.clone(),
+        agent_id: key::agent_of(key).to_owned(),
+        epoch,
+        charge: Charge::default(),
+    };
+    let run_id = format!("{how}-{session_id}");
+    open_run(batch, &authority, &run_id, session_id, now_ms());
+    let ending = Ending::without_model("ok", "stop", Vec::new());
+    close_run(batch, scope, &run_id, &ending);
 }
 
 /// Is it a chat that the owner has with an agent, and nobody else.

@@ -9,7 +9,9 @@
 use claw_entities::{PlatformTable, Scope, SessionKey, UserOwned, exchange, inbox};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use serde::{Deserialize, Serialize};
 
+use super::budget::Charge;
 use super::cron::record_of;
 use super::intake::{self, ClientMessage, Relayed};
 use super::reach::Chain;
@@ -37,6 +39,17 @@ pub(crate) struct Beginning {
     /// Turns after the first answer, at most.
     pub(crate) most: u32,
     pub(crate) chain: Chain,
+    /// Who pays for all its turns besides.
+    pub(crate) charge: Charge,
+}
+
+/// How an exchange came about, as its row has it.
+#[derive(Default, Serialize, Deserialize)]
+struct Origin {
+    #[serde(flatten)]
+    chain: Chain,
+    #[serde(default, skip_serializing_if = "Charge::is_none")]
+    charge: Charge,
 }
 
 impl Beginning {
@@ -60,6 +73,10 @@ pub(crate) fn is_run(run_id: &str) -> bool {
 pub(crate) async fn begin(directory: &Directory, scope: &Scope, beginning: Beginning) -> Result<String> {
     let id = uuid::Uuid::new_v4().simple().to_string();
     let run_id = run_of(&id, 0);
+    let origin = Origin {
+        chain: beginning.chain,
+        charge: beginning.charge,
+    };
     let row = exchange::ActiveModel {
         tenant_id: Set(scope.tenant().clone()),
         user_id: Set(scope.user().clone()),
@@ -72,7 +89,7 @@ pub(crate) async fn begin(directory: &Directory, scope: &Scope, beginning: Begin
         latest: Set(None),
         step: Set(0),
         most: Set(i64::from(beginning.most)),
-        chain: Set(serde_json::to_value(beginning.chain).map_err(Error::internal)?),
+        chain: Set(serde_json::to_value(origin).map_err(Error::internal)?),
         created_at: Set(now_ms()),
     };
     directory
@@ -238,7 +255,7 @@ fn relayed(
     shown: &str,
     destination: Option<Destination>,
 ) -> ClientMessage {
-    let chain: Chain = serde_json::from_value(row.chain.clone()).unwrap_or_default();
+    let Origin { chain, charge } = serde_json::from_value(row.chain.clone()).unwrap_or_default();
     ClientMessage {
         source: SOURCE.to_owned(),
         message,
@@ -253,6 +270,7 @@ fn relayed(
                 ..chain
             },
         }),
+        charge,
         ..ClientMessage::default()
     }
 }

@@ -1,11 +1,13 @@
 //! What clients do in chats by themselves (`send`, `poll`, `message.action`). They reach what their user does: chats on
 //! their own bots, and where they linked themselves.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_entities::{Scope, UserOwned, outbox};
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use super::blobs::Unstored;
 use super::budget::Charge;
 use super::cron::announce::{self, Place};
 use super::key;
@@ -36,7 +38,8 @@ pub(crate) struct Wish {
     pub(crate) agent_id: String,
     pub(crate) reply_to: Option<String>,
     pub(crate) text: String,
-    pub(crate) file: Option<FileAbout>,
+    /// What is shown, and its bytes: they are stored with the message, or not at all.
+    pub(crate) file: Option<(FileAbout, Arc<Unstored>)>,
     /// One message for each.
     pub(crate) run_id: String,
 }
@@ -61,10 +64,11 @@ pub(crate) async fn send(directory: &Directory, scope: &Scope, wish: Wish) -> Re
     destination.reply_to = wish.reply_to;
     let known = destination.clone();
     let place = (account, destination);
-    let said = match wish.file {
-        Some(file) => {
+    let (about, bytes) = wish.file.unzip();
+    let said = match about {
+        Some(about) => {
             takes_files(directory.services(), &known)?;
-            announce::shown_as("message", directory, place, file, &wish.text)
+            announce::shown_as("message", directory, place, about, &wish.text)
         }
         None => announce::said_as("message", directory, place, &wish.text),
     };
@@ -80,15 +84,18 @@ pub(crate) async fn send(directory: &Directory, scope: &Scope, wish: Wish) -> Re
             epoch,
             charge: Charge::default(),
         };
-        let (run_id, pieces) = (wish.run_id.clone(), said.pieces.clone());
+        let (run_id, pieces, bytes) = (wish.run_id.clone(), said.pieces.clone(), bytes.clone());
         directory.services().writer.run(scope, move |tx| {
-            let (authority, run_id, pieces) = (authority.clone(), run_id.clone(), pieces.clone());
+            let (authority, run_id, pieces, bytes) = (authority.clone(), run_id.clone(), pieces.clone(), bytes.clone());
             Box::pin(async move {
                 // Of two calls with one key, the second sees what the first wrote.
                 one_by_one(tx, &authority.scope).await?;
                 let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
                 if let Some(earlier) = first_of(tx, &authority.scope, &run_id).await? {
                     return Ok(earlier.id);
+                }
+                if let Some(bytes) = bytes {
+                    bytes.store(tx, &authority.scope).await?;
                 }
                 insert_pieces(&mut batch, &authority, Some(&run_id), &pieces)?;
                 batch.run(tx).await?;

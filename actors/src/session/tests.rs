@@ -13,8 +13,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::intake::{self, Accepted, ClientMessage};
+use super::{branches, key};
 use crate::Error;
 use crate::conversation::entry::{Body, Entry};
+use crate::db::Batch;
 use crate::db::writer::NewInbox;
 use crate::ports::message::{Message, Part};
 use crate::services::Limits;
@@ -458,6 +460,26 @@ async fn what_came_meanwhile_is_answered_once_and_in_order() {
 }
 
 /// A session that nobody used since yesterday starts over, and keeps its old transcript on record.
+#[actix::test]
+async fn an_end_that_whoever_waits_did_not_hear_of_is_read() {
+    let model = ScriptedModel::new(|text| Step::Say(format!("re: {text}")));
+    let runtime = start(model, Limits::default(), 1).await;
+    let scope = runtime.owner("acme").await;
+    let waiting = runtime.directory.wait_run(&scope, "copy-x", PATIENCE);
+    tokio::pin!(waiting);
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
+    assert!(early.is_err(), "there is no such run");
+    // As when the end overtakes the watch, or is written by another process: nobody tells.
+    let tx = runtime.services.db.write(&scope).await.expect("begins");
+    let mut batch = Batch::new(&tx);
+    branches::record_arrival(&mut batch, &scope, &key::main("main"), ("copy", "x"), 0);
+    batch.run(&tx).await.expect("writes");
+    tx.commit().await.expect("commits");
+    let ended = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    let ended = ended.expect("it looks again").expect("reads").expect("has ended");
+    assert_eq!((ended.run_id.as_str(), ended.status.as_str()), ("copy-x", "ok"));
+}
+
 #[actix::test]
 async fn a_stale_session_starts_over() {
     let model = ScriptedModel::new(|text| Step::Say(format!("re: {text}")));

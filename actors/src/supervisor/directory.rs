@@ -10,6 +10,7 @@ use dashmap::DashMap;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::lanes::Lanes;
@@ -142,6 +143,10 @@ pub struct InvokeNode {
     pub idempotency_key: String,
 }
 
+/// Between two looks for the record of a run that is waited for, at first and at most; and the longest wait.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+const LAST_LOOK: Duration = Duration::from_secs(30);
+const LONGEST_WATCH: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Looks at users' configuration at the same time.
 const CONFIG_LOOKS: usize = 4;
 /// How long a question to the tree may take.
@@ -384,11 +389,23 @@ impl Directory {
         if let Some(ended) = crate::session::record::ended(self.services(), scope, run_id).await? {
             return Ok(Some(ended));
         }
-        match tokio::time::timeout(timeout, ended).await {
-            Ok(Ok(ended)) => Ok(Some(ended)),
-            // The user's actor went away: the record may have been written since.
-            Ok(Err(_)) => crate::session::record::ended(self.services(), scope, run_id).await,
-            Err(_) => Ok(None),
+        let give_up = Instant::now() + timeout.min(LONGEST_WATCH);
+        let mut pause = FIRST_LOOK;
+        tokio::pin!(ended);
+        loop {
+            let due = (Instant::now() + pause).min(give_up);
+            match tokio::time::timeout_at(due, &mut ended).await {
+                Ok(Ok(ended)) => return Ok(Some(ended)),
+                // The user's actor went away: the record may have been written since.
+                Ok(Err(_)) => return crate::session::record::ended(self.services(), scope, run_id).await,
+                Err(_) => {}
+            }
+            // Where all is busy the end may overtake the watch, which has further to go.
+            let found = crate::session::record::ended(self.services(), scope, run_id).await?;
+            if found.is_some() || Instant::now() >= give_up {
+                return Ok(found);
+            }
+            pause = (pause * 2).min(LAST_LOOK);
         }
     }
 

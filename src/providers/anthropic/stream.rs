@@ -184,7 +184,12 @@ impl Messages {
                     out.push_back(ModelEvent::ThinkingDelta(delta.thinking.0));
                 }
             }
-            Block::Tool { json, .. } => json.push_str(&delta.partial_json.0),
+            Block::Tool { json, .. } => {
+                json.push_str(&delta.partial_json.0);
+                if !delta.partial_json.is_empty() {
+                    out.push_back(ModelEvent::ToolCallDelta(delta.partial_json.0));
+                }
+            }
             Block::Text(_) | Block::Redacted(_) | Block::Other => {}
         }
     }

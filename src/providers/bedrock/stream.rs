@@ -50,7 +50,11 @@ impl Conversation {
             out.push_back(ModelEvent::TextDelta(said));
         }
         if let Some((_, _, arguments)) = &mut block.tool {
-            arguments.push_str(&text(&delta["toolUse"]["input"]));
+            let piece = text(&delta["toolUse"]["input"]);
+            arguments.push_str(&piece);
+            if !piece.is_empty() {
+                out.push_back(ModelEvent::ToolCallDelta(piece));
+            }
         }
         let reasoning = &delta["reasoningContent"];
         let thought = text(&reasoning["text"]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use claw_actors::crypto::Secret;
-use claw_actors::ports::message::{AssistantMessage, Message, Part, StopReason};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, ToolCall};
 use claw_actors::ports::model::{
     Endpoint, ErrorClass, ModelError, ModelEvent, ModelProvider, ModelRequest, StreamLimits, SystemBlock,
 };
@@ -298,4 +298,19 @@ pub(in crate::providers) fn files() -> Vec<Part> {
         file("audio/mpeg", "b.mp3", Some("SUQz")),
         file("application/pdf", "c.pdf", None),
     ]
+}
+
+#[test]
+fn calls_of_one_answer_have_ids_of_their_own() {
+    let call = |id: &str| {
+        AssistantPart::ToolCall(ToolCall {
+            id: id.to_owned(),
+            name: "look".to_owned(),
+            arguments: Value::Null,
+        })
+    };
+    let ids = ["a", "a", "a_2", "b|i1", "b|i2", "a", ""].map(call).to_vec();
+    let message = crate::providers::call::with_parts(&AssistantMessage::default(), ids);
+    let ids: Vec<&str> = message.tool_calls().map(|call| call.id.as_str()).collect();
+    assert_eq!(ids, ["a", "a_2", "a_2_2", "b|i1", "b_2|i2", "a_3", ""]);
 }

@@ -154,6 +154,7 @@ mod tests {
                 other @ (ModelEvent::Start
                 | ModelEvent::ThinkingDelta(_)
                 | ModelEvent::ToolCallStart { .. }
+                | ModelEvent::ToolCallDelta(_)
                 | ModelEvent::Error(_)) => panic!("{other:?}"),
             }
         }

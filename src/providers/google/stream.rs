@@ -146,10 +146,12 @@ impl Generation {
                 id: id.clone(),
                 name: call.name.0.clone(),
             });
+            let arguments = if call.args.is_null() { json!({}) } else { call.args };
+            out.push_back(ModelEvent::ToolCallDelta(arguments.to_string()));
             self.content.push(AssistantPart::ToolCall(ToolCall {
                 id,
                 name: call.name.0,
-                arguments: if call.args.is_null() { json!({}) } else { call.args },
+                arguments,
             }));
             return;
         }

@@ -108,9 +108,9 @@ impl Completion {
             out.push_back(ModelEvent::TextDelta(said));
         }
         for delta in delta.tool_calls.into_iter().flatten() {
-            let (new, event) = self.tool_calls.take(delta);
+            let (new, events) = self.tool_calls.take(delta);
             self.pieces.extend(new.map(Piece::Tool));
-            out.extend(event);
+            out.extend(events.into_iter().flatten());
         }
     }
 

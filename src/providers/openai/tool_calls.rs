@@ -40,8 +40,9 @@ impl ToolCalls {
         self.open.is_empty()
     }
 
-    /// Takes a delta. Gives the position of a call that is new, and the event once its name is known.
-    pub(super) fn take(&mut self, delta: ToolDelta) -> (Option<usize>, Option<ModelEvent>) {
+    /// Takes a delta. Gives the position of a call that is new, the event once its name is known, and what came of its
+    /// arguments.
+    pub(super) fn take(&mut self, delta: ToolDelta) -> (Option<usize>, [Option<ModelEvent>; 2]) {
         let function = delta.function.unwrap_or_default();
         let (id, name) = (delta.id.0, function.name.0);
         let index = delta.index.0;
@@ -82,7 +83,9 @@ impl ToolCalls {
                 name: call.name.clone(),
             }
         });
-        (known.is_none().then_some(at), event)
+        let piece = function.arguments.0;
+        let came = (!piece.is_empty()).then_some(ModelEvent::ToolCallDelta(piece));
+        (known.is_none().then_some(at), [event, came])
     }
 
     /// Some servers give every call the index 0; another id with a name is another call then.

@@ -333,6 +333,9 @@ impl Dialect for Response {
             "response.function_call_arguments.delta" => {
                 if let Some(Item::Call { arguments, .. }) = self.find(index, id) {
                     arguments.push_str(&wire.delta.0);
+                    if !wire.delta.is_empty() {
+                        out.push_back(ModelEvent::ToolCallDelta(wire.delta.0));
+                    }
                 }
             }
             "response.function_call_arguments.done" => {

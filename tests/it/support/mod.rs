@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod binary;
 pub(crate) mod database;
+pub(crate) mod faulty;
 pub(crate) mod mcp;
 pub(crate) mod model;
 pub(crate) mod node;
@@ -16,7 +17,9 @@ pub(crate) mod raw;
 pub(crate) mod registry;
 pub(crate) mod scenario;
 pub(crate) mod serving;
+pub(crate) mod strict;
 pub(crate) mod tls;
 pub(crate) mod tool;
 pub(crate) mod wait;
 pub(crate) mod webhook;
+pub(crate) mod wire;

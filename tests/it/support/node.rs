@@ -108,7 +108,9 @@ impl TestNode {
             next_id: 0,
             kept: VecDeque::new(),
         };
-        let challenge = node.frame().await.expect("a challenge");
+        let Some(challenge) = node.frame().await else {
+            return Err(json!({"closed": true}));
+        };
         assert_eq!(challenge["event"], "connect.challenge");
         let params = connect_params(hello, &challenge["payload"]);
         node.hello = node.call("connect", params).await?;
@@ -126,10 +128,8 @@ impl TestNode {
         self.next_id += 1;
         let id = self.next_id.to_string();
         let frame = json!({"type": "req", "id": id, "method": method, "params": params});
-        self.socket
-            .send(Message::text(frame.to_string()))
-            .await
-            .expect("the socket is open");
+        // Who waits for the answer hears that the socket is closed.
+        let _ = self.socket.send(Message::text(frame.to_string())).await;
         id
     }
 

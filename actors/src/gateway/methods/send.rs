@@ -1,5 +1,6 @@
 //! `send`, `poll` and `message.action`: what clients do in chats of the user's channels without asking an agent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -16,7 +17,7 @@ use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::WRITE;
 use crate::ports::channel::{FileAbout, FileKind, Poll, Sign};
-use crate::session::blobs;
+use crate::session::blobs::{self, Unstored, Whose};
 use crate::session::reach::message::about;
 use crate::session::sending::{self, Act, Sent, Wish};
 
@@ -111,11 +112,11 @@ async fn send(call: Call, params: SendParams) -> Result<Value, WireError> {
                 return Ok(view(&sent, &params.idempotency_key));
             }
             let name = params.filename.as_deref().unwrap_or("file");
-            let mut about = keep(&call, buffer, name, params.content_type.as_deref()).await?;
+            let (mut about, bytes) = read(&call, buffer, name, params.content_type.as_deref())?;
             if params.as_voice && about.kind == FileKind::Audio {
                 about.kind = FileKind::Voice;
             }
-            Some(about)
+            Some((about, Arc::new(bytes)))
         }
     };
     let wish = Wish {
@@ -130,7 +131,8 @@ async fn send(call: Call, params: SendParams) -> Result<Value, WireError> {
     Ok(view(&sent, &params.idempotency_key))
 }
 
-async fn keep(call: &Call, buffer: &str, name: &str, kind: Option<&str>) -> Result<FileAbout, WireError> {
+/// The file that was given. It is stored with its message.
+fn read(call: &Call, buffer: &str, name: &str, kind: Option<&str>) -> Result<(FileAbout, Unstored), WireError> {
     // A data URL says what it is.
     let bytes = buffer
         .trim()
@@ -150,8 +152,8 @@ async fn keep(call: &Call, buffer: &str, name: &str, kind: Option<&str>) -> Resu
         .or(declared)
         .unwrap_or("application/octet-stream")
         .to_owned();
-    let blob = blobs::store(&call.state.services, call.scope(), &kind, bytes).await?;
-    Ok(about(blob, name, &kind))
+    let bytes = Unstored::new(&call.state.services, call.scope(), Whose::Owner, &kind, bytes);
+    Ok((about(bytes.id.clone(), name, &kind), bytes))
 }
 
 /// As the original answers. The key names the run.

@@ -139,6 +139,7 @@ impl Taking {
                 user_id: Set(self.user.clone()),
                 starts_at: Set(counter.starts_at),
                 amount: Set(amount),
+                prompt: Set(cmp::min(self.ask.cost(counter.budget.unit, 0), amount)),
                 boot_id: Set(self.boot_id.clone()),
                 created_at: Set(self.ask.now),
             });
@@ -331,7 +332,9 @@ pub(super) async fn settle(
             let mut batch = Batch::new(tx);
             for hold in holds {
                 let share = shares.iter().find(|share| share.budget == hold.budget_id);
-                let spent = share.map_or(0, |share| used.in_unit(share.unit));
+                let used = share.map_or(0, |share| used.in_unit(share.unit));
+                // Of a call that was given up its prompt is counted already.
+                let spent = if hold.amount == 0 { used - hold.prompt } else { used };
                 batch.add(&moved(&tenant, (&hold.budget_id, hold.starts_at), hold.amount, spent));
             }
             let over = budget_hold::Entity::delete_of_tenant(&tenant).filter(budget_hold::Column::Id.eq(call.as_str()));
@@ -363,8 +366,9 @@ fn moved(
         .filter(budget_use::Column::StartsAt.eq(starts_at))
 }
 
-/// Gives back what processes that are gone had put aside. Their holds stay for a day with nothing in them: a process that
-/// was only away still counts what it used. Gives how many calls were forgotten.
+/// Gives back what processes that are gone had put aside, but for the prompts of their calls: the provider has taken those.
+/// Their holds stay for a day with nothing in them: a process that was only away still counts what it used instead. Gives
+/// how many calls were forgotten.
 pub(crate) async fn give_back(services: &Services, lease: Duration) -> Result<usize> {
     let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
     let tx = services.db.system_read().await?;
@@ -425,13 +429,16 @@ impl Gone {
             .lock_exclusive()
             .all(tx)
             .await?;
-        let mut sums: BTreeMap<(&str, i64), i64> = BTreeMap::new();
-        for hold in &holds {
-            *sums.entry((&hold.budget_id, hold.starts_at)).or_default() += hold.amount;
+        let mut sums: BTreeMap<(&str, i64), (i64, i64)> = BTreeMap::new();
+        // One with nothing in it is counted.
+        for hold in holds.iter().filter(|hold| hold.amount > 0) {
+            let (held, spent) = sums.entry((&hold.budget_id, hold.starts_at)).or_default();
+            *held += hold.amount;
+            *spent += hold.prompt;
         }
         let mut batch = Batch::new(tx);
-        for (key, held) in sums {
-            batch.add(&moved(tenant, key, held, 0));
+        for (key, (held, spent)) in sums {
+            batch.add(&moved(tenant, key, held, spent));
         }
         // Those that were locked, and no other: what was put aside since then is not in the sums.
         let mut forgotten: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

@@ -325,7 +325,7 @@ impl Hold {
     fn saw(&mut self, event: &ModelEvent) {
         match event {
             ModelEvent::Start => self.started = true,
-            ModelEvent::TextDelta(piece) | ModelEvent::ThinkingDelta(piece) => {
+            ModelEvent::TextDelta(piece) | ModelEvent::ThinkingDelta(piece) | ModelEvent::ToolCallDelta(piece) => {
                 self.started = true;
                 self.seen += tokens::text(piece);
             }
@@ -388,7 +388,8 @@ fn metered(events: BoxStream<'static, ModelEvent>, hold: Hold) -> BoxStream<'sta
             ModelEvent::Start
             | ModelEvent::TextDelta(_)
             | ModelEvent::ThinkingDelta(_)
-            | ModelEvent::ToolCallStart { .. } => hold.saw(&event),
+            | ModelEvent::ToolCallStart { .. }
+            | ModelEvent::ToolCallDelta(_) => hold.saw(&event),
         }
         Some((event, (events, hold)))
     })

@@ -169,7 +169,12 @@ async fn what_a_process_that_is_gone_held_is_given_back_and_still_settled_once()
     runtime.directory.leases().leave().await.expect("leaves");
     assert_eq!(ledger::give_back(&other, lease).await.expect("looks"), 1);
     assert_eq!(ledger::give_back(&other, lease).await.expect("looks"), 0, "once");
-    assert_eq!(counters(&runtime, &scope).await, [(0, 0)]);
+    let prompt = i64::try_from(INPUT).expect("small");
+    assert_eq!(
+        counters(&runtime, &scope).await,
+        [(prompt, 0)],
+        "the provider has its prompt"
+    );
     // It was only away, and what it used was used.
     for _ in 0..2 {
         let settled = ledger::settle(services, scope.tenant_scope(), "lost", &held, used(70)).await;
@@ -291,6 +296,34 @@ async fn an_answer_that_breaks_off_counts_what_came_of_it() {
     let events = metered(stream::iter([refused]).boxed(), hold(&runtime, &scope).await);
     assert_eq!(events.count().await, 1);
     becomes(&runtime, &scope, 440).await;
+}
+
+#[actix::test]
+async fn arguments_of_a_tool_call_count_when_the_answer_breaks_off() {
+    let (runtime, scope) = limited(&[(Kind::User, 100_000)]).await;
+    let events = || {
+        [
+            ModelEvent::Start,
+            ModelEvent::ToolCallStart {
+                id: "call".to_owned(),
+                name: "tool".to_owned(),
+            },
+            ModelEvent::ToolCallDelta("a".repeat(4_000)),
+        ]
+    };
+    let broken = ModelEvent::Error(failure(ErrorClass::Network, AssistantMessage::default()));
+    let told = stream::iter(events().into_iter().chain([broken])).boxed();
+    assert_eq!(metered(told, hold(&runtime, &scope).await).count().await, 4);
+    let spent = i64::try_from(INPUT + tokens::text("tool") + 1_000).expect("small");
+    becomes(&runtime, &scope, spent).await;
+    // Stopped by a person, likewise.
+    let told = stream::iter(events()).chain(stream::pending()).boxed();
+    let mut stopped = metered(told, hold(&runtime, &scope).await);
+    for _ in events() {
+        stopped.next().await;
+    }
+    drop(stopped);
+    becomes(&runtime, &scope, 2 * spent).await;
 }
 
 #[actix::test]

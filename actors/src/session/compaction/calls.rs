@@ -222,7 +222,8 @@ impl<'a> Calls<'a> {
                     ModelEvent::Start
                     | ModelEvent::TextDelta(_)
                     | ModelEvent::ThinkingDelta(_)
-                    | ModelEvent::ToolCallStart { .. } => {}
+                    | ModelEvent::ToolCallStart { .. }
+                    | ModelEvent::ToolCallDelta(_) => {}
                 }
             }
             Err(ModelError {

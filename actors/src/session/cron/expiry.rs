@@ -7,6 +7,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::config::cron::store;
+use crate::conversation::transcript;
 use crate::error::Result;
 use crate::supervisor::directory::Directory;
 
@@ -55,6 +56,8 @@ async fn end(directory: &Directory, scope: &Scope, row: cron_run::Model, now: i6
         .run(scope, move |tx| {
             let (scope, row) = (scope_in.clone(), row.clone());
             Box::pin(async move {
+                // Whoever goes on in the transcript at this moment is waited for, and seen.
+                transcript::head_to_move(tx, &scope, &row.session_key).await?;
                 let later = match kept {
                     None => None,
                     Some(kept) => {

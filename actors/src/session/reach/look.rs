@@ -155,7 +155,8 @@ impl Reach {
                 ModelEvent::Start
                 | ModelEvent::TextDelta(_)
                 | ModelEvent::ThinkingDelta(_)
-                | ModelEvent::ToolCallStart { .. } => {}
+                | ModelEvent::ToolCallStart { .. }
+                | ModelEvent::ToolCallDelta(_) => {}
             }
         }
         Err(failure(ErrorClass::Network, "The answer ended in the middle."))

@@ -169,6 +169,8 @@ impl Reach {
             sends: run.chain.sends + 1,
             ..run.chain
         };
+        // Who asks pays along.
+        let charge = run.authority.charge.begun_by(&run.authority.agent_id);
         let scope = &run.authority.scope;
         let beginning = Beginning {
             from: run.authority.key.clone(),
@@ -176,6 +178,7 @@ impl Reach {
             request: wish.message.clone(),
             most: settings.tools.ping_pong,
             chain,
+            charge: charge.clone(),
         };
         // What comes of an exchange begins none of its own: one would become many.
         let run_id = if run.chain.sends == 0 && run.alone && beginning.is_private() {
@@ -198,6 +201,7 @@ impl Reach {
                 guest,
                 chain,
             }),
+            charge,
             ..ClientMessage::default()
         };
         intake::accept_client(&run.directory, scope, row.key.as_str(), &run_id, message)

@@ -34,6 +34,8 @@ impl Work {
                 Ok(message) => return Ok(message),
                 Err(error) => error,
             };
+            // What the provider had counted by then is on its bill.
+            self.usage.add(&error.partial.usage, model.prices);
             tracing::warn!(
                 tenant.id = %context.scope.tenant(), run.id = %context.turn.run_id, model.provider = %model.provider,
                 model.name = %model.model, error.class = error.class.name(), status = error.status, attempt = tries,
@@ -131,7 +133,7 @@ impl Work {
                     }
                 }
                 ModelEvent::ThinkingDelta(delta) => self.think_aloud(context, &delta, &mut thoughts),
-                ModelEvent::Start | ModelEvent::ToolCallStart { .. } => {}
+                ModelEvent::Start | ModelEvent::ToolCallStart { .. } | ModelEvent::ToolCallDelta(_) => {}
                 ModelEvent::Done(message) => {
                     let shaped = std::mem::take(&mut self.hold).finish();
                     self.voice |= shaped.voice;

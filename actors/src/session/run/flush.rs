@@ -169,7 +169,8 @@ async fn last_of(
             ModelEvent::Start
             | ModelEvent::TextDelta(_)
             | ModelEvent::ThinkingDelta(_)
-            | ModelEvent::ToolCallStart { .. } => {}
+            | ModelEvent::ToolCallStart { .. }
+            | ModelEvent::ToolCallDelta(_) => {}
         }
     }
     Ok(None)
