@@ -121,6 +121,7 @@ mod tests {
                 queue_mode: "collect".to_owned(),
                 queued: 2,
                 compactions: 1,
+                options: None,
             },
             nodes: None,
             skills: None,
