@@ -141,6 +141,7 @@ impl Serving {
     /// HTTP on connections of one kind, and the sockets they become. `met` sees each connection first.
     ///
     /// Not actix-web's own server, because that has no place for `upgrade`.
+    #[expect(clippy::type_complexity, reason = "what the builder gives has no shorter name")]
     fn service<T: Wire>(
         self,
         met: impl Fn(&T, &mut Extensions) + 'static,

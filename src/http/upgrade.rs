@@ -23,6 +23,7 @@ use super::state::AppState;
 const REFUSED: Duration = Duration::from_secs(2);
 
 /// Answers what asks for another protocol (`Upgrade: websocket`, or `CONNECT`, of HTTP/1).
+#[expect(clippy::type_complexity, reason = "a service's factory has no shorter name")]
 pub(crate) fn service<T: Wire>(
     state: Data<AppState>,
     gateway: Data<GatewayState>,

@@ -424,7 +424,7 @@ async fn record_request(
         .exec_without_returning(tx)
         .await?;
     // Chance decides who counts: the id is random.
-    if id.as_u128() % LOOKED_AT == 0
+    if id.as_u128().is_multiple_of(LOOKED_AT)
         && device_request::Entity::owned_by(scope).count(tx).await? > MOST_REQUESTS + SPARE_REQUESTS
     {
         tidy_requests(tx, scope).await?;

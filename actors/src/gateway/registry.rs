@@ -198,7 +198,7 @@ impl Connections {
     }
 
     /// How long until [`Connections::tell`] has to be called, if it has to and nobody plans to.
-    pub(crate) fn to_tell(&mut self) -> Option<Duration> {
+    pub(crate) fn plan_to_tell(&mut self) -> Option<Duration> {
         let unplanned = self.telling.due && !std::mem::replace(&mut self.telling.planned, self.telling.due);
         unplanned.then(|| self.telling.pause())
     }

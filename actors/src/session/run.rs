@@ -295,7 +295,7 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     let end = work.converse(context).await?;
     drop(typing);
     context.slot.go_on().await;
-    let (ended, head, aloud) = work.finish(context, outlet.as_ref(), end, started_at).await?;
+    let (ended, head, aloud) = Box::pin(work.finish(context, outlet.as_ref(), end, started_at)).await?;
     context.slot.give_back();
     if let Some(outlet) = &outlet {
         context
@@ -398,10 +398,8 @@ impl Work {
         context.emitter.phase("starting_model").await;
         context.emitter.model(&model.provider, &model.model).await;
         self.model = Some(model.clone());
-        if let Some(end) = self
-            .keep_notes(context, &model, &base, &sent, &specs, &mut deadline)
-            .await?
-        {
+        let noted = self.keep_notes(context, &model, &base, &sent, &specs, &mut deadline);
+        if let Some(end) = Box::pin(noted).await? {
             return Ok(end);
         }
         for call in 0..MAX_CALLS {
@@ -439,7 +437,7 @@ impl Work {
                             specs: &mut specs,
                             skills: &skills,
                         };
-                        match self.switch(context, &mut failover, *error, call).await? {
+                        match Box::pin(self.switch(context, &mut failover, *error, call)).await? {
                             Some(end) => return Ok(end),
                             None => continue,
                         }
@@ -447,7 +445,7 @@ impl Work {
                     Err(end) => return Ok(end),
                 };
                 match (
-                    self.after_overflow(context, &model, &base, &mut deadline).await?,
+                    Box::pin(self.after_overflow(context, &model, &base, &mut deadline)).await?,
                     answered,
                 ) {
                     (Again::Retry(messages), _) => sent.messages = messages,

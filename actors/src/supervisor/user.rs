@@ -224,7 +224,7 @@ impl UserActor {
 
     /// Comes back for what the connections are to be told of each other, unless that was done.
     fn tell_presence(&mut self, context: &mut Context<Self>) {
-        if let Some(wait) = self.connections.to_tell() {
+        if let Some(wait) = self.connections.plan_to_tell() {
             context.run_later(wait, |this, _| this.connections.tell());
         }
     }

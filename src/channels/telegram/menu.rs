@@ -77,7 +77,7 @@ mod tests {
             {"command": 7}, "x",
         ]});
         let only = json!({"command": "backup", "description": "Git backup"});
-        assert_eq!(list(&config, &offers()), [only.clone()]);
+        assert_eq!(list(&config, &offers()), std::slice::from_ref(&only));
         let mut both = config;
         both["commands"] = json!({"native": "auto"});
         assert_eq!(list(&both, &offers()).last(), Some(&only));

@@ -172,22 +172,22 @@ async fn a_burst_is_told_once_and_not_to_who_read_it_in_hello() {
     let reader = || testing::operator(&["operator.read"]);
     let mut connections = Connections::default();
     let mut first = join(&mut connections, reader(), "first");
-    assert_eq!(connections.to_tell(), None, "nobody is there to be told");
+    assert_eq!(connections.plan_to_tell(), None, "nobody is there to be told");
     let mut second = join(&mut connections, reader(), "second");
     assert_eq!(
         first.recv().await.as_deref(),
         Some("presence"),
         "one alone is told at once"
     );
-    assert_eq!(connections.to_tell(), None);
+    assert_eq!(connections.plan_to_tell(), None);
     // However slow this machine is, the pause is not over.
     connections.telling.last = Some(Instant::now() + Duration::from_secs(60));
     let _third = join(&mut connections, reader(), "third");
     let _fourth = join(&mut connections, reader(), "fourth");
     connections.detach("third");
     let mut last = join(&mut connections, reader(), "last");
-    assert_eq!(connections.to_tell(), Some(PRESENCE_PAUSE));
-    assert_eq!(connections.to_tell(), None, "it is planned once");
+    assert_eq!(connections.plan_to_tell(), Some(PRESENCE_PAUSE));
+    assert_eq!(connections.plan_to_tell(), None, "it is planned once");
     connections.tell();
     connections.fan_out(&Event::new("tick", &json!({})));
     for (name, hears) in [("first", &mut first), ("second", &mut second)] {
@@ -198,7 +198,7 @@ async fn a_burst_is_told_once_and_not_to_who_read_it_in_hello() {
     connections.tell();
     connections.detach("fourth");
     assert_eq!(
-        connections.to_tell(),
+        connections.plan_to_tell(),
         Some(PRESENCE_PAUSE),
         "the next change is planned again"
     );
