@@ -2,6 +2,9 @@
 
 use claw_actors::ports::channel::OutFile;
 
+/// Bytes around a file: two boundaries and the names of headers.
+const AROUND: usize = 256;
+
 /// A form being written.
 pub(crate) struct Form {
     boundary: String,
@@ -42,6 +45,8 @@ impl Form {
             .collect();
         let kind: String = kind.chars().filter(|letter| letter.is_ascii_graphic()).collect();
         let head = format!("name=\"{name}\"; filename=\"{shown}\"");
+        // At once, or a large file would be copied while the form grows.
+        self.body.reserve_exact(bytes.len() + head.len() + kind.len() + AROUND);
         self.part(&head, Some(&kind), bytes);
         self.body
             .extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());

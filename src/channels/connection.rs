@@ -1,7 +1,6 @@
 //! Connecting accounts to their platforms: when one is saved, and for accounts that nobody connected yet (an import,
 //! a platform that was away).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -192,14 +191,16 @@ impl Connector {
         let Some(account) = account.filter(|account| account.status == "connected") else {
             return Ok(());
         };
+        let before = account.account.identity.clone();
+        let mut identity = before.clone();
         let offering = self.services.io.spawn(async move {
-            let mut identity = account.account.identity.clone();
             offer(channel.as_ref(), &account.account, &mut identity)
                 .await
                 .then_some(identity)
         });
         if let Some(identity) = offering.await.map_err(Error::internal)? {
-            config.account_connected(name, &BTreeMap::new(), identity).await?;
+            // Whoever changed the account meanwhile, here or in another process, knows better.
+            config.account_known(name, &before, identity).await?;
         }
         Ok(())
     }

@@ -109,6 +109,7 @@ pub(crate) async fn run<T: Wire>(entry: Entry, io: T, read: BytesMut) {
         connection: Rc::clone(&connection),
         max_frame,
         partial: None,
+        violated: false,
         closing: false,
     };
     drop(read);
@@ -124,7 +125,7 @@ pub(crate) async fn run<T: Wire>(entry: Entry, io: T, read: BytesMut) {
 }
 
 /// Writes the bytes. Meanwhile the socket's actor rests and its mailbox fills, which its connection counts: it ends when the
-/// peer reads too slowly, and then nobody waits here for long.
+/// peer reads too slowly. From when that is first seen, the bytes have `LAST_BYTES` to leave.
 async fn write(
     writer: &mut (impl AsyncWrite + Unpin),
     bytes: &[u8],
@@ -135,14 +136,16 @@ async fn write(
         writer.flush().await
     };
     tokio::pin!(written);
+    let mut last = false;
     loop {
         tokio::select! {
             biased;
             written = &mut written => return written,
             () = tokio::time::sleep(LAST_BYTES) => {
-                if connection.get().is_some_and(|connection| !connection.connected()) {
+                if last {
                     return Err(ErrorKind::TimedOut.into());
                 }
+                last = connection.get().is_some_and(|connection| !connection.connected());
             }
         }
     }
@@ -161,6 +164,8 @@ struct NodeSocket {
     max_frame: Rc<Cell<usize>>,
     /// A fragmented text message so far.
     partial: Option<BytesMut>,
+    /// The peer broke a rule and the connection was told: what else comes is not looked at.
+    violated: bool,
     closing: bool,
 }
 
@@ -199,7 +204,6 @@ impl NodeSocket {
             return self.violation(1002, "continuation without a start");
         };
         if partial.len() + bytes.len() > self.max_frame.get() {
-            self.partial = None;
             return self.too_large();
         }
         partial.extend_from_slice(&bytes);
@@ -220,16 +224,19 @@ impl NodeSocket {
         self.violation(1009, reason);
     }
 
-    /// Tells the connection, which closes.
+    /// Tells the connection, once, which closes.
     fn violation(&mut self, code: u16, reason: &'static str) {
-        self.tell(FromSocket::Violation { code, reason });
+        if !std::mem::replace(&mut self.violated, true) {
+            self.partial = None;
+            self.tell(FromSocket::Violation { code, reason });
+        }
     }
 
     fn tell(&self, note: FromSocket) {
         if let Some(connection) = self.connection.get() {
             #[expect(
                 clippy::disallowed_methods,
-                reason = "a note that ends the connection: at most two per socket"
+                reason = "a note that ends the connection: at most two per socket, a violation and the end"
             )]
             connection.do_send(note);
         }
@@ -266,6 +273,9 @@ impl Actor for NodeSocket {
 
 impl StreamHandler<Result<Message, ProtocolError>> for NodeSocket {
     fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Self::Context) {
+        if self.violated && !matches!(message, Ok(Message::Close(_))) {
+            return;
+        }
         match message {
             Ok(Message::Text(text)) => self.pass_on(text.into(), ctx),
             Ok(Message::Continuation(item)) => self.piece(item, ctx),
@@ -336,11 +346,17 @@ impl Stream for Frames {
                 return Poll::Ready(None);
             }
             if !this.broken {
-                this.codec = this.codec.clone().max_size(this.max_frame.get());
-                let frame = match this.codec.decode(&mut this.buffer) {
-                    Ok(Some(frame)) => Some(message(frame)),
-                    Ok(None) => None,
-                    Err(error) => Some(Err(error)),
+                let max_frame = this.max_frame.get();
+                this.codec = this.codec.clone().max_size(max_frame);
+                let frame = if declared(&this.buffer).is_some_and(|length| length > max_frame as u64) {
+                    // The codec would say so at the frame's end only, and all that comes until then would be kept.
+                    Some(Err(ProtocolError::Overflow))
+                } else {
+                    match this.codec.decode(&mut this.buffer) {
+                        Ok(Some(frame)) => Some(message(frame)),
+                        Ok(None) => None,
+                        Err(error) => Some(Err(error)),
+                    }
                 };
                 this.broken = matches!(frame, Some(Err(_)));
                 if this.broken || this.buffer.is_empty() {
@@ -370,6 +386,16 @@ impl Frames {
             }
             Poll::Ready(Ok(room.filled().len()))
         })
+    }
+}
+
+/// How long the frame says it is that begins here, once its header tells: a header has 14 bytes at most.
+fn declared(frame: &[u8]) -> Option<u64> {
+    let (&[_, short], rest) = frame.split_first_chunk::<2>()?;
+    match short & 0x7f {
+        126 => Some(u16::from_be_bytes(*rest.first_chunk::<2>()?).into()),
+        127 => Some(u64::from_be_bytes(*rest.first_chunk::<8>()?)),
+        length => Some(length.into()),
     }
 }
 

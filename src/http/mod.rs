@@ -29,9 +29,11 @@ pub(crate) mod testing;
 mod tests;
 
 use actix_web::dev::HttpServiceFactory;
+use actix_web::guard;
+use actix_web::http::{Method, header};
 use actix_web::middleware::{Compress, DefaultHeaders, from_fn};
 use actix_web::web::{self, Data, PathConfig, QueryConfig, ServiceConfig};
-use actix_web::{guard, http::header};
+use claw_actors::Error;
 
 use crate::error::{ApiError, path_error, query_error};
 use state::AppState;
@@ -109,7 +111,7 @@ fn socket_routes(state: &Data<AppState>, config: &mut ServiceConfig) {
         .app_data(state.clone())
         .route("/gateway/ws", web::get().to(gateway::socket))
         .route("/", web::get().to(gateway::socket))
-        .default_service(web::to(nothing));
+        .default_service(web::to(no_socket));
 }
 
 /// Headers of every answer.
@@ -141,6 +143,15 @@ fn extra_paths(state: &AppState) -> impl Iterator<Item = &'static str> {
     channels
         .iter()
         .flat_map(|channel| channel.manifest().extra_paths.iter().copied())
+}
+
+/// An upgrade at another address: a proxy that sets the header everywhere is told so.
+async fn no_socket(method: Method) -> Result<actix_web::HttpResponse, ApiError> {
+    if method == Method::CONNECT {
+        return Err(ApiError::not_found(""));
+    }
+    let message = "the header `Upgrade: websocket` is only for `/` and `/gateway/ws`: ask here without it";
+    Err(Error::invalid(message).into())
 }
 
 async fn nothing() -> Result<actix_web::HttpResponse, ApiError> {

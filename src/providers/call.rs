@@ -285,10 +285,13 @@ impl<D: Dialect> Intake<D> {
 
     /// The body is over. `Finished` when that is a proper end.
     pub(super) fn end(&mut self) -> Result<Flow, Failure> {
-        let began = self.saw_event;
+        let began = self.saw_event
+            || ["data:", "event:"]
+                .iter()
+                .any(|name| self.prefix.starts_with(name.as_bytes()));
         self.sse.end();
         let mut flow = match self.take() {
-            // Half an event behind whole ones: it is not another protocol, it was cut there.
+            // Half an event where events are expected: it is not another protocol, it was cut there.
             Err(failure) if began && failure.class == ErrorClass::Format && failure.sentence.is_some() => Flow::More,
             flow => flow?,
         };

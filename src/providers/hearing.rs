@@ -79,6 +79,7 @@ mod tests {
     use super::*;
     use crate::egress::testing::{FakeServer, Reply};
     use crate::providers::openai::ChatCompletions;
+    use crate::providers::responses::Responses;
 
     async fn heard(reply: Reply) -> (Result<Heard, ModelError>, String) {
         let server = FakeServer::start(move |_| reply.clone()).await;
@@ -103,6 +104,12 @@ mod tests {
         assert_eq!(seen[0].path, "/v1/audio/transcriptions");
         assert_eq!(seen[0].header("authorization"), Some("Bearer sk-test-0123456789"));
         (heard, String::from_utf8_lossy(&seen[0].body).into_owned())
+    }
+
+    #[tokio::test]
+    async fn deployments_on_azure_have_another_address() {
+        assert!(Responses::new(FakeServer::egress()).hearing().is_some());
+        assert!(Responses::azure(FakeServer::egress()).hearing().is_none());
     }
 
     #[tokio::test]

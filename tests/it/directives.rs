@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use crate::support::app::TestApp;
 use crate::support::model::{prompt, question};
 use crate::support::node::TestNode;
+use crate::support::platform::Trouble;
+use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::status;
 
 const KEY: &str = "agent:main:side";
@@ -262,5 +264,42 @@ async fn thoughts_are_seen_while_the_model_thinks_and_give_way_to_the_answer() {
         seen.iter()
             .all(|call| call.chat != "900" || !call.text.contains("Reasoning:"))
     );
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thoughts_that_no_answer_follows_are_taken_back() {
+    let app = start(&json!({"channels": {"telegram": {"streaming": "partial"}}})).await;
+    link(&app).await;
+    say(&app, 2, OWNERS_CHAT, "/reasoning stream").await;
+    app.platform.message("700", "Reasoning set to stream.").await;
+    let taken_back = || {
+        let calls = app.platform.calls();
+        calls.iter().filter(|call| call.method == "deleteMessage").count()
+    };
+    // Each chunk waits for the test, and the first comes late enough to be shown.
+    let thinks = "[slow:1300] [gate] [thinks:First I look at NUMBER. |Now I know.]";
+    app.model.release(1);
+    let silent = format!("{} [say:NO_REPLY]", thinks.replace("NUMBER", "one"));
+    say(&app, 3, OWNERS_CHAT, &silent).await;
+    app.platform.message("700", "First I look at one.").await;
+    // The second thought, the answer, and the two chunks that end it.
+    app.model.release(4);
+    becomes("previews that were taken back", 1, || async { taken_back() }).await;
+    app.settled().await;
+    app.model.release(1);
+    say(&app, 4, OWNERS_CHAT, &thinks.replace("NUMBER", "two")).await;
+    app.platform.message("700", "First I look at two.").await;
+    // A platform that refuses to delete it shows next to nothing of it.
+    let refusal = json!({"ok": false, "error_code": 400, "description": "Bad Request"});
+    app.platform.trouble("deleteMessage", Trouble::Answer(400, refusal));
+    say(&app, 5, OWNERS_CHAT, "/stop").await;
+    becomes("previews that were taken back", 2, || async { taken_back() }).await;
+    eventually("next to nothing is shown", || async {
+        let calls = app.platform.calls();
+        let mut edits = calls.iter().filter(|call| call.method == "editMessageText");
+        edits.any(|call| call.text == "…").then_some(())
+    })
+    .await;
     app.settled().await;
 }

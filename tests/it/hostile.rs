@@ -54,6 +54,16 @@ async fn outcome(app: &TestApp, tenant: &str, headers: &[(&str, &str)], hello: &
     }
 }
 
+/// Sends the beginning of a text frame that says it is so long; the rest never comes.
+async fn endless(raw: &mut Raw, length: u64) {
+    let mut frame = vec![0x81, 0xff];
+    frame.extend(length.to_be_bytes());
+    // The mask, and a little text.
+    frame.extend([0; 4]);
+    frame.extend([b' '; 100]);
+    raw.socket.get_mut().write_all(&frame).await.expect("is taken");
+}
+
 /// A device of the owner's with everything, approved; its device token.
 async fn paired(app: &TestApp, device: &Device, scopes: &[&str]) -> String {
     let auth = json!({"token": app.token(OWNER)});
@@ -102,6 +112,7 @@ async fn broken_frames_end_the_socket_with_their_code() {
     for (what, expected) in [
         ("a long frame", (1009, "preauth payload too large")),
         ("many pieces", (1009, "preauth payload too large")),
+        ("a frame without an end", (1009, "preauth payload too large")),
         ("binary", (1003, "binary frames are not supported")),
         ("no UTF-8", (1007, "text is not UTF-8")),
         ("no UTF-8 in pieces", (1007, "text is not UTF-8")),
@@ -127,6 +138,7 @@ async fn broken_frames_end_the_socket_with_their_code() {
                     raw.piece(&[b'x'; 1024], part == 0, false).await;
                 }
             }
+            "a frame without an end" => endless(&mut raw, 1 << 62).await,
             "binary" => drop(futures::SinkExt::send(&mut raw.socket, Message::binary(vec![1, 2, 3])).await),
             "no UTF-8" => raw.piece(&[b'"', 0xff, 0xfe, b'"'], true, true).await,
             "no UTF-8 in pieces" => {
@@ -196,6 +208,9 @@ async fn after_hello_frames_may_be_large_and_come_in_pieces_up_to_the_limit() {
     assert_eq!(raw.closed().await, (1009, "payload too large".to_owned()));
     let mut raw = connected().await;
     raw.say(" ".repeat((25 << 20) + 1)).await;
+    assert_eq!(raw.closed().await, (1009, "payload too large".to_owned()));
+    let mut raw = connected().await;
+    endless(&mut raw, (25 << 20) + 1).await;
     assert_eq!(raw.closed().await, (1009, "payload too large".to_owned()));
 }
 
@@ -578,6 +593,32 @@ async fn what_is_revoked_ends_at_once() {
     })
     .await;
     neighbour.is_served(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_device_is_shown_no_more() {
+    let app = TestApp::start().await;
+    let device = Device::generate();
+    let own = paired(&app, &device, &["operator.read"]).await;
+    let mut operator = app.operator().await;
+    let mut live = app
+        .device_operator(&device, json!({"deviceToken": own}), &["operator.read"])
+        .await
+        .expect("is paired");
+    let shown = |frame: &Value| frame["payload"]["presence"].to_string().contains(&device.id);
+    operator
+        .event("the device's coming", |frame| {
+            frame["event"] == "presence" && shown(frame)
+        })
+        .await;
+    let named = json!({"deviceId": device.id, "role": "operator"});
+    operator.call("device.token.revoke", named).await.expect("revokes");
+    assert_eq!(live.closed().await.0, 4001);
+    operator
+        .event("the device's going", |frame| {
+            frame["event"] == "presence" && !shown(frame)
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

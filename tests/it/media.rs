@@ -219,7 +219,7 @@ async fn answers_to_the_owner_are_read_aloud_as_they_ask() {
         texts[texts.len() - 2..],
         ["Good evening to you.", "OggS opus nova Good evening to you."]
     );
-    // Only answers to sounds: this is none. What was said before was read aloud before this is answered.
+    // Only answers to sounds: this is none.
     say(4, 900, "/tts inbound").await;
     app.platform.message("900", "Reading aloud set to inbound.").await;
     say(5, 900, "[say:In writing, please.]").await;
@@ -257,4 +257,26 @@ async fn answers_to_the_owner_are_read_aloud_as_they_ask() {
         operator.call("tts.status", json!({})).await.expect("tells")["auto"],
         "always"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_goes_on_while_an_answer_is_read_aloud() {
+    let app = start().await;
+    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
+    let code = made["code"].as_str().expect("a code");
+    let say = async |update: u64, text: &str| {
+        assert_eq!(status(app.webhooks().telegram(update, 900, text)).await, 200);
+    };
+    say(1, code).await;
+    app.platform.message("900", "linked").await;
+    say(2, "/tts always").await;
+    app.platform.message("900", "Reading aloud set to always.").await;
+    // It takes as long as the test wants.
+    say(3, "[say:Meet me at the gate tonight.]").await;
+    app.platform.message("900", "Meet me").await;
+    say(4, "#meanwhile").await;
+    app.platform.message("900", "re: #meanwhile").await;
+    app.model.release(1);
+    app.platform.message("900", "nova Meet me at the gate tonight.").await;
+    app.settled().await;
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use self::cases::{Case, cases, good};
+use self::cases::{Case, PATIENCE, cases, good};
 use crate::support::app::TestApp;
 use crate::support::faulty::{Asked, Faulty, Plan};
 use crate::support::node::TestNode;
@@ -65,7 +65,7 @@ async fn play(app: &TestApp, faulty: &Faulty, case: &Case) {
         assert_eq!(ended["status"], "ok", "{name}: {ended}");
     }
     let limit = if name.starts_with("stalled") {
-        json!({"timeoutMs": 4000})
+        json!({"timeoutMs": PATIENCE * 1000})
     } else {
         json!({})
     };

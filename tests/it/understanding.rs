@@ -207,9 +207,67 @@ async fn stop_ends_the_listening_too() {
     app.platform.message("900", "linked").await;
     sends(&app, &brings(2, 900, "voice", "voice-HANG", None, "#hangs")).await;
     eventually("it listens", || async { (!app.model.heard().is_empty()).then_some(()) }).await;
+    // What is paid for is an attempt, though the turn has not begun.
+    let rows = app.rows().await;
+    assert_eq!(rows.count("inbox WHERE state = 'pending' AND attempts = 1").await, 1);
     assert_eq!(status(app.webhooks().telegram(3, 900, "/stop")).await, 200);
     app.settled().await;
     assert!(app.model.calls().iter().all(|call| !question(call).contains("#hangs")));
+    assert_eq!(rows.count("inbox WHERE attempts > 1").await, 0);
+    // The service may have taken it: it counts as estimated.
+    let used = "side_usage WHERE model = 'whisper-1' AND calls = 1 AND input = 1 AND cost > 0";
+    assert_eq!(rows.count(used).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_in_the_settings_holds_up_no_message() {
+    let app = TestApp::start().await;
+    let wrong = json!({"tools": {"media": {"audio": {"apiKey": "sk-ears", "language": "en",
+        "models": [{"provider": "deepgram", "model": "nova-3"}]}}}});
+    app.reconfigure(&wrong, "/tools/media/audio/language").await;
+    sends(&app, &brings(1, 700, "voice", "voice-hello", None, "#wrong")).await;
+    let told = app.platform.message("700", "#wrong").await;
+    assert!(
+        told.text
+            .contains("(I could not listen to voice message: the baseUrl of deepgram is missing.)"),
+        "{told:?}"
+    );
+    assert_eq!(status(app.webhooks().telegram(2, 700, "and then? #behind")).await, 200);
+    app.platform.message("700", "#behind").await;
+    assert!(app.model.heard().is_empty());
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_refuses_oddly_does_not_keep_the_next_one_from_listening() {
+    let app = TestApp::start().await;
+    let two = json!({"tools": {"media": {"audio": {"baseUrl": app.model.base_url(), "apiKey": "sk-ears", "language": "en",
+        "models": [{"provider": "acme", "model": "ears"}, {"provider": "mock", "model": "more-ears"}]}}}});
+    app.reconfigure(&two, "/tools/media/audio/language").await;
+    sends(&app, &brings(1, 700, "voice", "voice-ODD", None, "#odd")).await;
+    app.platform.message("700", "#odd").await;
+    let heard = app.model.heard();
+    assert!(heard.len() == 2 && heard[1].contains("more-ears"), "{heard:?}");
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_has_nobody_listen_whose_price_is_not_known_beside_a_limit_in_money() {
+    let app = TestApp::start().await;
+    let unpriced = json!({"tools": {"media": {"audio": {"baseUrl": app.model.base_url(), "apiKey": "sk-ears",
+        "language": "en", "models": [{"provider": "acme", "model": "ears"}]}}}});
+    app.reconfigure(&unpriced, "/tools/media/audio/language").await;
+    sends(&app, &brings(1, 700, "voice", "voice-hello", None, "#free")).await;
+    app.platform.message("700", "#free").await;
+    assert_eq!(app.model.heard().len(), 1);
+    let limit = json!({"kind": "tenant", "unit": "money", "amount": 5.0, "period": "month"});
+    let (code, made) = app.owner().post("/api/budgets", &limit).await;
+    assert_eq!(code, 201, "{made}");
+    sends(&app, &brings(2, 700, "voice", "voice-hello", None, "#limited")).await;
+    let told = app.platform.message("700", "#limited").await;
+    assert!(told.text.contains("nobody has said what acme costs"), "{told:?}");
+    assert_eq!(app.model.heard().len(), 1);
+    app.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

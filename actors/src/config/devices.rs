@@ -15,7 +15,7 @@ use claw_entities::UserOwned;
 use claw_entities::{Scope, device, device_request, device_token};
 use sea_orm::sea_query::{LockBehavior, LockType, OnConflict};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, Set,
 };
 use serde_json::{Value, json};
@@ -524,7 +524,7 @@ async fn admit(
     Ok(device)
 }
 
-/// Records that a device came (part of a group commit).
+/// Records that a device came (part of a group commit). What is written late moves no time back.
 pub async fn note_connected(
     tx: &impl ConnectionTrait,
     scope: &Scope,
@@ -534,6 +534,7 @@ pub async fn note_connected(
 ) -> Result<()> {
     device::Entity::update_owned(scope)
         .filter(device::Column::Id.eq(device_id))
+        .filter(before(device::Column::LastSeenAt, now))
         .col_expr(device::Column::LastSeenAt, now.into())
         .col_expr(device::Column::LastSeenReason, "connect".into())
         .exec(tx)
@@ -543,6 +544,11 @@ pub async fn note_connected(
         surface::note_connected(tx, scope, device_id, now).await?;
     }
     Ok(())
+}
+
+/// The time in the column is earlier than this one, or there is none.
+fn before(column: impl ColumnTrait, at: i64) -> Condition {
+    Condition::any().add(column.is_null()).add(column.lt(at))
 }
 
 async fn is_known(tx: &impl ConnectionTrait, scope: &Scope, id: &str) -> Result<bool> {

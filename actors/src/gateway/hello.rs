@@ -46,10 +46,10 @@ impl Drop for Membership {
         if let (true, Some(node_id)) = (self.info.node, self.info.device_id.clone()) {
             let key = (self.scope.tenant().clone(), self.scope.user().clone(), node_id.clone());
             self.state.host_stats.remove(&key);
-            let scope = self.scope.clone();
+            let (scope, went) = (self.scope.clone(), now_ms());
             note(&self.state, &self.scope, move |tx| {
                 let (scope, node_id) = (scope.clone(), node_id.clone());
-                async move { devices::surface::note_disconnected(tx, &scope, &node_id, now_ms()).await }.boxed()
+                async move { devices::surface::note_disconnected(tx, &scope, &node_id, went).await }.boxed()
             });
         }
     }
@@ -83,12 +83,12 @@ pub(super) async fn welcome(
         follower: Follower::new(Arc::clone(&attached.listening)),
     };
     match info.device_id.clone() {
-        // A node's coming and going are written in their order.
+        // A node's coming and going have the times at which they were; either may be written first.
         Some(node_id) if info.node => {
-            let scope = scope.clone();
+            let (scope, came) = (scope.clone(), now_ms());
             note(state, &scope.clone(), move |tx| {
                 let (scope, node_id) = (scope.clone(), node_id.clone());
-                async move { devices::note_connected(tx, &scope, &node_id, "node", now_ms()).await }.boxed()
+                async move { devices::note_connected(tx, &scope, &node_id, "node", came).await }.boxed()
             });
         }
         Some(device_id) => arrivals::note(state, &scope, &device_id),

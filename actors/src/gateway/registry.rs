@@ -114,7 +114,8 @@ impl Connections {
         Some(member.info)
     }
 
-    /// Sends an event to every connection that may see it. One that is gone or cannot keep up is forgotten.
+    /// Sends an event to every connection that may see it. One that is gone or cannot keep up is forgotten, which the
+    /// others are told when [`Connections::plan_to_tell`] says.
     pub fn fan_out(&mut self, event: &Event) {
         if !self.live.is_empty() {
             self.deliver(&Arc::new(event.clone()));
@@ -151,6 +152,7 @@ impl Connections {
                 None => {
                     self.live.remove(&conn_id);
                     self.version.presence += 1;
+                    self.telling.due = true;
                 }
             }
         }
@@ -255,7 +257,8 @@ impl Connections {
             .map(|member| &member.to)
     }
 
-    /// Closes the sockets of a device, in one role or in both. Gives how many.
+    /// Closes the sockets of a device, in one role or in both. Gives how many. The others are told when
+    /// [`Connections::plan_to_tell`] says.
     pub fn close_device(&mut self, device_id: &str, role: Option<&str>, code: u16, reason: &str) -> usize {
         let found: Vec<Arc<str>> = self
             .live
@@ -283,6 +286,7 @@ impl Connections {
             return;
         };
         self.version.presence += 1;
+        self.telling.due = true;
         let note = ToConnection::Close {
             code,
             reason: reason.to_owned(),

@@ -206,10 +206,16 @@ impl SessionActor {
             self.hurry = CancellationToken::new();
         }
         let hurry = self.hurry.clone();
+        // What is said to a turn that goes on, `/stop` among it, is not behind what the tenant has not begun.
+        let goes_on = self.running.is_some();
         let (scope, session, known) = (self.home.scope.clone(), self.home.key.clone(), self.known.clone());
         let task = services.io.clone().spawn(async move {
             let slot = directory.lanes().slot(scope.tenant(), &hurry);
-            slot.begin().await;
+            if goes_on {
+                slot.go_on().await;
+            } else {
+                slot.begin().await;
+            }
             let loaded = admission::load(&directory, &scope, &session, &known).await?;
             drop(slot);
             let channel = key::parse(session.as_str())

@@ -126,8 +126,16 @@ async fn fetch(
     if sound {
         let name = blobs::plain_name(attachment.name.as_deref().unwrap_or("voice message"));
         let most = reader.largest(whose).await?;
-        return match media.fetch(&outlet.account.account, attachment, most).await {
-            Ok(file) => {
+        // As much as it claims to have, in whole megabytes.
+        let claimed = attachment.size.and_then(|size| usize::try_from(size).ok());
+        let room = claimed.map_or(most, |size| size.clamp(1, most).next_multiple_of(1 << 20).min(most));
+        let _place = match reader.place(room).await {
+            Ok(place) => place,
+            Err(why) => return Ok(Err(reader.unheard(&name, &name, why))),
+        };
+        let fetched = reader.in_time(media.fetch(&outlet.account.account, attachment, room));
+        return match fetched.await {
+            Ok(Ok(file)) => {
                 let sound = Sound {
                     name: &name,
                     mime_type: &file.mime_type,
@@ -136,10 +144,11 @@ async fn fetch(
                 };
                 reader.sound(sound).await
             }
-            Err(_) => {
+            Ok(Err(_)) => {
                 let why = format!("it could not be fetched, or {}", understanding::too_large(most));
                 Ok(Err(reader.unheard(&name, &name, &why)))
             }
+            Err(why) => Ok(Err(reader.unheard(&name, &name, why))),
         };
     }
     let most = if pdf { blobs::MAX_FILE } else { MAX_IMAGE_BYTES };
@@ -156,7 +165,11 @@ async fn fetch(
                 Ok(None) => Ok(note(", which is no PDF")),
                 // The words are answered all the same.
                 Err(Error::TooLarge(_)) => Ok(note(", left out: the room for stored files is full")),
-                Err(error) => Err(error),
+                Err(error) if understanding::is_passing(&error) => Err(error),
+                Err(error) => {
+                    tracing::warn!(error = ?error, "what somebody sent was not stored");
+                    Ok(note(", which could not be stored"))
+                }
             }
         }
         Err(_) => Ok(note(", which could not be fetched")),

@@ -1,7 +1,7 @@
 //! What a person on a platform sees while the run goes on: "… is typing", and one message that grows.
 //!
 //! The preview is an outbox row like any other; only its edits are not. The first piece of the final reply takes its
-//! place.
+//! place; where there is none, it is taken back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -120,6 +120,21 @@ impl Outlet {
         parts.flat_map(|part| channel.render(&part)).collect()
     }
 
+    /// Deletes a message of ours, or leaves next to nothing of it where the platform refuses that.
+    async fn take_back(&self, message_id: &str) -> bool {
+        let Some(channel) = self.channel() else { return false };
+        let (account, to) = (&self.account.account, &self.destination);
+        if let Some(acts) = channel.acts()
+            && acts.delete(account, to, message_id).await.is_ok()
+        {
+            return true;
+        }
+        match (channel.edits(), channel.render("…").first()) {
+            (Some(edits), Some(piece)) => edits.edit(account, to, message_id, piece).await.is_ok(),
+            (Some(_) | None, _) => false,
+        }
+    }
+
     fn streams(&self) -> bool {
         let mode = self
             .account
@@ -135,7 +150,7 @@ impl Outlet {
 pub(crate) struct Preview {
     started: Instant,
     text: Option<watch::Sender<String>>,
-    task: Option<tokio::task::JoinHandle<Option<String>>>,
+    task: Option<tokio::task::JoinHandle<Option<Shown>>>,
     outlet: Outlet,
     authority: Authority,
     run_id: String,
@@ -174,10 +189,45 @@ impl Preview {
         );
     }
 
-    /// Ends the edits. Gives the preview's outbox id if it was sent, for the final reply to take its place.
-    pub(crate) async fn finish(mut self) -> Option<String> {
+    /// Ends the edits. Gives the preview if it was sent, for the final reply to take its place.
+    pub(crate) async fn finish(mut self) -> Option<Shown> {
         drop(self.text.take());
         self.task.take()?.await.ok().flatten()
+    }
+}
+
+/// A preview that stands in the chat.
+pub(crate) struct Shown {
+    /// Of its outbox row.
+    id: String,
+    /// The platform's.
+    message_id: String,
+    outlet: Outlet,
+}
+
+impl Shown {
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Does one of these take its place.
+    pub(crate) fn is_replaced(&self, pieces: &[Piece]) -> bool {
+        pieces
+            .iter()
+            .any(|piece| piece.replaces.as_deref() == Some(self.id.as_str()))
+    }
+
+    /// Takes it away again: nothing takes its place. Nobody waits for that.
+    pub(crate) fn take_back(self) {
+        let io = self.outlet.directory.services().io.clone();
+        io.spawn(async move {
+            if !self.outlet.take_back(&self.message_id).await {
+                tracing::warn!(
+                    channel.id = self.outlet.destination.channel,
+                    "a preview was not taken back"
+                );
+            }
+        });
     }
 }
 
@@ -187,7 +237,7 @@ fn grow(
     authority: Authority,
     run_id: String,
     mut text: watch::Receiver<String>,
-) -> BoxFuture<'static, Option<String>> {
+) -> BoxFuture<'static, Option<Shown>> {
     Box::pin(async move {
         let channel = outlet.channel()?.clone();
         let edits = channel.edits()?;
@@ -217,7 +267,7 @@ fn grow(
                 tokio::time::sleep(edits.pace()).await;
             }
         }
-        Some(id)
+        Some(Shown { id, message_id, outlet })
     })
 }
 

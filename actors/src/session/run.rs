@@ -16,11 +16,11 @@ use claw_entities::{Scope, SessionKey};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::aloud::Aloud;
 use self::blocks::{Parts, below, doubt, parts, prefix};
 pub(crate) use self::failover::fallback_of;
 use self::failover::{Call, Failover};
 use self::room::{Again, Room};
+use self::telling::afterwards;
 use super::commands::Switch;
 use super::context::check_window;
 use super::events::Emitter;
@@ -232,17 +232,16 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         let most = settings.group_history;
         context.turn.overheard = super::admission::overheard(&services, &context.scope, &context.key, most).await?;
     }
-    let wanted = context.turn.last().options.model.clone();
     let stop = context.cancel.token().clone();
-    let mut reader = Reader::new(&services, &authority, wanted.as_deref(), &stop);
     let turn = &context.turn;
+    let mut reader = Reader::of(&services, &authority, turn, &stop);
     let user = assembly::user_entry(&services, &context.scope, turn, outlet.as_ref(), &mut reader);
     let user = context.slot.aside(user).await?;
-    let missed = reader.missed;
     let zone = freshness::zone(settings.time_zone.as_deref().unwrap_or("UTC"));
     let rule = freshness::rule(&settings.session, &context.key);
     let said = user.clone().filter(|_| context.emitter.heard());
     let head = turn::begin(&services, &authority, &context.turn, user, (rule, zone)).await?;
+    let missed = reader.begun().await;
     context.emitter.set_session_id(&head.session_id);
     if let Some(outlet) = &outlet
         && !send_policy::allows(
@@ -295,7 +294,7 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     let end = work.converse(context).await?;
     drop(typing);
     context.slot.go_on().await;
-    let (ended, head, aloud) = Box::pin(work.finish(context, outlet.as_ref(), end, started_at)).await?;
+    let (ended, head) = Box::pin(work.finish(context, outlet.as_ref(), end, started_at)).await?;
     context.slot.give_back();
     if let Some(outlet) = &outlet {
         context
@@ -307,9 +306,6 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         .emitter
         .session_changed("agent.input.settled", Some(&head), false)
         .await;
-    if let Some(aloud) = aloud {
-        Box::pin(aloud.send(context)).await;
-    }
     Ok(ended)
 }
 
@@ -561,8 +557,8 @@ impl Work {
         outlet: Option<&Outlet>,
         end: End,
         started_at: i64,
-    ) -> Result<(RunEnded, SessionHead, Option<Aloud>)> {
-        let replaces = match self.preview.take() {
+    ) -> Result<(RunEnded, SessionHead)> {
+        let preview = match self.preview.take() {
             Some(preview) => context.slot.aside(preview.finish()).await,
             None => None,
         };
@@ -669,7 +665,8 @@ impl Work {
             pieces.extend(notice.map(|notice| notice.pieces(context, outlet)).unwrap_or_default());
             pieces.extend(self.thoughts(context, outlet, &final_message));
         }
-        pieces.extend(self.final_pieces(outlet, &reply, replaces));
+        pieces.extend(self.final_pieces(outlet, &reply, preview.as_ref()));
+        let preview = preview.filter(|preview| !preview.is_replaced(&pieces));
         let mut entries = vec![turn::entry(Message::Assistant(final_message), &context.turn.run_id)];
         if let End::Handed { results } = &end {
             let given = results.iter().cloned();
@@ -708,7 +705,8 @@ impl Work {
             stop_reason: Some(stop_reason),
             result,
         };
-        Ok((ended, head, aloud))
+        afterwards(context, aloud, preview);
+        Ok((ended, head))
     }
 
     /// What an agent that looked by itself has to say, or why nothing.

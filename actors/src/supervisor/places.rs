@@ -223,8 +223,6 @@ impl State {
                 .insert((share.held, share.used, share.arrival, tenant.clone()));
             self.fewest
                 .insert((share.held + share.waiting(), share.arrival, tenant.clone()));
-        } else if share.held == 0 && share.used <= self.level {
-            self.tenants.remove(tenant);
         }
         given
     }
@@ -289,10 +287,15 @@ impl State {
         self.moves += 1;
         self.beyond = self.beyond.saturating_sub(1);
         let most = self.level.saturating_add(MOST_OWED);
-        self.change(tenant, |share| {
+        let level = self.level;
+        let over = self.change(tenant, |share| {
             share.held -= 1;
             share.used = share.used.saturating_add(cost).min(most.max(share.used));
+            share.held == 0 && share.waiting() == 0 && share.used <= level
         });
+        if over {
+            self.tenants.remove(tenant);
+        }
         self.forget();
     }
 
@@ -436,6 +439,27 @@ mod tests {
 
     fn count(had: &[String], name: &str) -> usize {
         had.iter().filter(|one| *one == name).count()
+    }
+
+    #[tokio::test]
+    async fn who_was_served_from_the_queue_is_charged_for_it() {
+        let places = slots(1);
+        let held = places.take(&tenant("first")).await.expect("a free place");
+        // The order stands far on.
+        places.0.lock().level = 1_000 * ONE;
+        let a = tenant("a");
+        let mut one = Box::pin(places.take(&a));
+        assert!(one.as_mut().now_or_never().is_none());
+        drop(held);
+        let one = one.await.expect("a place");
+        let rest = in_turn(&places, crowd("a", 20).chain(crowd("b", 20)));
+        let back = async {
+            tokio::task::yield_now().await;
+            drop(one);
+        };
+        let (had, ()) = futures::join!(rest, back);
+        let early = count(&had[..20], "a");
+        assert!((8..=12).contains(&early), "{early} of the first 20: {had:?}");
     }
 
     #[tokio::test]

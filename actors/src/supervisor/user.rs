@@ -225,7 +225,11 @@ impl UserActor {
     /// Comes back for what the connections are to be told of each other, unless that was done.
     fn tell_presence(&mut self, context: &mut Context<Self>) {
         if let Some(wait) = self.connections.plan_to_tell() {
-            context.run_later(wait, |this, _| this.connections.tell());
+            context.run_later(wait, |this, context| {
+                this.connections.tell();
+                // Somebody may have been found gone by that.
+                this.tell_presence(context);
+            });
         }
     }
 
@@ -400,12 +404,10 @@ impl Handler<ToUser> for UserActor {
                 let attached = self.connections.attach(info, to);
                 self.count_listeners();
                 let _ = reply.send(attached);
-                self.tell_presence(context);
             }
             ToUser::Detach { conn_id } => {
                 let _ = self.connections.detach(&conn_id);
                 self.count_listeners();
-                self.tell_presence(context);
             }
             ToUser::Publish(event) => self.connections.fan_out(&event),
             ToUser::ConfigIs { hash } => {
@@ -425,7 +427,6 @@ impl Handler<ToUser> for UserActor {
             ToUser::Describe { conn_id, beacon, reply } => {
                 self.connections.describe(&conn_id, *beacon);
                 let _ = reply.send(());
-                self.tell_presence(context);
             }
             ToUser::Nodes { reply } => {
                 let _ = reply.send(self.connections.nodes());
@@ -461,6 +462,8 @@ impl Handler<ToUser> for UserActor {
             | ToUser::Lock
             | ToUser::Passivate => {}
         }
+        // Whoever came, went, or was found gone by what was sent.
+        self.tell_presence(context);
     }
 }
 
@@ -479,11 +482,12 @@ pub(crate) struct FromRun {
 impl Handler<FromRun> for UserActor {
     type Result = ();
 
-    fn handle(&mut self, message: FromRun, _: &mut Self::Context) {
+    fn handle(&mut self, message: FromRun, context: &mut Self::Context) {
         if let Some(said) = &message.said {
             self.ears.hear(said);
         }
         self.connections.fan_out(&message.event);
         drop(message.place);
+        self.tell_presence(context);
     }
 }

@@ -33,8 +33,9 @@ async fn an_upgrade_is_answered_like_any_request_or_becomes_a_socket() {
         assert!(answer.contains("x-content-type-options: nosniff"), "{answer}");
     }
     for (path, headers, status) in [
-        ("/nowhere", whole.as_str(), "404"),
-        ("/api/session", whole.as_str(), "404"),
+        ("/nowhere", whole.as_str(), "400"),
+        ("/api/session", whole.as_str(), "400"),
+        ("/health", "upgrade: websocket\r\n", "400"),
         ("/gateway/ws", UPGRADE, "400"),
         ("/gateway/ws", "connection: close\r\n", "426"),
         (
@@ -48,6 +49,13 @@ async fn an_upgrade_is_answered_like_any_request_or_becomes_a_socket() {
         assert!(answer.starts_with(&format!("http/1.1 {status}")), "{path}: {answer}");
         assert!(answer.contains("x-content-type-options: nosniff"), "{answer}");
     }
+    // A proxy that sets the header everywhere hears what is wrong.
+    let answer = ask(&app, "/api/session", &whole).await;
+    assert!(answer.contains(r#""code":"invalid_request""#), "{answer}");
+    assert!(
+        answer.contains("`upgrade: websocket` is only for `/` and `/gateway/ws`"),
+        "{answer}"
+    );
     let foreign = ask(
         &app,
         "/gateway/ws",

@@ -75,7 +75,7 @@ impl ModelProvider for Responses {
     }
 
     fn hearing(&self) -> Option<&dyn Hearing> {
-        Some(self)
+        (self.api == API).then_some(self as &dyn Hearing)
     }
 }
 

@@ -109,6 +109,13 @@ impl TestApp {
             (shown["config"].pointer(at) == Some(wanted)).then_some(())
         })
         .await;
+        // What another process wrote is in the database at once, and what is kept in memory goes by it some time later. A
+        // change of the server's own does away with that.
+        let mut operator = operator.into_inner();
+        let now = operator.call("config.get", json!({})).await.expect("reads");
+        let color = json!({"ui": {"seamColor": "#0a0b0c"}});
+        let params = json!({"raw": color.to_string(), "baseHash": now["hash"]});
+        operator.call("config.patch", params).await.expect("changes");
     }
 
     fn openclaw(&self) -> Value {

@@ -194,6 +194,7 @@ fn file(name: &str) -> Vec<u8> {
             // Paths hold few signs.
             Some("HANG") => b"OggS says [hang]".to_vec(),
             Some("REFUSE") => b"OggS says [status:401]".to_vec(),
+            Some("ODD") => b"OggS says [status:422]".to_vec(),
             Some(words) => format!("OggS says {}", words.replace('_', " ").replace("TAG", "#")).into_bytes(),
             None => b"no such thing".to_vec(),
         },

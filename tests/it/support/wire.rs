@@ -275,10 +275,25 @@ pub(crate) enum Said {
     Result(String),
 }
 
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// What a message says: one text, or parts that have texts.
+fn words(content: &Value) -> String {
+    match content.as_array() {
+        Some(parts) => parts
+            .iter()
+            .map(|part| text(&part["text"]))
+            .collect::<Vec<_>>()
+            .join(" "),
+        None => text(content),
+    }
+}
+
 /// The conversation of a request, in order. Of the system prompt nothing.
 pub(crate) fn conversation(family: Family, body: &Value) -> Vec<Said> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut said = Vec::new();
     match family {
         Family::Anthropic => {
@@ -296,14 +311,7 @@ pub(crate) fn conversation(family: Family, body: &Value) -> Vec<Said> {
         }
         Family::Chat => {
             for message in list(&body["messages"]) {
-                let words = match &message["content"] {
-                    Value::Array(parts) => parts
-                        .iter()
-                        .map(|part| text(&part["text"]))
-                        .collect::<Vec<_>>()
-                        .join(" "),
-                    other => text(other),
-                };
+                let words = words(&message["content"]);
                 match message["role"].as_str() {
                     Some("user") => said.push(Said::User(words)),
                     Some("tool") => said.push(Said::Result(text(&message["tool_call_id"]))),
@@ -320,14 +328,7 @@ pub(crate) fn conversation(family: Family, body: &Value) -> Vec<Said> {
         }
         Family::Responses => {
             for item in list(&body["input"]) {
-                let words = match &item["content"] {
-                    Value::Array(parts) => parts
-                        .iter()
-                        .map(|part| text(&part["text"]))
-                        .collect::<Vec<_>>()
-                        .join(" "),
-                    other => text(other),
-                };
+                let words = words(&item["content"]);
                 match (item["type"].as_str(), item["role"].as_str()) {
                     (Some("function_call"), _) => said.push(Said::Call(text(&item["call_id"]))),
                     (Some("function_call_output"), _) => said.push(Said::Result(text(&item["call_id"]))),

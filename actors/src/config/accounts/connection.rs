@@ -40,6 +40,29 @@ impl ConfigService {
         self.changed(tx).await
     }
 
+    /// Notes more about who the bot is: only while the account is connected and known as it was `before`.
+    pub async fn account_known(&self, name: &AccountName, before: &Value, identity: Value) -> Result<()> {
+        // The revision's row is the first lock of every change: nothing comes between the look and the note.
+        let tx = self.change(&name.tenant).await?;
+        let row = channel_account::Entity::of_tenant(&name.tenant)
+            .filter(channel_account::Column::Channel.eq(name.channel.as_str()))
+            .filter(channel_account::Column::AccountId.eq(name.account_id.as_str()))
+            .filter(channel_account::Column::Status.eq("connected"))
+            .one(&*tx)
+            .await?;
+        if row.is_none_or(|row| row.identity != *before) {
+            return Ok(());
+        }
+        channel_account::Entity::update_of_tenant(&name.tenant)
+            .col_expr(channel_account::Column::Identity, Expr::value(identity))
+            .filter(channel_account::Column::Channel.eq(name.channel.as_str()))
+            .filter(channel_account::Column::AccountId.eq(name.account_id.as_str()))
+            .filter(channel_account::Column::Status.eq("connected"))
+            .exec(&*tx)
+            .await?;
+        self.changed(tx).await
+    }
+
     /// Notes how the platform answered: `disconnected`, `unauthorized` or `error`.
     pub async fn set_account_status(&self, name: &AccountName, status: &str, detail: Option<&str>) -> Result<()> {
         let tx = self.change(&name.tenant).await?;
@@ -217,6 +240,23 @@ mod tests {
             .await
             .expect("notes");
         assert_eq!(waiting(i64::MAX).await, []);
+
+        // A menu that was offered for a bot which is another by now, or gone, is noted nowhere.
+        let known = async |before: Value| {
+            let with_menu = json!({"id": 7, "menu": "new"});
+            config.account_known(&name, &before, with_menu).await.expect("notes");
+            let account = config.account(owner.tenant(), "telegram", "default").await;
+            let account = account.expect("reads").expect("there");
+            (account.status.clone(), account.account.identity.clone())
+        };
+        save(true).await;
+        assert_eq!(known(json!({"id": 7})).await.0, "disconnected");
+        connect().await;
+        assert_eq!(
+            known(json!({"id": 6})).await,
+            ("connected".to_owned(), json!({"id": 7}))
+        );
+        assert_eq!(known(json!({"id": 7})).await.1, json!({"id": 7, "menu": "new"}));
 
         save(true).await;
         config.suspend_tenant(&name.tenant, true).await.expect("suspends");

@@ -451,6 +451,37 @@ async fn thousands_of_requests_do_not_pile_up() {
         .expect("theirs is untouched");
 }
 
+#[tokio::test]
+async fn what_is_noted_late_moves_no_time_back_and_touches_no_revoked_token() {
+    let (server, owner) = start().await;
+    let config = &server.config;
+    let request = required(&server, &owner, &claim("d1", "operator", &[READ])).await;
+    approve(&server, &owner, &request, &[ADMIN]).await.expect("approves");
+    let came = async |at: i64| {
+        let tx = config.db.write(&owner).await.expect("begins");
+        note_connected(&*tx, &owner, "d1", "operator", at)
+            .await
+            .expect("writes");
+        tx.commit().await.expect("commits");
+    };
+    let times = async || {
+        let tx = config.db.read(&owner).await.expect("begins");
+        let device = find_device(&*tx, &owner, "d1").await.expect("reads").expect("is there");
+        let token = tokens::find(&*tx, &owner, "d1", "operator").await.expect("reads");
+        tx.commit().await.expect("ends");
+        (device.last_seen_at, token.expect("is there").last_used_at)
+    };
+    came(20).await;
+    came(10).await;
+    assert_eq!(times().await, (Some(20), Some(20)));
+    config
+        .revoke_device_token(&owner, "d1", "operator")
+        .await
+        .expect("revokes");
+    came(30).await;
+    assert_eq!(times().await, (Some(30), Some(20)));
+}
+
 /// Waits until a transaction of this database waits for another's rows.
 async fn until_one_waits(server: &Server) {
     // Another role's waits are not shown in `pg_stat_activity`; its locks are.

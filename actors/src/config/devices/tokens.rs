@@ -9,7 +9,7 @@ use claw_entities::{TenantOwned, UserOwned};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::json;
 
-use super::{setup_codes, strings};
+use super::{before, setup_codes, strings};
 use crate::clock::now_ms;
 use crate::config::ConfigService;
 use crate::config::cache::pair;
@@ -238,6 +238,7 @@ pub(super) async fn delete(tx: &impl ConnectionTrait, scope: &Scope, device_id: 
     Ok(())
 }
 
+/// Records that a token was used (part of a group commit). One that was revoked meanwhile is not touched.
 pub(super) async fn note_used(
     tx: &impl ConnectionTrait,
     scope: &Scope,
@@ -248,6 +249,8 @@ pub(super) async fn note_used(
     device_token::Entity::update_owned(scope)
         .filter(device_token::Column::DeviceId.eq(device_id))
         .filter(device_token::Column::Role.eq(role))
+        .filter(device_token::Column::RevokedAt.is_null())
+        .filter(before(device_token::Column::LastUsedAt, now))
         .col_expr(device_token::Column::LastUsedAt, now.into())
         .exec(tx)
         .await?;

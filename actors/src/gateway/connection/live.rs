@@ -190,7 +190,7 @@ impl NodeConnection {
         let age = live.age;
         if age.is_multiple_of(PING_S) {
             if live.ping_unanswered {
-                return self.stop(ctx);
+                return self.close(1008, "ping unanswered", ctx);
             }
             live.ping_unanswered = true;
             self.put(Outgoing::Ping, ctx);

@@ -28,6 +28,20 @@ impl Handler<Outgoing> for Socket {
     }
 }
 
+/// So many seconds of the heartbeat, at once.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Beats(u32);
+
+impl Handler<Beats> for NodeConnection {
+    type Result = ();
+    fn handle(&mut self, beats: Beats, ctx: &mut Self::Context) {
+        for _ in 0..beats.0 {
+            self.heartbeat(ctx);
+        }
+    }
+}
+
 struct Client {
     connection: actix::Addr<NodeConnection>,
     from_server: mpsc::UnboundedReceiver<Outgoing>,
@@ -261,6 +275,20 @@ async fn events_are_numbered_without_holes_and_follow_subscriptions() {
     );
     let chat = client.next().await;
     assert_eq!((&chat["event"], &chat["seq"]), (&json!("chat"), &json!(3)));
+}
+
+#[actix::test]
+async fn who_answers_no_ping_is_told_and_closed() {
+    let world = world().await;
+    let mut client = live(&world, &["operator.read"]).await;
+    client.connection.send(Beats(50)).await.expect("is there");
+    let close = loop {
+        let next = client.next().await;
+        if next.get("close").is_some() {
+            break next;
+        }
+    };
+    assert_eq!(close, json!({"close": 1008, "reason": "ping unanswered"}));
 }
 
 #[actix::test]

@@ -1,6 +1,6 @@
 //! The registry with connections that only record.
 
-use actix::{Actor, Context, Handler};
+use actix::{Actor, ActorContext, Context, Handler};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -197,9 +197,50 @@ async fn a_burst_is_told_once_and_not_to_who_read_it_in_hello() {
     assert_eq!(last.recv().await.as_deref(), Some("tick"), "its hello showed it");
     connections.tell();
     connections.detach("fourth");
-    assert_eq!(
-        connections.plan_to_tell(),
-        Some(PRESENCE_PAUSE),
+    assert!(
+        connections.plan_to_tell().is_some_and(|wait| wait <= PRESENCE_PAUSE),
         "the next change is planned again"
     );
+}
+
+/// Ends at once: whoever is told something by then is gone.
+struct Gone;
+
+impl Actor for Gone {
+    type Context = Context<Self>;
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<ToConnection> for Gone {
+    type Result = ();
+    fn handle(&mut self, _: ToConnection, _: &mut Self::Context) {}
+}
+
+#[actix::test]
+async fn who_was_closed_or_found_dead_is_announced_as_gone() {
+    let mut connections = Connections::default();
+    let mut reader = join(&mut connections, testing::operator(&["operator.read"]), "reader");
+    let _node = join(&mut connections, testing::node("n1"), "node");
+    assert_eq!(reader.recv().await.as_deref(), Some("presence"), "the node came");
+    connections.close_device("n1", None, 4001, "device removed");
+    assert!(connections.plan_to_tell().is_some());
+    connections.tell();
+    assert_eq!(reader.recv().await.as_deref(), Some("presence"), "the node was closed");
+    let gone = Gone.start().recipient();
+    let mut info = testing::node("n2");
+    info.conn_id = "gone".into();
+    connections.attach(Arc::new(info), gone.clone());
+    while gone.connected() {
+        tokio::task::yield_now().await;
+    }
+    connections.tell();
+    connections.fan_out(&Event::new("shutdown", &json!({})));
+    assert_eq!(connections.len(), 1);
+    assert!(connections.plan_to_tell().is_some());
+    connections.tell();
+    for heard in ["presence", "shutdown", "presence"] {
+        assert_eq!(reader.recv().await.as_deref(), Some(heard));
+    }
 }

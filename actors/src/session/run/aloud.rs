@@ -1,6 +1,8 @@
 //! Answers that are read aloud by themselves (`messages.tts.auto`, `/tts`): a voice message below the text. Only the owner's:
 //! speech costs.
 
+use tokio_util::sync::CancellationToken;
+
 use super::{RunContext, Work};
 use crate::Services;
 use crate::ports::channel::Rendered;
@@ -9,6 +11,7 @@ use crate::session::commands::Switch;
 use crate::session::preview::Outlet;
 use crate::session::turn::{self, Authority, Piece};
 use crate::session::{assembly, speech};
+use crate::supervisor::directory::Directory;
 
 /// A shorter answer is as quickly read, characters.
 const SHORTEST: usize = 10;
@@ -57,15 +60,23 @@ impl Work {
 }
 
 impl Aloud {
+    /// Begins to read: the conversation goes on meanwhile.
+    pub(super) fn begin(self, context: &RunContext) {
+        let (directory, run_id) = (context.directory.clone(), context.turn.run_id.clone());
+        let stop = context.cancel.token.clone();
+        let io = self.services.io.clone();
+        io.spawn(async move { Box::pin(self.send(&directory, &run_id, &stop)).await });
+    }
+
     /// Reads it and sends it. What fails costs the sound alone: the text is there.
-    pub(super) async fn send(self, context: &RunContext) {
+    async fn send(self, directory: &Directory, run_id: &str, stop: &CancellationToken) {
         let spoken = speech::spoken_for(&self.services, (&self.authority).into(), &self.text, self.format);
         let spoken = tokio::select! {
             biased;
-            () = context.cancel.token.cancelled() => return,
+            () = directory.shutdown().cancelled() => return,
+            () = stop.cancelled() => return,
             spoken = spoken => spoken,
         };
-        let run_id = context.turn.run_id.as_str();
         let posted = match spoken {
             Ok(spoken) => {
                 let nothing = Rendered {
@@ -81,7 +92,7 @@ impl Aloud {
         match posted {
             Ok(()) => {
                 let conversation = self.outlet.destination.conversation();
-                context.directory.delivery().kick(&context.scope, &conversation);
+                directory.delivery().kick(&self.authority.scope, &conversation);
             }
             Err(error) => tracing::warn!(error = ?error, run.id = %run_id, "an answer was not read aloud"),
         }

@@ -16,7 +16,7 @@ use crate::config::providers::ResolvedModel;
 use crate::error::Result;
 use crate::session::blocks::{Chunker, Coalescer};
 use crate::session::key::DEFAULT_ACCOUNT;
-use crate::session::preview::Outlet;
+use crate::session::preview::{Outlet, Shown};
 use crate::session::reply;
 use crate::session::turn::{self, BLOCK, Piece};
 use crate::supervisor::directory::Directory;
@@ -180,12 +180,12 @@ impl Work {
         &mut self,
         outlet: Option<&Outlet>,
         reply: &[String],
-        replaces: Option<String>,
+        replaces: Option<&Shown>,
     ) -> Vec<Piece> {
         let Some(outlet) = outlet else { return Vec::new() };
         let mut pieces = self.part_pieces("final", outlet, reply);
         if let Some(first) = pieces.first_mut() {
-            first.replaces = replaces;
+            first.replaces = replaces.map(|preview| preview.id().to_owned());
         }
         pieces
     }

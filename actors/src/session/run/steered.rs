@@ -122,7 +122,7 @@ impl Work {
     ) -> Result<Vec<Arc<Message>>> {
         let mut beside = Beside::default();
         if let Some(outlet) = self.outlet.clone() {
-            let replaces = match self.preview.take() {
+            let preview = match self.preview.take() {
                 Some(preview) => context.slot.aside(preview.finish()).await,
                 None => None,
             };
@@ -130,7 +130,9 @@ impl Work {
             let parts = self.parts.rest(context.emitter.text());
             let mut pieces = self.part_pieces(SAID, &outlet, &parts);
             if let Some(first) = pieces.first_mut() {
-                first.replaces = replaces;
+                first.replaces = preview.as_ref().map(|preview| preview.id().to_owned());
+            } else if let Some(preview) = preview {
+                preview.take_back();
             }
             beside.pieces.extend(pieces);
             if !self.parts.streams() {

@@ -1,12 +1,13 @@
 //! What is told along with an answer: which tools run (`/verbose`), what the model thought (`/reasoning`), what it cost
 //! (`/usage`). Only where the owner speaks: a guest learns nothing of how the agent works.
 
+use super::aloud::Aloud;
 use super::{RunContext, Work};
 use crate::config::providers::ResolvedModel;
 use crate::ports::message::{AssistantMessage, AssistantPart, Message, Part, ToolCall};
 use crate::session::changing;
 use crate::session::commands::Switch;
-use crate::session::preview::Outlet;
+use crate::session::preview::{Outlet, Shown};
 use crate::session::turn::{self, Piece, TOLD};
 
 /// Longest arguments and longest result that are shown, characters.
@@ -115,6 +116,7 @@ impl Work {
             return;
         }
         thoughts.push_str(delta);
+        forget(thoughts, THOUGHTS);
         let said = context.emitter.text().get(self.parts.at()..).unwrap_or_default();
         if let Some(preview) = self.preview.as_mut().filter(|_| said.trim().is_empty()) {
             preview.update(&format!("Reasoning:\n{}", newest(thoughts, THOUGHTS)));
@@ -154,6 +156,27 @@ fn newest(text: &str, most: usize) -> String {
     }
 }
 
+/// Forgets now and then the beginning of a text that grows: [`newest`] says of what is left what it would say of all.
+fn forget(text: &mut String, most: usize) {
+    if text.len() <= 8 * most {
+        return;
+    }
+    let skipped = text.chars().count().saturating_sub(2 * most);
+    if let Some((begin, _)) = text.char_indices().nth(skipped).filter(|_| skipped > 0) {
+        text.drain(..begin);
+    }
+}
+
+/// What follows an end that is on record. Nobody waits for it.
+pub(super) fn afterwards(context: &RunContext, aloud: Option<Aloud>, preview: Option<Shown>) {
+    if let Some(preview) = preview {
+        preview.take_back();
+    }
+    if let Some(aloud) = aloud {
+        aloud.begin(context);
+    }
+}
+
 /// As inline code that the text cannot end.
 fn inline(text: &str) -> String {
     let ticks = "`".repeat(longest_run(text) + 1);
@@ -162,4 +185,26 @@ fn inline(text: &str) -> String {
 
 fn longest_run(text: &str) -> usize {
     text.split(|sign| sign != '`').map(str::len).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_long_thoughts_only_the_end_is_kept_and_shown() {
+        let (mut kept, mut all) = (String::new(), String::new());
+        let mut longest = 0;
+        for number in 0..2_000 {
+            let thought = format!("thöught {number}. ");
+            kept.push_str(&thought);
+            all.push_str(&thought);
+            forget(&mut kept, 100);
+            longest = longest.max(kept.len());
+            assert_eq!(newest(&kept, 100), newest(&all, 100));
+        }
+        assert!(longest <= 800, "{longest} bytes are kept");
+        assert!(newest(&kept, 100).starts_with('…'));
+        assert_eq!(newest("short", 100), "short");
+    }
 }

@@ -1,23 +1,29 @@
 //! What a message brings that its model cannot take, in words: sounds are written down, the text of PDFs is taken out. What
 //! cannot be understood is named, and whoever sent it is told why.
 
+mod attempts;
 mod length;
+mod places;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use claw_entities::Scope;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::places::Place;
 use super::blobs::{self, Whose};
-use super::budget::{self, Payer};
-use super::turn::Authority;
+use super::budget::{self, Hold, Payer};
+use super::turn::{Authority, Turn};
 use super::{asking, side, untrusted};
 use crate::Services;
 use crate::config::budgets::Unit;
 use crate::config::document::HearingSettings;
+use crate::config::providers::ResolvedModel;
 use crate::error::{Error, Result};
 use crate::ports::message::{FileFormat, Part, Usage};
-use crate::ports::model::{ErrorClass, Takes};
+use crate::ports::model::{ErrorClass, ModelError, Takes};
 use crate::ports::speech::{Heard, HearingRequest};
 
 /// Longest sound of the owner's and of a guest's, seconds.
@@ -28,6 +34,11 @@ const MOST_SOUNDS: usize = 5;
 /// Characters of documents in one message, however large the model's window is.
 const MOST_TEXT: u64 = 200_000;
 
+/// How long the understanding of one turn's message may take.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+const STOPPED: &str = "the answer was stopped";
+const TOO_LONG: &str = "it took too long";
 const NO_LISTENER: &str = "no speech-to-text is set up";
 
 /// Reads what one message brings.
@@ -39,6 +50,11 @@ pub(crate) struct Reader<'a> {
     wanted: Option<&'a str>,
     model: Option<Known>,
     sounds: usize,
+    /// What is not understood by then is left out.
+    until: Instant,
+    /// Inbox rows whose attempt counts before somebody is paid, and whether it does by now.
+    rows: Vec<String>,
+    counted: bool,
     /// Why what could not be understood, for the person.
     pub(crate) missed: Vec<String>,
 }
@@ -81,11 +97,36 @@ pub async fn understands(services: &Services, scope: &Scope, takes: Takes, kind:
     Ok(takes.file(kind)
         || match kind {
             FileFormat::Pdf => services.ports.documents().is_some(),
-            FileFormat::Wav | FileFormat::Mp3 | FileFormat::Ogg => !services.config.listeners(scope).await?.is_empty(),
+            FileFormat::Wav | FileFormat::Mp3 | FileFormat::Ogg => {
+                let listeners = services.config.listeners(scope).await?;
+                listeners.iter().flatten().any(|model| {
+                    let adapter = services.ports.model(&model.api);
+                    adapter.is_some_and(|adapter| adapter.hearing().is_some())
+                })
+            }
         })
 }
 
+/// Is it worth to do the same again later: the database is away, another process serves the user, too much goes on.
+pub(crate) fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::Storage(_) | Error::Fenced | Error::Busy { .. })
+}
+
 impl<'a> Reader<'a> {
+    /// For a turn that has not begun. What is paid for counts as an attempt of it.
+    pub(crate) fn of(
+        services: &'a Services,
+        authority: &'a Authority,
+        turn: &'a Turn,
+        stop: &'a CancellationToken,
+    ) -> Self {
+        let wanted = turn.last().options.model.as_deref();
+        Self {
+            rows: turn.inbox_ids(),
+            ..Self::new(services, authority, wanted, stop)
+        }
+    }
+
     /// For a turn whose model is not chosen yet.
     pub(crate) fn new(
         services: &'a Services,
@@ -100,6 +141,9 @@ impl<'a> Reader<'a> {
             wanted,
             model: None,
             sounds: 0,
+            until: Instant::now() + PATIENCE,
+            rows: Vec::new(),
+            counted: false,
             missed: Vec::new(),
         }
     }
@@ -113,6 +157,43 @@ impl<'a> Reader<'a> {
         self
     }
 
+    /// The turn has begun, which counted the attempt again. Gives what was missed.
+    pub(crate) async fn begun(self) -> Vec<String> {
+        if self.counted
+            && let Err(error) = attempts::change(self.services, self.authority, &self.rows, -1).await
+        {
+            tracing::warn!(error = ?error, "an attempt was counted twice");
+        }
+        self.missed
+    }
+
+    /// Without it, a message that ends the process, or that cannot be stored, would be paid for again and again.
+    async fn count_attempt(&mut self) -> Result<()> {
+        if !self.counted && !self.rows.is_empty() {
+            attempts::change(self.services, self.authority, &self.rows, 1).await?;
+            self.counted = true;
+        }
+        Ok(())
+    }
+
+    /// Waits for something as long as there is time. The error is why not, for people.
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> std::result::Result<T, &'static str> {
+        if Instant::now() >= self.until {
+            return Err(TOO_LONG);
+        }
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(STOPPED),
+            done = tokio::time::timeout_at(self.until, work) => done.map_err(|_| TOO_LONG),
+        }
+    }
+
+    /// Room for a sound of this size in memory. It is taken before the sound is there.
+    pub(crate) async fn place(&self, bytes: usize) -> std::result::Result<Place, &'static str> {
+        let place = places::take(self.authority.scope.tenant(), bytes);
+        self.in_time(place).await?.ok_or(TOO_LONG)
+    }
+
     async fn model(&mut self) -> Result<&mut Known> {
         let known = match self.model.take() {
             Some(known) => known,
@@ -123,7 +204,7 @@ impl<'a> Reader<'a> {
                         takes: model.takes,
                         room: room(model.context_window),
                     },
-                    Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
+                    Err(error @ (Error::Storage(_) | Error::Fenced)) => return Err(error),
                     // The turn ends with why: nothing is spent on it before.
                     Err(_) => Known {
                         takes: Takes {
@@ -158,10 +239,17 @@ impl<'a> Reader<'a> {
         if self.model().await?.takes.file(kind) {
             return Ok(None);
         }
+        let called = format!("{name} ({}{id})", blobs::PREFIX);
+        let _place = match kind {
+            FileFormat::Pdf => None,
+            FileFormat::Wav | FileFormat::Mp3 | FileFormat::Ogg => match self.place(blobs::MAX_FILE).await {
+                Ok(place) => Some(place),
+                Err(why) => return Ok(Some(self.unheard(name, &called, why))),
+            },
+        };
         let Some(row) = blobs::read(self.services, &self.authority.scope, id).await? else {
             return Ok(None);
         };
-        let called = format!("{name} ({}{id})", blobs::PREFIX);
         if kind == FileFormat::Pdf {
             return self.pdf(name, &called, row.bytes).await.map(Some);
         }
@@ -200,7 +288,11 @@ impl<'a> Reader<'a> {
                     sound.name,
                     "the room for stored files is full",
                 ))),
-                Err(error) => Err(error),
+                Err(error) if is_passing(&error) => Err(error),
+                Err(error) => {
+                    tracing::warn!(error = ?error, "a sound was not stored");
+                    Ok(Err(self.unheard(sound.name, sound.name, "it could not be stored")))
+                }
             };
         }
         let why = match self.transcript(&sound).await? {
@@ -213,8 +305,9 @@ impl<'a> Reader<'a> {
         let stored = blobs::store_for(services, scope, sound.whose, sound.mime_type, bytes).await;
         let called = match stored {
             Ok(id) => format!("{name} ({}{id})", blobs::PREFIX),
-            Err(Error::TooLarge(_)) => name.to_owned(),
-            Err(error) => return Err(error),
+            Err(error) if is_passing(&error) => return Err(error),
+            // No room, as a rule.
+            Err(_) => name.to_owned(),
         };
         Ok(Err(self.unheard(name, &called, &why)))
     }
@@ -232,11 +325,14 @@ impl<'a> Reader<'a> {
         if self.sounds > MOST_SOUNDS {
             return Ok(Err("there are too many sounds in one message".to_owned()));
         }
-        let stop = self.stop;
-        let heard = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(Err("the answer was stopped".to_owned())),
-            heard = listen(self.services, self.authority.into(), sound) => heard?,
+        let heard = match Box::pin(self.listen(sound)).await {
+            Ok(heard) => heard,
+            Err(error) if is_passing(&error) => return Err(error),
+            // The words beside it are answered all the same.
+            Err(error) => {
+                tracing::warn!(error = ?error, "a sound was not listened to");
+                Err("something went wrong inside".to_owned())
+            }
         };
         Ok(heard.map(|said| {
             let name = sound.name;
@@ -253,6 +349,107 @@ impl<'a> Reader<'a> {
         }))
     }
 
+    /// Asks the models that listen, one after the other. The inner error is for the person.
+    async fn listen(&mut self, sound: &Sound<'_>) -> Result<std::result::Result<String, String>> {
+        let (services, payer) = (self.services, Payer::from(self.authority));
+        let settings = services.config.settings(payer.scope).await?;
+        let hearing = &settings.hearing;
+        let largest = largest(hearing, sound.whose);
+        let longest = match sound.whose {
+            Whose::Owner => LONGEST,
+            Whose::Guest => LONGEST_OF_GUEST,
+        };
+        if sound.bytes.is_empty() {
+            return Ok(Err("it is empty".to_owned()));
+        }
+        if sound.bytes.len() > largest {
+            return Ok(Err(too_large(largest)));
+        }
+        let stated = length::stated(&sound.bytes);
+        if stated.is_some_and(|seconds| seconds > longest) {
+            return Ok(Err(format!("it is longer than {} minutes", (longest / 60.0).round())));
+        }
+        let seconds = stated.unwrap_or_else(|| length::guessed(&sound.bytes));
+        let mut why = NO_LISTENER.to_owned();
+        for model in services.config.listeners(payer.scope).await? {
+            let model = match model {
+                Ok(model) => model,
+                Err(mistake) => {
+                    why = lower(&mistake);
+                    continue;
+                }
+            };
+            let adapter = services.ports.model(&model.api);
+            let Some(listener) = adapter.and_then(|adapter| adapter.hearing()) else {
+                why = format!("the AI provider {} cannot write down speech", model.provider);
+                continue;
+            };
+            // Guests run past no limit of the owner's.
+            if sound.whose == Whose::Guest && !model.priced && is_limited(services, payer).await? {
+                why = format!(
+                    "there is a spending limit, and nobody has said what {} costs",
+                    model.provider
+                );
+                continue;
+            }
+            let request = HearingRequest {
+                endpoint: model.endpoint.clone(),
+                provider: model.provider.clone(),
+                model: model.model.clone(),
+                sound: Arc::clone(&sound.bytes),
+                name: file_name(sound),
+                mime_type: sound.mime_type.to_owned(),
+                language: hearing.language.clone(),
+                prompt: hearing.prompt.clone(),
+                timeout: hearing.timeout,
+            };
+            self.count_attempt().await?;
+            // Priced by the second, which is no token.
+            let hold = budget::beside(services, payer, &model, whole(seconds), Some(Unit::Money));
+            let hold = match self.in_time(Box::pin(hold)).await {
+                Ok(Ok(hold)) => hold,
+                Ok(Err(error)) if is_passing(&error) => return Err(error),
+                Ok(Err(error)) => return Ok(Err(lower(&budget::sentence(error)))),
+                Err(ended) => return Ok(Err(ended.to_owned())),
+            };
+            let outcome = match self.in_time(listener.hear(request)).await {
+                Ok(outcome) => outcome,
+                Err(ended) => {
+                    self.gave_up(&model, whole(seconds), hold).await;
+                    return Ok(Err(ended.to_owned()));
+                }
+            };
+            let used = outcome.as_ref().map(|heard| Usage {
+                input: whole(heard.seconds.unwrap_or(seconds)),
+                ..Usage::default()
+            });
+            side::record(services, payer.scope, &model, used).await;
+            if let Some(hold) = hold {
+                hold.answered(used).await;
+            }
+            match outcome {
+                Ok(Heard { text, .. }) => return Ok(Ok(text.chars().take(hearing.longest).collect())),
+                Err(error) if is_about_the_sound(&error) => return Ok(Err(lower(&error.message))),
+                Err(error) => why = lower(&error.message),
+            }
+        }
+        Ok(Err(why))
+    }
+
+    /// Nobody waits for the call any more. It counts as estimated, and says nothing of its key.
+    async fn gave_up(&self, model: &ResolvedModel, seconds: u64, hold: Option<Hold>) {
+        let used = Ok(Usage {
+            input: seconds,
+            ..Usage::default()
+        });
+        let mut nameless = model.clone();
+        nameless.key.clear();
+        side::record(self.services, &self.authority.scope, &nameless, used).await;
+        if let Some(hold) = hold {
+            hold.answered(used).await;
+        }
+    }
+
     async fn pdf(&mut self, name: &str, called: &str, bytes: Vec<u8>) -> Result<Words> {
         let tenant = self.authority.scope.tenant().clone();
         let Some(documents) = self.services.ports.documents().cloned() else {
@@ -262,13 +459,10 @@ impl<'a> Reader<'a> {
         let read = if room == 0 {
             Err("there is no room for its text beside the other files")
         } else {
-            let stop = self.stop;
-            let read = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(Words::of(format!("[a file {called}, not read: the answer was stopped]"))),
-                read = documents.pdf(tenant, bytes, room) => read,
-            };
-            read.map_err(crate::ports::document::Unreadable::reason)
+            match self.in_time(documents.pdf(tenant, bytes, room)).await {
+                Ok(read) => read.map_err(crate::ports::document::Unreadable::reason),
+                Err(why) => Err(why),
+            }
         };
         let document = match read {
             Ok(document) if document.text.is_empty() => Err("it has no text in it, only pictures, as scans have"),
@@ -299,70 +493,18 @@ fn room(context_window: u64) -> usize {
     usize::try_from(context_window.min(MOST_TEXT)).unwrap_or(0)
 }
 
-/// Asks the models that listen, one after the other. The inner error is for the person.
-async fn listen(
-    services: &Services,
-    payer: Payer<'_>,
-    sound: &Sound<'_>,
-) -> Result<std::result::Result<String, String>> {
-    let settings = services.config.settings(payer.scope).await?;
-    let hearing = &settings.hearing;
-    let largest = largest(hearing, sound.whose);
-    let longest = match sound.whose {
-        Whose::Owner => LONGEST,
-        Whose::Guest => LONGEST_OF_GUEST,
-    };
-    if sound.bytes.is_empty() {
-        return Ok(Err("it is empty".to_owned()));
-    }
-    if sound.bytes.len() > largest {
-        return Ok(Err(too_large(largest)));
-    }
-    let seconds = length::seconds(&sound.bytes);
-    if seconds > longest {
-        return Ok(Err(format!("it is longer than {} minutes", (longest / 60.0).round())));
-    }
-    let mut why = NO_LISTENER.to_owned();
-    for model in services.config.listeners(payer.scope).await? {
-        let adapter = services.ports.model(&model.api);
-        let Some(listener) = adapter.and_then(|adapter| adapter.hearing()) else {
-            why = format!("the AI provider {} cannot write down speech", model.provider);
-            continue;
-        };
-        let request = HearingRequest {
-            endpoint: model.endpoint.clone(),
-            provider: model.provider.clone(),
-            model: model.model.clone(),
-            sound: Arc::clone(&sound.bytes),
-            name: file_name(sound),
-            mime_type: sound.mime_type.to_owned(),
-            language: hearing.language.clone(),
-            prompt: hearing.prompt.clone(),
-            timeout: hearing.timeout,
-        };
-        // Priced by the second, which is no token.
-        let hold = match budget::beside(services, payer, &model, whole(seconds), Some(Unit::Money)).await {
-            Ok(hold) => hold,
-            Err(error @ Error::Budget(_)) => return Ok(Err(lower(&budget::sentence(error)))),
-            Err(error) => return Err(error),
-        };
-        let outcome = listener.hear(request).await;
-        let used = outcome.as_ref().map(|heard| Usage {
-            input: whole(heard.seconds.unwrap_or(seconds)),
-            ..Usage::default()
-        });
-        side::record(services, payer.scope, &model, used).await;
-        if let Some(hold) = hold {
-            hold.answered(used).await;
-        }
-        match outcome {
-            Ok(Heard { text, .. }) => return Ok(Ok(text.chars().take(hearing.longest).collect())),
-            // Whoever comes next would say the same of the sound.
-            Err(error) if error.class == ErrorClass::Format => return Ok(Err(lower(&error.message))),
-            Err(error) => why = lower(&error.message),
-        }
-    }
-    Ok(Err(why))
+/// Does a limit in money apply to whoever pays.
+async fn is_limited(services: &Services, payer: Payer<'_>) -> Result<bool> {
+    let budgets = services.config.budgets(payer.scope.tenant_scope()).await?;
+    let mut agents: Vec<&str> = payer.charge.agents.iter().map(String::as_str).collect();
+    agents.push(payer.agent_id);
+    let limits = budgets.of_call(payer.scope.user(), &agents, payer.charge.job.as_deref());
+    Ok(limits.iter().any(|limit| limit.unit == Unit::Money))
+}
+
+/// Is it the sound that the service does not take: whoever comes next would say the same of it.
+fn is_about_the_sound(error: &ModelError) -> bool {
+    error.class == ErrorClass::Format && matches!(error.status, Some(400 | 413 | 415))
 }
 
 /// A guest's sound costs the owner: a quarter of what they may send themselves.
@@ -424,6 +566,7 @@ fn lower(sentence: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::message::AssistantMessage;
 
     #[test]
     fn a_sound_has_a_name_by_which_its_format_is_told() {
@@ -440,6 +583,30 @@ mod tests {
         check("audio/mp4", "audio_message.m4a", b"", "audio.m4a");
         check("application/octet-stream", "x", b"RIFF\0\0\0\0WAVE", "audio.wav");
         check("audio/amr", "note.a\"mr", b"", "audio.amr");
+    }
+
+    #[test]
+    fn only_what_is_about_the_sound_ends_the_asking() {
+        let check = |class: ErrorClass, status: Option<u16>, expected: bool| {
+            let error = ModelError {
+                class,
+                message: String::new(),
+                detail: String::new(),
+                status,
+                retry_after: None,
+                partial: AssistantMessage::default(),
+            };
+            assert_eq!(is_about_the_sound(&error), expected, "{class:?} {status:?}");
+        };
+        for status in [400, 413, 415] {
+            check(ErrorClass::Format, Some(status), true);
+        }
+        check(ErrorClass::Format, Some(404), false);
+        check(ErrorClass::Format, Some(422), false);
+        // An answer that is no transcript.
+        check(ErrorClass::Format, None, false);
+        check(ErrorClass::ModelNotFound, Some(400), false);
+        check(ErrorClass::RateLimit, Some(413), false);
     }
 
     #[test]
