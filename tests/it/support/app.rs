@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HOST, ORIGIN};
@@ -110,10 +111,12 @@ impl TestApp {
         })
         .await;
         // What another process wrote is in the database at once, and what is kept in memory goes by it some time later. A
-        // change of the server's own does away with that.
+        // change of the server's own does away with that, if it is one: each time another color.
+        static COLORS: AtomicU32 = AtomicU32::new(1);
         let mut operator = operator.into_inner();
         let now = operator.call("config.get", json!({})).await.expect("reads");
-        let color = json!({"ui": {"seamColor": "#0a0b0c"}});
+        let color = format!("#{:06x}", COLORS.fetch_add(1, Ordering::Relaxed));
+        let color = json!({"ui": {"seamColor": color}});
         let params = json!({"raw": color.to_string(), "baseHash": now["hash"]});
         operator.call("config.patch", params).await.expect("changes");
     }
