@@ -115,7 +115,7 @@ impl Connections {
     }
 
     /// Sends an event to every connection that may see it. One that is gone or cannot keep up is forgotten, which the
-    /// others are told when [`Connections::plan_to_tell`] says.
+    /// others are told when `plan_to_tell` says.
     pub fn fan_out(&mut self, event: &Event) {
         if !self.live.is_empty() {
             self.deliver(&Arc::new(event.clone()));
@@ -258,7 +258,7 @@ impl Connections {
     }
 
     /// Closes the sockets of a device, in one role or in both. Gives how many. The others are told when
-    /// [`Connections::plan_to_tell`] says.
+    /// `plan_to_tell` says.
     pub fn close_device(&mut self, device_id: &str, role: Option<&str>, code: u16, reason: &str) -> usize {
         let found: Vec<Arc<str>> = self
             .live

@@ -4,7 +4,7 @@
 //! is short is time of the processor and of the database's one writer. A run holds a slot while it needs those, and gives
 //! it back while it waits for something else, so that few work at once, each is soon done, and tenants take turns by what
 //! they used (`places.rs`). Reading a session's inbox and sending its replies take slots too. Who holds a slot must never
-//! wait for something that needs another one: a model, a tool, another run, a delivery. [`Slot::aside`] is for those.
+//! wait for something that needs another one: a model, a tool, another run, a delivery. `Slot::aside` is for those.
 
 use std::sync::{Mutex, PoisonError};
 
