@@ -1,13 +1,14 @@
 //! Every way a model provider fails, for every family: what is called again, what stands in, what is summarised, what the
 //! person is told, and that nothing is lost or doubled by it. The provider is a socket of the test's own.
 //!
-//! Each case is an agent with a model of its own, and all cases of a family go on at the same time.
+//! Each case is an agent with a model of its own, and several go on at the same time.
 
 mod cases;
 
 use std::sync::Arc;
 
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream;
 use serde_json::{Value, json};
 
 use self::cases::{Case, PATIENCE, cases, good};
@@ -25,6 +26,8 @@ fn is_fault(request: &Asked, name: &str) -> bool {
     asked(request.family, &request.body).0.contains(&fault(name))
 }
 
+/// Cases that go on at the same time.
+const AT_ONCE: usize = 12;
 /// Questions before the one that fails: there is something to summarise.
 const BEFORE: usize = 3;
 
@@ -168,7 +171,10 @@ async fn family(family: Family) -> TestApp {
         Plan::answer(request.family, &Answer::says("stood in"))
     });
     let app = TestApp::start_with(&configuration(&faulty, family, &cases), &[]).await;
-    join_all(cases.iter().map(|case| play(&app, &faulty, case))).await;
+    stream::iter(cases.iter().map(|case| play(&app, &faulty, case)))
+        .buffer_unordered(AT_ONCE)
+        .collect::<()>()
+        .await;
     app.settled().await;
     assert_eq!(
         faulty.refused(),

@@ -401,9 +401,14 @@ impl Directory {
                 Err(_) => {}
             }
             // Where all is busy the end may overtake the watch, which has further to go.
-            let found = crate::session::record::ended(self.services(), scope, run_id).await?;
-            if found.is_some() || Instant::now() >= give_up {
-                return Ok(found);
+            match crate::session::record::ended(self.services(), scope, run_id).await {
+                Ok(None) if Instant::now() < give_up => {}
+                Ok(found) => return Ok(found),
+                // It is heard of as long as the database is away, too.
+                Err(error) if Instant::now() < give_up => {
+                    tracing::warn!(error = ?error, "a run that is waited for was not looked up");
+                }
+                Err(error) => return Err(error),
             }
             pause = (pause * 2).min(LAST_LOOK);
         }
