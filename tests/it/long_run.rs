@@ -89,8 +89,8 @@ impl Writing {
             let request = self.hooks.telegram(update, chat_id(chat), text);
             match request.timeout(Duration::from_secs(10)).send().await {
                 Ok(response) if response.status() == 200 => return,
-                // Away or busy: the platform comes again with the same event.
-                Ok(response) if response.status().is_server_error() => {}
+                // Away, busy, or too slow with us: the platform comes again with the same event.
+                Ok(response) if response.status().is_server_error() || response.status() == 408 => {}
                 Ok(response) => panic!("a webhook got {}", response.status()),
                 Err(_) => {}
             }

@@ -23,7 +23,7 @@ pub(super) async fn check_rows(rows: &Rows) {
         .await;
     assert!(odd.is_empty(), "messages are {odd:?}");
     let states: Vec<String> = rows
-        .column("SELECT DISTINCT state FROM outbox WHERE state NOT IN ('sent', 'unknown')")
+        .column("SELECT state || ': ' || COALESCE(error, '') FROM outbox WHERE state NOT IN ('sent', 'unknown')")
         .await;
     assert!(states.is_empty(), "replies: {states:?}");
     assert_eq!(rows.count("run WHERE status = 'running'").await, 0, "runs");
