@@ -97,7 +97,7 @@ async fn handed_on(tenants: usize) -> Duration {
         process_runs: 1,
         ..Limits::default()
     };
-    let lanes = Lanes::new(Arc::new(limits), DbBackend::Sqlite);
+    let lanes = Lanes::new(&limits, DbBackend::Sqlite);
     let first = lanes.user(&TenantId::from("first")).acquire("", 1).await;
     let mut waiting = JoinSet::new();
     for number in 0..tenants {

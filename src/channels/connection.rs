@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claw_actors::config::ConfigService;
-use claw_actors::config::accounts::AccountName;
+use claw_actors::config::accounts::{AccountName, ResolvedAccount};
 use claw_actors::crypto::token;
 use claw_actors::ports::channel::{Account, Channel, Connected, DeliverError};
 use claw_actors::session::commands::offers;
@@ -114,12 +114,22 @@ impl Connector {
         }
     }
 
-    async fn disconnect_now(&self, config: &ConfigService, name: &AccountName) -> Result<(), Error> {
+    /// The account and its adapter, if the platform is pointed at us.
+    async fn connected(
+        &self,
+        config: &ConfigService,
+        name: &AccountName,
+    ) -> Result<Option<(Arc<dyn Channel>, Arc<ResolvedAccount>)>, Error> {
         let channel = self.adapter(name)?;
         let account = config
             .account(name.tenant.tenant(), &name.channel, &name.account_id)
             .await?;
-        let Some(account) = account.filter(|account| account.status == "connected") else {
+        let connected = account.filter(|account| account.status == "connected");
+        Ok(connected.map(|account| (channel, account)))
+    }
+
+    async fn disconnect_now(&self, config: &ConfigService, name: &AccountName) -> Result<(), Error> {
+        let Some((channel, account)) = self.connected(config, name).await? else {
             return Ok(());
         };
         let gone = self
@@ -184,11 +194,7 @@ impl Connector {
     }
 
     async fn renew_menu(&self, config: &ConfigService, name: &AccountName) -> Result<(), Error> {
-        let channel = self.adapter(name)?;
-        let account = config
-            .account(name.tenant.tenant(), &name.channel, &name.account_id)
-            .await?;
-        let Some(account) = account.filter(|account| account.status == "connected") else {
+        let Some((channel, account)) = self.connected(config, name).await? else {
             return Ok(());
         };
         let before = account.account.identity.clone();

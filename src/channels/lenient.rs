@@ -60,19 +60,19 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Shape<T> {
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(T::deserialize(Present(IntoDeserializer::<E>::into_deserializer(value))).ok())
+        Ok(present(IntoDeserializer::<E>::into_deserializer(value)))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(T::deserialize(Present(IntoDeserializer::<E>::into_deserializer(value))).ok())
+        Ok(present(IntoDeserializer::<E>::into_deserializer(value)))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(T::deserialize(Present(IntoDeserializer::<E>::into_deserializer(value))).ok())
+        Ok(present(IntoDeserializer::<E>::into_deserializer(value)))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(T::deserialize(Present(IntoDeserializer::<E>::into_deserializer(value))).ok())
+        Ok(present(IntoDeserializer::<E>::into_deserializer(value)))
     }
 
     fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
@@ -80,24 +80,28 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Shape<T> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(T::deserialize(Present(StrDeserializer::<E>::new(value))).ok())
+        Ok(present(StrDeserializer::<E>::new(value)))
     }
 
     fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Self::Value, E> {
-        Ok(T::deserialize(Present(BorrowedStrDeserializer::<E>::new(value))).ok())
+        Ok(present(BorrowedStrDeserializer::<E>::new(value)))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        let value = T::deserialize(Present(SeqAccessDeserializer::new(&mut elements))).ok();
+        let value = present(SeqAccessDeserializer::new(&mut elements));
         while elements.next_element::<IgnoredAny>()?.is_some() {}
         Ok(value)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let value = T::deserialize(Present(MapAccessDeserializer::new(&mut entries))).ok();
+        let value = present(MapAccessDeserializer::new(&mut entries));
         while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(value)
     }
+}
+
+fn present<'de, T: Deserialize<'de>>(value: impl Deserializer<'de>) -> Option<T> {
+    T::deserialize(Present(value)).ok()
 }
 
 /// A value that is there: an `Option` of it is `Some`.

@@ -3,12 +3,12 @@
 
 pub mod reader;
 
-use std::collections::HashMap;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_actors::ports::document::{DocumentText, Documents, Unreadable};
+use claw_actors::supervisor::rooms::Rooms;
 use claw_entities::TenantId;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,32 +32,21 @@ const AROUND: usize = 4_096;
 pub struct DocumentReader {
     places: Arc<Semaphore>,
     /// One place for each tenant that has a document here.
-    tenants: Arc<Mutex<HashMap<TenantId, Weak<Semaphore>>>>,
+    tenants: Rooms,
 }
 
 impl Default for DocumentReader {
     fn default() -> Self {
         Self {
             places: Arc::new(Semaphore::new(AT_ONCE)),
-            tenants: Arc::default(),
+            tenants: Rooms::new(1),
         }
     }
 }
 
 impl DocumentReader {
-    fn of_tenant(&self, tenant: TenantId) -> Arc<Semaphore> {
-        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = tenants.get(&tenant).and_then(Weak::upgrade) {
-            return known;
-        }
-        tenants.retain(|_, place| place.strong_count() > 0);
-        let place = Arc::new(Semaphore::new(1));
-        tenants.insert(tenant, Arc::downgrade(&place));
-        place
-    }
-
     async fn read(self, tenant: TenantId, bytes: Vec<u8>, most: usize) -> Result<DocumentText, Unreadable> {
-        let own = self.of_tenant(tenant);
+        let own = self.tenants.of(&tenant);
         let turn = async {
             let own = own.acquire().await.ok()?;
             Some((own, self.places.acquire().await.ok()?))

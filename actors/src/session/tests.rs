@@ -20,7 +20,7 @@ use crate::db::Batch;
 use crate::db::writer::NewInbox;
 use crate::ports::message::{Message, Part};
 use crate::services::Limits;
-use crate::supervisor::directory::AbortRequest;
+use crate::supervisor::directory::{AbortRequest, Aborted};
 use crate::supervisor::slot::Slot;
 use crate::testing::{Runtime, ScriptedModel, Step, start};
 
@@ -197,21 +197,7 @@ async fn an_abort_is_heard_while_the_model_streams() {
         assert!(Instant::now() < until, "the run did not start");
         tokio::task::yield_now().await;
     }
-    let aborted = runtime
-        .directory
-        .abort(
-            &scope,
-            AbortRequest {
-                session_key: key.clone(),
-                run_id: None,
-                requester: None,
-                admin: true,
-                stop_reason: "rpc",
-                clear_queue: false,
-            },
-        )
-        .await
-        .expect("answers");
+    let aborted = abort(&runtime, &scope, key.as_str(), false).await;
     assert_eq!(aborted.run_ids, ["talk"]);
     let ended = runtime
         .directory
@@ -378,15 +364,7 @@ async fn a_turn_that_waits_for_a_slot_can_be_aborted() {
     let scope = runtime.owner("acme").await;
     let (held, _stop) = all_slots(&runtime, 1).await;
     send(&runtime, &scope, KEY, "late").await;
-    let request = AbortRequest {
-        session_key: SessionKey::from(KEY),
-        run_id: None,
-        requester: None,
-        admin: true,
-        stop_reason: "rpc",
-        clear_queue: true,
-    };
-    let aborted = runtime.directory.abort(&scope, request).await.expect("answers");
+    let aborted = abort(&runtime, &scope, KEY, true).await;
     assert_eq!(aborted.run_ids, ["late"]);
     let ended = runtime.directory.wait_run(&scope, "late", PATIENCE).await;
     assert_eq!(
@@ -517,6 +495,19 @@ async fn a_stale_session_starts_over() {
     assert_eq!(entries, 6);
 }
 
+/// What an operator's program asks for.
+async fn abort(runtime: &Runtime, scope: &Scope, key: &str, clear_queue: bool) -> Aborted {
+    let request = AbortRequest {
+        session_key: SessionKey::from(key),
+        run_id: None,
+        requester: None,
+        admin: true,
+        stop_reason: "rpc",
+        clear_queue,
+    };
+    runtime.directory.abort(scope, request).await.expect("answers")
+}
+
 /// A message as it stands in the inbox before its session heard of it.
 fn accepted(scope: &Scope, key: &str, text: &str) -> NewInbox {
     NewInbox {
@@ -553,15 +544,7 @@ async fn clearing_the_queue_also_drops_what_was_accepted_a_moment_ago() {
         .map(|at| accepted(&scope, KEY, &format!("late {at}")))
         .collect();
     runtime.services.writer.accept(rows).await.expect("stored");
-    let request = AbortRequest {
-        session_key: SessionKey::from(KEY),
-        run_id: None,
-        requester: None,
-        admin: true,
-        stop_reason: "rpc",
-        clear_queue: true,
-    };
-    let aborted = runtime.directory.abort(&scope, request).await.expect("answers");
+    let aborted = abort(&runtime, &scope, KEY, true).await;
     assert!(aborted.run_ids.contains(&"slow".to_owned()), "{aborted:?}");
     assert!(aborted.run_ids.contains(&"late 0".to_owned()), "{aborted:?}");
     // What is said afterwards is answered.

@@ -159,7 +159,7 @@ const EDITED: Duration = Duration::from_secs(60);
 impl Directory {
     /// The tree of this process. Nothing runs yet: see [`crate::session::recovery`].
     pub fn new(services: Services, placement: Placement, leases: Leases) -> Self {
-        let lanes = Lanes::new(services.limits.clone(), services.db.backend());
+        let lanes = Lanes::new(&services.limits, services.db.backend());
         let delivery = Delivery::new(services.clone(), leases.clone(), lanes.clone());
         Self(Arc::new(Inner {
             services,

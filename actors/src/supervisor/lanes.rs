@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use claw_entities::TenantId;
-use dashmap::DashMap;
 use sea_orm::DbBackend;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::places::{Cost, Place, Places};
+use super::rooms::Rooms;
 use super::slot::Slot;
 use crate::services::Limits;
 
@@ -24,11 +24,10 @@ const SUBAGENTS: &str = "\0subagents";
 /// Permits of the whole process. Cheap to clone.
 #[derive(Clone)]
 pub struct Lanes {
-    limits: Arc<Limits>,
     process: Places,
     /// See `slot.rs`.
     working: Places,
-    tenants: Arc<DashMap<TenantId, Weak<Semaphore>>>,
+    guests: Rooms,
 }
 
 /// Permits of one user's senders; held by the user actor.
@@ -49,29 +48,23 @@ pub struct Permit {
 }
 
 impl Lanes {
-    pub fn new(limits: Arc<Limits>, database: DbBackend) -> Self {
+    pub fn new(limits: &Limits, database: DbBackend) -> Self {
         let process = Places::new(limits.process_runs, Cost::Each);
-        let working = Places::new(working(&limits, database), Cost::TIME);
+        let working = Places::new(working(limits, database), Cost::TIME);
+        let guests = Rooms::new(limits.tenant_runs);
         Self {
-            limits,
             process,
             working,
-            tenants: Arc::new(DashMap::new()),
+            guests,
         }
     }
 
     /// The lanes of one user of this tenant.
     pub fn user(&self, tenant: &TenantId) -> UserLanes {
-        let mut entry = self.tenants.entry(tenant.clone()).or_default();
-        let semaphore = entry.value().upgrade().unwrap_or_else(|| {
-            let semaphore = Arc::new(Semaphore::new(self.limits.tenant_runs));
-            *entry.value_mut() = Arc::downgrade(&semaphore);
-            semaphore
-        });
         UserLanes {
             lanes: self.clone(),
             tenant: tenant.clone(),
-            guests: semaphore,
+            guests: self.guests.of(tenant),
             senders: Arc::default(),
         }
     }
@@ -165,7 +158,7 @@ mod tests {
             process_runs: 16,
             ..Limits::default()
         };
-        let lanes = Lanes::new(Arc::new(limits), DbBackend::Sqlite);
+        let lanes = Lanes::new(&limits, DbBackend::Sqlite);
         let user = lanes.user(&TenantId::from("acme"));
         let mut hung = Vec::new();
         for _ in 0..4 {

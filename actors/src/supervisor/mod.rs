@@ -16,4 +16,5 @@ pub mod lease;
 pub mod lockout;
 pub mod placement;
 mod places;
+pub mod rooms;
 pub mod slot;

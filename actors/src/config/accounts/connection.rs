@@ -73,33 +73,20 @@ impl ConfigService {
     /// Enabled accounts of all who are served that no platform was pointed at yet, and those whose last try failed
     /// before `retry_before` (epoch milliseconds).
     pub async fn unconnected_accounts(&self, retry_before: i64) -> Result<Vec<AccountName>> {
-        let tx = self.db.system_read().await?;
-        let rows: Vec<(TenantId, UserId, String, String)> = channel_account::Entity::platform()
-            .select_only()
-            .columns([
-                channel_account::Column::TenantId,
-                channel_account::Column::UserId,
-                channel_account::Column::Channel,
-                channel_account::Column::AccountId,
-            ])
-            .filter(unconnected(retry_before))
-            .into_tuple()
-            .all(&*tx)
-            .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(tenant, owner, channel, account_id)| (Scope::vouch(tenant, owner), channel, account_id))
-            .filter(|(owner, ..)| !self.is_locked(owner))
-            .map(|(owner, channel, account_id)| AccountName {
-                tenant: owner.tenant_scope().clone(),
-                channel,
-                account_id,
-            })
-            .collect())
+        let served = self.served_accounts(unconnected(retry_before)).await?;
+        Ok(served.into_iter().map(|(name, _)| name).collect())
     }
 
     /// Connected accounts on these channels of all who are served, and who each is there.
     pub async fn connected_accounts(&self, channels: &[&str]) -> Result<Vec<(AccountName, Value)>> {
+        let connected = Condition::all()
+            .add(channel_account::Column::Enabled.eq(true))
+            .add(channel_account::Column::Status.eq("connected"))
+            .add(channel_account::Column::Channel.is_in(channels.iter().copied()));
+        self.served_accounts(connected).await
+    }
+
+    async fn served_accounts(&self, which: Condition) -> Result<Vec<(AccountName, Value)>> {
         let tx = self.db.system_read().await?;
         let rows: Vec<(TenantId, UserId, String, String, Value)> = channel_account::Entity::platform()
             .select_only()
@@ -110,9 +97,7 @@ impl ConfigService {
                 channel_account::Column::AccountId,
                 channel_account::Column::Identity,
             ])
-            .filter(channel_account::Column::Enabled.eq(true))
-            .filter(channel_account::Column::Status.eq("connected"))
-            .filter(channel_account::Column::Channel.is_in(channels.iter().copied()))
+            .filter(which)
             .into_tuple()
             .all(&*tx)
             .await?;

@@ -1,10 +1,11 @@
 //! How much of all sounds is in memory at the same time: so much of the process, and of each tenant.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::LazyLock;
 
 use claw_entities::TenantId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+use crate::supervisor::rooms::Rooms;
 
 /// Megabytes of all tenants. What a sound takes on its way is about thrice its size.
 const OF_PROCESS: usize = 96;
@@ -12,7 +13,7 @@ const OF_PROCESS: usize = 96;
 const OF_TENANT: usize = 32;
 
 static PROCESS: Semaphore = Semaphore::const_new(OF_PROCESS);
-static TENANTS: LazyLock<Mutex<HashMap<TenantId, Weak<Semaphore>>>> = LazyLock::new(|| Mutex::new(HashMap::new()));
+static TENANTS: LazyLock<Rooms> = LazyLock::new(|| Rooms::new(OF_TENANT));
 
 /// Room for one sound, until it is dropped.
 pub(crate) struct Place {
@@ -24,23 +25,12 @@ pub(crate) struct Place {
 pub(super) async fn take(tenant: &TenantId, bytes: usize) -> Option<Place> {
     let megabytes = bytes.div_ceil(1 << 20).clamp(1, OF_TENANT);
     let megabytes = u32::try_from(megabytes).ok()?;
-    let own = of_tenant(tenant).acquire_many_owned(megabytes).await.ok()?;
+    let own = TENANTS.of(tenant).acquire_many_owned(megabytes).await.ok()?;
     let place = PROCESS.acquire_many(megabytes).await.ok()?;
     Some(Place {
         _own: own,
         _place: place,
     })
-}
-
-fn of_tenant(tenant: &TenantId) -> Arc<Semaphore> {
-    let mut tenants = TENANTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = tenants.get(tenant).and_then(Weak::upgrade) {
-        return known;
-    }
-    tenants.retain(|_, room| room.strong_count() > 0);
-    let room = Arc::new(Semaphore::new(OF_TENANT));
-    tenants.insert(tenant.clone(), Arc::downgrade(&room));
-    room
 }
 
 #[cfg(test)]
