@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A turn is made of small allocations on several threads (docs/adr/012).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     clawcentral::cli::run()
 }

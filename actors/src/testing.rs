@@ -149,7 +149,7 @@ pub(crate) async fn start(model: Arc<ScriptedModel>, limits: Limits, threads: us
     });
     let writer = {
         let _inside = handle.enter();
-        Writer::start(db.clone())
+        Writer::start(db.clone()).expect("a thread")
     };
     let services = Services {
         db: db.clone(),

@@ -44,7 +44,7 @@ pub(super) async fn wire(settings: &Settings) -> anyhow::Result<Wired> {
         Duration::from_secs(settings.limits.lease_secs),
     );
     leases.announce().await?;
-    let writer = Writer::start(db.clone());
+    let writer = Writer::start(db.clone()).context("cannot start a thread")?;
     let config = config(settings, &db, &writer).await?;
     if settings.profile == Profile::Development {
         cli::seed(&config).await.context("cannot make the first tenant")?;

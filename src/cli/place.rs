@@ -19,7 +19,7 @@ pub(super) async fn open(settings: &Settings) -> Result<ConfigService, CliError>
     let configured = Some(settings.secrets.master_key.clone());
     let development = settings.profile == Profile::Development;
     let key = ConfigService::master_key(&db, configured, development).await?;
-    let writer = Writer::start(db.clone());
+    let writer = Writer::start(db.clone()).map_err(CliError::Runtime)?;
     Ok(ConfigService::new(db, writer, key).acting_as("cli"))
 }
 

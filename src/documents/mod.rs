@@ -83,6 +83,8 @@ async fn child(bytes: Vec<u8>, most: usize) -> Result<DocumentText, Unreadable> 
         .args([COMMAND, &most.to_string()])
         // Nothing of what we know is there for it to tell.
         .env_clear()
+        // The allocator asks for memory as it needs it: what is reserved ahead would count as used (reader.rs, `MEMORY`).
+        .env("MIMALLOC_DISALLOW_ARENA_ALLOC", "1")
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -375,7 +375,8 @@ mod tests {
             let key = ConfigService::master_key(&server.db, configured, development)
                 .await
                 .expect("a key");
-            ConfigService::new(server.db.clone(), Writer::start(server.db.clone()), key)
+            let writer = Writer::start(server.db.clone()).expect("a thread");
+            ConfigService::new(server.db.clone(), writer, key)
         };
         let running = start(None, true).await;
         let acme = testing::tenant(&running, "acme").await;

@@ -76,7 +76,7 @@ impl ConfigService {
     /// A service over a fixed master key, for tests.
     #[cfg(any(test, feature = "testing"))]
     pub fn for_test(db: Db) -> Self {
-        let writer = Writer::start(db.clone());
+        let writer = Writer::start(db.clone()).expect("a thread");
         Self::new(db, writer, MasterKey::from_bytes(&[7; 32]))
     }
 

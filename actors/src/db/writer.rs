@@ -72,15 +72,16 @@ impl std::fmt::Debug for Job {
 }
 
 impl Writer {
-    /// Starts the committing tasks on the current tokio runtime. They end when the last `Writer` is dropped.
-    pub fn start(db: Db) -> Self {
+    /// Starts committing: on SQLite on a thread of its own, on PostgreSQL in tasks on the current tokio runtime. It ends
+    /// when the last `Writer` is dropped. An error means that there is no thread to be had.
+    pub fn start(db: Db) -> std::io::Result<Self> {
         let (work, jobs) = mpsc::channel(QUEUE);
         if db.backend() == DbBackend::Sqlite {
-            tokio::spawn(commit_loop(db, Arc::new(Mutex::new(jobs)), GROUP, false));
-            return Self {
+            commit_on_a_thread(db, jobs)?;
+            return Ok(Self {
                 inbox: work.clone(),
                 work,
-            };
+            });
         }
         let jobs = Arc::new(Mutex::new(jobs));
         // However much there is to write, half of the connections are left for those who read.
@@ -95,7 +96,7 @@ impl Writer {
         for _ in 0..2 {
             tokio::spawn(commit_loop(db.clone(), jobs.clone(), GROUP, true));
         }
-        Self { inbox, work }
+        Ok(Self { inbox, work })
     }
 
     /// Inserts rows under their unique keys and resolves after the commit with the ids that were new. A repeat of a
@@ -149,6 +150,15 @@ fn stopping() -> Error {
         message: "the service is restarting".to_owned(),
         retry_after: std::time::Duration::from_secs(1),
     }
+}
+
+/// A group is a row of short round trips to the connection's thread. Among the tasks of a busy runtime each of them would
+/// wait for its turn, and all tenants with it: under a flood that took three times as long.
+fn commit_on_a_thread(db: Db, jobs: mpsc::Receiver<Job>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name("commit".to_owned());
+    thread.spawn(move || runtime.block_on(commit_loop(db, Arc::new(Mutex::new(jobs)), GROUP, false)))?;
+    Ok(())
 }
 
 async fn commit_loop(db: Db, jobs: Arc<Mutex<mpsc::Receiver<Job>>>, most: usize, system: bool) {
@@ -353,7 +363,7 @@ mod tests {
         }
         let first = testing::owner(&server.config).await;
         let second = testing::user(&server.config, first.tenant_scope(), "m@acme.test", Role::Member).await;
-        let writer = Writer::start(server.db.clone());
+        let writer = Writer::start(server.db.clone()).expect("a thread");
         // Who looks first after a second of waiting is the victim: nearly always the job, which waits longer.
         loop {
             let other = server.db.write(&first).await.expect("begins");

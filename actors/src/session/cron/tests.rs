@@ -142,7 +142,7 @@ async fn schedulers_at_the_same_time_claim_each_firing_once() {
         let mut services = runtime.services.clone();
         let handle = services.io.clone();
         let _inside = handle.enter();
-        services.writer = Writer::start(services.db.clone());
+        services.writer = Writer::start(services.db.clone()).expect("a thread");
         let leases = runtime.directory.leases().clone();
         others.push(Directory::new(services, Placement::start(1), leases));
     }

@@ -236,7 +236,7 @@ async fn processes_at_the_same_time_begin_each_beat_once() {
         let mut services = stage.runtime.services.clone();
         let handle = services.io.clone();
         let _inside = handle.enter();
-        services.writer = Writer::start(services.db.clone());
+        services.writer = Writer::start(services.db.clone()).expect("a thread");
         let leases = stage.runtime.directory.leases().clone();
         others.push(Directory::new(services, Placement::start(1), leases));
     }

@@ -39,7 +39,7 @@ async fn who_lost_the_lease_stores_nothing_and_the_next_process_answers() {
     {
         let handle = services.io.clone();
         let _inside = handle.enter();
-        services.writer = Writer::start(services.db.clone());
+        services.writer = Writer::start(services.db.clone()).expect("a thread");
     }
     services.replica = Arc::new(Replica {
         id: "next".to_owned(),
