@@ -131,6 +131,27 @@ async fn what_cannot_be_listened_to_is_named_and_kept_and_its_sender_is_told_why
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn killed_after_a_turn_began_its_sender_still_hears_what_was_not_understood() {
+    let mut app = TestApp::start_with(&json!({}), &[("CLAWCENTRAL__LIMITS__SWEEP_SECS", "1")]).await;
+    sends(&app, &brings(1, 700, "voice", "voice-hello", None, "#cut [gate]")).await;
+    app.model.asked("#cut").await;
+    tokio::task::block_in_place(|| {
+        app.binary.kill();
+        app.binary.start();
+    });
+    app.model.release(100);
+    let told = app.platform.message("700", "#cut").await;
+    let why = "(I could not listen to voice message: no speech-to-text is set up.)";
+    assert_eq!(told.text.matches(why).count(), 1, "{told:?}");
+    app.settled().await;
+    // It is said to the sender, and stands in no conversation.
+    let mut operator = app.operator().await;
+    let page = json!({"sessionKey": "agent:main:telegram:direct:700"});
+    let shown = operator.call("chat.history", page).await.expect("history").to_string();
+    assert!(!shown.contains(why) && !shown.contains("missed"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_hears_gets_the_sound_itself() {
     let hears = json!({"models": {"providers": {"mock": {"models": [
         {"id": "mock-1", "contextWindow": 128_000, "maxTokens": 4096, "input": ["text", "audio"]},
