@@ -45,7 +45,7 @@ use crate::ports::message::{AssistantMessage, Message, StopReason, ToolCall, Usa
 use crate::ports::model::{ErrorClass, ModelError};
 use crate::ports::tool::{SessionSnapshot, ToolContext};
 use crate::supervisor::directory::{Directory, RunEnded};
-use crate::supervisor::lanes::UserLanes;
+use crate::supervisor::lanes::{UserLanes, asker};
 use crate::supervisor::slot::Slot;
 
 /// Model calls of one run.
@@ -153,7 +153,7 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
         } else {
             lanes.acquire(&guest, most).await
         };
-        slot.begin().await;
+        slot.begin(asker(&guest)).await;
         permit
     };
     let permit = tokio::select! {

@@ -24,6 +24,7 @@ use crate::supervisor::directory::{AbortRequest, Aborted};
 use crate::supervisor::slot::Slot;
 use crate::testing::{Runtime, ScriptedModel, Step, start};
 
+use crate::supervisor::places::Asker;
 pub(super) const PATIENCE: Duration = Duration::from_secs(240);
 
 pub(super) fn message(text: &str) -> ClientMessage {
@@ -345,7 +346,7 @@ async fn all_slots(runtime: &Runtime, number: usize) -> (Vec<Slot>, Cancellation
     let mut held = Vec::new();
     for _ in 0..number {
         let slot = runtime.directory.lanes().slot(&tenant, &stop);
-        slot.begin().await;
+        slot.begin(Asker::User).await;
         held.push(slot);
     }
     (held, stop)
