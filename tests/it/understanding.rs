@@ -241,6 +241,27 @@ async fn stop_ends_the_listening_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listening_that_a_stop_of_the_process_cuts_off_begins_again() {
+    let mut app = TestApp::start_with(&json!({}), &[("CLAWCENTRAL__LIMITS__DRAIN_GRACE_SECS", "1")]).await;
+    let own = listening(&app);
+    app.reconfigure(&own, "/tools/media/audio/language").await;
+    sends(&app, &brings(1, 700, "voice", "voice-GATE", None, "")).await;
+    eventually("it listens", || async { (!app.model.heard().is_empty()).then_some(()) }).await;
+    let status = tokio::task::block_in_place(|| app.binary.terminate());
+    assert!(status.success(), "{status:?}");
+    let rows = app.rows().await;
+    assert_eq!(rows.count("inbox WHERE state = 'pending'").await, 1);
+    // Whoever was asked before may still answer: nobody hears it.
+    app.model.release(2);
+    tokio::task::block_in_place(|| app.binary.start());
+    let told = app.platform.message("700", "re: #opened end").await;
+    assert!(!told.text.contains("could not"), "{told:?}");
+    app.settled().await;
+    assert_eq!(app.model.heard().len(), 2);
+    assert_eq!(rows.count("inbox WHERE attempts = 2").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mistake_in_the_settings_holds_up_no_message() {
     let app = TestApp::start().await;
     let wrong = json!({"tools": {"media": {"audio": {"apiKey": "sk-ears", "language": "en",
