@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture, fut};
-use actix_http::ws::{Codec, Item};
+use actix_http::ws::{Codec, Item, OpCode};
 use actix_web::http::header::UPGRADE;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use actix_web_actors::ws::{self, CloseReason, Frame, HandshakeError, Message, ProtocolError, WebsocketContext};
@@ -348,15 +348,14 @@ impl Stream for Frames {
             if !this.broken {
                 let max_frame = this.max_frame.get();
                 this.codec = this.codec.clone().max_size(max_frame);
-                let frame = if declared(&this.buffer).is_some_and(|length| length > max_frame as u64) {
-                    // The codec would say so at the frame's end only, and all that comes until then would be kept.
-                    Some(Err(ProtocolError::Overflow))
-                } else {
-                    match this.codec.decode(&mut this.buffer) {
+                // The codec would say so at the frame's end only, and all that comes until then would be kept.
+                let frame = match refused(&this.buffer, max_frame) {
+                    Some(error) => Some(Err(error)),
+                    None => match this.codec.decode(&mut this.buffer) {
                         Ok(Some(frame)) => Some(message(frame)),
                         Ok(None) => None,
                         Err(error) => Some(Err(error)),
-                    }
+                    },
                 };
                 this.broken = matches!(frame, Some(Err(_)));
                 if this.broken || this.buffer.is_empty() {
@@ -389,14 +388,34 @@ impl Frames {
     }
 }
 
-/// How long the frame says it is that begins here, once its header tells: a header has 14 bytes at most.
-fn declared(frame: &[u8]) -> Option<u64> {
-    let (&[_, short], rest) = frame.split_first_chunk::<2>()?;
-    match short & 0x7f {
-        126 => Some(u16::from_be_bytes(*rest.first_chunk::<2>()?).into()),
-        127 => Some(u64::from_be_bytes(*rest.first_chunk::<8>()?)),
-        length => Some(length.into()),
+/// Why the frame that begins here is not read, as far as its header has come: 14 bytes at most.
+fn refused(frame: &[u8], max_frame: usize) -> Option<ProtocolError> {
+    let (&[first, second], rest) = frame.split_first_chunk::<2>()?;
+    let (last, reserved, opcode) = (first & 0x80 != 0, first & 0x70, OpCode::from(first & 0x0f));
+    let (masked, short) = (second & 0x80 != 0, second & 0x7f);
+    // No extension was agreed on that gives reserved bits a meaning.
+    if reserved != 0 || opcode == OpCode::Bad {
+        return Some(ProtocolError::BadOpCode);
     }
+    if !masked {
+        return Some(ProtocolError::UnmaskedFrame);
+    }
+    if matches!(opcode, OpCode::Close | OpCode::Ping | OpCode::Pong) {
+        return match (last, short) {
+            (false, _) => Some(ProtocolError::ContinuationFragment(opcode)),
+            (true, 126..) => Some(ProtocolError::InvalidLength(short.into())),
+            (true, _) => None,
+        };
+    }
+    let length = match short {
+        126 => u16::from_be_bytes(*rest.first_chunk::<2>()?).into(),
+        127 => u64::from_be_bytes(*rest.first_chunk::<8>()?),
+        length => length.into(),
+    };
+    if length >> 63 == 1 {
+        return Some(ProtocolError::InvalidLength(usize::MAX));
+    }
+    (length > max_frame as u64).then_some(ProtocolError::Overflow)
 }
 
 fn message(frame: Frame) -> Result<Message, ProtocolError> {

@@ -172,6 +172,66 @@ async fn broken_frames_end_the_socket_with_their_code() {
     assert_eq!(raw.closed().await, (1008, "too many frames before hello".to_owned()));
 }
 
+/// RFC 6455 §5 and §7.4.1. Each is told by its header: the rest of the frame does not come.
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_against_the_protocol_are_told_so_at_once() {
+    const MASK: [u8; 4] = [0; 4];
+    let app = TestApp::start().await;
+    let beyond_63_bits = [&[0x81, 0xff][..], &[0x80, 0, 0, 0, 0, 0, 0, 1]].concat();
+    let cases: &[(&str, &[&[u8]])] = &[
+        ("RSV1, as compression sets it", &[&[0xc1, 0x82]]),
+        ("RSV2", &[&[0xa1, 0x82]]),
+        ("RSV3", &[&[0x91, 0x82]]),
+        ("RSV1 of a ping", &[&[0xc9, 0x80], &MASK]),
+        ("an opcode of no data", &[&[0x83, 0x82]]),
+        ("an opcode of no control", &[&[0x8b, 0x80], &MASK]),
+        ("a ping in pieces", &[&[0x09, 0x82]]),
+        ("a close in pieces", &[&[0x08, 0x82]]),
+        ("a ping of 126 bytes", &[&[0x89, 0xfe, 0, 126]]),
+        ("an endless pong", &[&[0x8a, 0xff]]),
+        ("a close of one byte", &[&[0x88, 0x81], &MASK, b"x"]),
+        (
+            "a close with a code that nobody sends",
+            &[&[0x88, 0x82], &MASK, &1005_u16.to_be_bytes()],
+        ),
+        ("no mask", &[&[0x81, 0x02], b"{}"]),
+        ("no mask on a ping", &[&[0x89, 0x00]]),
+        ("no mask and too long", &[&[0x81, 0x7f, 0, 0, 1, 0, 0, 0, 0, 0]]),
+        ("a continuation without a start", &[&[0x80, 0x82], &MASK, b"{}"]),
+        (
+            "a continuation after the end",
+            &[
+                &[0x01, 0x81],
+                &MASK,
+                b"\"",
+                &[0x80, 0x81],
+                &MASK,
+                b"\"",
+                &[0x80, 0x80],
+                &MASK,
+            ],
+        ),
+        (
+            "a text within a text",
+            &[&[0x01, 0x81], &MASK, b"{", &[0x81, 0x82], &MASK, b"{}"],
+        ),
+        ("a length beyond 63 bits", &[&beyond_63_bits]),
+    ];
+    for (what, bytes) in cases {
+        let mut raw = Raw::open(&app, "demo", &[]).await.expect("opens");
+        let sent = raw.socket.get_mut().write_all(&bytes.concat()).await;
+        sent.expect("is taken");
+        assert_eq!(raw.closed().await, (1002, "protocol error".to_owned()), "{what}");
+    }
+    // What may stand between the pieces of a text, and as long as it may be.
+    let mut raw = Raw::open(&app, "demo", &[]).await.expect("opens");
+    let mut bytes = [&[0x01, 0x81][..], &MASK, b"{", &[0x89, 0xfd], &MASK].concat();
+    bytes.extend([b'p'; 125]);
+    bytes.extend([&[0x80, 0x81][..], &MASK, b"}"].concat());
+    raw.socket.get_mut().write_all(&bytes).await.expect("is taken");
+    assert_eq!(raw.closed().await.0, 1008, "the text was read");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_hello_frames_may_be_large_and_come_in_pieces_up_to_the_limit() {
     let app = TestApp::start().await;

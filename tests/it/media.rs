@@ -100,7 +100,11 @@ async fn a_text_is_read_aloud_into_the_chat_or_for_a_program() {
     app.add_user("demo", MEMBER, "member");
     assert_eq!(app.person("demo", MEMBER).get(&path).await.0, 404);
     let states = operator.call("tts.status", json!({})).await.expect("tells");
-    assert_eq!(states["enabled"], json!(true));
+    assert_eq!(
+        states["providerStates"][0],
+        json!({"id": "openai", "label": "openai", "configured": true})
+    );
+    assert_eq!(states["enabled"], json!(false), "no answer is read aloud by itself");
 
     let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
     assert_eq!(code, 201, "{made}");
@@ -257,6 +261,80 @@ async fn answers_to_the_owner_are_read_aloud_as_they_ask() {
         operator.call("tts.status", json!({})).await.expect("tells")["auto"],
         "always"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_voice_it_is_and_how_much_it_says_is_chosen_in_the_chat_and_by_programs() {
+    let app = start().await;
+    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
+    let code = made["code"].as_str().expect("a code");
+    let say = async |update: u64, chat: i64, text: &str| {
+        assert_eq!(status(app.webhooks().telegram(update, chat, text)).await, 200);
+    };
+    say(1, 900, code).await;
+    app.platform.message("900", "linked").await;
+    for (update, text, answer) in [
+        (2, "/tts status", "Voice: openai (ready). Limit: 4000 characters."),
+        (3, "/tts provider nobody", "Invalid provider. Use openai"),
+        (4, "/tts provider OpenAI", "Voice set to openai."),
+        (5, "/tts provider", "There are elevenlabs (not set up)"),
+        (6, "/tts limit 99", "The limit is between 100 and 4096 characters."),
+        (
+            7,
+            "/tts limit 200",
+            "At most 200 characters of an answer are read aloud.",
+        ),
+        (8, "/tts summary on", "not summarised"),
+        (9, "/tts audio", "What should I read aloud?"),
+        (
+            10,
+            &format!("/tts audio {}", "x".repeat(201)),
+            "a text has 1 to 200 characters",
+        ),
+    ] {
+        say(update, 900, text).await;
+        app.platform.message("900", answer).await;
+    }
+    say(11, 900, "/tts audio hello once more").await;
+    let voice = app.platform.call("sendVoice").await;
+    assert_eq!(
+        (voice.chat.as_str(), voice.text.as_str()),
+        ("900", "OggS opus nova hello once more")
+    );
+    // A guest has no voice to spend, and rules nobody's.
+    say(12, 901, "/tts audio hello").await;
+    app.platform.message("901", "Only the owner").await;
+    say(13, 901, "/tts limit 300").await;
+    app.platform.message("901", "Only the owner").await;
+
+    let mut operator = app.operator().await;
+    let mut call = async |method: &str, params: Value| operator.call(method, params).await;
+    let auto = |tells: Value| (tells["enabled"].clone(), tells["auto"].clone());
+    assert_eq!(call("tts.enable", json!({})).await, Ok(json!({"enabled": true})));
+    let tells = call("tts.status", json!({})).await.expect("tells");
+    assert_eq!(auto(tells), (json!(true), json!("always")));
+    say(14, 900, "#heard with words").await;
+    app.platform.message("900", "re: #heard").await;
+    crate::support::wait::becomes("voices", 2, || async {
+        let calls = app.platform.calls();
+        calls.iter().filter(|call| call.method == "sendVoice").count()
+    })
+    .await;
+    assert_eq!(call("tts.disable", json!({})).await, Ok(json!({"enabled": false})));
+    let tells = call("tts.status", json!({})).await.expect("tells");
+    assert_eq!(auto(tells), (json!(false), json!("off")));
+    let chosen = call("tts.setProvider", json!({"provider": "openai"})).await;
+    assert_eq!(chosen, Ok(json!({"provider": "openai"})));
+    for wrong in [json!({"provider": "edge"}), json!({})] {
+        let refused = call("tts.setProvider", wrong).await.expect_err("no such voice");
+        assert!(
+            refused["message"]
+                .as_str()
+                .is_some_and(|why| why.contains("Invalid provider")),
+            "{refused}"
+        );
+    }
+    app.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

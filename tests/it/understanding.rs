@@ -131,6 +131,27 @@ async fn what_cannot_be_listened_to_is_named_and_kept_and_its_sender_is_told_why
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn killed_after_a_turn_began_its_sender_still_hears_what_was_not_understood() {
+    let mut app = TestApp::start_with(&json!({}), &[("CLAWCENTRAL__LIMITS__SWEEP_SECS", "1")]).await;
+    sends(&app, &brings(1, 700, "voice", "voice-hello", None, "#cut [gate]")).await;
+    app.model.asked("#cut").await;
+    tokio::task::block_in_place(|| {
+        app.binary.kill();
+        app.binary.start();
+    });
+    app.model.release(100);
+    let told = app.platform.message("700", "#cut").await;
+    let why = "(I could not listen to voice message: no speech-to-text is set up.)";
+    assert_eq!(told.text.matches(why).count(), 1, "{told:?}");
+    app.settled().await;
+    // It is said to the sender, and stands in no conversation.
+    let mut operator = app.operator().await;
+    let page = json!({"sessionKey": "agent:main:telegram:direct:700"});
+    let shown = operator.call("chat.history", page).await.expect("history").to_string();
+    assert!(!shown.contains(why) && !shown.contains("missed"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_hears_gets_the_sound_itself() {
     let hears = json!({"models": {"providers": {"mock": {"models": [
         {"id": "mock-1", "contextWindow": 128_000, "maxTokens": 4096, "input": ["text", "audio"]},
@@ -217,6 +238,27 @@ async fn stop_ends_the_listening_too() {
     // The service may have taken it: it counts as estimated.
     let used = "side_usage WHERE model = 'whisper-1' AND calls = 1 AND input = 1 AND cost > 0";
     assert_eq!(rows.count(used).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listening_that_a_stop_of_the_process_cuts_off_begins_again() {
+    let mut app = TestApp::start_with(&json!({}), &[("CLAWCENTRAL__LIMITS__DRAIN_GRACE_SECS", "1")]).await;
+    let own = listening(&app);
+    app.reconfigure(&own, "/tools/media/audio/language").await;
+    sends(&app, &brings(1, 700, "voice", "voice-GATE", None, "")).await;
+    eventually("it listens", || async { (!app.model.heard().is_empty()).then_some(()) }).await;
+    let status = tokio::task::block_in_place(|| app.binary.terminate());
+    assert!(status.success(), "{status:?}");
+    let rows = app.rows().await;
+    assert_eq!(rows.count("inbox WHERE state = 'pending'").await, 1);
+    // Whoever was asked before may still answer: nobody hears it.
+    app.model.release(2);
+    tokio::task::block_in_place(|| app.binary.start());
+    let told = app.platform.message("700", "re: #opened end").await;
+    assert!(!told.text.contains("could not"), "{told:?}");
+    app.settled().await;
+    assert_eq!(app.model.heard().len(), 2);
+    assert_eq!(rows.count("inbox WHERE attempts = 2").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

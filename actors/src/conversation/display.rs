@@ -287,6 +287,7 @@ mod tests {
             message: Message::user("[Telegram Ada 2026-01-01] hello", 3).into(),
             display: Some("hello".to_owned()),
             idempotency_key: Some("k:user".to_owned()),
+            missed: Vec::new(),
         });
         let value = shown(user).unwrap();
         assert_eq!(value["content"], json!("hello"));

@@ -51,6 +51,9 @@ pub struct MessageBody {
     /// The client's key of the request that brought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// Why what it brings was not understood, for whoever sent it: said below the reply, whichever attempt gives it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missed: Vec<String>,
 }
 
 /// A shared message is written as the message.
@@ -153,6 +156,7 @@ impl From<Message> for Body {
             message: Arc::new(message),
             display: None,
             idempotency_key: None,
+            missed: Vec::new(),
         })
     }
 }

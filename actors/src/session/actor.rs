@@ -41,6 +41,7 @@ use crate::session::budget::Charge;
 use crate::supervisor::directory::Directory;
 use crate::supervisor::lanes::UserLanes;
 use crate::supervisor::messages::{ToSession, ToUser};
+use crate::supervisor::places::Asker;
 use crate::supervisor::user::UserActor;
 
 /// Rows looked after at a time.
@@ -134,6 +135,8 @@ pub(crate) struct SessionActor {
     /// Edits that abort nothing, and wait until what was accepted before is read.
     moving: Vec<EditRequest>,
     loading: bool,
+    /// Whose messages wait to be read, as far as was said.
+    asker: Asker,
     /// Cancelled by an abort: reading the inbox waits for no slot then.
     hurry: CancellationToken,
     load_again: bool,
@@ -171,6 +174,7 @@ impl SessionActor {
             cleared: Cleared::default(),
             moving: Vec::new(),
             loading: false,
+            asker: Asker::User,
             hurry: CancellationToken::new(),
             load_again: false,
             readings: 0,
@@ -207,14 +211,14 @@ impl SessionActor {
         }
         let hurry = self.hurry.clone();
         // What is said to a turn that goes on, `/stop` among it, is not behind what the tenant has not begun.
-        let goes_on = self.running.is_some();
+        let (goes_on, asker) = (self.running.is_some(), self.asker);
         let (scope, session, known) = (self.home.scope.clone(), self.home.key.clone(), self.known.clone());
         let task = services.io.clone().spawn(async move {
             let slot = directory.lanes().slot(scope.tenant(), &hurry);
             if goes_on {
                 slot.go_on().await;
             } else {
-                slot.begin().await;
+                slot.begin(asker).await;
             }
             let loaded = admission::load(&directory, &scope, &session, &known).await?;
             drop(slot);
@@ -825,7 +829,7 @@ impl Handler<ToSession> for SessionActor {
                 self.draining = true;
                 return;
             }
-            ToSession::Wake
+            ToSession::Wake(_)
             | ToSession::Abort { .. }
             | ToSession::Edit(_)
             | ToSession::Compact(_)
@@ -835,7 +839,10 @@ impl Handler<ToSession> for SessionActor {
             }
         }
         match message {
-            ToSession::Wake => self.load(context),
+            ToSession::Wake(asker) => {
+                self.asker = asker;
+                self.load(context);
+            }
             ToSession::Abort { request, reply } => self.abort_for(context, request, reply),
             ToSession::Edit(request) => self.edit(context, request),
             ToSession::Compact(request) => {

@@ -127,6 +127,19 @@ pub(crate) async fn load(
     })
 }
 
+/// Ids of the session's open rows, all of them.
+pub(crate) async fn open(services: &Services, scope: &Scope, session: &SessionKey) -> Result<HashSet<String>> {
+    let ids: Vec<String> = inbox::Entity::owned_by(scope)
+        .select_only()
+        .column(inbox::Column::Id)
+        .filter(inbox::Column::SessionKey.eq(session.as_str()))
+        .filter(inbox::is_open())
+        .into_tuple()
+        .all(&services.db.glance(scope).await?)
+        .await?;
+    Ok(ids.into_iter().collect())
+}
+
 /// All open rows of a run: it is one turn, however many pages they fill.
 async fn all_of(services: &Services, scope: &Scope, run_id: &str) -> Result<Vec<inbox::Model>> {
     Ok(inbox::Entity::owned_by(scope)

@@ -95,7 +95,8 @@ pub(crate) async fn user_entry(
         content,
         timestamp: now_ms(),
     };
-    Ok(Some(turn::user_entry(&inbox_id, message, display, &turn.run_id)))
+    let said = (display, reader.missed.clone());
+    Ok(Some(turn::user_entry(&inbox_id, message, said, &turn.run_id)))
 }
 
 /// An image as a stored part, or a line that says what was attached.

@@ -8,6 +8,7 @@ use super::commands::{ModelCommand, Switch, Switching};
 use super::item::Item;
 use super::key;
 use super::run;
+use super::speech;
 use super::turn::{self, Authority};
 use crate::config::document::UserSettings;
 use crate::error::{Error, Result};
@@ -135,7 +136,11 @@ pub(crate) async fn switch(
                     level(switch, None, &entry, &settings, &authority.agent_id)
                 }
             };
-            format!("{label}: {now}. Use {}.", words(switch))
+            let mut text = format!("{label}: {now}. Use {}.", words(switch));
+            if switch == Switch::Aloud {
+                text = format!("{text}\n{}", speech::told(services, &authority.scope).await?);
+            }
+            text
         }
         Switching::Set(word, value) => {
             let patch = Map::from_iter([(switch.field().to_owned(), switch.as_stored(*value))]);

@@ -13,6 +13,7 @@ use super::queue;
 use super::report;
 use super::run;
 use super::skills;
+use super::speech;
 use super::thinking;
 use super::turn::{self, Authority, Ending, Piece, Settling, Turn};
 use crate::Services;
@@ -20,7 +21,7 @@ use crate::clock::now_ms;
 use crate::config::devices::approvals::{Decided, Decider};
 use crate::error::{Error, Result};
 use crate::gateway::approvals;
-use crate::ports::channel::Destination;
+use crate::ports::channel::{Destination, Rendered};
 use crate::ports::message::{AssistantMessage, AssistantPart, Message, StopReason};
 use crate::ports::model::Thinking;
 use crate::ports::tool::SessionSnapshot;
@@ -171,6 +172,39 @@ pub(crate) async fn finish_command(
     .await
 }
 
+/// Answers `/tts audio`: with the sound in a chat, with its address elsewhere, or with why not.
+pub(crate) async fn read_aloud(
+    directory: &Directory,
+    authority: &Authority,
+    item: &Item,
+    text: &str,
+    emitter: Option<(Emitter, Addr<UserActor>)>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let services = directory.services();
+    let spoken = speech::aloud(services, authority, item, text, stop).await?;
+    let (said, sound) = match (spoken, &item.destination) {
+        (Err(why), _) => (why, None),
+        (Ok(spoken), None) => (format!("/api/blobs/{}", spoken.about.blob), None),
+        (Ok(spoken), Some(destination)) => {
+            let nothing = Rendered {
+                text: String::new(),
+                plain: String::new(),
+            };
+            let mut piece = Piece::new("notice", destination, nothing);
+            piece.media = Some(spoken.about);
+            (String::new(), Some(piece))
+        }
+    };
+    finish_command_with(directory, authority, item, &said, emitter, |mut settling| {
+        if let Some(sound) = sound {
+            settling.pieces = vec![sound];
+        }
+        turn::settle(services, authority, settling)
+    })
+    .await
+}
+
 /// [`finish_command`] in one commit with something else: `store` writes both.
 pub(crate) async fn finish_command_with<F: Future<Output = Result<()>>>(
     directory: &Directory,
@@ -261,6 +295,7 @@ pub(crate) async fn carry_out(
         Command::Think(said) => think(directory, authority, item, said).await?,
         Command::Model(said) => changing::model(directory, authority, item, said).await?,
         Command::Switch(which, said) => changing::switch(directory, authority, item, *which, said, snapshot).await?,
+        Command::Speech(said) => speech::carry_out(directory.services(), &authority.scope, item, said).await?,
         Command::All(commands) => {
             let mut answers = Vec::with_capacity(commands.len());
             for command in commands {

@@ -1,6 +1,7 @@
 //! Slash commands that are a whole message, and the words that mean "stop" (`agent-runtime` §20, §2.5). Pure.
 
 mod directives;
+mod speech;
 mod stop_words;
 mod switch;
 mod table;
@@ -13,6 +14,7 @@ use crate::session::queue::{parse_drop, parse_mode};
 use crate::session::skills::calls::SkillCall;
 
 pub use directives::{Directives, model_in, strip};
+pub use speech::SpeechCommand;
 pub use switch::{Switch, Switching};
 pub use table::{COMMANDS, offers};
 pub use texts::{approve_usage_text, commands_text, help_text, queue_text, status_text, unavailable_text, whoami_text};
@@ -47,6 +49,8 @@ pub enum Command {
     /// Which model answers.
     Model(ModelCommand),
     Switch(Switch, Switching),
+    /// Whose voice reads aloud, how much, and a text at once.
+    Speech(SpeechCommand),
     /// Several of these in one message.
     All(Vec<Command>),
     /// Decide about a command on a node.
@@ -165,6 +169,10 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
         "restart" => Some(Command::Unavailable("/restart")),
         "acp" => Some(Command::Unavailable("/acp")),
         "plugins" => Some(Command::Unavailable("/plugins")),
+        "tts" => match SpeechCommand::read(rest) {
+            Some(said) => Some(Command::Speech(said)),
+            None => Some(Command::Switch(Switch::Aloud, Switch::Aloud.read(rest)?)),
+        },
         other => {
             let switch = Switch::named(other)?;
             Some(Command::Switch(switch, switch.read(rest)?))

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::ports::channel::{Destination, Inbound};
 use crate::ports::message::Part;
 use crate::supervisor::directory::Directory;
+use crate::supervisor::places::Asker;
 
 /// Longest message text we take from a client, bytes.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -310,17 +311,21 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
             payload: serde_json::to_string(&inbound).map_err(Error::internal)?,
             skipped,
         });
-        wakes.push(skipped.is_none().then_some((scope, routed.session_key)));
+        let asker = match standing {
+            Standing::Owner => Asker::User,
+            Standing::Guest => Asker::Guest,
+        };
+        wakes.push(skipped.is_none().then_some((scope, routed.session_key, asker)));
     }
     let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let fresh = services.writer.accept(rows).await?;
     let mut woken = HashSet::new();
     for (id, wake) in ids.iter().zip(&wakes) {
-        if let Some((scope, key)) = wake
+        if let Some((scope, key, asker)) = wake
             && fresh.contains(id)
             && woken.insert((scope.user(), key))
         {
-            directory.wake(scope, key);
+            directory.wake_for(scope, key, *asker);
         }
     }
     Ok(fresh.len())

@@ -33,7 +33,7 @@ use super::tool_context::Calling;
 use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Beside, Ending, Piece, Turn};
-use super::understanding::Reader;
+use super::understanding::{self, Reader};
 use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, send_policy, skills};
 use crate::Services;
 use crate::clock::now_ms;
@@ -45,7 +45,7 @@ use crate::ports::message::{AssistantMessage, Message, StopReason, ToolCall, Usa
 use crate::ports::model::{ErrorClass, ModelError};
 use crate::ports::tool::{SessionSnapshot, ToolContext};
 use crate::supervisor::directory::{Directory, RunEnded};
-use crate::supervisor::lanes::UserLanes;
+use crate::supervisor::lanes::{UserLanes, asker};
 use crate::supervisor::slot::Slot;
 
 /// Model calls of one run.
@@ -153,7 +153,7 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
         } else {
             lanes.acquire(&guest, most).await
         };
-        slot.begin().await;
+        slot.begin(asker(&guest)).await;
         permit
     };
     let permit = tokio::select! {
@@ -241,7 +241,10 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     let rule = freshness::rule(&settings.session, &context.key);
     let said = user.clone().filter(|_| context.emitter.heard());
     let head = turn::begin(&services, &authority, &context.turn, user, (rule, zone)).await?;
-    let missed = reader.begun().await;
+    let missed = match context.turn.entry_id() {
+        Some(_) => understanding::missed_before(&services, &authority.scope, &head, turn.inbox_ids()).await?,
+        None => reader.begun().await,
+    };
     context.emitter.set_session_id(&head.session_id);
     if let Some(outlet) = &outlet
         && !send_policy::allows(

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use claw_entities::{Scope, SessionKey, TenantId, TenantOwned, UserOwned, inbox, new_id, session, transcript_entry};
+use claw_entities::{
+    Scope, SessionKey, TenantId, TenantOwned, UserOwned, first_id_at, inbox, new_id, session, transcript_entry,
+};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder};
 use tokio::sync::Notify;
@@ -15,12 +17,14 @@ use tokio_util::sync::CancellationToken;
 use super::intake::{self, Accepted, ClientMessage};
 use super::{branches, key};
 use crate::Error;
+use crate::clock::now_ms;
 use crate::conversation::entry::{Body, Entry};
 use crate::db::Batch;
 use crate::db::writer::NewInbox;
 use crate::ports::message::{Message, Part};
 use crate::services::Limits;
 use crate::supervisor::directory::{AbortRequest, Aborted};
+use crate::supervisor::places::Asker;
 use crate::supervisor::slot::Slot;
 use crate::testing::{Runtime, ScriptedModel, Step, start};
 
@@ -345,7 +349,7 @@ async fn all_slots(runtime: &Runtime, number: usize) -> (Vec<Slot>, Cancellation
     let mut held = Vec::new();
     for _ in 0..number {
         let slot = runtime.directory.lanes().slot(&tenant, &stop);
-        slot.begin().await;
+        slot.begin(Asker::User).await;
         held.push(slot);
     }
     (held, stop)
@@ -558,4 +562,41 @@ async fn clearing_the_queue_also_drops_what_was_accepted_a_moment_ago() {
         .collect();
     assert_eq!(asked, ["slow", "after"]);
     assert_eq!(model.calls.load(Ordering::Relaxed), 2);
+}
+
+/// The other machine's clock is an hour ahead, then an hour behind.
+#[actix::test]
+async fn clearing_the_queue_does_not_depend_on_other_machines_clocks() {
+    const KEY: &str = "agent:main:side";
+    const HOUR: i64 = 3_600_000;
+    let model = ScriptedModel::new(|text| match text {
+        "slow" => Step::Hang,
+        _ => Step::Say(format!("re: {text}")),
+    });
+    let runtime = start(model.clone(), Limits::default(), 1).await;
+    let scope = runtime.owner("acme").await;
+    send(&runtime, &scope, KEY, "slow").await;
+    let until = Instant::now() + PATIENCE;
+    while model.calls.load(Ordering::Relaxed) == 0 {
+        assert!(Instant::now() < until, "the model was not called");
+        tokio::task::yield_now().await;
+    }
+    let elsewhere = async |text: &str, by: i64| {
+        let mut row = accepted(&scope, KEY, text);
+        row.id = format!("{}{}", first_id_at(now_ms() + by), &row.id[12..]);
+        runtime.services.writer.accept(vec![row]).await.expect("stored");
+    };
+    elsewhere("before", HOUR).await;
+    let aborted = abort(&runtime, &scope, KEY, true).await;
+    assert!(aborted.run_ids.contains(&"before".to_owned()), "{aborted:?}");
+    elsewhere("after", -HOUR).await;
+    runtime.directory.wake(&scope, &SessionKey::from(KEY));
+    settled(&runtime, &scope).await;
+    let said = transcript(&runtime, &scope, KEY).await;
+    let asked: Vec<&str> = said
+        .iter()
+        .filter(|(user, _)| *user)
+        .map(|(_, text)| text.as_str())
+        .collect();
+    assert_eq!(asked, ["slow", "after"]);
 }

@@ -210,8 +210,11 @@ pub(crate) fn entry(message: Message, run_id: &str) -> NewEntry {
     }
 }
 
+/// What people see of a message where that differs, and why what it brings was not understood.
+pub(crate) type Said = (Option<String>, Vec<String>);
+
 /// The entry of what a person said. Its id is the inbox row's, so that it cannot be written twice.
-pub(crate) fn user_entry(inbox_id: &str, message: Message, display: Option<String>, run_id: &str) -> NewEntry {
+pub(crate) fn user_entry(inbox_id: &str, message: Message, (display, missed): Said, run_id: &str) -> NewEntry {
     NewEntry {
         id: Some(inbox_id.to_owned()),
         created_at: message.timestamp(),
@@ -219,6 +222,7 @@ pub(crate) fn user_entry(inbox_id: &str, message: Message, display: Option<Strin
             message: Arc::new(message),
             display,
             idempotency_key: Some(run_id.to_owned()),
+            missed,
         }),
         run_id: Some(run_id.to_owned()),
     }

@@ -17,6 +17,7 @@ use super::lanes::Lanes;
 use super::lease::Leases;
 use super::messages::{ToAll, ToSession, ToTenant, ToUser, Whom};
 use super::placement::Placement;
+use super::places::Asker;
 use super::tenant::TenantActor;
 use crate::Services;
 use crate::error::{Error, Result};
@@ -219,8 +220,13 @@ impl Directory {
 
     /// Tells the session that inbox rows wait for it. A hint: what is lost here, recovery finds.
     pub fn wake(&self, scope: &Scope, key: &SessionKey) {
+        self.wake_for(scope, key, Asker::User);
+    }
+
+    /// As [`Directory::wake`], where it is known that a guest's wait.
+    pub(crate) fn wake_for(&self, scope: &Scope, key: &SessionKey, asker: Asker) {
         if !self.services().config.is_locked(scope) {
-            self.session(scope, key, ToSession::Wake);
+            self.session(scope, key, ToSession::Wake(asker));
         }
     }
 

@@ -12,7 +12,7 @@ use sea_orm::DbBackend;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::places::{Cost, Place, Places};
+use super::places::{Asker, Cost, Place, Places};
 use super::rooms::Rooms;
 use super::slot::Slot;
 use crate::services::Limits;
@@ -102,26 +102,31 @@ fn working(limits: &Limits, database: DbBackend) -> usize {
     for_each * cores
 }
 
+/// `sender` is empty for the user, else the guest's id.
+pub(crate) fn asker(sender: &str) -> Asker {
+    if sender.is_empty() { Asker::User } else { Asker::Guest }
+}
+
 impl UserLanes {
     /// Waits for a place. `sender` is empty for the user, else the guest's id; `most` is how many runs one sender
     /// may have at once.
     pub async fn acquire(&self, sender: &str, most: usize) -> Option<Permit> {
-        self.place(sender, most, !sender.is_empty()).await
+        self.place(sender, most, asker(sender)).await
     }
 
     /// Waits for a place among the user's scheduled jobs, of which `most` run at once. They take nothing from what
     /// the user asks for themselves.
     pub async fn acquire_scheduled(&self, most: usize) -> Option<Permit> {
-        self.place(SCHEDULED, most, false).await
+        self.place(SCHEDULED, most, Asker::User).await
     }
 
     /// Waits for a place among the user's sub-agents, of which `most` run at once: many of them do not hold what the
     /// user asks for themselves.
     pub async fn acquire_subagent(&self, most: usize) -> Option<Permit> {
-        self.place(SUBAGENTS, most, false).await
+        self.place(SUBAGENTS, most, Asker::User).await
     }
 
-    async fn place(&self, sender: &str, most: usize, guest: bool) -> Option<Permit> {
+    async fn place(&self, sender: &str, most: usize, asker: Asker) -> Option<Permit> {
         let lane = {
             let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
             if senders.len() > 64 {
@@ -137,12 +142,12 @@ impl UserLanes {
         // None of the three is ever closed; `ok()` keeps that from being a panic all the same.
         Some(Permit {
             _sender: lane.acquire_owned().await.ok()?,
-            _guests: if guest {
+            _guests: if asker == Asker::Guest {
                 Some(self.guests.clone().acquire_owned().await.ok()?)
             } else {
                 None
             },
-            _process: self.lanes.process.take(&self.tenant).await?,
+            _process: self.lanes.process.take(&self.tenant, asker).await?,
         })
     }
 }

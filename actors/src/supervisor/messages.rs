@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::directory::{AbortRequest, Aborted, Attached, InvokeNode, RunEnded, SessionObservation};
+use super::places::Asker;
 use crate::error::Result;
 use crate::gateway::beacon::Beacon;
 use crate::gateway::messages::{ConnectionInfo, Event, InvokeResult, ToConnection};
@@ -131,8 +132,8 @@ pub(crate) enum ToUser {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum ToSession {
-    /// Inbox rows wait. A hint: the rows are the truth.
-    Wake,
+    /// Inbox rows wait, of a user's own or of a guest's. A hint: the rows are the truth.
+    Wake(Asker),
     Abort {
         request: AbortRequest,
         reply: oneshot::Sender<Aborted>,

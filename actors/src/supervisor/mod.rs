@@ -15,6 +15,6 @@ pub mod lanes;
 pub mod lease;
 pub mod lockout;
 pub mod placement;
-mod places;
+pub(crate) mod places;
 pub mod rooms;
 pub mod slot;

@@ -1,6 +1,6 @@
 //! Places that tenants share fairly. A free one goes to the tenant that has had the least, or, where what is short is what
-//! they are used for, by turns to that one and to the one that asks for few; within a tenant, to what was begun, then first
-//! come, first served.
+//! they are used for, by turns to that one and to the one that asks for few; within a tenant, to what was begun, then by turns
+//! to its users and to guests, first come, first served.
 //!
 //! *The least*: it holds the fewest places, and among equals has used the fewest so far. Use is counted as in start-time
 //! fair queueing: whoever comes back is put where the order stands, so nobody saves up, and what one has used beyond the
@@ -25,6 +25,14 @@ const MOST_OWED: u64 = 100 * ONE;
 
 /// Held and waiting places up to which a tenant asks for few: as many as one person's runs by default.
 const FEW: usize = 4;
+
+/// Who something new is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// One of the tenant's users.
+    User,
+    Guest,
+}
 
 /// The places. Cheap to clone.
 #[derive(Clone)]
@@ -87,9 +95,12 @@ struct Share {
     used: u64,
     /// When it came, or was given its last place.
     arrival: u64,
-    /// What goes on with something begun, and what begins.
+    /// What goes on with something begun, and what begins: the users' own, and guests'.
     ahead: VecDeque<Waiter>,
     queue: VecDeque<Waiter>,
+    guests: VecDeque<Waiter>,
+    /// A guest let one of the users' go first, and is next.
+    passed: bool,
 }
 
 /// A place, given back by dropping it.
@@ -111,16 +122,17 @@ impl Places {
     }
 
     /// Waits for a place. `None` never happens: nothing closes the places.
-    pub(super) async fn take(&self, tenant: &TenantId) -> Option<Place> {
-        self.place(tenant, false).await
+    pub(super) async fn take(&self, tenant: &TenantId, asker: Asker) -> Option<Place> {
+        self.place(tenant, Some(asker)).await
     }
 
     /// Waits for a place to go on with something begun: before what the tenant has not begun.
     pub(super) async fn take_again(&self, tenant: &TenantId) -> Option<Place> {
-        self.place(tenant, true).await
+        self.place(tenant, None).await
     }
 
-    async fn place(&self, tenant: &TenantId, again: bool) -> Option<Place> {
+    /// `begins`: for whom; `None` goes on with something begun.
+    async fn place(&self, tenant: &TenantId, begins: Option<Asker>) -> Option<Place> {
         let waiting = {
             let mut state = self.0.lock();
             if self.0.is_free(&state) && state.least.is_empty() {
@@ -129,7 +141,7 @@ impl Places {
                 return Some(self.0.place(tenant));
             }
             let (place, waiting) = oneshot::channel();
-            state.wait(tenant, place, again);
+            state.wait(tenant, place, begins);
             self.0.hand_out(&mut state);
             waiting
         };
@@ -203,7 +215,26 @@ impl Shared {
 
 impl Share {
     fn waiting(&self) -> usize {
-        self.ahead.len() + self.queue.len()
+        self.ahead.len() + self.queue.len() + self.guests.len()
+    }
+
+    fn queue(&mut self, begins: Option<Asker>) -> &mut VecDeque<Waiter> {
+        match begins {
+            None => &mut self.ahead,
+            Some(Asker::User) => &mut self.queue,
+            Some(Asker::Guest) => &mut self.guests,
+        }
+    }
+
+    /// Who of the tenant's is next.
+    fn next(&mut self) -> Option<Waiter> {
+        if let Some(begun) = self.ahead.pop_front() {
+            return Some(begun);
+        }
+        let guest = self.queue.is_empty() || (self.passed && !self.guests.is_empty());
+        self.passed = !guest && !self.guests.is_empty();
+        let asker = if guest { Asker::Guest } else { Asker::User };
+        self.queue(Some(asker)).pop_front()
     }
 }
 
@@ -238,18 +269,15 @@ impl State {
         }
     }
 
-    fn wait(&mut self, tenant: &TenantId, place: Waiter, again: bool) {
+    fn wait(&mut self, tenant: &TenantId, place: Waiter, begins: Option<Asker>) {
         self.come(tenant);
         self.change(tenant, |share| {
             if share.waiting() % PRUNE == PRUNE - 1 {
-                share.ahead.retain(|waiter| !waiter.is_closed());
-                share.queue.retain(|waiter| !waiter.is_closed());
+                for queue in [&mut share.ahead, &mut share.queue, &mut share.guests] {
+                    queue.retain(|waiter| !waiter.is_closed());
+                }
             }
-            if again {
-                share.ahead.push_back(place);
-            } else {
-                share.queue.push_back(place);
-            }
+            share.queue(begins).push_back(place);
         });
     }
 
@@ -263,9 +291,7 @@ impl State {
             self.level = self.level.max(*used);
             tenant.clone()
         };
-        let waiter = self.change(&tenant, |share| {
-            share.ahead.pop_front().or_else(|| share.queue.pop_front())
-        });
+        let waiter = self.change(&tenant, Share::next);
         Some((tenant, waiter?))
     }
 
@@ -348,14 +374,14 @@ mod tests {
         let (heavy, light) = (tenant("heavy"), tenant("light"));
         let mut running = Vec::new();
         for _ in 0..4 {
-            running.push(places.take(&heavy).await.expect("a free place"));
+            running.push(places.take(&heavy, Asker::User).await.expect("a free place"));
         }
-        let mut crowd: Vec<_> = (0..100).map(|_| Box::pin(places.take(&heavy))).collect();
+        let mut crowd: Vec<_> = (0..100).map(|_| Box::pin(places.take(&heavy, Asker::User))).collect();
         for waiting in &mut crowd {
             assert!(waiting.now_or_never().is_none());
         }
-        let mut first = Box::pin(places.take(&light));
-        let mut second = Box::pin(places.take(&light));
+        let mut first = Box::pin(places.take(&light, Asker::User));
+        let mut second = Box::pin(places.take(&light, Asker::User));
         assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
         drop(running.pop());
         let one = first.now_or_never().flatten().expect("who holds nothing is next");
@@ -380,14 +406,14 @@ mod tests {
     async fn who_gives_up_costs_nobody_a_place() {
         let places = Places::new(1, Cost::Each);
         let (one, other) = (tenant("one"), tenant("other"));
-        let held = places.take(&one).await.expect("a free place");
-        let mut gone = Box::pin(places.take(&other));
-        let mut waits = Box::pin(places.take(&one));
+        let held = places.take(&one, Asker::User).await.expect("a free place");
+        let mut gone = Box::pin(places.take(&other, Asker::User));
+        let mut waits = Box::pin(places.take(&one, Asker::User));
         assert!(gone.as_mut().now_or_never().is_none() && waits.as_mut().now_or_never().is_none());
         drop(gone);
         drop(held);
         let held = waits.now_or_never().flatten().expect("the one that still waits");
-        let mut given = Box::pin(places.take(&other));
+        let mut given = Box::pin(places.take(&other, Asker::User));
         assert!(given.as_mut().now_or_never().is_none());
         drop(held);
         // It was given and never looked at.
@@ -399,7 +425,7 @@ mod tests {
     #[tokio::test]
     async fn idle_is_when_the_last_place_is_back() {
         let places = Places::new(2, Cost::Each);
-        let held = places.take(&tenant("one")).await.expect("a free place");
+        let held = places.take(&tenant("one"), Asker::User).await.expect("a free place");
         let mut idle = Box::pin(places.idle());
         assert!(idle.as_mut().now_or_never().is_none());
         drop(held);
@@ -421,7 +447,7 @@ mod tests {
             let had = &had;
             async move {
                 for _ in 0..times {
-                    let place = places.take(&tenant(&name)).await.expect("a place");
+                    let place = places.take(&tenant(&name), Asker::User).await.expect("a place");
                     had.lock().expect("one thread").push(name.clone());
                     tokio::task::yield_now().await;
                     drop(place);
@@ -444,11 +470,11 @@ mod tests {
     #[tokio::test]
     async fn who_was_served_from_the_queue_is_charged_for_it() {
         let places = slots(1);
-        let held = places.take(&tenant("first")).await.expect("a free place");
+        let held = places.take(&tenant("first"), Asker::User).await.expect("a free place");
         // The order stands far on.
         places.0.lock().level = 1_000 * ONE;
         let a = tenant("a");
-        let mut one = Box::pin(places.take(&a));
+        let mut one = Box::pin(places.take(&a, Asker::User));
         assert!(one.as_mut().now_or_never().is_none());
         drop(held);
         let one = one.await.expect("a place");
@@ -474,7 +500,7 @@ mod tests {
                     tokio::task::yield_now().await;
                 }
                 let before = places.0.lock().moves;
-                let place = places.take(&tenant("quiet")).await.expect("a place");
+                let place = places.take(&tenant("quiet"), Asker::User).await.expect("a place");
                 passed.push((places.0.lock().moves - before) / 2);
                 tokio::task::yield_now().await;
                 drop(place);
@@ -527,11 +553,11 @@ mod tests {
     async fn nobody_saves_up_and_nothing_is_kept_for_ever() {
         let places = slots(1);
         let alone = tenant("old");
-        let held = places.take(&alone).await.expect("a free place");
+        let held = places.take(&alone, Asker::User).await.expect("a free place");
         let mut old = Vec::new();
         // It was alone, and had a hundred.
         for _ in 0..100 {
-            let mut next = Box::pin(places.take(&alone));
+            let mut next = Box::pin(places.take(&alone, Asker::User));
             assert!(next.as_mut().now_or_never().is_none());
             old.push(next);
         }
@@ -555,8 +581,8 @@ mod tests {
     async fn what_was_begun_goes_on_first() {
         let places = Places::new(1, Cost::TIME);
         let one = tenant("one");
-        let held = places.take(&one).await.expect("a free place");
-        let mut begins = Box::pin(places.take(&one));
+        let held = places.take(&one, Asker::User).await.expect("a free place");
+        let mut begins = Box::pin(places.take(&one, Asker::User));
         let mut goes_on = Box::pin(places.take_again(&one));
         assert!(begins.as_mut().now_or_never().is_none() && goes_on.as_mut().now_or_never().is_none());
         drop(held);
@@ -567,9 +593,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_tenants_users_and_its_guests_take_turns() {
+        let places = slots(1);
+        let one = tenant("one");
+        let held = places.take(&one, Asker::User).await.expect("a free place");
+        let had = Mutex::new(Vec::new());
+        let (had_in, places_in, one_in) = (&had, &places, &one);
+        let ask = |name: &'static str, asker: Asker| async move {
+            let place = places_in.take(one_in, asker).await.expect("a place");
+            had_in.lock().expect("one thread").push(name);
+            tokio::task::yield_now().await;
+            drop(place);
+        };
+        // The guests were there first.
+        let guests = (0..4).map(|_| ask("guest", Asker::Guest));
+        let owner = (0..2).map(|_| ask("owner", Asker::User));
+        let release = async { drop(held) };
+        futures::join!(futures::future::join_all(guests.chain(owner)), release);
+        assert_eq!(
+            *had.lock().expect("one thread"),
+            ["owner", "guest", "owner", "guest", "guest", "guest"]
+        );
+        // Who comes when the turn was a guest's the last time is first again.
+        had.lock().expect("one thread").clear();
+        let held = places.take(&one, Asker::Guest).await.expect("a free place");
+        let guests = (0..2).map(|_| ask("guest", Asker::Guest));
+        let owner = (0..3).map(|_| ask("owner", Asker::User));
+        let release = async { drop(held) };
+        futures::join!(futures::future::join_all(guests.chain(owner)), release);
+        assert_eq!(
+            *had.lock().expect("one thread"),
+            ["owner", "guest", "owner", "guest", "owner"]
+        );
+        assert_eq!(places.taken(), 0);
+    }
+
+    #[tokio::test]
     async fn who_panics_gives_its_place_back() {
         let places = Places::new(1, Cost::TIME);
-        let held = places.take(&tenant("one")).await.expect("a free place");
+        let held = places.take(&tenant("one"), Asker::User).await.expect("a free place");
         let ended = tokio::spawn(async move {
             let _held = held;
             panic!("a test wants it");
@@ -582,9 +644,9 @@ mod tests {
     async fn who_does_not_move_stops_nobody_for_long() {
         let places = Places::new(1, Cost::TIME);
         let one = tenant("one");
-        let stuck = places.take(&tenant("stuck")).await.expect("a free place");
+        let stuck = places.take(&tenant("stuck"), Asker::User).await.expect("a free place");
         places.unstick();
-        let mut waits = Box::pin(places.take(&one));
+        let mut waits = Box::pin(places.take(&one, Asker::User));
         assert!(waits.as_mut().now_or_never().is_none());
         places.unstick();
         let more = waits
@@ -593,8 +655,8 @@ mod tests {
             .expect("nothing moved since the last look");
         places.unstick();
         drop((stuck, more));
-        let _held = places.take(&tenant("one")).await.expect("a free place");
-        let mut waits = Box::pin(places.take(&one));
+        let _held = places.take(&tenant("one"), Asker::User).await.expect("a free place");
+        let mut waits = Box::pin(places.take(&one, Asker::User));
         assert!(waits.as_mut().now_or_never().is_none(), "it is one again");
     }
 }

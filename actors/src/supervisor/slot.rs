@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use claw_entities::TenantId;
 use tokio_util::sync::CancellationToken;
 
-use super::places::{Place, Places};
+use super::places::{Asker, Place, Places};
 
 /// One run's right to work, and its way to get it.
 pub struct Slot {
@@ -33,8 +33,8 @@ impl Slot {
     }
 
     /// Waits for a slot for something new, behind what the tenant has begun. Returns without one when that is to stop.
-    pub(crate) async fn begin(&self) {
-        self.wait(self.slots.take(&self.tenant)).await;
+    pub(crate) async fn begin(&self, asker: Asker) {
+        self.wait(self.slots.take(&self.tenant, asker)).await;
     }
 
     /// Waits for a slot to go on with something; the same otherwise.
@@ -108,16 +108,16 @@ mod tests {
     async fn who_waits_for_something_else_lets_others_work() {
         let slots = Places::new(1, Cost::TIME);
         let (one, other, _) = two_of(&slots);
-        one.begin().await;
+        one.begin(Asker::User).await;
         assert_eq!(one.aside(std::future::ready(1)).await, 1);
         assert!(
-            other.begin().now_or_never().is_none(),
+            other.begin(Asker::User).now_or_never().is_none(),
             "what is there at once is no wait"
         );
         let (answer, model) = oneshot::channel();
         let mut waits = Box::pin(one.aside(model));
         assert!(waits.as_mut().now_or_never().is_none());
-        other.begin().now_or_never().expect("the slot is free");
+        other.begin(Asker::User).now_or_never().expect("the slot is free");
         answer.send(2).expect("it waits");
         assert!(waits.as_mut().now_or_never().is_none(), "the other has the slot");
         other.give_back();
@@ -132,7 +132,7 @@ mod tests {
     async fn what_is_to_stop_does_not_wait() {
         let slots = Places::new(1, Cost::TIME);
         let (one, other, stop) = two_of(&slots);
-        one.begin().await;
+        one.begin(Asker::User).await;
         let mut waits = Box::pin(other.go_on());
         assert!(waits.as_mut().now_or_never().is_none());
         stop.cancel();

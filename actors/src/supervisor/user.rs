@@ -126,7 +126,7 @@ impl UserActor {
                 let _ = reply.send(super::directory::SessionObservation::default());
             }
             Err(
-                ToSession::Wake
+                ToSession::Wake(_)
                 | ToSession::Snapshot { .. }
                 | ToSession::Edit(_)
                 | ToSession::Compact(_)
@@ -388,7 +388,7 @@ impl Handler<ToUser> for UserActor {
         match message {
             ToUser::Session { key, message } => match message {
                 // A drained user starts nothing: whoever waits hears that no answer will come.
-                ToSession::Wake | ToSession::Edit(_) | ToSession::Compact(_) => {
+                ToSession::Wake(_) | ToSession::Edit(_) | ToSession::Compact(_) => {
                     if !self.draining {
                         self.forward(context, key, message);
                     }

@@ -367,6 +367,9 @@ async fn hear(body: Bytes, state: Data<State>) -> HttpResponse {
     locked(&state.heard).push(form.clone());
     let said = form.split_once(" says ").map_or("", |(_, rest)| rest);
     let said = said.split("\r\n").next().unwrap_or_default();
+    if said.contains("[gate]") {
+        state.gate.acquire().await.expect("nobody closes it").forget();
+    }
     if said.contains("[hang]") {
         std::future::pending::<()>().await;
     }

@@ -192,6 +192,7 @@ fn file(name: &str) -> Vec<u8> {
         "long" => [&b"OggS long"[..], &[7; 20_000]].concat(),
         other => match other.strip_prefix("voice-") {
             // Paths hold few signs.
+            Some("GATE") => b"OggS says [gate] #opened".to_vec(),
             Some("HANG") => b"OggS says [hang]".to_vec(),
             Some("REFUSE") => b"OggS says [status:401]".to_vec(),
             Some("ODD") => b"OggS says [status:422]".to_vec(),

@@ -5,7 +5,7 @@ use claw_entities::{Scope, device, node_surface};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::{Value, json};
 
-use super::{delete_device, find_device, strings, without_nulls};
+use super::{before, delete_device, find_device, strings, without_nulls};
 use crate::clock::now_ms;
 use crate::config::document::NodeCommands;
 use crate::config::{ConfigService, skills};
@@ -152,7 +152,7 @@ impl ConfigService {
             request_id,
             pending: pending.clone(),
             facts: without_nulls(claim.facts.clone()),
-            last_connected_at: Some(now),
+            last_connected_at: known.as_ref().and_then(|known| known.last_connected_at).max(Some(now)),
             last_disconnected_at: known.and_then(|known| known.last_disconnected_at),
         };
         replace(&*tx, scope, row).await?;
@@ -332,6 +332,7 @@ pub async fn note_disconnected(tx: &impl ConnectionTrait, scope: &Scope, node_id
     note(tx, scope, node_id, node_surface::Column::LastDisconnectedAt, now).await
 }
 
+/// What is written late moves no time back.
 async fn note(
     tx: &impl ConnectionTrait,
     scope: &Scope,
@@ -341,6 +342,7 @@ async fn note(
 ) -> Result<()> {
     node_surface::Entity::update_owned(scope)
         .filter(node_surface::Column::NodeId.eq(node_id))
+        .filter(before(column, now))
         .col_expr(column, now.into())
         .exec(tx)
         .await?;

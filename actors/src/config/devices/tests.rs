@@ -482,6 +482,40 @@ async fn what_is_noted_late_moves_no_time_back_and_touches_no_revoked_token() {
     assert_eq!(times().await, (Some(30), Some(20)));
 }
 
+#[tokio::test]
+async fn what_another_machine_noted_of_a_node_later_stays() {
+    let (server, owner) = start().await;
+    let config = &server.config;
+    let request = required(&server, &owner, &claim("n1", "node", &[])).await;
+    approve(&server, &owner, &request, &[ADMIN]).await.expect("approves");
+    config
+        .declare_surface(&owner, &surface(&["system.run"]))
+        .await
+        .expect("notes");
+    // A clock that is far ahead of this one.
+    let ahead = now_ms() + 3_600_000;
+    for at in [ahead + 20, ahead + 10] {
+        let tx = config.db.write(&owner).await.expect("begins");
+        note_connected(&*tx, &owner, "n1", "node", at).await.expect("writes");
+        surface::note_disconnected(&*tx, &owner, "n1", at + 5)
+            .await
+            .expect("writes");
+        tx.commit().await.expect("commits");
+    }
+    let times = async || {
+        let node = config.node(&owner, "n1").await.expect("is there");
+        let surface = node.surface.expect("was declared");
+        (surface.last_connected_at, surface.last_disconnected_at)
+    };
+    let latest = (Some(ahead + 20), Some(ahead + 25));
+    assert_eq!(times().await, latest);
+    config
+        .declare_surface(&owner, &surface(&["system.run", "system.which"]))
+        .await
+        .expect("notes");
+    assert_eq!(times().await, latest, "a declaration is a connect as well");
+}
+
 /// Waits until a transaction of this database waits for another's rows.
 async fn until_one_waits(server: &Server) {
     // Another role's waits are not shown in `pg_stat_activity`; its locks are.

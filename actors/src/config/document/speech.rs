@@ -35,8 +35,13 @@ impl Default for SpeechSettings {
 
 impl SpeechSettings {
     pub(super) fn parse(doc: &Value) -> Self {
+        let provider = text(at(at(doc, AT), "/provider")).unwrap_or_else(|| "openai".to_owned());
+        Self::of_provider(doc, &provider)
+    }
+
+    /// As they would be with this provider.
+    pub(in crate::config) fn of_provider(doc: &Value, provider: &str) -> Self {
         let section = at(doc, AT);
-        let provider = text(at(section, "/provider")).unwrap_or_else(|| "openai".to_owned());
         let provider = provider.to_lowercase();
         let escaped = provider.replace('~', "~0").replace('/', "~1");
         let own = |key: &str| text(at(section, &format!("/{escaped}/{key}")));

@@ -1,13 +1,14 @@
 //! Which model reads texts aloud.
 
 use claw_entities::Scope;
+use serde_json::{Value, json};
 
 use super::super::ConfigService;
-use super::super::document::UserSettings;
+use super::super::document::{SpeechSettings, UserSettings};
 use super::ResolvedModel;
 use super::chain::{Choice, Found};
 use super::models::StoredModel;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// USD per million characters of OpenAI's models that are priced so; not checked against the price list. Others are
 /// priced by the sound they make, which nobody counts here.
@@ -20,7 +21,54 @@ impl ConfigService {
     /// The model that reads aloud, with the key that is best now; `None` where none is configured.
     pub(crate) async fn speaker(&self, scope: &Scope) -> Result<Option<ResolvedModel>> {
         let settings = self.settings(scope).await?;
-        let speech = &settings.speech;
+        self.speaker_of(scope, &settings, &settings.speech).await
+    }
+
+    /// Each provider that may be chosen to read aloud, the chosen one first, with its model where it is set up.
+    pub(crate) async fn speakers(&self, scope: &Scope) -> Result<Vec<(String, Option<ResolvedModel>)>> {
+        let settings = self.settings(scope).await?;
+        let doc = self.document(scope).await?.doc;
+        let providers = self.stored_providers(scope.tenant_scope()).await?;
+        let mut names = vec![settings.speech.provider.as_str(), "openai", "elevenlabs"];
+        names.extend(providers.iter().filter(|one| one.enabled).map(|one| one.id.as_str()));
+        let mut speakers: Vec<(String, Option<ResolvedModel>)> = Vec::with_capacity(names.len());
+        for name in names {
+            if speakers.iter().any(|(known, _)| known == name) {
+                continue;
+            }
+            let speech = SpeechSettings::of_provider(&doc, name);
+            let model = match self.speaker_of(scope, &settings, &speech).await {
+                Ok(model) => model,
+                // A mistake in its settings.
+                Err(Error::Invalid(_)) => None,
+                Err(error) => return Err(error),
+            };
+            speakers.push((name.to_owned(), model));
+        }
+        Ok(speakers)
+    }
+
+    /// Sets one key of the user's `messages.tts`.
+    pub(crate) async fn set_speech(&self, scope: &Scope, key: &str, value: Value) -> Result<()> {
+        let changed = self.update_document(scope, |mut doc| {
+            let mut at = &mut doc;
+            for name in ["messages", "tts"] {
+                let section = at.as_object_mut().ok_or_else(|| no_section(name))?;
+                at = section.entry(name).or_insert_with(|| json!({}));
+            }
+            let section = at.as_object_mut().ok_or_else(|| no_section("tts"))?;
+            section.insert(key.to_owned(), value);
+            Ok(doc)
+        });
+        changed.await.map(|_| ())
+    }
+
+    async fn speaker_of(
+        &self,
+        scope: &Scope,
+        settings: &UserSettings,
+        speech: &SpeechSettings,
+    ) -> Result<Option<ResolvedModel>> {
         let usual = if speech.provider == "elevenlabs" {
             USUAL_OF_ELEVENLABS
         } else {
@@ -39,7 +87,7 @@ impl ConfigService {
             return own.await.map(Some);
         }
         let stored = stored(&speech.provider, model);
-        self.model_beside(scope, &settings, &speech.provider, stored).await
+        self.model_beside(scope, settings, &speech.provider, stored).await
     }
 
     /// A model of one of the tenant's providers, for a call beside conversations, with the key that is best now. `None`
@@ -67,13 +115,10 @@ impl ConfigService {
         let best = keys.first().map(|(key, _)| key.as_str()).unwrap_or_default();
         self.open_model(scope, &settings.default_agent, &choice, best).await
     }
+}
 
-    /// The provider that is to read aloud, and whether it can.
-    pub(crate) async fn reader(&self, scope: &Scope) -> Result<(String, bool)> {
-        let chosen = self.settings(scope).await?.speech.provider.clone();
-        let can = self.speaker(scope).await?.is_some();
-        Ok((chosen, can))
-    }
+fn no_section(name: &str) -> Error {
+    Error::Invalid(format!("what holds {name} in the configuration is not an object"))
 }
 
 fn stored(provider: &str, model: &str) -> StoredModel {

@@ -1,4 +1,4 @@
-//! What clients ask about speech: which model reads aloud, and a text read aloud.
+//! What clients ask about speech: which model reads aloud, whether answers are, and a text read aloud.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -8,30 +8,61 @@ use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{READ, TALK_SECRETS, WRITE};
 use crate::ports::speech::AudioFormat;
-use crate::session::speech;
+use crate::session::speech::{self, Voice};
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("tts.status", Access::Scope(READ), tts_status);
     methods.add("tts.providers", Access::Scope(READ), tts_providers);
+    methods.add("tts.enable", Access::Scope(WRITE), tts_enable);
+    methods.add("tts.disable", Access::Scope(WRITE), tts_disable);
+    methods.add("tts.setProvider", Access::Scope(WRITE), tts_set_provider);
     methods.add("tts.convert", Access::Scope(WRITE), tts_convert);
     methods.add("talk.config", Access::Scope(READ), talk_config);
 }
 
 async fn tts_status(call: Call, _: Nothing) -> Result<Value, WireError> {
-    let (provider, configured) = call.state.services.config.reader(call.scope()).await?;
-    let states = json!([{"id": provider, "label": provider, "configured": configured}]);
-    let settings = call.state.services.config.settings(call.scope()).await?;
+    let services = &call.state.services;
+    let voices = speech::voices(services, call.scope()).await?;
+    let auto = services.config.settings(call.scope()).await?.speech.auto;
+    let chosen = voices.first();
+    let states: Vec<Value> = voices
+        .iter()
+        .map(|voice| json!({"id": voice.provider, "label": voice.provider, "configured": voice.ready}))
+        .collect();
     Ok(json!({
-        "enabled": configured, "auto": settings.speech.auto, "provider": provider, "persona": null, "personas": [],
+        "enabled": auto != "off" && chosen.is_some_and(|voice| voice.ready), "auto": auto,
+        "provider": chosen.map(|voice| &voice.provider), "persona": null, "personas": [],
         "fallbackProvider": null, "fallbackProviders": [], "prefsPath": "", "providerStates": states,
     }))
 }
 
 async fn tts_providers(call: Call, _: Nothing) -> Result<Value, WireError> {
-    let (provider, configured) = call.state.services.config.reader(call.scope()).await?;
-    let one = json!({"id": provider, "name": provider, "configured": configured, "models": [], "voices": []});
-    let active = if configured { provider.as_str() } else { "" };
-    Ok(json!({"providers": [one], "active": active}))
+    let voices = speech::voices(&call.state.services, call.scope()).await?;
+    let active = voices.first().filter(|voice| voice.ready);
+    let active = active.map_or("", |voice| voice.provider.as_str());
+    let one = |voice: &Voice| json!({"id": voice.provider, "name": voice.provider, "configured": voice.ready, "models": [], "voices": []});
+    Ok(json!({"providers": voices.iter().map(one).collect::<Vec<_>>(), "active": active}))
+}
+
+async fn tts_enable(call: Call, _: Nothing) -> Result<Value, WireError> {
+    speech::enable(&call.state.services, call.scope(), true).await?;
+    Ok(json!({"enabled": true}))
+}
+
+async fn tts_disable(call: Call, _: Nothing) -> Result<Value, WireError> {
+    speech::enable(&call.state.services, call.scope(), false).await?;
+    Ok(json!({"enabled": false}))
+}
+
+#[derive(Deserialize)]
+struct ProviderParams {
+    #[serde(default)]
+    provider: String,
+}
+
+async fn tts_set_provider(call: Call, params: ProviderParams) -> Result<Value, WireError> {
+    let chosen = speech::choose(&call.state.services, call.scope(), &params.provider).await?;
+    Ok(json!({"provider": chosen}))
 }
 
 #[derive(Deserialize)]

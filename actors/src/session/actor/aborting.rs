@@ -1,14 +1,13 @@
 //! Aborting what runs, and dropping what waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use actix::Context;
-use claw_entities::new_id;
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use tokio::sync::oneshot;
 
 use super::{Running, SessionActor};
-use crate::session::subagent;
+use crate::session::{admission, subagent};
 use crate::supervisor::directory::{AbortRequest, Aborted};
 
 /// Requesters whose queues were cleared that are remembered.
@@ -21,14 +20,15 @@ pub(super) struct Clearing {
     reply: oneshot::Sender<Aborted>,
     /// So far.
     aborted: Aborted,
-    /// Inbox ids sort by arrival: what is smaller was there before.
-    before: String,
+    /// The session's inbox rows that were in the database when somebody asked. Ids do not tell: each machine makes them by its
+    /// own clock.
+    before: HashSet<String>,
 }
 
 impl Clearing {
     fn takes(&self, id: &str, requester: Option<&String>) -> bool {
         let own = self.request.admin || self.request.requester.is_none();
-        id < self.before.as_str() && (own || self.request.requester.as_ref() == requester)
+        self.before.contains(id) && (own || self.request.requester.as_ref() == requester)
     }
 
     fn takes_running(&self, running: &Running) -> bool {
@@ -38,18 +38,22 @@ impl Clearing {
                 .requester
                 .as_ref()
                 .is_none_or(|own| running.is_asked_by(own));
-        own && running.inbox_ids.iter().any(|id| *id < self.before)
+        own && running.inbox_ids.iter().any(|id| self.before.contains(id))
     }
 }
 
-/// Up to where queues were cleared: by requester, or for everybody. Rows that are read later than that are dropped too.
+/// What was in queues that were cleared: by requester, or for everybody. Rows of it that are read later are dropped too.
 #[derive(Debug, Default)]
-pub(super) struct Cleared(HashMap<Option<String>, (String, &'static str)>);
+pub(super) struct Cleared(HashMap<Option<String>, (HashSet<String>, &'static str)>);
 
 impl Cleared {
     fn add(&mut self, clearing: &Clearing) {
         if self.0.len() >= MOST_CLEARED {
             self.0.clear();
+        }
+        // What is settled does not come back.
+        for (rows, _) in self.0.values_mut() {
+            rows.retain(|id| clearing.before.contains(id));
         }
         let everybody = clearing.request.admin;
         let who = clearing.request.requester.clone().filter(|_| !everybody);
@@ -62,7 +66,7 @@ impl Cleared {
         let all = self.0.get(&None);
         let theirs = requester.and_then(|requester| self.0.get(&Some(requester.clone())));
         let mut both = all.into_iter().chain(theirs);
-        both.find_map(|(before, why)| (id < before.as_str()).then_some(*why))
+        both.find_map(|(rows, why)| rows.contains(id).then_some(*why))
     }
 }
 
@@ -81,12 +85,33 @@ impl SessionActor {
             let _ = reply.send(aborted);
             return;
         }
-        self.clearing.push(Clearing {
-            request,
-            reply,
-            aborted,
-            before: new_id(),
-        });
+        let services = self.home.directory.services().clone();
+        let (scope, key) = (self.home.scope.clone(), self.home.key.clone());
+        let io = services.io.clone();
+        let open = io.spawn(async move { admission::open(&services, &scope, &key).await });
+        context.spawn(open.into_actor(self).map(move |open, this, context| match open {
+            Ok(Ok(before)) => {
+                let clearing = Clearing {
+                    request,
+                    reply,
+                    aborted,
+                    before,
+                };
+                this.clear(context, clearing);
+            }
+            // Whoever waits sees that no answer comes, and asks again.
+            Ok(Err(error)) => tracing::warn!(error = ?error, "a queue was not cleared"),
+            Err(panic) => tracing::error!(panic = %panic, "reading the inbox panicked"),
+        }));
+    }
+
+    fn clear(&mut self, context: &mut Context<Self>, clearing: Clearing) {
+        if self.draining {
+            // Who asked may be gone.
+            let _ = clearing.reply.send(clearing.aborted);
+            return;
+        }
+        self.clearing.push(clearing);
         self.hurry.cancel();
         self.load(context);
         if !self.loading {

@@ -6,7 +6,7 @@ use super::compacting::CompactRequest;
 use super::{Ahead, SessionActor};
 use crate::session::choice::Chosen;
 use crate::session::closing;
-use crate::session::commands::{Command, StopForm};
+use crate::session::commands::{Command, SpeechCommand, StopForm};
 use crate::session::compaction::manual::Wish;
 use crate::session::item::Item;
 use crate::session::skills::run_of;
@@ -63,6 +63,7 @@ impl SessionActor {
             | Command::Think(_)
             | Command::Model(_)
             | Command::Switch(..)
+            | Command::Speech(_)
             | Command::All(_)
             | Command::Approve(_)
             | Command::Skill(_)
@@ -78,6 +79,9 @@ impl SessionActor {
                 let stop = self.commands.clone();
                 let calling = command.calls_a_tool().then(|| self.calling.clone());
                 self.off_queue(context, ids, move |authority| async move {
+                    if let Command::Speech(SpeechCommand::Audio(text)) = &command {
+                        return closing::read_aloud(&directory, &authority, &item, text, emitter, &stop).await;
+                    }
                     let snapshot = closing::full_snapshot(&directory, &authority, live).await?;
                     let text = closing::carry_out(&directory, &authority, &command, &item, &snapshot, &settings, &stop)
                         .await?;

@@ -132,6 +132,12 @@ impl Switch {
     /// Reads what follows the command. `None`: it is talk.
     pub(super) fn read(self, rest: &str) -> Option<Switching> {
         let word = rest.trim().to_ascii_lowercase();
+        // As the original calls it too.
+        let word = if self == Self::Aloud && word == "on" {
+            "always".to_owned()
+        } else {
+            word
+        };
         if word.is_empty() || (matches!(self, Self::Fast | Self::Aloud) && word == "status") {
             return Some(Switching::Show);
         }

@@ -71,8 +71,8 @@ pub const COMMANDS: [Known; 22] = [
     ),
     row(
         "tts",
-        "[off|always|inbound|tagged|status]",
-        "which answers are read aloud",
+        "[off|always|inbound|tagged|status|provider|limit|audio]",
+        "which answers are read aloud, and by whom",
         "options",
     ),
     row("usage", "[off|tokens|full|cost]", "what answers take", "options"),

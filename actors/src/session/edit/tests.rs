@@ -268,7 +268,7 @@ async fn cut_off(runtime: &Runtime, scope: &Scope, key: &SessionKey, text: &'sta
         Box::pin(async move {
             let mut batch = Batch::new(tx);
             let mut head = crate::conversation::transcript::open_to_move(tx, &scope, &key, "main", now_ms()).await?;
-            let entry = turn::user_entry(&id, Message::user(text, now_ms()), None, text);
+            let entry = turn::user_entry(&id, Message::user(text, now_ms()), Default::default(), text);
             crate::conversation::transcript::append(&mut batch, &scope, &mut head, vec![entry])?;
             crate::conversation::transcript::save_head(&mut batch, &scope, &mut head, HeadChanges::default());
             let claimed = inbox::Entity::update_owned(&scope)

@@ -8,7 +8,8 @@ mod places;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claw_entities::Scope;
+use claw_entities::{Scope, UserOwned, transcript_entry};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,8 @@ use crate::Services;
 use crate::config::budgets::Unit;
 use crate::config::document::HearingSettings;
 use crate::config::providers::ResolvedModel;
+use crate::conversation::entry::{Body, Columns};
+use crate::conversation::transcript::SessionHead;
 use crate::error::{Error, Result};
 use crate::ports::message::{FileFormat, Part, Usage};
 use crate::ports::model::{ErrorClass, ModelError, Takes};
@@ -110,6 +113,33 @@ pub async fn understands(services: &Services, scope: &Scope, takes: Takes, kind:
 /// Is it worth to do the same again later: the database is away, another process serves the user, too much goes on.
 pub(crate) fn is_passing(error: &Error) -> bool {
     matches!(error, Error::Storage(_) | Error::Fenced | Error::Busy { .. })
+}
+
+/// What an earlier attempt at a turn did not understand of what these inbox rows brought. Each row's entry has its id.
+pub(crate) async fn missed_before(
+    services: &Services,
+    scope: &Scope,
+    head: &SessionHead,
+    rows: Vec<String>,
+) -> Result<Vec<String>> {
+    let view = services.db.glance(scope).await?;
+    let query = transcript_entry::Entity::owned_by(scope)
+        .filter(transcript_entry::Column::SessionId.eq(head.session_id.as_str()))
+        .filter(transcript_entry::Column::Id.is_in(rows))
+        .order_by_asc(transcript_entry::Column::Seq);
+    let entries = Columns::of(query).all(&view).await?;
+    let bodies = entries.into_iter().filter_map(|columns| match columns.entry()?.body {
+        Body::Message(body) => Some(body.missed),
+        Body::Compaction(_)
+        | Body::BranchSummary(_)
+        | Body::CustomMessage(_)
+        | Body::Custom(_)
+        | Body::ModelChange(_)
+        | Body::ThinkingLevelChange(_)
+        | Body::Label(_)
+        | Body::SessionInfo(_) => None,
+    });
+    Ok(bodies.flatten().collect())
 }
 
 impl<'a> Reader<'a> {
