@@ -57,6 +57,15 @@ impl Cleared {
             .insert(who, (clearing.before.clone(), clearing.request.stop_reason));
     }
 
+    /// For everybody, up to the message that says so.
+    pub(super) fn up_to(&mut self, ids: &[String], stop_reason: &'static str) {
+        let Some(last) = ids.iter().max() else { return };
+        let earlier = self.0.get(&None).is_some_and(|(before, _)| before >= last);
+        if !earlier {
+            self.0.insert(None, (last.clone(), stop_reason));
+        }
+    }
+
     /// Why this message is not to run.
     pub(super) fn why(&self, id: &str, requester: Option<&String>) -> Option<&'static str> {
         let all = self.0.get(&None);

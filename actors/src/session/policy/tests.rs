@@ -73,6 +73,7 @@ fn groups(id: &str, require_mention: bool) -> HashMap<String, GroupRule> {
             require_mention,
             enabled: true,
             allow_from: None,
+            ..GroupRule::default()
         },
     )])
 }
