@@ -233,8 +233,8 @@ pub(crate) fn allows(
                 .is_none_or(|tools| tools.iter().any(|pattern| fits(pattern, name)) || listed(&rules.also_allow))
     };
     let stages = || stages(settings, caller).chain(groups);
-    // Others read along, and nobody said what they may reach.
-    let exposed = matches!(caller.audience, Audience::Group { .. })
+    // Somebody in a group, and nobody said what they may reach. The owner's own words there have the owner's tools.
+    let exposed = matches!(caller.audience, Audience::Group { owner: false })
         && !stages().any(|rules| rules.allow.is_some() || profile_is_named(rules));
     let fits_exposed = || {
         MESSAGING.iter().any(|pattern| fits(pattern, name)) || stages().any(|rules| listed(&rules.also_allow))
@@ -504,9 +504,10 @@ mod tests {
             "the owner's tools stay the owner's"
         );
         assert_eq!(
-            allowed_in(&json!({}), &group(true), &rules(json!({"alsoAllow": ["cron"]}))),
-            ["message", "cron", "sessions_list", "sessions_send", "session_status"]
+            allowed_in(&json!({}), &group(false), &rules(json!({"alsoAllow": ["read"]}))),
+            ["read", "sessions_list", "sessions_send", "session_status"]
         );
+        assert_eq!(allowed(&json!({}), &group(true)), ALL);
         assert_eq!(allowed_in(&full, &group(true), &[nothing()]), [""; 0]);
     }
 
