@@ -84,5 +84,8 @@ async fn a_groups_tools_are_those_its_rules_leave() {
     let mut elsewhere = in_group(4, 12, "#four");
     elsewhere["message"]["chat"]["id"] = json!(-600);
     let (tools, prompt) = say(elsewhere).await;
-    assert!(tools.iter().any(|name| name == "web_fetch") && !prompt.contains("pirate"), "{tools:?}");
+    assert!(
+        tools.iter().any(|name| name == "web_fetch") && !prompt.contains("pirate"),
+        "{tools:?}"
+    );
 }

@@ -197,5 +197,8 @@ async fn reply_to_mode_says_which_messages_are_replies() {
         .column("SELECT coalesce(destination ->> 'replyTo', '') FROM outbox WHERE kind = 'final' ORDER BY id")
         .await;
     assert!(answered.len() > 1, "{answered:?}");
-    assert!(answered[0] == "1" && answered[1..].iter().all(String::is_empty), "{answered:?}");
+    assert!(
+        answered[0] == "1" && answered[1..].iter().all(String::is_empty),
+        "{answered:?}"
+    );
 }

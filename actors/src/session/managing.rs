@@ -61,11 +61,14 @@ pub(crate) async fn subagents(
             let wanted = all.iter().find(|row| is_meant(row, target));
             wanted.map_or_else(|| format!("There is no sub-agent called {target}."), |row| told(row))
         }),
-        SubagentCommand::Kill(target) => reach.kill_subagents(target).await.map(|done| match done["killed"].as_u64() {
-            Some(0) | None => "Nothing of it was running.".to_owned(),
-            Some(1) => "Stopped 1 sub-agent.".to_owned(),
-            Some(many) => format!("Stopped {many} sub-agents."),
-        }),
+        SubagentCommand::Kill(target) => reach
+            .kill_subagents(target)
+            .await
+            .map(|done| match done["killed"].as_u64() {
+                Some(0) | None => "Nothing of it was running.".to_owned(),
+                Some(1) => "Stopped 1 sub-agent.".to_owned(),
+                Some(many) => format!("Stopped {many} sub-agents."),
+            }),
         SubagentCommand::Log(target) => {
             let log = reach.subagent_log(target, Some(LOGGED)).await;
             log.map(|(key, messages)| format!("{key}\n{}", lines(&messages)))
@@ -162,9 +165,21 @@ pub(crate) async fn agents(directory: &Directory, authority: &Authority, item: &
     let mut text = "Agents:".to_owned();
     for agent in &settings.agents {
         let here = if agent.id == authority.agent_id { ", here" } else { "" };
-        let default = if agent.id == settings.default_agent { ", the default one" } else { "" };
-        let name = agent.name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
-        let model = agent.model.as_deref().map(|model| format!(": {model}")).unwrap_or_default();
+        let default = if agent.id == settings.default_agent {
+            ", the default one"
+        } else {
+            ""
+        };
+        let name = agent
+            .name
+            .as_deref()
+            .map(|name| format!(" ({name})"))
+            .unwrap_or_default();
+        let model = agent
+            .model
+            .as_deref()
+            .map(|model| format!(": {model}"))
+            .unwrap_or_default();
         let _ = write!(text, "\n{}{name}{here}{default}{model}", agent.id);
     }
     Ok(cut(text))
@@ -189,9 +204,11 @@ pub(crate) async fn config(
     }
     let (path, value) = match said {
         ConfigCommand::Usage => {
-            return Ok("Usage: /config show [path], /config set <path> <value>, /config unset <path>. A path is dotted, e.g. \
+            return Ok(
+                "Usage: /config show [path], /config set <path> <value>, /config unset <path>. A path is dotted, e.g. \
                        agents.defaults.model."
-                .to_owned());
+                    .to_owned(),
+            );
         }
         ConfigCommand::Show(path) => {
             let found = reach(directory, authority, item).config_get(path.as_deref()).await;

@@ -388,7 +388,8 @@ impl Work {
         context.emitter.show_results(full);
         let caller = Caller {
             only: options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone()),
-            ..Caller::of(&self.authority, Some(&self.head), &self.settings, &model, audience).within(&context.turn.items)
+            ..Caller::of(&self.authority, Some(&self.head), &self.settings, &model, audience)
+                .within(&context.turn.items)
         };
         let toolbox = Toolbox::new(&self.services, &context.scope, caller).with_servers(&self.settings);
         let toolbox = tokio::select! {

@@ -49,7 +49,9 @@ pub(crate) fn left_out(settings: &UserSettings, agent_id: &str, skill: &Skill) -
 
 /// The skills the agent's model is told of here, by key; none for guests.
 pub(crate) async fn offered(directory: &Directory, place: Place<'_>, settings: &UserSettings) -> Result<Vec<Offered>> {
-    let Place { scope, agent_id, last, .. } = place;
+    let Place {
+        scope, agent_id, last, ..
+    } = place;
     if !last.guest.is_empty() {
         return Ok(Vec::new());
     }
@@ -60,8 +62,11 @@ pub(crate) async fn offered(directory: &Directory, place: Place<'_>, settings: &
     let group = last.group_rule(directory.services(), scope).await?;
     let only = group.and_then(|group| group.skills);
     let elsewhere = |skill: &Skill| {
-        only.as_ref()
-            .is_some_and(|only| !only.iter().any(|name| *name == skill.key || *name == skill.manifest.name))
+        only.as_ref().is_some_and(|only| {
+            !only
+                .iter()
+                .any(|name| *name == skill.key || *name == skill.manifest.name)
+        })
     };
     let nodes = skills::facts(directory, scope, &set).await?;
     let usable = |(skill, standing): &(&Skill, Standing)| {

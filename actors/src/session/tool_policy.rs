@@ -236,9 +236,8 @@ pub(crate) fn allows(
     // Somebody in a group, and nobody said what they may reach. The owner's own words there have the owner's tools.
     let exposed = matches!(caller.audience, Audience::Group { owner: false })
         && !stages().any(|rules| rules.allow.is_some() || profile_is_named(rules));
-    let fits_exposed = || {
-        MESSAGING.iter().any(|pattern| fits(pattern, name)) || stages().any(|rules| listed(&rules.also_allow))
-    };
+    let fits_exposed =
+        || MESSAGING.iter().any(|pattern| fits(pattern, name)) || stages().any(|rules| listed(&rules.also_allow));
     stages().all(passes)
         && (!exposed || fits_exposed())
         && caller.only.as_deref().is_none_or(listed)
@@ -495,7 +494,11 @@ mod tests {
         let full = json!({"tools": {"profile": "full"}});
         let rules = |rules: Value| [ToolRules::parse(&rules)];
         assert_eq!(
-            allowed_in(&full, &group(false), &rules(json!({"deny": ["sessions_*", "group:fs"]}))),
+            allowed_in(
+                &full,
+                &group(false),
+                &rules(json!({"deny": ["sessions_*", "group:fs"]}))
+            ),
             ["web_fetch", "session_status"]
         );
         assert_eq!(

@@ -99,7 +99,9 @@ impl Work {
         let mut file = if let Some(id) = address.strip_prefix(PREFIX) {
             // What is stored is the owner's.
             let stored = if owner {
-                blobs::read(&self.services, &context.scope, id.trim()).await.map_err(unread)?
+                blobs::read(&self.services, &context.scope, id.trim())
+                    .await
+                    .map_err(unread)?
             } else {
                 None
             };
@@ -124,7 +126,11 @@ impl Work {
                 let config = &self.services.config;
                 let found = config.workspace_file(&context.scope, &context.agent_id, path).await;
                 let found = found.map_err(unread)?.ok_or("there is no such file in the workspace")?;
-                let kind = if path.ends_with(".md") { "text/markdown" } else { "text/plain" };
+                let kind = if path.ends_with(".md") {
+                    "text/markdown"
+                } else {
+                    "text/plain"
+                };
                 (path.to_owned(), kind.to_owned(), found.content.into_bytes())
             };
             if bytes.is_empty() {
