@@ -1,13 +1,14 @@
-//! Posts what jobs found to web addresses that people chose.
+//! Posts what jobs found to web addresses that people chose, and fetches the files that answers name.
 
 use std::time::Duration;
 
 use claw_actors::crypto::Secret;
-use claw_actors::ports::channel::DeliverError;
+use claw_actors::ports::channel::{DeliverError, MediaFile};
 use claw_actors::ports::web::Poster;
 use futures::future::BoxFuture;
 use reqwest::Method;
 
+use crate::egress::fetch;
 use crate::egress::{Egress, EgressError, Purpose, Response};
 
 /// How long one request may take.
@@ -51,6 +52,18 @@ impl Poster for WebPoster {
         body: String,
     ) -> BoxFuture<'a, Result<(), DeliverError>> {
         Box::pin(self.send(address, token, key, body))
+    }
+
+    fn fetch<'a>(&'a self, address: &'a str, max_bytes: usize) -> BoxFuture<'a, Result<MediaFile, String>> {
+        Box::pin(async move {
+            let fetched = fetch::file(&self.http, address, max_bytes).await;
+            let file = fetched.map_err(|why| why.to_string())?;
+            Ok(MediaFile {
+                bytes: file.bytes,
+                mime_type: file.mime_type.unwrap_or_else(|| "application/octet-stream".to_owned()),
+                name: Some(file.name).filter(|name| !name.is_empty()),
+            })
+        })
     }
 }
 

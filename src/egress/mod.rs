@@ -6,6 +6,7 @@
 mod address;
 mod client;
 mod error;
+pub(crate) mod fetch;
 mod request;
 mod response;
 mod target;

@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::support::app::{MEMBER, STRANGER, TestApp};
+use crate::support::model::calls_tool;
 use crate::support::node::TestNode;
 use crate::support::wait::eventually;
 
@@ -508,4 +509,21 @@ async fn a_program_says_something_of_itself_or_of_the_world() {
             "{refused}"
         );
     }
+}
+
+/// The job's own answer is on its way when its sub-agent ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_jobs_sub_agent_found_is_announced_where_the_job_is() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let task = calls_tool("sessions_spawn", &json!({"task": "#dug"}));
+    let job = json!({"name": "digger", "schedule": {"kind": "every", "everyMs": 3_600_000}, "sessionTarget": "isolated",
+        "payload": {"kind": "agentTurn", "message": format!("#begun {task}")},
+        "delivery": {"mode": "announce", "channel": "telegram", "to": "4242"}});
+    let added = operator.call("cron.add", job).await.expect("adds");
+    let run = json!({"id": added["id"], "mode": "force"});
+    operator.call("cron.run", run).await.expect("runs");
+    app.platform.message("4242", "#begun").await;
+    app.platform.message("4242", "#dug").await;
+    app.settled().await;
 }

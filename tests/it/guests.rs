@@ -56,3 +56,36 @@ async fn a_guest_learns_no_cost_and_no_session_key() {
         answer.text
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_groups_tools_are_those_its_rules_leave() {
+    let telegram = json!({"groupPolicy": "open", "groups": {
+        "*": {"requireMention": false, "systemPrompt": "Speak like a pirate.", "tools": {"allow": ["web_fetch"]},
+            "toolsBySender": {"12": {"deny": ["*"]}}},
+        "-600": {"requireMention": false, "tools": {"profile": "full"}}}});
+    let app = TestApp::start_with(&json!({"channels": {"telegram": telegram}}), &[]).await;
+    let say = async |body: Value| {
+        assert_eq!(status(app.webhooks().telegram_body(&body)).await, 200);
+        app.settled().await;
+        let call = app.model.calls().pop().expect("asked");
+        let names = call["tools"].as_array().into_iter().flatten();
+        let names: Vec<String> = names
+            .map(|tool| tool["function"]["name"].as_str().expect("a name").to_owned())
+            .collect();
+        (names, call["messages"].to_string())
+    };
+    let (tools, prompt) = say(in_group(1, 11, "#one")).await;
+    assert_eq!(tools, ["web_fetch"]);
+    assert!(prompt.contains("Speak like a pirate."), "{prompt}");
+    assert_eq!(say(in_group(2, 12, "#two")).await.0, [""; 0]);
+    // What is not in the list is not there when it is called either.
+    let (_, prompt) = say(in_group(3, 12, "[tool:web_fetch] #three")).await;
+    assert!(prompt.contains("There is no tool named web_fetch"), "{prompt}");
+    let mut elsewhere = in_group(4, 12, "#four");
+    elsewhere["message"]["chat"]["id"] = json!(-600);
+    let (tools, prompt) = say(elsewhere).await;
+    assert!(
+        tools.iter().any(|name| name == "web_fetch") && !prompt.contains("pirate"),
+        "{tools:?}"
+    );
+}

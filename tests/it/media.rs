@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::app::{MEMBER, TestApp};
-use crate::support::model::calls_tool;
+use crate::support::model::{calls_tool, says};
 use crate::support::tool::{ask, told};
 use crate::support::webhook::status;
 
@@ -357,4 +357,39 @@ async fn a_conversation_goes_on_while_an_answer_is_read_aloud() {
     app.model.release(1);
     app.platform.message("900", "nova Meet me at the gate tonight.").await;
     app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_an_answer_names_are_sent_behind_it() {
+    let app = start().await;
+    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
+    assert_eq!(code, 201, "{made}");
+    let code = made["code"].as_str().expect("a code");
+    let hears = async |update: u64, chat: i64, text: &str| {
+        assert_eq!(status(app.webhooks().telegram(update, chat, text)).await, 200);
+        app.settled().await;
+    };
+    hears(1, 900, code).await;
+    let note = json!({"path": "notes/plan.md", "content": "the plan"});
+    hears(2, 900, &format!("#write {}", calls_tool("write", &note))).await;
+    let files = || {
+        let calls = app.platform.calls().into_iter();
+        let sent = calls.filter(|call| call.method == "sendDocument");
+        sent.map(|call| call.text).collect::<Vec<_>>()
+    };
+    hears(3, 900, &says("Here it is.\nMEDIA:notes/plan.md")).await;
+    app.platform.message("900", "Here it is.").await;
+    assert!(files().len() == 1 && files()[0].contains("the plan"), "{:?}", files());
+    // Also behind nothing.
+    let before = app.platform.messages("900").len();
+    hears(4, 900, &says("MEDIA: notes/plan.md\nNO_REPLY")).await;
+    assert_eq!((files().len(), app.platform.messages("900").len()), (2, before));
+    // What cannot be sent is said, and nobody reaches what is not theirs.
+    hears(5, 900, &says("Look.\nMEDIA:https://127.0.0.1/secret.png")).await;
+    app.platform.message("900", "may not be fetched").await;
+    for (update, address) in [(6, "notes/plan.md"), (7, "blob:00000000-0000-7000-8000-000000000000")] {
+        hears(update, 901, &says(&format!("For you.\nMEDIA:{address}"))).await;
+        app.platform.message("901", "A file was not sent").await;
+    }
+    assert_eq!(files().len(), 2);
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, merge};
-use crate::support::model::calls_tool;
+use crate::support::model::{calls_tool, says};
 use crate::support::wait::becomes;
 use crate::support::webhook::status;
 
@@ -158,4 +158,47 @@ async fn where_the_policy_denies_it_nothing_is_sent() {
     operator.call("chat.send", params).await.expect("open again");
     operator.chat_end("r2").await;
     app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_answers_the_message_it_names() {
+    let app = TestApp::start().await;
+    for (update, text) in [
+        (1, says("[[reply_to_current]] yes")),
+        (2, says("[[reply_to:1]] and again")),
+        (3, "#three".to_owned()),
+    ] {
+        say(&app, update, &text).await;
+        app.settled().await;
+    }
+    // Slack has threads instead, and begins none unless it is told to.
+    let tagged = says("[[reply_to_current]] here");
+    assert_eq!(status(app.webhooks().slack(4, "D1", &tagged)).await, 200);
+    app.platform.message("D1", "here").await;
+    app.settled().await;
+    let answered: Vec<String> = app
+        .rows()
+        .await
+        .column("SELECT coalesce(destination ->> 'replyTo', '') FROM outbox WHERE kind = 'final' ORDER BY id")
+        .await;
+    assert_eq!(answered, ["1", "1", "", ""]);
+    assert_eq!(texts(&app), ["yes", "and again", "re: #three end"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reply_to_mode_says_which_messages_are_replies() {
+    let extra = json!({"channels": {"telegram": {"replyToMode": "first", "textChunkLimit": 90}}});
+    let app = TestApp::start_with(&extra, &[]).await;
+    say(&app, 1, &format!("[say:{}]", sentences(5))).await;
+    app.settled().await;
+    let answered: Vec<String> = app
+        .rows()
+        .await
+        .column("SELECT coalesce(destination ->> 'replyTo', '') FROM outbox WHERE kind = 'final' ORDER BY id")
+        .await;
+    assert!(answered.len() > 1, "{answered:?}");
+    assert!(
+        answered[0] == "1" && answered[1..].iter().all(String::is_empty),
+        "{answered:?}"
+    );
 }

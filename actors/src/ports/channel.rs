@@ -44,6 +44,11 @@ pub trait Channel: Send + Sync {
     /// Takes the webhook away again. Called when an account is disabled or removed; best effort.
     fn disconnect<'a>(&'a self, account: &'a Account) -> BoxFuture<'a, Result<(), DeliverError>>;
 
+    /// Is what answers a message a thread of its own: then nothing answers one unless `replyToMode` says so.
+    fn replies_are_threads(&self) -> bool {
+        false
+    }
+
     /// Absent means "this platform cannot".
     fn typing(&self) -> Option<&dyn Typing> {
         None
@@ -102,6 +107,10 @@ pub trait Typing: Send + Sync {
 pub trait Edits: Send + Sync {
     /// Shortest time between two edits of one message.
     fn pace(&self) -> Duration;
+    /// Does `streaming: progress` mean something of its own here.
+    fn shows_progress(&self) -> bool {
+        false
+    }
     fn edit<'a>(
         &'a self,
         account: &'a Account,

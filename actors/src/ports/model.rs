@@ -57,9 +57,25 @@ pub struct ModelRequest {
     /// Ask for the provider's faster tier.
     pub fast: bool,
     pub temperature: Option<f32>,
+    /// How long the provider keeps the prompt.
+    pub cache: CacheRetention,
+    /// The provider's own name of a tier that settings ask for.
+    pub service_tier: Option<String>,
     /// Stable per session, for provider-side prompt caches.
     pub cache_key: String,
     pub limits: StreamLimits,
+}
+
+/// How long a provider keeps a prompt for the calls that follow (`cacheRetention`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheRetention {
+    /// Not at all, where that can be said.
+    None,
+    /// Its usual time: some minutes.
+    #[default]
+    Short,
+    /// An hour, where there is such a thing.
+    Long,
 }
 
 /// How hard a model thinks before it answers (`agent-runtime` §10.10).

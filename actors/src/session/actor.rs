@@ -8,6 +8,7 @@ mod aborting;
 mod commanding;
 mod compacting;
 mod edits;
+mod hearing;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::aborting::{Cleared, Clearing};
 pub(crate) use self::compacting::CompactRequest;
+use self::hearing::Hearing;
 use super::admission::{self, Admitted};
 use super::choice::{self, Chosen};
 use super::closing::{self, Why};
@@ -132,6 +134,7 @@ pub(crate) struct SessionActor {
     /// Who clears the queue, and waits until what was accepted before is read.
     clearing: Vec<Clearing>,
     cleared: Cleared,
+    hearing: Hearing,
     /// Edits that abort nothing, and wait until what was accepted before is read.
     moving: Vec<EditRequest>,
     loading: bool,
@@ -172,6 +175,7 @@ impl SessionActor {
             calling: Arc::default(),
             clearing: Vec::new(),
             cleared: Cleared::default(),
+            hearing: Hearing::default(),
             moving: Vec::new(),
             loading: false,
             asker: Asker::User,
@@ -195,6 +199,9 @@ impl SessionActor {
         // Enough is known for now; the rest is read when that has been worked off.
         if self.draining || (self.known.len() >= MOST_KNOWN && self.held.is_none()) {
             self.more = true;
+            if !self.draining {
+                self.hear(context);
+            }
             return;
         }
         if self.loading {
@@ -243,6 +250,9 @@ impl SessionActor {
                     if !this.goes() {
                         for one in loaded.admitted {
                             this.admit(context, one);
+                        }
+                        if loaded.more {
+                            this.hear(context);
                         }
                     }
                 }

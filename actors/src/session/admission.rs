@@ -9,7 +9,7 @@ use claw_entities::{Scope, SessionKey, UserOwned, inbox, outbox, tool_intent};
 use sea_orm::{ColumnTrait, Condition, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use self::typed::{client_item, command_or_turn, to_item};
-use super::commands::Command;
+use super::commands::{self, Command};
 use super::envelope::ContextLine;
 use super::intake::ClientMessage;
 use super::item::Item;
@@ -25,6 +25,8 @@ use crate::error::Result;
 use crate::ports::channel::{Destination, Inbound, PeerKind};
 use crate::supervisor::directory::Directory;
 
+/// Rows looked through together for words that rule the session.
+const LOOKED_THROUGH: u64 = 500;
 /// Rows looked at together. More are read when these are settled.
 const PAGE: u64 = 64;
 
@@ -140,6 +142,72 @@ pub(crate) async fn open(services: &Services, scope: &Scope, session: &SessionKe
     Ok(ids.into_iter().collect())
 }
 
+/// Commands among the session's open rows that may not wait for what was said before them: stop, and a decision that
+/// something waits for. Rows from `since` on that are not `known`, in the order of arrival; the others stay unread.
+pub(crate) async fn ruling(
+    directory: &Directory,
+    scope: &Scope,
+    session: &SessionKey,
+    known: &HashSet<String>,
+    since: &str,
+) -> Result<Vec<Admitted>> {
+    let services = directory.services();
+    let settings = services.config.settings(scope).await?;
+    if services.config.is_locked(scope) {
+        return Ok(Vec::new());
+    }
+    let head = services.conversation.head(scope, session).await?;
+    let facts = Facts {
+        directory,
+        services,
+        scope,
+        session,
+        settings: &settings,
+        head: head.as_ref(),
+    };
+    let mut from = since.to_owned();
+    let mut found = Vec::new();
+    loop {
+        let rows = inbox::Entity::owned_by(scope)
+            .filter(inbox::Column::SessionKey.eq(session.as_str()))
+            .filter(inbox::is_open())
+            .filter(inbox::Column::Id.gte(from.as_str()))
+            .order_by_asc(inbox::Column::Id)
+            .limit(LOOKED_THROUGH)
+            .all(&services.db.glance(scope).await?)
+            .await?;
+        let full = rows.len() as u64 == LOOKED_THROUGH;
+        let last = rows.last().map(|row| row.id.clone()).unwrap_or_default();
+        for row in rows {
+            let fresh_row = row.state == "pending" && !known.contains(&row.id) && row.id != from;
+            if fresh_row
+                && rules(services, &row)
+                && let admitted @ Admitted::Command {
+                    command: Command::Stop(_) | Command::Approve(_),
+                    ..
+                } = fresh(&facts, row).await?
+            {
+                found.push(admitted);
+            }
+        }
+        if !full {
+            return Ok(found);
+        }
+        from = last;
+    }
+}
+
+/// May the row be such a command: a look at its words alone.
+fn rules(services: &Services, row: &inbox::Model) -> bool {
+    let text = if services.ports.channel(&row.source).is_some() {
+        serde_json::from_str::<Inbound>(&row.payload).map(|inbound| inbound.text)
+    } else {
+        serde_json::from_str::<ClientMessage>(&row.payload).map(|message| message.message)
+    };
+    let command = text.ok().and_then(|text| commands::parse(&text, None));
+    matches!(command, Some(Command::Stop(_) | Command::Approve(_)))
+}
+
 /// All open rows of a run: it is one turn, however many pages they fill.
 async fn all_of(services: &Services, scope: &Scope, run_id: &str) -> Result<Vec<inbox::Model>> {
     Ok(inbox::Entity::owned_by(scope)
@@ -209,9 +277,9 @@ async fn gate(
     let mentions = agent.map_or_else(MentionPatterns::default, MentionPatterns::of);
     let activation = facts.head.and_then(|head| Activation::of(&head.entry));
     match policy::gate(account, facts.scope.user(), &mentions, activation, &inbound) {
-        Verdict::Run { owner, .. } => {
+        Verdict::Run { .. } => {
             let previous_at = facts.head.map(|head| head.updated_at);
-            let item = to_item(facts, &row, !owner, previous_at, inbound).await?;
+            let item = to_item(facts, &row, Some(account.as_ref()), previous_at, inbound).await?;
             let bot = account.account.identity.get("username");
             command_or_turn(facts, item, bot.and_then(serde_json::Value::as_str)).await
         }
@@ -362,9 +430,7 @@ async fn item(facts: &Facts<'_>, row: &inbox::Model) -> Result<Option<Item>> {
         .config
         .account(facts.scope.tenant(), &row.source, &row.account_id)
         .await?;
-    // A guest, unless a link says otherwise: the narrower reading.
-    let guest = account.is_none_or(|account| !policy::speaker(&account, &inbound).is(facts.scope.user()));
-    to_item(facts, row, guest, None, inbound).await.map(Some)
+    to_item(facts, row, account.as_deref(), None, inbound).await.map(Some)
 }
 
 fn destination(row: &inbox::Model, inbound: &Inbound) -> Destination {

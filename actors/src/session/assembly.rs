@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use claw_entities::Scope;
+use claw_entities::{Scope, SessionKey};
 
 use super::blobs::{self, Whose};
 use super::context::prune::prune;
@@ -13,6 +13,7 @@ use super::preview::Outlet;
 use super::prompt::{Audience, FileShare, Mode, PromptFacts, file_shares, system_prompt};
 use super::run::RunContext;
 use super::skills::Offered;
+use super::tool_policy;
 use super::turn::{self, Turn};
 use super::understanding::{self, Reader, Sound, Words};
 use crate::Services;
@@ -206,10 +207,16 @@ fn is_pdf(attachment: &Attachment) -> bool {
             .is_some_and(|end| end.eq_ignore_ascii_case(".pdf"))
 }
 
+/// Characters of one bootstrap file in the prompt, and of all.
+fn file_chars(settings: &UserSettings) -> (usize, usize) {
+    (settings.manner.file_chars, settings.manner.all_file_chars)
+}
+
 /// Where a prompt is for: whose conversation, and what was said last.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) scope: &'a Scope,
+    pub(crate) key: &'a SessionKey,
     pub(crate) agent_id: &'a str,
     /// Its settings rule.
     pub(crate) last: &'a Item,
@@ -219,6 +226,7 @@ impl<'a> Place<'a> {
     pub(crate) fn of(context: &'a RunContext) -> Self {
         Self {
             scope: &context.scope,
+            key: &context.key,
             agent_id: &context.agent_id,
             last: context.turn.last(),
         }
@@ -237,7 +245,9 @@ pub(crate) struct Assembly {
     pruning: Option<PruningSettings>,
     /// The workspace's bootstrap files, and who they are shown to.
     files: Vec<WorkspaceFile>,
+    file_chars: (usize, usize),
     audience: Audience,
+    mode: Mode,
 }
 
 /// The history of one call.
@@ -256,7 +266,12 @@ impl Assembly {
         (tools, away): (&[Arc<ToolSpec>], &[String]),
         skills: &[Offered],
     ) -> Result<Self> {
-        let Place { scope, agent_id, last } = place;
+        let Place {
+            scope,
+            key,
+            agent_id,
+            last,
+        } = place;
         let files = services.config.bootstrap_files(scope, agent_id).await?;
         let agent = settings.agents.iter().find(|agent| agent.id == agent_id);
         let named = agent.and_then(|agent| agent.name.as_deref());
@@ -265,17 +280,27 @@ impl Assembly {
             .as_ref()
             .and_then(|to| services.ports.channel(&to.channel));
         let reference = format!("{}/{}", model.provider, model.model);
+        let group = last.group_rule(services, scope).await?;
+        let said = [
+            group.as_ref().and_then(|group| group.system_prompt.as_deref()),
+            last.options.extra_system_prompt.as_deref(),
+        ];
+        let extra: Vec<&str> = said.into_iter().flatten().collect();
+        let extra = extra.join("\n\n");
+        let mode = match &last.options.heartbeat {
+            Some(beat) if beat.light_context => Mode::Light,
+            None if tool_policy::is_subagent(key) => Mode::Minimal,
+            Some(_) | None => Mode::Full,
+        };
         let facts = PromptFacts {
-            mode: match &last.options.heartbeat {
-                Some(beat) if beat.light_context => Mode::Light,
-                Some(_) | None => Mode::Full,
-            },
+            mode,
             audience: last.audience(),
             agent_id,
             agent_name: named,
             tools,
             away,
             files: &files,
+            file_chars: file_chars(settings),
             skills,
             time_zone: settings.time_zone.as_deref().unwrap_or("UTC"),
             model: &reference,
@@ -284,7 +309,7 @@ impl Assembly {
             room: last.room.as_deref(),
             thinking: model.thinking.name(),
             speech_by_tag: settings.speech.auto == "tagged" && matches!(last.audience(), Audience::Owner),
-            extra: last.options.extra_system_prompt.as_deref(),
+            extra: Some(extra.as_str()),
         };
         let system = system_prompt(&facts);
         let fixed = fixed(&system, tools);
@@ -292,9 +317,11 @@ impl Assembly {
         let prunes = pruning.on.unwrap_or(model.api.starts_with("anthropic"));
         let audience = facts.audience;
         Ok(Self {
+            file_chars: facts.file_chars,
             files,
             audience,
             system: Arc::new(system),
+            mode,
             scope: scope.clone(),
             fixed,
             budget: budget(model.context_window, model.max_tokens, fixed),
@@ -324,7 +351,7 @@ impl Assembly {
 
     /// How much of which file is in the prompt.
     pub(crate) fn files(&self) -> Vec<FileShare> {
-        file_shares(&self.files, Mode::Full, self.audience)
+        file_shares(&self.files, self.mode, self.audience, self.file_chars)
     }
 
     /// The history that fits, repaired for strict providers, images inline.
@@ -370,7 +397,9 @@ impl Assembly {
             reasoning: model.reasoning,
             thinking: model.thinking,
             fast: model.fast,
-            temperature: None,
+            temperature: model.params.temperature,
+            cache: model.params.cache.unwrap_or_default(),
+            service_tier: model.params.service_tier.clone(),
             cache_key: session_id.to_owned(),
             limits: StreamLimits::default(),
         }

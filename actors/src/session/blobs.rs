@@ -160,9 +160,17 @@ impl Unstored {
     }
 }
 
+/// As [`store`], on account of whoever it is for.
+///
 /// # Errors
 /// As [`Unstored::store`].
-async fn store_as(services: &Services, scope: &Scope, whose: Whose, mime_type: &str, bytes: Vec<u8>) -> Result<String> {
+pub(crate) async fn store_as(
+    services: &Services,
+    scope: &Scope,
+    whose: Whose,
+    mime_type: &str,
+    bytes: Vec<u8>,
+) -> Result<String> {
     let Unstored { id, room, weight, row } = Unstored::new(services, scope, whose, mime_type, bytes);
     let tx = services.db.write(scope).await?;
     make_room(&*tx, scope, room, weight).await?;

@@ -8,6 +8,7 @@ use super::changing;
 use super::commands::{self, ApproveCommand, Command, QueueChange, QueueCommand, Switch, ThinkCommand};
 use super::events::Emitter;
 use super::item::Item;
+use super::managing;
 use super::preview::Outlet;
 use super::queue;
 use super::report;
@@ -306,7 +307,11 @@ pub(crate) async fn carry_out(
         }
         Command::Approve(said) => approve(directory, authority, item, said).await?,
         Command::Skill(call) => skills::calls::carry_out(directory, authority, item, call, stop).await?,
-        Command::Unavailable(name) => commands::unavailable_text(name),
+        Command::Agents => managing::agents(directory, authority, item).await?,
+        Command::Subagents(said) => managing::subagents(directory, authority, item, said).await?,
+        Command::Config(said) => managing::config(directory, authority, item, said).await?,
+        Command::Export => managing::export(authority, item),
+        Command::Unavailable(absent) => commands::unavailable_text(*absent),
         Command::Queue(QueueCommand::Show) => commands::queue_text(settings),
         Command::Queue(QueueCommand::Invalid(why)) => why.clone(),
         Command::Queue(_) if !item.guest.is_empty() => "Only the owner may change the queue.".to_owned(),

@@ -20,7 +20,7 @@ pub use table::{COMMANDS, offers};
 pub use texts::{approve_usage_text, commands_text, help_text, queue_text, status_text, unavailable_text, whoami_text};
 
 /// A command that is carried out without the model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Abort the run and empty the queue.
     Stop(StopForm),
@@ -57,8 +57,68 @@ pub enum Command {
     Approve(ApproveCommand),
     /// A skill called by name, where no model is asked.
     Skill(SkillCall),
-    /// Exists elsewhere, not in the cloud.
-    Unavailable(&'static str),
+    /// The user's agents.
+    Agents,
+    Subagents(SubagentCommand),
+    Config(ConfigCommand),
+    /// Where this conversation is to be had as a file.
+    Export,
+    /// Exists elsewhere, not here.
+    Unavailable(Absent),
+}
+
+/// A command of the original that does nothing here, and what does it instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Absent {
+    pub name: &'static str,
+    /// A sentence; may be empty.
+    pub instead: &'static str,
+}
+
+/// All of them. What begins with `dock-` is one for each channel.
+const ABSENT: [Absent; 13] = [
+    absent("elevated", ""),
+    absent("bash", "Commands run on paired devices: ask me to run one."),
+    absent("restart", ""),
+    absent("acp", ""),
+    absent("plugins", ""),
+    absent("allowlist", "Who may write to a bot is set under Channels."),
+    absent("focus", "Sub-agents have sessions of their own: see /subagents."),
+    absent("unfocus", "Sub-agents have sessions of their own: see /subagents."),
+    absent(
+        "session",
+        "When a conversation starts over is set under Settings (session.reset).",
+    ),
+    absent("btw", "Ask it in a session of its own: New chat in the Admin UI."),
+    absent("mcp", "MCP servers are set under Settings → MCP servers."),
+    absent("debug", "Settings that last are changed by /config, or under Settings."),
+    absent("exec", "What may run on a device is set under Devices."),
+];
+const DOCK: &str = "dock-";
+const DOCKED: Absent = absent("dock", "Write to me on the other channel: I answer where I am asked.");
+
+const fn absent(name: &'static str, instead: &'static str) -> Absent {
+    Absent { name, instead }
+}
+
+/// What the owner wants of the sub-agents of this session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubagentCommand {
+    List,
+    Info(String),
+    Log(String),
+    Kill(String),
+    Steer { target: String, message: String },
+    Usage,
+}
+
+/// What the owner wants of the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConfigCommand {
+    Show(Option<String>),
+    Set { path: String, value: serde_json::Value },
+    Unset(String),
+    Usage,
 }
 
 impl Command {
@@ -164,16 +224,26 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
         "model" => model(rest).map(Command::Model),
         "models" => alone(Command::Model(ModelCommand::List)),
         "approve" => Some(Command::Approve(approve(rest))),
-        "elevated" => Some(Command::Unavailable("/elevated")),
-        "bash" => Some(Command::Unavailable("/bash")),
-        "restart" => Some(Command::Unavailable("/restart")),
-        "acp" => Some(Command::Unavailable("/acp")),
-        "plugins" => Some(Command::Unavailable("/plugins")),
         "tts" => match SpeechCommand::read(rest) {
             Some(said) => Some(Command::Speech(said)),
             None => Some(Command::Switch(Switch::Aloud, Switch::Aloud.read(rest)?)),
         },
+        "agents" => alone(Command::Agents),
+        "subagents" => Some(Command::Subagents(subagents(rest))),
+        "kill" => Some(Command::Subagents(match rest {
+            "" => SubagentCommand::Usage,
+            target => SubagentCommand::Kill(target.to_owned()),
+        })),
+        "steer" | "tell" => Some(Command::Subagents(steer(rest))),
+        "config" => Some(Command::Config(config(rest))),
+        "export-session" | "export_session" | "export" => alone(Command::Export),
         other => {
+            if other.starts_with(DOCK) {
+                return Some(Command::Unavailable(DOCKED));
+            }
+            if let Some(absent) = ABSENT.iter().find(|absent| absent.name == other) {
+                return Some(Command::Unavailable(*absent));
+            }
             let switch = Switch::named(other)?;
             Some(Command::Switch(switch, switch.read(rest)?))
         }
@@ -192,6 +262,60 @@ pub fn triggered(text: &str, triggers: &[String]) -> Option<Command> {
     Some(Command::Reset {
         rest: (!rest.is_empty()).then(|| rest.to_owned()),
     })
+}
+
+/// What is to be done, and to which; nothing lists them.
+fn subagents(rest: &str) -> SubagentCommand {
+    let (word, behind) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let target = behind.trim();
+    match (word.to_ascii_lowercase().as_str(), target) {
+        ("" | "list", "") => SubagentCommand::List,
+        ("steer" | "send" | "tell", _) => steer(target),
+        ("info" | "log" | "kill" | "stop", "") => SubagentCommand::Usage,
+        ("info", _) => SubagentCommand::Info(target.to_owned()),
+        ("log", _) => {
+            let first = target.split_whitespace().next().unwrap_or(target);
+            SubagentCommand::Log(first.to_owned())
+        }
+        ("kill" | "stop", _) => SubagentCommand::Kill(target.to_owned()),
+        _ => SubagentCommand::Usage,
+    }
+}
+
+/// To whom, then what.
+fn steer(rest: &str) -> SubagentCommand {
+    match rest.split_once(char::is_whitespace) {
+        Some((target, message)) if !message.trim().is_empty() => SubagentCommand::Steer {
+            target: target.to_owned(),
+            message: message.trim().to_owned(),
+        },
+        Some(_) | None => SubagentCommand::Usage,
+    }
+}
+
+/// What is to be done, and where; nothing shows it. A value is JSON5, or the text itself.
+fn config(rest: &str) -> ConfigCommand {
+    let (word, behind) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let behind = behind.trim();
+    let is_path =
+        |path: &str| !path.is_empty() && path.len() <= 200 && !path.split('.').any(|name| name.trim().is_empty());
+    match word.to_ascii_lowercase().as_str() {
+        "" => ConfigCommand::Show(None),
+        "show" | "get" if behind.is_empty() => ConfigCommand::Show(None),
+        "show" | "get" if is_path(behind) => ConfigCommand::Show(Some(behind.to_owned())),
+        "unset" if is_path(behind) => ConfigCommand::Unset(behind.to_owned()),
+        "set" => match behind.split_once(['=', ' ']) {
+            Some((path, value)) if is_path(path.trim()) && !value.trim().is_empty() => {
+                let value = value.trim();
+                ConfigCommand::Set {
+                    path: path.trim().to_owned(),
+                    value: json5::from_str(value).unwrap_or_else(|_| value.into()),
+                }
+            }
+            Some(_) | None => ConfigCommand::Usage,
+        },
+        _ => ConfigCommand::Usage,
+    }
 }
 
 /// A name or a number, or nothing. A longer text is talk.
@@ -353,6 +477,62 @@ mod tests {
     }
 
     #[test]
+    fn what_exists_elsewhere_never_goes_to_the_model() {
+        for line in [
+            "/btw what time is it",
+            "/dock-slack",
+            "/Focus",
+            "/exec host=node",
+            "/mcp",
+            "/debug show",
+        ] {
+            let command = parse(line, None);
+            assert!(matches!(command, Some(Command::Unavailable(_))), "{line}: {command:?}");
+        }
+    }
+
+    #[test]
+    fn agents_and_configuration() {
+        let of = |line: &str| parse(line, None);
+        let subagents = |said| Some(Command::Subagents(said));
+        assert_eq!(of("/subagents"), subagents(SubagentCommand::List));
+        assert_eq!(
+            of("/subagents kill 2"),
+            subagents(SubagentCommand::Kill("2".to_owned()))
+        );
+        assert_eq!(of("/kill all"), subagents(SubagentCommand::Kill("all".to_owned())));
+        assert_eq!(of("/kill"), subagents(SubagentCommand::Usage));
+        for line in [
+            "/steer dig deeper now",
+            "/tell dig deeper now",
+            "/subagents send dig deeper now",
+        ] {
+            let told = SubagentCommand::Steer {
+                target: "dig".to_owned(),
+                message: "deeper now".to_owned(),
+            };
+            assert_eq!(of(line), subagents(told), "{line}");
+        }
+        let config = |said| Some(Command::Config(said));
+        assert_eq!(of("/config"), config(ConfigCommand::Show(None)));
+        assert_eq!(
+            of("/config get a.b"),
+            config(ConfigCommand::Show(Some("a.b".to_owned())))
+        );
+        let set = |path: &str, value: serde_json::Value| {
+            config(ConfigCommand::Set {
+                path: path.to_owned(),
+                value,
+            })
+        };
+        assert_eq!(of("/config set a.b=3"), set("a.b", 3.into()));
+        assert_eq!(of("/config set a.b some words"), set("a.b", "some words".into()));
+        assert_eq!(of("/config unset a..b"), config(ConfigCommand::Usage));
+        assert_eq!(of("/agents"), Some(Command::Agents));
+        assert_eq!(of("/agents of change"), None);
+    }
+
+    #[test]
     fn whole_messages_are_commands() {
         let cases = [
             ("/stop", Some(Command::Stop(StopForm::Slash))),
@@ -407,7 +587,7 @@ mod tests {
             ("/whoami", Some(Command::Whoami)),
             ("/id", Some(Command::Whoami)),
             ("/queue", Some(Command::Queue(QueueCommand::Show))),
-            ("/bash ls", Some(Command::Unavailable("/bash"))),
+            ("/elevated on", Some(Command::Unavailable(ABSENT[0]))),
             ("/unknown thing", None),
             ("/", None),
             ("/etc/hosts is a file", None),

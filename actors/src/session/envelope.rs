@@ -23,6 +23,10 @@ pub struct Header<'a> {
     /// When the session's previous message came, epoch milliseconds.
     pub previous_at: Option<i64>,
     pub zone: Tz,
+    /// Whether it says when the message came, how long after the last one, and by a clock of twelve hours.
+    pub timestamp: bool,
+    pub elapsed: bool,
+    pub twelve_hours: bool,
 }
 
 /// Group talk that waited for the next turn.
@@ -56,11 +60,17 @@ pub fn envelope(header: &Header<'_>, inbound: &Inbound) -> String {
     } else {
         push_label(&mut text, &sender_name(inbound));
     }
-    if let Some(previous) = header.previous_at {
+    if let Some(previous) = header.previous_at.filter(|_| header.elapsed) {
         push_elapsed(&mut text, inbound.sent_at - previous);
     }
-    if let Some(at) = DateTime::from_timestamp_millis(inbound.sent_at) {
-        let _ = write!(text, " {}", at.with_timezone(&header.zone).format("%Y-%m-%d %H:%M %Z"));
+    let sent_at = DateTime::from_timestamp_millis(inbound.sent_at);
+    if let Some(at) = sent_at.filter(|_| header.timestamp) {
+        let clock = if header.twelve_hours {
+            "%Y-%m-%d %I:%M %p %Z"
+        } else {
+            "%Y-%m-%d %H:%M %Z"
+        };
+        let _ = write!(text, " {}", at.with_timezone(&header.zone).format(clock));
     }
     text.push_str("] ");
     if inbound.edited {
@@ -233,6 +243,9 @@ mod tests {
             channel: "Telegram",
             previous_at: Some(1_767_603_600_000 - 125_000),
             zone: chrono_tz::Europe::Berlin,
+            timestamp: true,
+            elapsed: true,
+            twelve_hours: false,
         }
     }
 
@@ -254,6 +267,25 @@ mod tests {
             envelope(&first, &inbound(PeerKind::Direct, "", "x")),
             "[Telegram ada 2026-01-05 10:00 CET] x"
         );
+    }
+
+    #[test]
+    fn the_header_says_as_much_as_it_is_to() {
+        let message = inbound(PeerKind::Direct, "Ada", "hello");
+        let short = Header {
+            elapsed: false,
+            twelve_hours: true,
+            ..header()
+        };
+        assert_eq!(
+            envelope(&short, &message),
+            "[Telegram Ada 2026-01-05 10:00 AM CET] hello"
+        );
+        let least = Header {
+            timestamp: false,
+            ..short
+        };
+        assert_eq!(envelope(&least, &message), "[Telegram Ada] hello");
     }
 
     #[test]

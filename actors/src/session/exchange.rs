@@ -269,6 +269,7 @@ fn relayed(
                 sends: chain.sends.saturating_add(u32::try_from(step).unwrap_or(u32::MAX)),
                 ..chain
             },
+            room: None,
         }),
         charge,
         ..ClientMessage::default()

@@ -91,6 +91,9 @@ pub struct Relayed {
     pub guest: bool,
     #[serde(default)]
     pub chain: Chain,
+    /// The group it came out of: its rules for tools hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Destination>,
 }
 
 /// A tool of the client's own.

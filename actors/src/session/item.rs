@@ -1,12 +1,17 @@
 //! One accepted message on its way to a turn.
 
+use claw_entities::Scope;
+
 use super::budget::Charge;
 use super::commands::Directives;
 use super::intake::{Beat, ClientMessage, ClientTool, Scheduled};
 use super::prompt::Audience;
 use super::queue::{self, Route};
 use super::reach::Chain;
+use crate::Services;
+use crate::config::accounts::GroupRule;
 use crate::config::document::QueueMode;
+use crate::error::Result;
 use crate::ports::channel::{Attachment, Destination, Inbound, PeerKind};
 use crate::ports::message::Part;
 
@@ -21,10 +26,14 @@ pub(crate) struct Item {
     pub(crate) also: Vec<String>,
     /// A bot wrote it: its id on the platform.
     pub(crate) bot: Option<String>,
+    /// The platform's id of the message.
+    pub(crate) message_id: Option<String>,
     /// User entry that already carries it (a resumed turn).
     pub(crate) entry_id: Option<String>,
     /// Empty for the user themselves, else the guest's id on the platform: their lane.
     pub(crate) guest: String,
+    /// The sender, where those of one chat have different tools; else empty.
+    pub(crate) rights: String,
     /// What the person wrote.
     pub(crate) text: String,
     /// What the model sees: the envelope around `text`.
@@ -38,6 +47,8 @@ pub(crate) struct Item {
     /// May whoever wrote it decide about commands on nodes.
     pub(crate) approver: bool,
     pub(crate) direct: bool,
+    /// It speaks to the agent: directly, by a mention, as an answer, or as a command.
+    pub(crate) addressed: bool,
     /// A group's title.
     pub(crate) room: Option<String>,
     pub(crate) options: Options,
@@ -57,6 +68,8 @@ pub(crate) struct Options {
     pub(crate) extra_system_prompt: Option<String>,
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) queue_mode: Option<String>,
+    /// What the message itself says of the queue it waits in.
+    pub(crate) queue: queue::Wish,
     /// What the message itself says about tools and thoughts being shown.
     pub(crate) verbose: Option<&'static str>,
     pub(crate) reasoning: Option<&'static str>,
@@ -68,6 +81,8 @@ pub(crate) struct Options {
     pub(crate) heartbeat: Option<Beat>,
     /// No person wrote it.
     pub(crate) relayed: bool,
+    /// The group it came out of, which does not read along: its rules for tools hold all the same.
+    pub(crate) room: Option<Destination>,
     pub(crate) chain: Chain,
     /// Who pays for it besides.
     pub(crate) charge: Charge,
@@ -80,8 +95,15 @@ impl Options {
         if let Some(level) = said.think {
             self.thinking = Some(level.name().to_owned());
         }
-        if let Some(mode) = said.queue.and_then(|change| change.mode) {
-            self.queue_mode = Some(queue::mode_name(mode).to_owned());
+        if let Some(change) = said.queue {
+            if let Some(mode) = change.mode {
+                self.queue_mode = Some(queue::mode_name(mode).to_owned());
+            }
+            self.queue = queue::Wish {
+                debounce_ms: change.debounce_ms.and_then(|ms| i64::try_from(ms).ok()),
+                cap: change.cap.and_then(|cap| usize::try_from(cap).ok()),
+                drop: change.drop,
+            };
         }
         self.model = said.model.or(self.model.take());
         self.verbose = said.verbose.or(self.verbose);
@@ -108,6 +130,27 @@ impl Item {
         }
     }
 
+    /// The group whose rules hold, with who speaks there as the recipient.
+    pub(crate) fn group(&self) -> Option<&Destination> {
+        let here = self.destination.as_ref();
+        here.filter(|to| to.peer.kind != PeerKind::Direct)
+            .or(self.options.room.as_ref())
+    }
+
+    /// What the account says of the group it was said in.
+    pub(crate) async fn group_rule(&self, services: &Services, scope: &Scope) -> Result<Option<GroupRule>> {
+        let here = self.destination.as_ref();
+        let Some(group) = here.filter(|to| to.peer.kind != PeerKind::Direct && !self.options.relayed) else {
+            return Ok(None);
+        };
+        let account = services
+            .config
+            .account(scope.tenant(), &group.channel, &group.account_id)
+            .await?;
+        let thread = group.peer.thread.as_deref();
+        Ok(account.and_then(|account| account.policy.group_rule(&group.peer.id, thread).cloned()))
+    }
+
     /// What the queue needs to know of it. `push` counts pushes: the inbox's unique keys have sorted repeats out
     /// already, and a row that comes back after a failed write is no repeat.
     pub(crate) fn queued(&self, mode: Option<QueueMode>, push: u64) -> queue::Item {
@@ -132,7 +175,9 @@ impl Item {
             route,
             sender_id: self.guest.clone(),
             owner: self.guest.is_empty(),
+            rights: self.rights.clone(),
             mode,
+            wish: self.options.queue,
             received_at: self.received_at,
             settle_ms: self.settle_ms,
             kept: self.destination.is_none() || self.options.relayed,
@@ -161,11 +206,13 @@ impl Item {
             run_id: Some(run_id),
             also: Vec::new(),
             bot: None,
+            message_id: None,
             entry_id: None,
             guest: match &message.relayed {
                 Some(relayed) if relayed.guest => RELAYED.to_owned(),
                 Some(_) | None => String::new(),
             },
+            rights: String::new(),
             prompt: message.message.clone(),
             // Nobody typed what an agent is asked that looks by itself, or by another agent.
             text: match (&message.heartbeat, &message.relayed) {
@@ -180,6 +227,7 @@ impl Item {
                 Some(to) => to.peer.kind == PeerKind::Direct,
                 None => private,
             },
+            addressed: true,
             destination,
             room: None,
             options: Options {
@@ -189,6 +237,7 @@ impl Item {
                 extra_system_prompt: message.extra_system_prompt,
                 timeout_ms: message.timeout_ms,
                 queue_mode: message.queue_mode,
+                queue: queue::Wish::default(),
                 verbose: None,
                 reasoning: None,
                 requester: message.requester,
@@ -196,6 +245,7 @@ impl Item {
                 scheduled: message.scheduled,
                 heartbeat: message.heartbeat,
                 relayed: message.relayed.is_some(),
+                room: message.relayed.and_then(|relayed| relayed.room),
                 chain,
                 charge: message.charge,
                 client_tools: message.client_tools,
@@ -223,12 +273,14 @@ impl Item {
             run_id: None,
             also: Vec::new(),
             bot: inbound.sender.is_bot.then(|| inbound.sender.id.clone()),
+            message_id: (!inbound.message_id.is_empty()).then(|| inbound.message_id.clone()),
             entry_id: None,
             guest: if guest {
                 inbound.sender.id.clone()
             } else {
                 String::new()
             },
+            rights: String::new(),
             text: inbound.text,
             prompt,
             parts: Vec::new(),
@@ -242,6 +294,7 @@ impl Item {
             }),
             approver: !guest,
             direct,
+            addressed: direct || inbound.mention.native || inbound.mention.reply_to_bot || inbound.command,
             room,
             options: Options::default(),
             directed: false,

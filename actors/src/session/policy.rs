@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::commands;
-use crate::config::accounts::{AccessPolicy, DmPolicy, GroupPolicy, GroupRule, ResolvedAccount, looks_like_link_code};
+use crate::config::accounts::{DmPolicy, GroupPolicy, GroupRule, ResolvedAccount, looks_like_link_code};
 use crate::config::document::AgentSettings;
 use crate::ports::channel::{Inbound, PeerKind};
 
@@ -197,7 +197,7 @@ fn group(
     inbound: &Inbound,
 ) -> Verdict {
     let policy = &account.policy;
-    let rule = group_rule(policy, &inbound.peer.id);
+    let rule = policy.group_rule(&inbound.peer.id, inbound.peer.thread.as_deref());
     if rule.is_some_and(|rule| !rule.enabled) {
         return Verdict::Skip("this group is disabled");
     }
@@ -231,21 +231,6 @@ fn group(
     } else {
         Verdict::Context
     }
-}
-
-/// The group's own entry, else the `*` entry.
-fn group_rule<'a>(policy: &'a AccessPolicy, id: &str) -> Option<&'a GroupRule> {
-    policy
-        .groups
-        .get(id)
-        .or_else(|| {
-            policy
-                .groups
-                .iter()
-                .find(|(listed, _)| listed.eq_ignore_ascii_case(id))
-                .map(|(_, rule)| rule)
-        })
-        .or_else(|| policy.groups.get("*"))
 }
 
 /// The group's list, else the account's group list, else its list for direct messages. With no list at all a room of

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::blocks::{self, Chunker};
 use super::turn::{self, Authority, Piece};
 use crate::config::accounts::ResolvedAccount;
-use crate::config::document::{Bounds, Break, Cut};
-use crate::ports::channel::{Channel, Destination, Rendered};
+use crate::config::document::{Bounds, Break, Cut, MannerSettings, TypingMode};
+use crate::ports::channel::{Channel, Destination, PeerKind, Rendered};
 use crate::supervisor::directory::Directory;
 
 /// A reply that is done sooner needs no typing indicator.
@@ -23,6 +24,15 @@ const TYPING_AFTER: Duration = Duration::from_millis(400);
 /// A reply that is done sooner needs no preview, nor does one that has said less.
 const PREVIEW_AFTER: Duration = Duration::from_millis(1200);
 const PREVIEW_CHARS: usize = 24;
+
+/// A preview that grows by paragraphs does so by this much, characters.
+const STEP: Bounds = Bounds {
+    min: 200,
+    max: 800,
+    preference: Break::Paragraph,
+};
+/// What stands for an answer whose words are not shown yet.
+const PROGRESS: &str = "Working on the answer…";
 
 /// Where a run's reply goes, opened once per run.
 #[derive(Clone)]
@@ -53,6 +63,42 @@ impl Outlet {
         self.muted.load(Ordering::Relaxed)
     }
 
+    /// Makes its messages replies, or not, as `replyToMode` says; without it those in groups are. Where replies are threads
+    /// the platform's adapter has chosen the thread.
+    pub(crate) fn replying_to(mut self, message_id: Option<&String>) -> Self {
+        if !self.channel().is_some_and(|channel| channel.replies_are_threads()) {
+            match self.reply_mode() {
+                Some(ReplyMode::Off) => self.destination.reply_to = None,
+                Some(ReplyMode::First | ReplyMode::All) => self.destination.reply_to = message_id.cloned(),
+                None => {}
+            }
+        }
+        self
+    }
+
+    /// `replyToMode` of this kind of chat.
+    pub(crate) fn reply_mode(&self) -> Option<ReplyMode> {
+        let config = &self.account.account.config;
+        let kind = match self.destination.peer.kind {
+            PeerKind::Direct => "direct",
+            PeerKind::Group => "group",
+            PeerKind::Channel => "channel",
+        };
+        let by_kind = config["replyToModeByChatType"][kind].as_str();
+        match by_kind.or_else(|| config["replyToMode"].as_str())? {
+            "off" => Some(ReplyMode::Off),
+            "first" => Some(ReplyMode::First),
+            "all" => Some(ReplyMode::All),
+            _ => None,
+        }
+    }
+
+    /// May the model say which message it answers.
+    pub(crate) fn takes_reply_tags(&self) -> bool {
+        let threads = self.channel().is_none_or(|channel| channel.replies_are_threads());
+        !threads || matches!(self.reply_mode(), Some(ReplyMode::First | ReplyMode::All))
+    }
+
     /// Longest message of the platform, characters.
     pub(crate) fn limit(&self) -> usize {
         self.channel()
@@ -63,19 +109,19 @@ impl Outlet {
         self.directory.services().ports.channel(&self.destination.channel)
     }
 
-    /// Shows "… is typing" until the guard is dropped.
-    pub(crate) fn typing(&self) -> Option<DropGuard> {
+    /// Shows "… is typing" until the guard is dropped, again after `interval` or when the platform needs it.
+    pub(crate) fn typing(&self, interval: Option<Duration>) -> Option<DropGuard> {
         self.channel()?.typing()?;
         let stop = CancellationToken::new();
         let (this, stopped) = (self.clone(), stop.clone());
         self.directory
             .services()
             .io
-            .spawn(async move { this.type_until(stopped).await });
+            .spawn(async move { this.type_until(stopped, interval).await });
         Some(stop.drop_guard())
     }
 
-    async fn type_until(&self, stopped: CancellationToken) {
+    async fn type_until(&self, stopped: CancellationToken, interval: Option<Duration>) {
         let Some(channel) = self.channel().cloned() else { return };
         let Some(typing) = channel.typing() else { return };
         let mut wait = TYPING_AFTER;
@@ -90,7 +136,7 @@ impl Outlet {
             }
             // Best effort: a refused indicator must not touch the run.
             shown = typing.start(&self.account.account, &self.destination).await.is_ok() || shown;
-            wait = typing.refresh();
+            wait = interval.unwrap_or_else(|| typing.refresh());
         }
         if shown {
             let _ = typing.stop(&self.account.account, &self.destination).await;
@@ -135,20 +181,91 @@ impl Outlet {
         }
     }
 
-    fn streams(&self) -> bool {
-        let mode = self
-            .account
-            .account
-            .config
-            .get("streaming")
-            .and_then(serde_json::Value::as_str);
-        mode != Some("off") && self.channel().is_some_and(|channel| channel.edits().is_some())
+    /// How an answer that is being written is shown here.
+    fn growth(&self) -> Option<Growth> {
+        let edits = self.channel()?.edits()?;
+        Growth::of(self.account.account.config.get("streaming"), edits.shows_progress())
+    }
+}
+
+/// `replyToMode`: which messages of an answer are replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReplyMode {
+    Off,
+    First,
+    All,
+}
+
+/// `streaming`: how an answer is shown before it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Growth {
+    /// It grows as it is written.
+    Partial,
+    /// By whole paragraphs.
+    Block,
+    /// That there will be one.
+    Progress,
+}
+
+impl Growth {
+    /// `None`: not at all. `progress`: whether the platform shows a state instead of the text.
+    fn of(said: Option<&Value>, progress: bool) -> Option<Self> {
+        let said = match said {
+            Some(Value::Object(fields)) => fields.get("mode"),
+            said => said,
+        };
+        match said {
+            Some(Value::Bool(false)) => None,
+            Some(Value::String(word)) => match word.trim().to_ascii_lowercase().as_str() {
+                "off" | "false" | "none" => None,
+                "block" => Some(Self::Block),
+                "progress" if progress => Some(Self::Progress),
+                _ => Some(Self::Partial),
+            },
+            _ => Some(Self::Partial),
+        }
+    }
+}
+
+/// "… is typing" of one run: from the time its settings say until it ends.
+pub(crate) struct Typing {
+    outlet: Option<Outlet>,
+    mode: TypingMode,
+    interval: Option<Duration>,
+    shown: Option<DropGuard>,
+}
+
+impl Typing {
+    pub(crate) fn new(outlet: Option<Outlet>, manner: &MannerSettings, addressed: bool) -> Self {
+        Self {
+            outlet,
+            mode: manner.typing_for(addressed),
+            interval: manner.typing_interval,
+            shown: None,
+        }
+    }
+
+    /// This happens: is it what begins it.
+    pub(crate) fn when(&mut self, happens: TypingMode) {
+        if self.mode == happens
+            && let Some(outlet) = self.outlet.take()
+        {
+            self.shown = outlet.typing(self.interval);
+        }
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.outlet = None;
+        self.shown = None;
     }
 }
 
 /// The growing message of one run.
 pub(crate) struct Preview {
     started: Instant,
+    growth: Growth,
+    /// Where paragraphs end.
+    steps: Chunker,
     text: Option<watch::Sender<String>>,
     task: Option<tokio::task::JoinHandle<Option<Shown>>>,
     outlet: Outlet,
@@ -158,8 +275,10 @@ pub(crate) struct Preview {
 
 impl Preview {
     pub(crate) fn new(outlet: &Outlet, authority: &Authority, run_id: &str) -> Option<Self> {
-        outlet.streams().then(|| Self {
+        outlet.growth().map(|growth| Self {
             started: Instant::now(),
+            growth,
+            steps: Chunker::new(STEP),
             text: None,
             task: None,
             outlet: outlet.clone(),
@@ -168,13 +287,31 @@ impl Preview {
         })
     }
 
+    /// Which message it answers, while it does not stand there yet.
+    pub(crate) fn answers(&mut self, message_id: Option<String>) {
+        self.outlet.destination.reply_to = message_id;
+    }
+
     /// The visible text so far.
     pub(crate) fn update(&mut self, text: &str) {
+        let text = match self.growth {
+            Growth::Partial => text,
+            Growth::Block => {
+                while self.steps.next(text).is_some() {}
+                text.get(..self.steps.at()).unwrap_or(text).trim_end()
+            }
+            Growth::Progress => PROGRESS,
+        };
         if let Some(sender) = &self.text {
             sender.send_replace(text.to_owned());
             return;
         }
-        if self.started.elapsed() < PREVIEW_AFTER || text.chars().count() < PREVIEW_CHARS {
+        let least = if self.growth == Growth::Progress {
+            1
+        } else {
+            PREVIEW_CHARS
+        };
+        if self.started.elapsed() < PREVIEW_AFTER || text.chars().count() < least {
             return;
         }
         let (sender, receiver) = watch::channel(text.to_owned());
@@ -273,4 +410,32 @@ fn grow(
 
 fn first_piece(outlet: &Outlet, text: &str) -> Option<Rendered> {
     outlet.render(text).into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn how_an_answer_is_shown_while_it_is_written() {
+        for (said, elsewhere, with_progress) in [
+            (json!(null), Some(Growth::Partial), Some(Growth::Partial)),
+            (json!(true), Some(Growth::Partial), Some(Growth::Partial)),
+            (json!(false), None, None),
+            (json!("off"), None, None),
+            (json!({"mode": "off"}), None, None),
+            (json!("partial"), Some(Growth::Partial), Some(Growth::Partial)),
+            (json!("block"), Some(Growth::Block), Some(Growth::Block)),
+            (
+                json!({"mode": "progress"}),
+                Some(Growth::Partial),
+                Some(Growth::Progress),
+            ),
+        ] {
+            assert_eq!(Growth::of(Some(&said), false), elsewhere, "{said}");
+            assert_eq!(Growth::of(Some(&said), true), with_progress, "{said}");
+        }
+    }
 }

@@ -71,6 +71,8 @@ pub struct PromptFacts<'a> {
     pub away: &'a [String],
     /// The workspace's bootstrap files, present ones.
     pub files: &'a [WorkspaceFile],
+    /// Characters of one of them, and of all.
+    pub file_chars: (usize, usize),
     /// IANA name.
     pub time_zone: &'a str,
     /// Skills the model may read; none for guests.

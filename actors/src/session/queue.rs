@@ -11,10 +11,10 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 pub use settings::{Settings, drop_name, mode_name, parse_drop, parse_mode};
-pub use turn::{Folded, Item, Route, Turn};
+pub use turn::{Folded, Item, Route, Turn, Wish};
 
+use self::turn::Kin;
 use crate::config::document::{DropPolicy, QueueMode};
-use turn::summary_line;
 
 /// How long a message id is remembered, milliseconds.
 const SEEN_MS: i64 = 5 * 60 * 1000;
@@ -33,7 +33,7 @@ pub struct Queue {
     running: Vec<String>,
     /// A turn that is to run again, before everything else.
     again: Option<Turn>,
-    /// Items that had to make room: their beginnings go into the next turn, which answers for their rows too.
+    /// Items that had to make room: their beginnings go into the next turn of their kind, which answers for their rows too.
     folded: VecDeque<Folded>,
     last_pushed: i64,
     /// Items of the current drain that run one by one because they could not be joined.
@@ -159,11 +159,13 @@ impl Queue {
         if self.is_duplicate(&item, now) {
             return one(Outcome::Duplicate, item, "duplicate");
         }
-        let full = !item.kept && self.droppable() >= self.settings.cap;
-        if full && self.settings.drop == DropPolicy::New {
+        let cap = item.wish.cap.unwrap_or(self.settings.cap).max(1);
+        let drop = item.wish.drop.unwrap_or(self.settings.drop);
+        let full = !item.kept && self.droppable() >= cap;
+        if full && drop == DropPolicy::New {
             return one(Outcome::Rejected, item, FULL);
         }
-        let dropped = if full { self.make_room() } else { Vec::new() };
+        let dropped = if full { self.make_room(cap, drop) } else { Vec::new() };
         self.remember(&item, now);
         self.last_pushed = now;
         let interrupts = self.mode(&item) == QueueMode::Interrupt && (self.is_running() || !self.waiting.is_empty());
@@ -205,16 +207,18 @@ impl Queue {
         if let Some(turn) = self.again.take() {
             return self.start(turn);
         }
-        let Some(front) = self.waiting.front() else {
+        if self.waiting.is_empty() {
             self.one_by_one = 0;
-            if self.folded.is_empty() {
-                return Next::Empty;
-            }
-            return self.take(0, true);
-        };
-        if front.at_once {
+        }
+        if self.waiting.front().is_some_and(|front| front.at_once) {
             return self.next_at_once(now);
         }
+        if let Some(turn) = self.left_over() {
+            return self.start(turn);
+        }
+        let Some(front) = self.waiting.front() else {
+            return Next::Empty;
+        };
         let ready_at = self.ready_at(front);
         if self.one_by_one == 0 && now < ready_at {
             return Next::WaitUntil(ready_at);
@@ -269,7 +273,8 @@ impl Queue {
         if front.item.kept {
             return front.pushed_at;
         }
-        let debounce = self.settings.debounce_ms;
+        let newest = self.waiting.back().and_then(|held| held.item.wish.debounce_ms);
+        let debounce = newest.unwrap_or(self.settings.debounce_ms);
         let patience = front.pushed_at.saturating_add(debounce.saturating_mul(MOST_DEBOUNCES));
         self.last_pushed.saturating_add(debounce).min(patience)
     }
@@ -341,12 +346,28 @@ impl Queue {
 
     fn take(&mut self, count: usize, listed: bool) -> Next {
         let items: Vec<Item> = self.waiting.drain(..count).map(|held| held.item).collect();
-        let turn = Turn {
-            items,
-            listed,
-            folded: std::mem::take(&mut self.folded).into(),
-        };
+        let folded = items.first().map(|item| self.unfold(item.kin())).unwrap_or_default();
+        let turn = Turn { items, listed, folded };
         self.start(turn)
+    }
+
+    /// A turn of what made room and has nothing of its kind left to go with: it was here before what waits.
+    fn left_over(&mut self) -> Option<Turn> {
+        let goes_with = |folded: &&Folded| self.waiting.iter().any(|held| held.item.kin() == folded.kin());
+        let first = self.folded.iter().find(|folded| !goes_with(folded))?.clone();
+        Some(Turn {
+            folded: self.unfold(first.kin()),
+            listed: true,
+            ..Turn::default()
+        })
+    }
+
+    /// Takes out what made room and is of this kind. The rest stays for turns of its own: nobody's words run with
+    /// another's rights.
+    fn unfold(&mut self, kin: Kin<'_>) -> Vec<Folded> {
+        let (out, rest): (Vec<_>, Vec<_>) = self.folded.drain(..).partition(|folded| folded.kin() == kin);
+        self.folded = rest.into();
+        out
     }
 
     fn start(&mut self, turn: Turn) -> Next {
@@ -355,24 +376,20 @@ impl Queue {
     }
 
     /// Removes the oldest items so that one more fits. Gives those that are gone for good.
-    fn make_room(&mut self) -> Vec<Dropped> {
+    fn make_room(&mut self, cap: usize, drop: DropPolicy) -> Vec<Dropped> {
         let mut gone = Vec::new();
-        while self.droppable() >= self.settings.cap {
+        while self.droppable() >= cap {
             let Some(at) = self.waiting.iter().position(|held| !held.item.kept) else {
                 break;
             };
             let Some(Held { item, .. }) = self.waiting.remove(at) else {
                 break;
             };
-            if self.settings.drop != DropPolicy::Summarize {
+            if drop != DropPolicy::Summarize {
                 gone.push(item.inbox_id);
                 continue;
             }
-            self.folded.push_back(Folded {
-                line: summary_line(&item.text),
-                inbox_id: item.inbox_id,
-                owner: item.owner,
-            });
+            self.folded.push_back(Folded::of(item));
             // The oldest lines fall off; the turn answers for their rows all the same.
             if let Some(at) = self.folded.len().checked_sub(self.settings.cap + 1) {
                 self.folded[at].line = String::new();

@@ -92,6 +92,8 @@ pub(crate) struct Inner {
     pub(crate) alone: bool,
     /// The chat the run answers in.
     pub(crate) place: Option<Destination>,
+    /// The group whose rules for tools hold.
+    pub(crate) group: Option<Destination>,
     pub(crate) chain: Chain,
     /// 0: no sub-agent.
     pub(crate) depth: u32,

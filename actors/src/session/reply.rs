@@ -76,6 +76,11 @@ impl HoldBack {
         &self.filter.text()[..self.shown]
     }
 
+    /// Which message it wants to answer, as far as it said.
+    pub fn reply_to(&self) -> Option<&ReplyTo> {
+        self.filter.reply_to.as_ref()
+    }
+
     /// The stream is over: nothing is held any more.
     pub fn finish(mut self) -> Shaped {
         self.filter.end();

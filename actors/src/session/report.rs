@@ -78,11 +78,12 @@ async fn gather(directory: &Directory, authority: &Authority, item: &Item) -> Re
         .config
         .resolve_model(scope, &authority.agent_id, wanted)
         .await?;
-    let caller = Caller::of(authority, head.as_ref(), &settings, &model, item.audience());
+    let caller = Caller::of(authority, head.as_ref(), &settings, &model, item.audience()).within([item]);
     let toolbox = Toolbox::new(services, scope, caller).with_servers(&settings).await;
     let specs = toolbox.specs(&settings);
     let place = Place {
         scope,
+        key: &authority.key,
         agent_id: &authority.agent_id,
         last: item,
     };

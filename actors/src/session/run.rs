@@ -1,6 +1,7 @@
 //! The agent loop: one run, from admission to its durable end. Knows no actor: a plain future that is `Send`.
 
 mod aloud;
+mod attached;
 mod blocks;
 mod calling;
 mod failover;
@@ -16,6 +17,7 @@ use claw_entities::{Scope, SessionKey};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::attached::Attached;
 use self::blocks::{Parts, below, doubt, parts, prefix};
 pub(crate) use self::failover::fallback_of;
 use self::failover::{Call, Failover};
@@ -24,7 +26,7 @@ use self::telling::afterwards;
 use super::commands::Switch;
 use super::context::check_window;
 use super::events::Emitter;
-use super::preview::{Outlet, Preview};
+use super::preview::{Outlet, Preview, Typing};
 use super::prompt::Audience;
 use super::reach::Chain;
 use super::reach::subagents::YIELD;
@@ -37,7 +39,7 @@ use super::understanding::{self, Reader};
 use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, send_policy, skills};
 use crate::Services;
 use crate::clock::now_ms;
-use crate::config::document::UserSettings;
+use crate::config::document::{TypingMode, UserSettings};
 use crate::config::providers::ResolvedModel;
 use crate::conversation::transcript::SessionHead;
 use crate::error::{Error, Result};
@@ -48,8 +50,11 @@ use crate::supervisor::directory::{Directory, RunEnded};
 use crate::supervisor::lanes::{UserLanes, asker};
 use crate::supervisor::slot::Slot;
 
-/// Model calls of one run.
-const MAX_CALLS: usize = 32;
+/// Model calls of one run: what bounds one is its time, and the guard against calls that go round in circles. This is for
+/// a run without either.
+const MAX_CALLS: usize = 500;
+/// The tool that fetches what stands at an address.
+const FETCH: &str = "web_fetch";
 /// Tries of one model call while nothing of its answer was shown.
 const TRIES: u32 = 3;
 /// How long the end of a run is tried again while the database is away.
@@ -227,7 +232,9 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     let started_at = now_ms();
     let authority = authority(context, epoch);
     let outlet = outlet(context, &services).await?;
-    let typing = outlet.as_ref().and_then(Outlet::typing);
+    let addressed = context.turn.items.iter().any(|item| item.addressed);
+    let mut typing = Typing::new(outlet.clone(), &settings.manner, addressed);
+    typing.when(TypingMode::Instant);
     if !context.turn.last().direct && context.turn.entry_id().is_none() {
         let most = settings.group_history;
         context.turn.overheard = super::admission::overheard(&services, &context.scope, &context.key, most).await?;
@@ -293,9 +300,14 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         failover: None,
         missed,
         voice: false,
+        media: Vec::new(),
+        fetches: false,
+        failed: None,
+        wrote: false,
+        typing,
     };
     let end = work.converse(context).await?;
-    drop(typing);
+    work.typing.stop();
     context.slot.go_on().await;
     let (ended, head) = Box::pin(work.finish(context, outlet.as_ref(), end, started_at)).await?;
     context.slot.give_back();
@@ -320,7 +332,9 @@ async fn outlet(context: &RunContext, services: &Services) -> Result<Option<Outl
         .config
         .account(context.scope.tenant(), &destination.channel, &destination.account_id)
         .await?;
-    Ok(account.map(|account| Outlet::new(&context.directory, account, destination)))
+    let last = context.turn.last();
+    let outlet = account.map(|account| Outlet::new(&context.directory, account, destination));
+    Ok(outlet.map(|outlet| outlet.replying_to(last.message_id.as_ref())))
 }
 
 /// What the loop carries from call to call.
@@ -350,6 +364,15 @@ struct Work {
     missed: Vec<String>,
     /// The model wants its answer read aloud.
     voice: bool,
+    /// What the answer's `MEDIA:` lines name.
+    media: Vec<String>,
+    /// May files be fetched for it: what somebody else may not have fetched by a tool they have not this way either.
+    fetches: bool,
+    /// The tool of the last round that failed, and how.
+    failed: Option<(String, String)>,
+    /// A tool has written into a chat.
+    wrote: bool,
+    typing: Typing,
 }
 
 impl Work {
@@ -369,6 +392,7 @@ impl Work {
         let caller = Caller {
             only: options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone()),
             ..Caller::of(&self.authority, Some(&self.head), &self.settings, &model, audience)
+                .within(&context.turn.items)
         };
         let toolbox = Toolbox::new(&self.services, &context.scope, caller).with_servers(&self.settings);
         let toolbox = tokio::select! {
@@ -378,6 +402,7 @@ impl Work {
         };
         let mut toolbox = toolbox.with_client(&options.client_tools);
         let mut specs = Arc::new(toolbox.specs(&self.settings));
+        self.fetches = audience.speaks_with_owner() || specs.iter().any(|spec| spec.name == FETCH);
         if let Err(refusal) = check_window(&model.model, model.context_window) {
             return Ok(failed(plain_failure(ErrorClass::ContextOverflow, refusal.to_string())));
         }
@@ -409,7 +434,7 @@ impl Work {
                 Ok(sent) => sent,
                 Err(end) => return Ok(end),
             };
-            let message = loop {
+            let mut message = loop {
                 let request = base.request(&model, sent.messages.clone(), specs.clone(), &self.head.session_id);
                 let tries = if failover.is_last() { TRIES } else { 1 };
                 let answered = match self.call(context, &model, request, (deadline, tries)).await {
@@ -467,6 +492,7 @@ impl Work {
                 }
             }
             if calls.is_empty() {
+                self.own_up(context, &mut message).await;
                 let silent = reply::shape(&message.text()).text.is_none() && context.emitter.text().is_empty();
                 self.last = Some(message);
                 self.failover = Some(failover);
@@ -495,6 +521,7 @@ impl Work {
                 return Ok(End::Handed { results });
             }
             self.tell_results(context, &results).await;
+            self.note_results(&results);
             let history = Arc::make_mut(&mut sent.messages);
             history.push(Arc::new(Message::Assistant(message.clone())));
             let mut shown: Vec<_> = results.iter().cloned().map(Arc::new).collect();
@@ -517,10 +544,18 @@ impl Work {
                 return Ok(End::Aborted);
             }
         }
-        Ok(failed(plain_failure(
-            ErrorClass::Unknown,
-            format!("The agent called tools {MAX_CALLS} times without an answer, so I stopped it."),
-        )))
+        let text = format!(
+            "I have called tools in {MAX_CALLS} rounds without coming to an end, so I stop here. What was done so far \
+             stands above; tell me how to go on."
+        );
+        let base = context.emitter.text().len();
+        context.emitter.show(base, &text).await;
+        self.last = Some(AssistantMessage {
+            content: text_parts(&text),
+            ..AssistantMessage::default()
+        });
+        self.failover = Some(failover);
+        Ok(End::Answer { silent: false })
     }
 
     fn count(&mut self, message: &AssistantMessage, model: &ResolvedModel) {
@@ -537,6 +572,7 @@ impl Work {
             round: self.head.next_seq,
             audience,
             place: context.turn.last().destination.clone(),
+            group: context.turn.last().group().cloned(),
             outlet: self.outlet.clone(),
             chain: chains.fold(Chain::default(), Chain::longer),
             depth: tool_policy::spawn_depth(&self.head),
@@ -615,6 +651,11 @@ impl Work {
             }
             Some(_) | None => text.iter().cloned().collect(),
         };
+        if let (Some(outlet), None) = (outlet, &failure)
+            && self.is_repeated(context, outlet, &reply).await
+        {
+            reply.clear();
+        }
         // An agent that looks by itself would say of a limit at each look that it is reached.
         let unsaid = |class| context.turn.beat().is_some() && class == ErrorClass::Budget;
         if let Some((class, message)) = &failure
@@ -630,6 +671,19 @@ impl Work {
         {
             below(&mut reply, &footer);
         }
+        let attached = match &end {
+            End::Answer { .. } | End::Handed { .. } if context.turn.beat().is_none() => {
+                let attached = self.attached(context, outlet);
+                Box::pin(context.slot.aside(attached)).await
+            }
+            End::Answer { .. } | End::Handed { .. } | End::Aborted | End::TimedOut(_) | End::Failed(_) => {
+                Attached::default()
+            }
+        };
+        for missing in &attached.missing {
+            below(&mut reply, missing);
+        }
+        let spoken = spoken || !attached.missing.is_empty();
         let told = outlet.filter(|_| spoken);
         for missed in self.missed.iter().filter(|_| told.is_some()) {
             below(&mut reply, missed);
@@ -638,7 +692,7 @@ impl Work {
             below(&mut reply, doubt);
         }
         let aloud = told
-            .filter(|_| status == "ok")
+            .filter(|_| status == "ok" && attached.is_empty())
             .and_then(|outlet| self.aloud(context, outlet, &shown));
         let failover = self.failover.take();
         let marks = failover
@@ -669,6 +723,7 @@ impl Work {
             pieces.extend(self.thoughts(context, outlet, &final_message));
         }
         pieces.extend(self.final_pieces(outlet, &reply, preview.as_ref()));
+        pieces.extend(outlet.map(|outlet| attached.pieces(outlet)).unwrap_or_default());
         let preview = preview.filter(|preview| !preview.is_replaced(&pieces));
         let mut entries = vec![turn::entry(Message::Assistant(final_message), &context.turn.run_id)];
         if let End::Handed { results } = &end {

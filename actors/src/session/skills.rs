@@ -49,7 +49,9 @@ pub(crate) fn left_out(settings: &UserSettings, agent_id: &str, skill: &Skill) -
 
 /// The skills the agent's model is told of here, by key; none for guests.
 pub(crate) async fn offered(directory: &Directory, place: Place<'_>, settings: &UserSettings) -> Result<Vec<Offered>> {
-    let Place { scope, agent_id, last } = place;
+    let Place {
+        scope, agent_id, last, ..
+    } = place;
     if !last.guest.is_empty() {
         return Ok(Vec::new());
     }
@@ -57,9 +59,21 @@ pub(crate) async fn offered(directory: &Directory, place: Place<'_>, settings: &
     if set.skills.is_empty() {
         return Ok(Vec::new());
     }
+    let group = last.group_rule(directory.services(), scope).await?;
+    let only = group.and_then(|group| group.skills);
+    let elsewhere = |skill: &Skill| {
+        only.as_ref().is_some_and(|only| {
+            !only
+                .iter()
+                .any(|name| *name == skill.key || *name == skill.manifest.name)
+        })
+    };
     let nodes = skills::facts(directory, scope, &set).await?;
     let usable = |(skill, standing): &(&Skill, Standing)| {
-        standing.eligible && !skill.manifest.hidden_from_model && !left_out(settings, agent_id, skill)
+        standing.eligible
+            && !skill.manifest.hidden_from_model
+            && !left_out(settings, agent_id, skill)
+            && !elsewhere(skill)
     };
     let judged = set.judged(&nodes).into_iter().filter(usable);
     Ok(judged

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
 use super::budget::Charge;
+use super::cron;
 use super::intake::{self, ClientMessage, Relayed};
 use super::key;
 use super::reach::{Chain, Inner, MOST_ROUNDS};
@@ -59,6 +60,8 @@ struct Origin {
     guest: bool,
     chain: Chain,
     charge: Charge,
+    /// The group it came out of.
+    room: Option<Destination>,
 }
 
 /// The run of a sub-agent's first message.
@@ -94,7 +97,11 @@ pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish
     let (depth, now) = (run.depth + 1, now_ms());
     let scope = &run.authority.scope;
     let origin = Origin {
-        destination: run.place.clone(),
+        room: run.group.clone(),
+        destination: match &run.place {
+            Some(place) => Some(place.clone()),
+            None => cron::place_of(&run.directory, scope, &run.authority.agent_id, &run.run_id).await?,
+        },
         guest: !run.alone,
         chain: Chain {
             spawns: run.chain.spawns + 1,
@@ -233,6 +240,7 @@ fn first_message(run: &Inner, wish: &Wish, depth: u32, origin: &Origin) -> Clien
             // What others wrote may have led to it: it reaches no more than they do.
             guest: !run.alone,
             chain: origin.chain,
+            room: origin.room.clone(),
         }),
         charge: origin.charge.clone(),
         ..ClientMessage::default()

@@ -187,6 +187,11 @@ fn put_before(rows: &[system_event::Model], zone: Tz, entry: &mut NewEntry) {
         lines.push_str(&line(row.created_at, zone, &row.text));
         lines.push('\n');
     }
+    note_before(lines, entry);
+}
+
+/// Puts lines before what a person wrote, who goes on seeing that alone.
+pub(crate) fn note_before(lines: String, entry: &mut NewEntry) {
     if let Body::Message(body) = &mut entry.body
         && let Message::User { content, .. } = Arc::make_mut(&mut body.message)
     {

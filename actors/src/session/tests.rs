@@ -379,6 +379,39 @@ async fn a_turn_that_waits_for_a_slot_can_be_aborted() {
     drop(held);
 }
 
+/// Hundreds of messages wait, more than a session looks after at a time, and `/stop` behind them is heard at once.
+#[actix::test]
+async fn a_stop_is_heard_in_a_flooded_chat() {
+    const KEY: &str = "agent:main:main";
+    let model = ScriptedModel::new(|text| {
+        if text == "hang" {
+            Step::Hang
+        } else {
+            Step::Say(format!("re: {text}"))
+        }
+    });
+    let runtime = start(model.clone(), Limits::default(), 1).await;
+    let scope = runtime.owner("acme").await;
+    send(&runtime, &scope, KEY, "hang").await;
+    let until = Instant::now() + PATIENCE;
+    while model.calls.load(Ordering::Relaxed) == 0 {
+        assert!(Instant::now() < until, "the run did not start");
+        tokio::task::yield_now().await;
+    }
+    for number in 0..400 {
+        send(&runtime, &scope, KEY, &format!("flood {number}")).await;
+    }
+    send(&runtime, &scope, KEY, "/stop").await;
+    let ended = runtime.directory.wait_run(&scope, "hang", PATIENCE).await;
+    assert_eq!(
+        ended.expect("answers").map(|ended| ended.status),
+        Some("aborted".to_owned())
+    );
+    settled(&runtime, &scope).await;
+    // What waited behind it was stopped too, also what was not read yet.
+    assert_eq!(model.calls.load(Ordering::Relaxed), 1);
+}
+
 /// What was said while a run went on is answered once, in order.
 #[actix::test]
 async fn what_came_meanwhile_is_answered_once_and_in_order() {

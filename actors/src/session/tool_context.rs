@@ -24,6 +24,8 @@ pub(crate) struct Calling<'a> {
     pub(crate) audience: Audience,
     /// The chat the run answers in.
     pub(crate) place: Option<Destination>,
+    /// The group whose rules for tools hold.
+    pub(crate) group: Option<Destination>,
     pub(crate) outlet: Option<Outlet>,
     pub(crate) chain: Chain,
     /// 0: no sub-agent.
@@ -56,6 +58,7 @@ impl Calling<'_> {
             owner,
             alone,
             place: self.place,
+            group: self.group,
             chain: self.chain,
             depth: self.depth,
             beginning: tokio::sync::Mutex::default(),

@@ -1,14 +1,18 @@
-//! Which tools a run may use (`agent-runtime` §12.3). Pure. Every stage can only take away, so an agent's own rules
+//! Which tools a run may use (`agent-runtime` §12.3). Every stage can only take away, so an agent's own rules
 //! never widen what holds for all.
 
-use claw_entities::SessionKey;
+use claw_entities::{Scope, SessionKey};
 
+use super::item::Item;
 use super::key::{self, Kind};
 use super::prompt::Audience;
 use super::turn::Authority;
+use crate::Services;
 use crate::config::document::{ToolRules, UserSettings};
 use crate::config::providers::ResolvedModel;
 use crate::conversation::transcript::SessionHead;
+use crate::error::Result;
+use crate::ports::channel::Destination;
 use crate::ports::tool::ToolSpec;
 
 /// Tools of the configuration's groups, also of tools this build does not have: a file may name them.
@@ -99,9 +103,21 @@ pub(crate) struct Caller {
     pub(crate) depth: Option<Depth>,
     /// Patterns that narrow the user's policy for this run.
     pub(crate) only: Option<Vec<String>>,
+    /// Groups whose rules hold as well, each with who speaks in it as the recipient.
+    pub(crate) groups: Vec<Destination>,
 }
 
 impl Caller {
+    /// In the groups these were said in.
+    pub(crate) fn within<'a>(mut self, items: impl IntoIterator<Item = &'a Item>) -> Self {
+        for group in items.into_iter().filter_map(Item::group) {
+            if !self.groups.contains(group) {
+                self.groups.push(group.clone());
+            }
+        }
+        self
+    }
+
     /// A program in the user's own name, in one of their sessions: no model is involved.
     pub(crate) fn program(session: &SessionKey, head: Option<&SessionHead>, settings: &UserSettings) -> Self {
         Self {
@@ -111,6 +127,7 @@ impl Caller {
             audience: Audience::Owner,
             depth: depth_of(session, head, settings),
             only: None,
+            groups: Vec::new(),
         }
     }
 
@@ -129,7 +146,41 @@ impl Caller {
             audience,
             depth: depth_of(&authority.key, head, settings),
             only: None,
+            groups: Vec::new(),
         }
+    }
+}
+
+/// What the caller's groups say now.
+///
+/// # Errors
+/// When an account cannot be read.
+pub(crate) async fn of_groups(services: &Services, scope: &Scope, caller: &Caller) -> Result<Vec<ToolRules>> {
+    let mut rules = Vec::new();
+    for group in &caller.groups {
+        let account = services
+            .config
+            .account(scope.tenant(), &group.channel, &group.account_id)
+            .await?;
+        let sender = group.recipient.as_deref().unwrap_or_default();
+        match account {
+            Some(account) => {
+                let peer = &group.peer;
+                let said = account.policy.group_tools(&peer.id, peer.thread.as_deref(), sender);
+                rules.extend(said.cloned());
+            }
+            // Nobody can say any more what holds there.
+            None => rules.push(nothing()),
+        }
+    }
+    Ok(rules)
+}
+
+/// Rules that leave no tool.
+pub(crate) fn nothing() -> ToolRules {
+    ToolRules {
+        deny: vec!["*".to_owned()],
+        ..ToolRules::default()
     }
 }
 
@@ -153,10 +204,11 @@ pub(crate) fn spawn_depth(head: &SessionHead) -> u32 {
 }
 
 /// May the caller use the tool. `known` says whether there is any tool of a name that fits a pattern: an allow list that
-/// names nothing known is ignored, so that a typo does not take everything away.
+/// names nothing known is ignored, so that a typo does not take everything away. `groups`: the rules of [`of_groups`].
 pub(crate) fn allows(
     settings: &UserSettings,
     caller: &Caller,
+    groups: &[ToolRules],
     spec: &ToolSpec,
     known: impl Fn(&dyn Fn(&str) -> bool) -> bool,
 ) -> bool {
@@ -180,7 +232,14 @@ pub(crate) fn allows(
             && profile(rules)
                 .is_none_or(|tools| tools.iter().any(|pattern| fits(pattern, name)) || listed(&rules.also_allow))
     };
-    stages(settings, caller).all(passes)
+    let stages = || stages(settings, caller).chain(groups);
+    // Somebody in a group, and nobody said what they may reach. The owner's own words there have the owner's tools.
+    let exposed = matches!(caller.audience, Audience::Group { owner: false })
+        && !stages().any(|rules| rules.allow.is_some() || profile_is_named(rules));
+    let fits_exposed =
+        || MESSAGING.iter().any(|pattern| fits(pattern, name)) || stages().any(|rules| listed(&rules.also_allow));
+    stages().all(passes)
+        && (!exposed || fits_exposed())
         && caller.only.as_deref().is_none_or(listed)
         && caller
             .depth
@@ -236,6 +295,10 @@ pub(crate) fn profile_of(settings: &UserSettings, agent_id: &str) -> String {
         .and_then(|agent| agent.tools.rules.profile.clone());
     own.or_else(|| settings.tools.set.rules.profile.clone())
         .unwrap_or_else(|| "full".to_owned())
+}
+
+fn profile_is_named(rules: &ToolRules) -> bool {
+    rules.profile.as_deref() == Some("full") || profile(rules).is_some()
 }
 
 /// Tools of a profile; `None`: all.
@@ -322,15 +385,20 @@ mod tests {
             audience: Audience::Owner,
             depth: None,
             only: None,
+            groups: Vec::new(),
         }
     }
 
     fn allowed(doc: &Value, caller: &Caller) -> Vec<&'static str> {
+        allowed_in(doc, caller, &[])
+    }
+
+    fn allowed_in(doc: &Value, caller: &Caller, groups: &[ToolRules]) -> Vec<&'static str> {
         let settings = UserSettings::parse(doc);
         let known = |any: &dyn Fn(&str) -> bool| ALL.iter().any(|name| any(name));
         let names = ALL.into_iter();
         names
-            .filter(|name| allows(&settings, caller, &spec(name), known))
+            .filter(|name| allows(&settings, caller, groups, &spec(name), known))
             .collect()
     }
 
@@ -416,6 +484,37 @@ mod tests {
     }
 
     #[test]
+    fn a_groups_rules_are_one_more_stage_and_groups_have_less_by_themselves() {
+        let group = |owner| Caller {
+            audience: Audience::Group { owner },
+            ..self::owner()
+        };
+        let usual = ["sessions_list", "sessions_send", "session_status"];
+        assert_eq!(allowed(&json!({}), &group(false)), usual);
+        let full = json!({"tools": {"profile": "full"}});
+        let rules = |rules: Value| [ToolRules::parse(&rules)];
+        assert_eq!(
+            allowed_in(
+                &full,
+                &group(false),
+                &rules(json!({"deny": ["sessions_*", "group:fs"]}))
+            ),
+            ["web_fetch", "session_status"]
+        );
+        assert_eq!(
+            allowed_in(&json!({}), &group(false), &rules(json!({"allow": ["read", "cron"]}))),
+            ["read"],
+            "the owner's tools stay the owner's"
+        );
+        assert_eq!(
+            allowed_in(&json!({}), &group(false), &rules(json!({"alsoAllow": ["read"]}))),
+            ["read", "sessions_list", "sessions_send", "session_status"]
+        );
+        assert_eq!(allowed(&json!({}), &group(true)), ALL);
+        assert_eq!(allowed_in(&full, &group(true), &[nothing()]), [""; 0]);
+    }
+
+    #[test]
     fn a_list_that_names_servers_counts_while_they_are_away() {
         for only in ["docs__search", "docs__*", "bundle-mcp", "group:mcp"] {
             let rules = json!({"tools": {"allow": [only]}});
@@ -428,7 +527,7 @@ mod tests {
         let may = |rules: Value, name: &str| {
             let settings = UserSettings::parse(&json!({"tools": rules}));
             let tool = spec(name);
-            allows(&settings, &owner(), &tool, |any| any(name))
+            allows(&settings, &owner(), &[], &tool, |any| any(name))
         };
         for (profile, has) in [
             ("minimal", false),

@@ -20,7 +20,7 @@ use super::tool_policy::{self, Caller};
 use super::turn::{self, Authority};
 use crate::Services;
 use crate::clock::now_ms;
-use crate::config::document::UserSettings;
+use crate::config::document::{ToolRules, UserSettings};
 use crate::config::providers::ResolvedModel;
 use crate::conversation::tool_result;
 use crate::ports::message::{Message, Part, ToolCall};
@@ -38,6 +38,8 @@ pub(crate) struct Toolbox {
     services: Services,
     scope: Scope,
     caller: Caller,
+    /// What the caller's groups say, for the list.
+    groups: Vec<ToolRules>,
     loops: Mutex<Loops>,
     /// What the client runs itself.
     client: Vec<Arc<ToolSpec>>,
@@ -51,14 +53,17 @@ impl Toolbox {
             services: services.clone(),
             scope: scope.clone(),
             caller,
+            groups: Vec::new(),
             loops: Mutex::default(),
             client: Vec::new(),
             remote: Remote::default(),
         }
     }
 
-    /// With the tools of the user's MCP servers, as far as they are there.
+    /// With the tools of the user's MCP servers, as far as they are there, and by the rules of the caller's groups.
     pub(crate) async fn with_servers(mut self, settings: &UserSettings) -> Self {
+        let groups = tool_policy::of_groups(&self.services, &self.scope, &self.caller).await;
+        self.groups = groups.unwrap_or_else(|_| vec![tool_policy::nothing()]);
         self.remote = Remote::gather(&self.services, &self.scope, settings, &self.caller, PATIENCE).await;
         self
     }
@@ -103,7 +108,7 @@ impl Toolbox {
     /// What the model is offered.
     pub(crate) fn specs(&self, settings: &UserSettings) -> Vec<Arc<ToolSpec>> {
         self.all()
-            .filter(|tool| self.allowed(settings, *tool))
+            .filter(|tool| self.allowed(settings, &self.groups, *tool))
             .map(Tool::spec)
             .chain(&self.client)
             .cloned()
@@ -132,12 +137,12 @@ impl Toolbox {
         ours.chain(self.remote.tools())
     }
 
-    fn allowed(&self, settings: &UserSettings, tool: &dyn Tool) -> bool {
+    fn allowed(&self, settings: &UserSettings, groups: &[ToolRules], tool: &dyn Tool) -> bool {
         if tool.is_private() && !self.caller.audience.is_private() {
             return false;
         }
         let known = |fits: &dyn Fn(&str) -> bool| self.all().any(|tool| fits(&tool.spec().name));
-        tool_policy::allows(settings, &self.caller, tool.spec(), known)
+        tool_policy::allows(settings, &self.caller, groups, tool.spec(), known)
     }
 
     /// The tool, if it may be called now: sessions live long, and policies change.
@@ -147,13 +152,15 @@ impl Toolbox {
         if ours.is_none() && !self.remote.has(name) {
             return Err(missing());
         }
-        let Ok(settings) = self.services.config.settings(&self.scope).await else {
+        let settings = self.services.config.settings(&self.scope).await;
+        let groups = tool_policy::of_groups(&self.services, &self.scope, &self.caller).await;
+        let (Ok(settings), Ok(groups)) = (settings, groups) else {
             return Err(ToolOutput::error(
                 "The call was not made: whether it is allowed is not known right now.",
             ));
         };
         let tool = ours.or_else(|| self.remote.tool(name, &settings)).ok_or_else(missing)?;
-        if !self.allowed(&settings, tool.as_ref()) {
+        if !self.allowed(&settings, &groups, tool.as_ref()) {
             return Err(missing());
         }
         Ok(tool)

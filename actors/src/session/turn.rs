@@ -16,7 +16,7 @@ use super::envelope::ContextLine;
 use super::freshness;
 use super::heartbeat;
 use super::intake::Beat;
-use super::item::Item;
+use super::item::{Item, Options};
 use super::{key, system_event};
 use crate::Services;
 use crate::clock::now_ms;
@@ -258,6 +258,7 @@ pub(crate) async fn begin(
                 if turn.entry_id().is_none() && turn.beat().is_some_and(|beat| beat.apart_from.is_some()) {
                     heartbeat::start_over(tx, scope, &mut head).await?;
                 }
+                let stopped = !over && wants_word_of_abort(&head, options);
                 let (mut others, mut asked) = (0, None);
                 let mut stored = Vec::new();
                 let entry_id = match (turn.entry_id(), user) {
@@ -275,6 +276,9 @@ pub(crate) async fn begin(
                             system_event::drain(tx, scope, &authority.key, zone, &mut entry).await?;
                             asked = Some(head.events);
                         }
+                        if stopped {
+                            system_event::note_before(STOPPED.to_owned(), &mut entry);
+                        }
                         others += 1;
                         stored = transcript::append(&mut batch, scope, &mut head, vec![entry])?;
                         stored.first().map(|entry| entry.id.clone()).unwrap_or_default()
@@ -286,7 +290,11 @@ pub(crate) async fn begin(
                 let changes = HeadChanges {
                     touched_at: (!turn.last().options.background).then_some(now),
                     // Who writes to a session again wants to see it again.
-                    merge: archived.then(|| Map::from_iter([("archivedAt".to_owned(), Value::Null)])),
+                    merge: (archived || stopped).then(|| {
+                        let archived = archived.then(|| ("archivedAt".to_owned(), Value::Null));
+                        let stopped = stopped.then(|| ("abortedLastRun".to_owned(), json!(false)));
+                        archived.into_iter().chain(stopped).collect()
+                    }),
                     events_seen: asked.filter(|asked| *asked > head.events_seen),
                     ..HeadChanges::default()
                 };
@@ -322,6 +330,16 @@ pub(crate) async fn begin(
         .await?;
     services.conversation.wrote(&authority.scope, &head, &stored);
     Ok(head)
+}
+
+/// What the model reads before the first thing that is said after a stop.
+const STOPPED: &str = "[Your last answer was stopped by the user before it was done.]\n";
+
+/// Is the model to be told that it was stopped: a person writes, and nothing ran since.
+fn wants_word_of_abort(head: &SessionHead, options: &Options) -> bool {
+    let stopped = head.entry.get("abortedLastRun").and_then(Value::as_bool) == Some(true);
+    let by_clock = options.background || options.scheduled.is_some() || options.heartbeat.is_some();
+    stopped && !by_clock && !options.relayed
 }
 
 /// What goes into one commit with entries in the middle of a run.

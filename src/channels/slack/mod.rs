@@ -117,6 +117,10 @@ impl Channel for Slack {
         std::future::ready(Ok(())).boxed()
     }
 
+    fn replies_are_threads(&self) -> bool {
+        true
+    }
+
     fn typing(&self) -> Option<&dyn Typing> {
         Some(self)
     }
@@ -157,6 +161,10 @@ impl Edits for Slack {
     fn pace(&self) -> Duration {
         // `chat.update` is a tier 3 method: about 50 calls a minute.
         Duration::from_millis(1250)
+    }
+
+    fn shows_progress(&self) -> bool {
+        true
     }
 
     fn edit<'a>(

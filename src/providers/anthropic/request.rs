@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, FileFormat, Message, Part};
-use claw_actors::ports::model::{ModelRequest, Thinking};
+use claw_actors::ports::model::{CacheRetention, ModelRequest, Thinking};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -32,6 +32,8 @@ pub(super) struct Body<'a> {
     thinking: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_config: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -102,9 +104,19 @@ struct Source<'a> {
 struct CacheControl {
     #[serde(rename = "type")]
     kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<&'static str>,
 }
 
-const CACHED: Option<CacheControl> = Some(CacheControl { kind: "ephemeral" });
+/// The mark of a place up to which the prompt is kept.
+fn kept(request: &ModelRequest) -> Option<CacheControl> {
+    let ttl = match request.cache {
+        CacheRetention::None => return None,
+        CacheRetention::Short => None,
+        CacheRetention::Long => Some("1h"),
+    };
+    Some(CacheControl { kind: "ephemeral", ttl })
+}
 
 impl<'a> From<BlockKind<'a>> for Block<'a> {
     fn from(kind: BlockKind<'a>) -> Self {
@@ -147,10 +159,10 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
         })
         .collect();
     match breakpoint {
-        Some(at) => system[at].cache_control = CACHED,
+        Some(at) => system[at].cache_control = kept(request),
         None => {
             if let Some(last) = tools.last_mut() {
-                last.cache_control = CACHED;
+                last.cache_control = kept(request);
             }
         }
     }
@@ -166,6 +178,7 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
         messages: turns(request),
         thinking,
         output_config,
+        service_tier: request.service_tier.as_deref(),
     }
 }
 
@@ -263,7 +276,7 @@ fn turns(request: &ModelRequest) -> Vec<Turn<'_>> {
         .rfind(|turn| turn.role == "user")
         .and_then(|turn| turn.content.last_mut())
     {
-        block.cache_control = CACHED;
+        block.cache_control = kept(request);
     }
     turns
 }

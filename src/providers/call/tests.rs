@@ -37,6 +37,8 @@ pub(in crate::providers) fn request(base_url: &str, messages: Vec<Message>) -> M
         thinking: Default::default(),
         fast: false,
         temperature: None,
+        cache: Default::default(),
+        service_tier: None,
         cache_key: "session-1".to_owned(),
         limits: StreamLimits {
             first_byte: Duration::from_secs(20),

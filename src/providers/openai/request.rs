@@ -36,7 +36,7 @@ pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    service_tier: Option<&'static str>,
+    service_tier: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_cache_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,7 +213,7 @@ pub(super) fn body(request: &ModelRequest, host: Host) -> Body<'_> {
             })
             .collect(),
         store: own.then_some(false),
-        service_tier: request.fast.then_some("priority"),
+        service_tier: request.fast.then_some("priority").or(request.service_tier.as_deref()),
         prompt_cache_key: (own && !request.cache_key.is_empty()).then_some(&request.cache_key),
         reasoning_effort: (thinks && form == ThinkingForm::Effort).then(|| effort(request.thinking)),
         reasoning: (thinks && form == ThinkingForm::Reasoning).then(|| json!({"effort": effort(request.thinking)})),

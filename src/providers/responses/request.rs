@@ -28,7 +28,7 @@ pub(super) struct Body<'a> {
     stream: bool,
     store: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    service_tier: Option<&'static str>,
+    service_tier: Option<&'a str>,
     max_output_tokens: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f32>,
@@ -112,7 +112,7 @@ pub(super) fn body<'a>(request: &'a ModelRequest, api: &str) -> Body<'a> {
             .collect(),
         stream: true,
         store: false,
-        service_tier: request.fast.then_some("priority"),
+        service_tier: request.fast.then_some("priority").or(request.service_tier.as_deref()),
         max_output_tokens: request.max_tokens.max(LEAST_TOKENS),
         // Models that think refuse one.
         temperature: request.temperature.filter(|_| !thinks),

@@ -5,7 +5,7 @@
 //! `[rounds:N]` so often, each time but the first after a permit where there is a `[gate]`),
 //! `[thinks:A|B]` is thought in these pieces before anything is said,
 //! `[words:TEXT]` is said before a tool is called, `[pieces:A|B]` answers with these pieces;
-//! `[garbage]`, `[cut]`, `[hang]`, `[say:TEXT]` (answers exactly that),
+//! `[garbage]`, `[cut]`, `[hang]`, `[say:TEXT]` (answers exactly that; [`says`] orders a text with brackets of its own),
 //! `[status:CODE]`, `[die]` (kills the server under test). Without an order it answers at once. An answer is
 //! `re:` and the words of the message that start with `#`, so a test knows which question it answers.
 //!
@@ -255,6 +255,9 @@ pub(crate) fn answer(question: &str) -> String {
     if let Some(text) = order(question, "say") {
         return text.to_owned();
     }
+    if let Some(text) = order(question, "text") {
+        return decoded(text);
+    }
     let tags: Vec<_> = question
         .split_whitespace()
         .filter(|word| word.starts_with('#'))
@@ -266,6 +269,11 @@ pub(crate) fn answer(question: &str) -> String {
 fn order<'a>(question: &'a str, name: &str) -> Option<&'a str> {
     let start = question.rfind(&format!("[{name}:"))? + name.len() + 2;
     question[start..].split(']').next()
+}
+
+/// The order to answer exactly this, whatever stands in it.
+pub(crate) fn says(text: &str) -> String {
+    format!("[text:{}]", URL_SAFE_NO_PAD.encode(text))
 }
 
 /// The order to call a tool with arguments.

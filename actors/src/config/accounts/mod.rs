@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use claw_entities::UserId;
 use serde_json::Value;
 
+use crate::config::document::ToolRules;
 use crate::crypto::Secret;
 use crate::ports::channel::Account;
 
@@ -72,11 +73,20 @@ pub enum GroupPolicy {
     Disabled,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct GroupRule {
     pub require_mention: bool,
     pub enabled: bool,
     pub allow_from: Option<Vec<String>>,
+    /// `tools`, and `toolsBySender`: by sender id, `*` for all others.
+    pub tools: Option<ToolRules>,
+    pub tools_by_sender: Vec<(String, ToolRules)>,
+    /// Only these skills; `None`: those of the agent.
+    pub skills: Option<Vec<String>>,
+    /// Stands in the system prompt here.
+    pub system_prompt: Option<String>,
+    /// Telegram's topics, each with what the group says where it says nothing itself.
+    pub topics: HashMap<String, GroupRule>,
 }
 
 /// What a person saves. Secrets that are absent keep their stored value.

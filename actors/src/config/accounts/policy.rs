@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{AccessPolicy, DmPolicy, GroupPolicy, GroupRule};
+use crate::config::document::ToolRules;
 use crate::error::{Error, Result};
 
 impl AccessPolicy {
@@ -55,8 +56,76 @@ impl AccessPolicy {
     }
 }
 
+impl AccessPolicy {
+    /// The settings of a group, or of a thread of it: its own entry, else that of `*`.
+    pub fn group_rule(&self, id: &str, thread: Option<&str>) -> Option<&GroupRule> {
+        let own = self.own_rule(id).or_else(|| self.groups.get("*"))?;
+        Some(thread.and_then(|thread| own.topics.get(thread)).unwrap_or(own))
+    }
+
+    fn own_rule(&self, id: &str) -> Option<&GroupRule> {
+        let spelled = self.groups.get(id);
+        spelled.or_else(|| {
+            let mut others = self.groups.iter();
+            others.find_map(|(listed, rule)| listed.eq_ignore_ascii_case(id).then_some(rule))
+        })
+    }
+
+    /// Which tools there are in a group for this sender: the sender's rules there, else the group's, else those of `*` in
+    /// the same order.
+    pub fn group_tools(&self, id: &str, thread: Option<&str>, sender: &str) -> Option<&ToolRules> {
+        let places = [self.own_rule(id), self.groups.get("*")];
+        places.into_iter().flatten().find_map(|place| {
+            let place = thread.and_then(|thread| place.topics.get(thread)).unwrap_or(place);
+            let of = |wanted: &str| {
+                let mut listed = place.tools_by_sender.iter();
+                listed.find_map(|(id, rules)| id.eq_ignore_ascii_case(wanted).then_some(rules))
+            };
+            of(sender).or_else(|| of("*")).or(place.tools.as_ref())
+        })
+    }
+
+    /// Do senders of a group have different tools.
+    pub fn parts_senders(&self, id: &str, thread: Option<&str>) -> bool {
+        let places = [self.own_rule(id), self.groups.get("*")];
+        places.into_iter().flatten().any(|place| {
+            let topic = thread.and_then(|thread| place.topics.get(thread));
+            !topic.unwrap_or(place).tools_by_sender.is_empty()
+        })
+    }
+}
+
+/// What a group's entry says, overlaid with what one of its topics says.
 fn rule(channel: &str, config: &Value, entry: &Value) -> GroupRule {
+    let topics = entry.get("topics").and_then(Value::as_object);
+    let topics = topics.into_iter().flatten().map(|(id, topic)| {
+        let mut whole = entry.as_object().cloned().unwrap_or_default();
+        whole.remove("topics");
+        whole.extend(topic.as_object().cloned().unwrap_or_default());
+        (id.clone(), rule(channel, config, &Value::Object(whole)))
+    });
+    let by_sender = entry.get("toolsBySender").and_then(Value::as_object);
     GroupRule {
+        tools: entry
+            .get("tools")
+            .filter(|rules| rules.is_object())
+            .map(ToolRules::parse),
+        tools_by_sender: by_sender
+            .into_iter()
+            .flatten()
+            .map(|(id, rules)| (sender_of(channel, id), ToolRules::parse(rules)))
+            .collect(),
+        skills: entry.get("skills").and_then(Value::as_array).map(|list| {
+            let names = list.iter().filter_map(Value::as_str);
+            names.map(|name| name.trim().to_owned()).collect()
+        }),
+        system_prompt: entry
+            .get("systemPrompt")
+            .and_then(Value::as_str)
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned),
+        topics: topics.collect(),
         require_mention: entry
             .get("requireMention")
             .or_else(|| config.get("requireMention"))
@@ -73,12 +142,26 @@ fn rule(channel: &str, config: &Value, entry: &Value) -> GroupRule {
     }
 }
 
+/// A sender's id as `toolsBySender` spells it: perhaps with `id:` or the channel's name in front. Names are nobody's.
+fn sender_of(channel: &str, spelled: &str) -> String {
+    let id = spelled.trim();
+    let id = id.strip_prefix("id:").unwrap_or(id);
+    without_channel(channel, id).to_owned()
+}
+
+fn without_channel<'a>(channel: &str, id: &'a str) -> &'a str {
+    let short = if channel == "telegram" { "tg" } else { channel };
+    let mut prefixes = [channel, short].into_iter();
+    prefixes
+        .find_map(|prefix| id.strip_prefix(prefix)?.strip_prefix(':'))
+        .unwrap_or(id)
+}
+
 /// A list of sender ids: texts or numbers, with or without the channel's name in front.
 fn senders(channel: &str, list: &Value) -> Vec<String> {
     let Some(items) = list.as_array() else {
         return Vec::new();
     };
-    let short = if channel == "telegram" { "tg" } else { channel };
     items
         .iter()
         .filter_map(|item| match item {
@@ -86,12 +169,7 @@ fn senders(channel: &str, list: &Value) -> Vec<String> {
             Value::Number(number) => Some(number.to_string()),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         })
-        .map(|id| {
-            [channel, short]
-                .iter()
-                .find_map(|prefix| id.strip_prefix(prefix)?.strip_prefix(':').map(str::to_owned))
-                .unwrap_or(id)
-        })
+        .map(|id| without_channel(channel, &id).to_owned())
         .filter(|id| !id.is_empty())
         .collect()
 }
@@ -180,6 +258,48 @@ mod tests {
         assert_eq!(slack.group, GroupPolicy::Allowlist);
         assert_eq!(slack.groups["C1"].allow_from, Some(vec!["U1".to_owned()]));
         assert!(!slack.allow_bots && slack.group_allow_from.is_none());
+    }
+
+    #[test]
+    fn tools_are_the_senders_then_the_groups_then_those_of_all_groups() {
+        let policy = AccessPolicy::parse(
+            "telegram",
+            &json!({"groups": {
+                "*": {"tools": {"deny": ["all"]}, "toolsBySender": {"9": {"deny": ["nine"]}}},
+                "-1": {"tools": {"deny": ["group"]}, "toolsBySender": {"id:1": {"deny": ["one"]}, "tg:2": {}},
+                    "systemPrompt": " Be short. ", "skills": ["weather"], "requireMention": false,
+                    "topics": {"7": {"tools": {"deny": ["topic"]}, "toolsBySender": {}, "systemPrompt": "Seven."}}},
+                "-2": {"toolsBySender": {"*": {"deny": ["others"]}}},
+                "-3": {},
+            }}),
+        );
+        let denied = |group: &str, thread: Option<&str>, sender: &str| {
+            let rules = policy.group_tools(group, thread, sender);
+            rules.map(|rules| rules.deny.join(" "))
+        };
+        for (group, thread, sender, expected) in [
+            ("-1", None, "1", "one"),
+            ("-1", None, "2", ""),
+            ("-1", None, "3", "group"),
+            ("-1", Some("7"), "1", "topic"),
+            ("-2", None, "1", "others"),
+            ("-3", None, "9", "nine"),
+            ("-4", None, "1", "all"),
+        ] {
+            assert_eq!(
+                denied(group, thread, sender).as_deref(),
+                Some(expected),
+                "{group} {sender}"
+            );
+        }
+        let topic = policy.group_rule("-1", Some("7")).unwrap();
+        assert_eq!(topic.system_prompt.as_deref(), Some("Seven."));
+        assert!(!topic.require_mention && topic.skills == Some(vec!["weather".to_owned()]));
+        assert_eq!(
+            policy.group_rule("-1", Some("8")).unwrap().system_prompt.as_deref(),
+            Some("Be short.")
+        );
+        assert!(policy.parts_senders("-2", None) && !AccessPolicy::default().parts_senders("-2", None));
     }
 
     #[test]

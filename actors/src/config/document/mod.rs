@@ -5,6 +5,7 @@ mod hearing;
 mod heartbeat;
 mod hooks;
 mod maintenance;
+mod manner;
 mod mcp;
 mod memory;
 mod models;
@@ -29,9 +30,10 @@ pub use hearing::HearingSettings;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use hooks::{HookAction, HookSettings, Mapping};
 pub use maintenance::MaintenanceSettings;
+pub use manner::{MannerSettings, TypingMode};
 pub use mcp::{MOST_SERVERS as MOST_MCP_SERVERS, McpServer, McpSettings, is_transport as is_mcp_transport};
 pub use memory::{Embedder, MOST_RESULTS, MemorySettings};
-pub use models::{Cooldowns, ModelSettings};
+pub use models::{Cooldowns, ModelParams, ModelSettings};
 pub(in crate::config) use parse::span;
 pub use reply::{BlockBreak, BlockSettings, Bounds, Break, Cut, HumanDelay, Joining, ReplySettings};
 pub use room::{CompactionMode, CompactionSettings, FlushSettings, Identifiers, PruningSettings, RoomSettings};
@@ -91,6 +93,10 @@ pub struct UserSettings {
     pub room: RoomSettings,
     /// `agents.defaults.blockStreaming*` and `humanDelay`.
     pub reply: ReplySettings,
+    /// Headers, "… is typing", sizes of files in the prompt.
+    pub manner: MannerSettings,
+    /// `commands.config`: may the owner change the configuration by a command.
+    pub config_command: bool,
     /// Agents that look by themselves.
     pub heartbeats: Vec<HeartbeatSettings>,
     pub nodes: NodeCommands,
@@ -177,6 +183,8 @@ pub struct AgentSettings {
     pub verbose: Option<&'static str>,
     pub reasoning: Option<&'static str>,
     pub fast: Option<&'static str>,
+    /// `params`.
+    pub params: ModelParams,
 }
 
 /// `{agentId, match{channel, accountId?, peer?, teamId?}}`.

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::parse::{at, text, texts};
-use crate::ports::model::Thinking;
+use super::UserSettings;
+use super::parse::{at, number, text, texts};
+use crate::ports::model::{CacheRetention, Thinking};
 
 const HOUR: u64 = 3600;
 /// Models that may stand in for one.
 const MOST_FALLBACKS: usize = 16;
+/// Longest name of a tier.
+const LONGEST_TIER: usize = 40;
 
 /// What the document says about models beside which one is used.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +28,61 @@ pub struct ModelSettings {
     pub thinking_default: Option<Thinking>,
     /// `agents.defaults.models.<ref>.params.thinking`, by ref.
     pub thinking: HashMap<String, Thinking>,
+    /// `agents.defaults.params`, and those of a model by its ref.
+    pub params: ModelParams,
+    pub params_of: HashMap<String, ModelParams>,
+}
+
+/// `params`: what is said of the requests to a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelParams {
+    pub temperature: Option<f32>,
+    /// Longest answer, tokens.
+    pub max_tokens: Option<u32>,
+    pub cache: Option<CacheRetention>,
+    pub service_tier: Option<String>,
+}
+
+impl ModelParams {
+    pub(super) fn parse(section: &Value) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "a temperature is a small number")]
+        let temperature = at(section, "/temperature").as_f64().map(|degrees| degrees as f32);
+        let tokens = number(at(section, "/maxTokens")).and_then(|tokens| u32::try_from(tokens).ok());
+        let tier = text(at(section, "/serviceTier"));
+        Self {
+            temperature: temperature.filter(|degrees| (0.0..=2.0).contains(degrees)),
+            max_tokens: tokens.filter(|tokens| *tokens > 0),
+            cache: match text(at(section, "/cacheRetention")).as_deref() {
+                Some("none" | "off") => Some(CacheRetention::None),
+                Some("short" | "5m") => Some(CacheRetention::Short),
+                Some("long" | "1h") => Some(CacheRetention::Long),
+                Some(_) | None => None,
+            },
+            service_tier: tier.filter(|tier| tier.len() <= LONGEST_TIER),
+        }
+    }
+
+    /// These, and what they do not say as `others` say it.
+    fn or(self, others: &Self) -> Self {
+        Self {
+            temperature: self.temperature.or(others.temperature),
+            max_tokens: self.max_tokens.or(others.max_tokens),
+            cache: self.cache.or(others.cache),
+            service_tier: self.service_tier.or_else(|| others.service_tier.clone()),
+        }
+    }
+}
+
+impl UserSettings {
+    /// What is said of requests to this model: by the agent, else for the model, else for all.
+    pub fn model_params(&self, agent_id: &str, reference: &str) -> ModelParams {
+        let own = self
+            .agent(agent_id)
+            .map(|agent| agent.params.clone())
+            .unwrap_or_default();
+        let of_model = self.models.params_of.get(reference).cloned().unwrap_or_default();
+        own.or(&of_model).or(&self.models.params)
+    }
 }
 
 /// `auth.cooldowns`: how long a key rests that its provider does not want.
@@ -62,6 +120,13 @@ impl ModelSettings {
                 .collect(),
             cooldowns: cooldowns(at(auth, "/cooldowns")),
             thinking_default: thinking(at(defaults, "/thinkingDefault")),
+            params: ModelParams::parse(at(defaults, "/params")),
+            params_of: at(defaults, "/models")
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, entry)| (name.clone(), ModelParams::parse(at(entry, "/params"))))
+                .collect(),
             thinking: at(defaults, "/models")
                 .as_object()
                 .into_iter()
@@ -112,6 +177,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn params_are_the_agents_then_the_models_then_those_of_all() {
+        let settings = UserSettings::parse(&json!({"agents": {
+            "defaults": {"params": {"temperature": 0.1, "serviceTier": "flex"}, "models": {"a/b": {"params":
+                {"temperature": 0.5, "maxTokens": 100, "cacheRetention": "long"}}}},
+            "list": [{"id": "main"}, {"id": "work", "params": {"maxTokens": 7, "temperature": 9}}],
+        }}));
+        let own = settings.model_params("work", "a/b");
+        assert_eq!((own.temperature, own.max_tokens), (Some(0.5), Some(7)));
+        assert_eq!(
+            (own.cache, own.service_tier.as_deref()),
+            (Some(CacheRetention::Long), Some("flex"))
+        );
+        let other = settings.model_params("main", "c/d");
+        assert_eq!(
+            (other.temperature, other.max_tokens, other.cache),
+            (Some(0.1), None, None)
+        );
+    }
 
     #[test]
     fn fallbacks_order_and_hours() {

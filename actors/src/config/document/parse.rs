@@ -11,9 +11,9 @@ use super::models::{fallbacks, thinking};
 use super::reply::{fast, human_delay, reasoning, verbose};
 use super::{
     AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HearingSettings, HeartbeatSettings, HookSettings,
-    HttpTools, MaintenanceSettings, McpSettings, MemorySettings, ModelSettings, NodeCommands, QueueMode, QueueSettings,
-    ReplySettings, ResetRule, RoomSettings, SendPolicy, SessionSettings, SpeechSettings, SubagentSettings, ToolSet,
-    ToolSettings, UserSettings,
+    HttpTools, MaintenanceSettings, MannerSettings, McpSettings, MemorySettings, ModelParams, ModelSettings,
+    NodeCommands, QueueMode, QueueSettings, ReplySettings, ResetRule, RoomSettings, SendPolicy, SessionSettings,
+    SpeechSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -86,6 +86,8 @@ impl UserSettings {
             cron: cron(at(doc, "/cron")),
             room: RoomSettings::parse(defaults),
             reply: ReplySettings::parse(defaults),
+            manner: MannerSettings::parse(defaults, at(doc, "/session")),
+            config_command: at(doc, "/commands/config").as_bool().unwrap_or(false),
             nodes: node_commands(at(doc, "/gateway/nodes")),
             http_tools: HttpTools {
                 allow: texts(at(doc, "/gateway/tools/allow")).unwrap_or_default(),
@@ -201,6 +203,7 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
             verbose: verbose(entry),
             reasoning: reasoning(entry),
             fast: fast(entry),
+            params: ModelParams::parse(at(entry, "/params")),
         });
     }
     agents

@@ -26,7 +26,7 @@ pub struct ToolRules {
 }
 
 impl ToolRules {
-    pub(super) fn parse(section: &Value) -> Self {
+    pub(crate) fn parse(section: &Value) -> Self {
         Self {
             profile: text(at(section, "/profile")).map(|name| name.to_lowercase()),
             also_allow: texts(at(section, "/alsoAllow")).unwrap_or_default(),

@@ -193,7 +193,8 @@ impl ConfigService {
             ));
         }
         let model = choice.model.clone();
-        Ok(Some(ResolvedModel {
+        let params = settings.model_params(agent_id, &format!("{}/{}", provider.id, model.id));
+        let mut resolved = ResolvedModel {
             api: provider.api.clone(),
             provider: provider.id.clone(),
             key: key.to_owned(),
@@ -204,15 +205,18 @@ impl ConfigService {
             },
             context_window: capped(model.context_tokens, &settings),
             full_window: model.context_window,
-            max_tokens: model.max_tokens,
+            max_tokens: params.max_tokens.unwrap_or(model.max_tokens),
             takes: model.takes(provider),
             reasoning: model.reasoning,
             thinking: usual_thinking(&settings, agent_id, &provider.id, &model),
             fast: false,
+            params,
             prices: model.prices,
             priced: model.priced,
             model: model.id,
             name: model.name,
-        }))
+        };
+        resolved.price_params();
+        Ok(Some(resolved))
     }
 }

@@ -3,7 +3,7 @@
 use claw_entities::Scope;
 
 use super::super::ConfigService;
-use super::super::document::{Embedder, MemorySettings};
+use super::super::document::{Embedder, MemorySettings, ModelParams};
 use super::chain::{Choice, Found};
 use super::crud::StoredProvider;
 use super::known::known;
@@ -180,6 +180,7 @@ impl ConfigService {
             reasoning: false,
             thinking: Thinking::Off,
             fast: false,
+            params: ModelParams::default(),
             prices: stored.prices,
             priced: stored.priced,
             model: stored.id,

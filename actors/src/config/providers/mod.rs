@@ -13,8 +13,9 @@ mod speech;
 
 use serde_json::Value;
 
+use crate::config::document::ModelParams;
 use crate::crypto::Secret;
-use crate::ports::model::{Endpoint, Takes, Thinking};
+use crate::ports::model::{CacheRetention, Endpoint, Takes, Thinking};
 
 pub(crate) use chain::Choice;
 pub(crate) use crud::StoredProvider;
@@ -47,6 +48,8 @@ pub struct ResolvedModel {
     pub thinking: Thinking,
     /// The provider's faster tier is asked for; the prices are that tier's.
     pub fast: bool,
+    /// What settings say of its requests.
+    pub params: ModelParams,
     /// USD per million tokens: input, output, cache read, cache write.
     pub prices: [f64; 4],
     /// The prices are known; 0 is free then.
@@ -54,6 +57,17 @@ pub struct ResolvedModel {
 }
 
 impl ResolvedModel {
+    /// What the settings ask for costs more: OpenAI's tier as [`Self::hurry`], and Anthropic's longer cache twice the input.
+    fn price_params(&mut self) {
+        if self.params.service_tier.as_deref() == Some("priority") {
+            self.hurry();
+        }
+        if self.params.cache == Some(CacheRetention::Long) && self.api.starts_with("anthropic") {
+            let [input, .., written] = &mut self.prices;
+            *written = *input * 2.0;
+        }
+    }
+
     /// Asks for the provider's faster tier, where it has one: OpenAI's "priority", which costs about twice as much (not
     /// checked model by model).
     pub(crate) fn hurry(&mut self) {

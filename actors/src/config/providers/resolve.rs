@@ -3,7 +3,7 @@
 use claw_entities::Scope;
 
 use super::super::ConfigService;
-use super::super::document::UserSettings;
+use super::super::document::{ModelParams, UserSettings};
 use super::chain::Found;
 use super::crud::StoredProvider;
 use super::keys::name_in;
@@ -94,6 +94,7 @@ pub(super) fn demo_model(settings: &UserSettings) -> ResolvedModel {
         reasoning: view.reasoning,
         thinking: Thinking::Off,
         fast: false,
+        params: ModelParams::default(),
         prices: [0.0; 4],
         priced: true,
     }

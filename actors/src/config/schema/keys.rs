@@ -71,7 +71,7 @@ const SECTIONS: &[Key] = &[
         Kind::Object(&[auth::AUTH]),
         "Which key of an AI provider is used when; the keys are with the provider.",
     ),
-    kept("commands", ANY_MAP),
+    live("commands", Kind::Object(&[COMMANDS]), "What commands in chats may do."),
     live("ui", Kind::Object(&[UI]), "What clients look like."),
     live(
         "models",
@@ -114,6 +114,28 @@ const ELSEWHERE: &[Key] = &[
     elsewhere("web", "WhatsApp Web needs a machine of your own"),
 ];
 
+const COMMANDS: &[Key] = &[
+    live(
+        "config",
+        Kind::Bool,
+        "Whether /config shows and changes the configuration in the owner's own chats.",
+    ),
+    kept("text", Kind::Bool),
+    kept("native", Kind::Any),
+    kept("nativeSkills", Kind::Any),
+    kept("bash", Kind::Bool),
+    kept("bashForegroundMs", Kind::Whole),
+    kept("mcp", Kind::Bool),
+    kept("plugins", Kind::Bool),
+    kept("debug", Kind::Bool),
+    kept("restart", Kind::Bool),
+    kept("useAccessGroups", Kind::Bool),
+    kept("allowFrom", Kind::Any),
+    kept("ownerAllowFrom", Kind::Any),
+    kept("ownerDisplay", Kind::Text),
+    kept("ownerDisplaySecret", Kind::Any),
+];
+
 const PEER: &[Key] = &[
     live("kind", Kind::Choice(&["direct", "dm", "group", "channel"]), ""),
     live("id", Kind::Id, ""),
@@ -134,6 +156,8 @@ const BINDING: &[Key] = &[
     kept("comment", Kind::Text),
     kept("type", Kind::Text),
 ];
+
+const TYPING: Kind = Kind::Choice(&["never", "instant", "thinking", "message"]);
 
 const RESET_KIND: Kind = Kind::Object(&[RESET]);
 const RESET: &[Key] = &[
@@ -242,8 +266,12 @@ const SESSION: &[Key] = &[
         Kind::Object(&[PING_PONG]),
         "How two conversations of agents answer each other.",
     ),
-    kept("typingMode", Kind::Text),
-    kept("typingIntervalSeconds", Kind::Whole),
+    live("typingMode", TYPING, "As agents.defaults.typingMode; goes before it."),
+    live(
+        "typingIntervalSeconds",
+        Kind::Whole,
+        "As agents.defaults.typingIntervalSeconds.",
+    ),
     kept("threadBindings", Kind::Any),
     elsewhere("store", "this service keeps the data"),
     live(

@@ -44,27 +44,44 @@ impl Clearing {
 
 /// What was in queues that were cleared: by requester, or for everybody. Rows of it that are read later are dropped too.
 #[derive(Debug, Default)]
-pub(super) struct Cleared(HashMap<Option<String>, (HashSet<String>, &'static str)>);
+pub(super) struct Cleared {
+    rows: HashMap<Option<String>, (HashSet<String>, &'static str)>,
+    /// Everything up to this row, which said so: rows are read in the order of their ids.
+    up_to: Option<(String, &'static str)>,
+}
 
 impl Cleared {
     fn add(&mut self, clearing: &Clearing) {
-        if self.0.len() >= MOST_CLEARED {
-            self.0.clear();
+        if self.rows.len() >= MOST_CLEARED {
+            self.rows.clear();
         }
         // What is settled does not come back.
-        for (rows, _) in self.0.values_mut() {
+        for (rows, _) in self.rows.values_mut() {
             rows.retain(|id| clearing.before.contains(id));
         }
         let everybody = clearing.request.admin;
         let who = clearing.request.requester.clone().filter(|_| !everybody);
-        self.0
+        self.rows
             .insert(who, (clearing.before.clone(), clearing.request.stop_reason));
+    }
+
+    /// For everybody, up to the message that says so.
+    pub(super) fn up_to(&mut self, ids: &[String], stop_reason: &'static str) {
+        let Some(last) = ids.iter().max() else { return };
+        if self.up_to.as_ref().is_none_or(|(before, _)| before < last) {
+            self.up_to = Some((last.clone(), stop_reason));
+        }
     }
 
     /// Why this message is not to run.
     pub(super) fn why(&self, id: &str, requester: Option<&String>) -> Option<&'static str> {
-        let all = self.0.get(&None);
-        let theirs = requester.and_then(|requester| self.0.get(&Some(requester.clone())));
+        if let Some((last, why)) = &self.up_to
+            && id <= last.as_str()
+        {
+            return Some(why);
+        }
+        let all = self.rows.get(&None);
+        let theirs = requester.and_then(|requester| self.rows.get(&Some(requester.clone())));
         let mut both = all.into_iter().chain(theirs);
         both.find_map(|(rows, why)| rows.contains(id).then_some(*why))
     }

@@ -29,6 +29,7 @@ impl SessionActor {
                 let stopped = if guest_in_group {
                     self.abort_of(context, &item.guest, "stop")
                 } else {
+                    self.cleared.up_to(&ids, "stop");
                     self.abort_all(context, "stop")
                 };
                 let text = if stopped == 0 {
@@ -67,6 +68,10 @@ impl SessionActor {
             | Command::All(_)
             | Command::Approve(_)
             | Command::Skill(_)
+            | Command::Agents
+            | Command::Subagents(_)
+            | Command::Config(_)
+            | Command::Export
             | Command::Unavailable(_)
             | Command::Queue(_) => {
                 self.known.extend(ids.iter().cloned());

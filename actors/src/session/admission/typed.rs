@@ -3,15 +3,16 @@
 use claw_entities::inbox;
 
 use super::{Admitted, Facts};
+use crate::config::accounts::ResolvedAccount;
 use crate::error::Result;
-use crate::ports::channel::Inbound;
+use crate::ports::channel::{Inbound, PeerKind};
 use crate::session::choice;
 use crate::session::commands::{self, Command, Directives};
 use crate::session::envelope::{Header, envelope};
 use crate::session::intake::ClientMessage;
 use crate::session::item::Item;
 use crate::session::skills::calls::{self, Called};
-use crate::session::{freshness, key};
+use crate::session::{freshness, key, policy};
 
 /// Source of what people type into clients.
 const CHAT: &str = "chat";
@@ -120,10 +121,21 @@ pub(super) async fn client_item(facts: &Facts<'_>, row: &inbox::Model, mut messa
 pub(super) async fn to_item(
     facts: &Facts<'_>,
     row: &inbox::Model,
-    guest: bool,
+    account: Option<&ResolvedAccount>,
     previous_at: Option<i64>,
     mut inbound: Inbound,
 ) -> Result<Item> {
+    // A guest, unless a link says otherwise: the narrower reading.
+    let guest = account.is_none_or(|account| !policy::speaker(account, &inbound).is(facts.scope.user()));
+    let peer = &inbound.peer;
+    let parted = account
+        .filter(|_| peer.kind != PeerKind::Direct)
+        .is_some_and(|account| account.policy.parts_senders(&peer.id, peer.thread.as_deref()));
+    let rights = if parted {
+        inbound.sender.id.clone()
+    } else {
+        String::new()
+    };
     let mut follow = None;
     if !guest
         && let Some((said, rest)) = directives(facts, &inbound.text).await?
@@ -138,11 +150,15 @@ pub(super) async fn to_item(
         .channel(&row.source)
         .map_or(row.source.as_str(), |channel| channel.manifest().label);
     let zone = freshness::zone(facts.settings.time_zone.as_deref().unwrap_or("UTC"));
+    let manner = &facts.settings.manner;
     let prompt = envelope(
         &Header {
             channel: label,
             previous_at,
-            zone,
+            zone: manner.zone.unwrap_or(zone),
+            timestamp: manner.timestamp,
+            elapsed: manner.elapsed,
+            twelve_hours: manner.twelve_hours,
         },
         &inbound,
     );
@@ -156,6 +172,7 @@ pub(super) async fn to_item(
         inbound,
     );
     item.directed = !guest;
+    item.rights = rights;
     if let Some(said) = follow {
         item.options.follow(said);
     }

@@ -33,7 +33,7 @@ impl Known {
 }
 
 /// All of them, in the order of the list.
-pub const COMMANDS: [Known; 22] = [
+pub const COMMANDS: [Known; 28] = [
     row("help", "", "this overview", "status"),
     row("commands", "", "all commands", "status"),
     row("status", "", "model, context use, queue", "status"),
@@ -97,6 +97,38 @@ pub const COMMANDS: [Known; 22] = [
         "management",
     ),
     row("skill", "<name> [input]", "use a skill", "tools"),
+    row("agents", "", "your agents", "management"),
+    row(
+        "subagents",
+        "[list|info|log|kill|steer]",
+        "sub-agents of this conversation",
+        "management",
+    ),
+    row(
+        "kill",
+        "<sub-agent|all>",
+        "stop a sub-agent, or all of them",
+        "management",
+    ),
+    row(
+        "steer",
+        "<sub-agent> <message>",
+        "tell a sub-agent something more",
+        "management",
+    )
+    .also(&["tell"]),
+    row(
+        "config",
+        "[show|get|set|unset]",
+        "your configuration, where commands.config is on",
+        "management",
+    ),
+    row(
+        "export-session",
+        "",
+        "where this conversation is to be had as a file",
+        "session",
+    ),
 ];
 
 /// All of them as a platform's menu offers them.
@@ -108,7 +140,9 @@ pub fn offers() -> Vec<Offer> {
             arguments => format!("{} ({arguments})", known.what),
         },
     };
-    COMMANDS.iter().map(offer).collect()
+    // Menus take no other signs.
+    let plain = |known: &&Known| !known.name.contains('-');
+    COMMANDS.iter().filter(plain).map(offer).collect()
 }
 
 #[cfg(test)]

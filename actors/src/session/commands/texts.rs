@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::COMMANDS;
+use super::{Absent, COMMANDS};
 use crate::ports::tool::SessionSnapshot;
 use crate::session::queue::{Settings, drop_name, mode_name};
 
@@ -92,8 +92,10 @@ pub fn approve_usage_text() -> String {
 }
 
 /// A command that means something only on one's own machine.
-pub fn unavailable_text(command: &str) -> String {
-    format!("{command} is not available in the cloud.")
+pub fn unavailable_text(command: Absent) -> String {
+    let Absent { name, instead } = command;
+    let gap = if instead.is_empty() { "" } else { " " };
+    format!("/{name} is not available in the cloud.{gap}{instead}")
 }
 
 fn thousands(number: u64) -> String {

@@ -13,7 +13,9 @@ use crate::config::providers::ResolvedModel;
 use crate::conversation::entry::Compaction;
 use crate::conversation::tokens;
 use crate::ports::message::{AssistantMessage, Message, StopReason, Usage};
-use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest, StreamLimits, SystemBlock, Thinking};
+use crate::ports::model::{
+    CacheRetention, ErrorClass, ModelError, ModelEvent, ModelRequest, StreamLimits, SystemBlock, Thinking,
+};
 use crate::session::budget;
 
 /// Tries of one call.
@@ -209,6 +211,8 @@ impl<'a> Calls<'a> {
             thinking: Thinking::Off,
             fast: self.model.fast,
             temperature: None,
+            cache: CacheRetention::Short,
+            service_tier: None,
             cache_key: format!("{}-summary", self.job.head.session_id),
             limits: StreamLimits::default(),
         };

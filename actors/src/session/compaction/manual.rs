@@ -208,13 +208,14 @@ impl ByHand {
         // Who calls by a method is the user.
         let caller = Item::from_client(String::new(), String::new(), 0, true, ClientMessage::default());
         let last = item.unwrap_or(&caller);
-        let caller = Caller::of(authority, Some(head), &settings, &model, last.audience());
+        let caller = Caller::of(authority, Some(head), &settings, &model, last.audience()).within([last]);
         let toolbox = Toolbox::new(services, &authority.scope, caller)
             .with_servers(&settings)
             .await;
         let tools = toolbox.specs(&settings);
         let place = Place {
             scope: &authority.scope,
+            key: &authority.key,
             agent_id: &authority.agent_id,
             last,
         };

@@ -24,9 +24,10 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
-use crate::config::cron::job::{Job, firing_of};
+use crate::config::cron::job::{DeliveryMode, Job, firing_of};
 use crate::error::Result;
 use crate::gateway::messages::Event;
+use crate::ports::channel::Destination;
 use crate::session::heartbeat;
 use crate::session::reconcile::{self, GIVEN_UP, is_over, pass};
 use crate::supervisor::directory::Directory;
@@ -49,6 +50,25 @@ const MISSED_MS: i64 = 60_000;
 /// Missed jobs of one user that are started at once, and the pause between the others.
 const CATCH_UP: usize = 5;
 const CATCH_UP_PAUSE_MS: i64 = 5000;
+
+/// The chat in which the job whose run this is announces its answer: what it began announces its own there.
+pub(super) async fn place_of(
+    directory: &Directory,
+    scope: &Scope,
+    agent: &str,
+    run_id: &str,
+) -> Result<Option<Destination>> {
+    let Some((job_id, _)) = firing_of(run_id) else {
+        return Ok(None);
+    };
+    let job = directory.services().config.cron_job(scope, job_id).await?;
+    let delivery = job.and_then(|job| job.definition.delivery);
+    let Some(delivery) = delivery.filter(|delivery| delivery.mode == DeliveryMode::Announce) else {
+        return Ok(None);
+    };
+    let found = announce::find(directory, scope, agent, &delivery.target).await?;
+    Ok(found.ok().map(|(_, destination)| destination))
+}
 
 /// Claims what is due until `stop`: scheduled jobs, and heartbeats.
 pub async fn run(directory: Directory, stop: CancellationToken) {

@@ -12,7 +12,7 @@ use crate::Services;
 use crate::clock::now_ms;
 use crate::config::cron::job::{DeliveryMode, FailureAlert, Job, Payload, firing_of, run_id};
 use crate::error::{Error, Result};
-use crate::session::{heartbeat, reply};
+use crate::session::{heartbeat, repeats, reply};
 use crate::supervisor::directory::Directory;
 
 /// Failures in a row before somebody is told, and how long it is quiet then, milliseconds.
@@ -198,7 +198,18 @@ async fn announcements(
         && matches!(definition.payload, Payload::AgentTurn { .. })
         && let Some(text) = &ended.text
     {
-        told.answer = Some(announce::to(directory, scope, &open.agent_id, &delivery.target, text).await?);
+        let said = announce::to(directory, scope, &open.agent_id, &delivery.target, text).await?;
+        let run_id = run_id(&open.job_id, open.scheduled_at);
+        told.answer = Some(match said {
+            // The run wrote it there itself.
+            Ok(said) if repeats::was_sent(directory.services(), scope, &run_id, &said.pieces).await? => {
+                Ok(Announcement {
+                    pieces: Vec::new(),
+                    ..said
+                })
+            }
+            said => said,
+        });
     }
     if ended.status == "ok"
         && let Some(delivery) = delivery.filter(|delivery| delivery.mode == DeliveryMode::Webhook)

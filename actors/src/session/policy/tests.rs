@@ -6,6 +6,7 @@ use claw_entities::TenantId;
 use serde_json::json;
 
 use super::*;
+use crate::config::accounts::AccessPolicy;
 use crate::ports::channel::{Account, Mention, Peer, Sender};
 
 fn account(policy: AccessPolicy) -> ResolvedAccount {
@@ -73,6 +74,7 @@ fn groups(id: &str, require_mention: bool) -> HashMap<String, GroupRule> {
             require_mention,
             enabled: true,
             allow_from: None,
+            ..GroupRule::default()
         },
     )])
 }

@@ -5,10 +5,6 @@ use std::fmt::Write;
 use super::{Audience, Mode, PromptFacts};
 use crate::config::workspace::WorkspaceFile;
 
-/// Characters of one file, and of all together.
-const MAX_FILE: usize = 20_000;
-const MAX_TOTAL: usize = 150_000;
-
 /// The order of the prompt.
 const ORDER: [&str; 9] = [
     "AGENTS.md",
@@ -46,10 +42,10 @@ fn admitted(path: &str, mode: Mode, audience: Audience) -> bool {
 
 pub(super) fn project_context(prompt: &mut String, facts: &PromptFacts<'_>) {
     prompt.push_str("\n\n## Project context\nThese files of your workspace are loaded for every conversation.");
-    let mut left = MAX_TOTAL;
+    let (most, mut left) = facts.file_chars;
     for (name, file) in chosen(facts.files, facts.mode, facts.audience) {
         match file {
-            Some(file) => left = left.saturating_sub(push_file(prompt, file, left)),
+            Some(file) => left = left.saturating_sub(push_file(prompt, file, most.min(left))),
             None if EXPECTED.contains(&name) && facts.mode == Mode::Full => {
                 let _ = write!(prompt, "\n\n({name} does not exist.)");
             }
@@ -84,12 +80,16 @@ pub struct FileShare {
 }
 
 /// What the prompt holds of each file.
-pub fn shares(files: &[WorkspaceFile], mode: Mode, audience: Audience) -> Vec<FileShare> {
-    let mut left = MAX_TOTAL;
+pub fn shares(
+    files: &[WorkspaceFile],
+    mode: Mode,
+    audience: Audience,
+    (most, mut left): (usize, usize),
+) -> Vec<FileShare> {
     let mut shares = Vec::new();
     for (name, file) in chosen(files, mode, audience) {
         let Some(file) = file else { continue };
-        let injected = push_file(&mut String::new(), file, left);
+        let injected = push_file(&mut String::new(), file, most.min(left));
         left = left.saturating_sub(injected);
         shares.push(FileShare {
             path: name.to_owned(),
@@ -101,13 +101,12 @@ pub fn shares(files: &[WorkspaceFile], mode: Mode, audience: Audience) -> Vec<Fi
 }
 
 /// Gives the characters it took. Blank files are left out.
-fn push_file(prompt: &mut String, file: &WorkspaceFile, left: usize) -> usize {
+fn push_file(prompt: &mut String, file: &WorkspaceFile, limit: usize) -> usize {
     let content = file.content.trim();
     if content.is_empty() {
         return 0;
     }
     let _ = write!(prompt, "\n\n### {}\n", file.path);
-    let limit = MAX_FILE.min(left);
     // Bytes bound characters from above: short files need no counting.
     let total = if content.len() <= limit {
         content.len()

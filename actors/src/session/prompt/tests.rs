@@ -34,6 +34,7 @@ fn facts<'a>(files: &'a [WorkspaceFile], audience: Audience) -> PromptFacts<'a> 
         agent_name: Some("Claw"),
         tools: &[],
         away: &[],
+        file_chars: (20_000, 150_000),
         files,
         time_zone: "Europe/Berlin",
         skills: &[],

@@ -145,6 +145,63 @@ fn a_guests_words_never_join_the_owners() {
     assert_eq!((ids(&turn), turn.owner()), (vec!["owner"], true));
 }
 
+/// What came first was cut short to make room: it is still the guest's, and the next turn the owner's.
+#[test]
+fn a_guests_folded_words_never_run_with_the_owners_rights() {
+    let of = |id: &str, owner: bool, rights: &str| Item {
+        owner,
+        rights: rights.to_owned(),
+        ..item(id)
+    };
+    let mut queue = Queue::new(Settings {
+        cap: 2,
+        ..settings(QueueMode::Collect)
+    });
+    queue.push(item("running"), 0);
+    run(&mut queue, 0);
+    for (id, owner, rights) in [
+        ("guest", false, ""),
+        ("other", false, "restricted"),
+        ("own", true, ""),
+        ("own2", true, ""),
+    ] {
+        assert_eq!(queue.push(of(id, owner, rights), 0).dropped, []);
+    }
+    let mut turns = Vec::new();
+    for _ in 0..3 {
+        queue.ended();
+        let turn = run(&mut queue, 1_000);
+        turns.push((
+            turn.inbox_ids().collect::<Vec<_>>().join(" "),
+            turn.owner(),
+            text(&turn),
+        ));
+    }
+    let ids: Vec<(&str, bool)> = turns.iter().map(|(ids, owner, _)| (ids.as_str(), *owner)).collect();
+    assert_eq!(ids, [("guest", false), ("other", false), ("own own2", true)]);
+    assert!(!turns[2].2.contains("guest"), "{}", turns[2].2);
+    queue.ended();
+    assert_eq!(queue.next(2_000), Next::Empty);
+}
+
+#[test]
+fn what_was_folded_goes_with_the_next_of_its_kind() {
+    let mut queue = Queue::new(Settings {
+        cap: 2,
+        ..settings(QueueMode::Followup)
+    });
+    queue.push(item("running"), 0);
+    run(&mut queue, 0);
+    for (id, owner) in [("g1", false), ("o1", true), ("g2", false)] {
+        queue.push(Item { owner, ..item(id) }, 0);
+    }
+    for expected in ["o1", "g1 g2"] {
+        queue.ended();
+        let turn = run(&mut queue, 1_000);
+        assert_eq!(turn.inbox_ids().collect::<Vec<_>>().join(" "), expected);
+    }
+}
+
 #[test]
 fn interrupt_aborts_and_runs_next_and_loses_nothing() {
     let mut queue = Queue::new(settings(QueueMode::Collect));
@@ -291,6 +348,29 @@ fn what_a_client_waits_for_is_never_dropped_nor_debounced() {
 }
 
 #[test]
+fn what_a_message_says_of_its_queue_holds_for_it() {
+    let mut queue = Queue::new(settings(QueueMode::Collect));
+    queue.push(item("running"), 0);
+    run(&mut queue, 0);
+    queue.push(item("a"), 0);
+    let said = |id: &str, wish: Wish| Item { wish, ..item(id) };
+    let picky = Wish {
+        cap: Some(1),
+        drop: Some(DropPolicy::New),
+        ..Wish::default()
+    };
+    assert_eq!(queue.push(said("b", picky), 0).outcome, Outcome::Rejected);
+    let patient = Wish {
+        debounce_ms: Some(3_000),
+        ..Wish::default()
+    };
+    queue.push(said("c", patient), 100);
+    queue.ended();
+    assert_eq!(queue.next(1_200), Next::WaitUntil(3_100));
+    assert_eq!(ids(&run(&mut queue, 3_100)), ["a", "c"]);
+}
+
+#[test]
 fn a_steady_stream_cannot_postpone_for_ever() {
     let mut queue = Queue::new(settings(QueueMode::Collect));
     queue.push(item("running"), 0);
@@ -411,6 +491,13 @@ fn whatever_happens_each_item_runs_once_or_is_given_back() {
         let mut answered = Vec::new();
         let mut now = 0;
         let mut pushed = 0;
+        let mut speakers: Vec<(bool, String)> = Vec::new();
+        let unmixed = |turn: &Turn, speakers: &[(bool, String)]| {
+            let mut of = turn.inbox_ids().map(|id| &speakers[id.parse::<usize>().unwrap()]);
+            let first = of.next().unwrap();
+            assert!(of.all(|other| other == first), "seed {seed}: {turn:?}");
+            assert_eq!(turn.owner(), first.0, "seed {seed}");
+        };
         for _ in 0..60 {
             now += i64::try_from(roll(700)).unwrap();
             match roll(3) {
@@ -422,11 +509,14 @@ fn whatever_happens_each_item_runs_once_or_is_given_back() {
                     next.kept = roll(4) == 0;
                     next.settle_ms = if roll(3) == 0 { 900 } else { 0 };
                     next.received_at = now;
+                    next.rights = ["", "a"][usize::try_from(roll(2)).unwrap()].to_owned();
+                    speakers.push((next.owner, next.rights.clone()));
                     answered.extend(queue.push(next, now).dropped.into_iter().map(|d| d.inbox_id));
                 }
                 _ if queue.is_running() => queue.ended(),
                 _ => {
                     if let Next::Run(turn) = queue.next(now) {
+                        unmixed(&turn, &speakers);
                         answered.extend(turn.inbox_ids().map(str::to_owned));
                     }
                 }
@@ -436,7 +526,10 @@ fn whatever_happens_each_item_runs_once_or_is_given_back() {
             queue.ended();
             now += 10_000;
             match queue.next(now) {
-                Next::Run(turn) => answered.extend(turn.inbox_ids().map(str::to_owned)),
+                Next::Run(turn) => {
+                    unmixed(&turn, &speakers);
+                    answered.extend(turn.inbox_ids().map(str::to_owned));
+                }
                 Next::Empty => break,
                 other @ (Next::WaitUntil(_) | Next::Running) => panic!("seed {seed}: {other:?}"),
             }

@@ -1,6 +1,6 @@
 //! What waits in the queue, and the turn it becomes.
 
-use crate::config::document::QueueMode;
+use crate::config::document::{DropPolicy, QueueMode};
 use crate::ports::message::Part;
 
 /// Longest line about a dropped item, in characters.
@@ -14,6 +14,14 @@ pub struct Route {
     pub account_id: String,
     pub to: String,
     pub thread: Option<String>,
+}
+
+/// What a message says of the queue it waits in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    pub debounce_ms: Option<i64>,
+    pub cap: Option<usize>,
+    pub drop: Option<DropPolicy>,
 }
 
 /// One accepted message.
@@ -33,8 +41,12 @@ pub struct Item {
     /// Speaks with the rights of the session's user. Never joined with one that does not: a guest's words must not
     /// run with an owner's tools.
     pub owner: bool,
+    /// Whose tools its turn has, where those of one chat have different ones; else empty. Never joined with another's.
+    pub rights: String,
     /// For this message only; `None` = the session's.
     pub mode: Option<QueueMode>,
+    /// For this message only, as `mode`.
+    pub wish: Wish,
     /// Epoch milliseconds.
     pub received_at: i64,
     /// Wait for more from the same sender this long (`messages.inbound.debounceMs`); 0 for media, commands and
@@ -50,13 +62,51 @@ pub struct Folded {
     pub inbox_id: String,
     /// Empty once there were too many lines.
     pub line: String,
+    pub route: Route,
     pub owner: bool,
+    pub rights: String,
+}
+
+/// What is the same in all that one turn answers: where the answer goes, and whose rights it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kin<'a> {
+    route: &'a Route,
+    owner: bool,
+    rights: &'a str,
 }
 
 impl Item {
     /// May both be answered by one turn.
     pub(in crate::session) fn joins(&self, other: &Self) -> bool {
-        self.route == other.route && self.owner == other.owner
+        self.kin() == other.kin()
+    }
+
+    pub(super) fn kin(&self) -> Kin<'_> {
+        Kin {
+            route: &self.route,
+            owner: self.owner,
+            rights: &self.rights,
+        }
+    }
+}
+
+impl Folded {
+    pub(super) fn of(item: Item) -> Self {
+        Self {
+            line: summary_line(&item.text),
+            inbox_id: item.inbox_id,
+            route: item.route,
+            owner: item.owner,
+            rights: item.rights,
+        }
+    }
+
+    pub(super) fn kin(&self) -> Kin<'_> {
+        Kin {
+            route: &self.route,
+            owner: self.owner,
+            rights: &self.rights,
+        }
     }
 }
 
@@ -83,9 +133,9 @@ impl Turn {
 
     /// Where the answer goes: the first item that says.
     pub fn route(&self) -> Option<&Route> {
-        self.items
-            .iter()
-            .map(|item| &item.route)
+        let folded = self.folded.iter().map(|folded| &folded.route);
+        folded
+            .chain(self.items.iter().map(|item| &item.route))
             .find(|route| !route.channel.is_empty())
     }
 
@@ -154,7 +204,7 @@ impl Turn {
 }
 
 /// The beginning of a text on one line.
-pub(super) fn summary_line(text: &str) -> String {
+fn summary_line(text: &str) -> String {
     let mut line = String::new();
     let mut count = 0;
     for word in text.split_whitespace() {

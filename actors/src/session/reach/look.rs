@@ -11,7 +11,9 @@ use super::{Reach, Refusal, away};
 use crate::clock::now_ms;
 use crate::config::providers::ResolvedModel;
 use crate::ports::message::{AssistantMessage, Message, Part};
-use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest, StreamLimits, SystemBlock, Thinking};
+use crate::ports::model::{
+    CacheRetention, ErrorClass, ModelError, ModelEvent, ModelRequest, StreamLimits, SystemBlock, Thinking,
+};
 use crate::session::{blobs, budget, side};
 
 /// Longest answer, tokens.
@@ -144,6 +146,8 @@ impl Reach {
             thinking: Thinking::Off,
             fast: model.fast,
             temperature: None,
+            cache: CacheRetention::Short,
+            service_tier: None,
             cache_key: String::new(),
             limits: StreamLimits::default(),
         };

@@ -7,6 +7,7 @@ use crate::config::cron::job::Target;
 use crate::ports::channel::{Destination, FileAbout, FileKind};
 use crate::session::blobs;
 use crate::session::cron::announce::{self, Place};
+use crate::session::repeats::WRITTEN;
 use crate::session::{send_policy, turn};
 
 /// Longest text, bytes, and pieces of one message.
@@ -54,8 +55,8 @@ impl Reach {
         }
         let place = (account, destination);
         let said = match wish.file {
-            Some(file) => announce::shown_as("message", &run.directory, place, file, &text)?,
-            None => announce::said_as("message", &run.directory, place, &text)?,
+            Some(file) => announce::shown_as(WRITTEN, &run.directory, place, file, &text)?,
+            None => announce::said_as(WRITTEN, &run.directory, place, &text)?,
         };
         if said.pieces.len() > PIECES {
             return Err(format!("That would be {} messages: send less.", said.pieces.len()));

@@ -200,6 +200,7 @@ impl Reach {
                 destination: None,
                 guest,
                 chain,
+                room: run.group.clone(),
             }),
             charge,
             ..ClientMessage::default()

@@ -14,10 +14,11 @@ use crate::config::accounts::ResolvedAccount;
 use crate::config::document::{BlockBreak, BlockSettings, Bounds, Break, HumanDelay, UserSettings};
 use crate::config::providers::ResolvedModel;
 use crate::error::Result;
+use crate::ports::channel::Destination;
 use crate::session::blocks::{Chunker, Coalescer};
 use crate::session::key::DEFAULT_ACCOUNT;
-use crate::session::preview::{Outlet, Shown};
-use crate::session::reply;
+use crate::session::preview::{Outlet, ReplyMode, Shown};
+use crate::session::reply::{self, ReplyTo};
 use crate::session::turn::{self, BLOCK, Piece};
 use crate::supervisor::directory::Directory;
 
@@ -34,6 +35,10 @@ pub(super) struct Parts {
     due_at: i64,
     /// Not in the outbox yet.
     unstored: Vec<Piece>,
+    /// The message that the answer says it answers, by the platform's id.
+    answers: Option<String>,
+    /// Only its first message is a reply (`replyToMode: first`).
+    once: bool,
 }
 
 impl Parts {
@@ -52,6 +57,8 @@ impl Parts {
             count: 0,
             due_at: 0,
             unstored: Vec::new(),
+            answers: None,
+            once: false,
         }
     }
 
@@ -107,17 +114,52 @@ impl Parts {
             }
         }
         self.count += 1;
-        let rendered = outlet.render(text).into_iter();
+        let rendered = outlet.render(text).into_iter().enumerate();
         rendered
-            .map(|rendered| Piece {
+            .map(|(at, rendered)| Piece {
                 due_at: self.due_at,
-                ..Piece::new(kind, &outlet.destination, rendered)
+                ..Piece::new(kind, &self.destination(outlet, at > 0), rendered)
             })
             .collect()
+    }
+
+    /// Where a piece goes, and what it answers.
+    fn destination(&self, outlet: &Outlet, later: bool) -> Destination {
+        let mut destination = outlet.destination.clone();
+        if self.once && (later || self.count > 1) {
+            destination.reply_to = None;
+        } else if self.answers.is_some() {
+            destination.reply_to.clone_from(&self.answers);
+        }
+        destination
     }
 }
 
 impl Work {
+    /// Minds which message the model wants to answer, where the platform and its settings let it.
+    pub(super) fn answers(&mut self, context: &RunContext) {
+        let (Some(wanted), Some(outlet)) = (self.hold.reply_to(), &self.outlet) else {
+            return;
+        };
+        if !outlet.takes_reply_tags() {
+            return;
+        }
+        let current = || {
+            let said = context.turn.steered.iter().rev().chain(context.turn.items.iter().rev());
+            said.map(|item| item.message_id.clone()).next().flatten()
+        };
+        let answers = match wanted {
+            ReplyTo::Current => current(),
+            ReplyTo::Message(id) => Some(id.clone()),
+        };
+        if answers.is_some() && answers != self.parts.answers {
+            if let Some(preview) = &mut self.preview {
+                preview.answers(answers.clone());
+            }
+            self.parts.answers = answers;
+        }
+    }
+
     /// More of the reply is visible.
     pub(super) async fn text_grew(&mut self, context: &RunContext) {
         let parts = self.parts.grown(context.emitter.text());
@@ -256,7 +298,10 @@ pub(super) fn parts(context: &RunContext, settings: &UserSettings, outlet: Optio
             .on_channel(&account.channel, &account.config, outlet.limit())
     });
     let own = settings.agent(&context.agent_id).and_then(|agent| agent.human_delay);
-    Parts::new(blocks, own.unwrap_or(settings.reply.delay))
+    Parts {
+        once: outlet.is_some_and(|outlet| outlet.reply_mode() == Some(ReplyMode::First)),
+        ..Parts::new(blocks, own.unwrap_or(settings.reply.delay))
+    }
 }
 
 /// A word about an earlier reply that may be missing. Said once, and not where nothing is sent.

@@ -7,9 +7,11 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::{End, RunContext, Work, plain_failure};
+use crate::config::document::TypingMode;
 use crate::config::providers::ResolvedModel;
 use crate::ports::message::AssistantMessage;
 use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest};
+use crate::session::commands::Switch;
 use crate::session::{budget, thinking};
 
 const FIRST_WAIT: Duration = Duration::from_secs(2);
@@ -123,7 +125,11 @@ impl Work {
                     {
                         delta.push_str(&more);
                     }
-                    if let Some(visible) = self.hold.push(&delta) {
+                    let grew = self.hold.push(&delta).is_some();
+                    self.answers(context);
+                    if grew {
+                        self.typing.when(TypingMode::Message);
+                        let visible = self.hold.visible();
                         context.emitter.show(base, visible).await;
                         if let Some(preview) = &mut self.preview {
                             let text = context.emitter.text();
@@ -132,11 +138,18 @@ impl Work {
                         self.text_grew(context).await;
                     }
                 }
-                ModelEvent::ThinkingDelta(delta) => self.think_aloud(context, &delta, &mut thoughts),
+                ModelEvent::ThinkingDelta(delta) => {
+                    if self.level(context, Switch::Reasoning) == "stream" {
+                        self.typing.when(TypingMode::Thinking);
+                    }
+                    self.think_aloud(context, &delta, &mut thoughts);
+                }
                 ModelEvent::Start | ModelEvent::ToolCallStart { .. } | ModelEvent::ToolCallDelta(_) => {}
                 ModelEvent::Done(message) => {
+                    self.answers(context);
                     let shaped = std::mem::take(&mut self.hold).finish();
                     self.voice |= shaped.voice;
+                    self.media.extend(shaped.media);
                     if let Some(text) = shaped.text {
                         context.emitter.show(base, &text).await;
                     }

@@ -8,6 +8,7 @@ use crate::ports::message::{AssistantMessage, AssistantPart, Message, Part, Tool
 use crate::session::changing;
 use crate::session::commands::Switch;
 use crate::session::preview::{Outlet, Shown};
+use crate::session::repeats::{self, WRITTEN};
 use crate::session::turn::{self, Piece, TOLD};
 
 /// Longest arguments and longest result that are shown, characters.
@@ -63,6 +64,60 @@ impl Work {
             }
         }
         self.tell(context, &told.join("\n\n")).await;
+    }
+
+    /// Minds what the calls of a round gave, for the end.
+    pub(super) fn note_results(&mut self, results: &[Message]) {
+        self.failed = None;
+        for result in results {
+            let Message::ToolResult {
+                tool_name,
+                content,
+                is_error,
+                ..
+            } = result
+            else {
+                continue;
+            };
+            if *is_error {
+                let texts = content.iter().filter_map(Part::text);
+                let detail = short(&texts.collect::<Vec<_>>().join(" "), ARGUMENTS);
+                self.failed = Some((tool_name.clone(), detail));
+            } else if tool_name == WRITTEN {
+                self.wrote = true;
+            }
+        }
+    }
+
+    /// An answer without a word behind a tool that failed: says at least that.
+    pub(super) async fn own_up(&mut self, context: &mut RunContext, message: &mut AssistantMessage) {
+        if context.turn.beat().is_some() || self.wrote || !message.text().trim().is_empty() {
+            return;
+        }
+        let Some((tool, detail)) = self.failed.take().filter(|_| context.emitter.text().is_empty()) else {
+            return;
+        };
+        let text = if self.level(context, Switch::Verbose) == "off" {
+            format!("⚠️ The tool {tool} failed, and I have nothing else to tell.")
+        } else {
+            format!("⚠️ The tool {tool} failed: {detail}")
+        };
+        context.emitter.show(0, &text).await;
+        message.content.push(AssistantPart::Text { text });
+    }
+
+    /// Did a tool write all of this into the same chat already.
+    pub(super) async fn is_repeated(&self, context: &RunContext, outlet: &Outlet, reply: &[String]) -> bool {
+        if !self.wrote || self.parts.streams() {
+            return false;
+        }
+        let rendered = reply.iter().flat_map(|text| outlet.render(text));
+        let pieces: Vec<Piece> = rendered
+            .map(|rendered| Piece::new("final", &outlet.destination, rendered))
+            .collect();
+        let sent = repeats::was_sent(&self.services, &context.scope, &context.turn.run_id, &pieces);
+        // Better twice than not at all.
+        Box::pin(sent).await.unwrap_or(false)
     }
 
     async fn tell(&self, context: &RunContext, markdown: &str) {

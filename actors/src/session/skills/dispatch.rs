@@ -40,7 +40,7 @@ pub(super) async fn call(
     let head = services.conversation.head(&authority.scope, &authority.key).await?;
     let caller = Caller {
         audience: item.audience(),
-        ..Caller::program(&authority.key, head.as_ref(), &settings)
+        ..Caller::program(&authority.key, head.as_ref(), &settings).within([item])
     };
     let depth = caller.depth.map_or(0, |depth| depth.own);
     let mut toolbox = Toolbox::new(services, &authority.scope, caller);

@@ -249,6 +249,7 @@ fn message(row: &subagent::Model, end: &End, origin: Origin) -> ClientMessage {
             destination: origin.destination,
             guest: origin.guest,
             chain: origin.chain,
+            room: origin.room,
         }),
         charge: origin.charge,
         ..ClientMessage::default()

@@ -136,6 +136,7 @@ pub(crate) async fn steer(
             destination: None,
             guest: origin.guest,
             chain: origin.chain,
+            room: origin.room,
         }),
         charge: origin.charge,
         ..ClientMessage::default()

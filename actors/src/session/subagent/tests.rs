@@ -32,6 +32,7 @@ async fn begun(runtime: &Runtime, scope: &Scope, cancel: &CancellationToken) -> 
             owner: true,
             alone: true,
             place: None,
+            group: None,
             chain: Chain::default(),
             depth: 0,
             beginning: tokio::sync::Mutex::default(),

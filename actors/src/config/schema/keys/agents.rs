@@ -1,7 +1,7 @@
 //! `agents`: what all have in common, and each of them.
 
 use super::super::{Form, Key, Kind, elsewhere, kept, live};
-use super::{GROUP_CHAT, TEXTS, memory, room, tools};
+use super::{GROUP_CHAT, TEXTS, TYPING, memory, room, tools};
 use crate::config::document::{pause, time_of_day};
 
 const MODEL_CHOICE: &[Key] = &[
@@ -17,19 +17,32 @@ const ZONE: Kind = Kind::Formed(&Form {
 
 const ALLOWED_MODEL: &[Key] = &[
     live("alias", Kind::Text, "Short name for /model and for settings."),
-    live("params", Kind::Object(&[PARAMS]), "Settings of the model."),
+    live("params", Kind::Object(&[PARAMS, REQUESTS]), "Settings of the model."),
     kept("streaming", Kind::Bool),
 ];
 
 const PARAMS: &[Key] = &[
     live("thinking", Kind::Text, "How hard it thinks."),
-    kept("temperature", Kind::Any),
-    kept("maxTokens", Kind::Any),
-    kept("cacheRetention", Kind::Any),
     kept("transport", Kind::Any),
     kept("fastMode", Kind::Any),
-    kept("serviceTier", Kind::Any),
 ];
+
+/// What is said of requests.
+const REQUESTS: &[Key] = &[
+    live("temperature", Kind::Number, "0 to 2, for models that take one."),
+    live("maxTokens", Kind::Whole, "Longest answer, tokens."),
+    live(
+        "cacheRetention",
+        Kind::Text,
+        "How long Anthropic keeps the prompt: none, short, or long for an hour.",
+    ),
+    live(
+        "serviceTier",
+        Kind::Text,
+        "The provider's name of a tier, e.g. flex; priority costs twice as much.",
+    ),
+];
+const REQUESTS_KIND: Kind = Kind::Object(&[REQUESTS]);
 
 const IDENTITY_KIND: Kind = Kind::Object(&[IDENTITY]);
 const IDENTITY: &[Key] = &[
@@ -57,6 +70,7 @@ pub(super) const AGENTS: &[Key] = &[
     ),
 ];
 
+const ON_OFF: Kind = Kind::Either(&[Kind::Bool, Kind::Choice(&["on", "off"])]);
 const VERBOSE: Kind = Kind::Choice(&["on", "full", "off"]);
 const REASONING: Kind = Kind::Choice(&["on", "stream", "off"]);
 
@@ -116,7 +130,7 @@ const DEFAULTS: &[Key] = &[
     live("imageModel", MODEL, "Model that looks at images for one that cannot."),
     kept("imageGenerationModel", Kind::Any),
     kept("pdfModel", Kind::Any),
-    kept("params", Kind::Any),
+    live("params", REQUESTS_KIND, "Settings of requests to all models."),
     live(
         "thinkingDefault",
         Kind::Text,
@@ -138,12 +152,28 @@ const DEFAULTS: &[Key] = &[
         Kind::Bool,
         "Whether the provider's faster, dearer tier is asked for in the owner's chats.",
     ),
-    kept("timeFormat", Kind::Text),
-    kept("envelopeTimezone", Kind::Text),
-    kept("envelopeTimestamp", Kind::Any),
-    kept("envelopeElapsed", Kind::Any),
-    kept("bootstrapMaxChars", Kind::Whole),
-    kept("bootstrapTotalMaxChars", Kind::Whole),
+    live(
+        "timeFormat",
+        Kind::Either(&[Kind::Text, Kind::Whole]),
+        "12 or 24: the clock of what people write.",
+    ),
+    live(
+        "envelopeTimezone",
+        Kind::Text,
+        "Zone of the times before messages: user, local (the same), utc, or a name such as Europe/Paris.",
+    ),
+    live("envelopeTimestamp", ON_OFF, "off: no time stands before a message."),
+    live("envelopeElapsed", ON_OFF, "off: not how long it was quiet before."),
+    live(
+        "bootstrapMaxChars",
+        Kind::Whole,
+        "Most characters of one workspace file in the prompt; 20000 by default.",
+    ),
+    live(
+        "bootstrapTotalMaxChars",
+        Kind::Whole,
+        "Most characters of all of them; 150000 by default.",
+    ),
     kept("mediaMaxMb", Kind::Number),
     live("memorySearch", memory::SEARCH, "How notes are searched."),
     live("heartbeat", HEARTBEAT_KIND, "Looking by itself; off without every."),
@@ -161,8 +191,12 @@ const DEFAULTS: &[Key] = &[
     live("blockStreamingChunk", Kind::Object(&[CHUNK]), "Sizes of the parts."),
     live("blockStreamingCoalesce", COALESCE_KIND, "When small parts become one."),
     live("humanDelay", HUMAN_DELAY_KIND, "Pauses between the parts."),
-    kept("typingMode", Kind::Text),
-    kept("typingIntervalSeconds", Kind::Whole),
+    live(
+        "typingMode",
+        TYPING,
+        "When \"… is typing\" is shown: never, instant, thinking, or message. Left out: instant to who speaks to the agent.",
+    ),
+    live("typingIntervalSeconds", Kind::Whole, "How often it is shown again."),
     kept("identity", Kind::Any),
     kept("groupChat", Kind::Any),
     kept("tools", Kind::Any),
@@ -293,7 +327,11 @@ const AGENT: &[Key] = &[
     live("model", MODEL, "Model of this agent."),
     live("identity", IDENTITY_KIND, "How the agent is shown and called."),
     live("groupChat", Kind::Object(&[GROUP_CHAT]), "Groups."),
-    kept("params", Kind::Any),
+    live(
+        "params",
+        REQUESTS_KIND,
+        "Settings of requests; go before those of the model.",
+    ),
     live("skills", TEXTS, "Only these skills."),
     live(
         "tools",

@@ -68,15 +68,26 @@ const GROUP: &[Key] = &[
     live("allow", Kind::Bool, "As enabled."),
     live("allowFrom", IDS, "Who may talk in this group."),
     live("users", IDS, "As allowFrom."),
-    kept("tools", Kind::Any),
-    kept("toolsBySender", Kind::Any),
-    kept("skills", Kind::Any),
-    kept("systemPrompt", Kind::Text),
-    kept("topics", Kind::Any),
+    live("tools", ROOM_TOOLS, "Which tools there are in this group."),
+    live(
+        "toolsBySender",
+        Kind::Map(&ROOM_TOOLS),
+        "Instead of tools, by sender id; * for all others. Names fit nobody.",
+    ),
+    live("skills", super::TEXTS, "Only these skills, of those the agent has."),
+    live("systemPrompt", Kind::Text, "Stands in the system prompt in this group."),
     kept("groupPolicy", Kind::Text),
     kept("allowBots", Kind::Any),
     kept("agentId", Kind::Text),
 ];
+
+const ROOM_TOOLS: Kind = Kind::Object(&[super::tools::RULES]);
+
+const TOPICS: &[Key] = &[live(
+    "topics",
+    Kind::Map(&Kind::Object(&[GROUP])),
+    "Topics by id, where something else holds than in the group (Telegram).",
+)];
 
 const DM: &[Key] = &[
     live("enabled", Kind::Bool, "false: no direct chats."),
@@ -106,7 +117,7 @@ const SHARED: &[Key] = &[
     live("requireMention", Kind::Bool, "In groups, answer only when addressed."),
     live(
         "groups",
-        Kind::Map(&Kind::Object(&[GROUP])),
+        Kind::Map(&Kind::Object(&[GROUP, TOPICS])),
         "Groups by id; * for all others.",
     ),
     live(
@@ -117,7 +128,7 @@ const SHARED: &[Key] = &[
     live(
         "streaming",
         Kind::Either(&[Kind::Bool, Kind::Text, ANY_MAP]),
-        "off: answers come whole.",
+        "How an answer is shown while it is written: partial, block, progress (Slack) or off; false is off.",
     ),
     live("apiRoot", Kind::Text, "Address of the platform's API, if not its own."),
     live("apiBaseUrl", Kind::Text, "As apiRoot."),
@@ -207,7 +218,11 @@ const HEARTBEAT: &[Key] = &[
 const TELEGRAM: &[Key] = &[
     live("botToken", Kind::Secret, "From @BotFather."),
     live("webhookSecret", Kind::Secret, "Made when the bot is connected."),
-    kept("replyToMode", Kind::Text),
+    live(
+        "replyToMode",
+        Kind::Text,
+        "Which messages of an answer are replies: off, first or all. Left out: all of them, in groups. Tags of the model hold anyway.",
+    ),
     live(
         "customCommands",
         Kind::List(&CUSTOM_COMMAND),
