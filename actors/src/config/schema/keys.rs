@@ -133,7 +133,7 @@ const COMMANDS: &[Key] = &[
     kept("allowFrom", Kind::Any),
     kept("ownerAllowFrom", Kind::Any),
     kept("ownerDisplay", Kind::Text),
-    kept("ownerDisplaySecret", Kind::Any),
+    kept("ownerDisplaySecret", Kind::Secret),
 ];
 
 const PEER: &[Key] = &[

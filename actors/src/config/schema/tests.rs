@@ -58,7 +58,7 @@ fn parts_are_found_by_every_spelling() {
     assert_eq!(found("ui").children[0]["path"], "ui.seamColor");
     assert_eq!(found("agents.defaults.models.a/b.alias").schema["type"], "string");
     assert_eq!(found("models.providers.x.models.0.id").reload_kind, "hot");
-    assert_eq!(found("commands").reload_kind, "none");
+    assert_eq!(found("commands.text").reload_kind, "none");
     for path in ["", "nope", "ui.nope", "agents.list.x", "ui.seamColor.deeper", "..."] {
         assert!(lookup(path).is_none(), "{path}");
     }
