@@ -125,7 +125,7 @@ impl NodeConnection {
     fn first_frame(&mut self, text: &str, ctx: &mut Context<Self>) {
         let request = match parse(text) {
             Parsed::Request(request) if request.method == "connect" => request,
-            Parsed::Request(Request { id, .. }) | Parsed::Malformed { id } => {
+            Parsed::Request(Request { id, .. }) | Parsed::Malformed { id, .. } => {
                 return self.refuse(&id, &handshake::not_a_connect(), ctx);
             }
             Parsed::Noise => {

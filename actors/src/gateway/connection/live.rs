@@ -241,9 +241,8 @@ impl NodeConnection {
     pub(super) fn live_frame(&mut self, text: &str, ctx: &mut Context<Self>) {
         match parse(text) {
             Parsed::Request(request) => self.dispatch(request, ctx),
-            Parsed::Malformed { id } => {
-                let error = WireError::invalid("invalid request frame: must have required property 'method'");
-                self.write(response_error(&id, &error), ctx);
+            Parsed::Malformed { id, complaint } => {
+                self.write(response_error(&id, &WireError::invalid(complaint)), ctx);
             }
             Parsed::Noise => {}
         }
