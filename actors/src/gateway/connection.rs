@@ -88,8 +88,16 @@ pub struct Newcomer {
 pub struct Answer {
     pub(super) id: String,
     pub(super) outcome: std::result::Result<Box<RawValue>, WireError>,
-    /// The call is over, and its parameters of this many bytes with it. `None`: the first of two answers.
-    pub(super) ends: Option<usize>,
+    /// The call is over, and its place free again. `None`: the first of two answers.
+    pub(super) ends: Option<Place>,
+}
+
+/// What a call takes while it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Working,
+    /// It waits for something else: a run, a person, a node. No work stands behind it in line.
+    Waiting,
 }
 
 /// What checking a connect gave.

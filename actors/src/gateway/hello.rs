@@ -14,6 +14,7 @@ use super::messages::{ConnectionInfo, Event, ToConnection};
 use super::protocol::connect::ConnectParams;
 use super::protocol::hello::{Auth, HelloOk, Policy, Server, SessionDefaults, Snapshot};
 use super::protocol::{PROTOCOL, event_frame, response_ok};
+use super::seats::Seat;
 use super::{GatewayState, arrivals, methods};
 use crate::clock::now_ms;
 use crate::config::devices;
@@ -26,6 +27,7 @@ pub(super) struct Welcome {
     pub(super) identity: Arc<Identity>,
     pub(super) info: Arc<ConnectionInfo>,
     pub(super) membership: Membership,
+    pub(super) seat: Seat,
     pub(super) default_agent: String,
     /// `hello-ok`, and for nodes the two events they expect right after.
     pub(super) frames: Vec<String>,
@@ -64,6 +66,7 @@ pub(super) async fn welcome(
     to: Recipient<ToConnection>,
 ) -> Result<Welcome> {
     let scope = admitted.scope().clone();
+    let seat = state.seats.enter(&scope)?;
     let info = Arc::new(admitted.info);
     if info.node {
         // Bringing a node in with a setup code says yes to what it can do, too.
@@ -137,6 +140,7 @@ pub(super) async fn welcome(
         identity: admitted.identity,
         info,
         membership,
+        seat,
         default_agent: settings.default_agent.clone(),
         frames,
     })

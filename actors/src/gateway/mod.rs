@@ -24,6 +24,7 @@ pub mod node_streams;
 pub(crate) mod nodes;
 mod outbox;
 pub mod rpc;
+mod seats;
 pub mod skill_store;
 pub mod skills;
 pub(crate) mod system_run;
@@ -57,6 +58,8 @@ pub struct Shared {
     pub directory: Directory,
     pub settings: GatewaySettings,
     pub limiter: limiter::Limiter,
+    /// Places of connections that have proved themselves.
+    seats: seats::Seats,
     pub methods: rpc::Methods,
     pub throttle: rpc::Throttle,
     /// Scopes that connections hold.
@@ -116,7 +119,9 @@ impl ClientFacts {
 
 impl GatewayState {
     pub fn new(services: Services, directory: Directory, settings: GatewaySettings) -> Self {
+        let limits = &services.limits;
         Self(Arc::new(Shared {
+            seats: seats::Seats::new(limits.user_connections, limits.tenant_connections),
             services,
             directory,
             settings,

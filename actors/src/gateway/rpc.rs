@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Answer;
+use super::connection::{Answer, Place};
 use super::messages::{ConnectionInfo, ToConnection};
 use super::node_streams::OpenCalls;
 use super::protocol::WireError;
@@ -108,6 +108,7 @@ pub struct Method {
     hidden: bool,
     /// Only waits: given up when the connection goes.
     pub(super) waits: bool,
+    pub(super) place: Place,
 }
 
 impl Method {
@@ -123,6 +124,13 @@ impl Method {
 
     pub fn waits(&mut self) -> &mut Self {
         self.waits = true;
+        self.place = Place::Waiting;
+        self
+    }
+
+    /// Waits for a node, and ends by itself when the connection goes.
+    pub fn asks_a_node(&mut self) -> &mut Self {
+        self.place = Place::Waiting;
         self
     }
 }
@@ -170,6 +178,7 @@ impl Methods {
             write_limited: false,
             hidden: false,
             waits: false,
+            place: Place::Working,
         })
     }
 

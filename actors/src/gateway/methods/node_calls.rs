@@ -22,7 +22,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 const LARGEST_STATS: usize = 4096;
 
 pub(super) fn register(methods: &mut Methods) {
-    methods.add("node.invoke", Access::Scope(WRITE), invoke);
+    methods.add("node.invoke", Access::Scope(WRITE), invoke).asks_a_node();
     // Additions of this server: unknown to OpenClaw's clients, which do not look for them.
     methods
         .add_local("node.invoke.cancel", Access::Scope(WRITE), Local::CancelInvoke)

@@ -226,8 +226,55 @@ async fn calls_of_one_connection_hold_a_bounded_number_of_bytes() {
         }
     }
     assert_eq!(refused, [json!("a2"), json!("a3")]);
+    // An id is kept as long as its call; long ones are not taken.
+    let id = "i".repeat(MAX_PAYLOAD - 1000);
+    client
+        .say(&json!({"type": "req", "id": id, "method": "agent.wait", "params": {"runId": "none"}}))
+        .await;
+    let refused = client.answer(&id[..256]).await;
+    assert_eq!(
+        (&refused["error"]["code"], &refused["error"]["message"]),
+        (
+            &json!("INVALID_REQUEST"),
+            &json!("invalid request frame: at /id: must NOT have more than 256 bytes")
+        )
+    );
+    // Another socket of the user has room for as much once more, a third one for no more than small calls.
+    let mut second = live(&world, &[ADMIN]).await;
+    let mut third = live(&world, &[ADMIN]).await;
+    for (other, number) in [(&mut second, 2), (&mut third, 1)] {
+        for id in 0..number {
+            let ignored = json!({"runId": "none", "timeoutMs": 3_600_000, "ignored": large});
+            other
+                .say(&json!({"type": "req", "id": format!("b{id}"), "method": "agent.wait", "params": ignored}))
+                .await;
+        }
+    }
+    let refused = third.answer("b0").await;
+    assert_eq!(refused["error"]["message"], "too many calls in flight");
+    assert_eq!(second.call("small", "health", json!({})).await["ok"], json!(true));
     // Small calls still have room.
     assert_eq!(client.call("small", "health", json!({})).await["ok"], json!(true));
+}
+
+#[actix::test]
+async fn calls_that_wait_hold_up_no_others() {
+    let world = world().await;
+    let mut client = live(&world, &[ADMIN]).await;
+    for number in 0..257 {
+        let params = json!({"runId": "none", "timeoutMs": 3_600_000});
+        client
+            .say(&json!({"type": "req", "id": format!("w{number}"), "method": "agent.wait", "params": params}))
+            .await;
+    }
+    let refused = client.answer("w256").await;
+    assert_eq!(
+        refused["error"]["message"], "too many calls in flight",
+        "they have a limit, too"
+    );
+    assert_eq!(client.call("h", "health", json!({})).await["ok"], json!(true));
+    let aborted = client.call("a", "chat.abort", json!({"sessionKey": "main"})).await;
+    assert_eq!(aborted["payload"]["ok"], json!(true), "{aborted}");
 }
 
 #[actix::test]
