@@ -28,6 +28,8 @@ pub(super) struct Welcome {
     pub(super) info: Arc<ConnectionInfo>,
     pub(super) membership: Membership,
     pub(super) seat: Seat,
+    /// Of its device's token.
+    pub(super) generation: Option<i32>,
     pub(super) default_agent: String,
     /// `hello-ok`, and for nodes the two events they expect right after.
     pub(super) frames: Vec<String>,
@@ -141,6 +143,7 @@ pub(super) async fn welcome(
         info,
         membership,
         seat,
+        generation: admitted.device.as_ref().map(|device| device.generation),
         default_agent: settings.default_agent.clone(),
         frames,
     })

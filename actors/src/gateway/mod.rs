@@ -27,6 +27,7 @@ pub mod rpc;
 mod seats;
 pub mod skill_store;
 pub mod skills;
+mod standing;
 pub(crate) mod system_run;
 
 #[cfg(test)]

@@ -257,14 +257,22 @@ impl Connections {
             .map(|member| &member.to)
     }
 
-    /// Closes the sockets of a device, in one role or in both. Gives how many. The others are told when
-    /// `plan_to_tell` says.
-    pub fn close_device(&mut self, device_id: &str, role: Option<&str>, code: u16, reason: &str) -> usize {
+    /// Closes the sockets of a device, in one role or in both, but for the connection `except`. Gives how many. The
+    /// others are told when `plan_to_tell` says.
+    pub fn close_device(
+        &mut self,
+        device_id: &str,
+        role: Option<&str>,
+        except: Option<&str>,
+        code: u16,
+        reason: &str,
+    ) -> usize {
         let found: Vec<Arc<str>> = self
             .live
             .values()
             .filter(|member| member.info.device_id.as_deref() == Some(device_id))
-            .filter(|member| role.is_none_or(|role| (role == "node") == member.info.node))
+            .filter(|member| role.is_none_or(|role| role == member.info.role()))
+            .filter(|member| except.is_none_or(|except| *member.info.conn_id != *except))
             .map(|member| member.info.conn_id.clone())
             .collect();
         for conn_id in &found {

@@ -20,6 +20,7 @@ use super::node_streams::OpenCalls;
 use super::protocol::WireError;
 use super::protocol::error::short;
 use super::protocol::hello::Features;
+use super::standing::Standing;
 use super::{GatewayState, events, scopes};
 use crate::config::identity::Identity;
 
@@ -56,6 +57,8 @@ pub struct Call {
     pub ended: CancellationToken,
     /// Calls of nodes that the caller's connection has open.
     pub(super) open_calls: OpenCalls,
+    /// What the caller's connection stands on, if that is a device's token.
+    pub(super) standing: Option<Arc<Standing>>,
     pub(super) id: String,
     pub(super) answers: Recipient<Answer>,
     pub(super) news: Recipient<ToConnection>,

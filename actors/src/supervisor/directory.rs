@@ -296,19 +296,20 @@ impl Directory {
         self.ask(scope, |reply| ToUser::Nodes { reply }).await
     }
 
-    /// Closes the live sockets of a device (`role: None` = both roles).
+    /// Closes the live sockets of a device (`role: None` = both roles), but for the connection `except`.
     pub async fn close_device(
         &self,
         scope: &Scope,
         device_id: &str,
         role: Option<&str>,
-        code: u16,
-        reason: &str,
+        except: Option<Arc<str>>,
+        (code, reason): (u16, &str),
     ) -> Result<()> {
         let (device_id, role, reason) = (device_id.to_owned(), role.map(str::to_owned), reason.to_owned());
         self.ask(scope, |reply| ToUser::CloseDevice {
             device_id,
             role,
+            except,
             code,
             reason,
             reply,

@@ -92,6 +92,8 @@ pub(crate) enum ToUser {
     CloseDevice {
         device_id: String,
         role: Option<String>,
+        /// This connection stays.
+        except: Option<Arc<str>>,
         code: u16,
         reason: String,
         reply: oneshot::Sender<()>,

@@ -434,13 +434,13 @@ impl Handler<ToUser> for UserActor {
             ToUser::CloseDevice {
                 device_id,
                 role,
+                except,
                 code,
                 reason,
                 reply,
             } => {
-                let _ = self
-                    .connections
-                    .close_device(&device_id, role.as_deref(), code, &reason);
+                let (role, except) = (role.as_deref(), except.as_deref());
+                let _ = self.connections.close_device(&device_id, role, except, code, &reason);
                 let _ = reply.send(());
             }
             ToUser::Invoke { call, streams, reply } => self.invoke(context, call, streams, reply),

@@ -26,6 +26,7 @@ use crate::gateway::protocol::frames::{Parsed, event_frame, parse};
 use crate::gateway::protocol::{Request, WireError, response_error, response_ok};
 use crate::gateway::rpc::{Call, Denied, Handler, Local, parse_params};
 use crate::gateway::seats::{Held, Seat};
+use crate::gateway::standing::Standing;
 use crate::session::key;
 
 /// Calls worked on at the same time.
@@ -65,6 +66,7 @@ pub(super) struct Live {
     age: u32,
     ping_unanswered: bool,
     pub(super) look: Look,
+    pub(super) standing: Option<Arc<Standing>>,
     membership: Membership,
 }
 
@@ -88,6 +90,7 @@ impl Live {
             age: 0,
             ping_unanswered: false,
             look: Look::default(),
+            standing: welcome.generation.map(|generation| Arc::new(Standing::new(generation))),
             membership: welcome.membership,
         }
     }
@@ -320,6 +323,7 @@ impl NodeConnection {
             connection: Arc::clone(&live.info),
             ended: live.ended.clone(),
             open_calls: live.open_calls.clone(),
+            standing: live.standing.clone(),
             id: request.id.clone(),
             answers: answers.clone(),
             news: ctx.address().recipient(),

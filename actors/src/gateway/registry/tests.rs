@@ -121,10 +121,15 @@ async fn a_device_is_closed_in_one_role() {
     let mut operator = testing::operator(&["operator.read"]);
     operator.device_id = Some("d1".to_owned());
     let _operator = join(&mut connections, operator, "operator");
-    assert_eq!(connections.close_device("d1", Some("node"), 4001, "device removed"), 1);
+    assert_eq!(
+        connections.close_device("d1", Some("node"), None, 4001, "device removed"),
+        1
+    );
     assert_eq!(node.recv().await.as_deref(), Some("4001 device removed"));
     assert_eq!(connections.len(), 1);
-    assert_eq!(connections.close_device("d1", None, 4001, "device removed"), 1);
+    let except = Some("operator");
+    assert_eq!(connections.close_device("d1", None, except, 4001, "device removed"), 0);
+    assert_eq!(connections.close_device("d1", None, None, 4001, "device removed"), 1);
     assert!(connections.is_empty());
 }
 
@@ -224,7 +229,7 @@ async fn who_was_closed_or_found_dead_is_announced_as_gone() {
     let mut reader = join(&mut connections, testing::operator(&["operator.read"]), "reader");
     let _node = join(&mut connections, testing::node("n1"), "node");
     assert_eq!(reader.recv().await.as_deref(), Some("presence"), "the node came");
-    connections.close_device("n1", None, 4001, "device removed");
+    connections.close_device("n1", None, None, 4001, "device removed");
     assert!(connections.plan_to_tell().is_some());
     connections.tell();
     assert_eq!(reader.recv().await.as_deref(), Some("presence"), "the node was closed");
