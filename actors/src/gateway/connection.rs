@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::handshake::{self, Entrance, Refusal};
 use super::hello::{self, Welcome};
 use super::limiter::Unproven;
-use super::messages::{FromSocket, Outgoing, ToConnection};
+use super::messages::{DEVICE_REMOVED, FromSocket, Outgoing, ToConnection};
 use super::outbox::{Outbox, Sent};
 use super::protocol::connect::ConnectParams;
 use super::protocol::frames::{Parsed, parse};
@@ -253,6 +253,12 @@ impl NodeConnection {
     fn close(&mut self, code: u16, reason: &str, ctx: &mut Context<Self>) {
         if matches!(self.phase, Phase::Closing) {
             return;
+        }
+        if let Phase::Live(live) = &mut self.phase
+            && code == DEVICE_REMOVED.0
+        {
+            // Its own look at the credential may be faster than whoever removed it.
+            live.pairing_changed();
         }
         self.outbox.close(code, reason);
         self.stop(ctx);

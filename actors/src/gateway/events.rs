@@ -156,6 +156,11 @@ pub fn direct(info: &ConnectionInfo, event: &Event) -> bool {
     info.node && (event.for_device.is_some() || event.name.starts_with("voicewake."))
 }
 
+/// May the event be left out for a slow reader.
+pub fn droppable(event: &Event) -> bool {
+    event.droppable || find(event.name).is_some_and(|row| row.droppable)
+}
+
 pub fn has_cap(info: &ConnectionInfo, cap: &str) -> bool {
     info.program.caps.iter().any(|have| have == cap)
 }

@@ -1,6 +1,7 @@
 //! From admitted to live: joining the user, the node's surface, and the text of `hello-ok`.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use actix::Recipient;
 use claw_entities::Scope;
@@ -28,6 +29,8 @@ pub(super) struct Welcome {
     pub(super) info: Arc<ConnectionInfo>,
     pub(super) membership: Membership,
     pub(super) seat: Seat,
+    /// Events that do not reach the connection because it is behind.
+    pub(super) missed: Arc<AtomicU64>,
     /// Of its device's token.
     pub(super) generation: Option<i32>,
     pub(super) default_agent: String,
@@ -143,6 +146,7 @@ pub(super) async fn welcome(
         info,
         membership,
         seat,
+        missed: attached.missed,
         generation: admitted.device.as_ref().map(|device| device.generation),
         default_agent: settings.default_agent.clone(),
         frames,

@@ -165,7 +165,8 @@ pub enum InvokeAnswer {
         message: String,
     },
     TimedOut,
-    Disconnected,
+    /// The node was removed, or its token rotated or revoked.
+    PairingChanged,
 }
 
 /// The whole answer of `node.invoke` towards an operator or the agent.

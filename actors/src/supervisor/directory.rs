@@ -1,7 +1,7 @@
 //! The only door into the tree, for HTTP, sockets, webhooks and recovery.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
@@ -71,6 +71,8 @@ pub struct Attached {
     pub presence: Vec<Value>,
     pub state_version: crate::gateway::messages::StateVersion,
     pub listening: Arc<Listening>,
+    /// Counts events that the connection was too far behind to get.
+    pub missed: Arc<AtomicU64>,
 }
 
 /// Which runs to abort, and on whose authority.

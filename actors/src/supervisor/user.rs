@@ -269,7 +269,8 @@ fn answered(
             code.map_or_else(|| message.clone(), |code| format!("{code}: {message}")),
         )),
         Ok(InvokeAnswer::TimedOut) => Err(Error::Timeout("the node did not answer in time".to_owned())),
-        Ok(InvokeAnswer::Disconnected) | Err(_) => Err(Error::NotConnected("node disconnected".to_owned())),
+        Ok(InvokeAnswer::PairingChanged) => Err(Error::PairingChanged),
+        Err(_) => Err(Error::NotConnected("node disconnected".to_owned())),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{AsyncContext, Context};
@@ -49,6 +50,8 @@ pub(super) struct Live {
     default_agent: String,
     /// Of the last numbered event.
     seq: u64,
+    /// Events that were left out since, because the connection was behind.
+    missed: Arc<AtomicU64>,
     all_sessions: bool,
     followed: HashSet<String>,
     in_flight: usize,
@@ -77,6 +80,7 @@ impl Live {
             info: welcome.info,
             default_agent: welcome.default_agent,
             seq: 0,
+            missed: welcome.missed,
             all_sessions: false,
             followed: HashSet::new(),
             in_flight: 0,
@@ -228,14 +232,14 @@ impl NodeConnection {
             return;
         };
         let seq = (!events::direct(&live.info, event)).then(|| {
-            live.seq += 1;
+            // What did not come this far has its numbers too.
+            live.seq += 1 + live.missed.swap(0, Ordering::Relaxed);
             live.seq
         });
-        let droppable = event.droppable || events::find(event.name).is_some_and(|row| row.droppable);
         let sent = self
             .outbox
             .text(event_frame(event.name, &event.payload, seq, event.state_version));
-        if sent == Sent::Full && droppable {
+        if sent == Sent::Full && events::droppable(event) {
             // The number is used up: the client sees the gap and refetches.
             metrics::counter!("claw_gateway_events_dropped").increment(1);
             return;

@@ -115,6 +115,9 @@ impl From<Error> for WireError {
         if matches!(code, Code::NotConnected) {
             wire.details = Some(json!({"code": "NOT_CONNECTED"}));
         }
+        if matches!(code, Code::PairingChanged) {
+            wire.details = Some(json!({"code": "PAIRING_CHANGED"}));
+        }
         wire
     }
 }

@@ -115,6 +115,32 @@ async fn a_dead_connection_is_forgotten_and_a_slow_one_closed() {
 }
 
 #[actix::test]
+async fn what_may_be_left_out_closes_nobody_and_is_counted() {
+    let mut connections = Connections::default();
+    let (tx, mut slow) = mpsc::unbounded_channel();
+    let info = Arc::new(testing::operator(&["operator.read"]));
+    let attached = connections.attach(info, Recorder(tx).start().recipient());
+    let (tick, end) = (Event::new("tick", &json!({})), Event::new("chat", &json!({})));
+    for _ in 0..40 {
+        connections.fan_out(&tick);
+    }
+    assert_eq!(connections.len(), 1);
+    let missed = attached.missed.load(Ordering::Relaxed);
+    // A chat's end is not left out.
+    connections.fan_out(&end);
+    assert!(connections.is_empty());
+    let mut heard = 0;
+    while let Some(line) = slow.recv().await {
+        if line.starts_with("1008") {
+            break;
+        }
+        heard += 1;
+    }
+    assert!(missed > 0);
+    assert_eq!(heard + missed, 40);
+}
+
+#[actix::test]
 async fn a_device_is_closed_in_one_role() {
     let mut connections = Connections::default();
     let mut node = join(&mut connections, testing::node("d1"), "node");
