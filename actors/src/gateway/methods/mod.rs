@@ -10,6 +10,7 @@ mod channels;
 mod chat;
 pub(crate) mod config;
 mod cron;
+mod deliver;
 mod device_pair;
 mod environments;
 pub(crate) mod exec_approval;
