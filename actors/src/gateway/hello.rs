@@ -53,6 +53,7 @@ impl Drop for Membership {
         if let (true, Some(node_id)) = (self.info.node, self.info.device_id.clone()) {
             let key = (self.scope.tenant().clone(), self.scope.user().clone(), node_id.clone());
             self.state.host_stats.remove(&key);
+            self.state.heard.remove(&key);
             let (scope, went) = (self.scope.clone(), now_ms());
             note(&self.state, &self.scope, move |tx| {
                 let (scope, node_id) = (scope.clone(), node_id.clone());

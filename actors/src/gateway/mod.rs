@@ -71,6 +71,8 @@ pub struct Shared {
     arrivals: Arrivals,
     /// Last host statistics of connected nodes, by owner and node id.
     pub host_stats: DashMap<(TenantId, UserId, String), Value>,
+    /// What connected nodes heard last: a fingerprint of the words, and when.
+    pub(crate) heard: DashMap<(TenantId, UserId, String), (String, i64)>,
     pub started: Instant,
 }
 
@@ -133,6 +135,7 @@ impl GatewayState {
             programs: Alike::default(),
             arrivals: Arrivals::default(),
             host_stats: DashMap::new(),
+            heard: DashMap::new(),
             started: Instant::now(),
         }))
     }

@@ -277,7 +277,7 @@ impl Throttle {
     const WRITES: u32 = 30;
     const WINDOW: Duration = Duration::from_secs(60);
 
-    fn admit(&self, key: String, method: &str, now: Instant) -> Result<(), WireError> {
+    pub(super) fn admit(&self, key: String, method: &str, now: Instant) -> Result<(), WireError> {
         if self.0.len() > 10_000 {
             self.0.retain(|_, (since, _)| now.duration_since(*since) < Self::WINDOW);
         }

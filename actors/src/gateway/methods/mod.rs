@@ -23,6 +23,7 @@ mod models;
 mod models_auth;
 pub(crate) mod node;
 mod node_calls;
+mod node_events;
 pub(super) mod node_pair;
 pub(super) mod node_pending;
 mod prefs;
@@ -69,6 +70,7 @@ pub fn all() -> Methods {
     models_auth::register(&mut methods);
     node::register(&mut methods);
     node_calls::register(&mut methods);
+    node_events::register(&mut methods);
     node_pair::register(&mut methods);
     node_pending::register(&mut methods);
     prefs::register(&mut methods);
