@@ -9,6 +9,7 @@ use claw_entities::{Scope, SessionKey, TenantId};
 use dashmap::DashMap;
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -264,6 +265,11 @@ impl Directory {
     /// The user's configuration has this hash now: their connections are told, unless they were.
     pub fn config_is(&self, scope: &Scope, hash: String) {
         self.user(scope, ToUser::ConfigIs { hash });
+    }
+
+    /// This is how things stand with the user's part of the server now.
+    pub(crate) fn health_is(&self, scope: &Scope, payload: Box<RawValue>) {
+        self.user(scope, ToUser::HealthIs { payload });
     }
 
     /// Something of the tenant's configuration changed: everybody whose own is another by it is told.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use actix::{Message, Recipient};
 use claw_entities::{SessionKey, UserId};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::directory::{AbortRequest, Aborted, Attached, InvokeNode, RunEnded, SessionObservation};
@@ -70,6 +71,10 @@ pub(crate) enum ToUser {
     /// Publishes `config.changed`, unless this is the hash that was told last.
     ConfigIs {
         hash: String,
+    },
+    /// Publishes `health`.
+    HealthIs {
+        payload: Box<RawValue>,
     },
     /// Publishes, and says how many connections beside `except` may see it.
     Announce {

@@ -15,7 +15,7 @@ mod device_pair;
 mod environments;
 pub(crate) mod exec_approval;
 mod exec_approvals;
-pub(super) mod health;
+pub(crate) mod health;
 mod heartbeat;
 mod logs;
 mod memory;
