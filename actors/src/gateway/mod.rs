@@ -23,6 +23,7 @@ pub(crate) mod node_policy;
 pub mod node_streams;
 pub(crate) mod nodes;
 mod outbox;
+mod qr;
 pub mod rpc;
 mod seats;
 pub mod skill_store;
@@ -36,7 +37,7 @@ pub(crate) mod testing;
 mod tests;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use claw_entities::{TenantId, UserId};
@@ -47,6 +48,7 @@ use self::alike::Alike;
 use self::arrivals::Arrivals;
 use self::messages::Program;
 use crate::Services;
+use crate::crypto::token;
 use crate::supervisor::directory::Directory;
 
 /// What every connection shares: made once at start, cheap to clone.
@@ -83,6 +85,23 @@ pub struct GatewaySettings {
     pub allowed_origins: Vec<String>,
     /// Address of a tenant's gateway socket, with `{tenant}` where its slug goes.
     pub url: String,
+    /// Of the certificate that this process serves TLS with, if clients are to pin it.
+    pub certificate: Fingerprint,
+}
+
+/// SHA-256 of the certificate that clients pin, in hexadecimal digits. Shared with the listener, which may read a new one.
+#[derive(Clone, Debug, Default)]
+pub struct Fingerprint(Arc<RwLock<Option<String>>>);
+
+impl Fingerprint {
+    pub fn get(&self) -> Option<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `certificate`: in DER.
+    pub fn set(&self, certificate: Option<&[u8]>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = certificate.map(token::hash_bytes);
+    }
 }
 
 impl GatewaySettings {
