@@ -80,6 +80,7 @@ impl ApiError {
             | Error::Busy { .. }
             | Error::Budget(_)
             | Error::NotConnected(_)
+            | Error::PairingChanged
             | Error::Timeout(_)
             | Error::Fenced) => error.to_string(),
         }
@@ -116,6 +117,7 @@ impl ApiError {
             | Code::Busy
             | Code::Budget
             | Code::NotConnected
+            | Code::PairingChanged
             | Code::Timeout
             | Code::Unavailable
             | Code::Fenced

@@ -35,6 +35,9 @@ pub enum Error {
     /// A node or device that is not connected.
     #[error("{0}")]
     NotConnected(String),
+    /// A node's pairing was taken away or renewed under a call.
+    #[error("node pairing changed during the call; try again")]
+    PairingChanged,
     /// Somebody did not answer in time.
     #[error("{0}")]
     Timeout(String),
@@ -76,6 +79,7 @@ impl Error {
             Self::Busy { .. } => Code::Busy,
             Self::Budget(_) => Code::Budget,
             Self::NotConnected(_) => Code::NotConnected,
+            Self::PairingChanged => Code::PairingChanged,
             Self::Timeout(_) => Code::Timeout,
             Self::Upstream(_) => Code::Upstream,
             Self::Storage(_) => Code::Unavailable,
@@ -102,6 +106,7 @@ impl Error {
             | Self::TooLarge(_)
             | Self::Budget(_)
             | Self::NotConnected(_)
+            | Self::PairingChanged
             | Self::Timeout(_)
             | Self::Upstream(_)
             | Self::Internal(_) => None,
@@ -121,6 +126,7 @@ pub enum Code {
     Busy,
     Budget,
     NotConnected,
+    PairingChanged,
     Timeout,
     Upstream,
     Unavailable,
@@ -130,7 +136,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for table tests.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Invalid,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -140,6 +146,7 @@ impl Code {
         Self::Busy,
         Self::Budget,
         Self::NotConnected,
+        Self::PairingChanged,
         Self::Timeout,
         Self::Upstream,
         Self::Unavailable,
@@ -159,6 +166,7 @@ impl Code {
             Self::Busy => ("busy", 429, "UNAVAILABLE", true),
             Self::Budget => ("budget_exceeded", 429, "UNAVAILABLE", false),
             Self::NotConnected => ("not_connected", 409, "UNAVAILABLE", true),
+            Self::PairingChanged => ("pairing_changed", 409, "UNAVAILABLE", true),
             Self::Timeout => ("timeout", 504, "UNAVAILABLE", true),
             Self::Upstream => ("upstream", 502, "UNAVAILABLE", true),
             Self::Unavailable => ("unavailable", 503, "UNAVAILABLE", true),

@@ -73,6 +73,10 @@ pub struct Limits {
     pub stored_bytes: u64,
     /// How long a stored file is kept that nothing refers to.
     pub stored_unused: Duration,
+    /// Connections of one user to the gateway, in this process.
+    pub user_connections: usize,
+    /// Connections of one tenant to the gateway, in this process.
+    pub tenant_connections: usize,
     /// Of each user's scheduled jobs.
     pub cron: CronLimits,
 }
@@ -94,6 +98,8 @@ impl Default for Limits {
             run_timeout: Duration::from_secs(600),
             stored_bytes: 1 << 30,
             stored_unused: Duration::from_secs(7 * 86_400),
+            user_connections: 512,
+            tenant_connections: 20_000,
             cron: CronLimits::default(),
         }
     }

@@ -19,7 +19,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
 use super::{tls, wire};
-use claw_actors::gateway::{GatewaySettings, GatewayState};
+use claw_actors::gateway::{Fingerprint, GatewaySettings, GatewayState};
 
 use crate::http;
 use crate::http::client::Encrypted;
@@ -80,12 +80,14 @@ pub(super) fn serve(
 ) -> anyhow::Result<Vec<ServerHandle>> {
     telemetry::metrics();
     let limits = settings.http.clone();
+    let certificate = Fingerprint::default();
     let gateway = Data::new(GatewayState::new(
         state.services.clone(),
         state.directory.clone(),
         GatewaySettings {
             allowed_origins: settings.gateway.allowed_origins.clone(),
             url: state.urls.gateway("{tenant}"),
+            certificate: certificate.clone(),
         },
     ));
     let builder = Server::build()
@@ -107,7 +109,7 @@ pub(super) fn serve(
         plain.clone().service(met).tcp()
     })?;
     if let Some(listener) = listeners.tls {
-        let tls = tls::config(&settings.http.tls, stop)?;
+        let tls = tls::config(&settings.http.tls, certificate, stop)?;
         builder = builder.listen("https", listener, move || {
             let met = move |socket: &TlsStream<TcpStream>, about: &mut Extensions| {
                 about.insert(Encrypted);

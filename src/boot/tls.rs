@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use claw_actors::gateway::Fingerprint;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -23,6 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 struct Current {
     files: Files,
     key: RwLock<Arc<CertifiedKey>>,
+    certificate: Fingerprint,
 }
 
 #[derive(Debug)]
@@ -32,7 +34,11 @@ struct Files {
 }
 
 /// TLS 1.2 and 1.3 by ring. The files are watched until `stop`.
-pub(super) fn config(settings: &Tls, stop: &CancellationToken) -> anyhow::Result<ServerConfig> {
+pub(super) fn config(
+    settings: &Tls,
+    certificate: Fingerprint,
+    stop: &CancellationToken,
+) -> anyhow::Result<ServerConfig> {
     let (Some(cert), Some(key)) = (&settings.cert, &settings.key) else {
         anyhow::bail!("http.tls needs listen, cert and key together");
     };
@@ -40,9 +46,12 @@ pub(super) fn config(settings: &Tls, stop: &CancellationToken) -> anyhow::Result
         cert: PathBuf::from(cert),
         key: PathBuf::from(key),
     };
+    let key = files.read()?;
+    tell(&certificate, &key);
     let current = Arc::new(Current {
-        key: RwLock::new(Arc::new(files.read()?)),
+        key: RwLock::new(Arc::new(key)),
         files,
+        certificate,
     });
     tokio::spawn(watch(current.clone(), stop.clone()));
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -81,6 +90,15 @@ impl Files {
     }
 }
 
+/// Says which certificate clients pin that come in with a setup code: one that stands alone. What an authority signed is
+/// renewed every few weeks and verified by its chain; a pin would lock those clients out then.
+fn tell(certificate: &Fingerprint, key: &CertifiedKey) {
+    match key.cert.as_slice() {
+        [alone] => certificate.set(Some(alone.as_ref())),
+        _ => certificate.set(None),
+    }
+}
+
 async fn watch(current: Arc<Current>, stop: CancellationToken) {
     let mut seen = current.files.stamp();
     loop {
@@ -94,6 +112,7 @@ async fn watch(current: Arc<Current>, stop: CancellationToken) {
         }
         match current.files.read() {
             Ok(key) => {
+                tell(&current.certificate, &key);
                 *current.key.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
                 tracing::info!("took the new TLS certificate");
                 seen = stamp;

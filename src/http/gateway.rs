@@ -49,14 +49,23 @@ pub(crate) async fn socket(
 }
 
 /// The payload behind a join URL, once. A wrong code counts as a wrong proof of its address.
-pub(crate) async fn join(request: HttpRequest, code: Path<String>, state: Data<AppState>) -> ApiResult<HttpResponse> {
+pub(crate) async fn join(
+    request: HttpRequest,
+    code: Path<String>,
+    state: Data<AppState>,
+    gateway: Data<GatewayState>,
+) -> ApiResult<HttpResponse> {
     let tenant = tenant::of(&request, &state).await?;
     let client = state.client(&request);
     state.may_guess(&tenant.id, &client)?;
     let code = Secret::new(code.into_inner());
     let payload = state.services.config.fetch_join(&tenant.id, &code).await?;
     let mut answer = match payload {
-        Some(join) => HttpResponse::Ok().json(setup_code::payload(&join.url, join.bootstrap.expose(), join.expires_at)),
+        Some(join) => {
+            let pin = setup_code::pin(&gateway.settings, &tenant.slug, &join.url);
+            let bootstrap = join.bootstrap.expose();
+            HttpResponse::Ok().json(setup_code::payload(&join.url, bootstrap, join.expires_at, pin))
+        }
         None => {
             state.wrong_guess(&tenant.id, &client)?;
             HttpResponse::NotFound().json(json!({"error": "not_found"}))

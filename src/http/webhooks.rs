@@ -151,7 +151,9 @@ fn unknown_account(request: &HttpRequest, state: &AppState, tenant: &Tenant) -> 
 /// A platform repeats what was not acknowledged, if it is told to come back rather than that it was wrong.
 fn unavailable(error: Error) -> ApiError {
     match error.code() {
-        Code::Busy | Code::Timeout | Code::Fenced | Code::NotConnected | Code::Conflict => busy(),
+        Code::Busy | Code::Timeout | Code::Fenced | Code::NotConnected | Code::PairingChanged | Code::Conflict => {
+            busy()
+        }
         Code::Invalid
         | Code::Unauthenticated
         | Code::Forbidden

@@ -179,6 +179,8 @@ impl Limits {
             ("limits.run_timeout_secs", self.run_timeout_secs),
             ("limits.cron_interval_secs", self.cron_interval_secs),
             ("limits.stored_unused_secs", self.stored_unused_secs),
+            ("limits.user_connections", self.user_connections as u64),
+            ("limits.tenant_connections", self.tenant_connections as u64),
             ("limits.api_body_bytes", self.api_body_bytes as u64),
             ("limits.webhook_body_bytes", self.webhook_body_bytes as u64),
             ("limits.accept_timeout_secs", self.accept_timeout_secs),

@@ -184,6 +184,8 @@ pub struct Limits {
     pub cron_interval_secs: u64,
     pub stored_bytes_per_user: u64,
     pub stored_unused_secs: u64,
+    pub user_connections: usize,
+    pub tenant_connections: usize,
     pub user_requests: usize,
     pub hooks_per_minute: u32,
     pub skill_downloads_per_minute: u32,
@@ -319,6 +321,8 @@ impl Limits {
             run_timeout: Duration::from_secs(self.run_timeout_secs),
             stored_bytes: self.stored_bytes_per_user,
             stored_unused: Duration::from_secs(self.stored_unused_secs),
+            user_connections: self.user_connections,
+            tenant_connections: self.tenant_connections,
             cron: self.cron(),
         }
     }

@@ -21,6 +21,108 @@ async fn refused(operator: &mut TestNode, method: &str, params: Value) -> String
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn health_and_status_say_what_there_is() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let health = call(&mut operator, "health", json!({})).await;
+    assert_eq!(health["channelOrder"], json!(["telegram", "slack"]), "{health}");
+    assert_eq!(health["channelLabels"]["telegram"], "Telegram");
+    assert_eq!(health["channels"]["telegram"]["configured"], true);
+    let wake = json!({"mode": "next-heartbeat", "text": "the kettle boils"});
+    call(&mut operator, "wake", wake).await;
+    let status = call(&mut operator, "status", json!({})).await;
+    let lines = status["channelSummary"].as_array().expect("a list");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.as_str().is_some_and(|line| line.starts_with("Telegram: "))),
+        "{status}"
+    );
+    assert_eq!(status["queuedSystemEvents"], json!(["the kettle boils"]));
+    assert_eq!(
+        (&status["tasks"]["total"], &status["tasks"]["active"]),
+        (&json!(0), &json!(0))
+    );
+    let job = json!({"name": "now", "schedule": {"kind": "every", "everyMs": 86_400_000}, "sessionTarget": "isolated",
+        "wakeMode": "now", "payload": {"kind": "agentTurn", "message": "#work"}, "delivery": {"mode": "none"}});
+    let job = call(&mut operator, "cron.add", job).await;
+    call(&mut operator, "cron.run", json!({"id": job["id"], "mode": "force"})).await;
+    app.model.asked("#work").await;
+    becomes("finished tasks", json!(1), || async {
+        let mut operator = app.operator().await;
+        call(&mut operator, "status", json!({})).await["tasks"]["byStatus"]["succeeded"].clone()
+    })
+    .await;
+    // Health follows the configuration, with a version that grows.
+    let mut reader = app.operator().await;
+    let before = reader.hello["snapshot"]["stateVersion"]["health"]
+        .as_u64()
+        .expect("a version");
+    let config = call(&mut operator, "config.get", json!({})).await;
+    let raw = json!({"agents": {"defaults": {"heartbeat": {"every": "45m"}}}}).to_string();
+    call(
+        &mut operator,
+        "config.patch",
+        json!({"raw": raw, "baseHash": config["hash"]}),
+    )
+    .await;
+    let told = reader
+        .event("health of now", |frame| {
+            frame["event"] == "health" && frame["payload"]["heartbeatSeconds"] == 45 * 60
+        })
+        .await;
+    assert!(
+        told["stateVersion"]["health"]
+            .as_u64()
+            .is_some_and(|version| version > before),
+        "{told}"
+    );
+    assert_eq!(told["payload"]["channelOrder"], json!(["telegram", "slack"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_are_shown_to_who_follows_the_session() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let mut follower = app.operator().await;
+    call(&mut follower, "sessions.messages.subscribe", json!({"key": "main"})).await;
+    let mut other = app.operator().await;
+    call(
+        &mut other,
+        "sessions.messages.subscribe",
+        json!({"key": "agent:main:else"}),
+    )
+    .await;
+    let message = "[tool:session_status] #look";
+    call(
+        &mut operator,
+        "chat.send",
+        json!({"sessionKey": "main", "message": message, "idempotencyKey": "t1"}),
+    )
+    .await;
+    for phase in ["start", "result"] {
+        let event = follower
+            .event("a tool", |frame| {
+                frame["event"] == "session.tool" && frame["payload"]["data"]["phase"] == phase
+            })
+            .await;
+        let payload = &event["payload"];
+        assert_eq!(
+            (&payload["stream"], &payload["sessionKey"]),
+            (&json!("tool"), &json!("agent:main:main"))
+        );
+        assert_eq!(payload["data"]["name"], "session_status", "{event}");
+    }
+    for reader in [&mut operator, &mut other] {
+        let end = |frame: &Value| {
+            assert_ne!(frame["event"], "session.tool", "it follows another session, or none");
+            frame["event"] == "chat" && frame["payload"]["state"] == "final"
+        };
+        reader.event("the end of the run", end).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_made_spoken_in_and_stopped() {
     let app = TestApp::start().await;
     let mut operator = app.operator().await;

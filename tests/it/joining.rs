@@ -42,7 +42,9 @@ async fn a_join_url_brings_one_node_in_ready_to_be_called() {
         (&code["gatewayUrl"], &code["urlSource"]),
         (&json!(app.socket_url()), &json!("request.publicUrl"))
     );
+    assert_eq!(code.get("qrDataUrl"), None, "nobody asked for one");
     let said = payload(&code["setupCode"]);
+    assert_eq!(said.get("tlsFingerprint"), None, "there is no certificate here");
     assert_eq!(
         (&said["url"], &said["expiresAtMs"]),
         (&code["gatewayUrl"], &code["expiresAtMs"])

@@ -61,6 +61,149 @@ async fn a_caller_that_goes_away_cancels_and_the_key_never_runs_twice() {
     caller.answer(&id).await.expect("ran");
 }
 
+/// Reports something as a node.
+async fn report(node: &mut TestNode, event: &str, payload: Value) -> Value {
+    let report = json!({"event": event, "payloadJSON": payload.to_string()});
+    let mut answer = node.call("node.event", report).await.expect("is answered");
+    assert_eq!(
+        (answer["ok"].take(), answer["event"].take()),
+        (json!(true), json!(event))
+    );
+    json!([answer["handled"], answer["reason"]])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_hears_and_does_reaches_its_users_agent() {
+    let app = TestApp::start().await;
+    let device = Device::generate();
+    let mut node = app.ready_node(&device, COMMANDS).await;
+    let mut operator = app.operator().await;
+    let answered = |session: &'static str, words: &'static str| {
+        move |frame: &Value| {
+            let (event, payload) = (&frame["event"], &frame["payload"]);
+            event == "chat"
+                && payload["state"] == "final"
+                && payload["sessionKey"] == session
+                && payload["message"].to_string().contains(words)
+        }
+    };
+    // Words, once for each event, or for each moment where events have no id.
+    let said = json!({"text": " turn on #lamp ", "eventId": "e1"});
+    for _ in 0..2 {
+        assert_eq!(
+            report(&mut node, "voice.transcript", said.clone()).await,
+            json!([true, null])
+        );
+    }
+    operator.event("an answer", answered("agent:main:main", "#lamp")).await;
+    assert_eq!(
+        report(&mut node, "voice.transcript", json!({"text": " "})).await,
+        json!([false, "invalid"])
+    );
+    // A request, in the node's own session or in a named one, with the answer in a chat where that is wanted.
+    let own = format!("agent:main:node-{}", device.id);
+    report(&mut node, "agent.request", json!({"message": "#door"})).await;
+    operator
+        .event("an answer", |frame| {
+            frame["payload"]["state"] == "final" && frame["payload"]["sessionKey"] == own.as_str()
+        })
+        .await;
+    let told = json!({"message": "#gate", "sessionKey": "hall", "deliver": true, "channel": "telegram", "to": "703"});
+    assert_eq!(report(&mut node, "agent.request", told).await, json!([true, null]));
+    operator.event("an answer", answered("agent:main:hall", "#gate")).await;
+    app.platform.message("703", "#gate").await;
+    app.settled().await;
+    assert_eq!(app.model.calls().len(), 3);
+    // Nobody who writes to the bot reads what a node says.
+    let elsewhere = json!({"message": "#x", "sessionKey": "agent:main:telegram:direct:700"});
+    assert_eq!(
+        report(&mut node, "agent.request", elsewhere).await,
+        json!([false, "session"])
+    );
+    // What it ran and what it showed stands before the next turn.
+    let ran = json!({"sessionKey": "main", "runId": "r1", "command": "make", "exitCode": 2, "output": "broken"});
+    assert_eq!(report(&mut node, "exec.finished", ran).await, json!([true, "queued"]));
+    let quiet = json!({"sessionKey": "main", "command": "make", "exitCode": 0, "output": ""});
+    assert_eq!(report(&mut node, "exec.finished", quiet).await, json!([false, "quiet"]));
+    report(
+        &mut node,
+        "exec.denied",
+        json!({"command": "rm -r /", "reason": "user"}),
+    )
+    .await;
+    let shown = json!({"change": "posted", "key": "n7", "packageName": "org.mail", "title": "Ann", "text": "lunch?"});
+    assert_eq!(
+        report(&mut node, "notifications.changed", shown).await,
+        json!([true, "queued"])
+    );
+    let status = operator.call("status", json!({})).await.expect("answers");
+    let id = &device.id;
+    assert_eq!(
+        status["queuedSystemEvents"],
+        json!([
+            format!("Exec finished (node={id} id=r1, code 2) broken"),
+            format!("Exec denied (node={id}, user): rm -r /"),
+            format!("Notification posted (node={id} key=n7 package=org.mail): Ann - lunch?"),
+        ])
+    );
+    for event in ["push.apns.register", "chat.subscribe", "brand.new"] {
+        assert_eq!(
+            report(&mut node, event, json!({})).await,
+            json!([false, null]),
+            "{event}"
+        );
+    }
+    // It does not ask without end.
+    let mut refused = Value::Null;
+    for number in 0..31 {
+        let request = json!({"event": "agent.request", "payload": {"message": "[hang] #more", "idempotencyKey": number.to_string()}});
+        if let Err(error) = node.call("node.event", request).await {
+            refused = error;
+            break;
+        }
+    }
+    assert_eq!(
+        (&refused["code"], &refused["retryable"]),
+        (&json!("UNAVAILABLE"), &json!(true))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_node_is_removed_meanwhile_says_so() {
+    let app = TestApp::start().await;
+    let device = Device::generate();
+    let mut operator = app.operator().await;
+    for (number, (method, params)) in [
+        ("device.token.rotate", json!({"deviceId": device.id, "role": "node"})),
+        ("node.pair.remove", json!({"nodeId": device.id})),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut node = match number {
+            0 => app.ready_node(&device, COMMANDS).await,
+            _ => {
+                let auth = json!({"token": app.token(OWNER)});
+                app.node(&device, auth, COMMANDS).await.expect("comes again")
+            }
+        };
+        let mut caller = app.operator().await;
+        let key = format!("changed {number}");
+        let open = caller.send("node.invoke", call(&device, "system.which", &key)).await;
+        node.invoked().await;
+        operator.call(method, params).await.expect("is done");
+        let error = caller.answer(&open).await.expect_err("nobody answers it any more");
+        assert_eq!(error["code"], "UNAVAILABLE", "{error}");
+        assert_eq!(
+            (&error["details"]["code"], &error["retryable"]),
+            (&json!("PAIRING_CHANGED"), &json!(true))
+        );
+        let message = error["message"].as_str().expect("a text");
+        assert!(message.starts_with("node pairing changed"), "{message}");
+        assert_eq!(node.closed().await.0, 4001);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_takes_too_long_is_cancelled() {
     let app = TestApp::start().await;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::app::{MEMBER, STRANGER, TestApp};
 use crate::support::node::TestNode;
 use crate::support::platform::Trouble;
+use crate::support::webhook::status;
 
 async fn call(operator: &mut TestNode, method: &str, params: Value) -> Value {
     operator
@@ -114,6 +115,84 @@ async fn a_client_writes_into_a_chat_once_for_each_key() {
             .iter()
             .all(|call| call.method != "deleteMessage" && call.method != "sendPoll")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_goes_to_a_chat_besides_where_that_is_asked_for() {
+    let mut app = TestApp::start().await;
+    app.add_user("demo", MEMBER, "member");
+    let mut operator = app.operator().await;
+    // The session of a chat: its last destination.
+    let webhooks = app.webhooks();
+    assert_eq!(status(webhooks.telegram(1, 701, "#first")).await, 200);
+    app.platform.message("701", "#first").await;
+    app.settled().await;
+    let sessions = call(&mut operator, "sessions.list", json!({})).await;
+    let key = sessions["sessions"][0]["key"].clone();
+    let send = json!({"sessionKey": key, "message": "#second", "idempotencyKey": "d1", "deliver": true});
+    assert_eq!(
+        call(&mut operator, "chat.send", send.clone()).await["status"],
+        "started"
+    );
+    let shown = operator.chat_end("d1").await;
+    assert_eq!(shown["state"], "final", "{shown}");
+    app.platform.message("701", "#second").await;
+    // Once, whoever repeats the call.
+    assert_eq!(call(&mut operator, "chat.send", send).await["status"], "ok");
+    app.settled().await;
+    let said = |chat: &str, part: &str| {
+        let messages = app.platform.messages(chat).into_iter();
+        messages.filter(|message| message.text.contains(part)).count()
+    };
+    assert_eq!(said("701", "#second"), 1);
+    // Without the wish it stays here.
+    let quiet = json!({"sessionKey": key, "message": "#third", "idempotencyKey": "d2"});
+    call(&mut operator, "chat.send", quiet).await;
+    operator.chat_end("d2").await;
+    // A chat that is named; the main session does not become that chat's.
+    let named = json!({"message": "#fourth", "idempotencyKey": "d3", "deliver": true, "channel": "last",
+        "replyChannel": "telegram", "to": "1", "replyTo": "702"});
+    let id = operator.send("agent", named).await;
+    assert_eq!(operator.answer(&id).await.expect("is accepted")["status"], "accepted");
+    let ended = operator.answer(&id).await.expect("is answered");
+    assert_eq!(ended["status"], "ok", "{ended}");
+    app.platform.message("702", "#fourth").await;
+    let again = json!({"message": "#fifth", "idempotencyKey": "d4", "deliver": true});
+    let lost = refused(&mut operator, "agent", again).await;
+    assert!(lost.contains("no chat of yours"), "{lost}");
+    app.settled().await;
+    assert_eq!(
+        (said("701", "#third"), said("702", "#fourth"), said("1", "#fourth")),
+        (0, 1, 0)
+    );
+    // What cannot be is said before anything is accepted.
+    let before = app.model.calls().len();
+    for (place, why) in [
+        (json!({"channel": "pigeon", "to": "1"}), "no channel account"),
+        (
+            json!({"channel": "telegram", "to": "1", "accountId": "other"}),
+            "no channel account",
+        ),
+        (json!({"channel": "telegram"}), "to is missing"),
+        (json!({"to": "702"}), "without a channel"),
+    ] {
+        let mut wish = json!({"message": "#sixth", "idempotencyKey": "d5", "deliver": true});
+        for (name, value) in place.as_object().expect("an object") {
+            wish[name] = value.clone();
+        }
+        let text = refused(&mut operator, "agent", wish).await;
+        assert!(text.contains(why), "{why}: {text}");
+    }
+    let mut member = app
+        .operator_as("demo", MEMBER, &["operator.write"])
+        .await
+        .expect("connects");
+    let stolen =
+        json!({"message": "stolen", "idempotencyKey": "d6", "deliver": true, "channel": "telegram", "to": "702"});
+    let text = refused(&mut member, "agent", stolen).await;
+    assert!(text.contains("no channel account"), "{text}");
+    app.settled().await;
+    assert_eq!(app.model.calls().len(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

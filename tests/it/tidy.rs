@@ -432,6 +432,35 @@ fn every_test_that_a_page_names_is_there() {
     none("docs/acceptance.md names tests that there are", &found);
 }
 
+/// An event in the table is made somewhere.
+#[test]
+fn every_event_that_is_advertised_is_sent() {
+    let table = fs::read_to_string(root().join("actors/src/gateway/events.snapshot")).expect("the table is there");
+    let mut made = std::collections::HashSet::new();
+    for source in sources(&["actors/src"]) {
+        let mut before = "";
+        for (_, line) in source.product_lines() {
+            let line = line.trim();
+            let name = ["Event::new(\"", "direct(\"", "name: \""]
+                .iter()
+                .find_map(|beginning| line.split_once(beginning))
+                .map(|(_, rest)| rest)
+                .or(line.strip_prefix('"').filter(|_| before.ends_with("Event::new(")));
+            if let Some((name, _)) = name.and_then(|name| name.split_once('"')) {
+                made.insert(name.to_owned());
+            }
+            before = line;
+        }
+    }
+    let names: Vec<&str> = table.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.len() > 20, "{names:?}");
+    let silent = names.into_iter().filter(|name| !made.contains(*name));
+    none(
+        "these events are advertised and never sent",
+        &silent.map(str::to_owned).collect::<Vec<_>>(),
+    );
+}
+
 /// What the page about left-out methods names is left out.
 #[test]
 fn no_method_is_called_left_out_that_there_is() {

@@ -1,9 +1,12 @@
 //! The server's own TLS listener. What real clients make of it is in `peers.rs`.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::tls::TlsInfo;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, http_client};
+use crate::support::node::TestNode;
 use crate::support::tls::{FIRST, SECOND, TlsFiles, pin};
 use crate::support::wait::becomes;
 
@@ -25,6 +28,16 @@ async fn seen(port: u16) -> Option<(u16, String)> {
     Some((answer.status().as_u16(), pin(certificate)))
 }
 
+/// What a new setup code of the server's own address says.
+async fn setup_code(operator: &mut TestNode) -> Value {
+    let code = operator.call("device.pair.setupCode", json!({"includeQr": true})).await;
+    let code = code.expect("makes one");
+    let picture = code["qrDataUrl"].as_str().expect("a picture");
+    assert!(picture.starts_with("data:image/png;base64,iVBORw0KGgo"), "{picture}");
+    let said = URL_SAFE_NO_PAD.decode(code["setupCode"].as_str().expect("a code"));
+    serde_json::from_slice(&said.expect("base64url")).expect("JSON")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_certificate_is_served_without_a_restart() {
     let tls = TlsFiles::new();
@@ -42,8 +55,12 @@ async fn a_new_certificate_is_served_without_a_restart() {
     })
     .await;
     assert_eq!(seen(tls.port).await, Some((200, FIRST.pin())));
+    let mut operator = app.operator().await;
+    let code = setup_code(&mut operator).await;
+    assert_eq!(code["tlsFingerprint"], FIRST.pin().as_str(), "{code}");
     tls.put(SECOND.key, &tls.key());
     becomes("the served certificate", Some((200, SECOND.pin())), || seen(tls.port)).await;
+    assert_eq!(setup_code(&mut operator).await["tlsFingerprint"], SECOND.pin().as_str());
     assert_eq!(app.binary.pid(), process);
     assert!(app.binary.ready());
 }

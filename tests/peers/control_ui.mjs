@@ -77,6 +77,10 @@ try {
   let at = "start";
   let answered = () => {};
   page.on("pageerror", (error) => trouble.push(`${at}: ${error}`));
+  page.on("console", (message) => {
+    // At the start it tries its own origin, and is refused until the device is approved.
+    if (message.type() === "error" && at !== "start") trouble.push(`${at}: console: ${message.text()}`);
+  });
   page.on("websocket", (socket) => {
     // Before the person has agreed to the other gateway, the page tries its own origin.
     if (!socket.url().startsWith(process.env.GATEWAY_URL)) return;

@@ -71,6 +71,8 @@ pub struct Paired {
     pub scopes: Arc<[String]>,
     /// The same at every connect until it is rotated.
     pub token: Secret,
+    /// The token's.
+    pub generation: i32,
     pub issued_at: i64,
 }
 
@@ -177,6 +179,7 @@ impl ConfigService {
             token: self
                 .device_token(scope, &claim.device_id, &claim.role, approved.generation)
                 .await?,
+            generation: approved.generation,
             issued_at: approved.issued_at,
         }))
     }

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::handshake::{self, Entrance, Refusal};
 use super::hello::{self, Welcome};
 use super::limiter::Unproven;
-use super::messages::{FromSocket, Outgoing, ToConnection};
+use super::messages::{DEVICE_REMOVED, FromSocket, Outgoing, ToConnection};
 use super::outbox::{Outbox, Sent};
 use super::protocol::connect::ConnectParams;
 use super::protocol::frames::{Parsed, parse};
@@ -88,8 +88,16 @@ pub struct Newcomer {
 pub struct Answer {
     pub(super) id: String,
     pub(super) outcome: std::result::Result<Box<RawValue>, WireError>,
-    /// The call is over, and its parameters of this many bytes with it. `None`: the first of two answers.
-    pub(super) ends: Option<usize>,
+    /// The call is over, and its place free again. `None`: the first of two answers.
+    pub(super) ends: Option<Place>,
+}
+
+/// What a call takes while it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Working,
+    /// It waits for something else: a run, a person, a node. No work stands behind it in line.
+    Waiting,
 }
 
 /// What checking a connect gave.
@@ -125,7 +133,7 @@ impl NodeConnection {
     fn first_frame(&mut self, text: &str, ctx: &mut Context<Self>) {
         let request = match parse(text) {
             Parsed::Request(request) if request.method == "connect" => request,
-            Parsed::Request(Request { id, .. }) | Parsed::Malformed { id } => {
+            Parsed::Request(Request { id, .. }) | Parsed::Malformed { id, .. } => {
                 return self.refuse(&id, &handshake::not_a_connect(), ctx);
             }
             Parsed::Noise => {
@@ -245,6 +253,12 @@ impl NodeConnection {
     fn close(&mut self, code: u16, reason: &str, ctx: &mut Context<Self>) {
         if matches!(self.phase, Phase::Closing) {
             return;
+        }
+        if let Phase::Live(live) = &mut self.phase
+            && code == DEVICE_REMOVED.0
+        {
+            // Its own look at the credential may be faster than whoever removed it.
+            live.pairing_changed();
         }
         self.outbox.close(code, reason);
         self.stop(ctx);

@@ -75,17 +75,15 @@ pub const TABLE: &[Row] = &[
     row("device.pair.setup.completed", PAIRING),
     row("exec.approval.requested", Audience::Approvers),
     row("exec.approval.resolved", Audience::Approvers),
-    row("health", Audience::Everyone).may_drop(),
+    row("health", READ).may_drop(),
     row("heartbeat", Audience::Everyone).may_drop(),
     row("node.pair.requested", PAIRING),
     row("node.pair.resolved", PAIRING),
-    row("node.presence", READ).may_drop(),
     row("node.runnerInventory.changed", READ).may_drop(),
     row("presence", READ).may_drop(),
     row("session.message", READ).after(Subscription::SessionOrKey),
     row("session.operation", READ).after(Subscription::SessionOrKey),
     row("session.tool", READ).after(Subscription::SessionOrKey),
-    row("session.typing", READ).after(Subscription::Key).may_drop(),
     row("sessions.changed", READ).after(Subscription::Sessions),
     row("shutdown", Audience::Everyone),
     row("skills.changed", READ),
@@ -154,6 +152,11 @@ pub fn allowed(info: &ConnectionInfo, event: &Event) -> bool {
 /// Is the event meant for this connection alone, so that it carries no `seq`.
 pub fn direct(info: &ConnectionInfo, event: &Event) -> bool {
     info.node && (event.for_device.is_some() || event.name.starts_with("voicewake."))
+}
+
+/// May the event be left out for a slow reader.
+pub fn droppable(event: &Event) -> bool {
+    event.droppable || find(event.name).is_some_and(|row| row.droppable)
 }
 
 pub fn has_cap(info: &ConnectionInfo, cap: &str) -> bool {

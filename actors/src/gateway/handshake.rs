@@ -16,7 +16,7 @@ use super::protocol::{OLDEST_NODE_PROTOCOL, PROTOCOL, WireError};
 use super::{ClientFacts, GatewayState, scopes};
 use crate::clock::now_ms;
 use crate::config::devices::{DeviceClaim, Paired, Pairing, PairingRequired};
-use crate::config::identity::{Identity, Tenant, role_scopes};
+use crate::config::identity::{Credential, Identity, Tenant, role_scopes};
 use crate::crypto::Secret;
 use crate::error::Error;
 
@@ -147,6 +147,12 @@ pub async fn admit(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<Ad
             Err(pairing_required(&claim, &required))
         }
         Pairing::Paired(paired) => {
+            // Rotated a moment ago: the new token is not for who came with the old one.
+            if let Credential::Device { generation, .. } = &proof.identity.credential
+                && *generation != paired.generation
+            {
+                return Err(device_token_mismatch());
+            }
             let granted = if node {
                 Vec::new()
             } else {
@@ -278,12 +284,7 @@ async fn authenticate(
         return Err(refusal);
     }
     if explicit.is_some() && device_id.is_some() {
-        return Err(auth_failed(
-            "AUTH_DEVICE_TOKEN_MISMATCH",
-            "device_token_mismatch",
-            "unauthorized: device token mismatch (rotate/reissue device token)",
-            "update_auth_credentials",
-        ));
+        return Err(device_token_mismatch());
     }
     if device_id.is_none() {
         return Err(refusal::device_required(entrance.client.origin.is_some()));
@@ -296,6 +297,15 @@ async fn authenticate(
     );
     refusal.counts = false;
     Err(refusal)
+}
+
+fn device_token_mismatch() -> Refusal {
+    auth_failed(
+        "AUTH_DEVICE_TOKEN_MISMATCH",
+        "device_token_mismatch",
+        "unauthorized: device token mismatch (rotate/reissue device token)",
+        "update_auth_credentials",
+    )
 }
 
 async fn penalise(entrance: &Entrance<'_>) {

@@ -1,6 +1,7 @@
 //! From admitted to live: joining the user, the node's surface, and the text of `hello-ok`.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use actix::Recipient;
 use claw_entities::Scope;
@@ -14,6 +15,7 @@ use super::messages::{ConnectionInfo, Event, ToConnection};
 use super::protocol::connect::ConnectParams;
 use super::protocol::hello::{Auth, HelloOk, Policy, Server, SessionDefaults, Snapshot};
 use super::protocol::{PROTOCOL, event_frame, response_ok};
+use super::seats::Seat;
 use super::{GatewayState, arrivals, methods};
 use crate::clock::now_ms;
 use crate::config::devices;
@@ -26,6 +28,11 @@ pub(super) struct Welcome {
     pub(super) identity: Arc<Identity>,
     pub(super) info: Arc<ConnectionInfo>,
     pub(super) membership: Membership,
+    pub(super) seat: Seat,
+    /// Events that do not reach the connection because it is behind.
+    pub(super) missed: Arc<AtomicU64>,
+    /// Of its device's token.
+    pub(super) generation: Option<i32>,
     pub(super) default_agent: String,
     /// `hello-ok`, and for nodes the two events they expect right after.
     pub(super) frames: Vec<String>,
@@ -46,6 +53,7 @@ impl Drop for Membership {
         if let (true, Some(node_id)) = (self.info.node, self.info.device_id.clone()) {
             let key = (self.scope.tenant().clone(), self.scope.user().clone(), node_id.clone());
             self.state.host_stats.remove(&key);
+            self.state.heard.remove(&key);
             let (scope, went) = (self.scope.clone(), now_ms());
             note(&self.state, &self.scope, move |tx| {
                 let (scope, node_id) = (scope.clone(), node_id.clone());
@@ -64,6 +72,7 @@ pub(super) async fn welcome(
     to: Recipient<ToConnection>,
 ) -> Result<Welcome> {
     let scope = admitted.scope().clone();
+    let seat = state.seats.enter(&scope)?;
     let info = Arc::new(admitted.info);
     if info.node {
         // Bringing a node in with a setup code says yes to what it can do, too.
@@ -137,6 +146,9 @@ pub(super) async fn welcome(
         identity: admitted.identity,
         info,
         membership,
+        seat,
+        missed: attached.missed,
+        generation: admitted.device.as_ref().map(|device| device.generation),
         default_agent: settings.default_agent.clone(),
         frames,
     })

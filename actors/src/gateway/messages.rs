@@ -16,6 +16,9 @@ use super::outbox::Buffered;
 /// How a socket closes whose credential, user or tenant is no longer good (protocol: close codes).
 pub(crate) const GATEWAY_AUTH_CHANGED: (u16, &str) = (4001, "gateway auth changed");
 
+/// How the socket of a device closes that was removed, or whose token was rotated or revoked.
+pub(crate) const DEVICE_REMOVED: (u16, &str) = (4001, "device removed");
+
 /// What all connections of one kind of program say of themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Program {
@@ -45,6 +48,11 @@ pub struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
+    /// As the wire names it.
+    pub fn role(&self) -> &'static str {
+        if self.node { "node" } else { "operator" }
+    }
+
     /// Does the connection hold this scope; admin holds all, write includes read and talk.
     pub fn has_scope(&self, scope: &str) -> bool {
         super::scopes::holds(&self.scopes, scope)
@@ -149,10 +157,16 @@ pub struct Invoke {
 /// What a node answered.
 #[derive(Clone, Debug)]
 pub enum InvokeAnswer {
-    Ok { payload_json: Option<String> },
-    Failed { code: Option<String>, message: String },
+    Ok {
+        payload_json: Option<String>,
+    },
+    Failed {
+        code: Option<String>,
+        message: String,
+    },
     TimedOut,
-    Disconnected,
+    /// The node was removed, or its token rotated or revoked.
+    PairingChanged,
 }
 
 /// The whole answer of `node.invoke` towards an operator or the agent.

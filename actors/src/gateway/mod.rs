@@ -23,9 +23,12 @@ pub(crate) mod node_policy;
 pub mod node_streams;
 pub(crate) mod nodes;
 mod outbox;
+mod qr;
 pub mod rpc;
+mod seats;
 pub mod skill_store;
 pub mod skills;
+mod standing;
 pub(crate) mod system_run;
 
 #[cfg(test)]
@@ -34,7 +37,7 @@ pub(crate) mod testing;
 mod tests;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use claw_entities::{TenantId, UserId};
@@ -45,6 +48,7 @@ use self::alike::Alike;
 use self::arrivals::Arrivals;
 use self::messages::Program;
 use crate::Services;
+use crate::crypto::token;
 use crate::supervisor::directory::Directory;
 
 /// What every connection shares: made once at start, cheap to clone.
@@ -57,6 +61,8 @@ pub struct Shared {
     pub directory: Directory,
     pub settings: GatewaySettings,
     pub limiter: limiter::Limiter,
+    /// Places of connections that have proved themselves.
+    seats: seats::Seats,
     pub methods: rpc::Methods,
     pub throttle: rpc::Throttle,
     /// Scopes that connections hold.
@@ -67,6 +73,8 @@ pub struct Shared {
     arrivals: Arrivals,
     /// Last host statistics of connected nodes, by owner and node id.
     pub host_stats: DashMap<(TenantId, UserId, String), Value>,
+    /// What connected nodes heard last: a fingerprint of the words, and when.
+    pub(crate) heard: DashMap<(TenantId, UserId, String), (String, i64)>,
     pub started: Instant,
 }
 
@@ -77,6 +85,23 @@ pub struct GatewaySettings {
     pub allowed_origins: Vec<String>,
     /// Address of a tenant's gateway socket, with `{tenant}` where its slug goes.
     pub url: String,
+    /// Of the certificate that this process serves TLS with, if clients are to pin it.
+    pub certificate: Fingerprint,
+}
+
+/// SHA-256 of the certificate that clients pin, in hexadecimal digits. Shared with the listener, which may read a new one.
+#[derive(Clone, Debug, Default)]
+pub struct Fingerprint(Arc<RwLock<Option<String>>>);
+
+impl Fingerprint {
+    pub fn get(&self) -> Option<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `certificate`: in DER.
+    pub fn set(&self, certificate: Option<&[u8]>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = certificate.map(token::hash_bytes);
+    }
 }
 
 impl GatewaySettings {
@@ -116,7 +141,9 @@ impl ClientFacts {
 
 impl GatewayState {
     pub fn new(services: Services, directory: Directory, settings: GatewaySettings) -> Self {
+        let limits = &services.limits;
         Self(Arc::new(Shared {
+            seats: seats::Seats::new(limits.user_connections, limits.tenant_connections),
             services,
             directory,
             settings,
@@ -127,6 +154,7 @@ impl GatewayState {
             programs: Alike::default(),
             arrivals: Arrivals::default(),
             host_stats: DashMap::new(),
+            heard: DashMap::new(),
             started: Instant::now(),
         }))
     }

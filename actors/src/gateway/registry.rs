@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::Recipient;
@@ -38,6 +39,8 @@ struct Telling {
 struct Member {
     info: Arc<ConnectionInfo>,
     to: Recipient<ToConnection>,
+    /// Events it did not get because it was behind; it takes them into its numbers.
+    missed: Arc<AtomicU64>,
     /// Its hello showed presence as of this version.
     greeted: u64,
     /// What the program said of itself since (`system-event`).
@@ -48,6 +51,16 @@ struct Member {
 const PRESENCE_SHOWN: usize = 50;
 /// Shortest time between two `presence` events: those who come and go in a burst are told in one.
 const PRESENCE_PAUSE: Duration = Duration::from_millis(100);
+
+impl Member {
+    /// Leaves an event out.
+    fn misses(&self, event: &Event) {
+        metrics::counter!("claw_gateway_events_dropped").increment(1);
+        if !events::direct(&self.info, event) {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
 
 /// What a fan-out did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,9 +104,11 @@ impl Connections {
         }
         self.version.presence += 1;
         let node = info.node;
+        let missed = Arc::<AtomicU64>::default();
         let member = Member {
             info,
             to,
+            missed: Arc::clone(&missed),
             greeted: self.version.presence,
             said: None,
         };
@@ -103,6 +118,7 @@ impl Connections {
             presence: if node { Vec::new() } else { self.newest(PRESENCE_SHOWN) },
             state_version: self.version,
             listening: Arc::clone(&self.listening),
+            missed,
         }
     }
 
@@ -141,6 +157,8 @@ impl Connections {
             }
             match member.to.try_send(ToConnection::Event(Arc::clone(event))) {
                 Ok(()) => done.sent += 1,
+                // It numbers what it did not get: the client sees the gap and refetches.
+                Err(SendError::Full(_)) if events::droppable(event) => member.misses(event),
                 Err(SendError::Closed(_)) => lost.push((conn_id.clone(), None)),
                 Err(SendError::Full(_)) => lost.push((conn_id.clone(), Some("slow consumer"))),
             }
@@ -257,14 +275,22 @@ impl Connections {
             .map(|member| &member.to)
     }
 
-    /// Closes the sockets of a device, in one role or in both. Gives how many. The others are told when
-    /// `plan_to_tell` says.
-    pub fn close_device(&mut self, device_id: &str, role: Option<&str>, code: u16, reason: &str) -> usize {
+    /// Closes the sockets of a device, in one role or in both, but for the connection `except`. Gives how many. The
+    /// others are told when `plan_to_tell` says.
+    pub fn close_device(
+        &mut self,
+        device_id: &str,
+        role: Option<&str>,
+        except: Option<&str>,
+        code: u16,
+        reason: &str,
+    ) -> usize {
         let found: Vec<Arc<str>> = self
             .live
             .values()
             .filter(|member| member.info.device_id.as_deref() == Some(device_id))
-            .filter(|member| role.is_none_or(|role| (role == "node") == member.info.node))
+            .filter(|member| role.is_none_or(|role| role == member.info.role()))
+            .filter(|member| except.is_none_or(|except| *member.info.conn_id != *except))
             .map(|member| member.info.conn_id.clone())
             .collect();
         for conn_id in &found {

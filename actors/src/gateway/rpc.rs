@@ -14,12 +14,13 @@ use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Answer;
+use super::connection::{Answer, Place};
 use super::messages::{ConnectionInfo, ToConnection};
 use super::node_streams::OpenCalls;
 use super::protocol::WireError;
 use super::protocol::error::short;
 use super::protocol::hello::Features;
+use super::standing::Standing;
 use super::{GatewayState, events, scopes};
 use crate::config::identity::Identity;
 
@@ -56,6 +57,8 @@ pub struct Call {
     pub ended: CancellationToken,
     /// Calls of nodes that the caller's connection has open.
     pub(super) open_calls: OpenCalls,
+    /// What the caller's connection stands on, if that is a device's token.
+    pub(super) standing: Option<Arc<Standing>>,
     pub(super) id: String,
     pub(super) answers: Recipient<Answer>,
     pub(super) news: Recipient<ToConnection>,
@@ -108,6 +111,7 @@ pub struct Method {
     hidden: bool,
     /// Only waits: given up when the connection goes.
     pub(super) waits: bool,
+    pub(super) place: Place,
 }
 
 impl Method {
@@ -123,6 +127,13 @@ impl Method {
 
     pub fn waits(&mut self) -> &mut Self {
         self.waits = true;
+        self.place = Place::Waiting;
+        self
+    }
+
+    /// Waits for a node, and ends by itself when the connection goes.
+    pub fn asks_a_node(&mut self) -> &mut Self {
+        self.place = Place::Waiting;
         self
     }
 }
@@ -170,6 +181,7 @@ impl Methods {
             write_limited: false,
             hidden: false,
             waits: false,
+            place: Place::Working,
         })
     }
 
@@ -265,7 +277,7 @@ impl Throttle {
     const WRITES: u32 = 30;
     const WINDOW: Duration = Duration::from_secs(60);
 
-    fn admit(&self, key: String, method: &str, now: Instant) -> Result<(), WireError> {
+    pub(super) fn admit(&self, key: String, method: &str, now: Instant) -> Result<(), WireError> {
         if self.0.len() > 10_000 {
             self.0.retain(|_, (since, _)| now.duration_since(*since) < Self::WINDOW);
         }

@@ -191,9 +191,20 @@ impl Emitter {
 
     async fn agent(&mut self, stream: &'static str, data: impl Serialize) {
         self.seq += 1;
-        if self.heard() {
-            self.send(self.of_agent(stream, data)).await;
+        if !self.heard() {
+            return;
         }
+        let event = self.of_agent(stream, data);
+        if event.tool_stream && self.listening.followed() {
+            // The same, for whoever follows the session.
+            let followed = Event {
+                name: "session.tool",
+                tool_stream: false,
+                ..event.clone()
+            };
+            self.send(followed).await;
+        }
+        self.send(event).await;
     }
 
     /// The `agent` event of the number that was given last.

@@ -54,9 +54,9 @@ pub struct ClientMessage {
     /// The client may decide about commands on nodes (`operator.approvals`).
     #[serde(default)]
     pub approver: bool,
-    /// Deliver the reply to the session's last channel too.
-    #[serde(default)]
-    pub deliver: bool,
+    /// The chat that the answer goes to besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver_to: Option<Destination>,
     /// Nobody is there: the turn neither keeps the session fresh nor starts it over (a scheduled event).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub background: bool,

@@ -83,6 +83,8 @@ pub(crate) struct Options {
     pub(crate) relayed: bool,
     /// The group it came out of, which does not read along: its rules for tools hold all the same.
     pub(crate) room: Option<Destination>,
+    /// A client asked for the answer in a chat: the session is not that chat's for it.
+    pub(crate) delivered: bool,
     pub(crate) chain: Chain,
     /// Who pays for it besides.
     pub(crate) charge: Charge,
@@ -180,7 +182,7 @@ impl Item {
             wish: self.options.queue,
             received_at: self.received_at,
             settle_ms: self.settle_ms,
-            kept: self.destination.is_none() || self.options.relayed,
+            kept: self.run_id.is_some(),
         }
     }
 
@@ -194,7 +196,9 @@ impl Item {
         private: bool,
         message: ClientMessage,
     ) -> Self {
-        let destination = message.relayed.as_ref().and_then(|relayed| relayed.destination.clone());
+        let delivered = message.deliver_to.is_some();
+        let relayed = message.relayed.as_ref().and_then(|relayed| relayed.destination.clone());
+        let destination = message.deliver_to.or(relayed);
         let chain = match (&message.relayed, &message.heartbeat) {
             (Some(relayed), _) => relayed.chain,
             // It may have asked for this look itself.
@@ -224,6 +228,8 @@ impl Item {
             attachments: Vec::new(),
             approver: message.approver,
             direct: match &destination {
+                // Where others read along what is said, it is not the owner's alone, wherever the answer goes.
+                Some(to) if delivered => private && to.peer.kind == PeerKind::Direct,
                 Some(to) => to.peer.kind == PeerKind::Direct,
                 None => private,
             },
@@ -246,6 +252,7 @@ impl Item {
                 heartbeat: message.heartbeat,
                 relayed: message.relayed.is_some(),
                 room: message.relayed.and_then(|relayed| relayed.room),
+                delivered,
                 chain,
                 charge: message.charge,
                 client_tools: message.client_tools,

@@ -91,7 +91,7 @@ fn rows(found: &Value) -> Vec<&Value> {
 
 fn is_meant(row: &Value, target: &str) -> bool {
     let text = |name: &str| row[name].as_str().unwrap_or_default();
-    row["index"].to_string() == target
+    row["index"].as_u64().is_some_and(|index| target.parse() == Ok(index))
         || text("label").eq_ignore_ascii_case(target)
         || text("sessionKey") == target
         || text("runId").trim_start_matches("spawn:").starts_with(target)
@@ -143,7 +143,7 @@ fn lines(messages: &Value) -> String {
                 let texts = parts.iter().filter_map(|part| part["text"].as_str());
                 texts.collect::<Vec<_>>().join(" ")
             }
-            _ => return None,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
         };
         let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         (!text.is_empty()).then(|| format!("{role}: {}", text.chars().take(300).collect::<String>()))

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use claw_entities::{Scope, UserOwned, outbox};
+use claw_entities::{Scope, SessionKey, UserOwned, outbox};
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::blobs::Unstored;
 use super::budget::Charge;
 use super::cron::announce::{self, Place};
-use super::key;
 use super::turn::{Authority, insert_pieces};
+use super::{key, send_policy};
 use crate::Services;
 use crate::config::cron::job::Target;
 use crate::db::one_by_one;
@@ -292,6 +292,59 @@ pub(crate) async fn poll(
 async fn place(directory: &Directory, scope: &Scope, agent_id: &str, target: &Target) -> Result<Place> {
     let found = announce::find(directory, scope, agent_id, target).await?;
     found.map_err(Error::Invalid)
+}
+
+/// The chat that the answer of a session goes to besides: the named one; else where the session was written to last;
+/// else where the user wrote last.
+///
+/// # Errors
+/// `Invalid` when there is no such chat of the user's, or nothing may be said there.
+pub(crate) async fn chat_of(
+    directory: &Directory,
+    scope: &Scope,
+    session: &SessionKey,
+    target: Target,
+) -> Result<Destination> {
+    let services = directory.services();
+    let agent = key::parse(session.as_str()).map_or("main", |parsed| parsed.agent_id);
+    let row = services.conversation.session(scope, session).await?;
+    let own = row.and_then(|row| serde_json::from_value::<Destination>(row.destination).ok());
+    let own = own.filter(|own| target.channel().is_none_or(|channel| channel == own.channel));
+    let target = match (own, target.to.is_some()) {
+        (None, true) if target.channel().is_none() => {
+            return Err(Error::invalid("to names nobody without a channel: name that too"));
+        }
+        (Some(own), true) if target.channel().is_none() => Target {
+            channel: Some(own.channel),
+            account_id: target.account_id.or(Some(own.account_id)),
+            ..target
+        },
+        (Some(own), false) => {
+            let account = services
+                .config
+                .account(scope.tenant(), &own.channel, &own.account_id)
+                .await?;
+            let reached = account.is_some_and(|account| {
+                let sender = own.recipient.as_ref().unwrap_or(&own.peer.id);
+                let theirs = account.owner == *scope.user() || account.links.get(sender) == Some(scope.user());
+                account.enabled && theirs
+            });
+            if !reached {
+                return Err(Error::invalid(format!(
+                    "there is no channel account {}/{}",
+                    own.channel, own.account_id
+                )));
+            }
+            if !send_policy::reaches(services, scope, agent, &own).await? {
+                return Err(Error::invalid(send_policy::BLOCKED));
+            }
+            return Ok(Destination { reply_to: None, ..own });
+        }
+        (None | Some(_), _) => target,
+    };
+    let (_, destination) = place(directory, scope, agent, &target).await?;
+    channel(services, &destination)?;
+    Ok(destination)
 }
 
 fn channel<'a>(services: &'a Services, to: &Destination) -> Result<&'a dyn Channel> {

@@ -79,6 +79,18 @@ pub(crate) async fn put(tx: &impl ConnectionTrait, scope: &Scope, session: &Sess
     count(tx, scope, session).await
 }
 
+/// The lines that wait for a session, oldest first.
+pub(crate) async fn waiting(services: &Services, scope: &Scope, session: &SessionKey) -> Result<Vec<String>> {
+    Ok(system_event::Entity::owned_by(scope)
+        .select_only()
+        .column(system_event::Column::Text)
+        .filter(system_event::Column::SessionKey.eq(session.as_str()))
+        .order_by_asc(system_event::Column::Id)
+        .into_tuple()
+        .all(&services.db.glance(scope).await?)
+        .await?)
+}
+
 /// Has the session's next turn ask for lines.
 async fn count(tx: &impl ConnectionTrait, scope: &Scope, session: &SessionKey) -> Result<()> {
     session::Entity::update_owned(scope)

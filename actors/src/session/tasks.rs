@@ -221,6 +221,30 @@ pub(crate) async fn list(
     Ok((all, next))
 }
 
+/// Kind and state of the newest tasks of each kind.
+pub(crate) async fn newest(services: &Services, scope: &Scope) -> Result<Vec<(&'static str, Status)>> {
+    let view = services.db.glance(scope).await?;
+    let rows = page(subagent::Entity::owned_by(scope), subagent::Column::CreatedAt, i64::MAX)
+        .select_only()
+        .columns([subagent::Column::State, subagent::Column::Status]);
+    let agents: Vec<(String, Option<String>)> = rows.into_tuple().all(&view).await?;
+    let rows = page(cron_run::Entity::owned_by(scope), cron_run::Column::StartedAt, i64::MAX)
+        .select_only()
+        .column(cron_run::Column::Status);
+    let jobs: Vec<Option<String>> = rows.into_tuple().all(&view).await?;
+    let rows = page(hook_run::Entity::owned_by(scope), hook_run::Column::StartedAt, i64::MAX)
+        .select_only()
+        .column(hook_run::Column::Status);
+    let hooks: Vec<Option<String>> = rows.into_tuple().all(&view).await?;
+    let agents = agents.into_iter().map(|(state, status)| {
+        let ended = status.filter(|_| state != "running");
+        ("subagent", Status::of(ended.as_deref()))
+    });
+    let jobs = jobs.iter().map(|status| ("cron", Status::of(status.as_deref())));
+    let hooks = hooks.iter().map(|status| ("hook", Status::of(status.as_deref())));
+    Ok(agents.chain(jobs).chain(hooks).collect())
+}
+
 fn page<E: EntityTrait>(rows: Select<E>, at: E::Column, before: i64) -> Select<E> {
     rows.filter(at.lte(before)).order_by_desc(at).limit(PAGE)
 }

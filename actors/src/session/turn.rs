@@ -477,7 +477,8 @@ pub(crate) async fn end(
                     &turn.run_id,
                     ending.reason.as_deref(),
                 );
-                let destination = turn.last().destination.as_ref();
+                let last = turn.last();
+                let destination = last.destination.as_ref().filter(|_| !last.options.delivered);
                 let changes = HeadChanges {
                     touched_at: None,
                     merge: Some(counted(&head.entry, &turn.run_id, &ending)),

@@ -206,6 +206,7 @@ fn told(error: Error) -> String {
         | Error::NotFound { .. }
         | Error::Busy { .. }
         | Error::NotConnected(_)
+        | Error::PairingChanged
         | Error::Timeout(_)
         | Error::Upstream(_)
         | Error::Storage(_)

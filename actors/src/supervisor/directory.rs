@@ -1,7 +1,7 @@
 //! The only door into the tree, for HTTP, sockets, webhooks and recovery.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
@@ -9,6 +9,7 @@ use claw_entities::{Scope, SessionKey, TenantId};
 use dashmap::DashMap;
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +73,8 @@ pub struct Attached {
     pub presence: Vec<Value>,
     pub state_version: crate::gateway::messages::StateVersion,
     pub listening: Arc<Listening>,
+    /// Counts events that the connection was too far behind to get.
+    pub missed: Arc<AtomicU64>,
 }
 
 /// Which runs to abort, and on whose authority.
@@ -270,6 +273,11 @@ impl Directory {
         self.user(scope, ToUser::ConfigIs { hash });
     }
 
+    /// This is how things stand with the user's part of the server now.
+    pub(crate) fn health_is(&self, scope: &Scope, payload: Box<RawValue>) {
+        self.user(scope, ToUser::HealthIs { payload });
+    }
+
     /// Something of the tenant's configuration changed: everybody whose own is another by it is told.
     pub fn config_changed(&self, tenant: &TenantId) {
         if let Some(mut entry) = self.0.tenants.get_mut(tenant)
@@ -302,19 +310,20 @@ impl Directory {
         self.ask(scope, |reply| ToUser::Nodes { reply }).await
     }
 
-    /// Closes the live sockets of a device (`role: None` = both roles).
+    /// Closes the live sockets of a device (`role: None` = both roles), but for the connection `except`.
     pub async fn close_device(
         &self,
         scope: &Scope,
         device_id: &str,
         role: Option<&str>,
-        code: u16,
-        reason: &str,
+        except: Option<Arc<str>>,
+        (code, reason): (u16, &str),
     ) -> Result<()> {
         let (device_id, role, reason) = (device_id.to_owned(), role.map(str::to_owned), reason.to_owned());
         self.ask(scope, |reply| ToUser::CloseDevice {
             device_id,
             role,
+            except,
             code,
             reason,
             reply,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use actix::{Message, Recipient};
 use claw_entities::{SessionKey, UserId};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::directory::{AbortRequest, Aborted, Attached, InvokeNode, RunEnded, SessionObservation};
@@ -72,6 +73,10 @@ pub(crate) enum ToUser {
     ConfigIs {
         hash: String,
     },
+    /// Publishes `health`.
+    HealthIs {
+        payload: Box<RawValue>,
+    },
     /// Publishes, and says how many connections beside `except` may see it.
     Announce {
         event: Event,
@@ -93,6 +98,8 @@ pub(crate) enum ToUser {
     CloseDevice {
         device_id: String,
         role: Option<String>,
+        /// This connection stays.
+        except: Option<Arc<str>>,
         code: u16,
         reason: String,
         reply: oneshot::Sender<()>,

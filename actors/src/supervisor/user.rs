@@ -19,6 +19,7 @@ use crate::config::cron::job::firing_of;
 use crate::error::{Error, Result};
 use crate::gateway::events;
 use crate::gateway::messages::{Event, GATEWAY_AUTH_CHANGED, Invoke, InvokeAnswer, InvokeResult, ToConnection};
+use crate::gateway::methods::health;
 use crate::gateway::node_streams::Streams;
 use crate::gateway::registry::Connections;
 use crate::session::actor::{Home, SessionActor};
@@ -217,6 +218,20 @@ impl UserActor {
         }));
     }
 
+    /// What health says follows from the configuration.
+    fn look_at_health(&self) {
+        if self.connections.is_empty() {
+            return;
+        }
+        let (directory, scope) = (self.directory.clone(), self.scope.clone());
+        self.directory.services().io.spawn(async move {
+            match health::told(directory.services(), &scope).await {
+                Ok(payload) => directory.health_is(&scope, payload),
+                Err(error) => tracing::debug!(error = ?error, "a change of health was not told"),
+            }
+        });
+    }
+
     fn count_listeners(&self) {
         let count = self.connections.len() + self.ears.len();
         self.connections.listening().set_heard(count);
@@ -269,7 +284,8 @@ fn answered(
             code.map_or_else(|| message.clone(), |code| format!("{code}: {message}")),
         )),
         Ok(InvokeAnswer::TimedOut) => Err(Error::Timeout("the node did not answer in time".to_owned())),
-        Ok(InvokeAnswer::Disconnected) | Err(_) => Err(Error::NotConnected("node disconnected".to_owned())),
+        Ok(InvokeAnswer::PairingChanged) => Err(Error::PairingChanged),
+        Err(_) => Err(Error::NotConnected("node disconnected".to_owned())),
     }
 }
 
@@ -375,6 +391,7 @@ impl Handler<ToUser> for UserActor {
             | ToUser::Detach { .. }
             | ToUser::Publish(_)
             | ToUser::ConfigIs { .. }
+            | ToUser::HealthIs { .. }
             | ToUser::Announce { .. }
             | ToUser::Presence { .. }
             | ToUser::Describe { .. }
@@ -414,7 +431,13 @@ impl Handler<ToUser> for UserActor {
                 if self.config_hash.as_ref() != Some(&hash) {
                     self.connections.fan_out(&events::config_changed(&hash));
                     self.config_hash = Some(hash);
+                    self.look_at_health();
                 }
+            }
+            ToUser::HealthIs { payload } => {
+                let mut event = Event::new("health", &payload);
+                event.state_version = Some(self.connections.health_changed());
+                self.connections.fan_out(&event);
             }
             ToUser::Announce { event, except, reply } => {
                 let audience = self.connections.audience(&event, &except);
@@ -434,13 +457,13 @@ impl Handler<ToUser> for UserActor {
             ToUser::CloseDevice {
                 device_id,
                 role,
+                except,
                 code,
                 reason,
                 reply,
             } => {
-                let _ = self
-                    .connections
-                    .close_device(&device_id, role.as_deref(), code, &reason);
+                let (role, except) = (role.as_deref(), except.as_deref());
+                let _ = self.connections.close_device(&device_id, role, except, code, &reason);
                 let _ = reply.send(());
             }
             ToUser::Invoke { call, streams, reply } => self.invoke(context, call, streams, reply),

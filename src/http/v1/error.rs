@@ -100,9 +100,13 @@ impl V1Error {
             Code::Forbidden => ("permission_error", Some("insufficient_permissions")),
             Code::Busy => ("rate_limit_error", Some("rate_limit_exceeded")),
             Code::Budget => (NO_QUOTA, Some(NO_QUOTA)),
-            Code::NotConnected | Code::Timeout | Code::Upstream | Code::Unavailable | Code::Fenced | Code::Internal => {
-                ("api_error", self.code)
-            }
+            Code::NotConnected
+            | Code::PairingChanged
+            | Code::Timeout
+            | Code::Upstream
+            | Code::Unavailable
+            | Code::Fenced
+            | Code::Internal => ("api_error", self.code),
         };
         V1ErrorDetail {
             message: self.error.to_string(),

@@ -250,6 +250,7 @@ impl ConfigService {
             via: "bootstrap",
         };
         admit(&*tx, &scope, &key, &admission, now).await?;
+        let token = tokens::find(&*tx, &scope, &claim.device_id, &claim.role).await?;
         let detail = json!({"setupId": row.id, "access": row.access});
         let (tenant, user_id) = (scope.tenant_scope(), scope.user().as_str());
         audit::append(&*tx, tenant, user_id, "device.join", &claim.device_id, detail).await?;
@@ -260,6 +261,8 @@ impl ConfigService {
                 scopes: held,
                 credential: Credential::Device {
                     id: claim.device_id.clone(),
+                    role: claim.role.clone(),
+                    generation: token.map_or(0, |token| token.generation),
                 },
             },
             completed: completion(

@@ -31,6 +31,7 @@ pub struct DeviceGrant {
 #[derive(Clone, Debug)]
 pub struct Rotated {
     pub token: Secret,
+    pub generation: i32,
     pub scopes: Vec<String>,
     pub rotated_at: i64,
 }
@@ -67,6 +68,8 @@ impl ConfigService {
                 scopes: strings(&row.scopes),
                 credential: Credential::Device {
                     id: row.device_id.clone(),
+                    role: row.role.clone(),
+                    generation: row.generation,
                 },
             }),
             device_id: row.device_id,
@@ -113,6 +116,7 @@ impl ConfigService {
             .await?;
         Ok(Rotated {
             token,
+            generation,
             scopes: granted,
             rotated_at: now,
         })

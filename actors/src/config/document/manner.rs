@@ -79,7 +79,9 @@ impl MannerSettings {
             elapsed: is_on(at(defaults, "/envelopeElapsed")),
             twelve_hours: match at(defaults, "/timeFormat") {
                 Value::Number(hours) => hours.as_u64() == Some(12),
-                other => text(other).as_deref() == Some("12"),
+                other @ (Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
+                    text(other).as_deref() == Some("12")
+                }
             },
             file_chars: chars("/bootstrapMaxChars", FILE),
             all_file_chars: chars("/bootstrapTotalMaxChars", ALL_FILES),

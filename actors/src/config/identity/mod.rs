@@ -66,9 +66,18 @@ pub struct Identity {
 /// The record behind an [`Identity`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
-    ApiToken { id: String },
-    WebSession { hash: String },
-    Device { id: String },
+    ApiToken {
+        id: String,
+    },
+    WebSession {
+        hash: String,
+    },
+    /// A token of a device for one role. Rotating and revoking raise the generation.
+    Device {
+        id: String,
+        role: String,
+        generation: i32,
+    },
 }
 
 /// A token as the owner sees it in lists.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use claw_entities::{UserOwned, api_token, device, device_token, user, web_session};
+use claw_entities::{Scope, UserOwned, api_token, device, device_token, user, web_session};
 use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter};
 
 use super::super::ConfigService;
@@ -17,14 +17,19 @@ impl ConfigService {
     /// database only after configuration changed, past the readers that turns keep busy. A user whose role changed has
     /// to connect again.
     pub async fn still_valid(&self, identity: &Identity) -> Result<bool> {
-        let scope = &identity.user.scope;
+        self.still_good(&identity.user, &identity.credential).await
+    }
+
+    /// As [`ConfigService::still_valid`], of one of several credentials that a socket stands on.
+    pub async fn still_good(&self, as_known: &User, credential: &Credential) -> Result<bool> {
+        let scope = &as_known.scope;
         if self.is_locked(scope) {
             return Ok(false);
         }
-        let name = match &identity.credential {
+        let name = match credential {
             Credential::ApiToken { id } => format!("t{id}"),
             Credential::WebSession { hash } => format!("w{hash}"),
-            Credential::Device { id } => format!("d{id}"),
+            Credential::Device { id, role, generation } => format!("d{id}\u{1f}{role}\u{1f}{generation}"),
         };
         let key = triple(scope.tenant(), scope.user().as_str(), &name);
         let now = now_ms();
@@ -45,10 +50,10 @@ impl ConfigService {
                 None => return Ok(false),
             },
         };
-        if user.disabled || user.role != identity.user.role {
+        if user.disabled || user.role != as_known.role {
             return Ok(false);
         }
-        let Some(until) = self.good_until(tx, identity, now).await? else {
+        let Some(until) = self.good_until(tx, scope, credential, now).await? else {
             return Ok(false);
         };
         self.cache.keep(&self.cache.valid, seen, key, until);
@@ -56,9 +61,8 @@ impl ConfigService {
     }
 
     /// Until when (epoch milliseconds) the credential's record is good.
-    async fn good_until(&self, tx: Tx, identity: &Identity, now: i64) -> Result<Option<i64>> {
-        let scope = &identity.user.scope;
-        match &identity.credential {
+    async fn good_until(&self, tx: Tx, scope: &Scope, credential: &Credential, now: i64) -> Result<Option<i64>> {
+        match credential {
             Credential::ApiToken { id } => {
                 let live = api_token::Entity::owned_by(scope)
                     .filter(api_token::Column::Id.eq(id))
@@ -74,7 +78,7 @@ impl ConfigService {
                     .await?;
                 Ok(row.map(|row| row.expires_at).filter(|until| *until > now))
             }
-            Credential::Device { id } => {
+            Credential::Device { id, role, generation } => {
                 drop(tx);
                 // Devices are the tenant's business alone.
                 let tx = self.db.read(scope).await?;
@@ -84,6 +88,8 @@ impl ConfigService {
                     .await?;
                 let tokens = device_token::Entity::owned_by(scope)
                     .filter(device_token::Column::DeviceId.eq(id))
+                    .filter(device_token::Column::Role.eq(role))
+                    .filter(device_token::Column::Generation.eq(*generation))
                     .filter(device_token::Column::RevokedAt.is_null())
                     .count(&*tx)
                     .await?;
@@ -130,7 +136,11 @@ mod tests {
         assert!(!config.still_valid(&third).await.expect("reads"));
         config.suspend_tenant(tenant, false).await.expect("restarts");
         let unknown = Identity {
-            credential: Credential::Device { id: "none".to_owned() },
+            credential: Credential::Device {
+                id: "none".to_owned(),
+                role: "operator".to_owned(),
+                generation: 1,
+            },
             ..third.as_ref().clone()
         };
         assert!(!config.still_valid(&unknown).await.expect("reads"));

@@ -46,6 +46,13 @@ impl Live {
         Ok(json!({"ok": true}))
     }
 
+    /// The node is not this user's any more, or has to come again: whoever called it hears why.
+    pub(super) fn pairing_changed(&mut self) {
+        for (_, pending) in self.invokes.drain() {
+            let _ = pending.reply.send(InvokeAnswer::PairingChanged);
+        }
+    }
+
     /// News of the node's about an open call, in rising order.
     pub(super) fn invoke_progress(&mut self, method: &str, params: Option<&RawValue>) -> Result<Value, WireError> {
         let progress: ProgressParams = parse_params(method, params)?;

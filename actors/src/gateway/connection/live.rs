@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{AsyncContext, Context};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::invokes::Pending;
 use super::validity::Look;
-use super::{Answer, NodeConnection, Phase};
+use super::{Answer, NodeConnection, Phase, Place};
 use crate::clock::now_ms;
 use crate::config::identity::Identity;
 use crate::gateway::events::{self, Subscription};
@@ -23,17 +24,18 @@ use crate::gateway::messages::{ConnectionInfo, Event, Outgoing, ToConnection};
 use crate::gateway::node_streams::OpenCalls;
 use crate::gateway::outbox::Sent;
 use crate::gateway::protocol::frames::{Parsed, event_frame, parse};
-use crate::gateway::protocol::hello::MAX_BUFFERED;
 use crate::gateway::protocol::{Request, WireError, response_error, response_ok};
 use crate::gateway::rpc::{Call, Denied, Handler, Local, parse_params};
+use crate::gateway::seats::{Held, Seat};
+use crate::gateway::standing::Standing;
 use crate::session::key;
 
-/// Calls running at the same time.
+/// Calls worked on at the same time.
 const IN_FLIGHT: usize = 32;
-/// Calls waiting behind them; clients open with a burst of about forty.
+/// Calls in line behind them; clients open with a burst of about forty.
 const WAITING: usize = 128;
-/// Bytes of parameters that may wait or be worked on. One call alone may be as large as a frame.
-const HELD: usize = MAX_BUFFERED;
+/// Open calls that only wait for something else. They have places of their own: `chat.abort` passes them.
+const OPEN_WAITS: usize = 256;
 /// Wrong-role calls in a row that a connection survives.
 const WRONG_ROLE: u8 = 10;
 /// Session keys one connection may follow.
@@ -48,12 +50,15 @@ pub(super) struct Live {
     default_agent: String,
     /// Of the last numbered event.
     seq: u64,
+    /// Events that were left out since, because the connection was behind.
+    missed: Arc<AtomicU64>,
     all_sessions: bool,
     followed: HashSet<String>,
     in_flight: usize,
-    waiting: VecDeque<Request>,
-    /// Bytes of parameters of the calls in flight and waiting.
-    held: usize,
+    open_waits: usize,
+    /// In line for a working place.
+    waiting: VecDeque<(Request, Held)>,
+    seat: Seat,
     wrong_role: u8,
     pub(super) invokes: HashMap<String, Pending>,
     /// Calls of nodes that this connection made.
@@ -64,6 +69,7 @@ pub(super) struct Live {
     age: u32,
     ping_unanswered: bool,
     pub(super) look: Look,
+    pub(super) standing: Option<Arc<Standing>>,
     membership: Membership,
 }
 
@@ -74,11 +80,13 @@ impl Live {
             info: welcome.info,
             default_agent: welcome.default_agent,
             seq: 0,
+            missed: welcome.missed,
             all_sessions: false,
             followed: HashSet::new(),
             in_flight: 0,
+            open_waits: 0,
             waiting: VecDeque::new(),
-            held: 0,
+            seat: welcome.seat,
             wrong_role: 0,
             invokes: HashMap::new(),
             open_calls: OpenCalls::default(),
@@ -86,6 +94,7 @@ impl Live {
             age: 0,
             ping_unanswered: false,
             look: Look::default(),
+            standing: welcome.generation.map(|generation| Arc::new(Standing::new(generation))),
             membership: welcome.membership,
         }
     }
@@ -223,14 +232,14 @@ impl NodeConnection {
             return;
         };
         let seq = (!events::direct(&live.info, event)).then(|| {
-            live.seq += 1;
+            // What did not come this far has its numbers too.
+            live.seq += 1 + live.missed.swap(0, Ordering::Relaxed);
             live.seq
         });
-        let droppable = event.droppable || events::find(event.name).is_some_and(|row| row.droppable);
         let sent = self
             .outbox
             .text(event_frame(event.name, &event.payload, seq, event.state_version));
-        if sent == Sent::Full && droppable {
+        if sent == Sent::Full && events::droppable(event) {
             // The number is used up: the client sees the gap and refetches.
             metrics::counter!("claw_gateway_events_dropped").increment(1);
             return;
@@ -241,9 +250,8 @@ impl NodeConnection {
     pub(super) fn live_frame(&mut self, text: &str, ctx: &mut Context<Self>) {
         match parse(text) {
             Parsed::Request(request) => self.dispatch(request, ctx),
-            Parsed::Malformed { id } => {
-                let error = WireError::invalid("invalid request frame: must have required property 'method'");
-                self.write(response_error(&id, &error), ctx);
+            Parsed::Malformed { id, complaint } => {
+                self.write(response_error(&id, &WireError::invalid(complaint)), ctx);
             }
             Parsed::Noise => {}
         }
@@ -286,41 +294,45 @@ impl NodeConnection {
                 if let Err(error) = state.methods.throttle(&state, name, &live.identity.user.scope, device) {
                     return self.write(response_error(&request.id, &error), ctx);
                 }
-                let room = live.held == 0 || live.held + request.size() <= HELD;
-                if !room || live.waiting.len() >= WAITING {
+                let full = match method.place {
+                    Place::Working => live.waiting.len() >= WAITING,
+                    Place::Waiting => live.open_waits >= OPEN_WAITS,
+                };
+                let Some(held) = live.seat.hold(request.size()).filter(|_| !full) else {
                     let error = WireError::unavailable("too many calls in flight").retry_after(Duration::from_secs(1));
                     return self.write(response_error(&request.id, &error), ctx);
-                }
-                live.held += request.size();
-                if live.in_flight < IN_FLIGHT {
-                    self.start(request, ctx);
-                } else {
-                    live.waiting.push_back(request);
+                };
+                match method.place {
+                    Place::Working if live.in_flight >= IN_FLIGHT => live.waiting.push_back((request, held)),
+                    place @ (Place::Working | Place::Waiting) => self.start(request, held, place, ctx),
                 }
             }
         }
     }
 
     /// Runs a call as a task on the I/O runtime; its answer comes back as a message.
-    fn start(&mut self, request: Request, ctx: &mut Context<Self>) {
+    fn start(&mut self, request: Request, held: Held, place: Place, ctx: &mut Context<Self>) {
         let state = self.state.clone();
         let answers = ctx.address().recipient();
         let Some(live) = self.live() else {
             return;
         };
-        live.in_flight += 1;
+        match place {
+            Place::Working => live.in_flight += 1,
+            Place::Waiting => live.open_waits += 1,
+        }
         let call = Call {
             state: state.clone(),
             identity: Arc::clone(&live.identity),
             connection: Arc::clone(&live.info),
             ended: live.ended.clone(),
             open_calls: live.open_calls.clone(),
+            standing: live.standing.clone(),
             id: request.id.clone(),
             answers: answers.clone(),
             news: ctx.address().recipient(),
         };
         let (info, ended) = (Arc::clone(&live.info), live.ended.clone());
-        let size = request.size();
         let io = state.services.io.clone();
         io.spawn(async move {
             let (outcome, waits) = match state.methods.find(&request.method, &info) {
@@ -339,6 +351,7 @@ impl NodeConnection {
                 tracing::error!(rpc.method = request.method, "a gateway method panicked");
                 Err(WireError::unavailable("internal error"))
             });
+            drop(held);
             let code = outcome.as_ref().err().map_or("ok", |error| error.code);
             metrics::counter!("claw_gateway_calls", "method" => request.method, "code" => code).increment(1);
             // A connection that is gone needs no answer.
@@ -346,7 +359,7 @@ impl NodeConnection {
                 .send(Answer {
                     id: request.id,
                     outcome,
-                    ends: Some(size),
+                    ends: Some(place),
                 })
                 .await;
         });
@@ -356,18 +369,24 @@ impl NodeConnection {
         let Some(live) = self.live() else {
             return;
         };
-        let next = answer.ends.and_then(|size| {
-            live.in_flight = live.in_flight.saturating_sub(1);
-            live.held = live.held.saturating_sub(size);
-            live.waiting.pop_front()
-        });
+        let next = match answer.ends {
+            Some(Place::Working) => {
+                live.in_flight = live.in_flight.saturating_sub(1);
+                live.waiting.pop_front()
+            }
+            Some(Place::Waiting) => {
+                live.open_waits = live.open_waits.saturating_sub(1);
+                None
+            }
+            None => None,
+        };
         let text = match &answer.outcome {
             Ok(payload) => response_ok(&answer.id, payload),
             Err(error) => response_error(&answer.id, error),
         };
         self.write(text, ctx);
-        if let Some(request) = next {
-            self.start(request, ctx);
+        if let Some((request, held)) = next {
+            self.start(request, held, Place::Working, ctx);
         }
     }
 }

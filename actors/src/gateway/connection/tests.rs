@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::validity::Look;
 use super::*;
+use crate::config::devices::{DeviceClaim, Pairing};
+use crate::crypto::token;
 use crate::gateway::GatewaySettings;
 use crate::gateway::messages::Event;
 use crate::testing::{Runtime, ScriptedModel, Step, start};
@@ -42,25 +48,54 @@ impl Handler<Beats> for NodeConnection {
     }
 }
 
+/// Is no look at the credential under way.
+#[derive(Message)]
+#[rtype(result = "bool")]
+struct Looked;
+
+impl Handler<Looked> for NodeConnection {
+    type Result = bool;
+    fn handle(&mut self, _: Looked, _: &mut Self::Context) -> bool {
+        self.live().is_none_or(|live| live.look == Look::Idle)
+    }
+}
+
+/// Joined as a connect that took very long.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Enter(Welcome);
+
+impl Handler<Enter> for NodeConnection {
+    type Result = ();
+    fn handle(&mut self, enter: Enter, ctx: &mut Self::Context) {
+        self.phase = Phase::Checking(Box::default());
+        self.enter(enter.0, ctx);
+    }
+}
+
 struct Client {
     connection: actix::Addr<NodeConnection>,
     from_server: mpsc::UnboundedReceiver<Outgoing>,
 }
 
 impl Client {
+    fn facts() -> ClientFacts {
+        ClientFacts {
+            peer_loopback: true,
+            host_loopback: true,
+            forwarded: false,
+            origin: None,
+            own_origin: String::new(),
+            address: "127.0.0.1".parse().expect("an address"),
+        }
+    }
+
     async fn open(state: &GatewayState, tenant: &Arc<Tenant>) -> Self {
         let (tx, from_server) = mpsc::unbounded_channel();
-        let address = "127.0.0.1".parse().expect("an address");
+        let address = Self::facts().address;
         let newcomer = Newcomer {
             tenant: Arc::clone(tenant),
-            client: ClientFacts {
-                peer_loopback: true,
-                host_loopback: true,
-                forwarded: false,
-                origin: None,
-                own_origin: String::new(),
-                address,
-            },
+            client: Self::facts(),
             web_identity: None,
             place: state.limiter.unproven(&tenant.id, address).expect("a place"),
         };
@@ -86,6 +121,16 @@ impl Client {
                 Outgoing::Text(frame) => return serde_json::from_str(&frame.text).expect("JSON"),
                 Outgoing::Close { code, reason } => return json!({"close": code, "reason": reason}),
                 Outgoing::Ping | Outgoing::MaxFrame(_) => {}
+            }
+        }
+    }
+
+    /// How the server closes, whatever it says before.
+    async fn closed(&mut self) -> Value {
+        loop {
+            let next = self.next().await;
+            if next.get("close").is_some() {
+                return next;
             }
         }
     }
@@ -155,6 +200,164 @@ async fn live(world: &World, scopes: &[&str]) -> Client {
     let hello = client.answer("1").await;
     assert_eq!(hello["payload"]["type"], "hello-ok", "{hello}");
     client
+}
+
+/// The connect of the owner's device of this seed, with the API token.
+fn signed(world: &World, seed: u8, role: &str, scopes: &[&str], nonce: &str) -> Value {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("a key");
+    let id = token::hash_bytes(pair.public_key().as_ref());
+    let (client, mode) = if role == "node" {
+        ("node-host", "node")
+    } else {
+        ("cli", "cli")
+    };
+    let (at, asked) = (crate::clock::now_ms(), scopes.join(","));
+    let text = format!(
+        "v3|{id}|{client}|{mode}|{role}|{asked}|{at}|{}|{nonce}|linux|",
+        world.token
+    );
+    json!({"type": "req", "id": "1", "method": "connect", "params": {
+        "minProtocol": 4, "maxProtocol": 4, "role": role, "scopes": scopes, "auth": {"token": world.token},
+        "client": {"id": client, "version": "1", "platform": "linux", "mode": mode},
+        "device": {
+            "id": id, "publicKey": URL_SAFE_NO_PAD.encode(pair.public_key()),
+            "signature": URL_SAFE_NO_PAD.encode(pair.sign(text.as_bytes())), "signedAt": at, "nonce": nonce,
+        },
+    }})
+}
+
+/// A device of the owner's, approved if need be, and connected.
+async fn device(world: &World, seed: u8, role: &str, scopes: &[&str]) -> Client {
+    let connect = signed(world, seed, role, scopes, "");
+    let (params, text) = (&connect["params"], |value: &Value| {
+        value.as_str().unwrap_or_default().to_owned()
+    });
+    let claim = DeviceClaim {
+        device_id: text(&params["device"]["id"]),
+        public_key: text(&params["device"]["publicKey"]),
+        display_name: None,
+        platform: "linux".to_owned(),
+        device_family: String::new(),
+        client_id: text(&params["client"]["id"]),
+        client_mode: text(&params["client"]["mode"]),
+        role: role.to_owned(),
+        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+    };
+    let config = &world.runtime.services.config;
+    if let Pairing::Required(request) = config.check_pairing(&world.owner, &claim).await.expect("checks") {
+        config
+            .approve_device(&world.owner, &request.request_id, &["operator.admin".to_owned()])
+            .await
+            .expect("approves");
+    }
+    let mut client = Client::open(&world.state, &world.tenant).await;
+    let challenge = client.next().await;
+    let nonce = challenge["payload"]["nonce"].as_str().expect("a nonce");
+    client.say(&signed(world, seed, role, scopes, nonce)).await;
+    let hello = client.answer("1").await;
+    assert_eq!(hello["payload"]["auth"]["role"], role, "{hello}");
+    client
+}
+
+#[actix::test]
+async fn who_rotates_its_own_token_stands_on_the_new_one() {
+    let world = world().await;
+    let scopes = ["operator.read", "operator.pairing"];
+    let mut own = device(&world, 3, "operator", &scopes).await;
+    let mut other = device(&world, 3, "operator", &scopes).await;
+    let id = signed(&world, 3, "operator", &[], "")["params"]["device"]["id"].clone();
+    let params = json!({"deviceId": id, "role": "operator"});
+    let rotated = own.call("2", "device.token.rotate", params).await;
+    assert_eq!(rotated["payload"]["tokenDelivery"], "in-band", "{rotated}");
+    assert_eq!(other.closed().await["close"], 4001);
+    own.connection.send(Beats(1)).await.expect("is there");
+    while !own.connection.send(Looked).await.expect("is there") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(own.call("3", "health", json!({})).await["ok"], json!(true));
+    // Rotated by somebody else, it is over.
+    let config = &world.runtime.services.config;
+    let id = id.as_str().expect("an id");
+    config
+        .rotate_device_token(&world.owner, id, "operator", None)
+        .await
+        .expect("rotates");
+    assert_eq!(
+        own.closed().await,
+        json!({"close": 4001, "reason": "gateway auth changed"})
+    );
+}
+
+#[actix::test]
+async fn who_proved_itself_before_a_rotation_and_joined_after_its_close_is_ended() {
+    let world = world().await;
+    drop(device(&world, 4, "operator", &["operator.read"]).await);
+    let nonce = "6f1c2f64-8f5b-4d0e-9a43-0d8a2f0c7b11";
+    for revoked in [false, true] {
+        let connect = signed(&world, 4, "operator", &["operator.read"], nonce);
+        let params = ConnectParams::parse(&connect["params"].to_string()).expect("parses");
+        let mut slow = Client::open(&world.state, &world.tenant).await;
+        let entrance = Entrance {
+            state: &world.state,
+            tenant: &world.tenant,
+            client: &Client::facts(),
+            web_identity: None,
+            conn_id: &format!("slow {revoked}").into(),
+            nonce,
+        };
+        let admitted = handshake::admit(&entrance, &params).await.expect("the device is good");
+        let config = &world.runtime.services.config;
+        let id = admitted.info.device_id.clone().expect("a device");
+        // The sockets of the device are closed now; this one is none of them yet.
+        if revoked {
+            config
+                .revoke_device_token(&world.owner, &id, "operator")
+                .await
+                .expect("revokes");
+        } else {
+            config
+                .rotate_device_token(&world.owner, &id, "operator", None)
+                .await
+                .expect("rotates");
+        }
+        let to = slow.connection.clone().recipient();
+        let welcome = hello::welcome(&world.state, "1", admitted, &params, to)
+            .await
+            .expect("joins");
+        slow.connection.send(Enter(welcome)).await.expect("is there");
+        slow.connection.send(Beats(1)).await.expect("is there");
+        assert_eq!(
+            slow.closed().await,
+            json!({"close": 4001, "reason": "gateway auth changed"})
+        );
+    }
+}
+
+#[actix::test]
+async fn what_is_left_out_for_a_slow_reader_leaves_a_gap_in_the_numbers() {
+    let world = world().await;
+    let mut client = live(&world, &["operator.read"]).await;
+    let event = |name, filler: usize| {
+        let event = Event::new(name, &json!({"ts": 1, "filler": "x".repeat(filler)}));
+        ToConnection::Event(Arc::new(event))
+    };
+    client.connection.send(event("chat", 1)).await.expect("is there");
+    assert_eq!(client.next().await["seq"], 1);
+    // More than a peer that reads nothing may have waiting: what may be left out is, and the socket stays.
+    client
+        .connection
+        .send(event("tick", MAX_BUFFERED + 1))
+        .await
+        .expect("is there");
+    client.connection.send(event("chat", 1)).await.expect("is there");
+    let next = client.next().await;
+    assert_eq!((&next["event"], &next["seq"]), (&json!("chat"), &json!(3)));
+    client
+        .connection
+        .send(event("chat", MAX_BUFFERED + 1))
+        .await
+        .expect("is there");
+    assert_eq!(client.closed().await, json!({"close": 1008, "reason": "slow consumer"}));
 }
 
 #[actix::test]
@@ -236,12 +439,7 @@ async fn more_than_ten_calls_of_the_other_role_in_a_row_end_it() {
             .call(&format!("b{round}"), "node.event", json!({"event": "x"}))
             .await;
     }
-    let close = loop {
-        let next = client.next().await;
-        if next.get("close").is_some() {
-            break next;
-        }
-    };
+    let close = client.closed().await;
     assert_eq!(close, json!({"close": 1008, "reason": "repeated unauthorized calls"}));
 }
 
@@ -282,12 +480,7 @@ async fn who_answers_no_ping_is_told_and_closed() {
     let world = world().await;
     let mut client = live(&world, &["operator.read"]).await;
     client.connection.send(Beats(50)).await.expect("is there");
-    let close = loop {
-        let next = client.next().await;
-        if next.get("close").is_some() {
-            break next;
-        }
-    };
+    let close = client.closed().await;
     assert_eq!(close, json!({"close": 1008, "reason": "ping unanswered"}));
 }
 
@@ -301,11 +494,6 @@ async fn a_revoked_token_closes_the_socket() {
         .revoke_api_token(&world.owner, &tokens[0].id)
         .await
         .expect("revokes");
-    let close = loop {
-        let next = client.next().await;
-        if next.get("close").is_some() {
-            break next;
-        }
-    };
+    let close = client.closed().await;
     assert_eq!(close, json!({"close": 4001, "reason": "gateway auth changed"}));
 }

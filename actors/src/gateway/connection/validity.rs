@@ -7,6 +7,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use tokio::sync::watch;
 
 use super::NodeConnection;
+use super::live::Live;
 use crate::config::identity::{Credential, Identity};
 use crate::error::Result;
 use crate::gateway::GatewayState;
@@ -58,37 +59,52 @@ impl NodeConnection {
             live.look = Look::RunningAndAgain;
             return;
         }
+        let Some(stands_on) = live.stands_on() else {
+            // Its own call rotates the token just now; the next second asks again.
+            return;
+        };
         live.look = Look::Running;
-        let (identity, device_id) = (Arc::clone(&live.identity), live.info.device_id.clone());
-        let check = async move { still_valid(&state, &identity, device_id.as_deref()).await };
-        ctx.spawn(check.into_actor(self).map(|valid, this, ctx| {
+        let (identity, device) = (Arc::clone(&live.identity), stands_on.clone());
+        let check = async move { still_valid(&state, &identity, device).await };
+        ctx.spawn(check.into_actor(self).map(move |valid, this, ctx| {
             let Some(live) = this.live() else {
                 return;
             };
             let again = std::mem::take(&mut live.look) == Look::RunningAndAgain;
             // When the database is away nobody is thrown out; the next second asks again.
-            if matches!(valid, Ok(false)) {
+            let current = live.stands_on() == Some(stands_on);
+            if matches!(valid, Ok(false)) && current {
                 this.close(GATEWAY_AUTH_CHANGED.0, GATEWAY_AUTH_CHANGED.1, ctx);
-            } else if again && valid.is_ok() {
+            } else if (again || !current) && valid.is_ok() {
                 this.recheck(ctx);
             }
         }));
     }
 }
 
-/// Is the credential behind the connection still good, and its device still paired.
-async fn still_valid(state: &GatewayState, identity: &Identity, device_id: Option<&str>) -> Result<bool> {
-    if !state.services.config.still_valid(identity).await? {
-        return Ok(false);
+impl Live {
+    /// The device token behind the connection, if there is one. `None` while the connection itself rotates it.
+    fn stands_on(&self) -> Option<Option<Credential>> {
+        let (Some(id), Some(standing)) = (&self.info.device_id, &self.standing) else {
+            return Some(None);
+        };
+        Some(Some(Credential::Device {
+            id: id.clone(),
+            role: self.info.role().to_owned(),
+            generation: standing.generation()?,
+        }))
     }
-    match (device_id, &identity.credential) {
-        (None, _) | (Some(_), Credential::Device { .. }) => Ok(true),
-        (Some(id), Credential::ApiToken { .. } | Credential::WebSession { .. }) => {
-            let device = Identity {
-                credential: Credential::Device { id: id.to_owned() },
-                ..identity.clone()
-            };
-            state.services.config.still_valid(&device).await
+}
+
+/// Is the credential behind the connection still good, and its device still paired, with the token it came with.
+async fn still_valid(state: &GatewayState, identity: &Identity, device: Option<Credential>) -> Result<bool> {
+    let config = &state.services.config;
+    let of_device = matches!(identity.credential, Credential::Device { .. });
+    match device {
+        Some(device) => {
+            let stands = config.still_good(&identity.user, &device).await?;
+            Ok(stands && (of_device || config.still_valid(identity).await?))
         }
+        None => config.still_valid(identity).await,
     }
 }

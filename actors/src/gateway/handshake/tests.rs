@@ -34,6 +34,7 @@ async fn world() -> World {
     let settings = GatewaySettings {
         allowed_origins: vec!["https://listed.test".to_owned()],
         url: "wss://{tenant}.test/gateway/ws".to_owned(),
+        ..GatewaySettings::default()
     };
     let state = GatewayState::new(runtime.services.clone(), runtime.directory.clone(), settings);
     let config = &runtime.services.config;

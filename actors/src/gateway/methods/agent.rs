@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::chat::{self, AttachmentParams};
+use super::deliver::DeliverParams;
 use super::{agent_of, filled};
 use crate::clock::now_ms;
 use crate::config::devices::without_nulls;
@@ -36,8 +37,8 @@ struct AgentParams {
     provider: Option<String>,
     model: Option<String>,
     thinking: Option<String>,
-    #[serde(default)]
-    deliver: bool,
+    #[serde(flatten)]
+    deliver: DeliverParams,
     /// Seconds.
     timeout: Option<u64>,
     extra_system_prompt: Option<String>,
@@ -53,6 +54,7 @@ async fn agent(call: Call, params: AgentParams) -> Result<Value, WireError> {
         call.require(ADMIN)?;
     }
     let key = target(&call, &params).await?;
+    let deliver_to = params.deliver.read(&call, &key).await?;
     let model = params.model.map(|model| match params.provider {
         Some(provider) => format!("{provider}/{model}"),
         None => model,
@@ -68,7 +70,7 @@ async fn agent(call: Call, params: AgentParams) -> Result<Value, WireError> {
         queue_mode: None,
         requester: Some(chat::requester(&call)),
         approver: call.connection.has_scope(APPROVALS),
-        deliver: params.deliver,
+        deliver_to,
         ..ClientMessage::default()
     };
     let directory = &call.state.directory;

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{config, filled};
+use crate::Services;
 use crate::clock::now_ms;
 use crate::config::accounts::{AccountView, PAIRING_LIVES_MS, PAIRING_OPEN_AT_ONCE, PairingRequest};
-use crate::config::identity::Role;
+use crate::config::identity::{Role, User};
 use crate::error::Error;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
@@ -31,8 +32,51 @@ struct StatusParams {
     channel: Option<String>,
 }
 
+/// The channels of which the caller may know an account, as `health` and `status` show them.
+#[derive(Default)]
+pub(super) struct Summary {
+    pub(super) channels: Map<String, Value>,
+    pub(super) order: Vec<&'static str>,
+    pub(super) labels: Map<String, Value>,
+    /// A line for each.
+    pub(super) lines: Vec<String>,
+}
+
+pub(super) async fn summary(services: &Services, user: &User) -> Result<Summary, Error> {
+    let accounts = visible(services, user).await?;
+    let mut found = Summary::default();
+    for channel in services.ports.channels() {
+        let manifest = channel.manifest();
+        let rows = accounts.iter().filter(|account| account.channel == manifest.id);
+        let rows: Vec<Value> = rows.map(|account| snapshot(account, manifest)).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let state = together(&rows);
+        let said = match (state["connected"] == true, state["configured"] == true) {
+            (true, _) => "connected",
+            (false, true) => "configured",
+            (false, false) => "not configured",
+        };
+        found.lines.push(format!("{}: {said}", manifest.label));
+        found.order.push(manifest.id);
+        found.labels.insert(manifest.id.to_owned(), json!(manifest.label));
+        found.channels.insert(manifest.id.to_owned(), state);
+    }
+    Ok(found)
+}
+
+/// The accounts of a channel as one.
+fn together(rows: &[Value]) -> Value {
+    let any = |key: &str| rows.iter().any(|row| row[key] == true);
+    json!({
+        "configured": any("configured"), "running": any("running"), "connected": any("connected"),
+        "lastError": rows.iter().find_map(|row| row["lastError"].as_str()),
+    })
+}
+
 async fn status(call: Call, params: StatusParams) -> Result<Value, WireError> {
-    let accounts = visible(&call).await?;
+    let accounts = visible(&call.state.services, &call.identity.user).await?;
     let manifests: Vec<&'static Manifest> = call
         .state
         .services
@@ -55,7 +99,6 @@ async fn status(call: Call, params: StatusParams) -> Result<Value, WireError> {
             .map(|account| snapshot(account, manifest))
             .collect()
     };
-    let any = |rows: &[Value], key: &str| rows.iter().any(|row| row[key] == true);
     let labels = by_id(&|manifest| json!(manifest.label));
     Ok(json!({
         "ts": now_ms(),
@@ -64,24 +107,15 @@ async fn status(call: Call, params: StatusParams) -> Result<Value, WireError> {
         "channelMeta": manifests.iter().map(|manifest| {
             json!({"id": manifest.id, "label": manifest.label, "detailLabel": manifest.label})
         }).collect::<Vec<_>>(),
-        "channels": by_id(&|manifest| {
-            let rows = of(manifest);
-            json!({
-                "configured": any(&rows, "configured"), "running": any(&rows, "running"),
-                "connected": any(&rows, "connected"),
-                "lastError": rows.iter().find_map(|row| row["lastError"].as_str()),
-            })
-        }),
+        "channels": by_id(&|manifest| together(&of(manifest))),
         "channelAccounts": by_id(&|manifest| json!(of(manifest))),
         "channelDefaultAccountId": by_id(&|_| json!("default")),
     }))
 }
 
-/// The accounts this caller may know of: an admin all, a member their own.
-async fn visible(call: &Call) -> Result<Vec<AccountView>, Error> {
-    let user = &call.identity.user;
-    let config = &call.state.services.config;
-    let mut accounts = config.list_accounts(call.scope().tenant_scope()).await?;
+/// The accounts this user may know of: an admin all, a member their own.
+async fn visible(services: &Services, user: &User) -> Result<Vec<AccountView>, Error> {
+    let mut accounts = services.config.list_accounts(user.scope.tenant_scope()).await?;
     accounts.retain(|account| user.role >= Role::Admin || account.owner == *user.scope.user());
     Ok(accounts)
 }
@@ -124,7 +158,7 @@ async fn find(call: &Call, params: &AccountParams) -> Result<(AccountView, Vec<&
     let manifest = ports.channel(&params.channel).map(|channel| channel.manifest());
     let manifest = manifest.ok_or_else(|| WireError::invalid(format!("invalid channel: {}", params.channel)))?;
     let wanted = params.account_id.as_deref().unwrap_or("default");
-    let account = visible(call)
+    let account = visible(&call.state.services, &call.identity.user)
         .await?
         .into_iter()
         .find(|account| account.channel == params.channel && account.account_id == wanted)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::deliver::DeliverParams;
 use super::{filled, session_key};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
@@ -78,6 +79,9 @@ pub(super) async fn send(call: Call, params: SendParams) -> Result<Value, WireEr
             "invalid chat.send params: at /queueMode: must be equal to one of the allowed values",
         ));
     }
+    let deliver_to = DeliverParams::last(params.deliver)
+        .read(&call, &params.session_key)
+        .await?;
     let message = ClientMessage {
         source: "chat".to_owned(),
         message: params.message,
@@ -90,7 +94,7 @@ pub(super) async fn send(call: Call, params: SendParams) -> Result<Value, WireEr
         queue_mode: params.queue_mode,
         requester: Some(requester(&call)),
         approver: call.connection.has_scope(scopes::APPROVALS),
-        deliver: params.deliver,
+        deliver_to,
         ..ClientMessage::default()
     };
     let directory = &call.state.directory;

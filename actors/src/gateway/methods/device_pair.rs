@@ -1,14 +1,17 @@
 //! `device.pair.*` and `device.token.*`.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Nothing;
 use crate::clock::now_ms;
-use crate::gateway::messages::Event;
+use crate::gateway::messages::{DEVICE_REMOVED, Event, GATEWAY_AUTH_CHANGED, ToConnection};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
-use crate::gateway::scopes::PAIRING;
+use crate::gateway::scopes::{PAIRING, holds_all};
+use crate::gateway::standing::Standing;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("device.pair.list", Access::Scope(PAIRING), list);
@@ -104,7 +107,7 @@ async fn remove(call: Call, params: DeviceParams) -> Result<Value, WireError> {
     {
         return Err(WireError::invalid("unknown deviceId"));
     }
-    close(&call, &params.device_id, None).await;
+    close(&call, &params.device_id, None, None).await;
     changed(&call);
     Ok(json!({"deviceId": params.device_id}))
 }
@@ -122,6 +125,10 @@ async fn rename(call: Call, params: RenameParams) -> Result<Value, WireError> {
 }
 
 async fn rotate(call: Call, params: TokenParams) -> Result<Value, WireError> {
+    // Only the device itself is told its new token; for others it comes with the device's next hello.
+    let own = call.connection.device_id.as_deref() == Some(params.device_id.as_str())
+        && call.connection.role() == params.role;
+    let rotating = call.standing.as_ref().filter(|_| own).map(Standing::rotate);
     let rotated = call
         .state
         .services
@@ -131,14 +138,23 @@ async fn rotate(call: Call, params: TokenParams) -> Result<Value, WireError> {
     let mut answer = json!({
         "deviceId": params.device_id, "role": params.role, "scopes": rotated.scopes, "rotatedAtMs": rotated.rotated_at,
     });
-    // Only the device itself is told its new token; for others it comes with the device's next hello.
-    let own = call.connection.device_id.as_deref() == Some(params.device_id.as_str())
-        && call.connection.node == (params.role == "node");
-    if own {
-        answer["token"] = json!(rotated.token.expose());
-    } else {
+    let except = own.then(|| Arc::clone(&call.connection.conn_id));
+    close(&call, &params.device_id, Some(&params.role), except).await;
+    if !own {
         answer["tokenDelivery"] = json!("withheld-cross-device");
-        close(&call, &params.device_id, Some(&params.role)).await;
+        return Ok(answer);
+    }
+    answer["token"] = json!(rotated.token.expose());
+    answer["tokenDelivery"] = json!("in-band");
+    if !holds_all(&rotated.scopes, &call.connection.scopes) {
+        // It has to come again with less: once it knows the token.
+        call.answer_early(&answer).await?;
+        let (code, reason) = GATEWAY_AUTH_CHANGED;
+        let reason = reason.to_owned();
+        let _ = call.news.send(ToConnection::Close { code, reason }).await;
+    }
+    if let Some(rotating) = rotating {
+        rotating.done(rotated.generation);
     }
     Ok(answer)
 }
@@ -148,16 +164,16 @@ async fn revoke(call: Call, params: TokenParams) -> Result<Value, WireError> {
     let revoked_at = config
         .revoke_device_token(call.scope(), &params.device_id, &params.role)
         .await?;
-    close(&call, &params.device_id, Some(&params.role)).await;
+    close(&call, &params.device_id, Some(&params.role), None).await;
     Ok(json!({"deviceId": params.device_id, "role": params.role, "revokedAtMs": revoked_at}))
 }
 
 /// Closes the device's sockets. What fails here, the once-a-second check of each connection makes up for.
-pub(super) async fn close(call: &Call, device_id: &str, role: Option<&str>) {
+pub(super) async fn close(call: &Call, device_id: &str, role: Option<&str>, except: Option<Arc<str>>) {
     let closed = call
         .state
         .directory
-        .close_device(call.scope(), device_id, role, 4001, "device removed")
+        .close_device(call.scope(), device_id, role, except, DEVICE_REMOVED)
         .await;
     if let Err(error) = closed {
         tracing::warn!(

@@ -2,18 +2,22 @@
 
 use std::time::Instant;
 
-use claw_entities::SessionKey;
+use claw_entities::{Scope, SessionKey};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::channels::{self, Summary};
 use super::{Nothing, heartbeat};
+use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::READ;
+use crate::session::tasks::{self, Status};
+use crate::session::{key, system_event};
 
 /// Sessions listed as recent.
 const RECENT: u64 = 5;
@@ -25,25 +29,42 @@ pub(super) fn register(methods: &mut Methods) {
 
 /// Health as hello carries it: what is known without asking the database about sessions.
 pub(in crate::gateway) fn outline(settings: &UserSettings) -> Box<RawValue> {
-    to_raw_value(&shape(settings, 0, 0, &[])).unwrap_or_default()
+    to_raw_value(&shape(settings, 0, 0, &[], Summary::default())).unwrap_or_default()
+}
+
+/// Health as it is told when it has changed.
+pub(crate) async fn told(services: &Services, scope: &Scope) -> Result<Box<RawValue>> {
+    let settings = services.config.settings(scope).await?;
+    let user = services.config.user(scope.tenant_scope(), scope.user()).await?;
+    let (recent, total) = recent(services, scope).await?;
+    let channels = channels::summary(services, &user).await?;
+    Ok(to_raw_value(&shape(&settings, 0, total, &recent, channels)).map_err(Error::internal)?)
 }
 
 async fn health(call: Call, _: Nothing) -> Result<Value, WireError> {
     let started = Instant::now();
     let settings = call.state.services.config.settings(call.scope()).await?;
-    let (recent, total) = if call.connection.node {
-        (Vec::new(), 0)
+    let ((recent, total), channels) = if call.connection.node {
+        ((Vec::new(), 0), Summary::default())
     } else {
-        recent(&call).await?
+        let (services, user) = (&call.state.services, &call.identity.user);
+        (
+            recent(services, call.scope()).await?,
+            channels::summary(services, user).await?,
+        )
     };
     let took = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
     let took = if call.connection.node { 0 } else { took };
-    Ok(serde_json::to_value(shape(&settings, took, total, &recent)).map_err(Error::internal)?)
+    Ok(serde_json::to_value(shape(&settings, took, total, &recent, channels)).map_err(Error::internal)?)
 }
 
 async fn status(call: Call, _: Nothing) -> Result<Value, WireError> {
     let settings = call.state.services.config.settings(call.scope()).await?;
-    let (recent, total) = recent(&call).await?;
+    let (services, scope) = (&call.state.services, call.scope());
+    let (recent, total) = recent(services, scope).await?;
+    let channels = channels::summary(services, &call.identity.user).await?;
+    let waiting = system_event::waiting(services, scope, &key::main(&settings.default_agent)).await?;
+    let tasks = tasks::newest(services, scope).await?;
     let agents: Vec<Value> = agent_ids(&settings)
         .into_iter()
         .map(|id| {
@@ -55,11 +76,11 @@ async fn status(call: Call, _: Nothing) -> Result<Value, WireError> {
     Ok(json!({
         "runtimeVersion": call.state.services.replica.version,
         "heartbeat": {"defaultAgentId": settings.default_agent, "agents": agents},
-        "channelSummary": [],
-        "queuedSystemEvents": [],
+        "channelSummary": channels.lines,
+        "queuedSystemEvents": waiting,
         "degradedSecretOwners": [],
         "degradedPlugins": [],
-        "tasks": {"total": 0, "active": 0, "terminal": 0, "failures": 0, "byStatus": {}, "byRuntime": {}},
+        "tasks": counted(&tasks),
         "taskAudit": {"total": 0, "warnings": 0, "errors": 0, "byCode": {}},
         "sessions": {
             "paths": [], "count": total, "defaults": {"model": null, "contextTokens": null},
@@ -72,14 +93,24 @@ async fn status(call: Call, _: Nothing) -> Result<Value, WireError> {
     }))
 }
 
-async fn recent(call: &Call) -> Result<(Vec<Recent>, u64), WireError> {
+/// The newest tasks, counted.
+fn counted(tasks: &[(&str, Status)]) -> Value {
+    let of = |status: Status| tasks.iter().filter(|task| task.1 == status).count();
+    let in_a = |kind: &str| tasks.iter().filter(|task| task.0 == kind).count();
+    let (running, failed, timed_out) = (of(Status::Running), of(Status::Failed), of(Status::TimedOut));
+    json!({
+        "total": tasks.len(), "active": running, "terminal": tasks.len() - running, "failures": failed + timed_out,
+        "byStatus": {
+            "queued": 0, "running": running, "succeeded": of(Status::Completed), "failed": failed,
+            "timed_out": timed_out, "cancelled": of(Status::Cancelled), "lost": 0,
+        },
+        "byRuntime": {"subagent": in_a("subagent"), "cron": in_a("cron"), "hook": in_a("hook")},
+    })
+}
+
+async fn recent(services: &Services, scope: &Scope) -> Result<(Vec<Recent>, u64)> {
     let now = now_ms();
-    let (rows, total) = call
-        .state
-        .services
-        .conversation
-        .list_sessions(call.scope(), RECENT, 0)
-        .await?;
+    let (rows, total) = services.conversation.list_sessions(scope, RECENT, 0).await?;
     let rows = rows
         .into_iter()
         .map(|row| Recent {
@@ -101,9 +132,9 @@ struct Health<'a> {
     ts: i64,
     duration_ms: i64,
     plugins: Plugins,
-    channels: Empty,
-    channel_order: [&'static str; 0],
-    channel_labels: Empty,
+    channels: Map<String, Value>,
+    channel_order: Vec<&'static str>,
+    channel_labels: Map<String, Value>,
     heartbeat_seconds: u64,
     default_agent_id: &'a str,
     agents: Vec<Agent<'a>>,
@@ -117,9 +148,6 @@ struct Plugins {
     errors: [&'static str; 0],
     unavailable: [&'static str; 0],
 }
-
-#[derive(Serialize)]
-struct Empty {}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -150,7 +178,13 @@ struct Recent {
     session_id: String,
 }
 
-fn shape<'a>(settings: &'a UserSettings, duration_ms: i64, total: u64, recent: &'a [Recent]) -> Health<'a> {
+fn shape<'a>(
+    settings: &'a UserSettings,
+    duration_ms: i64,
+    total: u64,
+    recent: &'a [Recent],
+    channels: Summary,
+) -> Health<'a> {
     let sessions = Sessions {
         path: "",
         count: total,
@@ -170,9 +204,9 @@ fn shape<'a>(settings: &'a UserSettings, duration_ms: i64, total: u64, recent: &
         ts: now_ms(),
         duration_ms,
         plugins: Plugins::default(),
-        channels: Empty {},
-        channel_order: [],
-        channel_labels: Empty {},
+        channels: channels.channels,
+        channel_order: channels.order,
+        channel_labels: channels.labels,
         heartbeat_seconds: heartbeat::every_ms(settings, &settings.default_agent) / 1000,
         default_agent_id: &settings.default_agent,
         agents: agents.collect(),

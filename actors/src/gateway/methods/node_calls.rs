@@ -1,4 +1,4 @@
-//! Calling nodes (`node.invoke`), and what nodes report by themselves.
+//! Calling nodes (`node.invoke`), and what nodes say of what they can do.
 
 use std::time::Duration;
 
@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Nothing, filled};
-use crate::clock::now_ms;
 use crate::gateway::messages::ToConnection;
 use crate::gateway::node_streams::{self, Progress};
 use crate::gateway::nodes;
@@ -18,11 +17,9 @@ use crate::supervisor::directory::InvokeNode;
 /// Without `timeoutMs`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
-/// Longest text kept of a node's statistics, bytes.
-const LARGEST_STATS: usize = 4096;
 
 pub(super) fn register(methods: &mut Methods) {
-    methods.add("node.invoke", Access::Scope(WRITE), invoke);
+    methods.add("node.invoke", Access::Scope(WRITE), invoke).asks_a_node();
     // Additions of this server: unknown to OpenClaw's clients, which do not look for them.
     methods
         .add_local("node.invoke.cancel", Access::Scope(WRITE), Local::CancelInvoke)
@@ -32,7 +29,6 @@ pub(super) fn register(methods: &mut Methods) {
         .hidden();
     methods.add_local("node.invoke.result", Access::Node, Local::InvokeResult);
     methods.add_local("node.invoke.progress", Access::Node, Local::InvokeProgress);
-    methods.add("node.event", Access::Node, event);
     methods.add("node.pluginTools.update", Access::Node, plugin_tools);
     methods.add("node.runnerInventory.update", Access::Node, runner_inventory);
 }
@@ -86,38 +82,6 @@ async fn invoke(call: Call, params: InvokeParams) -> Result<Value, WireError> {
         }
     };
     node_streams::shown(outcome, pieces, show).await
-}
-
-#[derive(Deserialize)]
-struct EventParams {
-    event: String,
-    payload: Option<Value>,
-    #[serde(rename = "payloadJSON")]
-    payload_json: Option<String>,
-}
-
-async fn event(call: Call, params: EventParams) -> Result<Value, WireError> {
-    filled("node.event", "event", &params.event)?;
-    if params.event != "node.host.stats" {
-        // Real nodes report more than this server has a use for; that is no error.
-        return Ok(json!({"ok": true, "event": params.event, "handled": false}));
-    }
-    let payload = params
-        .payload_json
-        .filter(|text| text.len() <= LARGEST_STATS)
-        .and_then(|text| serde_json::from_str::<Value>(&text).ok())
-        .or(params.payload)
-        .filter(Value::is_object);
-    let Some(mut stats) = payload else {
-        return Ok(json!({"ok": true, "event": params.event, "handled": false, "reason": "invalid"}));
-    };
-    stats["updatedAtMs"] = json!(now_ms());
-    if stats.to_string().len() <= LARGEST_STATS {
-        let scope = call.scope();
-        let key = (scope.tenant().clone(), scope.user().clone(), node_id(&call));
-        call.state.host_stats.insert(key, stats);
-    }
-    Ok(json!({"ok": true, "event": params.event, "handled": true, "reason": "updated"}))
 }
 
 #[derive(Deserialize)]

@@ -69,7 +69,7 @@ async fn remove(call: Call, params: NodeParams) -> Result<Value, WireError> {
         .config
         .remove_node(call.scope(), &params.node_id)
         .await?;
-    close(&call, &params.node_id, Some("node")).await;
+    close(&call, &params.node_id, Some("node"), None).await;
     resolved(&call, None, &params.node_id, "removed");
     Ok(json!({"nodeId": params.node_id}))
 }

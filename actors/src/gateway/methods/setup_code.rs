@@ -10,6 +10,7 @@ use crate::config::devices::setup_codes::SetupAccess;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::ADMIN;
+use crate::gateway::{GatewaySettings, qr};
 
 /// Longest address, bytes.
 const LONGEST_URL: usize = 512;
@@ -38,17 +39,16 @@ struct SetupParams {
     bootstrap_profile: Option<Profile>,
     #[serde(default)]
     join_url: bool,
+    #[serde(default)]
+    include_qr: bool,
 }
 
-/// No QR picture: whoever shows one draws it from the code.
 async fn create(call: Call, params: SetupParams) -> Result<Value, WireError> {
     let config = &call.state.services.config;
+    let tenant = config.tenant(call.scope().tenant_scope()).await?;
     let (given, source) = match params.public_url {
         Some(url) => (url, "request.publicUrl"),
-        None => {
-            let tenant = config.tenant(call.scope().tenant_scope()).await?;
-            (call.state.settings.url_of(&tenant.slug), "http.public_url")
-        }
+        None => (call.state.settings.url_of(&tenant.slug), "http.public_url"),
     };
     let address = Address::parse(&given).ok_or_else(|| {
         WireError::invalid(
@@ -64,12 +64,16 @@ async fn create(call: Call, params: SetupParams) -> Result<Value, WireError> {
     let code = config
         .create_setup_code(call.scope(), access, &url, params.join_url, &call.connection.scopes)
         .await?;
-    let payload = payload(&url, code.bootstrap.expose(), code.expires_at);
+    let pin = pin(&call.state.settings, &tenant.slug, &url);
+    let payload = payload(&url, code.bootstrap.expose(), code.expires_at, pin);
+    let setup_code = URL_SAFE_NO_PAD.encode(payload.to_string());
     let mut answer = json!({
-        "setupId": code.id, "expiresAtMs": code.expires_at,
-        "setupCode": URL_SAFE_NO_PAD.encode(payload.to_string()),
+        "setupId": code.id, "expiresAtMs": code.expires_at, "setupCode": setup_code,
         "gatewayUrl": url, "auth": "token", "urlSource": source, "access": access.name(),
     });
+    if params.include_qr {
+        answer["qrDataUrl"] = json!(qr::data_url(&setup_code)?);
+    }
     if let Some(join) = code.join {
         answer["joinUrl"] = json!(format!("{}/j/{}", address.page(), join.expose()));
     }
@@ -77,8 +81,18 @@ async fn create(call: Call, params: SetupParams) -> Result<Value, WireError> {
 }
 
 /// What a setup code and a join URL hold.
-pub fn payload(url: &str, bootstrap_token: &str, expires_at: i64) -> Value {
-    json!({"url": url, "bootstrapToken": bootstrap_token, "expiresAtMs": expires_at})
+pub fn payload(url: &str, bootstrap_token: &str, expires_at: i64, pin: Option<String>) -> Value {
+    let mut payload = json!({"url": url, "bootstrapToken": bootstrap_token, "expiresAtMs": expires_at});
+    if let Some(pin) = pin {
+        payload["tlsFingerprint"] = json!(pin);
+    }
+    payload
+}
+
+/// The certificate that clients find at the tenant's own address, if it is one of this process.
+pub fn pin(settings: &GatewaySettings, slug: &str, url: &str) -> Option<String> {
+    let own = Address::parse(&settings.url_of(slug)).filter(|own| own.secure && own.socket() == url);
+    own.and_then(|_| settings.certificate.get())
 }
 
 #[derive(Deserialize)]

@@ -68,7 +68,7 @@ impl WireError {
     }
 
     pub fn unknown_method(method: &str) -> Self {
-        Self::invalid(format!("unknown method: {method}"))
+        Self::invalid(short(format!("unknown method: {method}")))
     }
 
     /// Something the runtime could not do and the caller cannot change. The chain goes to the log under the id.
@@ -114,6 +114,9 @@ impl From<Error> for WireError {
         }
         if matches!(code, Code::NotConnected) {
             wire.details = Some(json!({"code": "NOT_CONNECTED"}));
+        }
+        if matches!(code, Code::PairingChanged) {
+            wire.details = Some(json!({"code": "PAIRING_CHANGED"}));
         }
         wire
     }

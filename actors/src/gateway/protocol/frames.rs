@@ -6,6 +6,9 @@ use serde_json::value::RawValue;
 use super::WireError;
 use crate::gateway::messages::StateVersion;
 
+/// Longest id of a request, bytes: it is kept for as long as the call, and comes back with every answer.
+pub const LONGEST_ID: usize = 256;
+
 /// A request of the client. `params` stays unparsed until the method is known.
 #[derive(Debug)]
 pub struct Request {
@@ -15,9 +18,9 @@ pub struct Request {
 }
 
 impl Request {
-    /// Bytes of its parameters.
+    /// Bytes that it holds until it is answered: its id and its parameters.
     pub fn size(&self) -> usize {
-        self.params.as_deref().map_or(0, |params| params.get().len())
+        self.id.len() + self.params.as_deref().map_or(0, |params| params.get().len())
     }
 }
 
@@ -36,7 +39,9 @@ pub enum Parsed {
     Request(Request),
     /// JSON that is no valid request, but names an id to answer.
     Malformed {
+        /// Cut when it is too long.
         id: String,
+        complaint: &'static str,
     },
     /// Neither: ignored.
     Noise,
@@ -47,7 +52,15 @@ pub fn parse(text: &str) -> Parsed {
     let Ok(frame) = serde_json::from_str::<Incoming>(text) else {
         return Parsed::Noise;
     };
-    let id = frame.id.filter(|id| !id.is_empty());
+    let id = match frame.id.filter(|id| !id.is_empty()) {
+        Some(id) if id.len() > LONGEST_ID => {
+            return Parsed::Malformed {
+                id: id[..id.floor_char_boundary(LONGEST_ID)].to_owned(),
+                complaint: "invalid request frame: at /id: must NOT have more than 256 bytes",
+            };
+        }
+        id => id,
+    };
     let method = frame.method.filter(|method| !method.is_empty());
     match (frame.kind.as_deref(), id, method) {
         (Some("req"), Some(id), Some(method)) => Parsed::Request(Request {
@@ -55,7 +68,10 @@ pub fn parse(text: &str) -> Parsed {
             method,
             params: frame.params,
         }),
-        (_, Some(id), _) => Parsed::Malformed { id },
+        (_, Some(id), _) => Parsed::Malformed {
+            id,
+            complaint: "invalid request frame: must have required property 'method'",
+        },
         (_, None, _) => Parsed::Noise,
     }
 }

@@ -81,7 +81,7 @@ fn what_is_not_a_request() {
     assert!(matches!(parse("[1,2]"), Parsed::Noise));
     assert!(matches!(parse(r#"{"type":"event","event":"x"}"#), Parsed::Noise));
     assert!(matches!(parse(r#"{"type":"req","id":"","method":"x"}"#), Parsed::Noise));
-    assert!(matches!(parse(r#"{"type":"req","id":"7"}"#), Parsed::Malformed { id } if id == "7"));
+    assert!(matches!(parse(r#"{"type":"req","id":"7"}"#), Parsed::Malformed { id, .. } if id == "7"));
     assert!(matches!(
         parse(r#"{"type":"req","id":"7","method":"health"}"#),
         Parsed::Request(_)

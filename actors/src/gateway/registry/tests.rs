@@ -115,16 +115,47 @@ async fn a_dead_connection_is_forgotten_and_a_slow_one_closed() {
 }
 
 #[actix::test]
+async fn what_may_be_left_out_closes_nobody_and_is_counted() {
+    let mut connections = Connections::default();
+    let (tx, mut slow) = mpsc::unbounded_channel();
+    let info = Arc::new(testing::operator(&["operator.read"]));
+    let attached = connections.attach(info, Recorder(tx).start().recipient());
+    let (tick, end) = (Event::new("tick", &json!({})), Event::new("chat", &json!({})));
+    for _ in 0..40 {
+        connections.fan_out(&tick);
+    }
+    assert_eq!(connections.len(), 1);
+    let missed = attached.missed.load(Ordering::Relaxed);
+    // A chat's end is not left out.
+    connections.fan_out(&end);
+    assert!(connections.is_empty());
+    let mut heard = 0;
+    while let Some(line) = slow.recv().await {
+        if line.starts_with("1008") {
+            break;
+        }
+        heard += 1;
+    }
+    assert!(missed > 0);
+    assert_eq!(heard + missed, 40);
+}
+
+#[actix::test]
 async fn a_device_is_closed_in_one_role() {
     let mut connections = Connections::default();
     let mut node = join(&mut connections, testing::node("d1"), "node");
     let mut operator = testing::operator(&["operator.read"]);
     operator.device_id = Some("d1".to_owned());
     let _operator = join(&mut connections, operator, "operator");
-    assert_eq!(connections.close_device("d1", Some("node"), 4001, "device removed"), 1);
+    assert_eq!(
+        connections.close_device("d1", Some("node"), None, 4001, "device removed"),
+        1
+    );
     assert_eq!(node.recv().await.as_deref(), Some("4001 device removed"));
     assert_eq!(connections.len(), 1);
-    assert_eq!(connections.close_device("d1", None, 4001, "device removed"), 1);
+    let except = Some("operator");
+    assert_eq!(connections.close_device("d1", None, except, 4001, "device removed"), 0);
+    assert_eq!(connections.close_device("d1", None, None, 4001, "device removed"), 1);
     assert!(connections.is_empty());
 }
 
@@ -224,7 +255,7 @@ async fn who_was_closed_or_found_dead_is_announced_as_gone() {
     let mut reader = join(&mut connections, testing::operator(&["operator.read"]), "reader");
     let _node = join(&mut connections, testing::node("n1"), "node");
     assert_eq!(reader.recv().await.as_deref(), Some("presence"), "the node came");
-    connections.close_device("n1", None, 4001, "device removed");
+    connections.close_device("n1", None, None, 4001, "device removed");
     assert!(connections.plan_to_tell().is_some());
     connections.tell();
     assert_eq!(reader.recv().await.as_deref(), Some("presence"), "the node was closed");

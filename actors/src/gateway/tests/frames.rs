@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{changed, changes, examples, json, nasty, recorded, text};
 use crate::gateway::messages::StateVersion;
 use crate::gateway::protocol::connect::ConnectParams;
-use crate::gateway::protocol::frames::{Parsed, parse};
+use crate::gateway::protocol::frames::{LONGEST_ID, Parsed, parse};
 use crate::gateway::protocol::{WireError, event_frame, response_error, response_ok};
 use crate::gateway::rpc::parse_params;
 
@@ -18,6 +18,7 @@ fn digest(frame: &str) -> Result<(), TestCaseError> {
     match parse(frame) {
         Parsed::Request(request) => {
             prop_assert!(!request.id.is_empty() && !request.method.is_empty());
+            prop_assert!(request.id.len() <= LONGEST_ID && request.size() >= request.id.len());
             prop_assert!(request.size() <= frame.len());
             if let Err(complaint) = ConnectParams::parse(request.params.as_deref().map_or("{}", RawValue::get)) {
                 prop_assert!(!complaint.is_empty() && complaint.len() < 400, "{}", complaint);
@@ -27,8 +28,8 @@ fn digest(frame: &str) -> Result<(), TestCaseError> {
             }
             answers(&request.id)
         }
-        Parsed::Malformed { id } => {
-            prop_assert!(!id.is_empty());
+        Parsed::Malformed { id, complaint } => {
+            prop_assert!(!id.is_empty() && id.len() <= LONGEST_ID && !complaint.is_empty());
             answers(&id)
         }
         Parsed::Noise => Ok(()),
@@ -72,7 +73,7 @@ proptest! {
 
     #[test]
     fn what_is_written_is_read_again(
-        id in text().prop_filter("an id is not empty", |id| !id.is_empty()),
+        id in text().prop_filter("an id has one to 256 bytes", |id| (1..=LONGEST_ID).contains(&id.len())),
         method in text().prop_filter("a name is not empty", |name| !name.is_empty()),
         params in json(),
         more in btree_map("[a-z]{8}", json(), 0..3),
@@ -89,6 +90,19 @@ proptest! {
             // `null` is the same as no parameters.
             None => prop_assert!(params.is_null()),
             Some(raw) => prop_assert_eq!(serde_json::from_str::<Value>(raw.get()).expect("JSON"), params),
+        }
+    }
+
+    #[test]
+    fn an_id_is_kept_only_when_it_is_short(length in 1..3 * LONGEST_ID, letter in select(vec!['x', 'é', '\u{1f40c}'])) {
+        let id: String = std::iter::repeat_n(letter, length).collect();
+        let frame = json!({"type": "req", "id": id, "method": "health"}).to_string();
+        match parse(&frame) {
+            Parsed::Request(request) => prop_assert!(request.id == id && id.len() <= LONGEST_ID),
+            Parsed::Malformed { id: cut, .. } => {
+                prop_assert!(id.len() > LONGEST_ID && id.starts_with(&cut) && cut.len() > LONGEST_ID - 4);
+            }
+            Parsed::Noise => return Err(TestCaseError::fail("it can be answered")),
         }
     }
 

@@ -242,6 +242,8 @@ impl Nodes {
         let run_id = allowed.map_or_else(|| uuid::Uuid::new_v4().to_string(), |row| row.id.clone());
         let mut params = given(json!({
             "command": plan.argv, "cwd": plan.cwd, "agentId": plan.agent_id, "sessionKey": plan.session_key, "env": env,
+            // Whoever asked is told by the answer.
+            "suppressNotifyOnExit": true,
             "timeoutMs": timeout_ms, "runId": run_id,
         }));
         if let Some(row) = allowed {

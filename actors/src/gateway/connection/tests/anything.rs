@@ -1,17 +1,12 @@
 //! Every method with parameters of every kind, and calls that hold too much.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use ring::signature::{Ed25519KeyPair, KeyPair};
 
 use super::*;
-use crate::config::devices::{DeviceClaim, Pairing};
-use crate::crypto::token;
 use crate::gateway::rpc::Access;
 use crate::gateway::scopes::ADMIN;
 use crate::gateway::tests::{examples, json, nasty};
@@ -90,48 +85,6 @@ fn parameters() -> impl Strategy<Value = String> {
     prop_oneof![6 => object, 1 => nasty()]
 }
 
-/// A node of the owner's, approved and connected.
-async fn node(world: &World) -> Client {
-    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a key");
-    let public_key = URL_SAFE_NO_PAD.encode(pair.public_key());
-    let id = token::hash_bytes(pair.public_key().as_ref());
-    let claim = DeviceClaim {
-        device_id: id.clone(),
-        public_key: public_key.clone(),
-        display_name: None,
-        platform: "linux".to_owned(),
-        device_family: String::new(),
-        client_id: "node-host".to_owned(),
-        client_mode: "node".to_owned(),
-        role: "node".to_owned(),
-        scopes: Vec::new(),
-    };
-    let config = &world.runtime.services.config;
-    let Pairing::Required(request) = config.check_pairing(&world.owner, &claim).await.expect("checks") else {
-        panic!("a new device waits");
-    };
-    config
-        .approve_device(&world.owner, &request.request_id, &[ADMIN.to_owned()])
-        .await
-        .expect("approves");
-    let mut client = Client::open(&world.state, &world.tenant).await;
-    let challenge = client.next().await;
-    let nonce = challenge["payload"]["nonce"].as_str().expect("a nonce");
-    let at = crate::clock::now_ms();
-    let signed = format!("v3|{id}|node-host|node|node||{at}|{}|{nonce}|linux|", world.token);
-    let signature = URL_SAFE_NO_PAD.encode(pair.sign(signed.as_bytes()));
-    client
-        .say(&json!({"type": "req", "id": "1", "method": "connect", "params": {
-            "minProtocol": 3, "maxProtocol": 4, "role": "node", "scopes": [], "auth": {"token": world.token},
-            "client": {"id": "node-host", "version": "1", "platform": "linux", "mode": "node"},
-            "device": {"id": id, "publicKey": public_key, "signature": signature, "signedAt": at, "nonce": nonce},
-        }}))
-        .await;
-    let hello = client.answer("1").await;
-    assert_eq!(hello["payload"]["auth"]["role"], "node", "{hello}");
-    client
-}
-
 /// Calls every method that the role may call, `rounds` times, with generated parameters; each is answered as it should be.
 async fn call_all(world: &World, client: &mut Client, is_node: bool, rounds: usize) {
     let mut runner = TestRunner::new(examples(1));
@@ -194,7 +147,7 @@ async fn every_method_answers_whatever_its_parameters_are() {
     let mut operator = live(&world, &[ADMIN]).await;
     call_all(&world, &mut operator, false, 24).await;
     assert_eq!(operator.call("end", "health", json!({})).await["ok"], json!(true));
-    let mut node = node(&world).await;
+    let mut node = device(&world, 7, "node", &[]).await;
     call_all(&world, &mut node, true, 24).await;
     assert_eq!(node.call("end", "health", json!({})).await["ok"], json!(true));
 }
@@ -226,8 +179,55 @@ async fn calls_of_one_connection_hold_a_bounded_number_of_bytes() {
         }
     }
     assert_eq!(refused, [json!("a2"), json!("a3")]);
+    // An id is kept as long as its call; long ones are not taken.
+    let id = "i".repeat(MAX_PAYLOAD - 1000);
+    client
+        .say(&json!({"type": "req", "id": id, "method": "agent.wait", "params": {"runId": "none"}}))
+        .await;
+    let refused = client.answer(&id[..256]).await;
+    assert_eq!(
+        (&refused["error"]["code"], &refused["error"]["message"]),
+        (
+            &json!("INVALID_REQUEST"),
+            &json!("invalid request frame: at /id: must NOT have more than 256 bytes")
+        )
+    );
+    // Another socket of the user has room for as much once more, a third one for no more than small calls.
+    let mut second = live(&world, &[ADMIN]).await;
+    let mut third = live(&world, &[ADMIN]).await;
+    for (other, number) in [(&mut second, 2), (&mut third, 1)] {
+        for id in 0..number {
+            let ignored = json!({"runId": "none", "timeoutMs": 3_600_000, "ignored": large});
+            other
+                .say(&json!({"type": "req", "id": format!("b{id}"), "method": "agent.wait", "params": ignored}))
+                .await;
+        }
+    }
+    let refused = third.answer("b0").await;
+    assert_eq!(refused["error"]["message"], "too many calls in flight");
+    assert_eq!(second.call("small", "health", json!({})).await["ok"], json!(true));
     // Small calls still have room.
     assert_eq!(client.call("small", "health", json!({})).await["ok"], json!(true));
+}
+
+#[actix::test]
+async fn calls_that_wait_hold_up_no_others() {
+    let world = world().await;
+    let mut client = live(&world, &[ADMIN]).await;
+    for number in 0..257 {
+        let params = json!({"runId": "none", "timeoutMs": 3_600_000});
+        client
+            .say(&json!({"type": "req", "id": format!("w{number}"), "method": "agent.wait", "params": params}))
+            .await;
+    }
+    let refused = client.answer("w256").await;
+    assert_eq!(
+        refused["error"]["message"], "too many calls in flight",
+        "they have a limit, too"
+    );
+    assert_eq!(client.call("h", "health", json!({})).await["ok"], json!(true));
+    let aborted = client.call("a", "chat.abort", json!({"sessionKey": "main"})).await;
+    assert_eq!(aborted["payload"]["ok"], json!(true), "{aborted}");
 }
 
 #[actix::test]
