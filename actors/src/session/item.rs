@@ -47,6 +47,8 @@ pub(crate) struct Item {
     pub(crate) received_at: i64,
     /// How long to wait for further pieces of the same message.
     pub(crate) settle_ms: i64,
+    /// Of several messages that were sent as one.
+    pub(crate) album: Option<String>,
 }
 
 /// What a gateway client asked for along with its message.
@@ -135,6 +137,7 @@ impl Item {
             mode,
             received_at: self.received_at,
             settle_ms: self.settle_ms,
+            album: self.album.clone(),
             kept: self.destination.is_none() || self.options.relayed,
         }
     }
@@ -203,6 +206,7 @@ impl Item {
             directed: false,
             received_at,
             settle_ms: 0,
+            album: None,
         }
     }
 
@@ -247,6 +251,7 @@ impl Item {
             directed: false,
             received_at,
             settle_ms: 0,
+            album: inbound.album,
         }
     }
 }

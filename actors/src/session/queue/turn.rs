@@ -37,9 +37,11 @@ pub struct Item {
     pub mode: Option<QueueMode>,
     /// Epoch milliseconds.
     pub received_at: i64,
-    /// Wait for more from the same sender this long (`messages.inbound.debounceMs`); 0 for media, commands and
-    /// clients.
+    /// Wait for more from the same sender this long (`messages.inbound.debounceMs`); 0 for media that is no album, commands
+    /// and clients.
     pub settle_ms: i64,
+    /// Of several messages that were sent as one.
+    pub album: Option<String>,
     /// Never dropped and not debounced: a client waits for the end of this very run.
     pub kept: bool,
 }
@@ -57,6 +59,11 @@ impl Item {
     /// May both be answered by one turn.
     pub(in crate::session) fn joins(&self, other: &Self) -> bool {
         self.route == other.route && self.owner == other.owner
+    }
+
+    /// Were they sent as one message.
+    pub(super) fn is_album_of(&self, other: &Self) -> bool {
+        self.album.is_some() && self.album == other.album && self.joins(other)
     }
 }
 
