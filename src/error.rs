@@ -251,7 +251,7 @@ mod tests {
         for error in [
             Error::internal("token sk-123 of acme"),
             Error::Upstream("token sk-123 of acme".to_owned()),
-            Error::Storage(DbErr::Custom("token sk-123 of acme".to_owned())),
+            Error::from(DbErr::Custom("token sk-123 of acme".to_owned())),
         ] {
             let (status, _, body) = answer(error);
             assert!(status >= 500);

@@ -1,5 +1,6 @@
 //! The runtime's error, its short codes, and the one table from code to every transport.
 
+use std::fmt;
 use std::time::Duration;
 
 use sea_orm::sqlx::error::DatabaseError;
@@ -46,13 +47,46 @@ pub enum Error {
     Upstream(String),
     /// The database is away or refuses to write. Nothing was accepted.
     #[error("storage is unavailable")]
-    Storage(#[source] DbErr),
+    Storage(#[source] StorageError),
     /// This process no longer owns the user: another one took over.
     #[error("this replica no longer owns the user")]
     Fenced,
     /// A bug or a broken invariant. People see a fixed sentence and an error id.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why the database refused. It shows its code and its class: what the database says may quote what was to be stored.
+pub struct StorageError(DbErr);
+
+impl fmt::Debug for StorageError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = variant(&self.0);
+        match (database_error(&self.0), sqlx_error(&self.0)) {
+            (Some(error), _) => {
+                let code = error.code().unwrap_or_default();
+                write!(formatter, "database error {code} ({class}, {:?})", error.kind())
+            }
+            (None, Some(error)) => write!(formatter, "database error ({class}, {})", variant(error)),
+            (None, None) => write!(formatter, "database error ({class})"),
+        }
+    }
+}
+
+impl std::error::Error for StorageError {}
+
+/// The variant's name, without what it holds.
+fn variant(error: &impl fmt::Debug) -> String {
+    let mut name = format!("{error:?}");
+    let end = name.find(|letter: char| !letter.is_alphanumeric());
+    name.truncate(end.unwrap_or(name.len()));
+    name
 }
 
 /// A `Result` of the runtime.
@@ -90,7 +124,7 @@ impl Error {
 
     /// Was the transaction rolled back to break a deadlock? Then the same work may well succeed at the next try.
     pub(crate) fn is_deadlock(&self) -> bool {
-        matches!(self, Self::Storage(error) if database_error(error).and_then(DatabaseError::code).is_some_and(|code| code == DEADLOCK))
+        matches!(self, Self::Storage(error) if database_error(&error.0).and_then(DatabaseError::code).is_some_and(|code| code == DEADLOCK))
     }
 
     /// How long to wait before trying again, where that makes sense.
@@ -197,12 +231,19 @@ impl From<DbErr> for Error {
         if raised(&error, "fenced") {
             return Self::Fenced;
         }
-        Self::Storage(error)
+        let code = database_error(&error).and_then(DatabaseError::code);
+        if code.is_some_and(|code| UNSTORABLE.contains(&code.as_ref())) {
+            return Self::invalid("a text must not contain null characters");
+        }
+        Self::Storage(StorageError(error))
     }
 }
 
 /// `deadlock_detected` of PostgreSQL's error codes.
 const DEADLOCK: &str = "40P01";
+
+/// `untranslatable_character` and `character_not_in_repertoire`: of all that is UTF-8, PostgreSQL refuses U+0000 alone.
+const UNSTORABLE: [&str; 2] = ["22P05", "22021"];
 
 /// Is this what a trigger of ours raised?
 fn raised(error: &DbErr, message: &str) -> bool {
@@ -210,10 +251,17 @@ fn raised(error: &DbErr, message: &str) -> bool {
 }
 
 fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
+    sqlx_error(error)?.as_database_error()
+}
+
+fn sqlx_error(error: &DbErr) -> Option<&sea_orm::sqlx::Error> {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))
+    | DbErr::Conn(RuntimeErr::SqlxError(error))) = error
+    else {
         return None;
     };
-    error.as_database_error()
+    Some(error)
 }
 
 impl From<actix::MailboxError> for Error {
@@ -225,5 +273,18 @@ impl From<actix::MailboxError> for Error {
             },
             actix::MailboxError::Timeout => Self::Timeout("the service did not answer in time".to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_database_says_is_not_shown() {
+        let error = Error::from(DbErr::Custom("DETAIL: \"what was said\"".to_owned()));
+        let source = std::error::Error::source(&error).expect("has a cause").to_string();
+        assert_eq!(source, "database error (Custom)");
+        assert_eq!(format!("{error:?}"), "Storage(database error (Custom))");
     }
 }

@@ -86,3 +86,63 @@ impl MigratorTrait for Migrator {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sea_orm_migration::sea_orm::{
+        ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
+    };
+
+    use super::*;
+
+    /// In memory; with `CLAW_TEST_POSTGRES=postgres://user@host` on a fresh database of that server.
+    async fn open() -> DatabaseConnection {
+        let url = match std::env::var("CLAW_TEST_POSTGRES") {
+            Err(_) => "sqlite::memory:".to_owned(),
+            Ok(server) => {
+                let server = server.trim_end_matches('/').to_owned();
+                let admin = Database::connect(format!("{server}/postgres")).await.expect("connects");
+                let name = format!("claw_migration_{}", std::process::id());
+                let create = format!("CREATE DATABASE {name}");
+                admin.execute_unprepared(&create).await.expect("creates a database");
+                admin.close().await.expect("closes");
+                format!("{server}/{name}")
+            }
+        };
+        let mut options = ConnectOptions::new(url);
+        // What is in memory is its connection's.
+        options.max_connections(1);
+        Database::connect(options).await.expect("opens")
+    }
+
+    /// All there is, as lines.
+    async fn schema(db: &DatabaseConnection) -> Vec<String> {
+        let all = if db.get_database_backend() == DbBackend::Sqlite {
+            "SELECT name || ' ' || sql FROM sqlite_master WHERE sql IS NOT NULL \
+                 AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'seaql_%' ORDER BY 1"
+        } else {
+            "SELECT table_name || ' ' || column_name || ' ' || data_type || ' ' || is_nullable \
+                 FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE 'seaql_%' \
+                 UNION SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename NOT LIKE 'seaql_%' \
+                 UNION SELECT tablename || ' ' || policyname || ' ' || roles::text || ' ' || coalesce(qual, '') \
+                 FROM pg_policies WHERE schemaname = 'public' ORDER BY 1"
+        };
+        let statement = Statement::from_string(db.get_database_backend(), all);
+        let rows = db.query_all_raw(statement).await.expect("reads");
+        rows.iter()
+            .map(|row| row.try_get_by_index::<String>(0).expect("a text"))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn the_schema_goes_up_and_down_and_up_again() {
+        let db = open().await;
+        Migrator::up(&db, None).await.expect("goes up");
+        let first = schema(&db).await;
+        assert!(first.len() > 50);
+        Migrator::down(&db, None).await.expect("goes down");
+        assert_eq!(schema(&db).await, Vec::<String>::new());
+        Migrator::up(&db, None).await.expect("goes up again");
+        assert_eq!(schema(&db).await, first);
+    }
+}

@@ -25,6 +25,9 @@ const RETRY: Duration = Duration::from_secs(300);
 /// How often accounts are looked at whose menu is of an earlier version.
 const MENUS_EVERY: Duration = Duration::from_secs(3_600);
 
+/// How often platforms are asked whether they are still pointed at us.
+const WATCH_EVERY: Duration = Duration::from_secs(600);
+
 /// Points platforms at this server. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Connector {
@@ -55,6 +58,12 @@ impl Connector {
             .await
     }
 
+    /// Takes a webhook away by credentials that are no longer the account's.
+    pub(crate) async fn disconnect_old(&self, name: &AccountName, old: Arc<ResolvedAccount>) -> Result<(), Error> {
+        let channel = self.adapter(name)?;
+        self.alone(name, self.take_away(name, channel, old)).await
+    }
+
     async fn alone<T>(&self, name: &AccountName, work: impl Future<Output = T>) -> T {
         let lock = self.busy.entry(name.clone()).or_default().clone();
         let held = lock.lock().await;
@@ -79,8 +88,7 @@ impl Connector {
             .ok_or(Error::NotFound {
                 what: "channel account",
             })?;
-        let slug = config.tenant(tenant).await?.slug;
-        let url = self.urls.webhook(&slug, channel.manifest().path, &name.account_id);
+        let url = self.webhook_url(config, name, channel.as_ref()).await?;
         // On the runtime of outbound connections: a connection must not live on the thread of a request.
         let answer = self
             .services
@@ -129,9 +137,18 @@ impl Connector {
     }
 
     async fn disconnect_now(&self, config: &ConfigService, name: &AccountName) -> Result<(), Error> {
-        let Some((channel, account)) = self.connected(config, name).await? else {
-            return Ok(());
-        };
+        match self.connected(config, name).await? {
+            Some((channel, account)) => self.take_away(name, channel, account).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn take_away(
+        &self,
+        name: &AccountName,
+        channel: Arc<dyn Channel>,
+        account: Arc<ResolvedAccount>,
+    ) -> Result<(), Error> {
         let gone = self
             .services
             .io
@@ -147,10 +164,11 @@ impl Connector {
     }
 
     /// Connects what is enabled and not connected: now, whenever the configuration changes, and again some minutes
-    /// after a failure. Menus of an earlier version are renewed. Until `stop`.
+    /// after a failure. Menus of an earlier version are renewed, and webhooks that somebody else changed are set again. Until
+    /// `stop`.
     pub(crate) async fn keep(self, stop: CancellationToken) {
         let mut changes = self.services.config.changes();
-        let mut menus_at = Instant::now();
+        let (mut menus_at, mut watch_at) = (Instant::now(), Instant::now());
         loop {
             if let Err(error) = self.connect_missing().await {
                 tracing::warn!(error = ?error, "channel accounts were not connected yet");
@@ -159,6 +177,12 @@ impl Connector {
                 menus_at = Instant::now() + MENUS_EVERY;
                 if let Err(error) = self.renew_menus().await {
                     tracing::warn!(error = ?error, "menus of commands were not renewed");
+                }
+            }
+            if watch_at <= Instant::now() {
+                watch_at = Instant::now() + WATCH_EVERY;
+                if let Err(error) = self.watch().await {
+                    tracing::warn!(error = ?error, "it is not known where platforms send their events");
                 }
             }
             tokio::select! {
@@ -209,6 +233,69 @@ impl Connector {
             config.account_known(name, &before, identity).await?;
         }
         Ok(())
+    }
+
+    /// Points platforms at us again that somebody else pointed elsewhere.
+    async fn watch(&self) -> Result<(), Error> {
+        let config = &self.services.config;
+        let channels = self.services.ports.channels().iter();
+        let channels: Vec<&str> = channels
+            .filter(|channel| channel.watch().is_some())
+            .map(|channel| channel.manifest().id)
+            .collect();
+        let connected = config.connected_accounts(&channels).await?;
+        futures::stream::iter(connected)
+            .for_each_concurrent(AT_ONCE, |(name, _)| async move {
+                if let Err(error) = self.alone(&name, self.look_after(config, &name)).await {
+                    tracing::warn!(channel.id = name.channel, error = ?error, "a webhook was not looked after");
+                }
+            })
+            .await;
+        Ok(())
+    }
+
+    async fn look_after(&self, config: &ConfigService, name: &AccountName) -> Result<(), Error> {
+        let Some((channel, account)) = self.connected(config, name).await? else {
+            return Ok(());
+        };
+        let url = self.webhook_url(config, name, channel.as_ref()).await?;
+        let looking = self.services.io.spawn(async move {
+            match channel.watch() {
+                Some(watch) => watch.look(&account.account, &url).await,
+                None => Ok(None),
+            }
+        });
+        match looking.await.map_err(Error::internal)? {
+            Ok(None) => Ok(()),
+            Ok(Some(found)) => {
+                tracing::warn!(
+                    channel.id = name.channel, tenant.id = %name.tenant.tenant(), "an account's webhook was changed elsewhere"
+                );
+                self.connect_now(config, name).await?;
+                match self.connected(config, name).await? {
+                    Some(_) => {
+                        let detail = format!("{found}; the webhook is set again");
+                        config.set_account_status(name, "connected", Some(&detail)).await
+                    }
+                    None => Ok(()),
+                }
+            }
+            // Another look comes soon, and what is sent or heard meanwhile says more.
+            Err(error) => {
+                tracing::debug!(channel.id = name.channel, "a webhook could not be looked at: {error}");
+                Ok(())
+            }
+        }
+    }
+
+    async fn webhook_url(
+        &self,
+        config: &ConfigService,
+        name: &AccountName,
+        channel: &dyn Channel,
+    ) -> Result<String, Error> {
+        let slug = config.tenant(&name.tenant).await?.slug;
+        Ok(self.urls.webhook(&slug, channel.manifest().path, &name.account_id))
     }
 
     async fn connect_missing(&self) -> Result<(), Error> {

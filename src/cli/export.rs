@@ -13,7 +13,8 @@ use claw_actors::config::document::redact;
 use claw_actors::config::identity::User;
 use claw_actors::db::{Db, Tx};
 use claw_entities::{
-    Scope, UserOwned, channel_link, cron_job, device, session, skill, skill_file, transcript_entry, workspace_file,
+    Scope, UserOwned, blob, channel_link, cron_job, device, session, skill, skill_file, transcript_entry,
+    workspace_file,
 };
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,8 @@ pub(super) struct Archive {
     pub(super) version: u32,
     pub(super) document: Value,
     #[serde(default)]
+    pub(super) files: Vec<StoredFile>,
+    #[serde(default)]
     pub(super) workspace: Vec<WorkspaceFile>,
     #[serde(default)]
     pub(super) sessions: Vec<Session>,
@@ -61,6 +64,17 @@ pub(super) struct Archive {
     pub(super) cron_jobs: Vec<Value>,
     #[serde(default)]
     pub(super) skills: Vec<ExportedSkill>,
+}
+
+/// A file that transcripts refer to by its id.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StoredFile {
+    pub(super) id: String,
+    pub(super) mime_type: String,
+    pub(super) sha256: String,
+    pub(super) created_at: i64,
+    pub(super) base64: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -149,8 +163,8 @@ impl Export {
 /// transaction, so the pieces fit together.
 async fn write(config: &ConfigService, db: &Db, user: &User, writer: &mut impl Write) -> Result<(), CliError> {
     let scope = &user.scope;
-    let document = redact(&config.document(scope).await?.doc);
-    let tx = db.read(scope).await?;
+    let tx = db.snapshot(scope).await?;
+    let document = redact(&config.document_in(&tx, scope).await?.doc);
     let mut file = Pieces { writer };
     file.raw("{")?;
     file.value("format", &FORMAT)?;
@@ -164,6 +178,7 @@ async fn write(config: &ConfigService, db: &Db, user: &User, writer: &mut impl W
     file.next("channelLinks", &links(&tx, scope).await?)?;
     file.next("devices", &devices(&tx, scope).await?)?;
     file.next("cronJobs", &cron_jobs(&tx, scope).await?)?;
+    files(&tx, scope, &mut file).await?;
     workspace(&tx, scope, &mut file).await?;
     skills(&tx, scope, &mut file).await?;
     file.next("sessions", &sessions(&tx, scope).await?)?;
@@ -270,6 +285,34 @@ async fn workspace<W: Write>(tx: &Tx, scope: &Scope, file: &mut Pieces<'_, W>) -
             done += 1;
         }
     }
+}
+
+/// One stored file at a time.
+async fn files<W: Write>(tx: &Tx, scope: &Scope, file: &mut Pieces<'_, W>) -> Result<(), CliError> {
+    file.raw(",\n\"files\":[")?;
+    let ids: Vec<String> = blob::Entity::owned_by(scope)
+        .select_only()
+        .column(blob::Column::Id)
+        .order_by_asc(blob::Column::Id)
+        .into_tuple()
+        .all(&**tx)
+        .await?;
+    for (index, id) in ids.into_iter().enumerate() {
+        let row = blob::Entity::owned_by(scope)
+            .filter(blob::Column::Id.eq(id))
+            .one(&**tx)
+            .await?;
+        let Some(row) = row else { continue };
+        file.raw(if index == 0 { "\n" } else { ",\n" })?;
+        file.json(&StoredFile {
+            id: row.id,
+            mime_type: row.mime_type,
+            sha256: row.sha256,
+            created_at: row.created_at,
+            base64: STANDARD.encode(row.bytes),
+        })?;
+    }
+    file.raw("]")
 }
 
 /// One skill at a time. What nodes offer is theirs.
@@ -383,6 +426,7 @@ async fn transcripts<W: Write>(tx: &Tx, scope: &Scope, file: &mut Pieces<'_, W>)
 #[cfg(test)]
 mod tests {
     use claw_actors::config::skills::{Bundle, BundleFile, Source};
+    use claw_actors::crypto::token;
     use sea_orm::{EntityTrait, Set};
 
     use super::super::import::Import;
@@ -399,7 +443,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_export_is_read_back_by_another_installation() {
-        let here = testing::start().await;
+        let here = testing::start_on_any().await;
         let config = place::open(&here.settings).await.expect("opens");
         let user = place::user(&config, "demo", "owner@demo.local")
             .await
@@ -464,6 +508,20 @@ mod tests {
             .await
             .expect("inserts");
         }
+        blob::Entity::insert(blob::ActiveModel {
+            tenant_id: Set(scope.tenant().clone()),
+            id: Set("f1".to_owned()),
+            user_id: Set(scope.user().clone()),
+            mime_type: Set("application/pdf".to_owned()),
+            sha256: Set(token::hash_bytes(b"%PDF-1.4 \0\xff")),
+            size: Set(11),
+            bytes: Set(b"%PDF-1.4 \0\xff".to_vec()),
+            created_at: Set(7),
+            look_at: Set(i64::MAX),
+        })
+        .exec_without_returning(&*tx)
+        .await
+        .expect("inserts");
         tx.commit().await.expect("commits");
 
         export(&here, "first.json").run(&here.settings).await.expect("exports");
@@ -475,7 +533,7 @@ mod tests {
         let first = std::fs::read_to_string(here.path("first.json")).expect("reads");
         assert!(!first.contains("sk-secret"));
 
-        let there = testing::start().await;
+        let there = testing::start_on_any().await;
         let import = || Import::of("demo", "owner@demo.local", here.path("first.json"));
         import().run(&there.settings).await.expect("imports");
         import().run(&there.settings).await.expect("imports again");
@@ -491,6 +549,7 @@ mod tests {
             (
                 file["workspace"].clone(),
                 file["sessions"].clone(),
+                file["files"].clone(),
                 file["transcripts"].clone(),
                 file["cronJobs"].clone(),
                 file["skills"].clone(),
@@ -498,6 +557,7 @@ mod tests {
         };
         assert_eq!(parts(&first), parts(&second));
         let file: Value = serde_json::from_str(&second).expect("is JSON");
+        assert_eq!(file["files"].as_array().map(Vec::len), Some(1));
         assert_eq!(file["cronJobs"].as_array().map(Vec::len), Some(1));
         assert_eq!(file["cronJobs"][0]["name"], "tidy up");
         assert_eq!(

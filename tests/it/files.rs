@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::{OWNER, TestApp};
 use crate::support::model::{calls_tool, prompt};
-use crate::support::platform::PDF;
+use crate::support::platform::{PDF, Trouble};
 use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::{status, telegram_update};
 
@@ -251,4 +251,37 @@ async fn the_file_of_a_reply_that_can_be_sent_again_stays() {
         rows.column("SELECT id FROM blob ORDER BY id").await
     })
     .await;
+}
+
+/// One busy moment of the platform lost the file for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_from_a_chat_is_read_also_when_the_platform_is_busy() {
+    let app = start(&["text"], &[]).await;
+    let busy = json!({"ok": false, "error_code": 429, "description": "Too Many Requests: retry after 0",
+        "parameters": {"retry_after": 0}});
+    app.platform.trouble("getFile", Trouble::Answer(429, busy));
+    app.platform.trouble("getFile", Trouble::Answer(502, json!({})));
+    let mut sent = telegram_update(1, 700, "");
+    sent["message"].as_object_mut().expect("a message").remove("text");
+    sent["message"]["caption"] = json!("#plan when?");
+    sent["message"]["document"] =
+        json!({"file_id": "plan", "file_unique_id": "p", "file_name": "plan.md", "mime_type": "text/markdown"});
+    assert_eq!(status(app.webhooks().telegram_body(&sent)).await, 200);
+    let asked = prompt(&app.model.asked("#plan").await);
+    assert!(
+        asked.contains("We meet at noon.") && asked.contains("plan.md"),
+        "{asked}"
+    );
+    app.platform.message("700", "re: #plan").await;
+    // What the platform refuses for certain is not asked for again.
+    let gone = json!({"ok": false, "error_code": 400, "description": "Bad Request: file is temporarily unavailable"});
+    app.platform.trouble("getFile", Trouble::Answer(400, gone));
+    sent["message"]["message_id"] = json!(2);
+    sent["message"]["caption"] = json!("#again when?");
+    assert_eq!(status(app.webhooks().telegram_body(&sent)).await, 200);
+    let asked = prompt(&app.model.asked("#again").await);
+    assert!(asked.contains("could not be fetched"), "{asked}");
+    app.settled().await;
+    let tries = app.platform.calls().into_iter().filter(|call| call.method == "getFile");
+    assert_eq!(tries.count(), 4);
 }

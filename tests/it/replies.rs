@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, merge};
-use crate::support::model::{calls_tool, says};
+use crate::support::model::{calls_tool, question, says};
 use crate::support::wait::becomes;
 use crate::support::webhook::status;
 
@@ -201,4 +201,40 @@ async fn reply_to_mode_says_which_messages_are_replies() {
         answered[0] == "1" && answered[1..].iter().all(String::is_empty),
         "{answered:?}"
     );
+}
+
+/// PostgreSQL stores no U+0000: one of them held up its session until the turn was a dead letter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nul_in_what_somebody_says_holds_up_nobody() {
+    let app = TestApp::start().await;
+    say(&app, 1, "[say:be␀fore]").await;
+    app.platform.message("700", "before").await;
+    let call = calls_tool("session_status", &json!({"session\0Key": "a\0b"}));
+    say(&app, 2, &format!("{call} #two")).await;
+    app.platform.message("700", "re: #two end").await;
+    say(&app, 3, "a\0b #three").await;
+    app.platform.message("700", "re: #three end").await;
+    app.settled().await;
+    let rows = app.rows().await;
+    assert_eq!(rows.count("inbox WHERE state = 'done'").await, 3);
+    assert_eq!(rows.count("inbox WHERE attempts > 1").await, 0);
+    assert!(
+        app.model
+            .calls()
+            .iter()
+            .any(|call| question(call).contains("ab #three"))
+    );
+
+    let mut operator = app.operator().await;
+    let send = json!({"sessionKey": "main", "message": "hello", "idempotencyKey": "a"});
+    for (name, value) in [("idempotencyKey", "a\0b"), ("message", "a\0b"), ("sessionKey", "a\0b")] {
+        let mut params = send.clone();
+        params[name] = json!(value);
+        let refused = operator.call("chat.send", params).await.expect_err("refused");
+        assert_eq!(refused["code"], "INVALID_REQUEST", "{name}: {refused}");
+    }
+    let patch = json!({"key": "main", "label": "a\0b"});
+    if let Err(refused) = operator.call("sessions.patch", patch).await {
+        assert_eq!(refused["code"], "INVALID_REQUEST", "{refused}");
+    }
 }

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::app::TestApp;
-use crate::support::platform::Trouble;
-use crate::support::wait::becomes;
+use crate::support::app::{SLACK_SECRET, TestApp};
+use crate::support::platform::{SLACK_BOT_USER, Trouble};
+use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::{send, slack_event, status, telegram_update};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,6 +49,66 @@ async fn a_repeated_webhook_is_acknowledged_and_answered_once() {
     app.settled().await;
     assert_eq!(app.rows().await.count("inbox").await, 2);
     assert_eq!(app.platform.messages("700").len(), 2);
+}
+
+async fn connected(app: &TestApp) {
+    becomes("connected bots", 1, || async {
+        let connected = "channel_account WHERE channel = 'telegram' AND status = 'connected'";
+        app.rows().await.count(connected).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_somebody_else_changed_is_set_again() {
+    let mut app = TestApp::start().await;
+    connected(&app).await;
+    assert!(app.platform.webhook(4242).contains("/webhooks/telegram"));
+    app.platform.point(4242, "https://thief.example/hook/secret");
+    // Looked at when the service starts, and every ten minutes.
+    app.binary.kill();
+    app.binary.start();
+    let detail = eventually("the account says what happened", || async {
+        let details: Vec<String> = app
+            .rows()
+            .await
+            .column("SELECT coalesce(status_detail, '') FROM channel_account WHERE channel = 'telegram'")
+            .await;
+        details.into_iter().find(|detail| !detail.is_empty())
+    })
+    .await;
+    assert!(
+        detail.contains("thief.example") && !detail.contains("secret"),
+        "{detail}"
+    );
+    assert!(app.platform.webhook(4242).contains("/webhooks/telegram"));
+    connected(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_bot_in_the_place_of_one_is_answered_and_the_one_before_is_not_believed() {
+    let app = TestApp::start().await;
+    connected(&app).await;
+    assert_eq!(status(app.webhooks().telegram(1, 700, "hello #one")).await, 200);
+    app.platform.message("700", "re: #one end").await;
+    let another = json!({"enabled": true, "secrets": {"botToken": "4343:another-token"}, "config": {
+        "apiRoot": app.platform.telegram_root(), "dmPolicy": "open", "allowFrom": ["*"], "streaming": "off"}});
+    let (code, saved) = app.owner().put("/api/channels/telegram/default", &another).await;
+    assert_eq!(
+        (code, &saved["account"]["status"]),
+        (200, &json!("connected")),
+        "{saved}"
+    );
+    let calls = app.platform.calls();
+    let last = |method: &str| calls.iter().rfind(|call| call.method == method).expect("it was called");
+    assert_eq!((last("deleteWebhook").bot, last("setWebhook").bot), (4242, 4343));
+    let mut hooks = app.webhooks();
+    assert_eq!(status(hooks.telegram(2, 700, "hello #old")).await, 401);
+    hooks.telegram_secret.clone_from(&last("setWebhook").text);
+    // Its messages are counted from the beginning again.
+    assert_eq!(status(hooks.telegram(1, 700, "hello #two")).await, 200);
+    app.platform.message("700", "re: #two end").await;
+    app.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,4 +256,97 @@ async fn what_a_closed_account_gets_is_on_record_and_wakes_nobody() {
     let reasons: Vec<String> = rows.column("SELECT reason FROM inbox WHERE state = 'skipped'").await;
     assert_eq!(reasons, ["direct messages are disabled"]);
     assert!(app.model.calls().is_empty());
+}
+
+/// The limit counts all that one bot does: other chats only made it longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_is_to_wait_waits_in_all_its_chats() {
+    let app = TestApp::start().await;
+    let busy = json!({"ok": false, "error_code": 429, "description": "Too Many Requests: retry after 900",
+        "parameters": {"retry_after": 900}});
+    app.platform.trouble("sendMessage", Trouble::Answer(429, busy));
+    assert_eq!(status(app.webhooks().telegram(1, 700, "hello #one")).await, 200);
+    becomes("refused replies", 1, || async {
+        app.rows()
+            .await
+            .count("outbox WHERE attempts = 1 AND state = 'pending'")
+            .await
+    })
+    .await;
+    assert_eq!(status(app.webhooks().telegram(2, 701, "hello #two")).await, 200);
+    becomes("replies", 2, || async { app.rows().await.count("outbox").await }).await;
+    // Another platform goes on.
+    assert_eq!(status(app.webhooks().slack(3, "D0ADA0001", "hello #three")).await, 200);
+    app.platform.message("D0ADA0001", "re: #three end").await;
+    let sent = app
+        .platform
+        .calls()
+        .into_iter()
+        .filter(|call| call.method == "sendMessage");
+    assert_eq!(sent.count(), 1);
+    assert_eq!(
+        app.rows()
+            .await
+            .count("outbox WHERE attempts = 0 AND state = 'pending'")
+            .await,
+        1
+    );
+}
+
+/// Who follows up in a thread that the bot takes part in need not mention it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_the_bot_takes_part_in_is_heard_without_a_mention() {
+    let groups = json!({"channels": {"slack": {"groupPolicy": "open"}}});
+    let app = TestApp::start_with(&groups, &[]).await;
+    let say = async |at: u64, root: u64, text: &str| {
+        let mut event = slack_event(at, "C0ROOM", text);
+        event["event"]["channel_type"] = json!("channel");
+        event["event"]["user"] = json!("U0ADA0001");
+        event["event"]["thread_ts"] = slack_event(root, "C0ROOM", "")["event"]["ts"].clone();
+        assert_eq!(status(app.webhooks().slack_body(&event, SLACK_SECRET)).await, 200);
+    };
+    say(2, 1, &format!("<@{SLACK_BOT_USER}> hello #one")).await;
+    app.platform.message("C0ROOM", "re: #one end").await;
+    say(3, 1, "and then? #two").await;
+    app.platform.message("C0ROOM", "re: #two end").await;
+    // A thread of others.
+    say(5, 4, "hello all #three").await;
+    app.settled().await;
+    let rows = app.rows().await;
+    assert_eq!(rows.count("inbox WHERE state = 'context'").await, 1);
+    assert_eq!(rows.count("inbox WHERE state = 'done'").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_album_is_one_message() {
+    let app = TestApp::start().await;
+    let sent = [(1, Some("look #album")), (2, None), (3, None)].map(|(message, caption)| {
+        let mut body = telegram_update(message, 700, "");
+        let photo = body["message"].as_object_mut().expect("a message");
+        photo.remove("text");
+        if let Some(caption) = caption {
+            photo.insert("caption".to_owned(), json!(caption));
+        }
+        photo.insert("media_group_id".to_owned(), json!("77"));
+        photo.insert(
+            "photo".to_owned(),
+            json!([{"file_id": format!("p{message}"), "width": 90, "height": 90}]),
+        );
+        status(app.webhooks().telegram_body(&body))
+    });
+    assert_eq!(futures::future::join_all(sent).await, [200; 3]);
+    app.platform.message("700", "re: #album end").await;
+    app.settled().await;
+    assert_eq!(app.rows().await.count("run").await, 1);
+    assert_eq!(app.platform.messages("700").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_on_slack_has_a_name() {
+    let closed = json!({"channels": {"slack": {"dmPolicy": "pairing", "allowFrom": []}}});
+    let app = TestApp::start_with(&closed, &[]).await;
+    assert_eq!(status(app.webhooks().slack(1, "D0ADA0001", "hello")).await, 200);
+    app.platform.message("D0ADA0001", "I do not know you yet").await;
+    let names: Vec<String> = app.rows().await.column("SELECT sender_name FROM pairing_request").await;
+    assert_eq!(names, ["Ada Lovelace"]);
 }

@@ -1,5 +1,6 @@
 //! A Config service on a real, migrated SQLite file for the tests of this module.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_entities::{Scope, TenantScope};
@@ -8,9 +9,12 @@ use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 
 use super::ConfigService;
+use super::accounts::Asker;
 use super::identity::Role;
 use crate::crypto::Secret;
 use crate::db::{Db, DbSettings};
+use crate::services::Replica;
+use crate::supervisor::lease::{Leases, boot_id};
 
 pub(crate) struct Server {
     pub(crate) config: ConfigService,
@@ -19,6 +23,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// An epoch under which may be written for the user.
+    pub(crate) async fn epoch(&self, scope: &Scope) -> i64 {
+        let replica = Replica {
+            id: "test".to_owned(),
+            boot_id: boot_id(),
+            version: "0.0.0".to_owned(),
+        };
+        let leases = Leases::new(self.db.clone(), Arc::new(replica), Duration::from_secs(3600));
+        leases.announce().await.expect("nobody else uses a fresh database");
+        leases.epoch(scope).await.expect("claims the lease")
+    }
+
     /// The same database through a cache of its own, as a command beside the server has it.
     pub(crate) fn another_process(&self) -> ConfigService {
         ConfigService::for_test(self.db.clone())
@@ -75,4 +91,14 @@ pub(crate) async fn user(config: &ConfigService, tenant: &TenantScope, email: &s
 pub(crate) async fn owner(config: &ConfigService) -> Scope {
     let tenant = tenant(config, "acme").await;
     user(config, &tenant, "owner@acme.test", Role::Owner).await
+}
+
+/// A stranger who writes to the owner's Telegram bot.
+pub(crate) fn stranger(sender_id: &str) -> Asker<'_> {
+    Asker {
+        channel: "telegram",
+        account_id: "default",
+        sender_id,
+        sender_name: "Eve",
+    }
 }

@@ -13,8 +13,8 @@ use std::ops::Deref;
 use claw_entities::{Scope, TenantScope, UserOwned, user};
 use sea_orm::sea_query::LockType;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QuerySelect,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
+    QuerySelect, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
 pub use batch::Batch;
@@ -121,6 +121,14 @@ impl Db {
     /// A consistent view of one tenant's rows. Nothing can be written through it on SQLite.
     pub async fn read(&self, scope: &impl Scoped) -> Result<Tx, DbErr> {
         let tx = self.read.begin().await?;
+        set_tenant(&tx, scope.tenant_scope()).await?;
+        Ok(Tx(tx))
+    }
+
+    /// As [`Self::read`], and what is read later is as old as what was read first, on PostgreSQL too.
+    pub async fn snapshot(&self, scope: &impl Scoped) -> Result<Tx, DbErr> {
+        let level = (self.backend == DbBackend::Postgres).then_some(IsolationLevel::RepeatableRead);
+        let tx = self.read.begin_with_config(level, None).await?;
         set_tenant(&tx, scope.tenant_scope()).await?;
         Ok(Tx(tx))
     }

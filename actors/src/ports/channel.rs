@@ -77,6 +77,30 @@ pub trait Channel: Send + Sync {
     fn menu(&self) -> Option<&dyn Menu> {
         None
     }
+    /// Asking for the names of people.
+    fn people(&self) -> Option<&dyn People> {
+        None
+    }
+    /// Asking whether the platform is still pointed at us.
+    fn watch(&self) -> Option<&dyn Watch> {
+        None
+    }
+}
+
+/// The names of people, where messages hold their ids alone.
+pub trait People: Send + Sync {
+    /// As the platform shows it; `None` where it does not tell. What was told lately is not asked for again.
+    fn name<'a>(&'a self, account: &'a Account, sender_id: &'a str) -> BoxFuture<'a, Option<String>>;
+}
+
+/// Where the platform sends an account's events: anybody who has its credentials may change that.
+pub trait Watch: Send + Sync {
+    /// `None`: to `webhook_url`. Else where they go instead, for people.
+    fn look<'a>(
+        &'a self,
+        account: &'a Account,
+        webhook_url: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, DeliverError>>;
 }
 
 /// The commands that a platform offers to people who begin to type one.
@@ -266,6 +290,15 @@ pub struct Manifest {
     pub idempotent_send: bool,
 }
 
+impl Manifest {
+    /// Do the two have the same credentials, as far as a person gives them: they are the same bot then.
+    pub fn is_same_bot(&self, one: &Account, other: &Account) -> bool {
+        let given = |account: &Account, name| account.secret(name).map(|secret| secret.expose().trim().to_owned());
+        let mut asked_for = self.secrets.iter().filter(|field| field.required && !field.generated);
+        asked_for.all(|field| given(one, field.name) == given(other, field.name))
+    }
+}
+
 /// One credential of a channel account.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -383,8 +416,8 @@ pub struct HttpReply {
 #[serde(rename_all = "camelCase")]
 pub struct Inbound {
     /// What is answered once, unique per account: the message where it has an id (one message can come as two events,
-    /// and a repeated event names the same message), e.g. `msg:<message>:<chat>`; else the
-    /// event. What grows with time stands first: the index then grows at one place for each account.
+    /// and a repeated event names the same message), e.g. `msg:<message>:<chat>:<bot>`; else
+    /// the event. What grows with time stands first: the index then grows at one place for each account.
     pub event_key: String,
     pub peer: Peer,
     pub sender: Sender,
@@ -405,6 +438,9 @@ pub struct Inbound {
     /// A button or native command rather than free text.
     #[serde(default)]
     pub command: bool,
+    /// What several messages that were sent as one have in common (an album).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub album: Option<String>,
 }
 
 /// Where a message was written.
@@ -457,6 +493,9 @@ pub struct Mention {
     pub native: bool,
     /// A reply to a message of the bot.
     pub reply_to_bot: bool,
+    /// In a thread that is the bot's business once it takes part in it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub in_thread: bool,
 }
 
 /// The message this one answers.

@@ -7,6 +7,7 @@ pub mod document;
 pub mod embedding;
 pub mod message;
 pub mod model;
+pub mod nul;
 pub mod servers;
 pub mod skills;
 pub mod speech;

@@ -227,7 +227,7 @@ impl SessionActor {
             } else {
                 slot.begin(asker).await;
             }
-            let loaded = admission::load(&directory, &scope, &session, &known).await?;
+            let loaded = admission::load(&directory, &scope, &session, &known, &slot).await?;
             drop(slot);
             let channel = key::parse(session.as_str())
                 .and_then(|parsed| parsed.channel)
@@ -292,15 +292,15 @@ impl SessionActor {
                 inbox_id,
                 state,
                 reason,
-                notice,
             } => {
                 if self.known.insert(inbox_id.clone()) {
                     let directory = self.home.directory.clone();
                     self.off_queue(context, vec![inbox_id.clone()], move |authority| async move {
-                        closing::settle(&directory, &authority, inbox_id, state, reason, notice).await
+                        closing::settle(&directory, &authority, inbox_id, state, reason).await
                     });
                 }
             }
+            Admitted::Settled => {}
         }
     }
 

@@ -9,21 +9,24 @@ use claw_entities::{Scope, SessionKey, UserOwned, inbox, outbox, tool_intent};
 use sea_orm::{ColumnTrait, Condition, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use self::typed::{client_item, command_or_turn, to_item};
+use super::budget::Charge;
 use super::commands::{self, Command};
 use super::envelope::ContextLine;
 use super::intake::ClientMessage;
 use super::item::Item;
-use super::policy::{self, Activation, MentionPatterns, Verdict};
-use super::turn::{BLOCK, SAID, TOLD};
-use super::{edit, key};
+use super::policy::{self, Activation, Before, MentionPatterns, Verdict};
+use super::preview::Outlet;
+use super::turn::{Authority, BLOCK, SAID, Settling, TOLD};
+use super::{closing, edit, key};
 use crate::Services;
-use crate::config::accounts::{PairingAsked, ResolvedAccount, looks_like_link_code};
+use crate::config::accounts::{Asker, PairingAsked, ResolvedAccount, looks_like_link_code};
 use crate::config::document::UserSettings;
 use crate::conversation::transcript::{self, SessionHead};
 use crate::crypto::Secret;
 use crate::error::Result;
 use crate::ports::channel::{Destination, Inbound, PeerKind};
 use crate::supervisor::directory::Directory;
+use crate::supervisor::slot::Slot;
 
 /// Rows looked through together for words that rule the session.
 const LOOKED_THROUGH: u64 = 500;
@@ -45,13 +48,14 @@ pub(crate) enum Admitted {
     Inject(Item),
     /// Answered without a model, out of band.
     Command { item: Item, command: Command },
-    /// Settled with this state, reason, and perhaps a notice to the sender.
+    /// Settled with this state and reason.
     Settle {
         inbox_id: String,
         state: &'static str,
         reason: String,
-        notice: Option<(Destination, String)>,
     },
+    /// Settled already, together with what it was about.
+    Settled,
 }
 
 /// What a look at the session's open rows gave.
@@ -70,6 +74,7 @@ pub(crate) async fn load(
     scope: &Scope,
     session: &SessionKey,
     known: &HashSet<String>,
+    slot: &Slot,
 ) -> Result<Loaded> {
     let services = directory.services();
     let settings = services.config.settings(scope).await?;
@@ -103,6 +108,7 @@ pub(crate) async fn load(
         session,
         settings: &settings,
         head: head.as_ref(),
+        slot,
     };
     let mut admitted = Vec::new();
     let mut orphans: BTreeMap<String, Vec<inbox::Model>> = BTreeMap::new();
@@ -150,6 +156,7 @@ pub(crate) async fn ruling(
     session: &SessionKey,
     known: &HashSet<String>,
     since: &str,
+    slot: &Slot,
 ) -> Result<Vec<Admitted>> {
     let services = directory.services();
     let settings = services.config.settings(scope).await?;
@@ -164,6 +171,7 @@ pub(crate) async fn ruling(
         session,
         settings: &settings,
         head: head.as_ref(),
+        slot,
     };
     let mut from = since.to_owned();
     let mut found = Vec::new();
@@ -226,6 +234,20 @@ struct Facts<'a> {
     session: &'a SessionKey,
     settings: &'a UserSettings,
     head: Option<&'a SessionHead>,
+    /// Not held while a platform is asked something.
+    slot: &'a Slot,
+}
+
+impl Facts<'_> {
+    fn authority(&self, epoch: i64) -> Authority {
+        Authority {
+            scope: self.scope.clone(),
+            key: self.session.clone(),
+            agent_id: key::agent_of(self.session).to_owned(),
+            epoch,
+            charge: Charge::default(),
+        }
+    }
 }
 
 /// A row nobody has worked on.
@@ -275,9 +297,13 @@ async fn gate(
     let agent_id = key::agent_of(facts.session);
     let agent = facts.settings.agents.iter().find(|agent| agent.id == agent_id);
     let mentions = agent.map_or_else(MentionPatterns::default, MentionPatterns::of);
-    let activation = facts.head.and_then(|head| Activation::of(&head.entry));
-    match policy::gate(account, facts.scope.user(), &mentions, activation, &inbound) {
+    let before = Before {
+        activation: facts.head.and_then(|head| Activation::of(&head.entry)),
+        takes_part: facts.head.is_some(),
+    };
+    match policy::gate(account, facts.scope.user(), &mentions, before, &inbound) {
         Verdict::Run { .. } => {
+            let inbound = named(facts, account, inbound).await;
             let previous_at = facts.head.map(|head| head.updated_at);
             let item = to_item(facts, &row, Some(account.as_ref()), previous_at, inbound).await?;
             let bot = account.account.identity.get("username");
@@ -286,42 +312,84 @@ async fn gate(
         Verdict::Context => Ok(skip(row.id, "context", "not addressed to the bot")),
         Verdict::Skip(reason) => Ok(skip(row.id, "skipped", reason)),
         Verdict::AskPairing => {
-            let asked = facts
-                .services
-                .config
-                .ask_pairing(
-                    facts.scope,
-                    &row.source,
-                    &row.account_id,
-                    &inbound.sender.id,
-                    &inbound.sender.name,
-                )
-                .await?;
-            let notice = match asked {
-                PairingAsked::New(request) => Some((
-                    destination(&row, &inbound),
-                    format!(
-                        "I do not know you yet. Ask the owner of this bot to approve the pairing code {} \
-                         (Channels → Pairing requests). It is valid for one hour.",
-                        request.code
-                    ),
-                )),
-                PairingAsked::Waiting | PairingAsked::Full => None,
-            };
-            Ok(Admitted::Settle {
-                inbox_id: row.id,
-                state: "skipped",
-                reason: "the sender is not paired".to_owned(),
-                notice,
-            })
+            let inbound = named(facts, account, inbound).await;
+            ask_pairing(facts, account, row, &inbound).await
         }
     }
+}
+
+/// With the sender's name, where the platform tells it only when it is asked.
+async fn named(facts: &Facts<'_>, account: &ResolvedAccount, mut inbound: Inbound) -> Inbound {
+    let channel = facts.services.ports.channel(&account.account.channel);
+    let sender = &mut inbound.sender;
+    if let Some(people) = channel.and_then(|channel| channel.people())
+        && sender.name.is_empty()
+        && !sender.is_bot
+        && !sender.id.is_empty()
+    {
+        let name = facts.slot.aside(people.name(&account.account, &sender.id)).await;
+        sender.name = name.unwrap_or_default();
+    }
+    inbound
+}
+
+/// A stranger is told the code of their request in the commit that makes it: nobody waits for an answer that never went out.
+async fn ask_pairing(
+    facts: &Facts<'_>,
+    account: &Arc<ResolvedAccount>,
+    row: inbox::Model,
+    inbound: &Inbound,
+) -> Result<Admitted> {
+    const UNPAIRED: &str = "the sender is not paired";
+    let outlet = Outlet::new(facts.directory, account.clone(), destination(&row, inbound));
+    let asker = Asker {
+        channel: &row.source,
+        account_id: &row.account_id,
+        sender_id: &inbound.sender.id,
+        sender_name: &inbound.sender.name,
+    };
+    let (row_id, config) = (&row.id, &facts.services.config);
+    let leases = facts.directory.leases();
+    let asked = leases.under(facts.scope, |epoch| {
+        let (authority, to) = (facts.authority(epoch), &outlet);
+        config.ask_pairing(facts.scope, epoch, asker, move |request, batch| {
+            let text = format!(
+                "I do not know you yet. Ask the owner of this bot to approve the pairing code {} \
+                 (Channels → Pairing requests). It is valid for one hour.",
+                request.code
+            );
+            told(row_id, "skipped", UNPAIRED, to, &text).add_to(batch, &authority)
+        })
+    });
+    match asked.await? {
+        PairingAsked::New(_) => {
+            kick(facts, &outlet);
+            Ok(Admitted::Settled)
+        }
+        PairingAsked::Waiting | PairingAsked::Full => Ok(skip(row.id, "skipped", UNPAIRED)),
+    }
+}
+
+/// A row that is settled with a notice to its sender.
+fn told(row_id: &str, state: &'static str, reason: &str, outlet: &Outlet, text: &str) -> Settling {
+    Settling {
+        inbox_ids: vec![row_id.to_owned()],
+        state,
+        reason: Some(reason.to_owned()),
+        runs: None,
+        pieces: closing::notice(Some(outlet), text),
+    }
+}
+
+fn kick(facts: &Facts<'_>, outlet: &Outlet) {
+    let conversation = outlet.destination.conversation();
+    facts.directory.delivery().kick(facts.scope, &conversation);
 }
 
 /// A link code in a direct chat ties the sender to a user.
 async fn link(
     facts: &Facts<'_>,
-    account: &ResolvedAccount,
+    account: &Arc<ResolvedAccount>,
     row: &inbox::Model,
     inbound: &Inbound,
 ) -> Result<Option<Admitted>> {
@@ -335,25 +403,20 @@ async fn link(
         return Ok(None);
     }
     let code = Secret::from(inbound.text.trim());
-    let user = facts
-        .services
-        .config
-        .redeem_link_code(
-            facts.scope.tenant_scope(),
-            &row.source,
-            &row.account_id,
-            &inbound.sender.id,
-            &code,
-        )
-        .await?;
-    Ok(user.map(|_| Admitted::Settle {
-        inbox_id: row.id.clone(),
-        state: "done",
-        reason: "the sender was linked".to_owned(),
-        notice: Some((
-            destination(row, inbound),
-            "This chat is now linked to your account. What you write here goes to your own sessions.".to_owned(),
-        )),
+    let outlet = Outlet::new(facts.directory, account.clone(), destination(row, inbound));
+    let config = &facts.services.config;
+    let leases = facts.directory.leases();
+    let redeemed = leases.under(facts.scope, |epoch| {
+        let (authority, to) = (facts.authority(epoch), &outlet);
+        let (place, sender) = ((facts.scope, epoch), &inbound.sender.id);
+        config.redeem_link_code(place, &row.source, &row.account_id, sender, &code, move |batch| {
+            let text = "This chat is now linked to your account. What you write here goes to your own sessions.";
+            told(&row.id, "done", "the sender was linked", to, text).add_to(batch, &authority)
+        })
+    });
+    Ok(redeemed.await?.map(|_| {
+        kick(facts, &outlet);
+        Admitted::Settled
     }))
 }
 
@@ -448,7 +511,6 @@ fn skip(inbox_id: String, state: &'static str, reason: &str) -> Admitted {
         inbox_id,
         state,
         reason: reason.to_owned(),
-        notice: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one model call is sent: the system prompt, and as much history as fits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use claw_entities::{Scope, SessionKey};
 
@@ -13,6 +14,7 @@ use super::preview::Outlet;
 use super::prompt::{Audience, FileShare, Mode, PromptFacts, file_shares, system_prompt};
 use super::run::RunContext;
 use super::skills::Offered;
+use super::text_file;
 use super::tool_policy;
 use super::turn::{self, Turn};
 use super::understanding::{self, Reader, Sound, Words};
@@ -24,14 +26,19 @@ use crate::config::workspace::WorkspaceFile;
 use crate::conversation::repair::Target;
 use crate::conversation::transcript::{NewEntry, SessionHead};
 use crate::error::{Error, Result};
-use crate::ports::channel::Attachment;
+use crate::ports::channel::{Account, Attachment, DeliverError, Media, MediaFile};
 use crate::ports::message::{FileFormat, Message, Part};
 use crate::ports::model::{ModelRequest, StreamLimits, SystemBlock};
+use crate::ports::nul;
 use crate::ports::tool::ToolSpec;
 
 /// Images and files of one message that are fetched, and their largest size (the original gateway's `maxImageBytes`).
 const MAX_IMAGES: usize = 8;
 const MAX_IMAGE_BYTES: usize = 6 * 1024 * 1024;
+/// How often one file is asked for, the first pause between that, and how long a platform may make us wait in all.
+const FETCHES: u32 = 3;
+const FETCH_PAUSE: Duration = Duration::from_millis(400);
+const FETCH_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The user entry of a turn; `None` when an earlier attempt stored it.
 pub(crate) async fn user_entry(
@@ -81,6 +88,9 @@ pub(crate) async fn user_entry(
         }
     }
     let mut images = kept;
+    // What was put into words was read out of files.
+    nul::strip(&mut text);
+    shown.iter_mut().for_each(nul::strip);
     shown.retain(|text| !text.is_empty());
     let display = shown.join("\n\n");
     let display = (display != text).then_some(display);
@@ -114,11 +124,12 @@ async fn fetch(
     let note = |why: &str| Err(Words::of(format!("[attached: {} {name}{why}]", attachment.kind)));
     let pdf = attachment.kind == "document" && is_pdf(attachment);
     let sound = is_sound(attachment);
-    if attachment.kind != "image" && !pdf && !sound {
+    let written = attachment.kind == "document" && !pdf && !sound && is_written(attachment);
+    if attachment.kind != "image" && !pdf && !sound && !written {
         return Ok(note(""));
     }
     let Some(outlet) = outlet else { return Ok(note("")) };
-    if images >= MAX_IMAGES {
+    if images >= MAX_IMAGES && !written {
         return Ok(note(", left out: too many files"));
     }
     let channel = services.ports.channel(&outlet.destination.channel).cloned();
@@ -135,7 +146,7 @@ async fn fetch(
             Ok(place) => place,
             Err(why) => return Ok(Err(reader.unheard(&name, &name, why))),
         };
-        let fetched = reader.in_time(media.fetch(&outlet.account.account, attachment, room));
+        let fetched = reader.in_time(patiently(media, &outlet.account.account, attachment, room));
         return match fetched.await {
             Ok(Ok(file)) => {
                 let sound = Sound {
@@ -153,16 +164,37 @@ async fn fetch(
             Err(why) => Ok(Err(reader.unheard(&name, &name, why))),
         };
     }
-    let most = if pdf { blobs::MAX_FILE } else { MAX_IMAGE_BYTES };
-    match media.fetch(&outlet.account.account, attachment, most).await {
-        Ok(file) => {
+    let most = match (pdf, written) {
+        (true, _) => blobs::MAX_FILE,
+        (false, true) => text_file::LONGEST,
+        (false, false) => MAX_IMAGE_BYTES,
+    };
+    if written && attachment.size.is_some_and(|size| size > most as u64) {
+        return Ok(note(", a text that is too long to be shown"));
+    }
+    let fetched = reader.in_time(patiently(media, &outlet.account.account, attachment, most));
+    match fetched.await {
+        Ok(Ok(file)) if written => {
+            let kind = attachment.mime_type.as_deref().unwrap_or_default();
+            match text_file::read(kind, name, file.bytes) {
+                Some(text) => Ok(Err(reader.text(name, &text).await?)),
+                None => Ok(note(", which is no text")),
+            }
+        }
+        Ok(Ok(file)) => {
             let stored = if pdf {
                 blobs::file_of(services, scope, whose, name, file.bytes).await
             } else {
-                let image = blobs::image_of(services, scope, whose, &file.mime_type, file.bytes).await;
-                image.map(Some)
+                // What the platform says of it counts for nothing: a model that cannot read it refuses the whole conversation.
+                let Some(kind) = blobs::image_type(&file.bytes) else {
+                    return Ok(note(", which is no PNG, JPEG, GIF or WebP"));
+                };
+                blobs::image_of(services, scope, whose, kind, file.bytes)
+                    .await
+                    .map(Some)
             };
             match stored {
+                Ok(Some(Part::Text { text })) => Ok(Err(Words::of(text))),
                 Ok(Some(part)) => Ok(Ok(part)),
                 Ok(None) => Ok(note(", which is no PDF")),
                 // The words are answered all the same.
@@ -174,7 +206,36 @@ async fn fetch(
                 }
             }
         }
-        Err(_) => Ok(note(", which could not be fetched")),
+        Ok(Err(_)) => Ok(note(", which could not be fetched")),
+        Err(why) => Ok(note(&format!(", which could not be fetched: {why}"))),
+    }
+}
+
+/// Fetches what the platform may have at the next try, some times: what is not there when the turn begins is lost.
+async fn patiently(
+    media: &dyn Media,
+    account: &Account,
+    attachment: &Attachment,
+    most: usize,
+) -> std::result::Result<MediaFile, DeliverError> {
+    let (mut pause, mut left) = (FETCH_PAUSE, FETCH_PATIENCE);
+    let mut tries = 1;
+    loop {
+        let fetched = media.fetch(account, attachment, most).await;
+        let wait = match &fetched {
+            Err(DeliverError::Retry { after, .. }) => after.unwrap_or(pause),
+            // To fetch it twice does no harm.
+            Err(DeliverError::Unknown { .. }) => pause,
+            Ok(_)
+            | Err(DeliverError::Rejected { .. } | DeliverError::Unauthorized { .. } | DeliverError::Moved { .. }) => {
+                return fetched;
+            }
+        };
+        let Some(rest) = left.checked_sub(wait).filter(|_| tries < FETCHES) else {
+            return fetched;
+        };
+        tokio::time::sleep(wait).await;
+        (left, pause, tries) = (rest, pause * 4, tries + 1);
     }
 }
 
@@ -195,6 +256,12 @@ fn is_sound(attachment: &Attachment) -> bool {
     let by_kind = |kind: &str| kind.starts_with("audio/");
     attachment.kind == "audio"
         || (attachment.kind == "document" && attachment.mime_type.as_deref().is_some_and(by_kind))
+}
+
+/// Does it claim to be a text.
+fn is_written(attachment: &Attachment) -> bool {
+    let of = |said: &Option<String>| said.clone().unwrap_or_default();
+    text_file::is_text(&of(&attachment.mime_type), &of(&attachment.name))
 }
 
 /// Does it claim to be a PDF.

@@ -2,15 +2,19 @@
 //! more; what nothing refers to is deleted in the end.
 
 mod expiry;
+mod shrink;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use expiry::expire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::shrink::Fit;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use claw_entities::{Scope, UserOwned, blob, new_id};
+use claw_entities::{Scope, TenantOwned, UserId, UserOwned, blob, new_id};
 use ring::digest;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
@@ -18,7 +22,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, Query
 use crate::Services;
 use crate::clock::now_ms;
 use crate::crypto::token::hex;
-use crate::db::one_by_one;
+use crate::db::{Db, one_by_one};
 use crate::error::{Error, Result};
 use crate::ports::message::{FileFormat, Message, Part};
 use crate::ports::model::Takes;
@@ -36,13 +40,14 @@ pub fn image_type(bytes: &[u8]) -> Option<&'static str> {
 
 /// Largest file that a model reads, bytes (`agent-runtime` §21.2).
 pub const MAX_FILE: usize = 5 * 1024 * 1024;
-/// Files sent with one call, bytes: providers take some 20 MiB of base64.
+/// Files and images sent with one call, bytes: providers take some 20 MiB of base64.
 const MOST_SENT: usize = 14 * 1024 * 1024;
 
 /// Stands before the id of stored bytes where a model or a tool names them.
 pub const PREFIX: &str = "blob:";
 
-/// Stores an image for the user and gives the part that refers to it.
+/// Stores an image for the user and gives the part that refers to it: smaller than it came where models would refuse it. Of
+/// one that is too large and cannot be made smaller, a note is all that is left.
 pub async fn store_image(services: &Services, scope: &Scope, mime_type: &str, bytes: Vec<u8>) -> Result<Part> {
     image_of(services, scope, Whose::Owner, mime_type, bytes).await
 }
@@ -55,6 +60,17 @@ pub(crate) async fn image_of(
     mime_type: &str,
     bytes: Vec<u8>,
 ) -> Result<Part> {
+    let size = bytes.len();
+    let (mime_type, bytes) = match shrink::fit(bytes).await? {
+        Fit::Kept(bytes) => (mime_type, bytes),
+        Fit::Shrunk { mime_type, bytes } => (mime_type, bytes),
+        Fit::Unfit => {
+            let text = format!(
+                "[an image ({mime_type}, {size} bytes), left out: it is too large and could not be made smaller]"
+            );
+            return Ok(Part::Text { text });
+        }
+    };
     Ok(Part::Image {
         data: None,
         blob: Some(store_as(services, scope, whose, mime_type, bytes).await?),
@@ -111,12 +127,59 @@ pub(crate) async fn store_for(
     mime_type: &str,
     bytes: Vec<u8>,
 ) -> Result<String> {
-    // What is told to browsers is a kind of sound and nothing else.
+    store_as(services, scope, whose, sound_type(mime_type), bytes).await
+}
+
+/// What is told to browsers is a kind of sound and nothing else.
+fn sound_type(mime_type: &str) -> &str {
     let kind = mime_type.split(';').next().unwrap_or_default().trim();
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "/-+.".contains(letter);
     let fits = kind.starts_with("audio/") && kind.len() <= 60 && kind.chars().all(plain);
-    let kind = if fits { kind } else { "application/octet-stream" };
-    store_as(services, scope, whose, kind, bytes).await
+    if fits { kind } else { "application/octet-stream" }
+}
+
+/// Stores a file of an export under its id. False: it is there already.
+///
+/// # Errors
+/// `Conflict` when it is somebody else's in this tenant, `TooLarge` without room for it.
+pub async fn restore(
+    db: &Db,
+    scope: &Scope,
+    room: Room,
+    id: &str,
+    mime_type: &str,
+    created_at: i64,
+    bytes: Vec<u8>,
+) -> Result<bool> {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+    if id.is_empty() || id.len() > 64 || !id.chars().all(plain) {
+        return Err(Error::invalid("its id is none of ours"));
+    }
+    let known = image_type(&bytes).or_else(|| FileFormat::of(&bytes).map(FileFormat::mime_type));
+    let mime_type = known.unwrap_or_else(|| sound_type(mime_type));
+    let tx = db.write(scope).await?;
+    let there = blob::Entity::of_tenant(scope.tenant_scope())
+        .filter(blob::Column::Id.eq(id))
+        .select_only()
+        .column(blob::Column::UserId)
+        .into_tuple::<UserId>()
+        .one(&*tx)
+        .await?;
+    if let Some(owner) = there {
+        let own = owner == *scope.user();
+        return if own {
+            Ok(false)
+        } else {
+            Err(Error::Conflict("another user has it".to_owned()))
+        };
+    }
+    make_room(&*tx, scope, room, bytes.len() as u64).await?;
+    let (_, mut row) = row(scope, room, mime_type, bytes);
+    row.id = Set(id.to_owned());
+    row.created_at = Set(created_at);
+    insert(&*tx, row).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Who brought a file: guests may fill half of the room, so that the owner's agent keeps some.
@@ -235,7 +298,8 @@ pub(crate) async fn insert(tx: &impl ConnectionTrait, row: blob::ActiveModel) ->
     Ok(())
 }
 
-/// Puts the bytes of stored images into the messages, or a note where the model takes none or the bytes are gone.
+/// Puts the bytes of stored images and files into the messages, or a note where the model takes none, the bytes are gone, or
+/// newer ones fill the request.
 pub(crate) async fn hydrate(
     services: &Services,
     scope: &Scope,
@@ -275,17 +339,45 @@ pub(crate) async fn hydrate(
                 continue;
             }
             let id = blob.clone().unwrap_or_default();
-            match read(services, scope, &id).await? {
-                Some(row) => *data = Some(STANDARD.encode(row.bytes)),
-                None => {
-                    *part = Part::Text {
-                        text: "[an image that is no longer stored]".to_owned(),
-                    }
+            let text = match within(services, scope, &id, &mut left).await? {
+                Stored::Fits(bytes) => {
+                    *data = Some(STANDARD.encode(bytes));
+                    continue;
                 }
-            }
+                Stored::TooMuch => {
+                    format!("[an image {PREFIX}{id} ({mime_type}) left out here: newer files fill the request]")
+                }
+                Stored::Gone => "[an image that is no longer stored]".to_owned(),
+            };
+            *part = Part::Text { text };
         }
     }
     Ok(())
+}
+
+/// Stored bytes, if they are there and still fit.
+enum Stored {
+    Fits(Vec<u8>),
+    TooMuch,
+    Gone,
+}
+
+/// Takes the bytes off `left`, which is what may still be sent. What is too much is not read.
+async fn within(services: &Services, scope: &Scope, id: &str, left: &mut usize) -> Result<Stored> {
+    let this = || blob::Entity::owned_by(scope).filter(blob::Column::Id.eq(id));
+    let view = services.db.glance(scope).await?;
+    let most = i64::try_from(*left).unwrap_or(i64::MAX);
+    if let Some(row) = this().filter(blob::Column::Size.lte(most)).one(&view).await? {
+        *left = left.saturating_sub(row.bytes.len());
+        return Ok(Stored::Fits(row.bytes));
+    }
+    let there: Option<i64> = this()
+        .select_only()
+        .column(blob::Column::Size)
+        .into_tuple()
+        .one(&view)
+        .await?;
+    Ok(if there.is_some() { Stored::TooMuch } else { Stored::Gone })
 }
 
 fn is_bytes(part: &Part) -> bool {

@@ -480,33 +480,22 @@ pub(crate) async fn dropped(
         .collect())
 }
 
-/// Settles a row with a state and perhaps a notice.
+/// Settles a row with a state.
 pub(crate) async fn settle(
     directory: &Directory,
     authority: &Authority,
     inbox_id: String,
     state: &'static str,
     reason: String,
-    notice_to: Option<(Destination, String)>,
 ) -> Result<()> {
-    let (outlet, pieces) = match notice_to {
-        Some((destination, text)) => {
-            let outlet = outlet(directory, authority, Some(destination)).await?;
-            let pieces = notice(outlet.as_ref(), &text);
-            (outlet, pieces)
-        }
-        None => (None, Vec::new()),
-    };
     let settling = Settling {
         inbox_ids: vec![inbox_id],
         state,
         reason: Some(reason),
         runs: None,
-        pieces,
+        pieces: Vec::new(),
     };
-    turn::settle(directory.services(), authority, settling).await?;
-    kick(directory, authority, outlet.as_ref());
-    Ok(())
+    turn::settle(directory.services(), authority, settling).await
 }
 
 async fn outlet(
@@ -524,7 +513,7 @@ async fn outlet(
     Ok(account.map(|account| Outlet::new(directory, account, destination)))
 }
 
-fn notice(outlet: Option<&Outlet>, text: &str) -> Vec<Piece> {
+pub(crate) fn notice(outlet: Option<&Outlet>, text: &str) -> Vec<Piece> {
     let Some(outlet) = outlet else { return Vec::new() };
     outlet
         .render(text)

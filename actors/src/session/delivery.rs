@@ -60,6 +60,8 @@ struct Inner {
     active: DashMap<Lane, bool>,
     /// Who waits for a row to be settled (streaming previews need the message id).
     waiting: DashMap<String, oneshot::Sender<Option<String>>>,
+    /// Accounts whose platform asked us to wait, and until when, epoch milliseconds.
+    paused: DashMap<AccountName, i64>,
     /// Conversations with an unconfirmed row that the person has not been told about.
     unconfirmed: DashSet<Lane>,
     idle: tokio::sync::Notify,
@@ -75,6 +77,7 @@ impl Delivery {
             lanes,
             active: DashMap::new(),
             waiting: DashMap::new(),
+            paused: DashMap::new(),
             unconfirmed: DashSet::new(),
             idle: tokio::sync::Notify::new(),
             asleep: AtomicUsize::new(0),
@@ -98,6 +101,28 @@ impl Delivery {
             .services
             .io
             .spawn(async move { this.run_lane(scope, lane).await });
+    }
+
+    /// The platform wants nothing from this account for so long: a limit counts all that one bot does.
+    pub(crate) fn pause(&self, account: &ResolvedAccount, wait: Duration) {
+        let until = now_ms().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+        let mut held = self.0.paused.entry(account.name()).or_insert(until);
+        *held = Ord::max(until, *held);
+    }
+
+    /// How long nothing may be asked of the account's platform.
+    pub(crate) fn paused(&self, account: &ResolvedAccount) -> Option<Duration> {
+        if self.0.paused.is_empty() {
+            return None;
+        }
+        let name = account.name();
+        let until = *self.0.paused.get(&name)?;
+        let left = u64::try_from(until.saturating_sub(now_ms())).unwrap_or(0);
+        if left == 0 {
+            self.0.paused.remove_if(&name, |_, held| *held <= until);
+            return None;
+        }
+        Some(Duration::from_millis(left))
     }
 
     /// The platform's message id of this row once it is sent; `None` when it was not. Ask before the row is kicked.
@@ -272,6 +297,9 @@ impl Delivery {
             self.settle(scope, epoch, &row, Settled::Failed(why)).await?;
             return Ok(Next::Go);
         };
+        if let Some(wait) = self.paused(&account) {
+            return Ok(Next::After(wait));
+        }
         self.claim(scope, epoch, &row).await?;
         let sent = self.send(scope, &account, channel.as_ref(), &row, to);
         let settled = slot.aside(sent).await?;
@@ -373,6 +401,9 @@ impl Delivery {
                     if row.attempts + 1 >= ATTEMPTS && after.is_none() {
                         return Ok(Settled::Failed(message));
                     }
+                    if let Some(after) = after {
+                        self.pause(account, after);
+                    }
                     let wait = after.unwrap_or_else(|| backoff(row.attempts));
                     let at = now_ms() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2);
                     return Ok(Settled::Again { at, error: message });
@@ -380,11 +411,7 @@ impl Delivery {
                 Err(DeliverError::Unknown { message }) => return Ok(Settled::Unknown(message)),
                 Err(DeliverError::Rejected { message }) => return Ok(Settled::Failed(message)),
                 Err(DeliverError::Unauthorized { message }) => {
-                    let name = AccountName {
-                        tenant: scope.tenant_scope().clone(),
-                        channel: account.account.channel.clone(),
-                        account_id: account.account.account_id.clone(),
-                    };
+                    let name = account.name();
                     self.0
                         .services
                         .config

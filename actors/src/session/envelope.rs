@@ -235,6 +235,7 @@ mod tests {
             sent_at: 1_767_603_600_000, // 2026-01-05 09:00 UTC
             edited: false,
             command: false,
+            album: None,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::db::writer::NewInbox;
 use crate::error::{Error, Result};
 use crate::ports::channel::{Destination, Inbound};
 use crate::ports::message::Part;
+use crate::ports::nul;
 use crate::supervisor::directory::Directory;
 use crate::supervisor::places::Asker;
 
@@ -168,11 +169,19 @@ pub async fn accept_client(
     if idempotency_key.is_empty() || idempotency_key.len() > MAX_KEY_BYTES {
         return Err(Error::invalid("idempotencyKey must have 1 to 256 bytes"));
     }
+    let instructions = message.extra_system_prompt.as_deref().unwrap_or_default();
+    if [idempotency_key, &message.message, instructions]
+        .into_iter()
+        .any(nul::is_in)
+    {
+        return Err(Error::invalid(
+            "message and idempotencyKey must not contain null characters",
+        ));
+    }
     if message.message.len() > MAX_MESSAGE_BYTES {
         return Err(Error::TooLarge("message is longer than 1 MiB".to_owned()));
     }
-    let instructions = message.extra_system_prompt.as_ref().map_or(0, String::len);
-    if instructions > MAX_MESSAGE_BYTES {
+    if instructions.len() > MAX_MESSAGE_BYTES {
         return Err(Error::TooLarge("the instructions are longer than 1 MiB".to_owned()));
     }
     if message.message.trim().is_empty() && message.attachments.is_empty() {
@@ -279,6 +288,7 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
     let mut wakes = Vec::with_capacity(messages.len());
     for inbound in messages {
         // A linked person's direct messages go to their own sessions; groups belong to the account's owner.
+        let (inbound, payload) = nul::strip_stored(inbound).map_err(Error::internal)?;
         let speaker = policy::speaker(account, &inbound);
         let user = speaker.session_user(account, inbound.peer.kind);
         let standing = if speaker.is(user) {
@@ -311,7 +321,7 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
             account_id: account.account.account_id.clone(),
             event_key: inbound.event_key.clone(),
             session_key: routed.session_key.clone(),
-            payload: serde_json::to_string(&inbound).map_err(Error::internal)?,
+            payload,
             skipped,
         });
         let asker = match standing {

@@ -58,6 +58,8 @@ pub(crate) struct Item {
     pub(crate) received_at: i64,
     /// How long to wait for further pieces of the same message.
     pub(crate) settle_ms: i64,
+    /// Of several messages that were sent as one.
+    pub(crate) album: Option<String>,
 }
 
 /// What a gateway client asked for along with its message.
@@ -183,6 +185,7 @@ impl Item {
             received_at: self.received_at,
             settle_ms: self.settle_ms,
             kept: self.run_id.is_some(),
+            album: self.album.clone(),
         }
     }
 
@@ -260,6 +263,7 @@ impl Item {
             directed: false,
             received_at,
             settle_ms: 0,
+            album: None,
         }
     }
 
@@ -307,6 +311,7 @@ impl Item {
             directed: false,
             received_at,
             settle_ms: 0,
+            album: inbound.album,
         }
     }
 }

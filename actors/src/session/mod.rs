@@ -53,6 +53,7 @@ pub mod reply;
 pub(crate) mod send_policy;
 
 pub(crate) mod system_event;
+pub(crate) mod text_file;
 pub(crate) mod thinking;
 
 pub mod asking;

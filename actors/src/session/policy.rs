@@ -113,12 +113,20 @@ pub fn speaker(account: &ResolvedAccount, inbound: &Inbound) -> Speaker {
         .map_or(Speaker::Guest, |user| Speaker::User(user.clone()))
 }
 
-/// Decides about one message to a session of `user`. `activation` is the group session's override, if any.
+/// What a group's session knows that its message does not say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Before {
+    pub activation: Option<Activation>,
+    /// The agent had a turn in it.
+    pub takes_part: bool,
+}
+
+/// Decides about one message to a session of `user`.
 pub fn gate(
     account: &ResolvedAccount,
     user: &UserId,
     mentions: &MentionPatterns,
-    activation: Option<Activation>,
+    before: Before,
     inbound: &Inbound,
 ) -> Verdict {
     if !account.enabled {
@@ -132,7 +140,7 @@ pub fn gate(
     }
     match inbound.peer.kind {
         PeerKind::Direct => direct(account, user, inbound),
-        PeerKind::Group | PeerKind::Channel => group(account, user, mentions, activation, inbound),
+        PeerKind::Group | PeerKind::Channel => group(account, user, mentions, before, inbound),
     }
 }
 
@@ -142,7 +150,7 @@ pub fn refused_at_once(account: &ResolvedAccount, user: &UserId, inbound: &Inbou
     if inbound.peer.kind != PeerKind::Direct || looks_like_link_code(&inbound.text) {
         return None;
     }
-    match gate(account, user, &MentionPatterns::default(), None, inbound) {
+    match gate(account, user, &MentionPatterns::default(), Before::default(), inbound) {
         Verdict::Skip(reason) => Some(reason),
         Verdict::Run { .. } | Verdict::AskPairing | Verdict::Context => None,
     }
@@ -193,7 +201,7 @@ fn group(
     account: &ResolvedAccount,
     user: &UserId,
     mentions: &MentionPatterns,
-    activation: Option<Activation>,
+    before: Before,
     inbound: &Inbound,
 ) -> Verdict {
     let policy = &account.policy;
@@ -215,7 +223,7 @@ fn group(
             }
         }
     }
-    let required = match activation {
+    let required = match before.activation {
         Some(Activation::Always) => false,
         Some(Activation::Mention) => true,
         None => rule.is_none_or(|rule| rule.require_mention),
@@ -223,6 +231,7 @@ fn group(
     let addressed = !required
         || inbound.mention.native
         || inbound.mention.reply_to_bot
+        || (inbound.mention.in_thread && before.takes_part)
         || inbound.command
         || mentions.matches(&inbound.text)
         || (owner && commands::parse(&inbound.text, None).is_some());

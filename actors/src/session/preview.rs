@@ -16,7 +16,7 @@ use super::blocks::{self, Chunker};
 use super::turn::{self, Authority, Piece};
 use crate::config::accounts::ResolvedAccount;
 use crate::config::document::{Bounds, Break, Cut, MannerSettings, TypingMode};
-use crate::ports::channel::{Channel, Destination, PeerKind, Rendered};
+use crate::ports::channel::{Channel, DeliverError, Destination, PeerKind, Rendered};
 use crate::supervisor::directory::Directory;
 
 /// A reply that is done sooner needs no typing indicator.
@@ -396,16 +396,35 @@ fn grow(
             if let Some(piece) = first_piece(&outlet, &latest)
                 && piece.text != shown
             {
-                shown.clone_from(&piece.text);
+                let delivery = outlet.directory.delivery();
+                if let Some(wait) = delivery.paused(&outlet.account) {
+                    if ends_within(&mut text, wait).await {
+                        break;
+                    }
+                    continue;
+                }
                 // A failed edit is made good by the next one, and at the latest by the final reply.
-                let _ = edits
+                let edited = edits
                     .edit(&outlet.account.account, &outlet.destination, &message_id, &piece)
                     .await;
+                if let Err(DeliverError::Retry { after: Some(wait), .. }) = edited {
+                    delivery.pause(&outlet.account, wait);
+                    continue;
+                }
+                shown = piece.text;
                 tokio::time::sleep(edits.pace()).await;
             }
         }
         Some(Shown { id, message_id, outlet })
     })
+}
+
+/// Waits, but not for longer than the answer takes. What was said meanwhile is looked at afterwards.
+async fn ends_within(text: &mut watch::Receiver<String>, wait: Duration) -> bool {
+    let end = async { while text.changed().await.is_ok() {} };
+    let ended = tokio::time::timeout(wait, end).await.is_ok();
+    text.mark_changed();
+    ended
 }
 
 fn first_piece(outlet: &Outlet, text: &str) -> Option<Rendered> {

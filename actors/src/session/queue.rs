@@ -328,7 +328,10 @@ impl Queue {
         let Some(front) = self.waiting.front() else { return 0 };
         match self.mode(&front.item) {
             // What a run could not take any more is a follow-up.
-            QueueMode::Followup | QueueMode::Steer | QueueMode::SteerBacklog | QueueMode::Interrupt => 1,
+            QueueMode::Followup | QueueMode::Steer | QueueMode::SteerBacklog | QueueMode::Interrupt => {
+                let rest = self.waiting.iter().skip(1);
+                1 + rest.take_while(|held| held.item.is_album_of(&front.item)).count()
+            }
             QueueMode::Collect => {
                 let all = self
                     .waiting

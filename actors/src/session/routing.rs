@@ -265,6 +265,7 @@ mod tests {
             sent_at: 0,
             edited: false,
             command: false,
+            album: None,
         }
     }
 

@@ -24,6 +24,7 @@ use crate::config::document::{ToolRules, UserSettings};
 use crate::config::providers::ResolvedModel;
 use crate::conversation::tool_result;
 use crate::ports::message::{Message, Part, ToolCall};
+use crate::ports::nul;
 use crate::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec, Updates};
 
 /// Tools that run at once in one batch.
@@ -292,6 +293,7 @@ impl Toolbox {
         let counted = if tool.is_remote() { "mcp" } else { call.name.as_str() }.to_owned();
         let started = std::time::Instant::now();
         let mut output = guarded(tool, context, call.arguments.clone(), timeout, &context.cancel).await;
+        nul::strip_output(&mut output);
         metrics::histogram!("claw_tool_seconds", "tool" => counted).record(started.elapsed().as_secs_f64());
         tracing::debug!(
             tool.name = %call.name, outcome = if output.is_error { "error" } else { "ok" },

@@ -547,7 +547,7 @@ pub(crate) struct Settling {
 }
 
 impl Settling {
-    fn add_to(self, batch: &mut Batch, authority: &Authority) -> Result<()> {
+    pub(crate) fn add_to(self, batch: &mut Batch, authority: &Authority) -> Result<()> {
         let scope = &authority.scope;
         let mut answered_by = String::new();
         if let Some((runs, ending)) = self.runs {

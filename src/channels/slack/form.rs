@@ -84,12 +84,14 @@ fn command(fields: &HashMap<String, String>, account: &Account, hook: &RawWebhoo
         mention: Mention {
             native: true,
             reply_to_bot: false,
+            in_thread: false,
         },
         reply_to: None,
         attachments: Vec::new(),
         sent_at: hook.now.saturating_mul(1000),
         edited: false,
         command: true,
+        album: None,
     })
 }
 
@@ -158,12 +160,14 @@ fn press(interaction: Interaction, bot: &Bot<'_>, now: i64) -> WebhookOutcome {
         mention: Mention {
             native: true,
             reply_to_bot: true,
+            in_thread: false,
         },
         reply_to: None,
         attachments: Vec::new(),
         sent_at,
         edited: false,
         command: true,
+        album: None,
     })
 }
 

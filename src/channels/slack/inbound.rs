@@ -18,6 +18,8 @@ pub(super) struct Bot<'a> {
     pub id: &'a str,
     /// Answers to a message in a room start a thread.
     pub threads: bool,
+    /// Threads are no exception: who does not mention the bot does not talk to it.
+    explicit: bool,
 }
 
 impl<'a> Bot<'a> {
@@ -27,6 +29,7 @@ impl<'a> Bot<'a> {
             user: known("botUserId").into(),
             id: known("botId"),
             threads: reply_mode(&account.config) != "off",
+            explicit: account.config["thread"]["requireExplicitMention"] == true,
         }
     }
 }
@@ -155,7 +158,8 @@ fn inbound(envelope: Envelope, bot: &Bot<'_>) -> Result<Inbound, &'static str> {
         text: read.text,
         mention: Mention {
             native: mentioned,
-            reply_to_bot: !bot.user.is_empty() && message.parent_user_id == *bot.user,
+            reply_to_bot: !bot.explicit && !bot.user.is_empty() && message.parent_user_id == *bot.user,
+            in_thread: in_thread && !bot.explicit,
         },
         reply_to: in_thread.then(|| Quoted {
             message_id: message.thread_ts.clone(),
@@ -167,6 +171,7 @@ fn inbound(envelope: Envelope, bot: &Bot<'_>) -> Result<Inbound, &'static str> {
         message_id: ts,
         edited,
         command: false,
+        album: None,
     })
 }
 

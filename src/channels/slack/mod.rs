@@ -9,6 +9,7 @@ mod form;
 mod inbound;
 mod media;
 mod outbound;
+mod people;
 mod text;
 mod verify;
 
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 use claw_actors::ports::channel::{
     Account, Acts, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files,
-    Malformed, Manifest, Media, MediaFile, OutFile, RawWebhook, Refused, Rendered, SecretField, Typing, WebhookOutcome,
+    Malformed, Manifest, Media, MediaFile, OutFile, People, RawWebhook, Refused, Rendered, SecretField, Typing,
+    WebhookOutcome,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -71,11 +73,15 @@ static MANIFEST: Manifest = Manifest {
 /// The adapter.
 pub(super) struct Slack {
     http: Egress,
+    names: people::Names,
 }
 
 impl Slack {
     pub(super) fn new(http: Egress) -> Self {
-        Self { http }
+        Self {
+            http,
+            names: people::Names::default(),
+        }
     }
 }
 
@@ -139,6 +145,16 @@ impl Channel for Slack {
 
     fn acts(&self) -> Option<&dyn Acts> {
         Some(self)
+    }
+
+    fn people(&self) -> Option<&dyn People> {
+        Some(self)
+    }
+}
+
+impl People for Slack {
+    fn name<'a>(&'a self, account: &'a Account, sender_id: &'a str) -> BoxFuture<'a, Option<String>> {
+        self.name_of(account, sender_id).boxed()
     }
 }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 use claw_actors::crypto::{Secret, token};
 use claw_actors::ports::channel::{Account, Connected, DeliverError};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use url::Url;
 
+use super::inbound::known_id;
 use super::{Telegram, WEBHOOK_SECRET};
 use crate::channels::lenient;
 
@@ -39,14 +41,15 @@ struct Me {
 
 impl Telegram {
     /// `getMe`, then `setWebhook`. The account keeps the secret it has (an imported one, or an earlier connection's),
-    /// so that events already on their way still prove themselves; without one it gets a fresh one.
+    /// so that events already on their way still prove themselves; without one it gets a fresh one, and so does another
+    /// bot than the one that was connected before: that one knows the old secret.
     pub(super) async fn set_up(&self, account: &Account, webhook_url: &str) -> Result<Connected, DeliverError> {
         let me = self.call(account, "getMe", &json!({}), LIMIT).await?;
         let me: Me = lenient::read(me.to_string().as_bytes()).unwrap_or_default();
         let secret = account
             .secrets
             .get(WEBHOOK_SECRET)
-            .filter(|secret| is_usable(secret.expose()))
+            .filter(|secret| is_usable(secret.expose()) && known_id(account).is_none_or(|known| known == me.id))
             .cloned()
             .unwrap_or_else(|| Secret::new(token::random_token()));
         let webhook = json!({
@@ -75,6 +78,28 @@ impl Telegram {
             generated: [(WEBHOOK_SECRET.to_owned(), secret)].into(),
             warnings,
         })
+    }
+
+    /// Where updates go, if not to `webhook_url`.
+    pub(super) async fn webhook_elsewhere(
+        &self,
+        account: &Account,
+        webhook_url: &str,
+    ) -> Result<Option<String>, DeliverError> {
+        let info = self.call(account, "getWebhookInfo", &json!({}), LIMIT).await?;
+        let Some(url) = info
+            .get("url")
+            .and_then(Value::as_str)
+            .filter(|url| *url != webhook_url)
+        else {
+            return Ok(None);
+        };
+        // A path may hold somebody's secret.
+        let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        Ok(Some(match host {
+            Some(host) => format!("the bot's updates were sent to {host}"),
+            None => "the bot had no webhook any more".to_owned(),
+        }))
     }
 
     pub(super) async fn take_down(&self, account: &Account) -> Result<(), DeliverError> {

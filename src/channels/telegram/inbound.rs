@@ -28,28 +28,33 @@ pub(super) struct Bot {
 impl Bot {
     fn of(account: &Account) -> Self {
         let identity = &account.identity;
-        let id = match &identity["id"] {
-            Value::String(id) => id.parse().ok(),
-            Value::Number(id) => id.as_i64(),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-        };
-        // A bot's token starts with its id.
-        let by_token = || {
-            account
-                .secret(BOT_TOKEN)?
-                .expose()
-                .split(':')
-                .next()?
-                .trim()
-                .parse()
-                .ok()
-        };
         Self {
-            id: id.or_else(by_token).unwrap_or_default(),
+            id: known_id(account).or_else(|| token_id(account)).unwrap_or_default(),
             username: identity["username"].as_str().unwrap_or_default().to_owned(),
             topics: identity["hasTopicsEnabled"].as_bool().unwrap_or_default(),
         }
     }
+}
+
+/// The bot that was connected last.
+pub(super) fn known_id(account: &Account) -> Option<i64> {
+    match &account.identity["id"] {
+        Value::String(id) => id.parse().ok(),
+        Value::Number(id) => id.as_i64(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The bot whose token is stored: a token starts with its bot's id.
+pub(super) fn token_id(account: &Account) -> Option<i64> {
+    account
+        .secret(BOT_TOKEN)?
+        .expose()
+        .split(':')
+        .next()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutcome, Malformed> {
@@ -117,13 +122,15 @@ fn inbound(message: Message, edited: bool, bot: &Bot) -> Result<Inbound, &'stati
         .reply_to_message
         .as_deref()
         .filter(|reply| is_reply(&message, reply));
+    // Each bot counts its messages with a person from the beginning: its id is part of the key. The part that grows comes
+    // first: keys of one bot lie beside each other in the index.
     let event_key = if edited {
         let at = message.edit_date.unwrap_or(message.date);
-        format!("edit:{}:{chat}:{at}", message.message_id)
+        format!("edit:{}:{chat}:{at}:{}", message.message_id, bot.id)
     } else {
-        // The part that grows comes first: keys of one bot lie beside each other in the index.
-        format!("msg:{}:{chat}", message.message_id)
+        format!("msg:{}:{chat}:{}", message.message_id, bot.id)
     };
+    let album = message.media_group_id.clone().filter(|_| !edited);
     Ok(Inbound {
         event_key,
         mention: Mention {
@@ -131,6 +138,7 @@ fn inbound(message: Message, edited: bool, bot: &Bot) -> Result<Inbound, &'stati
             reply_to_bot: reply
                 .and_then(|reply| reply.from.as_ref())
                 .is_some_and(|author| author.id == bot.id),
+            in_thread: false,
         },
         command: read.command && (direct || read.mentioned),
         reply_to: quoted(&message, reply),
@@ -141,6 +149,7 @@ fn inbound(message: Message, edited: bool, bot: &Bot) -> Result<Inbound, &'stati
         attachments,
         sent_at: message.edit_date.unwrap_or(message.date).saturating_mul(1000),
         edited,
+        album,
     })
 }
 
@@ -167,7 +176,7 @@ fn button(update_id: i64, query: CallbackQuery, bot: &Bot, now: i64) -> WebhookO
     WebhookOutcome::Messages {
         messages: vec![Inbound {
             event_key: if query.id.is_empty() {
-                format!("update:{update_id}")
+                format!("update:{update_id}:{}", bot.id)
             } else {
                 format!("button:{}", query.id)
             },
@@ -178,12 +187,14 @@ fn button(update_id: i64, query: CallbackQuery, bot: &Bot, now: i64) -> WebhookO
             mention: Mention {
                 native: true,
                 reply_to_bot: true,
+                in_thread: false,
             },
             reply_to: None,
             attachments: Vec::new(),
             sent_at: now.saturating_mul(1000),
             edited: false,
             command: true,
+            album: None,
         }],
         reply,
     }

@@ -1,5 +1,5 @@
-//! Telegram bots over webhooks. The platform signs nothing: a secret header of our own making is the proof, and the
-//! `update_id` tombstone is the replay guard.
+//! Telegram bots over webhooks. The platform signs nothing: a secret header of our own making is the proof. A message that
+//! comes again is known by its inbox key: message, chat and bot.
 
 mod acts;
 mod api;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use claw_actors::ports::channel::{
     Account, Acts, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files,
     Malformed, Manifest, Media, MediaFile, Menu, Offer, OutFile, Polls, RawWebhook, Refused, Rendered, SecretField,
-    Typing, WebhookOutcome,
+    Typing, Watch, WebhookOutcome,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -138,6 +138,20 @@ impl Channel for Telegram {
 
     fn menu(&self) -> Option<&dyn Menu> {
         Some(self)
+    }
+
+    fn watch(&self) -> Option<&dyn Watch> {
+        Some(self)
+    }
+}
+
+impl Watch for Telegram {
+    fn look<'a>(
+        &'a self,
+        account: &'a Account,
+        webhook_url: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, DeliverError>> {
+        self.webhook_elsewhere(account, webhook_url).boxed()
     }
 }
 

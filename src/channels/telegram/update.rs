@@ -57,6 +57,9 @@ pub(super) struct Message {
     pub quote: Option<Quote>,
     #[serde(deserialize_with = "lenient::field")]
     pub migrate_to_chat_id: Option<i64>,
+    /// Of an album, whose pictures come as messages of their own.
+    #[serde(deserialize_with = "lenient::field")]
+    pub media_group_id: Option<String>,
     // What can hang on a message; at most one of them does, except that an animation is a document too.
     #[serde(deserialize_with = "lenient::list")]
     pub photo: Vec<File>,

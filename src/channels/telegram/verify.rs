@@ -4,6 +4,7 @@ use claw_actors::crypto::token;
 use claw_actors::ports::channel::{Account, RawWebhook, Refused};
 
 use super::WEBHOOK_SECRET;
+use super::inbound::{known_id, token_id};
 
 const HEADER: &str = "x-telegram-bot-api-secret-token";
 
@@ -13,6 +14,12 @@ pub(super) fn verify(hook: &RawWebhook, account: &Account) -> Result<(), Refused
             reason: "no webhook secret is stored",
         });
     };
+    // The secret is still that of the bot before; the new one gets its own when it is connected.
+    if known_id(account).is_some_and(|known| token_id(account).is_some_and(|stored| stored != known)) {
+        return Err(Refused {
+            reason: "another bot was connected before",
+        });
+    }
     let Some(given) = hook.only(HEADER) else {
         return Err(Refused {
             reason: "secret header is missing or doubled",

@@ -10,13 +10,15 @@ use claw_actors::config::cron::CronLimits;
 use claw_actors::config::document::REDACTED;
 use claw_actors::config::identity::User;
 use claw_actors::config::skills::{Bundle, BundleFile, Source};
+use claw_actors::crypto::token;
 use claw_actors::db::Db;
+use claw_actors::session::blobs::{self, Room};
 use claw_entities::{Scope, SessionKey, UserOwned, session, transcript_entry};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, Set};
 use serde_json::Value;
 
 use super::super::error::CliError;
-use super::super::export::{Archive, Entry, ExportedSkill, Session, VERSION};
+use super::super::export::{Archive, Entry, ExportedSkill, Session, StoredFile, VERSION};
 use super::report::{Outcome, Report};
 
 /// Rows inserted by one statement.
@@ -27,7 +29,7 @@ pub(super) async fn restore(
     db: &Db,
     user: &User,
     file: Value,
-    limits: CronLimits,
+    (limits, room): (CronLimits, Room),
 ) -> Result<Report, CliError> {
     let archive: Archive = serde_json::from_value(file)
         .map_err(|error| CliError::Usage(format!("this export cannot be read: {error}")))?;
@@ -55,6 +57,21 @@ pub(super) async fn restore(
     } else {
         report.add(Outcome::NotTaken, "document", "there is another one already");
     }
+
+    // Before the transcripts that refer to them.
+    let mut stored = 0;
+    for file in archive.files {
+        let name = format!("files {}", file.id);
+        match restore_file(db, scope, room, file).await {
+            Ok(true) => stored += 1,
+            Ok(false) => {}
+            Err(Error::Invalid(why) | Error::Conflict(why) | Error::TooLarge(why)) => {
+                report.add(Outcome::NotTaken, name, why);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    report.add(Outcome::Taken, "files", format!("{stored} of them"));
 
     let mut files = 0;
     for file in archive.workspace {
@@ -121,6 +138,17 @@ pub(super) async fn restore(
         report.add(Outcome::NoMeaning, "devices", "devices pair again");
     }
     Ok(report)
+}
+
+/// False: it is there already.
+async fn restore_file(db: &Db, scope: &Scope, room: Room, file: StoredFile) -> claw_actors::Result<bool> {
+    let bytes = STANDARD
+        .decode(&file.base64)
+        .map_err(|_| Error::invalid("it is not base64"))?;
+    if token::hash_bytes(&bytes) != file.sha256 {
+        return Err(Error::invalid("its bytes are not those that were exported"));
+    }
+    blobs::restore(db, scope, room, &file.id, &file.mime_type, file.created_at, bytes).await
 }
 
 /// False: it is there already, and the same.

@@ -10,11 +10,15 @@ mod providers;
 mod report;
 mod sections;
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use claw_actors::config::ConfigService;
 use claw_actors::config::identity::User;
+use claw_actors::session::blobs::Room;
 use serde_json::Value;
 
 use super::error::CliError;
@@ -22,8 +26,10 @@ use super::{out, place};
 use crate::settings::Settings;
 use report::Report;
 
-/// Largest file we read, in bytes.
-const MAX_FILE: u64 = 1024 * 1024 * 1024;
+/// Largest file we read, in bytes: all that may be stored of one user, as text, and as much again for everything else.
+const MAX_FILE: u64 = 3 * 1024 * 1024 * 1024;
+/// Largest file that people write by hand.
+const MAX_JSON5: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
@@ -71,7 +77,11 @@ impl Import {
 async fn import(config: &ConfigService, settings: &Settings, user: &User, file: Value) -> Result<Report, CliError> {
     if file.get("format").and_then(Value::as_str) == Some(super::export::FORMAT) {
         let db = place::database(settings).await?;
-        return archive::restore(config, &db, user, file, settings.limits.cron()).await;
+        let room = Room {
+            bytes: settings.limits.stored_bytes_per_user,
+            unused: Duration::from_secs(settings.limits.stored_unused_secs),
+        };
+        return archive::restore(config, &db, user, file, (settings.limits.cron(), room)).await;
     }
     apply::apply(config, user, plan::plan(file), settings.limits.cron()).await
 }
@@ -81,13 +91,17 @@ fn read(path: &Path) -> Result<Value, CliError> {
         .map_err(|error| CliError::file(path, error))?
         .len();
     if size > MAX_FILE {
-        return Err(CliError::file(path, "is larger than 1 GiB"));
+        return Err(CliError::file(path, "is larger than 3 GiB"));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| CliError::file(path, error))?;
-    // Strict JSON is much faster to read, and exports may be large.
-    let value: Value = match serde_json::from_str(&text) {
+    // Strict JSON is much faster to read, and exports may be large: their text is never in memory as a whole.
+    let file = File::open(path).map_err(|error| CliError::file(path, error))?;
+    let value: Value = match serde_json::from_reader(BufReader::new(file)) {
         Ok(value) => value,
-        Err(_) => json5::from_str(&text).map_err(|error| CliError::file(path, format!("is not JSON5: {error}")))?,
+        Err(error) if size > MAX_JSON5 => return Err(CliError::file(path, format!("is not JSON: {error}"))),
+        Err(_) => {
+            let text = std::fs::read_to_string(path).map_err(|error| CliError::file(path, error))?;
+            json5::from_str(&text).map_err(|error| CliError::file(path, format!("is not JSON5: {error}")))?
+        }
     };
     if value.is_object() {
         Ok(value)

@@ -124,6 +124,7 @@ pub async fn put(
     let config = state.services.config.acting_as(caller.actor());
     let tenant = caller.tenant_scope();
     let before = find(&config, tenant, &channel_id, &account_id).await?;
+    let connected = before.as_ref().is_some_and(|account| account.status == "connected");
     let owner = match &input.owner {
         Some(owner) => resolve_owner(&config, tenant, owner).await?,
         None => before.map_or_else(|| caller.scope().user().clone(), |account| account.owner),
@@ -144,11 +145,21 @@ pub async fn put(
         secrets: input.secrets.into_iter().collect(),
     };
     let name = account_name(&caller, &channel_id, &account_id);
+    let old = config.account(tenant.tenant(), &channel_id, &account_id).await?;
     if !input.enabled {
         // While the token it was connected with is still there.
         state.connector.disconnect(&config, &name).await?;
     }
     config.put_account(tenant, draft, &required).await?;
+    if input.enabled && connected {
+        let now = config.account(tenant.tenant(), &channel_id, &account_id).await?;
+        if let (Some(old), Some(now)) = (old, now)
+            && !channel.manifest().is_same_bot(&old.account, &now.account)
+        {
+            // The bot before is to send nothing here any more.
+            state.connector.disconnect_old(&name, old).await?;
+        }
+    }
     let warnings = if input.enabled {
         state.connector.connect(&config, &name).await?
     } else {

@@ -560,6 +560,8 @@ fn broken(words: &str) -> HttpResponse {
 fn chunk(delta: &Value, finish: Option<&str>) -> Bytes {
     let frame = json!({"id": "chatcmpl-test", "object": "chat.completion.chunk", "created": 1, "model": "mock-1",
         "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
+    // `␀` stands for U+0000, which no order may hold.
+    let frame = frame.to_string().replace('␀', "\\u0000");
     Bytes::from(format!("data: {frame}\n\n"))
 }
 

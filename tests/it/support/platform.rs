@@ -27,6 +27,8 @@ pub(crate) struct Call {
     pub(crate) chat: String,
     /// Text of the message; empty where the method has none.
     pub(crate) text: String,
+    /// Telegram's bot; 0 on Slack.
+    pub(crate) bot: i64,
     /// The message id the platform gave.
     pub(crate) message_id: String,
     /// Did the platform do it (false: it answered with an ordered failure).
@@ -47,6 +49,8 @@ struct State {
     calls: Mutex<Vec<Call>>,
     troubles: Mutex<HashMap<String, VecDeque<Trouble>>>,
     messages: AtomicU64,
+    /// Where each Telegram bot's updates go.
+    webhooks: Mutex<HashMap<i64, String>>,
 }
 
 /// Handle on the fakes. Both platforms are on one port: Telegram's API root is [`Platform::telegram_root`], Slack's
@@ -120,6 +124,16 @@ impl Platform {
         .await
     }
 
+    /// Somebody else points the bot elsewhere.
+    pub(crate) fn point(&self, bot: i64, url: &str) {
+        lock(&self.state.webhooks).insert(bot, url.to_owned());
+    }
+
+    /// Where the bot's updates go.
+    pub(crate) fn webhook(&self, bot: i64) -> String {
+        lock(&self.state.webhooks).get(&bot).cloned().unwrap_or_default()
+    }
+
     /// The next call of `method` gets into trouble.
     pub(crate) fn trouble(&self, method: &str, trouble: Trouble) {
         lock(&self.state.troubles)
@@ -147,16 +161,30 @@ fn is_edit(method: &str) -> bool {
 
 async fn telegram(request: HttpRequest, body: Bytes, state: Data<State>) -> HttpResponse {
     let method = request.path().rsplit('/').next().unwrap_or_default().to_owned();
-    let fields = fields(&body);
+    // A token starts with its bot's id.
+    let bot = request.path().trim_start_matches("/bot").split(':').next();
+    let bot: i64 = bot.and_then(|id| id.parse().ok()).unwrap_or(TELEGRAM_BOT_ID);
+    let mut fields = fields(&body);
     let chat = text_of(&fields["chat_id"]);
+    if let Some(fields) = fields.as_object_mut() {
+        fields.insert("bot".to_owned(), json!(bot));
+    }
     take(&state, &method, chat.clone(), &fields, |number| {
         let result = match method.as_str() {
-            "getMe" => json!({"id": TELEGRAM_BOT_ID, "is_bot": true, "first_name": "Claw", "username": BOT_NAME,
+            "getMe" => json!({"id": bot, "is_bot": true, "first_name": "Claw", "username": BOT_NAME,
                 "can_join_groups": true, "can_read_all_group_messages": false, "supports_inline_queries": false}),
             "getFile" => {
                 json!({"file_id": fields["file_id"], "file_path": format!("documents/{}", text_of(&fields["file_id"]))})
             }
-            "getWebhookInfo" => json!({"url": "", "has_custom_certificate": false, "pending_update_count": 0}),
+            "setWebhook" => {
+                lock(&state.webhooks).insert(bot, text_of(&fields["url"]));
+                json!(true)
+            }
+            "deleteWebhook" => {
+                lock(&state.webhooks).remove(&bot);
+                json!(true)
+            }
+            "getWebhookInfo" => json!({"url": lock(&state.webhooks).get(&bot).cloned().unwrap_or_default(), "has_custom_certificate": false, "pending_update_count": 0}),
             "sendPhoto" | "sendVoice" | "sendDocument" => json!({"message_id": number, "date": 1_763_800_000,
                 "chat": {"id": chat.parse::<i64>().unwrap_or_default(), "type": "private"}}),
             "sendMessage" | "editMessageText" | "sendPoll" => json!({"message_id": number, "date": 1_763_800_000,
@@ -185,6 +213,7 @@ async fn document(path: web::Path<(String, String)>) -> HttpResponse {
 fn file(name: &str) -> Vec<u8> {
     match name {
         "report" => PDF.to_vec(),
+        "plan" => b"We meet at noon.".to_vec(),
         "letter" => pdf::pages(&["Clause seven ends the contract.", "Signed in Bern."]),
         "scan" => pdf::pages(&[""]),
         "bomb" => pdf::bomb(),
@@ -223,6 +252,7 @@ async fn slack(request: HttpRequest, path: web::Path<String>, body: Bytes, state
     take(&state, &method, chat.clone(), &fields, |number| match method.as_str() {
         "files.getUploadURLExternal" => json!({"ok": true, "upload_url": format!("http://{root}/api/upload"),
             "file_id": format!("F{number}")}),
+        "users.info" => json!({"ok": true, "user": {"id": fields["user"], "name": "ada", "real_name": "Ada Lovelace"}}),
         "auth.test" => json!({"ok": true, "url": "https://test.slack.example/", "team": "Test", "user": BOT_NAME,
             "team_id": SLACK_TEAM, "user_id": SLACK_BOT_USER, "bot_id": "B0CLAW001"}),
         "chat.postMessage" | "chat.update" => {
@@ -259,6 +289,7 @@ async fn take(
         "reaction",
         "name",
         "commands",
+        "secret_token",
     ]
     .iter()
     .map(|name| text_of(&fields[*name]))
@@ -267,6 +298,7 @@ async fn take(
         method: method.to_owned(),
         chat,
         text,
+        bot: fields["bot"].as_i64().unwrap_or_default(),
         message_id: if method.contains('.') {
             slack_ts(number)
         } else {

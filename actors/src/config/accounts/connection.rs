@@ -63,7 +63,7 @@ impl ConfigService {
         self.changed(tx).await
     }
 
-    /// Notes how the platform answered: `disconnected`, `unauthorized` or `error`.
+    /// Notes how the platform answered: `disconnected`, `unauthorized` or `error`; or what there is to say of a `connected` one.
     pub async fn set_account_status(&self, name: &AccountName, status: &str, detail: Option<&str>) -> Result<()> {
         let tx = self.change(&name.tenant).await?;
         note(&tx, name, status, detail, None).await?;

@@ -418,8 +418,9 @@ mod tests {
             ..draft(&owner, true)
         };
         config.put_account(tenant, whole, &[]).await.expect("saves");
+        let epoch = server.epoch(&owner).await;
         config
-            .ask_pairing(&owner, "telegram", "default", "9", "Eve")
+            .ask_pairing(&owner, epoch, testing::stranger("9"), |_, _| Ok(()))
             .await
             .expect("asks");
         config
@@ -456,8 +457,9 @@ mod tests {
             .put_account(tenant, draft(&owner, true), &[])
             .await
             .expect("saves");
+        let epoch = server.epoch(&owner).await;
         config
-            .ask_pairing(&owner, "telegram", "default", "9", "Eve")
+            .ask_pairing(&owner, epoch, testing::stranger("9"), |_, _| Ok(()))
             .await
             .expect("asks");
         let request = config.list_pairing(&owner).await.expect("lists").remove(0);

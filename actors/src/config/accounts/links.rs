@@ -1,6 +1,6 @@
 //! Links: a tenant user ties a chat identity to themselves with a one-time code sent to the bot.
 
-use claw_entities::{Scope, TenantOwned, TenantScope, UserId, UserOwned, channel_link, pairing_request};
+use claw_entities::{Scope, TenantOwned, UserId, UserOwned, channel_link, pairing_request};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set};
 use serde_json::json;
@@ -9,7 +9,9 @@ use super::super::identity::codes;
 use super::super::{ConfigService, audit};
 use crate::clock::now_ms;
 use crate::crypto::{Secret, token};
+use crate::db::Batch;
 use crate::error::{Error, Result};
+use crate::supervisor::lease::fenced;
 
 const LIVES_MS: i64 = 10 * 60 * 1000;
 const LENGTH: usize = 8;
@@ -56,15 +58,18 @@ impl ConfigService {
 
     /// Redeems a link code sent by `sender_id`. `None` when it is not a valid code of this tenant, and for ten
     /// minutes after five wrong ones of this sender. The caller sees to it that it is a direct chat on a platform
-    /// that proves who the sender is.
-    pub async fn redeem_link_code(
+    /// that proves who the sender is. What `told` adds is stored in the same commit, under the `epoch` of `scope`, whose
+    /// session the message came to.
+    pub(crate) async fn redeem_link_code(
         &self,
-        tenant: &TenantScope,
+        (scope, epoch): (&Scope, i64),
         channel: &str,
         account_id: &str,
         sender_id: &str,
         code: &Secret,
+        told: impl FnOnce(&mut Batch) -> Result<()>,
     ) -> Result<Option<UserId>> {
+        let tenant = scope.tenant_scope();
         let Some(code) = normal(code.expose()) else {
             return Ok(None);
         };
@@ -112,6 +117,9 @@ impl ConfigService {
             .await?;
         let target = format!("{channel}/{account_id}");
         audit::append(&*tx, tenant, row.user_id.as_str(), "channel.link", &target, json!({})).await?;
+        let mut batch = fenced(&tx, scope, epoch).await?;
+        told(&mut batch)?;
+        batch.run(&tx).await?;
         self.changed(tx).await?;
         Ok(Some(row.user_id))
     }
@@ -157,6 +165,7 @@ impl ConfigService {
 mod tests {
     use super::super::super::testing;
     use super::*;
+    use crate::config::identity::Role;
 
     #[test]
     fn a_code_is_told_from_a_message() {
@@ -173,21 +182,27 @@ mod tests {
         let server = testing::start().await;
         let config = &server.config;
         let owner = testing::owner(config).await;
-        let tenant = owner.tenant_scope();
         let beta = testing::tenant(config, "beta").await;
         let code = config.create_link_code(&owner).await.expect("makes one");
-        let redeem = async |tenant: &TenantScope, sender: &str, code: &str| {
+        let epoch = server.epoch(&owner).await;
+        let redeem = async |scope: &Scope, epoch: i64, sender: &str, code: &str| {
+            let at = (scope, epoch);
             config
-                .redeem_link_code(tenant, "telegram", "default", sender, &code.into())
+                .redeem_link_code(at, "telegram", "default", sender, &code.into(), |_| Ok(()))
                 .await
-                .expect("reads")
         };
-        assert_eq!(redeem(&beta, "1", code.expose()).await, None);
+        let of_beta = testing::user(config, &beta, "b@beta.test", Role::Owner).await;
+        assert_eq!(redeem(&of_beta, 0, "1", code.expose()).await.expect("reads"), None);
+        // Without the right to write the reply the code is not used up.
+        let refused = redeem(&owner, epoch - 1, "1", code.expose()).await;
+        assert!(matches!(refused, Err(Error::Fenced)));
         assert_eq!(
-            redeem(tenant, "1", &code.expose().to_lowercase()).await,
+            redeem(&owner, epoch, "1", &code.expose().to_lowercase())
+                .await
+                .expect("reads"),
             Some(owner.user().clone())
         );
-        assert_eq!(redeem(tenant, "2", code.expose()).await, None);
+        assert_eq!(redeem(&owner, epoch, "2", code.expose()).await.expect("reads"), None);
         assert_eq!(config.list_links(&owner).await.expect("lists")[0].sender_id, "1");
         config
             .remove_link(&owner, "telegram", "default", "1")
@@ -202,9 +217,11 @@ mod tests {
         let config = &server.config;
         let owner = testing::owner(config).await;
         let code = config.create_link_code(&owner).await.expect("makes one");
+        let epoch = server.epoch(&owner).await;
         let redeem = async |sender: &str, code: &str| {
+            let at = (&owner, epoch);
             config
-                .redeem_link_code(owner.tenant_scope(), "telegram", "default", sender, &code.into())
+                .redeem_link_code(at, "telegram", "default", sender, &code.into(), |_| Ok(()))
                 .await
                 .expect("reads")
         };

@@ -18,6 +18,7 @@ use crate::ports::channel::Account;
 
 pub use connection::AccountName;
 pub use links::{ChannelLink, looks_like_link_code};
+pub(crate) use pairing::Asker;
 pub use pairing::{PAIRING_LIVES_MS, PAIRING_OPEN_AT_ONCE};
 
 /// Where a channel account's secret is kept among the tenant's secrets.

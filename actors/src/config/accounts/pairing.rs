@@ -9,7 +9,9 @@ use super::super::{ConfigService, audit};
 use super::{PairingAsked, PairingRequest};
 use crate::clock::now_ms;
 use crate::crypto::token;
+use crate::db::Batch;
 use crate::error::{Error, Result};
+use crate::supervisor::lease::fenced;
 
 /// How long a request waits, milliseconds.
 pub const PAIRING_LIVES_MS: i64 = 60 * 60 * 1000;
@@ -17,16 +19,31 @@ pub const PAIRING_LIVES_MS: i64 = 60 * 60 * 1000;
 pub const PAIRING_OPEN_AT_ONCE: u64 = 3;
 const CODE_LENGTH: usize = 8;
 
+/// Who asks, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker<'a> {
+    pub(crate) channel: &'a str,
+    pub(crate) account_id: &'a str,
+    pub(crate) sender_id: &'a str,
+    pub(crate) sender_name: &'a str,
+}
+
 impl ConfigService {
-    /// Records that an unknown sender asked. `scope` is the account's owner.
-    pub async fn ask_pairing(
+    /// Records that an unknown sender asked. `scope` is the account's owner. What `told` adds for a new request is stored in
+    /// the same commit, under the owner's `epoch`.
+    pub(crate) async fn ask_pairing(
         &self,
         scope: &Scope,
-        channel: &str,
-        account_id: &str,
-        sender_id: &str,
-        sender_name: &str,
+        epoch: i64,
+        asker: Asker<'_>,
+        told: impl FnOnce(&PairingRequest, &mut Batch) -> Result<()>,
     ) -> Result<PairingAsked> {
+        let Asker {
+            channel,
+            account_id,
+            sender_id,
+            sender_name,
+        } = asker;
         let now = now_ms();
         let tenant = scope.tenant_scope();
         let of_account = || {
@@ -88,6 +105,9 @@ impl ConfigService {
             Err(Error::Conflict(_)) => return Ok(PairingAsked::Waiting),
             Err(error) => return Err(error),
         }
+        let mut batch = fenced(&tx, scope, epoch).await?;
+        told(&request, &mut batch)?;
+        batch.run(&tx).await?;
         self.changed(tx).await?;
         Ok(PairingAsked::New(request))
     }
@@ -243,9 +263,14 @@ mod tests {
             .put_account(owner.tenant_scope(), draft, &[])
             .await
             .expect("saves");
+        let epoch = server.epoch(&owner).await;
+        // Without the right to write the reply nobody is on record who waits for it.
+        let refused = config.ask_pairing(&owner, epoch - 1, testing::stranger("1"), |_, _| Ok(()));
+        assert!(matches!(refused.await, Err(Error::Fenced)));
+        assert!(config.list_pairing(&owner).await.expect("lists").is_empty());
         let ask = async |sender: &str| {
             config
-                .ask_pairing(&owner, "telegram", "default", sender, "Eve")
+                .ask_pairing(&owner, epoch, testing::stranger(sender), |_, _| Ok(()))
                 .await
                 .expect("asks")
         };

@@ -8,7 +8,7 @@ use sea_orm::{ColumnTrait, QueryFilter};
 
 use super::super::cache::triple;
 use super::super::{ConfigService, secrets};
-use super::{AccessPolicy, ResolvedAccount, crud, secrets_prefix};
+use super::{AccessPolicy, AccountName, ResolvedAccount, crud, secrets_prefix};
 use crate::error::Result;
 use crate::ports::channel::Account;
 
@@ -16,6 +16,14 @@ impl ResolvedAccount {
     /// The user the account is assigned to.
     pub fn owner_scope(&self) -> Scope {
         Scope::vouch(self.account.tenant.clone(), self.owner.clone())
+    }
+
+    pub(crate) fn name(&self) -> AccountName {
+        AccountName {
+            tenant: self.owner_scope().tenant_scope().clone(),
+            channel: self.account.channel.clone(),
+            account_id: self.account.account_id.clone(),
+        }
     }
 }
 

@@ -79,7 +79,7 @@ impl UserSettings {
                 .and_then(|count| usize::try_from(count).ok())
                 .unwrap_or(GROUP_HISTORY),
             inbound_debounce: millis(at(messages, "/inbound/debounceMs")).unwrap_or_default(),
-            inbound_debounce_by_channel: by_name(at(messages, "/inbound/byChannel"), millis),
+            inbound_debounce_by_channel: inbound_by_channel(at(messages, "/inbound")),
             default_skills: texts(at(defaults, "/skills")),
             tools: ToolSettings::parse(doc),
             default_subagents: SubagentSettings::parse(&Value::Null, at(defaults, "/subagents")),
@@ -415,6 +415,18 @@ fn model(value: &Value) -> Option<String> {
     text(value).or_else(|| text(at(value, "/primary")))
 }
 
+/// Telegram's clients send a long text in pieces.
+const TELEGRAM_PIECES: Duration = Duration::from_millis(300);
+
+/// `messages.inbound.byChannel`; what is said for all channels holds where nothing is said for one.
+fn inbound_by_channel(inbound: &Value) -> HashMap<String, Duration> {
+    let mut waits = by_name(at(inbound, "/byChannel"), millis);
+    if millis(at(inbound, "/debounceMs")).is_none() {
+        waits.entry("telegram".to_owned()).or_insert(TELEGRAM_PIECES);
+    }
+    waits
+}
+
 fn by_name<T>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> HashMap<String, T> {
     let entries = value.as_object();
     entries
@@ -452,6 +464,7 @@ mod tests {
             );
             assert_eq!(settings.group_history, 50);
             assert!(settings.run_timeout.is_none() && settings.inbound_debounce.is_zero());
+            assert_eq!(settings.inbound_debounce_by_channel["telegram"], TELEGRAM_PIECES);
         }
     }
 

@@ -17,6 +17,7 @@ use super::secrets::{REDACTED, extract, origin};
 use super::{Document, UserSettings};
 use crate::clock::now_ms;
 use crate::crypto::{Secret, token::hex};
+use crate::db::Tx;
 use crate::error::{Error, Result};
 
 /// Largest document, in bytes of JSON.
@@ -32,8 +33,12 @@ pub fn hash(doc: &Value) -> String {
 impl ConfigService {
     /// The user's document; an empty one with revision 0 while there is none. Secrets in it are markers.
     pub async fn document(&self, scope: &Scope) -> Result<Document> {
-        let tx = self.db.read(scope).await?;
-        Ok(read(&*tx, scope).await?.unwrap_or_else(|| document(json!({}), 0)))
+        self.document_in(&self.db.read(scope).await?, scope).await
+    }
+
+    /// As [`Self::document`], within the caller's transaction.
+    pub async fn document_in(&self, tx: &Tx, scope: &Scope) -> Result<Document> {
+        Ok(read(&**tx, scope).await?.unwrap_or_else(|| document(json!({}), 0)))
     }
 
     /// Replaces the document if `base_hash` is still its hash (`None`: only when there is none yet). Texts under

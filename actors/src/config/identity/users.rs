@@ -418,8 +418,8 @@ mod tests {
                 .expect("reads")
                 .is_none()
         );
-        let linked = config.redeem_link_code(tenant, "telegram", "default", "5", &link).await;
-        assert!(linked.expect("reads").is_none());
+        let linked = config.redeem_link_code((&owner, 0), "telegram", "default", "5", &link, |_| Ok(()));
+        assert!(linked.await.expect("reads").is_none());
         assert!(
             config
                 .authenticate_web_session(tenant_id, &cookie)

@@ -311,7 +311,7 @@ const INBOUND: &[Key] = &[
     live(
         "debounceMs",
         Kind::Whole,
-        "Milliseconds in which messages of one sender become one; at most 60000.",
+        "Milliseconds in which messages of one sender become one; at most 60000. Telegram has 300 of its own.",
     ),
     live("byChannel", WHOLE_MAP, "The same by channel, milliseconds."),
 ];

@@ -165,7 +165,12 @@ async fn write(call: &Call, base_hash: Option<&str>, change: Change) -> Result<V
                 .config
                 .account(tenant, &account.account.channel, &account.account.account_id)
                 .await?;
-            if now.is_none_or(|now| !now.enabled) {
+            let channel = services.ports.channel(&account.account.channel);
+            let is_same = |now: &ResolvedAccount| {
+                channel.is_none_or(|channel| channel.manifest().is_same_bot(&now.account, &account.account))
+            };
+            // Another bot is connected in its place within seconds.
+            if now.is_none_or(|now| !now.enabled || !is_same(&now)) {
                 disconnect(call, account).await;
             }
         }

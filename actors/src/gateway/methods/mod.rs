@@ -43,6 +43,7 @@ use claw_entities::SessionKey;
 
 use super::protocol::WireError;
 use super::rpc::{Call, Methods};
+use crate::ports::nul;
 use crate::session::key;
 
 /// Every method this server has.
@@ -103,6 +104,11 @@ fn filled(method: &str, field: &str, text: &str) -> Result<(), WireError> {
     if text.is_empty() {
         return Err(WireError::invalid(format!(
             "invalid {method} params: at /{field}: must NOT have fewer than 1 characters"
+        )));
+    }
+    if nul::is_in(text) {
+        return Err(WireError::invalid(format!(
+            "invalid {method} params: at /{field}: must not contain null characters"
         )));
     }
     Ok(())

@@ -37,7 +37,7 @@ impl SessionActor {
         let task = io.spawn(async move {
             let slot = directory.lanes().slot(scope.tenant(), &CancellationToken::new());
             slot.go_on().await;
-            admission::ruling(&directory, &scope, &session, &known, &since).await
+            admission::ruling(&directory, &scope, &session, &known, &since, &slot).await
         });
         context.spawn(task.into_actor(self).map(move |heard, this, context| {
             this.hearing.busy = false;

@@ -17,6 +17,9 @@ use crate::session::{freshness, key, policy};
 /// Source of what people type into clients.
 const CHAT: &str = "chat";
 
+/// How long the pictures of an album are waited for, milliseconds: platforms send them one after the other.
+const ALBUM_MS: i64 = 500;
+
 /// A command, or something for the model.
 pub(super) async fn command_or_turn(facts: &Facts<'_>, item: Item, bot: Option<&str>) -> Result<Admitted> {
     let bare = item.parts.is_empty() && item.attachments.is_empty();
@@ -176,7 +179,9 @@ pub(super) async fn to_item(
     if let Some(said) = follow {
         item.options.follow(said);
     }
-    if item.attachments.is_empty() {
+    if item.album.is_some() {
+        item.settle_ms = ALBUM_MS;
+    } else if item.attachments.is_empty() {
         let settings = facts.settings;
         let wait = settings
             .inbound_debounce_by_channel

@@ -28,6 +28,7 @@ use crate::conversation::tokens;
 use crate::error::{Error, Result};
 use crate::ports::message::{AssistantMessage, Usage};
 use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelProvider, ModelRequest};
+use crate::ports::nul;
 
 pub(crate) use ledger::give_back;
 
@@ -117,10 +118,10 @@ pub(crate) async fn stream(
         only: None,
     };
     match reserve(services, payer, ask).await {
-        Ok(None) => adapter.stream(request),
+        Ok(None) => adapter.stream(request).map(nul::strip_event).boxed(),
         Ok(Some((hold, output))) => {
             request.max_tokens = u32::try_from(output).unwrap_or(u32::MAX).min(request.max_tokens);
-            metered(adapter.stream(request), hold)
+            metered(adapter.stream(request).map(nul::strip_event).boxed(), hold)
         }
         Err(error) => {
             let refused = ModelEvent::Error(refused(sentence(error)));

@@ -60,6 +60,7 @@ fn message(kind: PeerKind, sender: &str, text: &str) -> Inbound {
         sent_at: 0,
         edited: false,
         command: false,
+        album: None,
     }
 }
 
@@ -91,7 +92,10 @@ fn decide(
         account,
         speaker.session_user(account, inbound.peer.kind),
         mentions,
-        activation,
+        Before {
+            activation,
+            takes_part: false,
+        },
         inbound,
     )
 }
@@ -337,7 +341,7 @@ fn who_linked_later_is_a_guest_in_the_owners_session() {
         &account,
         &owner,
         &MentionPatterns::default(),
-        None,
+        Before::default(),
         &message(PeerKind::Direct, "2", "hi"),
     );
     assert_eq!(word(&verdict), "guest");

@@ -418,6 +418,27 @@ fn repeats_are_recognised() {
 }
 
 #[test]
+fn an_album_that_waited_is_one_turn_in_all_modes() {
+    let picture = |id: &str, album: &str| Item {
+        album: Some(album.to_owned()),
+        ..item(id)
+    };
+    for mode in [QueueMode::Followup, QueueMode::Steer] {
+        let mut queue = Queue::new(settings(mode));
+        queue.push(item("first"), 0);
+        run(&mut queue, 0);
+        for held in [picture("a", "1"), picture("b", "1"), picture("c", "2"), item("d")] {
+            queue.push(held, 1);
+        }
+        queue.ended();
+        for wanted in [&["a", "b"][..], &["c"], &["d"]] {
+            assert_eq!(ids(&run(&mut queue, 5_000)), wanted, "{mode:?}");
+            queue.ended();
+        }
+    }
+}
+
+#[test]
 fn pieces_of_one_message_become_one() {
     let piece = |id: &str, at: i64| Item {
         received_at: at,

@@ -49,9 +49,11 @@ pub struct Item {
     pub wish: Wish,
     /// Epoch milliseconds.
     pub received_at: i64,
-    /// Wait for more from the same sender this long (`messages.inbound.debounceMs`); 0 for media, commands and
-    /// clients.
+    /// Wait for more from the same sender this long (`messages.inbound.debounceMs`); 0 for media that is no album, commands
+    /// and clients.
     pub settle_ms: i64,
+    /// Of several messages that were sent as one.
+    pub album: Option<String>,
     /// Never dropped and not debounced: a client waits for the end of this very run.
     pub kept: bool,
 }
@@ -87,6 +89,11 @@ impl Item {
             owner: self.owner,
             rights: &self.rights,
         }
+    }
+
+    /// Were they sent as one message.
+    pub(super) fn is_album_of(&self, other: &Self) -> bool {
+        self.album.is_some() && self.album == other.album && self.joins(other)
     }
 }
 

@@ -224,6 +224,21 @@ impl<'a> Reader<'a> {
         self.in_time(place).await?.ok_or(TOO_LONG)
     }
 
+    /// What a small text file says, where there is room for it.
+    pub(crate) async fn text(&mut self, name: &str, text: &str) -> Result<Words> {
+        let name = blobs::plain_name(name);
+        let known = self.model().await?;
+        let Some(room) = known.room.checked_sub(text.chars().count()) else {
+            let why = "there is no room for its text beside the other files";
+            self.missed.push(format!("(I could not read {name}: {why}.)"));
+            return Ok(Words::of(format!(
+                "[attached: the text file {name}, left out: {why}. Its sender is told so.]"
+            )));
+        };
+        known.room = room;
+        Ok(Words::of(untrusted::wrap(&format!("the text file {name}"), text)))
+    }
+
     async fn model(&mut self) -> Result<&mut Known> {
         let known = match self.model.take() {
             Some(known) => known,

@@ -145,7 +145,8 @@ fn a_mention_in_a_thread() {
       "messageId": "1763800000.000100",
       "mention": {
         "native": true,
-        "replyToBot": true
+        "replyToBot": true,
+        "inThread": true
       },
       "replyTo": {
         "messageId": "1763790000.000200",

@@ -82,7 +82,7 @@ fn only_the_exact_secret_proves() {
 fn a_mention_in_a_forum_topic() {
     insta::assert_json_snapshot!(message(include_str!("../fixtures/forum_mention.json")), @r#"
     {
-      "eventKey": "msg:77:-1001234567890",
+      "eventKey": "msg:77:-1001234567890:123456",
       "peer": {
         "kind": "group",
         "id": "-1001234567890",
@@ -120,7 +120,7 @@ fn a_direct_message_and_its_edit() {
     assert_eq!(first.text, "hello 👋");
     assert!(!first.mention.native && !first.edited);
     let edit = message(include_str!("../fixtures/edited.json"));
-    assert_eq!(edit.event_key, "edit:5:700100200:1763800060");
+    assert_eq!(edit.event_key, "edit:5:700100200:1763800060:123456");
     assert_eq!(
         (edit.message_id.as_str(), edit.sent_at, edit.edited),
         ("5", 1_763_800_060_000, true)

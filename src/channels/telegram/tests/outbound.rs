@@ -257,6 +257,16 @@ async fn connecting_sets_a_fresh_secret_unless_there_is_one() {
             .expect("connected");
         assert_eq!(again.generated["webhookSecret"].expose() == before, kept, "{before}");
     }
+    // Another bot than the one before: what that one knows proves nothing any more.
+    account
+        .secrets
+        .insert("webhookSecret".to_owned(), "made-by_hand-1".into());
+    account.identity = json!({"id": "99"});
+    let another = telegram.connect(&account, "https://acme.test/webhooks/telegram").await;
+    assert_ne!(
+        another.expect("connected").generated["webhookSecret"].expose(),
+        "made-by_hand-1"
+    );
     telegram.disconnect(&account).await.expect("gone");
     assert_eq!(methods(&fake).last().map(String::as_str), Some("deleteWebhook"));
 }

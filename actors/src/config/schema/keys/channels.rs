@@ -265,10 +265,21 @@ const SLACK: &[Key] = &[
         Kind::Map(&Kind::Text),
         "The same by kind of chat.",
     ),
-    kept("thread", Kind::Any),
+    live("thread", Kind::Object(&[THREAD]), "Threads of rooms."),
     kept("nativeStreaming", Kind::Bool),
     kept("execApprovals", Kind::Any),
     kept("dangerouslyAllowNameMatching", Kind::Bool),
+];
+
+const THREAD: &[Key] = &[
+    live(
+        "requireExplicitMention",
+        Kind::Bool,
+        "Answer only when addressed, also in threads that the bot takes part in.",
+    ),
+    kept("historyScope", Kind::Text),
+    kept("inheritParent", Kind::Bool),
+    kept("initialHistoryLimit", Kind::Any),
 ];
 
 const OWN_WEBHOOK: &str = "this service is reached by its own webhook";

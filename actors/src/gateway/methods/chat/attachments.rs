@@ -9,12 +9,10 @@ use crate::gateway::protocol::WireError;
 use crate::gateway::protocol::hello::{MAX_ATTACHMENT, MAX_IMAGE};
 use crate::gateway::rpc::Call;
 use crate::ports::message::{FileFormat, Part};
-use crate::session::blobs;
+use crate::session::{blobs, text_file};
 
 /// Attachments one message may have.
 const MOST: usize = 20;
-/// Longest text file that is quoted, bytes.
-const QUOTED: usize = 200 * 1024;
 
 /// One attachment as clients send it.
 #[derive(Debug, Deserialize)]
@@ -100,10 +98,7 @@ fn read(attachment: AttachmentParams) -> Result<Kind, WireError> {
     if size <= blobs::MAX_FILE && FileFormat::of(&bytes).is_some() {
         return Ok(Kind::File { name, bytes });
     }
-    if size <= QUOTED
-        && (declared.starts_with("text/") || declared == "application/json")
-        && let Ok(text) = String::from_utf8(bytes)
-    {
+    if let Some(text) = text_file::read(&declared, &name, bytes) {
         return Ok(Kind::Text(format!("[attached file {name}]\n{text}")));
     }
     Ok(Kind::Text(format!(

@@ -49,8 +49,15 @@ async fn linked() -> Stage {
     };
     config.put_account(tenant, draft, &[]).await.expect("saves");
     let code = config.create_link_code(&stage.scope).await.expect("makes one");
+    let epoch = stage
+        .runtime
+        .directory
+        .leases()
+        .epoch(&stage.scope)
+        .await
+        .expect("claims");
     let user = config
-        .redeem_link_code(tenant, "telegram", "default", "1", &code)
+        .redeem_link_code((&stage.scope, epoch), "telegram", "default", "1", &code, |_| Ok(()))
         .await
         .expect("reads");
     assert_eq!(user.as_ref(), Some(stage.scope.user()));
