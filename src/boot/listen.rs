@@ -172,6 +172,7 @@ impl Serving {
         let (state, draining, limits) = (self.state.clone(), self.draining, self.limits);
         let app = App::new()
             .wrap(http::headers())
+            .app_data(self.gateway.clone())
             .configure(move |config| http::routes(&state, config));
         HttpService::build()
             .graceful_shutdown_signal(move || {

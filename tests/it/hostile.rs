@@ -201,19 +201,6 @@ async fn frames_against_the_protocol_are_told_so_at_once() {
         ("no mask and too long", &[&[0x81, 0x7f, 0, 0, 1, 0, 0, 0, 0, 0]]),
         ("a continuation without a start", &[&[0x80, 0x82], &MASK, b"{}"]),
         (
-            "a continuation after the end",
-            &[
-                &[0x01, 0x81],
-                &MASK,
-                b"\"",
-                &[0x80, 0x81],
-                &MASK,
-                b"\"",
-                &[0x80, 0x80],
-                &MASK,
-            ],
-        ),
-        (
             "a text within a text",
             &[&[0x01, 0x81], &MASK, b"{", &[0x81, 0x82], &MASK, b"{}"],
         ),

@@ -205,12 +205,6 @@ async fn files_of_the_workspace_are_written_edited_listed_and_read() {
             json!({"path": "big.md", "content": large}),
             "at most 256 KiB",
         ),
-        (
-            "b6",
-            "write",
-            json!({"path": "nul.md", "content": "a\u{0}b"}),
-            "is text",
-        ),
         ("b7", "read", json!({"path": "SOUL.md"}), "#"),
     ] {
         let got = call(&app, &mut operator, "main", run, tool, arguments).await;

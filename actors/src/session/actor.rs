@@ -204,7 +204,7 @@ impl SessionActor {
             }
             return;
         }
-        if self.loading {
+        if self.loading || self.hearing.is_busy() {
             self.load_again = true;
             return;
         }
@@ -268,12 +268,17 @@ impl SessionActor {
             if std::mem::take(&mut this.load_again) {
                 this.load(context);
             }
-            if !this.loading {
+            if !this.reads_on() {
                 this.end_clearing(context);
                 this.end_moving(context, read);
             }
             this.pump(context);
         }));
+    }
+
+    /// Rows are being read, or will be when what waits was looked through.
+    fn reads_on(&self) -> bool {
+        self.loading || (self.hearing.is_busy() && self.load_again)
     }
 
     fn load_later(&mut self, context: &mut Context<Self>, wait: Duration) {

@@ -29,7 +29,7 @@ use crate::supervisor::directory::Directory;
 use crate::supervisor::slot::Slot;
 
 /// Rows looked through together for words that rule the session.
-const LOOKED_THROUGH: u64 = 500;
+const LOOKED_THROUGH: u64 = 64;
 /// Rows looked at together. More are read when these are settled.
 const PAGE: u64 = 64;
 
@@ -263,11 +263,12 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
         let Ok(message) = serde_json::from_str::<ClientMessage>(&row.payload) else {
             return Ok(skip(row.id, "dead", "it cannot be read"));
         };
+        let by_node = message.by_node;
         let item = client_item(facts, &row, message).await?;
         if row.source == edit::INJECT {
             return Ok(Admitted::Inject(item));
         }
-        if item.options.heartbeat.is_some() || item.options.relayed {
+        if item.options.heartbeat.is_some() || item.options.relayed || by_node {
             return Ok(Admitted::Turn(item));
         }
         return command_or_turn(facts, item, None).await;

@@ -70,6 +70,9 @@ pub struct ClientMessage {
     /// No person wrote it but another session of the user's. Never a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relayed: Option<Relayed>,
+    /// A node sent it: words for the agent. Never a command.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_node: bool,
     /// Who pays for it beside its user and agent.
     #[serde(default, skip_serializing_if = "Charge::is_none")]
     pub charge: Charge,

@@ -225,7 +225,7 @@ pub(crate) async fn config(
         ConfigCommand::Unset(path) => (path, Value::Null),
     };
     // A credential of a client may be worth less than its owner's word on a platform, which proves who writes.
-    if item.destination.is_none() {
+    if item.destination.is_none() || item.options.delivered {
         return Ok("From a client, change the configuration under Settings.".to_owned());
     }
     if path.split('.').any(is_secret_key) {

@@ -21,11 +21,15 @@ pub(crate) async fn was_sent(services: &Services, scope: &Scope, run_id: &str, p
     let rows = outbox::Entity::owned_by(scope)
         .filter(outbox::Column::RunId.eq(run_id))
         .filter(outbox::Column::Kind.eq(WRITTEN))
+        .filter(outbox::Column::State.ne("failed"))
         .filter(outbox::Column::Conversation.eq(first.destination.conversation()))
         .all(&services.db.glance(scope).await?)
         .await?;
     let sent: HashSet<String> = rows.iter().map(|row| plain(&row.plain)).collect();
-    Ok(pieces.iter().all(|piece| sent.contains(&plain(&piece.rendered.plain))))
+    Ok(pieces.iter().all(|piece| {
+        let words = plain(&piece.rendered.plain);
+        !words.is_empty() && sent.contains(&words)
+    }))
 }
 
 /// The words alone: case, spaces and signs make no difference.

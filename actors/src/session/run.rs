@@ -4,6 +4,7 @@ mod aloud;
 mod attached;
 mod blocks;
 mod calling;
+mod facts;
 mod failover;
 mod flush;
 mod room;
@@ -19,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::attached::Attached;
 use self::blocks::{Parts, below, doubt, parts, prefix};
+use self::facts::{failed, plain_failure, run_timeout, text_parts, waits_for_children};
+pub(crate) use self::facts::{override_of, pieces, snapshot};
 pub(crate) use self::failover::fallback_of;
 use self::failover::{Call, Failover};
 use self::room::{Again, Room};
@@ -36,7 +39,7 @@ use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Beside, Ending, Piece, Turn};
 use super::understanding::{self, Reader};
-use super::{assembly, blobs, closing, compaction, freshness, heartbeat, reply, send_policy, skills};
+use super::{assembly, blobs, closing, freshness, heartbeat, reply, send_policy, skills};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::{TypingMode, UserSettings};
@@ -53,6 +56,8 @@ use crate::supervisor::slot::Slot;
 /// Model calls of one run: what bounds one is its time, and the guard against calls that go round in circles. This is for
 /// a run without either.
 const MAX_CALLS: usize = 500;
+/// The same for what guests ask for.
+const MAX_GUEST_CALLS: usize = 32;
 /// The tool that fetches what stands at an address.
 const FETCH: &str = "web_fetch";
 /// Tries of one model call while nothing of its answer was shown.
@@ -426,7 +431,12 @@ impl Work {
         if let Some(end) = Box::pin(noted).await? {
             return Ok(end);
         }
-        for call in 0..MAX_CALLS {
+        let most = if audience.speaks_with_owner() {
+            MAX_CALLS
+        } else {
+            MAX_GUEST_CALLS
+        };
+        for call in 0..most {
             if call > 0 {
                 self.hold = reply::HoldBack::default();
             }
@@ -480,7 +490,7 @@ impl Work {
                 self.hold = reply::HoldBack::default();
             };
             let calls: Vec<_> = message.tool_calls().cloned().collect();
-            if calls.is_empty() && context.steering.waits() && call + 1 < MAX_CALLS {
+            if calls.is_empty() && context.steering.waits() && call + 1 < most {
                 let said = context.slot.aside(self.hear(context)).await;
                 if !said.is_empty() {
                     let answer = Arc::new(Message::Assistant(message.clone()));
@@ -545,7 +555,7 @@ impl Work {
             }
         }
         let text = format!(
-            "I have called tools in {MAX_CALLS} rounds without coming to an end, so I stop here. What was done so far \
+            "I have called tools in {most} rounds without coming to an end, so I stop here. What was done so far \
              stands above; tell me how to go on."
         );
         let base = context.emitter.text().len();
@@ -857,99 +867,4 @@ impl Work {
             }
         }
     }
-}
-
-/// Did the agent end its turn to wait for what it began.
-fn waits_for_children(results: &[Message]) -> bool {
-    results.iter().any(|result| match result {
-        Message::ToolResult {
-            tool_name, is_error, ..
-        } => tool_name == YIELD && !is_error,
-        Message::User { .. } | Message::Assistant(_) => false,
-    })
-}
-
-fn failed(error: ModelError) -> End {
-    End::Failed(Box::new(error))
-}
-
-fn text_parts(text: &str) -> Vec<crate::ports::message::AssistantPart> {
-    if text.is_empty() {
-        return Vec::new();
-    }
-    vec![crate::ports::message::AssistantPart::Text { text: text.to_owned() }]
-}
-
-fn plain_failure(class: ErrorClass, message: String) -> ModelError {
-    ModelError {
-        class,
-        detail: String::new(),
-        message,
-        status: None,
-        retry_after: None,
-        partial: AssistantMessage::default(),
-    }
-}
-
-/// `timeoutMs` of the request, else the agent's, else the process's; `None` = no limit.
-fn run_timeout(options: &super::item::Options, settings: &UserSettings, services: &Services) -> Option<Duration> {
-    match (options.timeout_ms, settings.run_timeout) {
-        (Some(0), _) | (None, Some(None)) => None,
-        (Some(millis), _) => Some(Duration::from_millis(millis)),
-        (None, Some(Some(limit))) => Some(limit),
-        (None, None) => Some(services.limits.run_timeout),
-    }
-}
-
-/// The session's own model.
-pub(crate) fn override_of(head: &SessionHead) -> Option<&str> {
-    head.entry
-        .get("modelOverride")
-        .and_then(serde_json::Value::as_str)
-        .filter(|model| !model.is_empty())
-}
-
-/// The facts of a session that stand in its row.
-pub(crate) fn snapshot(head: &SessionHead) -> SessionSnapshot {
-    let count = |name: &str| head.entry.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
-    SessionSnapshot {
-        session_key: head.key.as_str().to_owned(),
-        session_id: head.session_id.clone(),
-        context_tokens: compaction::fresh_tokens(head),
-        input_tokens: count("inputTokens"),
-        output_tokens: count("outputTokens"),
-        cost_usd: head
-            .entry
-            .get("costUsd")
-            .and_then(serde_json::Value::as_f64)
-            .unwrap_or(0.0),
-        compactions: u32::try_from(count("compactionCount")).unwrap_or(u32::MAX),
-        ..SessionSnapshot::default()
-    }
-}
-
-/// Cuts a reply into outbox pieces. An earlier reply that may be missing is mentioned once.
-pub(crate) fn pieces(
-    directory: &Directory,
-    scope: &Scope,
-    outlet: Option<&Outlet>,
-    reply: Option<&str>,
-    replaces: Option<String>,
-) -> Vec<Piece> {
-    let (Some(outlet), Some(reply)) = (outlet, reply) else {
-        return Vec::new();
-    };
-    let mut reply = vec![reply.to_owned()];
-    if let Some(doubt) = doubt(directory, scope, outlet) {
-        below(&mut reply, doubt);
-    }
-    let mut pieces: Vec<Piece> = outlet
-        .render(&reply.concat())
-        .into_iter()
-        .map(|rendered| Piece::new("final", &outlet.destination, rendered))
-        .collect();
-    if let Some(first) = pieces.first_mut() {
-        first.replaces = replaces;
-    }
-    pieces
 }

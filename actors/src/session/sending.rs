@@ -309,7 +309,10 @@ pub(crate) async fn chat_of(
     let agent = key::parse(session.as_str()).map_or("main", |parsed| parsed.agent_id);
     let row = services.conversation.session(scope, session).await?;
     let own = row.and_then(|row| serde_json::from_value::<Destination>(row.destination).ok());
-    let own = own.filter(|own| target.channel().is_none_or(|channel| channel == own.channel));
+    let own = own.filter(|own| {
+        let account = target.account_id.as_ref();
+        target.channel().is_none_or(|channel| channel == own.channel) && account.is_none_or(|id| *id == own.account_id)
+    });
     let target = match (own, target.to.is_some()) {
         (None, true) if target.channel().is_none() => {
             return Err(Error::invalid("to names nobody without a channel: name that too"));

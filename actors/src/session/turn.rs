@@ -2,14 +2,17 @@
 //!
 //! Invariant: the final assistant entry, the outbox rows, the end of the run and inbox → done are one commit.
 
+mod intent;
+
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, outbox, run, tool_intent};
+use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, outbox, run};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::intent::intend;
 use super::branches;
 use super::budget::Charge;
 use super::envelope::ContextLine;
@@ -738,51 +741,6 @@ pub(crate) async fn post(services: &Services, authority: &Authority, run_id: &st
             Box::pin(async move {
                 let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
                 insert_pieces(&mut batch, &authority, Some(&run_id), &pieces)?;
-                batch.run(tx).await?;
-                Ok(())
-            })
-        })
-        .await
-}
-
-/// Writes that an external tool is about to act.
-pub(crate) async fn intend(
-    services: &Services,
-    authority: &Authority,
-    run_id: &str,
-    call_id: &str,
-    tool: &str,
-) -> Result<()> {
-    let authority_in = authority.clone();
-    let (run_id, call_id, tool) = (run_id.to_owned(), call_id.to_owned(), tool.to_owned());
-    services
-        .writer
-        .run(&authority.scope, move |tx| {
-            let (authority, run_id, call_id, tool) =
-                (authority_in.clone(), run_id.clone(), call_id.clone(), tool.clone());
-            Box::pin(async move {
-                let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
-                let now = now_ms();
-                let row = tool_intent::ActiveModel {
-                    tenant_id: Set(authority.scope.tenant().clone()),
-                    user_id: Set(authority.scope.user().clone()),
-                    run_id: Set(run_id),
-                    call_id: Set(call_id),
-                    tool: Set(tool),
-                    state: Set("started".to_owned()),
-                    created_at: Set(now),
-                    updated_at: Set(now),
-                };
-                // Models number the calls of each round from the start: one row stands for both.
-                let again = OnConflict::columns([
-                    tool_intent::Column::TenantId,
-                    tool_intent::Column::UserId,
-                    tool_intent::Column::RunId,
-                    tool_intent::Column::CallId,
-                ])
-                .update_columns([tool_intent::Column::Tool, tool_intent::Column::UpdatedAt])
-                .to_owned();
-                batch.add(&tool_intent::Entity::insert(row).on_conflict(again));
                 batch.run(tx).await?;
                 Ok(())
             })

@@ -178,7 +178,11 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
         messages: turns(request),
         thinking,
         output_config,
-        service_tier: request.service_tier.as_deref(),
+        // Those there are; it refuses others.
+        service_tier: request
+            .service_tier
+            .as_deref()
+            .filter(|tier| matches!(*tier, "auto" | "standard_only")),
     }
 }
 

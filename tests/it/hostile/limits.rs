@@ -8,6 +8,8 @@ use crate::support::app::{ALL_SCOPES, MEMBER, OWNER, TestApp, http_client};
 use crate::support::raw::Raw;
 use crate::support::wait::becomes;
 
+const METRICS: &str = "a-token-for-metrics";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_and_a_tenant_have_so_many_sockets_and_a_neighbour_notices_nothing() {
     let settings = [
@@ -53,7 +55,7 @@ fn is_held(app: &TestApp, peer: u16) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_stops_reading_is_closed_and_the_others_go_on() {
-    let settings = [("CLAWCENTRAL__TELEMETRY__METRICS_TOKEN", "metrics")];
+    let settings = [("CLAWCENTRAL__TELEMETRY__METRICS_TOKEN", METRICS)];
     let mut app = TestApp::start_with(&json!({}), &settings).await;
     let mut neighbour = Neighbour::move_in(&mut app).await;
     let mut operator = app.operator().await;
@@ -80,7 +82,7 @@ async fn who_stops_reading_is_closed_and_the_others_go_on() {
     neighbour.is_served(&app).await;
     let metrics = http_client()
         .get(format!("http://{}/metrics", app.binary.address()))
-        .bearer_auth("metrics")
+        .bearer_auth(METRICS)
         .send()
         .await
         .expect("answers");

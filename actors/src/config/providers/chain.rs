@@ -205,7 +205,9 @@ impl ConfigService {
             },
             context_window: capped(model.context_tokens, &settings),
             full_window: model.context_window,
-            max_tokens: params.max_tokens.unwrap_or(model.max_tokens),
+            max_tokens: params
+                .max_tokens
+                .map_or(model.max_tokens, |most| most.min(model.max_tokens)),
             takes: model.takes(provider),
             reasoning: model.reasoning,
             thinking: usual_thinking(&settings, agent_id, &provider.id, &model),

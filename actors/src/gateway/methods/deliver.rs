@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::session_key;
 use crate::config::cron::job::Target;
+use crate::error::Error;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::Call;
 use crate::ports::channel::Destination;
@@ -47,7 +48,11 @@ impl DeliverParams {
             thread_id: self.thread_id.filter(|thread| thread.is_string() || thread.is_number()),
         };
         let key = session_key(call, session).await?;
-        let chat = sending::chat_of(&call.state.directory, call.scope(), &key, target).await?;
-        Ok(Some(chat))
+        let named = target.channel().is_some() || target.to.is_some();
+        match sending::chat_of(&call.state.directory, call.scope(), &key, target).await {
+            // There is no chat yet that it could go to besides: the answer goes to who asks.
+            Err(Error::Invalid(_)) if !named => Ok(None),
+            chat => Ok(Some(chat?)),
+        }
     }
 }

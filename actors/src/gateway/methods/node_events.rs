@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::Instant;
 
-use claw_entities::SessionKey;
+use claw_entities::{SessionKey, TenantId, UserId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -122,21 +122,33 @@ async fn transcript(call: &Call, params: &EventParams) -> Result<Done, WireError
     if said.event_id.is_none() && echoes(call, &fingerprint) {
         return Ok(Done::Ignored("duplicate"));
     }
+    admit(call, "ask")?;
     let message = ClientMessage {
         message: words.to_owned(),
         thinking: Some("low".to_owned()),
         ..by_node(call)
     };
     let once = said.event_id.map(|id| format!("voice {id}"));
-    ask(call, &session, once, message).await
+    let asked = ask(call, &session, once, message).await;
+    if asked.is_err() {
+        // It was not said: when it comes again it is no echo.
+        call.state.heard.remove(&heard_as(call));
+    }
+    asked
 }
 
 /// Were these words heard from the node a moment ago.
 fn echoes(call: &Call, fingerprint: &str) -> bool {
-    let scope = call.scope();
-    let key = (scope.tenant().clone(), scope.user().clone(), node_id(call));
-    let heard = call.state.heard.insert(key, (fingerprint.to_owned(), now_ms()));
+    let heard = call
+        .state
+        .heard
+        .insert(heard_as(call), (fingerprint.to_owned(), now_ms()));
     heard.is_some_and(|(before, at)| before == fingerprint && now_ms() - at < ECHO_MS)
+}
+
+fn heard_as(call: &Call) -> (TenantId, UserId, String) {
+    let scope = call.scope();
+    (scope.tenant().clone(), scope.user().clone(), node_id(call))
 }
 
 #[derive(Deserialize)]
@@ -166,6 +178,7 @@ async fn request(call: &Call, params: &EventParams) -> Result<Done, WireError> {
     let Some(session) = session(call, request.session_key.as_deref(), &own).await? else {
         return Ok(Done::Ignored("session"));
     };
+    admit(call, "ask")?;
     let message = ClientMessage {
         message: words.to_owned(),
         deliver_to: request.deliver.read(call, session.as_str()).await?,
@@ -181,12 +194,25 @@ async fn request(call: &Call, params: &EventParams) -> Result<Done, WireError> {
 fn by_node(call: &Call) -> ClientMessage {
     ClientMessage {
         source: "agent".to_owned(),
+        by_node: true,
         requester: Some(node_id(call)),
         ..ClientMessage::default()
     }
 }
 
-/// Starts a run, once for what is to be once, and only so many in a minute.
+/// So much a minute, of each kind.
+fn admit(call: &Call, kind: &str) -> Result<(), WireError> {
+    let scope = call.scope();
+    let key = format!(
+        "{}|{}|{}|node.event {kind}",
+        scope.tenant(),
+        scope.user(),
+        node_id(call)
+    );
+    call.state.throttle.admit(key, "node.event", Instant::now())
+}
+
+/// Starts a run, once for what is to be once.
 async fn ask(
     call: &Call,
     session: &SessionKey,
@@ -194,8 +220,6 @@ async fn ask(
     message: ClientMessage,
 ) -> Result<Done, WireError> {
     let (scope, node) = (call.scope(), node_id(call));
-    let key = format!("{}|{}|{node}|node.event", scope.tenant(), scope.user());
-    call.state.throttle.admit(key, "node.event", Instant::now())?;
     let run_id = match once {
         Some(once) => format!("node:{}", token::hash(&format!("{node}\u{1f}{once}"))),
         None => format!("node:{}", uuid::Uuid::new_v4()),
@@ -287,6 +311,7 @@ async fn tell(call: &Call, named: Option<&str>, line: &str) -> Result<Done, Wire
     let Some(session) = session(call, named, "main").await? else {
         return Ok(Done::Ignored("session"));
     };
+    admit(call, "tell")?;
     wake::tell(&call.state.directory, call.scope(), &session, line, false).await?;
     Ok(Done::Handled(Some("queued")))
 }

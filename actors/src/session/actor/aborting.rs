@@ -131,7 +131,7 @@ impl SessionActor {
         self.clearing.push(clearing);
         self.hurry.cancel();
         self.load(context);
-        if !self.loading {
+        if !self.reads_on() {
             self.end_clearing(context);
         }
     }

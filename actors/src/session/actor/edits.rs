@@ -78,7 +78,7 @@ impl SessionActor {
     /// Everything that was accepted before an edit that aborts nothing is here now, or could not be `read`: it has its
     /// turn when nothing works and nothing waits.
     pub(super) fn end_moving(&mut self, context: &mut Context<Self>, read: bool) {
-        if self.loading || self.is_edited() || self.moving.is_empty() {
+        if self.reads_on() || self.is_edited() || self.moving.is_empty() {
             return; // the end of the reading goes on from here
         }
         for request in std::mem::take(&mut self.moving) {
@@ -121,7 +121,7 @@ impl SessionActor {
             self.load(context);
             return self.pump(context);
         }
-        if self.loading {
+        if self.reads_on() {
             // What is being read may be what goes. The end of the reading goes on from here.
             return self.ahead.push_front(Ahead::Edit(request));
         }

@@ -21,10 +21,17 @@ pub(super) struct Hearing {
     upto: i64,
 }
 
+impl Hearing {
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy
+    }
+}
+
 impl SessionActor {
     /// Looks through what is not read yet for words that rule the session.
     pub(super) fn hear(&mut self, context: &mut Context<Self>) {
-        if self.hearing.busy {
+        // One reader at a time: what both found would be done twice.
+        if self.hearing.busy || self.loading {
             self.hearing.again = true;
             return;
         }
@@ -60,6 +67,13 @@ impl SessionActor {
             }
             if std::mem::take(&mut this.hearing.again) {
                 this.hear(context);
+            }
+            if !this.hearing.busy && std::mem::take(&mut this.load_again) {
+                this.load(context);
+                if !this.reads_on() {
+                    this.end_clearing(context);
+                    this.end_moving(context, true);
+                }
             }
             this.pump(context);
         }));
