@@ -380,10 +380,10 @@ async fn files_that_an_answer_names_are_sent_behind_it() {
     hears(3, 900, &says("Here it is.\nMEDIA:notes/plan.md")).await;
     app.platform.message("900", "Here it is.").await;
     assert!(files().len() == 1 && files()[0].contains("the plan"), "{:?}", files());
-    // Also behind nothing.
+    // Also behind nothing: one message more, the file.
     let before = app.platform.messages("900").len();
     hears(4, 900, &says("MEDIA: notes/plan.md\nNO_REPLY")).await;
-    assert_eq!((files().len(), app.platform.messages("900").len()), (2, before));
+    assert_eq!((files().len(), app.platform.messages("900").len()), (2, before + 1));
     // What cannot be sent is said, and nobody reaches what is not theirs.
     hears(5, 900, &says("Look.\nMEDIA:https://127.0.0.1/secret.png")).await;
     app.platform.message("900", "may not be fetched").await;

@@ -157,10 +157,18 @@ async fn an_answer_goes_to_a_chat_besides_where_that_is_asked_for() {
     let ended = operator.answer(&id).await.expect("is answered");
     assert_eq!(ended["status"], "ok", "{ended}");
     app.platform.message("702", "#fourth").await;
-    let again = json!({"message": "#fifth", "idempotencyKey": "d4", "deliver": true});
-    let lost = refused(&mut operator, "agent", again).await;
-    assert!(lost.contains("no chat of yours"), "{lost}");
+    // Where there is no chat yet, the answer goes to who asks.
+    let sent = app.platform.calls().len();
+    let id = operator
+        .send(
+            "agent",
+            json!({"message": "#fifth", "idempotencyKey": "d4", "deliver": true}),
+        )
+        .await;
+    assert_eq!(operator.answer(&id).await.expect("is accepted")["status"], "accepted");
+    assert_eq!(operator.answer(&id).await.expect("is answered")["status"], "ok");
     app.settled().await;
+    assert_eq!(app.platform.calls().len(), sent);
     assert_eq!(
         (said("701", "#third"), said("702", "#fourth"), said("1", "#fourth")),
         (0, 1, 0)
