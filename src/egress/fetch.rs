@@ -7,7 +7,7 @@ use reqwest::Method;
 
 use super::{Egress, EgressError, Purpose};
 
-/// How long one address may take.
+/// How long one address may take where nobody waits for a response to their own request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What stood there.
@@ -41,11 +41,27 @@ impl fmt::Display for NotFetched {
     }
 }
 
+/// Is it an address that may be fetched, and nothing in place of one.
+pub(crate) fn is_https(url: &str) -> bool {
+    url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"))
+}
+
 /// The bytes at an address a model wrote: public https only.
 pub(crate) async fn file(egress: &Egress, url: &str, limit: usize) -> Result<File, NotFetched> {
-    if !url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://")) {
+    if !is_https(url) {
         return Err(NotFetched::NoHttps);
     }
+    file_for(egress, Purpose::Untrusted, url, limit, PATIENCE).await
+}
+
+/// The bytes at an address, for this purpose and within this time.
+pub(crate) async fn file_for(
+    egress: &Egress,
+    purpose: Purpose,
+    url: &str,
+    limit: usize,
+    patience: Duration,
+) -> Result<File, NotFetched> {
     let refused = |error: EgressError| match error {
         EgressError::TooLarge => NotFetched::TooLarge(limit),
         EgressError::Refused { reason } => NotFetched::Refused(reason),
@@ -53,9 +69,9 @@ pub(crate) async fn file(egress: &Egress, url: &str, limit: usize) -> Result<Fil
             NotFetched::Failed
         }
     };
-    let request = egress.request(Purpose::Untrusted, Method::GET, url).map_err(refused)?;
+    let request = egress.request(purpose, Method::GET, url).map_err(refused)?;
     let answer = request
-        .timeout(PATIENCE)
+        .timeout(patience)
         .max_body(limit)
         .send()
         .await

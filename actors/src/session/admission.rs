@@ -179,7 +179,7 @@ pub(crate) async fn ruling(
         let rows = inbox::Entity::owned_by(scope)
             .filter(inbox::Column::SessionKey.eq(session.as_str()))
             .filter(inbox::is_open())
-            .filter(inbox::Column::Id.gte(from.as_str()))
+            .filter(inbox::Column::Id.gt(from.as_str()))
             .order_by_asc(inbox::Column::Id)
             .limit(LOOKED_THROUGH)
             .all(&services.db.glance(scope).await?)
@@ -187,8 +187,8 @@ pub(crate) async fn ruling(
         let full = rows.len() as u64 == LOOKED_THROUGH;
         let last = rows.last().map(|row| row.id.clone()).unwrap_or_default();
         for row in rows {
-            let fresh_row = row.state == "pending" && !known.contains(&row.id) && row.id != from;
-            if fresh_row
+            if row.state == "pending"
+                && !known.contains(&row.id)
                 && rules(services, &row)
                 && let admitted @ Admitted::Command {
                     command: Command::Stop(_) | Command::Approve(_),

@@ -22,7 +22,7 @@ use crate::clock::now_ms;
 use crate::config::devices::approvals::{Decided, Decider};
 use crate::error::{Error, Result};
 use crate::gateway::approvals;
-use crate::ports::channel::{Destination, Rendered};
+use crate::ports::channel::Destination;
 use crate::ports::message::{AssistantMessage, AssistantPart, Message, StopReason};
 use crate::ports::model::Thinking;
 use crate::ports::tool::SessionSnapshot;
@@ -188,12 +188,7 @@ pub(crate) async fn read_aloud(
         (Err(why), _) => (why, None),
         (Ok(spoken), None) => (format!("/api/blobs/{}", spoken.about.blob), None),
         (Ok(spoken), Some(destination)) => {
-            let nothing = Rendered {
-                text: String::new(),
-                plain: String::new(),
-            };
-            let mut piece = Piece::new("notice", destination, nothing);
-            piece.media = Some(spoken.about);
+            let piece = Piece::file("notice", destination, spoken.about);
             (String::new(), Some(piece))
         }
     };
@@ -307,10 +302,13 @@ pub(crate) async fn carry_out(
         }
         Command::Approve(said) => approve(directory, authority, item, said).await?,
         Command::Skill(call) => skills::calls::carry_out(directory, authority, item, call, stop).await?,
-        Command::Agents => managing::agents(directory, authority, item).await?,
+        Command::Agents | Command::Subagents(_) | Command::Config(_) | Command::Export if !item.guest.is_empty() => {
+            managing::OWNER_ONLY.to_owned()
+        }
+        Command::Agents => managing::agents(directory, authority).await?,
         Command::Subagents(said) => managing::subagents(directory, authority, item, said).await?,
         Command::Config(said) => managing::config(directory, authority, item, said).await?,
-        Command::Export => managing::export(authority, item),
+        Command::Export => managing::export(authority),
         Command::Unavailable(absent) => commands::unavailable_text(*absent),
         Command::Queue(QueueCommand::Show) => commands::queue_text(settings),
         Command::Queue(QueueCommand::Invalid(why)) => why.clone(),

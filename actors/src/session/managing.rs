@@ -8,18 +8,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Charge;
 use super::commands::{ConfigCommand, SubagentCommand};
+use super::excerpt::beginning;
 use super::item::Item;
 use super::reach::{self, Chain, Reach};
 use super::turn::Authority;
 use crate::config::document::is_secret_key;
 use crate::config::whole::{Change, Written};
+use crate::conversation::display;
 use crate::error::{Error, Result};
 use crate::gateway::methods::config::shown;
 use crate::supervisor::directory::Directory;
 
-const OWNER_ONLY: &str = "Only the owner of the agent may do that.";
-/// Messages of a log, and characters of an answer.
+/// For who is not: none of these is ever carried out for a guest.
+pub(crate) const OWNER_ONLY: &str = "Only the owner of the agent may do that.";
+/// Messages of a log, characters of each, and of an answer.
 const LOGGED: u64 = 12;
+const LINE: usize = 300;
 const LONGEST: usize = 3_500;
 
 /// What the session reaches when its owner asks, not its agent.
@@ -49,18 +53,11 @@ pub(crate) async fn subagents(
     item: &Item,
     said: &SubagentCommand,
 ) -> Result<String> {
-    if !item.guest.is_empty() {
-        return Ok(OWNER_ONLY.to_owned());
-    }
     let reach = reach(directory, authority, item);
     let answered = match said {
         SubagentCommand::Usage => return Ok(USAGE.to_owned()),
         SubagentCommand::List => reach.list_subagents(None).await.map(|found| listed(&found)),
-        SubagentCommand::Info(target) => reach.list_subagents(Some(u64::from(u32::MAX))).await.map(|found| {
-            let all = rows(&found);
-            let wanted = all.iter().find(|row| is_meant(row, target));
-            wanted.map_or_else(|| format!("There is no sub-agent called {target}."), |row| told(row))
-        }),
+        SubagentCommand::Info(target) => reach.subagent(target).await.map(|row| told(&row)),
         SubagentCommand::Kill(target) => reach
             .kill_subagents(target)
             .await
@@ -78,7 +75,7 @@ pub(crate) async fn subagents(
             steered.map(|_| "Told. What it did is cut off, and it goes on from there.".to_owned())
         }
     };
-    Ok(cut(answered.unwrap_or_else(|why| why)))
+    Ok(beginning(&answered.unwrap_or_else(|why| why), LONGEST))
 }
 
 const USAGE: &str = "Usage: /subagents [list], /subagents info|log|kill <number, label or id>, /subagents steer <number, label \
@@ -87,14 +84,6 @@ const USAGE: &str = "Usage: /subagents [list], /subagents info|log|kill <number,
 fn rows(found: &Value) -> Vec<&Value> {
     let of = |name: &str| found[name].as_array().map(Vec::as_slice).unwrap_or_default();
     of("active").iter().chain(of("recent")).collect()
-}
-
-fn is_meant(row: &Value, target: &str) -> bool {
-    let text = |name: &str| row[name].as_str().unwrap_or_default();
-    row["index"].as_u64().is_some_and(|index| target.parse() == Ok(index))
-        || text("label").eq_ignore_ascii_case(target)
-        || text("sessionKey") == target
-        || text("runId").trim_start_matches("spawn:").starts_with(target)
 }
 
 fn listed(found: &Value) -> String {
@@ -137,16 +126,7 @@ fn lines(messages: &Value) -> String {
     let list = list.map(Vec::as_slice).unwrap_or_default();
     let said = list.iter().filter_map(|message| {
         let role = message["role"].as_str()?;
-        let text = match &message["content"] {
-            Value::String(text) => text.clone(),
-            Value::Array(parts) => {
-                let texts = parts.iter().filter_map(|part| part["text"].as_str());
-                texts.collect::<Vec<_>>().join(" ")
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
-        };
-        let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        (!text.is_empty()).then(|| format!("{role}: {}", text.chars().take(300).collect::<String>()))
+        Some(format!("{role}: {}", display::one_line(message, LINE)?))
     });
     let said: Vec<String> = said.collect();
     if said.is_empty() {
@@ -157,10 +137,7 @@ fn lines(messages: &Value) -> String {
 }
 
 /// `/agents`.
-pub(crate) async fn agents(directory: &Directory, authority: &Authority, item: &Item) -> Result<String> {
-    if !item.guest.is_empty() {
-        return Ok(OWNER_ONLY.to_owned());
-    }
+pub(crate) async fn agents(directory: &Directory, authority: &Authority) -> Result<String> {
     let settings = directory.services().config.settings(&authority.scope).await?;
     let mut text = "Agents:".to_owned();
     for agent in &settings.agents {
@@ -182,7 +159,7 @@ pub(crate) async fn agents(directory: &Directory, authority: &Authority, item: &
             .unwrap_or_default();
         let _ = write!(text, "\n{}{name}{here}{default}{model}", agent.id);
     }
-    Ok(cut(text))
+    Ok(beginning(&text, LONGEST))
 }
 
 /// `/config`.
@@ -192,9 +169,6 @@ pub(crate) async fn config(
     item: &Item,
     said: &ConfigCommand,
 ) -> Result<String> {
-    if !item.guest.is_empty() {
-        return Ok(OWNER_ONLY.to_owned());
-    }
     if !item.audience().is_private() {
         return Ok("The configuration is only for a chat of yours alone.".to_owned());
     }
@@ -216,7 +190,7 @@ pub(crate) async fn config(
                 Ok(found) if found["config"].is_null() => "Nothing is set there.".to_owned(),
                 Ok(found) => {
                     let text = serde_json::to_string_pretty(&found["config"]).map_err(Error::internal)?;
-                    format!("```json\n{}\n```", cut(text))
+                    format!("```json\n{}\n```", beginning(&text, LONGEST))
                 }
                 Err(why) => why,
             });
@@ -257,24 +231,14 @@ pub(crate) async fn config(
                 format!("Changed: {}.", changed.join(", "))
             }
         }
-        Written::Refused(issues) => cut(format!("That would not be valid: {}", json!(shown(&issues)))),
+        Written::Refused(issues) => beginning(&format!("That would not be valid: {}", json!(shown(&issues))), LONGEST),
     })
 }
 
 /// `/export-session`.
-pub(crate) fn export(authority: &Authority, item: &Item) -> String {
-    if !item.guest.is_empty() {
-        return OWNER_ONLY.to_owned();
-    }
+pub(crate) fn export(authority: &Authority) -> String {
     format!(
         "This conversation as a file: GET /api/sessions/{}/transcript with an API token.",
         authority.key
     )
-}
-
-fn cut(text: String) -> String {
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }

@@ -29,6 +29,7 @@ pub(crate) mod compaction;
 pub mod context;
 pub mod embedding;
 pub mod envelope;
+mod excerpt;
 pub mod freshness;
 pub mod nodes;
 pub mod prompt;

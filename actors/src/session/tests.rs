@@ -49,6 +49,15 @@ pub(super) async fn send(runtime: &Runtime, scope: &Scope, key: &str, text: &str
     }
 }
 
+/// Waits until the model was called this often.
+pub(super) async fn called(model: &ScriptedModel, times: usize) {
+    let until = Instant::now() + PATIENCE;
+    while model.calls.load(Ordering::Relaxed) < times {
+        assert!(Instant::now() < until, "the model was not called {times} times");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Waits until no inbox row of the tenant is open. Patient as long as they become fewer.
 pub(super) async fn settled(runtime: &Runtime, scope: &Scope) {
     let mut until = Instant::now() + PATIENCE;
@@ -393,11 +402,7 @@ async fn a_stop_is_heard_in_a_flooded_chat() {
     let runtime = start(model.clone(), Limits::default(), 1).await;
     let scope = runtime.owner("acme").await;
     send(&runtime, &scope, KEY, "hang").await;
-    let until = Instant::now() + PATIENCE;
-    while model.calls.load(Ordering::Relaxed) == 0 {
-        assert!(Instant::now() < until, "the run did not start");
-        tokio::task::yield_now().await;
-    }
+    called(&model, 1).await;
     for number in 0..400 {
         send(&runtime, &scope, KEY, &format!("flood {number}")).await;
     }
@@ -433,11 +438,7 @@ async fn what_came_meanwhile_is_answered_once_and_in_order() {
             .await
             .expect("accepted");
         if text == "slow" {
-            let until = Instant::now() + PATIENCE;
-            while model.calls.load(std::sync::atomic::Ordering::Relaxed) == 0 {
-                assert!(Instant::now() < until, "the run did not start");
-                tokio::task::yield_now().await;
-            }
+            called(&model, 1).await;
         }
     }
     go.notify_one();
@@ -571,11 +572,7 @@ async fn clearing_the_queue_also_drops_what_was_accepted_a_moment_ago() {
     let runtime = start(model.clone(), Limits::default(), 1).await;
     let scope = runtime.owner("acme").await;
     send(&runtime, &scope, KEY, "slow").await;
-    let until = Instant::now() + PATIENCE;
-    while model.calls.load(Ordering::Relaxed) == 0 {
-        assert!(Instant::now() < until, "the model was not called");
-        tokio::task::yield_now().await;
-    }
+    called(&model, 1).await;
     // More than a session looks after at a time, and nobody told it of them yet.
     let rows: Vec<NewInbox> = (0..WAITING)
         .map(|at| accepted(&scope, KEY, &format!("late {at}")))
@@ -614,11 +611,7 @@ async fn clearing_the_queue_does_not_depend_on_other_machines_clocks() {
     let runtime = start(model.clone(), Limits::default(), 1).await;
     let scope = runtime.owner("acme").await;
     send(&runtime, &scope, KEY, "slow").await;
-    let until = Instant::now() + PATIENCE;
-    while model.calls.load(Ordering::Relaxed) == 0 {
-        assert!(Instant::now() < until, "the model was not called");
-        tokio::task::yield_now().await;
-    }
+    called(&model, 1).await;
     let elsewhere = async |text: &str, by: i64| {
         let mut row = accepted(&scope, KEY, text);
         row.id = format!("{}{}", first_id_at(now_ms() + by), &row.id[12..]);

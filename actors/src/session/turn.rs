@@ -190,6 +190,18 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// A file without a word.
+    pub(crate) fn file(kind: &'static str, destination: &Destination, file: FileAbout) -> Self {
+        let nothing = Rendered {
+            text: String::new(),
+            plain: String::new(),
+        };
+        Self {
+            media: Some(file),
+            ..Self::new(kind, destination, nothing)
+        }
+    }
+
     pub(crate) fn new(kind: &'static str, destination: &Destination, rendered: Rendered) -> Self {
         Self {
             id: new_id(),

@@ -17,9 +17,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::V1Error;
-use super::fetched::{fetch, is_address};
+use super::fetched::fetch;
 use super::target::Target;
 use crate::egress::Egress;
+use crate::egress::fetch::is_https;
 use crate::http::state::AppState;
 
 /// Images of one message (`agent-runtime` §21.1).
@@ -241,7 +242,7 @@ impl ContentPart {
             _ => return None,
         };
         let named = named.or_else(|| source.and_then(|source| source.url.as_deref()));
-        named.map(str::trim).filter(|url| is_address(url))
+        named.map(str::trim).filter(|url| is_https(url))
     }
 
     fn words(&self) -> Option<&str> {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use claw_actors::Error;
-use reqwest::Method;
 
 use super::error::V1Error;
-use crate::egress::{Egress, EgressError, Purpose};
+use crate::egress::fetch::{NotFetched, file_for};
+use crate::egress::{Egress, Purpose};
 
 /// How long one address may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -19,49 +19,31 @@ pub(super) struct Fetched {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Is it an address that may be fetched, and nothing in place of one.
-pub(super) fn is_address(url: &str) -> bool {
-    url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"))
-}
-
 /// The bytes at a public https address, `limit` at most. `what` begins the sentence that says why not.
 pub(super) async fn fetch(egress: &Egress, url: &str, limit: usize, what: &str) -> Result<Fetched, V1Error> {
     fetch_for(egress, Purpose::Untrusted, url, limit, what).await
 }
 
 async fn fetch_for(egress: &Egress, purpose: Purpose, url: &str, limit: usize, what: &str) -> Result<Fetched, V1Error> {
-    let refused = |error: EgressError| match error {
-        EgressError::TooLarge => V1Error::from(Error::TooLarge(format!("{what} is larger than {limit} bytes"))),
-        EgressError::Refused { reason } => V1Error::param("content", format!("{what} may not be fetched: {reason}")),
-        EgressError::Connect | EgressError::Io | EgressError::Timeout { .. } | EgressError::Redirect => {
-            V1Error::param("content", format!("{what} could not be fetched"))
+    let fetched = file_for(egress, purpose, url, limit, PATIENCE).await;
+    let file = fetched.map_err(|error| match error {
+        NotFetched::TooLarge(limit) => V1Error::from(Error::TooLarge(format!("{what} is larger than {limit} bytes"))),
+        NotFetched::Refused(reason) => V1Error::param("content", format!("{what} may not be fetched: {reason}")),
+        NotFetched::Answered(status) => {
+            V1Error::param("content", format!("{what} could not be fetched: status {status}"))
         }
-    };
-    let request = egress.request(purpose, Method::GET, url).map_err(refused)?;
-    let answer = request
-        .timeout(PATIENCE)
-        .max_body(limit)
-        .send()
-        .await
-        .map_err(refused)?;
-    if !answer.is_success() {
-        let status = answer.status;
-        return Err(V1Error::param(
-            "content",
-            format!("{what} could not be fetched: status {status}"),
-        ));
-    }
-    let kind = answer.header("content-type").unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        NotFetched::NoHttps | NotFetched::Failed => V1Error::param("content", format!("{what} could not be fetched")),
+    })?;
     Ok(Fetched {
-        kind,
-        bytes: answer.body,
+        kind: file.mime_type.unwrap_or_default(),
+        bytes: file.bytes,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::fetch::is_https;
     use crate::egress::testing::{FakeServer, Reply};
 
     async fn at(server: &FakeServer, limit: usize) -> Result<Fetched, String> {
@@ -91,6 +73,6 @@ mod tests {
         let error = fetch(&FakeServer::egress(), &server.url("/"), 99, "an image").await;
         assert!(error.expect_err("refused").to_string().contains("may not be fetched"));
         assert!(server.seen().is_empty());
-        assert!(is_address("HTTPS://a.example/") && !is_address("http://a.example/") && !is_address("https"));
+        assert!(is_https("HTTPS://a.example/") && !is_https("http://a.example/") && !is_https("https"));
     }
 }

@@ -120,16 +120,8 @@ pub(in crate::session) fn shown_as(
     file: FileAbout,
     text: &str,
 ) -> std::result::Result<Announcement, String> {
-    let empty = Rendered {
-        text: String::new(),
-        plain: String::new(),
-    };
-    let shown = Piece {
-        media: Some(file),
-        ..Piece::new(kind, &place.1, empty)
-    };
     let conversation = place.1.conversation();
-    let mut pieces = vec![shown];
+    let mut pieces = vec![Piece::file(kind, &place.1, file)];
     if !text.trim().is_empty() {
         pieces.extend(said_as(kind, directory, place, text)?.pieces);
     }

@@ -35,7 +35,6 @@ use crate::supervisor::directory::Directory;
 pub(crate) use claim::run_now;
 pub use claim::{Asked, Started};
 pub(crate) use expiry::expire;
-pub(super) use settle::cut;
 pub(crate) use settle::{record_of, settle};
 
 /// Jobs looked at together, and claimed at the same time.

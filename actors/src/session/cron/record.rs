@@ -7,12 +7,13 @@ use serde_json::json;
 
 use super::claim;
 use super::outcome::{After, Record};
-use super::settle::{SUMMARY, Told, cut};
+use super::settle::{SUMMARY, Told};
 use crate::Services;
 use crate::config::cron::job::run_id;
 use crate::config::cron::store;
 use crate::db::Batch;
 use crate::error::{Error, Result};
+use crate::session::excerpt::beginning;
 use crate::session::system_event;
 use crate::session::turn::insert_pieces;
 
@@ -60,7 +61,7 @@ pub(super) async fn store_end(
                 if let (Some(_), Some(text)) = (answer.filter(|_| !told.quiet), &record.ended.text)
                     && open.session_key != crate::session::key::main(&open.agent_id)
                 {
-                    let line = format!("Cron ({}): {}", open.job_name, cut(text, SHORT));
+                    let line = format!("Cron ({}): {}", open.job_name, beginning(text, SHORT));
                     let main = crate::session::key::main(&open.agent_id);
                     system_event::put(tx, &scope, &main, &line).await?;
                 }
@@ -86,7 +87,7 @@ async fn close_run(
         .col_expr(cron_run::Column::Error, Expr::value(ended.error.clone()))
         .col_expr(
             cron_run::Column::Summary,
-            Expr::value(ended.text.as_deref().map(|text| cut(text, SUMMARY))),
+            Expr::value(ended.text.as_deref().map(|text| beginning(text, SUMMARY))),
         )
         .col_expr(cron_run::Column::Delivery, Expr::value(record.delivery))
         .col_expr(

@@ -12,6 +12,7 @@ use crate::Services;
 use crate::clock::now_ms;
 use crate::config::cron::job::{DeliveryMode, FailureAlert, Job, Payload, firing_of, run_id};
 use crate::error::{Error, Result};
+use crate::session::excerpt::beginning;
 use crate::session::{heartbeat, repeats, reply};
 use crate::supervisor::directory::Directory;
 
@@ -270,7 +271,7 @@ fn finished_event(open: &cron_run::Model, ended: &Ended) -> Value {
         "completionStatus": if ended.status == "ok" { "succeeded" } else { "failed" },
     });
     if let Some(text) = &ended.text {
-        payload["summary"] = json!(cut(text, SUMMARY));
+        payload["summary"] = json!(beginning(text, SUMMARY));
     }
     if let Some(error) = &ended.error {
         payload["error"] = json!(error);
@@ -311,12 +312,4 @@ fn finished(directory: &Directory, scope: &Scope, open: &cron_run::Model, record
     }
     metrics::counter!("claw_cron_runs", "status" => ended.status).increment(1);
     directory.cron_changed().notify_one();
-}
-
-/// At most `most` characters.
-pub(in crate::session) fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::services::Limits;
 use crate::session::branches;
-use crate::session::tests::{PATIENCE, message, send, settled, transcript};
+use crate::session::tests::{PATIENCE, called, message, send, settled, transcript};
 use crate::testing::{Runtime, ScriptedModel, Step, start};
 
 const KEY: &str = "agent:main:side";
@@ -30,15 +30,6 @@ async fn paced() -> (Runtime, Arc<ScriptedModel>, Arc<Notify>) {
     });
     let runtime = start(model.clone(), Limits::default(), 1).await;
     (runtime, model, go)
-}
-
-/// Waits until the model was called this often.
-async fn called(model: &ScriptedModel, times: usize) {
-    let until = Instant::now() + PATIENCE;
-    while model.calls.load(Ordering::Relaxed) < times {
-        assert!(Instant::now() < until, "the model was not called {times} times");
-        tokio::task::yield_now().await;
-    }
 }
 
 async fn ended(runtime: &Runtime, scope: &Scope, run_id: &str) -> String {

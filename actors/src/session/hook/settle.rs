@@ -10,7 +10,8 @@ use crate::db::Batch;
 use crate::error::Result;
 use crate::session::budget::Charge;
 use crate::session::cron::announce::{self, Announcement};
-use crate::session::cron::{cut, record_of};
+use crate::session::cron::record_of;
+use crate::session::excerpt::beginning;
 use crate::session::reconcile::{is_over, pass};
 use crate::session::turn::{Authority, insert_pieces};
 use crate::session::{asking, heartbeat, key, reply, system_event};
@@ -87,7 +88,7 @@ async fn outcome(
         let why = ended.error.as_deref().unwrap_or("it was not finished");
         return Ok(Outcome {
             status: "error",
-            line: Some(format!("Hook {name} failed: {}", cut(why, SHORT))),
+            line: Some(format!("Hook {name} failed: {}", beginning(why, SHORT))),
             said: None,
         });
     }
@@ -101,7 +102,7 @@ async fn outcome(
     };
     Ok(Outcome {
         status: "ok",
-        line: text.map(|text| format!("Hook {name}: {}", cut(&text, SHORT))),
+        line: text.map(|text| format!("Hook {name}: {}", beginning(&text, SHORT))),
         said,
     })
 }

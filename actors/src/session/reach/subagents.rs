@@ -106,6 +106,15 @@ impl Reach {
         }))
     }
 
+    /// One of them, however long ago it ended.
+    pub async fn subagent(&self, target: &str) -> Result<Value, Refusal> {
+        owner_only(self.0.owner)?;
+        let rows = self.children().await?;
+        let row = subagent::find(&rows, target)?;
+        let at = rows.iter().position(|one| one.id == row.id).unwrap_or_default();
+        Ok(shown((at + 1, row)))
+    }
+
     /// Stops one, or with `all` every one, and what they began.
     pub async fn kill_subagents(&self, target: &str) -> Result<Value, Refusal> {
         owner_only(self.0.owner)?;

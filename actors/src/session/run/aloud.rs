@@ -5,7 +5,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{RunContext, Work};
 use crate::Services;
-use crate::ports::channel::Rendered;
 use crate::ports::speech::AudioFormat;
 use crate::session::commands::Switch;
 use crate::session::preview::Outlet;
@@ -79,12 +78,7 @@ impl Aloud {
         };
         let posted = match spoken {
             Ok(spoken) => {
-                let nothing = Rendered {
-                    text: String::new(),
-                    plain: String::new(),
-                };
-                let mut piece = Piece::new("final", &self.outlet.destination, nothing);
-                piece.media = Some(spoken.about);
+                let piece = Piece::file("final", &self.outlet.destination, spoken.about);
                 turn::post(&self.services, &self.authority, run_id, vec![piece]).await
             }
             Err(error) => Err(error),

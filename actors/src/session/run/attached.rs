@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{RunContext, Work};
-use crate::ports::channel::{FileAbout, FileKind, Rendered};
+use crate::ports::channel::{FileAbout, FileKind};
 use crate::session::blobs::{self, PREFIX, Whose};
 use crate::session::preview::Outlet;
 use crate::session::reach::message::about;
@@ -34,16 +34,7 @@ impl Attached {
     pub(super) fn pieces(&self, outlet: &Outlet) -> Vec<Piece> {
         let files = self.files.iter().filter(|_| !outlet.is_muted());
         files
-            .map(|file| {
-                let nothing = Rendered {
-                    text: String::new(),
-                    plain: String::new(),
-                };
-                Piece {
-                    media: Some(file.clone()),
-                    ..Piece::new("final", &outlet.destination, nothing)
-                }
-            })
+            .map(|file| Piece::file("final", &outlet.destination, file.clone()))
             .collect()
     }
 }

@@ -7,6 +7,7 @@ use crate::config::providers::ResolvedModel;
 use crate::ports::message::{AssistantMessage, AssistantPart, Message, Part, ToolCall};
 use crate::session::changing;
 use crate::session::commands::Switch;
+use crate::session::excerpt;
 use crate::session::preview::{Outlet, Shown};
 use crate::session::repeats::{self, WRITTEN};
 use crate::session::turn::{self, Piece, TOLD};
@@ -43,7 +44,7 @@ impl Work {
             return;
         }
         let lines = calls.iter().map(|call| {
-            let arguments = short(&call.arguments.to_string(), ARGUMENTS);
+            let arguments = excerpt::beginning(&call.arguments.to_string(), ARGUMENTS);
             format!("🔧 {} {}", call.name, inline(&arguments))
         });
         self.tell(context, &lines.collect::<Vec<_>>().join("\n")).await;
@@ -58,7 +59,7 @@ impl Work {
         for result in results {
             if let Message::ToolResult { tool_name, content, .. } = result {
                 let texts = content.iter().filter_map(Part::text);
-                let text = short(&texts.collect::<Vec<_>>().join("\n"), RESULT);
+                let text = excerpt::beginning(&texts.collect::<Vec<_>>().join("\n"), RESULT);
                 let fence = "`".repeat(3.max(longest_run(&text) + 1));
                 told.push(format!("🔧 {tool_name}\n{fence}\n{text}\n{fence}"));
             }
@@ -81,7 +82,7 @@ impl Work {
             };
             if *is_error {
                 let texts = content.iter().filter_map(Part::text);
-                let detail = short(&texts.collect::<Vec<_>>().join(" "), ARGUMENTS);
+                let detail = excerpt::beginning(&texts.collect::<Vec<_>>().join(" "), ARGUMENTS);
                 self.failed = Some((tool_name.clone(), detail));
             } else if tool_name == WRITTEN {
                 self.wrote = true;
@@ -158,7 +159,7 @@ impl Work {
         if text.is_empty() {
             return Vec::new();
         }
-        let rendered = outlet.render(&format!("Reasoning:\n{}", short(&text, THOUGHTS)));
+        let rendered = outlet.render(&format!("Reasoning:\n{}", excerpt::beginning(&text, THOUGHTS)));
         let pieces = rendered.into_iter();
         pieces
             .map(|rendered| Piece::new("final", &outlet.destination, rendered))
@@ -174,7 +175,7 @@ impl Work {
         forget(thoughts, THOUGHTS);
         let said = context.emitter.text().get(self.parts.at()..).unwrap_or_default();
         if let Some(preview) = self.preview.as_mut().filter(|_| said.trim().is_empty()) {
-            preview.update(&format!("Reasoning:\n{}", newest(thoughts, THOUGHTS)));
+            preview.update(&format!("Reasoning:\n{}", excerpt::end(thoughts, THOUGHTS)));
         }
     }
 
@@ -193,25 +194,7 @@ impl Work {
     }
 }
 
-/// The beginning of a text.
-fn short(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// The end of a text: what was thought last.
-fn newest(text: &str, most: usize) -> String {
-    let text = text.trim();
-    let skipped = text.chars().count().saturating_sub(most);
-    match text.char_indices().nth(skipped).filter(|_| skipped > 0) {
-        Some((begin, _)) => format!("…{}", &text[begin..]),
-        None => text.to_owned(),
-    }
-}
-
-/// Forgets now and then the beginning of a text that grows: [`newest`] says of what is left what it would say of all.
+/// Forgets now and then the beginning of a text that grows: [`excerpt::end`] says of what is left what it would say of all.
 fn forget(text: &mut String, most: usize) {
     if text.len() <= 8 * most {
         return;
@@ -256,10 +239,10 @@ mod tests {
             all.push_str(&thought);
             forget(&mut kept, 100);
             longest = longest.max(kept.len());
-            assert_eq!(newest(&kept, 100), newest(&all, 100));
+            assert_eq!(excerpt::end(&kept, 100), excerpt::end(&all, 100));
         }
         assert!(longest <= 800, "{longest} bytes are kept");
-        assert!(newest(&kept, 100).starts_with('…'));
-        assert_eq!(newest("short", 100), "short");
+        assert!(excerpt::end(&kept, 100).starts_with('…'));
+        assert_eq!(excerpt::end("short", 100), "short");
     }
 }
