@@ -225,7 +225,7 @@ impl Code {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        if matches!(error.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_))) {
+        if database_error(&error).is_some_and(DatabaseError::is_unique_violation) {
             return Self::Conflict("it exists already".to_owned());
         }
         if raised(&error, "fenced") {

@@ -17,7 +17,7 @@ use crate::config::providers::DEMO_API;
 use crate::conversation::ConversationService;
 use crate::crypto::Secret;
 use crate::db::writer::Writer;
-use crate::db::{Db, DbSettings};
+use crate::db::{Db, DbSettings, template};
 use crate::ports::Ports;
 use crate::ports::message::{AssistantMessage, AssistantPart, Message, Part};
 use crate::ports::model::{ModelEvent, ModelProvider, ModelRequest};
@@ -123,11 +123,7 @@ impl Drop for Runtime {
 /// Starts a runtime whose only model is `model`, on `threads` arbiters.
 pub(crate) async fn start(model: Arc<ScriptedModel>, limits: Limits, threads: usize) -> Runtime {
     let folder = tempfile::tempdir().expect("a temp folder");
-    let settings = DbSettings {
-        url: Secret::new(format!("sqlite://{}/claw.db?mode=rwc", folder.path().display())),
-        max_connections: 4,
-        acquire_timeout: Duration::from_secs(30),
-    };
+    let path = folder.path().join("claw.db");
     let io = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -135,9 +131,11 @@ pub(crate) async fn start(model: Arc<ScriptedModel>, limits: Limits, threads: us
         .expect("a runtime");
     let handle = io.handle().clone();
     let opened: BoxFuture<'static, Db> = Box::pin(async move {
-        let owner = Db::open_owner(&settings, true).await.expect("creates the database");
-        Migrator::up(&owner, None).await.expect("migrates");
-        owner.close().await.expect("closes");
+        let settings = DbSettings {
+            url: Secret::new(template::on_sqlite(&path, async |db| Migrator::up(db, None).await).await),
+            max_connections: 4,
+            acquire_timeout: Duration::from_secs(30),
+        };
         Db::open(&settings).await.expect("opens")
     });
     let db = handle.spawn(opened).await.expect("opens");

@@ -37,21 +37,22 @@ many_turns() {
         -E 'test(thousands_of_turns_over_sleeping_and_crashing_sessions)'
 }
 on_postgres() {
-    # What touches the database; the rest would only run twice.
+    # What asks PostgreSQL; the rest would only run twice.
+    local unit='config::|conversation::|db::|gateway::approvals|gateway::tests|supervisor::lease'
     bash tests/ci/with-postgres.sh cargo nextest run --workspace --no-fail-fast --status-level fail \
-        -E '(binary(it) - test(/^(tidy|signature_vectors)/)) | package(claw-actors) | package(claw-migration) | package(claw-entities)'
+        -E "(binary(it) - test(/^(tidy|signature_vectors)/)) | (package(claw-actors) & test(/^($unit)/)) | package(claw-migration)"
 }
 signature_vectors() { cargo nextest run --workspace --no-capture -E 'test(signature_vectors)'; }
 ui() { (cd admin-ui && { [ -d node_modules ] || npm ci --silent; } && npm run --silent check && npm test --silent && npm run --silent build -- --outDir "$CLAW_CACHE/ui-dist" --emptyOutDir); }
 ui_browser() { (cd admin-ui && CHROMIUM="$(command -v chromium)" npm run --silent test:browser); }
 ui_pages() { (cd admin-ui && CHROMIUM="$(command -v chromium)" npm run --silent test:e2e); }
 
+temporary_in_memory
 must "install" bash tests/peers/install.sh packages
 must "install tools and peers" bash tests/peers/install.sh tools openclaw nginx
-# The Rust suites need no pages: the UI has stages of its own, and the real clients get a build with it.
-export CLAW_UI_SKIP=1
 stage "crypto guard" crypto_guard
 stage "tree guard" tree_guard
+stage "UI: types, lint, unit, build" ui
 stage "format" cargo fmt --all --check
 stage "clippy" lint
 stage "deny" cargo deny --all-features check bans licenses sources
@@ -61,9 +62,8 @@ stage "tests on SQLite" on_sqlite
 stage "tests on PostgreSQL" on_postgres
 stage "40,000 turns" many_turns
 stage "signature vectors" signature_vectors
-stage "UI: types, lint, unit, build" ui
 stage "UI: components in Chromium" ui_browser
 stage "UI: whole pages in Chromium" ui_pages
-stage "real clients and browser" env -u CLAW_UI_SKIP bash tests/ci/e2e.sh
+stage "real clients and browser" bash tests/ci/e2e.sh
 stage "bench tools" bench_tools
 finish

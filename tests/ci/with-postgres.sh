@@ -22,7 +22,7 @@ trap stop EXIT
 # start PORT: true once the server takes connections there, false when it ended before.
 start() {
     "${as[@]}" "$bin/postgres" -D "$dir/data" -p "$1" -k "$dir" -c listen_addresses=127.0.0.1 \
-        -c fsync=off -c max_connections=500 >"$dir/data/server.log" 2>&1 &
+        -c fsync=off -c wal_level=minimal -c max_wal_senders=0 -c max_connections=500 >"$dir/data/server.log" 2>&1 &
     server=$!
     until "$bin/pg_isready" -q -h "$dir" -p "$1"; do
         kill -0 "$server" 2>/dev/null || return 1

@@ -34,10 +34,12 @@ packages() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-# cargo_tool NAME: from source with its own lock file, unless some version is there.
+# cargo_tool NAME: from source with its own lock file, unless some version is there. Not optimised: that takes longer to
+# build than it saves.
 cargo_tool() {
     cargo "${1#cargo-}" --version >/dev/null 2>&1 ||
-        CARGO_TARGET_DIR="$CLAW_CACHE/tools-target" cargo install "$1" --locked --quiet --root "$CLAW_CACHE/cargo"
+        CARGO_TARGET_DIR="$CLAW_CACHE/tools-target" \
+            cargo install "$1" --locked --quiet --debug --root "$CLAW_CACHE/cargo"
 }
 
 tools() {

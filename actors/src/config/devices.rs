@@ -12,11 +12,11 @@ pub mod tokens;
 use std::sync::Arc;
 
 use claw_entities::UserOwned;
-use claw_entities::{Scope, device, device_request, device_token};
-use sea_orm::sea_query::{LockBehavior, LockType, OnConflict};
+use claw_entities::{Scope, device, device_request, device_token, user};
+use sea_orm::sea_query::{Expr, LockBehavior, LockType, OnConflict, Query};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Set,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, IdenStatic, Iterable, ModelTrait, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
 use serde_json::{Value, json};
 
@@ -26,6 +26,7 @@ use super::identity::stays_active;
 use crate::clock::now_ms;
 use crate::crypto::Secret;
 use crate::db::writer::Writer;
+use crate::db::{Batch, Transaction};
 use crate::error::{Error, Result};
 use crate::gateway::alike::Alike;
 use crate::gateway::scopes;
@@ -355,58 +356,114 @@ async fn request_pairing(
 
 /// Gives the request's id, the row that clients see, and whether it was made just now.
 async fn record_request(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     scope: &Scope,
     claim: &DeviceClaim,
     is_repair: bool,
 ) -> Result<(String, Value, bool)> {
     let now = now_ms();
-    if !stays_active(tx, scope).await? {
-        return Err(Error::NotFound { what: "user" });
-    }
-    let open: Option<(String, Value, Value)> = device_request::Entity::owned_by(scope)
-        .select_only()
-        .column(device_request::Column::RequestId)
-        .column(device_request::Column::Row)
-        .column(device_request::Column::Scopes)
-        .filter(device_request::Column::DeviceId.eq(&claim.device_id))
-        .filter(device_request::Column::ExpiresAt.gt(now))
-        .into_tuple()
-        .one(tx)
-        .await?;
-    let (open_roles, open_scopes) = open
-        .as_ref()
-        .map(|(_, row, wanted)| (strings(&row["roles"]), strings(wanted)))
-        .unwrap_or_default();
-    if let Some((request_id, row, _)) = open
-        && open_roles.contains(&claim.role)
-        && scopes::holds_all(&open_scopes, &claim.scopes)
-    {
-        return Ok((request_id, row, false));
-    }
     let id = uuid::Uuid::new_v4();
+    let first = new_request(scope, claim, (&id, now), is_repair, &[], &[]);
+    let made = if add_first_request(tx, scope, &first).await? {
+        first
+    } else {
+        match renewed_request(tx, scope, claim, (&id, now), is_repair).await? {
+            (request, true) => request,
+            (open, false) => return Ok((open.request_id, open.row, false)),
+        }
+    };
+    // Chance decides who counts: the id is random.
+    if id.as_u128().is_multiple_of(LOOKED_AT)
+        && device_request::Entity::owned_by(scope).count(tx).await? > MOST_REQUESTS + SPARE_REQUESTS
+    {
+        tidy_requests(tx, scope).await?;
+    }
+    Ok((made.request_id, made.row, true))
+}
+
+/// A request of this id made at this time, which asks for what the device wants beside what it had asked for.
+fn new_request(
+    scope: &Scope,
+    claim: &DeviceClaim,
+    (id, now): (&uuid::Uuid, i64),
+    is_repair: bool,
+    open_roles: &[String],
+    open_scopes: &[String],
+) -> device_request::Model {
     let request_id = id.to_string();
-    let wanted = scopes::union(&open_scopes, &claim.scopes);
-    let roles = scopes::union(&open_roles, std::slice::from_ref(&claim.role));
+    let wanted = scopes::union(open_scopes, &claim.scopes);
+    let roles = scopes::union(open_roles, std::slice::from_ref(&claim.role));
     let row = without_blanks(json!({
         "requestId": request_id, "deviceId": claim.device_id, "publicKey": claim.public_key,
         "displayName": claim.display_name, "platform": claim.platform, "deviceFamily": claim.device_family,
         "clientId": claim.client_id, "clientMode": claim.client_mode, "role": claim.role, "roles": roles,
         "scopes": wanted, "silent": false, "isRepair": is_repair, "ts": now,
     }));
-    let request = device_request::ActiveModel {
-        tenant_id: Set(scope.tenant().clone()),
-        user_id: Set(scope.user().clone()),
-        device_id: Set(claim.device_id.clone()),
-        request_id: Set(request_id.clone()),
-        role: Set(claim.role.clone()),
-        scopes: Set(json!(wanted)),
-        is_repair: Set(is_repair),
-        row: Set(row.clone()),
-        created_at: Set(now),
-        expires_at: Set(now + REQUEST_LIFETIME_MS),
-    };
-    device_request::Entity::insert(request)
+    device_request::Model {
+        tenant_id: scope.tenant().clone(),
+        user_id: scope.user().clone(),
+        device_id: claim.device_id.clone(),
+        request_id,
+        role: claim.role.clone(),
+        scopes: json!(wanted),
+        is_repair,
+        row,
+        created_at: now,
+        expires_at: now + REQUEST_LIFETIME_MS,
+    }
+}
+
+/// Adds the request of a device that has none, unless its user is locked; true when it did. One statement, for strangers
+/// may be many.
+async fn add_first_request(tx: &Transaction, scope: &Scope, request: &device_request::Model) -> Result<bool> {
+    use device_request::Column;
+    let mut values = user::Entity::owned_by(scope)
+        .select_only()
+        .filter(user::Column::Status.eq("active"))
+        .lock_shared();
+    for column in Column::iter() {
+        values = values.column_as(Expr::value(request.get(column)), column.as_str());
+    }
+    let mut insert = Query::insert();
+    insert
+        .into_table(device_request::Entity)
+        .columns(Column::iter())
+        .select_from(values.into_query())
+        .map_err(Error::internal)?
+        .on_conflict(OnConflict::new().do_nothing().to_owned());
+    let mut batch = Batch::new(tx);
+    batch.add_statement(batch.backend().build(&insert));
+    Ok(batch.run(tx).await? > 0)
+}
+
+/// The open request that covers what the device wants (false), or a new one that takes its place (true).
+async fn renewed_request(
+    tx: &Transaction,
+    scope: &Scope,
+    claim: &DeviceClaim,
+    made: (&uuid::Uuid, i64),
+    is_repair: bool,
+) -> Result<(device_request::Model, bool)> {
+    if !stays_active(tx, scope).await? {
+        return Err(Error::NotFound { what: "user" });
+    }
+    let open = device_request::Entity::owned_by(scope)
+        .filter(device_request::Column::DeviceId.eq(&claim.device_id))
+        .filter(device_request::Column::ExpiresAt.gt(made.1))
+        .one(tx)
+        .await?;
+    let (open_roles, open_scopes) = open
+        .as_ref()
+        .map(|open| (strings(&open.row["roles"]), strings(&open.scopes)))
+        .unwrap_or_default();
+    if let Some(open) = open
+        && open_roles.contains(&claim.role)
+        && scopes::holds_all(&open_scopes, &claim.scopes)
+    {
+        return Ok((open, false));
+    }
+    let request = new_request(scope, claim, made, is_repair, &open_roles, &open_scopes);
+    device_request::Entity::insert(device_request::ActiveModel::from(request.clone()))
         .on_conflict(
             OnConflict::columns([
                 device_request::Column::TenantId,
@@ -426,18 +483,12 @@ async fn record_request(
         )
         .exec_without_returning(tx)
         .await?;
-    // Chance decides who counts: the id is random.
-    if id.as_u128().is_multiple_of(LOOKED_AT)
-        && device_request::Entity::owned_by(scope).count(tx).await? > MOST_REQUESTS + SPARE_REQUESTS
-    {
-        tidy_requests(tx, scope).await?;
-    }
-    Ok((request_id, row, true))
+    Ok((request, true))
 }
 
 /// The oldest beyond the limit go, but for those that another transaction is about to delete: two that waited for one
 /// another's rows would be a deadlock. In steps, because PostgreSQL asks a locking subquery anew for each row.
-async fn tidy_requests(tx: &DatabaseTransaction, scope: &Scope) -> Result<()> {
+async fn tidy_requests(tx: &Transaction, scope: &Scope) -> Result<()> {
     let id = device_request::Column::DeviceId;
     let surplus: Vec<String> = device_request::Entity::owned_by(scope)
         .select_only()
@@ -527,26 +578,18 @@ async fn admit(
     Ok(device)
 }
 
-/// Records that a device came (part of a group commit). What is written late moves no time back.
-pub async fn note_connected(
-    tx: &impl ConnectionTrait,
-    scope: &Scope,
-    device_id: &str,
-    role: &str,
-    now: i64,
-) -> Result<()> {
-    device::Entity::update_owned(scope)
+/// Records that a device came. What is written late moves no time back.
+pub fn note_connected(batch: &mut Batch, scope: &Scope, device_id: &str, role: &str, now: i64) {
+    let seen = device::Entity::update_owned(scope)
         .filter(device::Column::Id.eq(device_id))
         .filter(before(device::Column::LastSeenAt, now))
         .col_expr(device::Column::LastSeenAt, now.into())
-        .col_expr(device::Column::LastSeenReason, "connect".into())
-        .exec(tx)
-        .await?;
-    tokens::note_used(tx, scope, device_id, role, now).await?;
+        .col_expr(device::Column::LastSeenReason, "connect".into());
+    batch.add(&seen);
+    tokens::note_used(batch, scope, device_id, role, now);
     if role == "node" {
-        surface::note_connected(tx, scope, device_id, now).await?;
+        surface::note_connected(batch, scope, device_id, now);
     }
-    Ok(())
 }
 
 /// The time in the column is earlier than this one, or there is none.

@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use claw_entities::{Scope, UserOwned, user_pref};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
 use serde_json::Value;
 
 use super::ConfigService;
 use crate::clock::now_ms;
-use crate::db::one_by_one;
+use crate::db::{Transaction, one_by_one};
 use crate::error::{Error, Result};
 
 /// Entries of one call, as the original.
@@ -98,7 +96,7 @@ struct Wish {
     expected: BTreeMap<String, Value>,
 }
 
-async fn write(tx: &DatabaseTransaction, scope: &Scope, wish: &Wish) -> Result<Written> {
+async fn write(tx: &Transaction, scope: &Scope, wish: &Wish) -> Result<Written> {
     // What was read stays so until the commit.
     one_by_one(tx, scope).await?;
     let names = wish.values.iter().map(|(name, _)| name);

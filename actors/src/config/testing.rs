@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use claw_entities::{Scope, TenantScope};
 use claw_migration::{Migrator, MigratorTrait};
-use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 
 use super::ConfigService;
 use super::accounts::Asker;
 use super::identity::Role;
 use crate::crypto::Secret;
-use crate::db::{Db, DbSettings};
+use crate::db::{Db, DbSettings, template};
 use crate::services::Replica;
 use crate::supervisor::lease::{Leases, boot_id};
 
@@ -44,35 +43,18 @@ impl Server {
 /// On SQLite; with `CLAW_TEST_POSTGRES=postgres://user@host` on a fresh database of that server instead.
 pub(crate) async fn start() -> Server {
     let folder = tempfile::tempdir().expect("a temp folder");
-    let url = match std::env::var("CLAW_TEST_POSTGRES") {
-        Ok(server) => fresh_postgres(&server).await,
-        Err(_) => format!("sqlite://{}/claw.db?mode=rwc", folder.path().display()),
-    };
+    let url = template::database(&folder.path().join("claw.db"), async |db| Migrator::up(db, None).await).await;
     let settings = DbSettings {
         url: Secret::new(url),
         max_connections: 2,
         acquire_timeout: Duration::from_secs(10),
     };
-    let owner = Db::open_owner(&settings, true).await.expect("creates the database");
-    Migrator::up(&owner, None).await.expect("migrates");
-    owner.close().await.expect("closes");
     let db = Db::open(&settings).await.expect("opens");
     Server {
         config: ConfigService::for_test(db.clone()),
         db,
         _folder: folder,
     }
-}
-
-async fn fresh_postgres(server: &str) -> String {
-    let name = format!("claw_{}", claw_entities::new_id());
-    let admin = sea_orm::Database::connect(format!("{server}/postgres"))
-        .await
-        .expect("connects");
-    let create = format!("CREATE DATABASE {name}");
-    admin.execute_unprepared(&create).await.expect("creates a database");
-    admin.close().await.expect("closes");
-    format!("{server}/{name}")
 }
 
 pub(crate) async fn tenant(config: &ConfigService, slug: &str) -> TenantScope {

@@ -12,7 +12,7 @@ use claw_entities::{
 use sea_orm::{
     ActiveModelTrait,
     ActiveValue::{NotSet, Set},
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ use super::entry::Body;
 use super::jsonl::{self, Parsed, ParsedEntry};
 use super::transcript::{self, SessionHead};
 use crate::clock::now_ms;
-use crate::db::{Batch, Db};
+use crate::db::{Batch, Db, Transaction};
 use crate::error::{Error, Result};
 use crate::ports::message::{FileFormat, Message, Part};
 use crate::session::blobs::{self, Room};
@@ -272,7 +272,7 @@ fn clash(error: DbErr) -> Error {
 }
 
 /// What full-text search knows of a transcript that had this id before: the new one is read from its beginning.
-async fn forget_words(tx: &DatabaseTransaction, scope: &Scope, session_id: &str) -> Result<()> {
+async fn forget_words(tx: &Transaction, scope: &Scope, session_id: &str) -> Result<()> {
     transcript_words::Entity::delete_owned(scope)
         .filter(transcript_words::Column::SessionId.eq(session_id))
         .exec(tx)
@@ -284,7 +284,7 @@ async fn forget_words(tx: &DatabaseTransaction, scope: &Scope, session_id: &str)
     Ok(())
 }
 
-async fn is_taken(tx: &DatabaseTransaction, scope: &Scope, session_id: &str) -> Result<bool> {
+async fn is_taken(tx: &Transaction, scope: &Scope, session_id: &str) -> Result<bool> {
     let entries = transcript_entry::Entity::owned_by(scope)
         .filter(transcript_entry::Column::SessionId.eq(session_id))
         .count(tx)
@@ -301,7 +301,7 @@ async fn is_taken(tx: &DatabaseTransaction, scope: &Scope, session_id: &str) -> 
     Ok(entries + sessions + runs > 0)
 }
 
-async fn insert(tx: &DatabaseTransaction, rows: Vec<transcript_entry::ActiveModel>) -> Result<()> {
+async fn insert(tx: &Transaction, rows: Vec<transcript_entry::ActiveModel>) -> Result<()> {
     transcript_entry::Entity::insert_many(rows)
         .exec_without_returning(tx)
         .await?;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use claw_entities::{Scope, SessionKey, UserOwned, session, transcript_entry, transcript_read, transcript_words};
 use sea_orm::sea_query::{Expr, LockType, OnConflict, SimpleExpr};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Value,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, Value,
 };
 
 use super::entry::Entry;
@@ -19,6 +19,7 @@ use super::{ConversationService, display, tree};
 use crate::config::memory::rank::scores;
 use crate::config::memory::terms::{self, Term};
 use crate::config::memory::{mark, marked, snippet, unmarked};
+use crate::db::Transaction;
 use crate::db::writer::Writer;
 use crate::error::Result;
 
@@ -230,7 +231,7 @@ struct Part {
     end: i64,
 }
 
-async fn write(tx: &DatabaseTransaction, scope: &Scope, part: &Part) -> Result<()> {
+async fn write(tx: &Transaction, scope: &Scope, part: &Part) -> Result<()> {
     if !part.words.is_empty() {
         // Some may be gone by now; those that are there stay until the commit.
         let there: Vec<i64> = transcript_entry::Entity::owned_by(scope)
@@ -284,7 +285,7 @@ async fn write(tx: &DatabaseTransaction, scope: &Scope, part: &Part) -> Result<(
 }
 
 /// How far transcripts were read that no session has any more.
-async fn forget(tx: &DatabaseTransaction, scope: &Scope) -> Result<()> {
+async fn forget(tx: &Transaction, scope: &Scope) -> Result<()> {
     let current = session::Entity::owned_by(scope)
         .select_only()
         .column(session::Column::SessionId)

@@ -10,7 +10,7 @@ use super::history::{Delta, PageQuery};
 use super::transcript::{self, HeadChanges, NewEntry, SessionHead};
 use super::{ConversationService, branch};
 use crate::crypto::Secret;
-use crate::db::{Batch, Db, DbSettings};
+use crate::db::{Batch, Db, DbSettings, template};
 use crate::error::Error;
 use crate::ports::message::{AssistantMessage, AssistantPart, Message};
 
@@ -22,14 +22,12 @@ struct Fixture {
 
 async fn fixture() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("test.db");
     let settings = DbSettings {
-        url: Secret::from(format!("sqlite://{}", directory.path().join("test.db").display())),
+        url: Secret::new(template::on_sqlite(&path, async |db| Migrator::up(db, None).await).await),
         max_connections: 2,
         acquire_timeout: std::time::Duration::from_secs(10),
     };
-    let owner = Db::open_owner(&settings, true).await.unwrap();
-    Migrator::up(&owner, None).await.unwrap();
-    owner.close().await.unwrap();
     let db = Db::open(&settings).await.unwrap();
     Fixture {
         _directory: directory,

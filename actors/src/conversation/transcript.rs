@@ -7,12 +7,13 @@ use claw_entities::{Scope, SessionKey, UserOwned, new_id, session, transcript_en
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, SimpleExpr};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, UpdateMany,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IdenStatic, QueryFilter, QuerySelect,
+    QueryTrait, UpdateMany,
 };
 use serde_json::{Map, Value, json};
 
 use super::entry::{Body, Entry};
-use crate::db::Batch;
+use crate::db::{Batch, Transaction};
 use crate::error::{Error, Result};
 
 /// Rows per insert statement: far below the parameter limits of both databases.
@@ -167,20 +168,48 @@ pub async fn head(tx: &impl ConnectionTrait, scope: &Scope, key: &SessionKey) ->
 
 /// As [`head`], for a transaction that goes on from where the transcript stands: nobody else moves it before the
 /// commit. It comes after the lease's row (`fenced`) and before all others of the transaction.
-pub async fn head_to_move(tx: &impl ConnectionTrait, scope: &Scope, key: &SessionKey) -> Result<Option<SessionHead>> {
-    let row = session::Entity::owned_by(scope)
+pub async fn head_to_move(tx: &Transaction, scope: &Scope, key: &SessionKey) -> Result<Option<SessionHead>> {
+    let select = session::Entity::owned_by(scope)
         .filter(session::Column::Key.eq(key.clone()))
-        .lock_exclusive()
-        .one(tx)
-        .await?;
-    Ok(row.map(SessionHead::from))
+        .lock_exclusive();
+    // Each turn begins with this: on the committing thread it must not be what sends the turn elsewhere.
+    if let Transaction::Direct(direct) = tx {
+        return Ok(direct.first(&select.build(DbBackend::Sqlite), read_directly)?);
+    }
+    Ok(select.one(tx).await?.map(SessionHead::from))
+}
+
+/// A row of `session` as SQLite gives it.
+fn read_directly(row: &rusqlite::Row<'_>) -> rusqlite::Result<SessionHead> {
+    let column = |column: session::Column| column.as_str();
+    let text = |name: session::Column| row.get::<_, String>(column(name));
+    let json = |name: session::Column| {
+        let stored = row.get_ref(column(name))?.as_str()?;
+        serde_json::from_str(stored)
+            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))
+    };
+    let number = |name: session::Column| row.get::<_, i64>(column(name));
+    Ok(SessionHead {
+        key: text(session::Column::Key)?.into(),
+        session_id: text(session::Column::SessionId)?,
+        agent_id: text(session::Column::AgentId)?,
+        label: row.get(column(session::Column::Label))?,
+        entry: json(session::Column::Entry)?,
+        destination: json(session::Column::Destination)?,
+        leaf_id: row.get(column(session::Column::LeafId))?,
+        next_seq: number(session::Column::NextSeq)?,
+        created_at: number(session::Column::CreatedAt)?,
+        updated_at: number(session::Column::UpdatedAt)?,
+        events: number(session::Column::Events)?,
+        events_seen: number(session::Column::EventsSeen)?,
+    })
 }
 
 /// Keeps the row of a head that was read in an earlier transaction, as [`head_to_move`] does. SQLite has one writer.
 ///
 /// # Errors
 /// `Conflict` when the same transcript stands elsewhere by now.
-pub async fn hold(tx: &impl ConnectionTrait, scope: &Scope, head: &SessionHead) -> Result<()> {
+pub async fn hold(tx: &Transaction, scope: &Scope, head: &SessionHead) -> Result<()> {
     if tx.get_database_backend() != DbBackend::Postgres {
         return Ok(());
     }
@@ -231,7 +260,7 @@ pub async fn open(
 
 /// As [`open`], for a transaction that goes on from where the transcript stands, see [`head_to_move`].
 pub async fn open_to_move(
-    tx: &impl ConnectionTrait,
+    tx: &Transaction,
     scope: &Scope,
     key: &SessionKey,
     agent_id: &str,
@@ -395,7 +424,7 @@ pub(crate) fn merged(backend: DbBackend, fields: Value) -> SimpleExpr {
 ///
 /// # Errors
 /// `NotFound` when there is no such session.
-pub async fn reset(tx: &impl ConnectionTrait, scope: &Scope, key: &SessionKey, now: i64) -> Result<SessionHead> {
+pub async fn reset(tx: &Transaction, scope: &Scope, key: &SessionKey, now: i64) -> Result<SessionHead> {
     let head = head_to_move(tx, scope, key).await?;
     let mut head = head.ok_or(Error::NotFound { what: "session" })?;
     let old = std::mem::replace(&mut head.session_id, new_session_id());

@@ -1,11 +1,13 @@
 //! Several writes of one transaction in one round trip.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryTrait, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryTrait, Statement, Value};
+
+use super::Transaction;
 
 /// Writes that need not see each other's results, in order.
 ///
-/// On SQLite they go to the connection's thread as one text: each round trip costs more than a small statement does.
-/// PostgreSQL takes one parametrised statement at a time.
+/// The driver's SQLite connection gets them as one text: each round trip to its thread costs more than a small statement
+/// does. PostgreSQL takes one parametrised statement at a time, and on the committing thread there is no round trip.
 #[derive(Debug)]
 pub struct Batch {
     backend: DbBackend,
@@ -13,7 +15,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub fn new(tx: &DatabaseTransaction) -> Self {
+    pub fn new(tx: &Transaction) -> Self {
         Self {
             backend: tx.get_database_backend(),
             statements: Vec::new(),
@@ -35,7 +37,10 @@ impl Batch {
     }
 
     /// Runs them. Gives how many rows all of them touched.
-    pub async fn run(self, tx: &DatabaseTransaction) -> Result<u64, DbErr> {
+    pub async fn run(self, tx: &Transaction) -> Result<u64, DbErr> {
+        if let Transaction::Direct(direct) = tx {
+            return self.statements.iter().map(|statement| direct.run(statement)).sum();
+        }
         if self.backend != DbBackend::Sqlite {
             let mut touched = 0;
             for statement in self.statements {

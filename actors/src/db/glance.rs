@@ -1,9 +1,9 @@
 //! A read that needs no transaction of its own.
 
 use sea_orm::prelude::async_trait::async_trait;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
-};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+
+use super::Tx;
 
 /// One tenant's rows for statements that stand alone: two of them may see different states.
 ///
@@ -12,7 +12,7 @@ use sea_orm::{
 #[derive(Debug)]
 pub enum Glance {
     Statement(DatabaseConnection),
-    Transaction(DatabaseTransaction),
+    Transaction(Tx),
 }
 
 #[async_trait]

@@ -4,11 +4,17 @@
 //! duties that cross tenants use [`Db::system_read`] and [`Db::system_write`].
 
 mod batch;
+mod direct;
 mod glance;
 mod pool;
+#[cfg(any(test, feature = "testing"))]
+pub mod template;
+mod transaction;
 pub mod writer;
 
 use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use claw_entities::{Scope, TenantScope, UserOwned, user};
 use sea_orm::sea_query::LockType;
@@ -17,14 +23,22 @@ use sea_orm::{
     QuerySelect, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
 pub use batch::Batch;
 pub use glance::Glance;
 pub use pool::{DbSettings, OpenError};
+pub use transaction::Transaction;
 
 /// Handles on the pools. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Db {
     backend: DbBackend,
+    /// The file (SQLite).
+    file: Option<PathBuf>,
+    /// Who holds it may write (SQLite): two connections that write wait for each other in turn, not in SQLite's way, which
+    /// is to look again later.
+    writing: Arc<Mutex<()>>,
     /// As `claw_app` (PostgreSQL) or query-only (SQLite).
     read: DatabaseConnection,
     /// As `claw_app` (PostgreSQL) or the single writer (SQLite).
@@ -86,19 +100,34 @@ impl Scoped for TenantScope {
 
 /// A transaction within one tenant. Dropped without [`Tx::commit`] it rolls back.
 #[derive(Debug)]
-pub struct Tx(DatabaseTransaction);
+pub struct Tx {
+    transaction: Transaction,
+    /// Given back after the transaction.
+    _writing: Option<OwnedMutexGuard<()>>,
+}
 
 impl Tx {
+    fn reading(tx: DatabaseTransaction) -> Self {
+        Self {
+            transaction: Transaction::Driver(tx),
+            _writing: None,
+        }
+    }
+
     /// Makes the writes durable.
     pub async fn commit(self) -> Result<(), DbErr> {
-        self.0.commit().await
+        match self.transaction {
+            Transaction::Driver(tx) => tx.commit().await,
+            // The group commit commits its own.
+            Transaction::Direct(direct) => direct.control("COMMIT"),
+        }
     }
 }
 
 impl Deref for Tx {
-    type Target = DatabaseTransaction;
-    fn deref(&self) -> &DatabaseTransaction {
-        &self.0
+    type Target = Transaction;
+    fn deref(&self) -> &Transaction {
+        &self.transaction
     }
 }
 
@@ -122,7 +151,7 @@ impl Db {
     pub async fn read(&self, scope: &impl Scoped) -> Result<Tx, DbErr> {
         let tx = self.read.begin().await?;
         set_tenant(&tx, scope.tenant_scope()).await?;
-        Ok(Tx(tx))
+        Ok(Tx::reading(tx))
     }
 
     /// As [`Self::read`], and what is read later is as old as what was read first, on PostgreSQL too.
@@ -130,7 +159,7 @@ impl Db {
         let level = (self.backend == DbBackend::Postgres).then_some(IsolationLevel::RepeatableRead);
         let tx = self.read.begin_with_config(level, None).await?;
         set_tenant(&tx, scope.tenant_scope()).await?;
-        Ok(Tx(tx))
+        Ok(Tx::reading(tx))
     }
 
     /// One tenant's rows for statements that need not agree with each other.
@@ -138,30 +167,48 @@ impl Db {
         if self.backend == DbBackend::Sqlite {
             return Ok(Glance::Statement(self.read.clone()));
         }
-        Ok(Glance::Transaction(self.read(scope).await?.0))
+        Ok(Glance::Transaction(self.read(scope).await?))
     }
 
     /// A write transaction within one tenant. On SQLite it takes the write lock at once: keep it short, and make no
     /// network call inside.
     pub async fn write(&self, scope: &impl Scoped) -> Result<Tx, DbErr> {
-        let tx = begin_immediate(&self.write).await?;
-        set_tenant(&tx, scope.tenant_scope()).await?;
-        Ok(Tx(tx))
+        let tx = self.begin_write().await?;
+        set_tenant(&*tx, scope.tenant_scope()).await?;
+        Ok(tx)
     }
 
     /// A write transaction that names its tenants itself, one after the other: the group commit's.
     async fn begin_write(&self) -> Result<Tx, DbErr> {
-        begin_immediate(&self.write).await.map(Tx)
+        self.begin_immediate(&self.write).await
     }
 
     /// A view across tenants, for the listed duties only (a tidy test lists the callers).
     pub async fn system_read(&self) -> Result<Tx, DbErr> {
-        self.system_read.begin().await.map(Tx)
+        self.system_read.begin().await.map(Tx::reading)
     }
 
     /// A write transaction across tenants, for the listed duties only (a tidy test lists the callers).
     pub async fn system_write(&self) -> Result<Tx, DbErr> {
-        begin_immediate(&self.system_write).await.map(Tx)
+        self.begin_immediate(&self.system_write).await
+    }
+
+    async fn begin_immediate(&self, pool: &DatabaseConnection) -> Result<Tx, DbErr> {
+        let sqlite = self.backend == DbBackend::Sqlite;
+        let writing = if sqlite {
+            Some(self.writing.clone().lock_owned().await)
+        } else {
+            None
+        };
+        let options = TransactionOptions {
+            access_mode: (!sqlite).then_some(AccessMode::ReadWrite),
+            sqlite_transaction_mode: sqlite.then_some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        Ok(Tx {
+            transaction: Transaction::Driver(pool.begin_with_options(options).await?),
+            _writing: writing,
+        })
     }
 
     /// Answers when the database does.
@@ -175,20 +222,6 @@ impl Db {
             // Two names may be one pool; closing it twice is harmless.
             let _ = pool.close().await;
         }
-    }
-}
-
-async fn begin_immediate(pool: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    match pool.get_database_backend() {
-        DbBackend::Sqlite => {
-            pool.begin_with_options(TransactionOptions {
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-                ..TransactionOptions::default()
-            })
-            .await
-        }
-        DbBackend::Postgres | DbBackend::MySql => pool.begin_with_config(None, Some(AccessMode::ReadWrite)).await,
-        _ => pool.begin().await,
     }
 }
 

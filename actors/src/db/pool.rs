@@ -1,16 +1,31 @@
 //! Opening the database: a writer and two pools of readers on SQLite, an app and a system pool on PostgreSQL.
 
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode};
 use sea_orm::sqlx::{Connection, SqliteConnection};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement};
 
 use super::Db;
 use crate::crypto::Secret;
 
 /// Connections of the platform's own reads on SQLite.
 const SQLITE_SYSTEM_READERS: u32 = 2;
+/// How long SQLite waits for another process that writes.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Prepared statements that a connection keeps.
+pub(super) const STATEMENTS: usize = 256;
+/// What the file does not remember. A commit is on the disk when it returns.
+pub(super) const WRITER_PRAGMAS: [(&str, &str); 5] = [
+    ("synchronous", "FULL"),
+    ("foreign_keys", "ON"),
+    ("wal_autocheckpoint", "4000"),
+    ("cache_size", "-4096"),
+    // What a statement may have to undo is small: not worth a file.
+    ("temp_store", "memory"),
+];
 
 /// Where the database is and how many connections it gets.
 #[derive(Clone, Debug)]
@@ -62,6 +77,8 @@ impl Db {
         let system = Self::open_role(settings, "claw_system", 4).await?;
         Ok(Self {
             backend: DbBackend::Postgres,
+            file: None,
+            writing: Arc::default(),
             read: app.clone(),
             write: app,
             system_read: system.clone(),
@@ -72,12 +89,18 @@ impl Db {
     async fn open_sqlite(settings: &DbSettings) -> Result<Self, OpenError> {
         let mut options = sqlite(settings, false)?;
         options.max_connections(1).min_connections(1);
+        let file = SqliteConnectOptions::from_str(settings.url.expose())
+            .map_err(|error| OpenError::Open(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)))))?
+            .get_filename()
+            .to_owned();
         let write = Database::connect(options).await.map_err(OpenError::Open)?;
         let read = Self::open_readers(settings, settings.max_connections.clamp(1, 8)).await?;
         // What the platform looks at does not wait behind what people read: a lock-out is noticed while they do.
         let system_read = Self::open_readers(settings, SQLITE_SYSTEM_READERS).await?;
         Ok(Self {
             backend: DbBackend::Sqlite,
+            file: Some(file),
+            writing: Arc::default(),
             read,
             write: write.clone(),
             system_read,
@@ -168,18 +191,15 @@ fn is_free(connection: &SqliteConnection) -> bool {
     !connection.is_in_transaction()
 }
 
-fn sqlite_pragmas(options: sea_orm::sqlx::sqlite::SqliteConnectOptions) -> sea_orm::sqlx::sqlite::SqliteConnectOptions {
-    options
+fn sqlite_pragmas(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    let options = options
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
         .auto_vacuum(SqliteAutoVacuum::Incremental)
-        .busy_timeout(Duration::from_secs(10))
-        .foreign_keys(true)
-        .pragma("wal_autocheckpoint", "4000")
-        .pragma("cache_size", "-4096")
-        // What a statement may have to undo is small: not worth a file.
-        .pragma("temp_store", "memory")
-        .statement_cache_capacity(256)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS);
+    WRITER_PRAGMAS
+        .into_iter()
+        .fold(options, |options, (name, value)| options.pragma(name, value))
 }
 
 #[cfg(test)]

@@ -4,16 +4,22 @@
 //! `GROUP` jobs) goes into the next one; waiting for more would only keep the disk and the clients idle in turn. When
 //! anything in a group fails, the group is rolled back and its jobs run again one by one, so one bad row hurts nobody
 //! else. A job that PostgreSQL chose to break a deadlock is run again too.
+//!
+//! SQLite's groups are committed by a thread of their own, on a connection that needs no other thread (`direct`). There a
+//! job that fails is undone alone. A job that reads is done after the others, over the driver's connection.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, LazyLock};
 
 use claw_entities::{SessionKey, TenantId, TenantScope, UserId};
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{Db, Scoped, past_deadlocks, set_tenant};
+use super::direct::{Bound, Direct};
+use super::{Batch, Db, Scoped, Transaction, past_deadlocks, set_tenant};
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
 
@@ -39,7 +45,7 @@ pub struct NewInbox {
     pub skipped: Option<&'static str>,
 }
 
-type Work = Box<dyn for<'a> Fn(&'a DatabaseTransaction) -> BoxFuture<'a, Result<()>> + Send + Sync>;
+type Work = Box<dyn for<'a> Fn(&'a Transaction) -> BoxFuture<'a, Result<()>> + Send + Sync>;
 
 enum Job {
     /// Rows of any tenant, inserted together.
@@ -112,7 +118,7 @@ impl Writer {
     pub async fn run<T, F>(&self, scope: &impl Scoped, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: for<'a> Fn(&'a DatabaseTransaction) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a Transaction) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
     {
         let slot = Arc::new(std::sync::Mutex::new(None));
         let kept = slot.clone();
@@ -120,7 +126,9 @@ impl Writer {
         let boxed: Work = Box::new(move |tx| {
             let (work, kept) = (work.clone(), kept.clone());
             Box::pin(async move {
-                let value = work(tx).await?;
+                // A bug in one job must not end the thread that writes for all.
+                let done = AssertUnwindSafe(work(tx)).catch_unwind().await;
+                let value = done.map_err(|_| Error::internal("a write panicked"))??;
                 *kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(value);
                 Ok(())
             })
@@ -135,6 +143,20 @@ impl Writer {
         answer.await.map_err(|_| stopping())??;
         let value = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         value.ok_or_else(stopping)
+    }
+
+    /// As [`Self::run`], for writes that depend on nothing stored. Gives how many rows they touched.
+    pub async fn add(&self, scope: &impl Scoped, add: impl Fn(&mut Batch) + Send + Sync + 'static) -> Result<u64> {
+        let add = Arc::new(add);
+        self.run(scope, move |tx| {
+            let add = add.clone();
+            Box::pin(async move {
+                let mut batch = Batch::new(tx);
+                add(&mut batch);
+                Ok(batch.run(tx).await?)
+            })
+        })
+        .await
     }
 }
 
@@ -152,13 +174,122 @@ fn stopping() -> Error {
     }
 }
 
-/// A group is a row of short round trips to the connection's thread. Among the tasks of a busy runtime each of them would
-/// wait for its turn, and all tenants with it: under a flood that took three times as long.
+/// Among the tasks of a busy runtime each step of a group would wait for its turn, and all tenants with it.
 fn commit_on_a_thread(db: Db, jobs: mpsc::Receiver<Job>) -> std::io::Result<()> {
+    let file = db.file.clone().ok_or_else(|| std::io::Error::other("not SQLite"))?;
+    let direct = Direct::open(&file).map_err(std::io::Error::other)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("commit".to_owned());
-    thread.spawn(move || runtime.block_on(commit_loop(db, Arc::new(Mutex::new(jobs)), GROUP, false)))?;
+    thread.spawn(move || runtime.block_on(commit_directly(db, direct, jobs)))?;
     Ok(())
+}
+
+async fn commit_directly(db: Db, direct: Direct, mut jobs: mpsc::Receiver<Job>) {
+    let tx = Transaction::Direct(direct.clone());
+    let mut group = Vec::new();
+    while jobs.recv_many(&mut group, GROUP).await > 0 {
+        let jobs = std::mem::take(&mut group);
+        measure(&jobs);
+        let rest = directly(&db, &direct, &tx, jobs).await;
+        if !rest.is_empty() {
+            commit(&db, rest, false).await;
+        }
+    }
+}
+
+/// One transaction on this thread. Gives the jobs that are to be done over the driver's connection.
+async fn directly(db: &Db, direct: &Direct, tx: &Transaction, jobs: Vec<Job>) -> Vec<Job> {
+    let writing = db.writing.lock().await;
+    match write_all(direct, tx, &jobs).await.and_then(|done| {
+        direct.control("COMMIT")?;
+        Ok(done)
+    }) {
+        Ok(written) => {
+            drop(writing);
+            let mut rest = Vec::new();
+            for (job, outcome) in jobs.into_iter().zip(written.outcomes) {
+                match outcome {
+                    Some(Ok(())) => answer(vec![job], &written.fresh),
+                    Some(Err(error)) => fail(vec![job], error),
+                    None => rest.push(job),
+                }
+            }
+            rest
+        }
+        Err(_) => {
+            direct.leave();
+            jobs
+        }
+    }
+}
+
+/// What a group came to before its commit.
+struct Written {
+    /// Inbox ids that were new.
+    fresh: HashSet<String>,
+    /// One for each job: none when it is to be done elsewhere.
+    outcomes: Vec<Option<Result<()>>>,
+}
+
+async fn write_all(direct: &Direct, tx: &Transaction, jobs: &[Job]) -> Result<Written> {
+    direct.control("BEGIN IMMEDIATE")?;
+    let mut written = Written {
+        fresh: HashSet::new(),
+        outcomes: Vec::with_capacity(jobs.len()),
+    };
+    for job in jobs {
+        direct.control("SAVEPOINT job")?;
+        let outcome = match job {
+            Job::Inbox { rows, .. } => write_rows(direct, rows, &mut written.fresh),
+            Job::Work { work, .. } => work(tx).await,
+        };
+        let elsewhere = direct.take_refused();
+        if elsewhere || outcome.is_err() {
+            // Where SQLite gave up the whole transaction this fails, and with it the group.
+            direct.control("ROLLBACK TO job")?;
+        }
+        direct.control("RELEASE job")?;
+        written.outcomes.push((!elsewhere).then_some(outcome));
+    }
+    Ok(written)
+}
+
+/// Inserts rows one by one: here nothing is saved by more of them in a statement.
+fn write_rows(direct: &Direct, rows: &[NewInbox], fresh: &mut HashSet<String>) -> Result<()> {
+    static INSERT: LazyLock<String> = LazyLock::new(|| insert_sql(DbBackend::Sqlite, 1));
+    let now = now_ms();
+    for row in rows {
+        let inserted = direct.execute(
+            &INSERT,
+            [
+                row.tenant.as_str(),
+                row.id.as_str(),
+                row.user.as_str(),
+                row.source.as_str(),
+                row.account_id.as_str(),
+                row.event_key.as_str(),
+                row.session_key.as_str(),
+                row.payload.as_str(),
+            ]
+            .into_iter()
+            .map(Bound::from)
+            .chain([
+                now.into(),
+                now.into(),
+                state_of(row).into(),
+                row.skipped.map_or(Bound::Null, Bound::from),
+            ]),
+        )?;
+        if inserted > 0 {
+            fresh.insert(row.id.clone());
+        }
+    }
+    Ok(())
+}
+
+/// The state that a row begins with.
+fn state_of(row: &NewInbox) -> &'static str {
+    if row.skipped.is_some() { "skipped" } else { "pending" }
 }
 
 async fn commit_loop(db: Db, jobs: Arc<Mutex<mpsc::Receiver<Job>>>, most: usize, system: bool) {
@@ -167,13 +298,17 @@ async fn commit_loop(db: Db, jobs: Arc<Mutex<mpsc::Receiver<Job>>>, most: usize,
         if jobs.lock().await.recv_many(&mut group, most).await == 0 {
             return;
         }
+        measure(&group);
         commit(&db, std::mem::take(&mut group), system).await;
     }
 }
 
+fn measure(group: &[Job]) {
+    metrics::histogram!("claw_commit_group").record(u32::try_from(group.len()).unwrap_or(u32::MAX));
+}
+
 /// Commits the jobs together; when that fails, each by itself.
 async fn commit(db: &Db, jobs: Vec<Job>, system: bool) {
-    metrics::histogram!("claw_commit_group").record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
     match together(db, &jobs, system).await {
         Ok(fresh) => answer(jobs, &fresh),
         Err(error) if jobs.len() == 1 && !error.is_deadlock() => fail(jobs, error),
@@ -236,12 +371,6 @@ async fn together(db: &Db, jobs: &[Job], system: bool) -> Result<HashSet<String>
             Job::Work { .. } => &[],
         })
         .collect();
-    let only_rows = jobs.iter().all(|job| matches!(job, Job::Inbox { .. }));
-    if only_rows && db.backend() == DbBackend::Sqlite && (1..=MOST_ROWS).contains(&rows.len()) {
-        // One statement is a transaction of its own.
-        insert_inbox(&db.write, &rows, &mut fresh).await?;
-        return Ok(fresh);
-    }
     let tx = if system {
         db.system_write().await?
     } else {
@@ -284,7 +413,7 @@ async fn insert_inbox(tx: &impl ConnectionTrait, rows: &[&NewInbox], fresh: &mut
         values.push(row.payload.as_str().into());
         values.push(now.into());
         values.push(now.into());
-        values.push(if row.skipped.is_some() { "skipped" } else { "pending" }.into());
+        values.push(state_of(row).into());
         values.push(row.skipped.into());
     }
     let statement = Statement::from_sql_and_values(backend, insert_sql(backend, rows.len()), values);
@@ -341,10 +470,12 @@ fn insert_sql(backend: DbBackend, rows: usize) -> String {
 #[cfg(test)]
 mod tests {
     use claw_entities::{Scope, UserOwned, user};
+    use sea_orm::{ActiveModelTrait, EntityTrait};
 
     use super::*;
     use crate::config::identity::Role;
     use crate::config::testing;
+    use crate::supervisor::lease::fenced;
 
     async fn rename(tx: &impl ConnectionTrait, scope: &Scope) -> Result<()> {
         user::Entity::update_owned(scope)
@@ -352,6 +483,118 @@ mod tests {
             .exec(tx)
             .await?;
         Ok(())
+    }
+
+    /// A server on SQLite whose commits wait until the returned transaction ends, so that what is handed over meanwhile is
+    /// one group. None on PostgreSQL, which commits in another way.
+    async fn held() -> Option<(testing::Server, Scope, Writer, crate::db::Tx)> {
+        let server = testing::start().await;
+        if server.db.backend() != DbBackend::Sqlite {
+            return None;
+        }
+        let owner = testing::owner(&server.config).await;
+        let writer = Writer::start(server.db.clone()).expect("a thread");
+        let held = server.db.write(&owner).await.expect("begins");
+        Some((server, owner, writer, held))
+    }
+
+    /// Gives what the user's name is then.
+    fn renaming(scope: &Scope, name: &'static str) -> impl Fn(&mut Batch) + Send + Sync + 'static {
+        let scope = scope.clone();
+        move |batch| {
+            let update = user::Entity::update_owned(&scope).col_expr(user::Column::Name, name.into());
+            batch.add(&update);
+        }
+    }
+
+    async fn name_of(server: &testing::Server, scope: &Scope) -> String {
+        let rows = user::Entity::owned_by(scope)
+            .one(&server.db.glance(scope).await.expect("opens"))
+            .await;
+        rows.expect("reads").expect("is there").name
+    }
+
+    #[tokio::test]
+    async fn one_bad_job_of_a_group_is_undone_alone() {
+        let Some((server, first, writer, held)) = held().await else {
+            return;
+        };
+        let tenant = first.tenant_scope().clone();
+        drop(held);
+        let second = testing::user(&server.config, &tenant, "m@acme.test", Role::Member).await;
+        let held = server.db.write(&first).await.expect("begins");
+        let refused = writer.run(&tenant, {
+            let second = second.clone();
+            move |tx| {
+                let second = second.clone();
+                Box::pin(async move {
+                    let mut batch = Batch::new(tx);
+                    renaming(&second, "never")(&mut batch);
+                    assert_eq!(batch.run(tx).await?, 1);
+                    Err::<(), _>(Error::invalid("changed its mind"))
+                })
+            }
+        });
+        let panics = writer.run(&tenant, |_| Box::pin(async { panic!("a bug") }));
+        let reads = writer.run(&tenant, {
+            let second = second.clone();
+            move |tx| {
+                let second = second.clone();
+                Box::pin(async move {
+                    // What it wrote before it read is written once.
+                    let mut batch = Batch::new(tx);
+                    renaming(&second, "read")(&mut batch);
+                    batch.run(tx).await?;
+                    Ok(user::Entity::owned_by(&second).one(tx).await?.expect("is there").name)
+                })
+            }
+        });
+        let writes = writer.add(&tenant, renaming(&first, "written"));
+        let all = async { tokio::join!(refused, panics, reads, writes) };
+        let ((), (refused, panicked, read, written)): ((), (_, Result<()>, _, _)) = tokio::join!(
+            async {
+                tokio::task::yield_now().await;
+                held.commit().await.expect("commits");
+            },
+            all
+        );
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+        assert!(matches!(panicked, Err(Error::Internal(_))), "{panicked:?}");
+        assert_eq!(read.expect("reads"), "read");
+        assert_eq!(written.expect("writes"), 1);
+        assert_eq!(name_of(&server, &first).await, "written");
+        assert_eq!(name_of(&server, &second).await, "read");
+    }
+
+    #[tokio::test]
+    async fn what_the_database_refuses_has_the_same_name_on_either_connection() {
+        let Some((server, owner, writer, held)) = held().await else {
+            return;
+        };
+        drop(held);
+        let glance = server.db.glance(&owner).await.expect("opens");
+        let row = user::Entity::owned_by(&owner)
+            .one(&glance)
+            .await
+            .expect("reads")
+            .expect("is there");
+        let twin = user::ActiveModel::from(row).reset_all();
+        let twice = writer
+            .add(&owner, move |batch| batch.add(&user::Entity::insert(twin.clone())))
+            .await;
+        assert!(matches!(twice, Err(Error::Conflict(_))), "{twice:?}");
+        let epoch = server.epoch(&owner).await;
+        let write_as = async |epoch: i64| {
+            let scope = owner.clone();
+            let work = writer.run(&owner, move |tx| {
+                let scope = scope.clone();
+                Box::pin(async move { Ok(fenced(tx, &scope, epoch).await?.run(tx).await?) })
+            });
+            work.await
+        };
+        write_as(epoch).await.expect("is the owner's epoch");
+        let late = write_as(epoch - 1).await;
+        assert!(matches!(late, Err(Error::Fenced)), "{late:?}");
     }
 
     /// PostgreSQL only: SQLite has one writer and so no deadlocks.

@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use claw_entities::Scope;
-use futures::FutureExt;
 
 use super::GatewayState;
 use crate::clock::now_ms;
@@ -47,15 +46,10 @@ pub(super) fn note(state: &GatewayState, scope: &Scope, device_id: &str) {
         tokio::time::sleep(MOMENT).await;
         for (scope, devices) in gathering.arrivals.take() {
             let of = scope.clone();
-            let written = gathering.services.writer.run(&scope, move |tx| {
-                let (scope, devices) = (of.clone(), devices.clone());
-                async move {
-                    for (id, at) in &devices {
-                        devices::note_connected(tx, &scope, id, "operator", *at).await?;
-                    }
-                    Ok(())
+            let written = gathering.services.writer.add(&scope, move |batch| {
+                for (id, at) in &devices {
+                    devices::note_connected(batch, &of, id, "operator", *at);
                 }
-                .boxed()
             });
             if let Err(error) = written.await {
                 tracing::debug!(error = ?error, "arrivals of devices were not stored");

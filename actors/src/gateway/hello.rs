@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicU64;
 
 use actix::Recipient;
 use claw_entities::Scope;
-use futures::FutureExt;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -21,6 +20,7 @@ use crate::clock::now_ms;
 use crate::config::devices;
 use crate::config::devices::surface::SurfaceClaim;
 use crate::config::identity::Identity;
+use crate::db::Batch;
 use crate::error::Result;
 
 /// A connection that joined its user, with the frames that say so.
@@ -55,9 +55,8 @@ impl Drop for Membership {
             self.state.host_stats.remove(&key);
             self.state.heard.remove(&key);
             let (scope, went) = (self.scope.clone(), now_ms());
-            note(&self.state, &self.scope, move |tx| {
-                let (scope, node_id) = (scope.clone(), node_id.clone());
-                async move { devices::surface::note_disconnected(tx, &scope, &node_id, went).await }.boxed()
+            note(&self.state, &self.scope, move |batch| {
+                devices::surface::note_disconnected(batch, &scope, &node_id, went);
             });
         }
     }
@@ -95,9 +94,8 @@ pub(super) async fn welcome(
         // A node's coming and going have the times at which they were; either may be written first.
         Some(node_id) if info.node => {
             let (scope, came) = (scope.clone(), now_ms());
-            note(state, &scope.clone(), move |tx| {
-                let (scope, node_id) = (scope.clone(), node_id.clone());
-                async move { devices::note_connected(tx, &scope, &node_id, "node", came).await }.boxed()
+            note(state, &scope.clone(), move |batch| {
+                devices::note_connected(batch, &scope, &node_id, "node", came);
             });
         }
         Some(device_id) => arrivals::note(state, &scope, &device_id),
@@ -201,16 +199,10 @@ async fn declare(
 }
 
 /// Writes a note through the group commit, in the background: nobody waits for it and losing one is harmless.
-fn note<F>(state: &GatewayState, scope: &Scope, work: F)
-where
-    F: for<'a> Fn(&'a sea_orm::DatabaseTransaction) -> futures::future::BoxFuture<'a, Result<()>>
-        + Send
-        + Sync
-        + 'static,
-{
+fn note(state: &GatewayState, scope: &Scope, add: impl Fn(&mut Batch) + Send + Sync + 'static) {
     let (writer, scope) = (state.services.writer.clone(), scope.clone());
     state.services.io.spawn(async move {
-        if let Err(error) = writer.run(&scope, work).await {
+        if let Err(error) = writer.add(&scope, add).await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
                 "a note about a device was not stored"

@@ -2,7 +2,7 @@
 
 use claw_entities::{Scope, SessionKey, UserOwned, new_id, transcript_entry};
 use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QuerySelect, QueryTrait};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, QueryTrait};
 use serde_json::{Map, Value, json};
 
 use super::budget::Charge;
@@ -14,7 +14,7 @@ use crate::clock::now_ms;
 use crate::conversation::entry::Entry;
 use crate::conversation::transcript::{self, BRANCHED_AT, HeadChanges, NewEntry, SessionHead};
 use crate::conversation::{branch, tree};
-use crate::db::Batch;
+use crate::db::{Batch, Transaction};
 use crate::error::{Error, Result};
 use crate::supervisor::directory::Directory;
 use crate::supervisor::lease::fenced;
@@ -80,14 +80,14 @@ pub(crate) async fn turn(services: &Services, authority: &Authority, leaf: &Leaf
         .await
 }
 
-async fn found(tx: &DatabaseTransaction, scope: &Scope, key: &SessionKey) -> Result<SessionHead> {
+async fn found(tx: &Transaction, scope: &Scope, key: &SessionKey) -> Result<SessionHead> {
     let head = transcript::head_to_move(tx, scope, key).await?;
     head.ok_or(Error::NotFound { what: "session" })
 }
 
 /// The question of an earlier attempt, to be asked once more: it stands on a branch that was left since.
 pub(super) async fn left_behind(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     scope: &Scope,
     head: &SessionHead,
     entry_id: &str,

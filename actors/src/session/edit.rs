@@ -9,7 +9,7 @@ use claw_entities::{
     Scope, SessionKey, UserOwned, cron_run, inbox, new_id, outbox, run, session, system_event, transcript_entry,
 };
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QuerySelect, QueryTrait};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, QueryTrait};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
@@ -23,8 +23,8 @@ use crate::Services;
 use crate::clock::now_ms;
 use crate::conversation::entry::Body;
 use crate::conversation::transcript::{self, HeadChanges, NewEntry, SessionHead};
-use crate::db::Batch;
 use crate::db::writer::NewInbox;
+use crate::db::{Batch, Transaction};
 use crate::error::{Error, Result};
 use crate::ports::message::{AssistantMessage, AssistantPart, Message};
 use crate::supervisor::directory::{Directory, RunEnded};
@@ -158,7 +158,7 @@ fn expect(head: &SessionHead, expected: Option<&str>) -> Result<()> {
     )))
 }
 
-async fn label_is_free(tx: &DatabaseTransaction, scope: &Scope, key: &SessionKey, label: &str) -> Result<()> {
+async fn label_is_free(tx: &Transaction, scope: &Scope, key: &SessionKey, label: &str) -> Result<()> {
     let taken: Option<String> = session::Entity::owned_by(scope)
         .select_only()
         .column(session::Column::SessionId)
@@ -354,12 +354,7 @@ pub(crate) async fn erase(
 }
 
 /// Settles what waits for the session. Gives the runs whose clients hear of it from nobody else.
-async fn drop_open(
-    tx: &DatabaseTransaction,
-    batch: &mut Batch,
-    authority: &Authority,
-    theirs: &Rows,
-) -> Result<Vec<String>> {
+async fn drop_open(tx: &Transaction, batch: &mut Batch, authority: &Authority, theirs: &Rows) -> Result<Vec<String>> {
     let scope = &authority.scope;
     let rows = inbox::Entity::owned_by(scope)
         .filter(inbox::Column::SessionKey.eq(authority.key.clone()))

@@ -3,14 +3,14 @@
 
 use claw_entities::{Scope, UserOwned, session, session_groups};
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::{Value, json};
 
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::devices::strings;
 use crate::conversation::transcript::merged;
-use crate::db::one_by_one;
+use crate::db::{Transaction, one_by_one};
 use crate::error::{Error, Result};
 use crate::supervisor::directory::Directory;
 use crate::supervisor::lease::fenced;
@@ -179,7 +179,7 @@ async fn used(tx: &impl ConnectionTrait, scope: &Scope) -> Result<Vec<String>> {
 /// Both databases read a field this way.
 const CATEGORY: &str = r#""session"."entry"->>'category'"#;
 
-async fn store(tx: &DatabaseTransaction, scope: &Scope, groups: &Groups) -> Result<()> {
+async fn store(tx: &Transaction, scope: &Scope, groups: &Groups) -> Result<()> {
     let row = session_groups::ActiveModel {
         tenant_id: Set(scope.tenant().clone()),
         user_id: Set(scope.user().clone()),
@@ -201,7 +201,7 @@ async fn store(tx: &DatabaseTransaction, scope: &Scope, groups: &Groups) -> Resu
     Ok(())
 }
 
-async fn regroup(tx: &DatabaseTransaction, scope: &Scope, from: &str, to: Option<&str>) -> Result<u64> {
+async fn regroup(tx: &Transaction, scope: &Scope, from: &str, to: Option<&str>) -> Result<u64> {
     let fields = json!({"category": to});
     let moved = session::Entity::update_owned(scope)
         .col_expr(session::Column::Entry, merged(tx.get_database_backend(), fields))

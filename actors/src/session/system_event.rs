@@ -40,7 +40,7 @@ pub(crate) async fn add(services: &Services, scope: &Scope, session: &SessionKey
 }
 
 /// As [`add`], inside a transaction.
-pub(crate) async fn put(tx: &impl ConnectionTrait, scope: &Scope, session: &SessionKey, text: &str) -> Result<()> {
+pub(crate) async fn put(tx: &crate::db::Transaction, scope: &Scope, session: &SessionKey, text: &str) -> Result<()> {
     if !key::is_private(session) {
         return Err(Error::invalid(
             "system events are for sessions of the user alone, not for chats on a channel",

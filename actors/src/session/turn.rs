@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, outbox, run};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Map, Value, json};
 
 pub(crate) use self::intent::intend;
@@ -26,7 +26,7 @@ use crate::clock::now_ms;
 use crate::config::document::ResetRule;
 use crate::conversation::entry::{Body, Compaction, MessageBody};
 use crate::conversation::transcript::{self, HeadChanges, NewEntry, SessionHead};
-use crate::db::Batch;
+use crate::db::{Batch, Transaction};
 use crate::error::{Error, Result};
 use crate::ports::channel::{Destination, FileAbout, Rendered};
 use crate::ports::message::{Message, Part, ToolCall, Usage};
@@ -370,7 +370,7 @@ pub(crate) struct Beside {
 
 impl Beside {
     /// Takes the rows upon the run. They are open, or somebody else had them.
-    async fn claim(&self, tx: &DatabaseTransaction, scope: &Scope, run_id: &str) -> Result<()> {
+    async fn claim(&self, tx: &Transaction, scope: &Scope, run_id: &str) -> Result<()> {
         let mut batch = Batch::new(tx);
         for (inbox_id, entry_id) in &self.claims {
             let claim = inbox::Entity::update_owned(scope)

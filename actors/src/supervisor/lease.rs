@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use claw_entities::{PlatformTable, Scope, TenantId, UserId, replica, user_lease};
 use dashmap::DashMap;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, QueryFilter, Statement};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, QueryFilter, Statement};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::db::{Batch, Db, clock, clock_sql};
+use crate::db::{Batch, Db, Transaction, clock, clock_sql};
 use crate::error::{Error, Result};
 use crate::services::Replica;
 
@@ -213,7 +213,7 @@ impl Leases {
 
 /// A batch that fails with [`Error::Fenced`] unless `epoch` is still the user's. On SQLite the check goes with the
 /// batch; on PostgreSQL the lease's row stays locked against a takeover until the commit.
-pub async fn fenced(tx: &DatabaseTransaction, scope: &Scope, epoch: i64) -> Result<Batch> {
+pub async fn fenced(tx: &Transaction, scope: &Scope, epoch: i64) -> Result<Batch> {
     use claw_entities::UserOwned;
     use sea_orm::QuerySelect;
     let mut batch = Batch::new(tx);

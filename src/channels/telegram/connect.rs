@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::inbound::known_id;
+use super::inbound::{known_id, token_id};
 use super::{Telegram, WEBHOOK_SECRET};
 use crate::channels::lenient;
 
@@ -70,6 +70,7 @@ impl Telegram {
         Ok(Connected {
             identity: json!({
                 "id": me.id.to_string(),
+                "tokenId": token_id(account).map(|id| id.to_string()),
                 "username": me.username,
                 "name": me.first_name,
                 "canReadAllGroupMessages": me.can_read_all_group_messages,

@@ -38,11 +38,22 @@ impl Bot {
 
 /// The bot that was connected last.
 pub(super) fn known_id(account: &Account) -> Option<i64> {
-    match &account.identity["id"] {
+    id_in(&account.identity["id"])
+}
+
+fn id_in(value: &Value) -> Option<i64> {
+    match value {
         Value::String(id) => id.parse().ok(),
         Value::Number(id) => id.as_i64(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// Is the stored token of another bot than the one that was connected last. What its token began with is compared, not
+/// the id that the API told: a Bot API server of one's own may number bots in its own way.
+pub(super) fn is_another(account: &Account) -> bool {
+    let connected = id_in(&account.identity["tokenId"]).or_else(|| known_id(account));
+    connected.is_some_and(|connected| token_id(account).is_some_and(|stored| stored != connected))
 }
 
 /// The bot whose token is stored: a token starts with its bot's id.

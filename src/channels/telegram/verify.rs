@@ -4,7 +4,7 @@ use claw_actors::crypto::token;
 use claw_actors::ports::channel::{Account, RawWebhook, Refused};
 
 use super::WEBHOOK_SECRET;
-use super::inbound::{known_id, token_id};
+use super::inbound::is_another;
 
 const HEADER: &str = "x-telegram-bot-api-secret-token";
 
@@ -15,7 +15,7 @@ pub(super) fn verify(hook: &RawWebhook, account: &Account) -> Result<(), Refused
         });
     };
     // The secret is still that of the bot before; the new one gets its own when it is connected.
-    if known_id(account).is_some_and(|known| token_id(account).is_some_and(|stored| stored != known)) {
+    if is_another(account) {
         return Err(Refused {
             reason: "another bot was connected before",
         });

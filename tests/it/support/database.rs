@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use claw_actors::db::template;
 use claw_entities::ids::new_id;
+use claw_migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryResult, Statement, TryGetable};
-
-use super::postgres;
 
 /// Where one test's rows live.
 #[derive(Clone, Debug)]
@@ -23,13 +23,17 @@ pub(crate) fn on_postgres() -> bool {
 }
 
 impl TestDatabase {
-    /// An empty database of the kind this run is about.
+    /// A database of the kind this run is about, with its tables and nothing in them.
     pub(crate) async fn create(dir: &Path) -> Self {
-        if on_postgres() {
-            return Self::create_in(&postgres::cluster()).await;
-        }
+        let has_cluster = std::env::var("CLAW_TEST_POSTGRES").is_ok();
+        assert_eq!(
+            on_postgres(),
+            has_cluster,
+            "run tests/ci/with-postgres.sh cargo nextest run …"
+        );
+        let migrate = async |db: &DatabaseConnection| Migrator::up(db, None).await;
         Self {
-            url: format!("sqlite://{}/claw.db?mode=rwc", dir.display()),
+            url: template::database(&dir.join("claw.db"), migrate).await,
         }
     }
 

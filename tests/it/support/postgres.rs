@@ -1,5 +1,5 @@
-//! PostgreSQL for tests: the cluster of the run (`CLAW_TEST_POSTGRES`, started by `tests/ci/with-postgres.sh`), or one
-//! of the test's own that it can take away. Never the machine's.
+//! A PostgreSQL cluster of a test's own, which it can take away. That of the run is started by
+//! `tests/ci/with-postgres.sh`. Never the machine's.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -12,12 +12,6 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::port::free_port;
-
-/// Base URL of the run's cluster, ending in `/`.
-pub(crate) fn cluster() -> String {
-    std::env::var("CLAW_TEST_POSTGRES")
-        .expect("CLAW_TEST_DATABASE=postgres needs a cluster: run tests/ci/with-postgres.sh cargo nextest run …")
-}
 
 /// A cluster in a folder and on a port of its own; ends with its handle.
 pub(crate) struct Cluster {

@@ -9,6 +9,7 @@ use super::{before, delete_device, find_device, strings, without_nulls};
 use crate::clock::now_ms;
 use crate::config::document::NodeCommands;
 use crate::config::{ConfigService, skills};
+use crate::db::Batch;
 use crate::error::{Error, Result};
 use crate::gateway::node_policy::{self, Ruling};
 use crate::gateway::scopes;
@@ -323,30 +324,22 @@ pub(super) async fn delete(tx: &impl ConnectionTrait, scope: &Scope, node_id: &s
     skills::forget_node(tx, scope, node_id).await
 }
 
-pub(super) async fn note_connected(tx: &impl ConnectionTrait, scope: &Scope, node_id: &str, now: i64) -> Result<()> {
-    note(tx, scope, node_id, node_surface::Column::LastConnectedAt, now).await
+pub(super) fn note_connected(batch: &mut Batch, scope: &Scope, node_id: &str, now: i64) {
+    note(batch, scope, node_id, node_surface::Column::LastConnectedAt, now);
 }
 
-/// Records that a node's socket closed (part of a group commit).
-pub async fn note_disconnected(tx: &impl ConnectionTrait, scope: &Scope, node_id: &str, now: i64) -> Result<()> {
-    note(tx, scope, node_id, node_surface::Column::LastDisconnectedAt, now).await
+/// Records that a node's socket closed.
+pub fn note_disconnected(batch: &mut Batch, scope: &Scope, node_id: &str, now: i64) {
+    note(batch, scope, node_id, node_surface::Column::LastDisconnectedAt, now);
 }
 
 /// What is written late moves no time back.
-async fn note(
-    tx: &impl ConnectionTrait,
-    scope: &Scope,
-    node_id: &str,
-    column: node_surface::Column,
-    now: i64,
-) -> Result<()> {
-    node_surface::Entity::update_owned(scope)
+fn note(batch: &mut Batch, scope: &Scope, node_id: &str, column: node_surface::Column, now: i64) {
+    let at = node_surface::Entity::update_owned(scope)
         .filter(node_surface::Column::NodeId.eq(node_id))
         .filter(before(column, now))
-        .col_expr(column, now.into())
-        .exec(tx)
-        .await?;
-    Ok(())
+        .col_expr(column, now.into());
+    batch.add(&at);
 }
 
 async fn find(tx: &impl ConnectionTrait, scope: &Scope, node_id: &str) -> Result<Option<node_surface::Model>> {

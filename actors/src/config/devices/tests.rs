@@ -459,9 +459,9 @@ async fn what_is_noted_late_moves_no_time_back_and_touches_no_revoked_token() {
     approve(&server, &owner, &request, &[ADMIN]).await.expect("approves");
     let came = async |at: i64| {
         let tx = config.db.write(&owner).await.expect("begins");
-        note_connected(&*tx, &owner, "d1", "operator", at)
-            .await
-            .expect("writes");
+        let mut batch = Batch::new(&tx);
+        note_connected(&mut batch, &owner, "d1", "operator", at);
+        batch.run(&tx).await.expect("writes");
         tx.commit().await.expect("commits");
     };
     let times = async || {
@@ -496,10 +496,10 @@ async fn what_another_machine_noted_of_a_node_later_stays() {
     let ahead = now_ms() + 3_600_000;
     for at in [ahead + 20, ahead + 10] {
         let tx = config.db.write(&owner).await.expect("begins");
-        note_connected(&*tx, &owner, "n1", "node", at).await.expect("writes");
-        surface::note_disconnected(&*tx, &owner, "n1", at + 5)
-            .await
-            .expect("writes");
+        let mut batch = Batch::new(&tx);
+        note_connected(&mut batch, &owner, "n1", "node", at);
+        surface::note_disconnected(&mut batch, &owner, "n1", at + 5);
+        batch.run(&tx).await.expect("writes");
         tx.commit().await.expect("commits");
     }
     let times = async || {
@@ -558,7 +558,9 @@ async fn a_node_that_comes_in_while_it_is_removed_is_no_deadlock() {
         if postgres {
             until_one_waits(&server).await;
         }
-        note_connected(&*tx, &owner, "n1", "node", 2).await.expect("writes");
+        let mut batch = Batch::new(&tx);
+        note_connected(&mut batch, &owner, "n1", "node", 2);
+        batch.run(&tx).await.expect("writes");
         tx.commit().await.expect("commits");
     };
     tokio::join!(removing, coming);

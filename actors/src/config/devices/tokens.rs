@@ -15,6 +15,7 @@ use crate::config::ConfigService;
 use crate::config::cache::pair;
 use crate::config::identity::{Credential, Identity};
 use crate::crypto::{Secret, signature, token};
+use crate::db::Batch;
 use crate::error::{Error, Result};
 use crate::gateway::scopes;
 
@@ -243,20 +244,12 @@ pub(super) async fn delete(tx: &impl ConnectionTrait, scope: &Scope, device_id: 
 }
 
 /// Records that a token was used (part of a group commit). One that was revoked meanwhile is not touched.
-pub(super) async fn note_used(
-    tx: &impl ConnectionTrait,
-    scope: &Scope,
-    device_id: &str,
-    role: &str,
-    now: i64,
-) -> Result<()> {
-    device_token::Entity::update_owned(scope)
+pub(super) fn note_used(batch: &mut Batch, scope: &Scope, device_id: &str, role: &str, now: i64) {
+    let used = device_token::Entity::update_owned(scope)
         .filter(device_token::Column::DeviceId.eq(device_id))
         .filter(device_token::Column::Role.eq(role))
         .filter(device_token::Column::RevokedAt.is_null())
         .filter(before(device_token::Column::LastUsedAt, now))
-        .col_expr(device_token::Column::LastUsedAt, now.into())
-        .exec(tx)
-        .await?;
-    Ok(())
+        .col_expr(device_token::Column::LastUsedAt, now.into());
+    batch.add(&used);
 }

@@ -13,16 +13,13 @@ use claw_entities::{
 };
 use futures::future::BoxFuture;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, OnConflict};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Set,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
 use super::estimate::{Ask, Used};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::budgets::{Budget, Unit};
-use crate::db::{Batch, clock, past_deadlocks};
+use crate::db::{Batch, Transaction, clock, past_deadlocks};
 use crate::error::{Error, Result};
 
 /// No call takes as long, in milliseconds: whoever made it forgot it.
@@ -103,7 +100,7 @@ struct Taking {
 }
 
 impl Taking {
-    async fn within(&self, tx: &DatabaseTransaction) -> Result<Taken> {
+    async fn within(&self, tx: &Transaction) -> Result<Taken> {
         let limits = self.current(tx).await?;
         if limits.is_empty() {
             let (shares, output) = (Vec::new(), self.ask.most);
@@ -155,7 +152,7 @@ impl Taking {
     }
 
     /// The limits as they are now: those known to this process may have been changed or taken away by another.
-    async fn current(&self, tx: &DatabaseTransaction) -> Result<Vec<Arc<Budget>>> {
+    async fn current(&self, tx: &Transaction) -> Result<Vec<Arc<Budget>>> {
         let ids = self.limits.iter().map(|budget| budget.id.as_str());
         let amounts: Vec<(String, i64)> = budget::Entity::of_tenant(&self.tenant)
             .select_only()
@@ -180,7 +177,7 @@ impl Taking {
     }
 
     /// The counters of now, locked. Those that are missing are made before any is locked: all calls lock in one order.
-    async fn counters(&self, tx: &DatabaseTransaction, limits: &[Arc<Budget>]) -> Result<Vec<Counter>> {
+    async fn counters(&self, tx: &Transaction, limits: &[Arc<Budget>]) -> Result<Vec<Counter>> {
         let mut counters: Vec<Counter> = limits.iter().map(|budget| Counter::of(budget, self.ask.now)).collect();
         let mut found = self.read(tx, &counters, false).await?;
         let missing: Vec<_> = counters
@@ -225,7 +222,7 @@ impl Taking {
 
     async fn read(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         counters: &[Counter],
         lock: bool,
     ) -> Result<BTreeMap<(String, i64), (i64, i64)>> {
@@ -421,7 +418,7 @@ impl Gone {
         Condition::any().add(forgotten).add(orphaned)
     }
 
-    async fn give_back(&self, tx: &DatabaseTransaction, tenant: &TenantScope) -> Result<usize> {
+    async fn give_back(&self, tx: &Transaction, tenant: &TenantScope) -> Result<usize> {
         let holds = budget_hold::Entity::of_tenant(tenant)
             .filter(self.condition())
             .order_by_asc(budget_hold::Column::Id)
@@ -481,7 +478,7 @@ fn these(budget: &str, calls: &[&str]) -> Condition {
 async fn write<T, F>(services: &Services, tenant: &TenantScope, work: F) -> Result<T>
 where
     T: Send + 'static,
-    F: for<'a> Fn(&'a DatabaseTransaction) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+    F: for<'a> Fn(&'a Transaction) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
 {
     if services.db.backend() != DbBackend::Postgres {
         return services.writer.run(tenant, work).await;
@@ -492,7 +489,7 @@ where
 async fn write_alone<T, F>(services: &Services, tenant: &TenantScope, work: &F) -> Result<T>
 where
     T: Send + 'static,
-    F: for<'a> Fn(&'a DatabaseTransaction) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+    F: for<'a> Fn(&'a Transaction) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
 {
     let tx = services.db.write(tenant).await?;
     let done = work(&tx).await?;

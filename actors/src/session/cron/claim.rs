@@ -271,7 +271,7 @@ async fn fire(
 }
 
 /// Claim, firing and inbox row in one transaction. False when the job was changed or claimed since it was read.
-async fn store(tx: &sea_orm::DatabaseTransaction, scope: &Scope, firing: Firing) -> Result<bool> {
+async fn store(tx: &crate::db::Transaction, scope: &Scope, firing: Firing) -> Result<bool> {
     let Firing { job, now, .. } = &firing;
     let mut state = job.state.clone();
     let mut enabled = job.enabled;

@@ -4,10 +4,11 @@
 use claw_entities::{PlatformTable, Scope, UserOwned, cron_run, session, system_event, transcript_entry};
 use futures::stream::{self, StreamExt};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::config::cron::store;
 use crate::conversation::transcript;
+use crate::db::Transaction;
 use crate::error::Result;
 use crate::supervisor::directory::Directory;
 
@@ -84,7 +85,7 @@ async fn end(directory: &Directory, scope: &Scope, row: cron_run::Model, now: i6
 }
 
 /// When the transcript was last used: by the run, or by a person who went on in it.
-async fn used_at(tx: &DatabaseTransaction, scope: &Scope, row: &cron_run::Model) -> Result<i64> {
+async fn used_at(tx: &Transaction, scope: &Scope, row: &cron_run::Model) -> Result<i64> {
     let person: Option<i64> = session::Entity::owned_by(scope)
         .select_only()
         .column(session::Column::UpdatedAt)
@@ -97,7 +98,7 @@ async fn used_at(tx: &DatabaseTransaction, scope: &Scope, row: &cron_run::Model)
 }
 
 /// The transcript; the session too when its job is gone.
-async fn delete(tx: &DatabaseTransaction, scope: &Scope, row: &cron_run::Model) -> Result<()> {
+async fn delete(tx: &Transaction, scope: &Scope, row: &cron_run::Model) -> Result<()> {
     transcript_entry::Entity::delete_owned(scope)
         .filter(transcript_entry::Column::SessionId.eq(row.session_id.clone()))
         .exec(tx)

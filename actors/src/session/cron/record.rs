@@ -2,7 +2,7 @@
 
 use claw_entities::{Scope, UserOwned, cron_job, cron_run};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::json;
 
 use super::claim;
@@ -11,7 +11,7 @@ use super::settle::{SUMMARY, Told};
 use crate::Services;
 use crate::config::cron::job::run_id;
 use crate::config::cron::store;
-use crate::db::Batch;
+use crate::db::{Batch, Transaction};
 use crate::error::{Error, Result};
 use crate::session::excerpt::beginning;
 use crate::session::system_event;
@@ -73,7 +73,7 @@ pub(super) async fn store_end(
 }
 
 async fn close_run(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     scope: &Scope,
     open: &cron_run::Model,
     record: &Record,
@@ -108,7 +108,7 @@ async fn close_run(
     Ok(done.rows_affected == 1)
 }
 
-async fn close_job(tx: &DatabaseTransaction, scope: &Scope, after: &After) -> Result<()> {
+async fn close_job(tx: &Transaction, scope: &Scope, after: &After) -> Result<()> {
     let changed = match after {
         After::Nothing => return Ok(()),
         After::Delete(job) => {
@@ -151,7 +151,7 @@ async fn close_job(tx: &DatabaseTransaction, scope: &Scope, after: &After) -> Re
 }
 
 /// Log entries beyond what is kept.
-async fn forget(tx: &DatabaseTransaction, scope: &Scope, open: &cron_run::Model, gone: bool) -> Result<()> {
+async fn forget(tx: &Transaction, scope: &Scope, open: &cron_run::Model, gone: bool) -> Result<()> {
     if gone {
         return store::trim_log(tx, scope).await;
     }

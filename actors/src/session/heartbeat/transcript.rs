@@ -1,11 +1,11 @@
 //! Beats and the transcript: what had nothing to report leaves it again, so that looking does not fill the context.
 
 use claw_entities::{Scope, UserOwned, tool_intent, transcript_entry};
-use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 
 use crate::conversation::entry::Entry;
 use crate::conversation::transcript::SessionHead;
-use crate::db::Batch;
+use crate::db::{Batch, Transaction};
 use crate::error::{Error, Result};
 use crate::ports::message::{Message, Part};
 use crate::session::system_event;
@@ -18,7 +18,7 @@ use crate::session::turn::Turn;
 /// # Errors
 /// `Conflict` when the turn is not there any more: this end was committed already, though nobody heard of it.
 pub(crate) async fn take_back(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     batch: &mut Batch,
     scope: &Scope,
     head: &mut SessionHead,
@@ -68,7 +68,7 @@ pub(crate) async fn take_back(
 }
 
 /// Did the turn call a tool that acts outside.
-async fn acted(tx: &DatabaseTransaction, scope: &Scope, turn: &Turn) -> Result<bool> {
+async fn acted(tx: &Transaction, scope: &Scope, turn: &Turn) -> Result<bool> {
     let call: Option<String> = tool_intent::Entity::owned_by(scope)
         .select_only()
         .column(tool_intent::Column::CallId)
@@ -81,7 +81,7 @@ async fn acted(tx: &DatabaseTransaction, scope: &Scope, turn: &Turn) -> Result<b
 }
 
 /// Empties the transcript of a session whose beats begin without what was said before.
-pub(crate) async fn start_over(tx: &DatabaseTransaction, scope: &Scope, head: &mut SessionHead) -> Result<()> {
+pub(crate) async fn start_over(tx: &Transaction, scope: &Scope, head: &mut SessionHead) -> Result<()> {
     if head.leaf_id.take().is_some() {
         transcript_entry::Entity::delete_owned(scope)
             .filter(transcript_entry::Column::SessionId.eq(head.session_id.as_str()))

@@ -2,13 +2,14 @@
 
 use claw_entities::{PlatformTable, Scope, SessionKey, UserOwned, inbox, run, subagent};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
 
 use super::{Origin, SOURCE, first_run};
 use crate::clock::now_ms;
 use crate::config::document::SubagentSettings;
 use crate::conversation::display;
 use crate::conversation::transcript::{self, SessionHead};
+use crate::db::Transaction;
 use crate::error::{Error, Result};
 use crate::session::intake::{self, ClientMessage, Relayed};
 use crate::session::reach::sessions::last_text;
@@ -104,7 +105,7 @@ pub(crate) async fn settle(directory: &Directory, scope: &Scope, id: &str) -> Re
 }
 
 /// The row, held until the commit, while its end is not told.
-async fn claimed(tx: &DatabaseTransaction, scope: &Scope, id: &str) -> Result<Option<subagent::Model>> {
+async fn claimed(tx: &Transaction, scope: &Scope, id: &str) -> Result<Option<subagent::Model>> {
     let held = subagent::Entity::update_owned(scope)
         .col_expr(subagent::Column::State, Expr::value("running"))
         .filter(subagent::Column::Id.eq(id))
@@ -129,7 +130,7 @@ struct End {
 }
 
 /// How it ended; `None` while anything of it or below it goes on.
-async fn ended(tx: &DatabaseTransaction, scope: &Scope, row: &subagent::Model) -> Result<Option<End>> {
+async fn ended(tx: &Transaction, scope: &Scope, row: &subagent::Model) -> Result<Option<End>> {
     let waiting = inbox::Entity::owned_by(scope)
         .filter(inbox::Column::SessionKey.eq(row.child_key.clone()))
         .filter(inbox::is_open())
@@ -186,7 +187,7 @@ async fn ended(tx: &DatabaseTransaction, scope: &Scope, row: &subagent::Model) -
 }
 
 async fn close(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     scope: &Scope,
     row: &subagent::Model,
     status: &str,
@@ -210,7 +211,7 @@ async fn close(
 }
 
 /// Is there nobody to tell: the session was deleted, or is a sub-agent that was stopped.
-async fn is_gone(tx: &DatabaseTransaction, scope: &Scope, parent: &SessionKey) -> Result<bool> {
+async fn is_gone(tx: &Transaction, scope: &Scope, parent: &SessionKey) -> Result<bool> {
     if transcript::head(tx, scope, parent).await?.is_none() {
         return Ok(true);
     }

@@ -45,6 +45,8 @@ struct World {
     posts: AtomicU64,
     answers: Mutex<HashMap<String, Answers>>,
     secrets: Mutex<HashMap<String, String>>,
+    /// Where bots have their updates sent, by token.
+    hooks: Mutex<HashMap<String, String>>,
     marks: Mutex<HashMap<String, Marked>>,
     answered: Notify,
 }
@@ -254,6 +256,12 @@ async fn marked(world: Data<World>, wanted: Query<Prefix>) -> HttpResponse {
     HttpResponse::Ok().json(found)
 }
 
+/// The token in a Bot API path: `/bot<token>/<method>`.
+fn bot_of(request: &HttpRequest) -> &str {
+    let token = request.path().rsplit('/').nth(1).unwrap_or_default();
+    token.trim_start_matches("bot")
+}
+
 async fn secrets(world: Data<World>) -> HttpResponse {
     HttpResponse::Ok().json(&*lock(&world.secrets))
 }
@@ -299,20 +307,16 @@ async fn platform(request: HttpRequest, body: Bytes, world: Data<World>) -> Http
         "chat.postMessage" | "chat.update" => slack(json!({"channel": chat, "ts": format!("1800000000.{number:06}")})),
         _ if method.contains('.') => slack(json!({})),
         "getMe" => telegram(
-            json!({"id": 42, "is_bot": true, "first_name": "Bench", "username": "bench_bot",
+            json!({"id": bot_of(&request).split(':').next().and_then(|id| id.parse::<i64>().ok()), "is_bot": true, "first_name": "Bench", "username": "bench_bot",
             "can_join_groups": true, "can_read_all_group_messages": true, "supports_inline_queries": false}),
         ),
         "setWebhook" => {
-            let bot = request
-                .path()
-                .rsplit('/')
-                .nth(1)
-                .unwrap_or_default()
-                .trim_start_matches("bot");
-            lock(&world.secrets).insert(bot.to_owned(), field("secret_token"));
+            let bot = bot_of(&request).to_owned();
+            lock(&world.hooks).insert(bot.clone(), field("url"));
+            lock(&world.secrets).insert(bot, field("secret_token"));
             telegram(json!(true))
         }
-        "getWebhookInfo" => telegram(json!({"url": "", "has_custom_certificate": false, "pending_update_count": 0})),
+        "getWebhookInfo" => telegram(json!({"url": lock(&world.hooks).get(bot_of(&request)), "has_custom_certificate": false, "pending_update_count": 0})),
         "sendMessage" | "editMessageText" => telegram(json!({
             "message_id": number, "date": 1, "chat": {"id": chat.parse::<i64>().unwrap_or_default(), "type": "private"}, "text": text,
         })),
