@@ -52,6 +52,7 @@ mod skill_calls;
 mod skill_store;
 mod skills;
 mod steering;
+mod spans;
 mod tenancy;
 mod tidy;
 mod tls;

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use claw_entities::{SessionKey, TenantId, TenantScope, UserId};
 use futures::future::BoxFuture;
@@ -173,8 +174,11 @@ async fn commit_loop(db: Db, jobs: Arc<Mutex<mpsc::Receiver<Job>>>, most: usize,
 
 /// Commits the jobs together; when that fails, each by itself.
 async fn commit(db: &Db, jobs: Vec<Job>, system: bool) {
-    metrics::histogram!("claw_commit_group").record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
-    match together(db, &jobs, system).await {
+    metrics::histogram!("claw_commit_jobs").record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+    let began = Instant::now();
+    let committed = together(db, &jobs, system).await;
+    metrics::histogram!("claw_commit_seconds").record(began.elapsed().as_secs_f64());
+    match committed {
         Ok(fresh) => answer(jobs, &fresh),
         Err(error) if jobs.len() == 1 && !error.is_deadlock() => fail(jobs, error),
         Err(_) => {

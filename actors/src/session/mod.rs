@@ -68,6 +68,7 @@ pub mod hook;
 pub(crate) mod maintenance;
 mod managing;
 mod reconcile;
+mod model_call;
 pub(crate) mod record;
 pub mod recovery;
 mod repeats;

@@ -63,7 +63,7 @@ pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutco
         })),
         "event_callback" => Ok(event(envelope, bot)),
         "app_rate_limited" => {
-            metrics::counter!("channel_rate_limited_total", "channel" => "slack").increment(1);
+            metrics::counter!("claw_channel_rate_limited_total", "channel" => "slack").increment(1);
             tracing::warn!(channel = "slack", account = %account.account_id, "slack holds events back: too many in an hour");
             Ok(WebhookOutcome::Ignore("slack holds events back"))
         }
