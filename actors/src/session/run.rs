@@ -775,7 +775,7 @@ impl Work {
             stop_reason: Some(stop_reason),
             result,
         };
-        afterwards(context, aloud, preview);
+        afterwards(context, self.settings.acks.goes, aloud, preview);
         Ok((ended, head))
     }
 
