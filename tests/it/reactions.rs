@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
-use crate::support::platform::{BOT_NAME, Call, SLACK_BOT_USER, SLACK_TEAM};
+use crate::support::platform::{Call, SLACK_BOT_USER, SLACK_TEAM};
 use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::{status, telegram_update};
 
@@ -141,8 +141,8 @@ async fn who_mentions_the_agent_in_a_group_sees_that_it_saw() {
         "messages": {"removeAckAfterReply": true},
     });
     let app = TestApp::start_with(&extra, &[]).await;
-    let mut mention = in_group(1, 11, &format!("@{BOT_NAME} [gate] #one"));
-    mention["message"]["entities"] = json!([{"type": "mention", "offset": 0, "length": BOT_NAME.len() + 1}]);
+    let mut mention = in_group(1, 11, "You there [gate] #one");
+    mention["message"]["entities"] = json!([{"type": "text_mention", "offset": 0, "length": 3, "user": {"id": 4242}}]);
     assert_eq!(status(app.webhooks().telegram_body(&mention)).await, 200);
     app.model.asked("#one").await;
     let seen = eventually("the sign", || async {
@@ -175,10 +175,14 @@ async fn who_mentions_the_agent_in_a_group_sees_that_it_saw() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_of_people_is_let_in_wherever_a_list_names_it() {
-    let extra = json!({
-        "accessGroups": {"team": {"type": "message.senders", "members": {"*": ["700"], "telegram": ["tg:701"], "slack": ["702"]}}},
-        "channels": {"telegram": {"dmPolicy": "allowlist", "allowFrom": ["accessGroup:team", "accessGroup:gone"]}},
-    });
+    let lists = |team: Value| {
+        let team = json!({"type": "message.senders", "members": team});
+        json!({
+            "accessGroups": {"team": team},
+            "channels": {"telegram": {"dmPolicy": "allowlist", "allowFrom": ["accessGroup:team", "accessGroup:gone"]}},
+        })
+    };
+    let extra = lists(json!({"*": ["700"], "telegram": ["tg:701"], "slack": ["702"]}));
     let app = TestApp::start_with(&extra, &[]).await;
     for (update, chat) in [(1, 700), (2, 701), (3, 702)] {
         let sent = app.webhooks().telegram(update, chat, &format!("#from{chat}"));
@@ -193,8 +197,7 @@ async fn a_group_of_people_is_let_in_wherever_a_list_names_it() {
     );
     assert_eq!(app.model.calls().len(), 2);
     // Who is taken off the list is let in no longer.
-    let less =
-        json!({"accessGroups": {"team": {"type": "message.senders", "members": {"*": ["700"], "telegram": []}}}});
+    let less = lists(json!({"*": ["700"], "telegram": []}));
     app.reconfigure(&less, "/accessGroups/team/members/telegram").await;
     assert_eq!(status(app.webhooks().telegram(4, 701, "#again")).await, 200);
     becomes("a refusal", Some("the sender is not allowed".to_owned()), || {

@@ -116,7 +116,7 @@ fn names<'a>(span: &'a Seen) -> Vec<&'a str> {
 }
 
 /// A span of a turn, as far as both ways in have it alike: below `parent`, with its two model calls and its tool.
-fn turn(spans: &[Seen], parent: usize, run: Option<&str>) -> Option<usize> {
+fn turn(spans: &[Seen], parent: usize, session: &str, run: Option<&str>) -> Option<usize> {
     let (at, turn) = spans
         .iter()
         .enumerate()
@@ -125,7 +125,7 @@ fn turn(spans: &[Seen], parent: usize, run: Option<&str>) -> Option<usize> {
     if names(turn) != expected {
         return None;
     }
-    assert_eq!(turn.fields["session.key"], "agent:main:main");
+    assert_eq!(turn.fields["session.key"], session);
     assert!(turn.fields["queued_ms"].parse::<u64>().is_ok(), "{turn:?}");
     assert!(run.is_none_or(|run| turn.fields["run.id"] == run), "{turn:?}");
     let calls: Vec<&Seen> = spans
@@ -255,7 +255,7 @@ async fn a_turn_stands_below_what_began_it_and_holds_no_words() {
             (&*webhook.fields["event.id"], &*webhook.fields["outcome"]),
             ("msg:1:7:4242", "accepted")
         );
-        let at = turn(&spans, at, None)?;
+        let at = turn(&spans, at, "agent:main:telegram:direct:7", None)?;
         let (_, delivery) = below(&spans, Some(at), "channel.deliver", ("channel.id", "telegram"))?;
         assert_eq!(names(delivery), ["attempt", "channel.id", "parts"]);
         assert_eq!((&*delivery.fields["attempt"], &*delivery.fields["parts"]), ("1", "1"));
@@ -275,7 +275,7 @@ async fn a_turn_stands_below_what_began_it_and_holds_no_words() {
             return None;
         }
         assert_eq!(call.fields["code"], "ok");
-        turn(&spans, at, Some("run-of-a-client"))
+        turn(&spans, at, "agent:main:main", Some("run-of-a-client"))
     })
     .await;
 
