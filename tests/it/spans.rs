@@ -111,7 +111,7 @@ fn below<'a>(
     fitting.find(|(_, span)| span.parent == parent && span.fields.get(field).is_some_and(|found| found == value))
 }
 
-fn names<'a>(span: &'a Seen) -> Vec<&'a str> {
+fn names(span: &Seen) -> Vec<&str> {
     span.fields.keys().map(String::as_str).collect()
 }
 
