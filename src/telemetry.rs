@@ -5,11 +5,22 @@
 use std::net::IpAddr;
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::{LogFormat, Profile, Telemetry};
+
+/// Upper ends of the buckets for times, from a wait in a mailbox to a turn of an hour.
+const SECONDS: &[f64] = &[
+    0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+    1_800.0,
+];
+/// The same for what is committed together.
+const JOBS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Why log lines cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -72,12 +83,33 @@ pub fn redacted_address(address: IpAddr) -> String {
 pub fn metrics() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        // Buckets that are refused leave the plain form: numbers in another shape are better than none.
+        let recorder = buckets().unwrap_or_default().build_recorder();
         let handle = recorder.handle();
         // Fails only when another recorder is installed, as a test may do; then this handle stays empty.
         let _ = metrics::set_global_recorder(recorder);
         handle
     })
+}
+
+/// Times are counted in buckets, so that those of several processes can be added up.
+fn buckets() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_jobs".to_owned()), JOBS)
+}
+
+/// Puts what was measured into its buckets now and then, until `stop`: samples are kept one by one until then, and
+/// nobody may ever ask for them.
+pub async fn keep(stop: CancellationToken) {
+    let handle = metrics();
+    let mut upkeep = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = upkeep.tick() => handle.run_upkeep(),
+        }
+    }
 }
 
 /// Metrics in Prometheus' text form, with the process's own memory and processor time.
@@ -124,5 +156,18 @@ mod tests {
         metrics::counter!("telemetry_test_total", "kind" => "a").increment(3);
         assert!(render_metrics().contains("telemetry_test_total{kind=\"a\"} 3"));
         assert!(render_metrics().contains("process_resident_memory_bytes "));
+    }
+
+    #[test]
+    fn times_are_rendered_in_buckets() {
+        metrics();
+        metrics::histogram!("telemetry_test_seconds").record(0.003);
+        let text = render_metrics();
+        assert!(text.contains("# TYPE telemetry_test_seconds histogram"), "{text}");
+        assert!(
+            text.contains("telemetry_test_seconds_bucket{le=\"0.0025\"} 0"),
+            "{text}"
+        );
+        assert!(text.contains("telemetry_test_seconds_bucket{le=\"0.005\"} 1"), "{text}");
     }
 }

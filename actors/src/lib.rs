@@ -17,6 +17,7 @@ pub mod error;
 pub mod services;
 #[cfg(test)]
 mod testing;
+pub mod trace;
 
 pub use error::{Code, Error, Result};
 pub use services::Services;

@@ -27,7 +27,6 @@ use crate::http::gateway_socket::Wire;
 use crate::http::state::AppState;
 use crate::http::{health, upgrade};
 use crate::settings::{Http, Settings};
-use crate::telemetry;
 
 /// Bytes of answers that HTTP gathers before it writes. Two pieces of this size fit into the room it starts with.
 const WRITE_BUFFER: usize = 4096;
@@ -78,7 +77,6 @@ pub(super) fn serve(
     state: Data<AppState>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Vec<ServerHandle>> {
-    telemetry::metrics();
     let limits = settings.http.clone();
     let certificate = Fingerprint::default();
     let gateway = Data::new(GatewayState::new(

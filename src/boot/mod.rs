@@ -80,6 +80,8 @@ fn system() -> anyhow::Result<actix::SystemRunner> {
 /// Starts everything and gives what runs. Needs an actix system on a multi-thread runtime, as [`serve`] makes one;
 /// tests use [`spawn`].
 pub async fn start(settings: Settings) -> anyhow::Result<Running> {
+    // Before anything counts.
+    telemetry::metrics();
     let listeners = listen::bind(&settings)?;
     let bound = listeners.addr;
     let wire::Wired {
@@ -97,6 +99,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         ready.clone(),
     );
     services.io.spawn(state.connector.clone().keep(stop.clone()));
+    services.io.spawn(telemetry::keep(stop.clone()));
     let (tls_addr, metrics_addr) = (listeners.tls_addr, listeners.metrics_addr);
     let servers = listen::serve(listeners, &settings, Data::new(state), &stop)?;
     ready.set(true);

@@ -65,7 +65,7 @@ async fn receive(
 }
 
 fn count(outcome: &'static str) {
-    metrics::counter!("hooks_total", "outcome" => outcome).increment(1);
+    metrics::counter!("claw_hooks_total", "outcome" => outcome).increment(1);
 }
 
 async fn received(request: &HttpRequest, payload: Payload, state: &AppState, hook: &str) -> ApiResult<HttpResponse> {

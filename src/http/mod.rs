@@ -60,8 +60,8 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
         .route("/metrics", web::get().to(health::metrics))
         // OpenClaw clients.
         .service(web::resource("/gateway/ws").route(web::get().to(gateway::no_upgrade)))
-        .route("/gateway/ws/j/{code}", web::get().to(gateway::join))
-        .route("/j/{code}", web::get().to(gateway::join));
+        .service(join("/gateway/ws/j/{code}"))
+        .service(join("/j/{code}"));
     for path in extra_paths(state) {
         config.service(webhook(path));
     }
@@ -94,11 +94,16 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
         )
         // Other programs.
         .service(web::scope("/v1").wrap(from_fn(trace::request)).configure(v1::routes))
-        .service(tools::resource())
-        .service(hooks::resource().wrap(from_fn(trace::to_the_end)))
+        .service(tools::resource().wrap(from_fn(trace::request)))
+        .service(
+            hooks::resource()
+                .wrap(from_fn(trace::to_the_end))
+                .wrap(from_fn(trace::hot)),
+        )
         // Pages.
         .service(
             web::scope("")
+                .wrap(from_fn(trace::hot))
                 .wrap(Compress::default())
                 .route("/", readable().to(admin_ui::root))
                 .default_service(web::to(admin_ui::other)),
@@ -109,8 +114,8 @@ pub fn routes(state: &Data<AppState>, config: &mut ServiceConfig) {
 fn socket_routes(state: &Data<AppState>, config: &mut ServiceConfig) {
     config
         .app_data(state.clone())
-        .route("/gateway/ws", web::get().to(gateway::socket))
-        .route("/", web::get().to(gateway::socket))
+        .service(socket("/gateway/ws"))
+        .service(socket("/"))
         .default_service(web::to(no_socket));
 }
 
@@ -135,6 +140,21 @@ fn webhook(path: &str) -> impl HttpServiceFactory + 'static + use<> {
         .route(web::get().to(webhooks::receive))
         .route(web::post().to(webhooks::receive))
         .wrap(from_fn(trace::to_the_end))
+        .wrap(from_fn(trace::hot))
+}
+
+/// A client's code for its way in.
+fn join(path: &str) -> impl HttpServiceFactory + 'static + use<> {
+    web::resource(path)
+        .route(web::get().to(gateway::join))
+        .wrap(from_fn(trace::request))
+}
+
+/// A request that becomes a socket. Its span ends with the answer: the connection has its own.
+fn socket(path: &str) -> impl HttpServiceFactory + 'static + use<> {
+    web::resource(path)
+        .route(web::get().to(gateway::socket))
+        .wrap(from_fn(trace::hot))
 }
 
 /// Paths that adapters have beside `/webhooks/…`.

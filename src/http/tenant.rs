@@ -31,6 +31,8 @@ pub(crate) async fn known(request: &HttpRequest, state: &AppState) -> ApiResult<
     let Some(tenant) = state.services.config.tenant_by_slug(&slug).await? else {
         return Err(ApiError::not_found(""));
     };
+    // Of `http.request`, where that is what goes on.
+    tracing::Span::current().record("tenant.id", tracing::field::display(&tenant.id));
     Ok(tenant)
 }
 

@@ -15,7 +15,10 @@ use claw_actors::config::accounts::ResolvedAccount;
 use claw_actors::config::identity::Tenant;
 use claw_actors::ports::channel::{Channel, HttpReply, Inbound, RawWebhook, WebhookOutcome};
 use claw_actors::session::intake::accept_inbound;
+use claw_actors::trace::Shown;
 use claw_actors::{Code, Error, clock};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::state::AppState;
 use super::{body, tenant};
@@ -36,17 +39,35 @@ pub(crate) async fn receive(request: HttpRequest, payload: Payload, state: Data<
     let Some(channel) = channel(&request, &state) else {
         return Err(ApiError::not_found(""));
     };
+    let span = tracing::debug_span!(
+        "webhook.receive",
+        channel.id = channel.manifest().id,
+        event.id = Empty,
+        outcome = Empty,
+    );
+    let received = received(&request, payload, &state, &tenant, channel.as_ref());
+    received.instrument(span).await
+}
+
+/// What a known tenant's platform has to say.
+async fn received(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &AppState,
+    tenant: &Tenant,
+    channel: &dyn Channel,
+) -> ApiResult<HttpResponse> {
     let id = channel.manifest().id;
     let account_id = request.match_info().get("account").unwrap_or(DEFAULT_ACCOUNT);
     let account = state.services.config.account(&tenant.id, id, account_id).await;
     let Some(account) = account.map_err(unavailable)?.filter(|account| account.enabled) else {
-        return Err(unknown_account(&request, &state, &tenant));
+        return Err(unknown_account(request, state, tenant));
     };
-    let hook = raw(&request, payload, &state, channel.as_ref()).await?;
+    let hook = raw(request, payload, state, channel).await?;
     if let Err(refused) = channel.verify(&hook, &account.account) {
         count(id, "refused");
         tracing::debug!(channel.id = id, tenant.id = %tenant.id, reason = refused.reason, "webhook refused");
-        return Err(state.wrong_proof(&tenant.id, &state.client(&request), "the proof of origin is wrong"));
+        return Err(state.wrong_proof(&tenant.id, &state.client(request), "the proof of origin is wrong"));
     }
     state.webhooks.spend(&tenant.id).map_err(|wait| Error::Busy {
         message: "too many webhooks of this tenant".to_owned(),
@@ -57,13 +78,14 @@ pub(crate) async fn receive(request: HttpRequest, payload: Payload, state: Data<
         return Err(busy());
     };
     match channel.parse(&hook, &account.account) {
-        Ok(WebhookOutcome::Messages { messages, reply }) => accept(&state, id, &account, messages, reply).await,
+        Ok(WebhookOutcome::Messages { messages, reply }) => accept(state, id, &account, messages, reply).await,
         Ok(WebhookOutcome::Reply(reply)) => {
             count(id, "answered");
             Ok(answer(Some(reply)))
         }
         Ok(WebhookOutcome::Ignore(reason)) => {
-            metrics::counter!("webhooks_ignored_total", "channel" => id, "reason" => reason).increment(1);
+            Span::current().record("outcome", "ignored");
+            metrics::counter!("claw_webhooks_ignored_total", "channel" => id, "reason" => reason).increment(1);
             Ok(HttpResponse::Ok().finish())
         }
         Err(malformed) => {
@@ -82,6 +104,9 @@ async fn accept(
     messages: Vec<Inbound>,
     reply: Option<HttpReply>,
 ) -> ApiResult<HttpResponse> {
+    if let Some(first) = messages.first() {
+        Span::current().record("event.id", tracing::field::display(Shown(&first.event_key)));
+    }
     let stored = tokio::time::timeout(
         Duration::from_secs(state.limits.accept_timeout_secs),
         accept_inbound(&state.directory, account, messages),
@@ -93,8 +118,14 @@ async fn accept(
             answer.headers_mut().insert(ACCEPTED, DURABLE);
             Ok(answer)
         }
-        Ok(Err(error)) => Err(unavailable(error)),
-        Err(_) => Err(busy()),
+        Ok(Err(error)) => {
+            count(channel, "not_stored");
+            Err(unavailable(error))
+        }
+        Err(_) => {
+            count(channel, "not_stored");
+            Err(busy())
+        }
     }
 }
 
@@ -185,7 +216,8 @@ fn answer(reply: Option<HttpReply>) -> HttpResponse {
 }
 
 fn count(channel: &'static str, outcome: &'static str) {
-    metrics::counter!("webhooks_total", "channel" => channel, "outcome" => outcome).increment(1);
+    Span::current().record("outcome", outcome);
+    metrics::counter!("claw_webhooks_total", "channel" => channel, "outcome" => outcome).increment(1);
 }
 
 /// One webhook being handled; dropped, it makes room.

@@ -129,7 +129,7 @@ impl Slot {
 /// For operators: which tenant's server, and what class of failure. No address, no header, nothing it said.
 fn report(access: &ServerAccess, failure: ServerFailure, during: &'static str) {
     let class = failure.class.name();
-    metrics::counter!("claw_mcp_failures", "class" => class).increment(1);
+    metrics::counter!("claw_mcp_failures_total", "class" => class).increment(1);
     tracing::warn!(
         tenant.id = %access.scope.tenant(), user.id = %access.scope.user(), mcp.server = %access.server.prefix,
         error.class = class, status = failure.status, during, "MCP server failed"

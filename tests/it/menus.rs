@@ -1,6 +1,6 @@
 //! The menu of commands that a bot offers on its platform.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 use crate::support::platform::{Call, Trouble};
@@ -33,8 +33,12 @@ async fn a_bot_offers_its_commands_and_a_new_version_renews_them() {
     // As an earlier version left it; the platform is in trouble when this one comes.
     app.binary.kill();
     let before = menus(&app).len();
-    rows.execute("UPDATE channel_account SET identity = '{\"id\": \"4242\", \"username\": \"claw_bot\"}' WHERE channel = 'telegram'")
-        .await;
+    let known = "SELECT CAST(identity AS TEXT) FROM channel_account WHERE channel = 'telegram'";
+    let known = rows.column::<String>(known).await.pop().expect("an account");
+    let mut identity: Value = serde_json::from_str(&known).expect("JSON");
+    identity.as_object_mut().expect("an object").remove("menu");
+    let forget = format!("UPDATE channel_account SET identity = '{identity}' WHERE channel = 'telegram'");
+    rows.execute(&forget).await;
     let refusal = json!({"ok": false, "error_code": 400, "description": "Bad Request"});
     app.platform.trouble("setMyCommands", Trouble::Answer(400, refusal));
     app.binary.start();

@@ -2,6 +2,7 @@
 //!
 //! Each rule reads the sources and says which line breaks it. A new exception is a line in a list here, with review.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -327,7 +328,15 @@ fn logs_name_no_contents() {
     let mut found = Vec::new();
     for source in sources(&["src", "actors/src"]) {
         let product: String = source.product_lines().map(|(_, line)| format!("{line}\n")).collect();
-        for level in ["error!(", "warn!(", "info!(", "debug!(", "trace!("] {
+        for level in [
+            "error!(",
+            "warn!(",
+            "info!(",
+            "debug!(",
+            "trace!(",
+            "info_span!(",
+            "debug_span!(",
+        ] {
             for (at, _) in product.match_indices(&format!("tracing::{level}")) {
                 let call = product[at..].split(");").next().unwrap_or_default();
                 let fields = outside_strings(call);
@@ -485,4 +494,116 @@ fn no_method_is_called_left_out_that_there_is() {
         .map(str::to_owned)
         .collect();
     none("docs/gateway-methods.md says these are left out", &wrong);
+}
+
+/// What a package lists as a dependency stands somewhere in its sources. Names that differ there, and what is listed for
+/// the features it switches on, are named here.
+#[test]
+fn every_dependency_is_used() {
+    let spelled = |name: &str| match name {
+        "fast_html2md" => "html2md".to_owned(),
+        _ => name.replace('-', "_"),
+    };
+    let for_its_features = ["flate2"];
+    let packages: &[(&str, &[&str], &[&str])] = &[
+        ("Cargo.toml", &["src"], &["src", "tests/it"]),
+        ("actors/Cargo.toml", &["actors/src"], &["actors/src", "actors/benches"]),
+        ("entities/Cargo.toml", &["entities/src"], &["entities/src"]),
+        ("migration/Cargo.toml", &["migration/src"], &["migration/src"]),
+        ("admin-ui/Cargo.toml", &["admin-ui/src"], &["admin-ui/src"]),
+        ("tests/bench/Cargo.toml", &["tests/bench/src"], &["tests/bench/src"]),
+    ];
+    let mut unused = Vec::new();
+    for (manifest, product, all) in packages {
+        let text = fs::read_to_string(root().join(manifest)).expect("the manifest is there");
+        let table: Table = text.parse().expect("the manifest is TOML");
+        for (section, folders) in [("dependencies", product), ("dev-dependencies", all)] {
+            let Some(listed) = table.get(section).and_then(toml::Value::as_table) else {
+                continue;
+            };
+            let sources = sources(folders);
+            for name in listed.keys().filter(|name| !for_its_features.contains(&name.as_str())) {
+                let path = spelled(name);
+                let named = |text: &str| {
+                    text.match_indices(&path).any(|(at, _)| {
+                        let before = text[..at].chars().next_back();
+                        let word = |letter: char| letter.is_alphanumeric() || letter == '_';
+                        let behind = &text[at + path.len()..];
+                        !before.is_some_and(word) && [":", ";", " as "].iter().any(|next| behind.starts_with(next))
+                    })
+                };
+                if !sources.iter().any(|source| named(&source.text)) {
+                    unused.push(format!(
+                        "{manifest}: {name} of [{section}] is named nowhere in {folders:?}"
+                    ));
+                }
+            }
+        }
+    }
+    none("a dependency that nothing uses goes:", &unused);
+}
+
+/// The metrics that the product measures: name and kind, each once.
+fn measured() -> BTreeSet<(String, &'static str)> {
+    let mut found = BTreeSet::new();
+    for source in sources(&["src", "actors/src"]) {
+        let text: String = source.product_lines().map(|(_, line)| format!("{line}\n")).collect();
+        for kind in ["counter", "gauge", "histogram"] {
+            for (at, call) in text.match_indices(&format!("{kind}!(")) {
+                let name = text[at + call.len()..].trim_start().strip_prefix('"');
+                let name = name.and_then(|rest| rest.split('"').next());
+                let name = name.unwrap_or_else(|| panic!("{}: a {kind} whose name is not written out", source.path));
+                found.insert((name.to_owned(), kind));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_metric_is_listed_with_its_unit() {
+    let page = fs::read_to_string(root().join("docs/metrics.md")).expect("the page is there");
+    let listed: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let mut breaches = Vec::new();
+    let mut named = BTreeSet::new();
+    for row in &listed {
+        let [name, kind, unit, ..] = row.as_slice() else {
+            panic!("a row has at least three columns: {row:?}");
+        };
+        if unit.is_empty() {
+            breaches.push(format!("{name} is listed without a unit"));
+        }
+        named.insert((name.trim_matches('`').to_owned(), *kind));
+    }
+    // Told by the process itself, not measured by a macro.
+    named.remove(&("process_resident_memory_bytes".to_owned(), "gauge"));
+    let measured = measured();
+    let as_names = |of: &BTreeSet<(String, &str)>| -> BTreeSet<String> {
+        of.iter().map(|(name, kind)| format!("{kind} {name}")).collect()
+    };
+    let (named, used) = (as_names(&named), as_names(&measured));
+    breaches.extend(
+        used.difference(&named)
+            .map(|metric| format!("{metric} is not in docs/metrics.md")),
+    );
+    breaches.extend(
+        named
+            .difference(&used)
+            .map(|metric| format!("{metric} is listed, and nothing measures it")),
+    );
+    for (name, kind) in &measured {
+        let well_named = match *kind {
+            "counter" => name.ends_with("_total"),
+            "histogram" => name.ends_with("_seconds") || name.ends_with("_jobs"),
+            _ => !name.ends_with("_total"),
+        };
+        if !name.starts_with("claw_") || !well_named {
+            breaches.push(format!("{kind} {name} is not named as docs/metrics.md says"));
+        }
+    }
+    none("metrics are named one way, and listed with their unit:", &breaches);
 }

@@ -11,6 +11,7 @@
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use claw_entities::{SessionKey, TenantId, TenantScope, UserId};
 use futures::FutureExt;
@@ -189,11 +190,12 @@ async fn commit_directly(db: Db, direct: Direct, mut jobs: mpsc::Receiver<Job>) 
     let mut group = Vec::new();
     while jobs.recv_many(&mut group, GROUP).await > 0 {
         let jobs = std::mem::take(&mut group);
-        measure(&jobs);
+        let (count, began) = (jobs.len(), Instant::now());
         let rest = directly(&db, &direct, &tx, jobs).await;
         if !rest.is_empty() {
             commit(&db, rest, false).await;
         }
+        measure(count, began);
     }
 }
 
@@ -298,13 +300,16 @@ async fn commit_loop(db: Db, jobs: Arc<Mutex<mpsc::Receiver<Job>>>, most: usize,
         if jobs.lock().await.recv_many(&mut group, most).await == 0 {
             return;
         }
-        measure(&group);
+        let (count, began) = (group.len(), Instant::now());
         commit(&db, std::mem::take(&mut group), system).await;
+        measure(count, began);
     }
 }
 
-fn measure(group: &[Job]) {
-    metrics::histogram!("claw_commit_group").record(u32::try_from(group.len()).unwrap_or(u32::MAX));
+/// A group of this many jobs, taken up at this moment, is done.
+fn measure(jobs: usize, began: Instant) {
+    metrics::histogram!("claw_commit_jobs").record(u32::try_from(jobs).unwrap_or(u32::MAX));
+    metrics::histogram!("claw_commit_seconds").record(began.elapsed().as_secs_f64());
 }
 
 /// Commits the jobs together; when that fails, each by itself.

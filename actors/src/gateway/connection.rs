@@ -12,6 +12,8 @@ use actix::{
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::handshake::{self, Entrance, Refusal};
 use super::hello::{self, Welcome};
@@ -54,6 +56,8 @@ pub struct NodeConnection {
     phase: Phase,
     /// Runs until hello.
     handshake: Option<SpawnHandle>,
+    /// From the first frame to the last: what calls are part of.
+    trace: Span,
 }
 
 /// Where the connection stands.
@@ -105,9 +109,21 @@ type Checked = std::result::Result<Welcome, Refusal>;
 
 impl NodeConnection {
     pub fn new(state: GatewayState, newcomer: Newcomer, socket: Recipient<Outgoing>) -> Self {
+        let conn_id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+        // The request that became this socket is answered: the connection stands by itself.
+        let trace = tracing::debug_span!(
+            parent: None,
+            "gateway.connection",
+            conn.id = %conn_id,
+            tenant.id = %newcomer.tenant.id,
+            user.id = Empty,
+            device.id = Empty,
+            role = Empty,
+        );
         Self {
             state,
-            conn_id: uuid::Uuid::new_v4().to_string().into(),
+            conn_id,
+            trace,
             nonce: uuid::Uuid::new_v4().to_string(),
             outbox: Outbox::new(socket, MAX_BUFFERED),
             phase: Phase::Awaiting(Box::new(newcomer)),
@@ -171,7 +187,7 @@ impl NodeConnection {
         let (state, conn_id) = (self.state.clone(), self.conn_id.clone());
         // Good for one connect.
         let nonce = std::mem::take(&mut self.nonce);
-        self.state.services.io.spawn(async move {
+        let checking = async move {
             let entrance = Entrance {
                 state: &state,
                 tenant: &newcomer.tenant,
@@ -188,7 +204,8 @@ impl NodeConnection {
             };
             drop(newcomer.place);
             let _ = tx.send(checked);
-        });
+        };
+        self.state.services.io.spawn(checking.instrument(self.trace.clone()));
         rx
     }
 
@@ -200,7 +217,11 @@ impl NodeConnection {
         if let Some(handshake) = self.handshake.take() {
             ctx.cancel_future(handshake);
         }
-        tracing::debug!(conn.id = %self.conn_id, device.id = welcome.info.device_id, node = welcome.info.node, "connected");
+        self.trace
+            .record("user.id", tracing::field::display(welcome.identity.user.scope.user()));
+        self.trace.record("device.id", welcome.info.device_id.as_deref());
+        self.trace.record("role", welcome.info.role());
+        tracing::debug!(parent: &self.trace, "connected");
         metrics::gauge!("claw_gateway_connections").increment(1.0);
         let greeting = welcome.frames.clone();
         self.phase = Phase::Live(Box::new(Live::new(welcome)));
@@ -223,7 +244,7 @@ impl NodeConnection {
             .details
             .as_ref()
             .and_then(|details| details["code"].as_str());
-        tracing::debug!(conn.id = %self.conn_id, code = code.unwrap_or(refusal.error.code), "connect refused");
+        tracing::debug!(parent: &self.trace, code = code.unwrap_or(refusal.error.code), "connect refused");
         self.write(response_error(id, &refusal.error), ctx);
         self.close(refusal.close_code, &refusal.close_reason, ctx);
     }
@@ -243,7 +264,7 @@ impl NodeConnection {
         match sent {
             Sent::Queued => {}
             Sent::Full => {
-                metrics::counter!("claw_gateway_slow_consumers").increment(1);
+                metrics::counter!("claw_gateway_slow_consumers_total").increment(1);
                 self.close(1008, "slow consumer", ctx);
             }
             Sent::Gone => self.stop(ctx),

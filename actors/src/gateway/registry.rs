@@ -55,7 +55,7 @@ const PRESENCE_PAUSE: Duration = Duration::from_millis(100);
 impl Member {
     /// Leaves an event out.
     fn misses(&self, event: &Event) {
-        metrics::counter!("claw_gateway_events_dropped").increment(1);
+        metrics::counter!("claw_gateway_events_dropped_total").increment(1);
         if !events::direct(&self.info, event) {
             self.missed.fetch_add(1, Ordering::Relaxed);
         }

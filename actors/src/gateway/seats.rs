@@ -102,7 +102,7 @@ impl Seats {
 }
 
 fn full(whose: &str) -> Error {
-    metrics::counter!("claw_gateway_connections_refused").increment(1);
+    metrics::counter!("claw_gateway_connections_refused_total").increment(1);
     Error::Busy {
         message: format!("too many connections of {whose}, try again later"),
         retry_after: COME_AGAIN,

@@ -441,6 +441,31 @@ pub struct Inbound {
     /// What several messages that were sent as one have in common (an album).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub album: Option<String>,
+    /// Nothing was said: somebody put a sign under `message_id`, or took it away. `text` tells that for the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reaction: Option<Reaction>,
+}
+
+/// What a platform knows of a sign that somebody put under a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Reaction {
+    /// Is the message one of the bot's; `None`: the platform does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_bot: Option<bool>,
+}
+
+impl Reaction {
+    /// What the agent reads of it. `signs` are outside words: only their beginning is told.
+    pub fn told(signs: &str, message_id: &str, removed: bool) -> String {
+        let plain = |letter: &char| !letter.is_control() && !matches!(letter, '[' | ']');
+        let signs: String = signs.chars().filter(plain).take(100).collect();
+        if removed {
+            format!("[took the reaction {signs} away from message {message_id}]")
+        } else {
+            format!("[reacted with {signs} to message {message_id}]")
+        }
+    }
 }
 
 /// Where a message was written.

@@ -5,10 +5,12 @@
 //! can be lost at any time.
 
 mod aborting;
+mod ahead;
 mod commanding;
 mod compacting;
 mod edits;
 mod hearing;
+mod traces;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -17,12 +19,14 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
 use claw_entities::{Scope, SessionKey};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use self::aborting::{Cleared, Clearing};
+use self::ahead::Ahead;
 pub(crate) use self::compacting::CompactRequest;
 use self::hearing::Hearing;
+use self::traces::Traces;
 use super::admission::{self, Admitted};
-use super::choice::{self, Chosen};
 use super::closing::{self, Why};
 use super::edit::EditRequest;
 use super::events::{Emitter, Shown};
@@ -32,12 +36,11 @@ use super::policy::BotGuard;
 use super::queue::{self, Next, Outcome as Pushed, Queue};
 use super::run::{self, Cancel, Outcome, RunContext};
 use super::steering::Steering;
-use super::turn::{self, Authority, Turn};
+use super::turn::{Authority, Turn};
 use crate::clock::now_ms;
 use crate::config::document::QueueMode;
 use crate::error::Result;
 use crate::gateway::listening::Listening;
-use crate::ports::message::Part;
 use crate::ports::tool::SessionSnapshot;
 use crate::session::budget::Charge;
 use crate::supervisor::directory::Directory;
@@ -45,6 +48,7 @@ use crate::supervisor::lanes::UserLanes;
 use crate::supervisor::messages::{ToSession, ToUser};
 use crate::supervisor::places::Asker;
 use crate::supervisor::user::UserActor;
+use crate::trace::Share;
 
 /// Rows looked after at a time.
 const MOST_KNOWN: usize = 128;
@@ -79,41 +83,6 @@ struct Running {
     since: i64,
     /// Rows are read again when it is done: it may be about to delete them.
     edits: bool,
-}
-
-/// What has its turn before the queue.
-enum Ahead {
-    Resume(Item),
-    Close(Item, Why),
-    Reset {
-        item: Item,
-        rest: String,
-        model: Option<Chosen>,
-    },
-    Inject(Item),
-    Edit(EditRequest),
-    Compact(CompactRequest),
-}
-
-impl Ahead {
-    /// Rows it looks after.
-    fn inbox_ids(&self) -> &[String] {
-        match self {
-            Self::Resume(item) | Self::Close(item, _) | Self::Reset { item, .. } | Self::Inject(item) => {
-                &item.inbox_ids
-            }
-            Self::Compact(request) => request.inbox_ids(),
-            Self::Edit(_) => &[],
-        }
-    }
-
-    /// Has its place between turns: what a crash cut off is finished first.
-    fn between_turns(&self) -> bool {
-        match self {
-            Self::Resume(_) | Self::Close(..) => false,
-            Self::Reset { .. } | Self::Inject(_) | Self::Edit(_) | Self::Compact(_) => true,
-        }
-    }
 }
 
 pub(crate) struct SessionActor {
@@ -154,6 +123,10 @@ pub(crate) struct SessionActor {
     timer: Option<SpawnHandle>,
     /// Keeps two bots from talking to each other for ever.
     bots: BotGuard,
+    /// What the rows that wait were put in by.
+    traces: Traces,
+    /// Messages that wait for their turn, as part of the process's.
+    waiting: Share,
     /// Messages handled; what the parent compares before it lets go.
     seen: u64,
 }
@@ -187,6 +160,8 @@ impl SessionActor {
             draining: false,
             timer: None,
             bots: BotGuard::default(),
+            traces: Traces::default(),
+            waiting: Share::of(metrics::gauge!("claw_messages_waiting")),
             seen: 0,
         }
     }
@@ -501,6 +476,11 @@ impl SessionActor {
 
     /// Starts the next turn if none is running.
     fn pump(&mut self, context: &mut Context<Self>) {
+        self.start_next(context);
+        self.waiting.set(self.queue.len());
+    }
+
+    fn start_next(&mut self, context: &mut Context<Self>) {
         if self.running.is_some() || self.draining || self.held.is_some() {
             return;
         }
@@ -512,7 +492,7 @@ impl SessionActor {
                 let items: Vec<Item> = batch.inbox_ids().filter_map(|id| self.items.remove(id)).collect();
                 let Some(last) = items.last() else {
                     self.queue.ended();
-                    return self.pump(context);
+                    return self.start_next(context);
                 };
                 let run_id = last.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
                 self.start(
@@ -547,6 +527,7 @@ impl SessionActor {
     /// Nothing to do: asks to sleep after the idle time.
     fn rest(&mut self, context: &mut Context<Self>) {
         if self.is_quiet() {
+            self.traces.forget();
             let idle = self.home.directory.services().limits.session_idle;
             self.set_timer(context, idle, |this, _| {
                 if this.is_quiet() {
@@ -568,63 +549,6 @@ impl SessionActor {
             && self.moving.is_empty()
             && self.ahead.is_empty()
             && self.queue.is_empty()
-    }
-
-    fn start_ahead(&mut self, context: &mut Context<Self>, ahead: Ahead) {
-        match ahead {
-            Ahead::Resume(item) => {
-                let run_id = item.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-                let prompt = vec![Part::Text {
-                    text: item.prompt.clone(),
-                }];
-                self.start(
-                    context,
-                    Turn {
-                        run_id,
-                        items: vec![item],
-                        prompt,
-                        overheard: Vec::new(),
-                        steered: Vec::new(),
-                    },
-                );
-            }
-            Ahead::Close(item, why) => {
-                let directory = self.home.directory.clone();
-                let again = item.clone();
-                self.occupy(context, Some(again), move |authority| async move {
-                    closing::close(&directory, &authority, item, why)
-                        .await
-                        .map(Outcome::Ended)
-                });
-            }
-            Ahead::Reset { mut item, rest, model } => {
-                let directory = self.home.directory.clone();
-                let emitter = self.emitter_for(&item);
-                let (again, bare) = (item.clone(), rest.trim().is_empty());
-                item.text.clone_from(&rest);
-                item.prompt = rest;
-                if !bare {
-                    self.ahead.push_front(Ahead::Resume(item.clone()));
-                }
-                let told = self.emitter("");
-                self.occupy(context, Some(again), move |authority| async move {
-                    let head = turn::reset(directory.services(), &authority).await?;
-                    if model.is_some() {
-                        let fields = choice::fields(model.as_ref());
-                        turn::patch_entry(directory.services(), &authority, fields).await?;
-                    }
-                    told.session_changed("reset", Some(&head), false).await;
-                    if bare {
-                        let text = "New session started. What shall we do?";
-                        closing::finish_command(&directory, &authority, &item, text, emitter, None).await?;
-                    }
-                    Ok(Outcome::Left { again: Duration::MAX })
-                });
-            }
-            Ahead::Inject(item) => self.start_injection(context, item),
-            Ahead::Edit(request) => self.start_edit(context, request),
-            Ahead::Compact(request) => self.start_compaction(context, request),
-        }
     }
 
     /// Runs something that keeps the session busy and soon ends by itself.
@@ -673,6 +597,7 @@ impl SessionActor {
         item.inbox_ids = turn.inbox_ids();
         item.run_id = Some(turn.run_id.clone());
         let emitter = self.emitter(&turn.run_id);
+        let span = self.traces.turn(&self.home.scope, &self.home.key, &turn);
         let steering = Steering::default();
         self.running = Some(Running {
             run_id: turn.run_id.clone(),
@@ -708,13 +633,14 @@ impl SessionActor {
             queued: self.queue.len(),
         });
         let life = self.home.life.clone();
-        let task = self.home.directory.services().io.spawn(async move {
+        let task = async move {
             tokio::select! {
                 biased;
                 () = life.cancelled() => Outcome::Stopped,
                 outcome = run => outcome,
             }
-        });
+        };
+        let task = self.home.directory.services().io.spawn(task.instrument(span));
         self.follow(context, task);
     }
 
@@ -746,7 +672,7 @@ impl SessionActor {
                         tenant.id = %this.home.scope.tenant(), run.id = %running.run_id, panic = %panic,
                         "run panicked"
                     );
-                    metrics::counter!("claw_run_panics").increment(1);
+                    metrics::counter!("claw_run_panics_total").increment(1);
                     if let Some(mut item) = running.item {
                         // The user entry's id is its first inbox row's.
                         item.entry_id = item.entry_id.or_else(|| item.inbox_ids.first().cloned());
@@ -854,8 +780,10 @@ impl Handler<ToSession> for SessionActor {
             }
         }
         match message {
-            ToSession::Wake(asker) => {
-                self.asker = asker;
+            ToSession::Wake(mut waking) => {
+                waking.heard_by("session");
+                self.asker = waking.asker;
+                self.traces.take_in(waking);
                 self.load(context);
             }
             ToSession::Abort { request, reply } => self.abort_for(context, request, reply),

@@ -1,5 +1,6 @@
 //! Admission: what becomes of each open inbox row of a session. Gate, commands, orphans of a crash.
 
+mod reactions;
 mod typed;
 
 use std::collections::{BTreeMap, HashSet};
@@ -17,7 +18,7 @@ use super::item::Item;
 use super::policy::{self, Activation, Before, MentionPatterns, Verdict};
 use super::preview::Outlet;
 use super::turn::{Authority, BLOCK, SAID, Settling, TOLD};
-use super::{closing, edit, key};
+use super::{acks, closing, edit, key};
 use crate::Services;
 use crate::config::accounts::{Asker, PairingAsked, ResolvedAccount, looks_like_link_code};
 use crate::config::document::UserSettings;
@@ -302,13 +303,24 @@ async fn gate(
         activation: facts.head.and_then(|head| Activation::of(&head.entry)),
         takes_part: facts.head.is_some(),
     };
-    match policy::gate(account, facts.scope.user(), &mentions, before, &inbound) {
+    let verdict = policy::gate(account, facts.scope.user(), &mentions, before, &inbound);
+    if let Some(reaction) = inbound.reaction {
+        let inbound = named(facts, account, inbound).await;
+        return reactions::heard(facts, account, row, (&inbound, reaction), verdict).await;
+    }
+    match verdict {
         Verdict::Run { .. } => {
             let inbound = named(facts, account, inbound).await;
             let previous_at = facts.head.map(|head| head.updated_at);
-            let item = to_item(facts, &row, Some(account.as_ref()), previous_at, inbound).await?;
+            let ack = acks::sign(facts.settings, agent_id, account, &mentions, &inbound);
+            let mut item = to_item(facts, &row, Some(account.as_ref()), previous_at, inbound).await?;
+            item.ack = ack;
             let bot = account.account.identity.get("username");
-            command_or_turn(facts, item, bot.and_then(serde_json::Value::as_str)).await
+            let admitted = command_or_turn(facts, item, bot.and_then(serde_json::Value::as_str)).await?;
+            if let Admitted::Turn(item) = &admitted {
+                acks::put(facts.directory, facts.scope, item);
+            }
+            Ok(admitted)
         }
         Verdict::Context => Ok(skip(row.id, "context", "not addressed to the bot")),
         Verdict::Skip(reason) => Ok(skip(row.id, "skipped", reason)),

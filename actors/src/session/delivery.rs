@@ -15,6 +15,7 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::blobs;
 use crate::Services;
@@ -56,8 +57,8 @@ struct Inner {
     services: Services,
     leases: Leases,
     lanes: Lanes,
-    /// Lanes with a task; the flag says "look again before you go".
-    active: DashMap<Lane, bool>,
+    /// Lanes with a task.
+    active: DashMap<Lane, Busy>,
     /// Who waits for a row to be settled (streaming previews need the message id).
     waiting: DashMap<String, oneshot::Sender<Option<String>>>,
     /// Accounts whose platform asked us to wait, and until when, epoch milliseconds.
@@ -89,11 +90,19 @@ impl Delivery {
         let lane = (scope.tenant().clone(), conversation.to_owned());
         match self.0.active.entry(lane.clone()) {
             Entry::Occupied(mut busy) => {
-                busy.insert(true);
+                let busy = busy.get_mut();
+                busy.again = true;
+                let trace = Span::current();
+                if !trace.is_disabled() {
+                    busy.trace = trace;
+                }
                 return;
             }
             Entry::Vacant(free) => {
-                free.insert(false);
+                free.insert(Busy {
+                    again: false,
+                    trace: Span::current(),
+                });
             }
         }
         let (this, scope) = (self.clone(), scope.clone());
@@ -152,6 +161,36 @@ impl Delivery {
     }
 }
 
+/// A lane that somebody looks after.
+struct Busy {
+    /// Look again before you go.
+    again: bool,
+    /// What put in the newest rows.
+    trace: Span,
+}
+
+/// What one look at a conversation has in common.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    slot: &'a Slot,
+    trace: &'a Span,
+    /// Rows that were open together.
+    parts: usize,
+}
+
+impl Look<'_> {
+    /// For one row on its way out to this channel.
+    fn span(self, channel: &str, row: &outbox::Model) -> Span {
+        tracing::info_span!(
+            parent: self.trace.id(),
+            "channel.deliver",
+            channel.id = channel,
+            attempt = row.attempts + 1,
+            parts = self.parts,
+        )
+    }
+}
+
 /// What became of a row.
 enum Settled {
     Sent(String),
@@ -179,7 +218,10 @@ impl Delivery {
         let slot = self.0.lanes.slot(scope.tenant(), &CancellationToken::new());
         loop {
             slot.go_on().await;
-            let worked = self.work(&scope, &lane.1, &slot).await;
+            let trace = self.0.active.get(&lane).map(|busy| busy.trace.clone());
+            let worked = self
+                .work(&scope, &lane.1, &slot, &trace.unwrap_or_else(Span::none))
+                .await;
             slot.give_back();
             let wait = match worked {
                 Ok(wait) => wait,
@@ -201,16 +243,18 @@ impl Delivery {
                 }
                 continue;
             }
-            if self.0.active.remove_if(&lane, |_, again| !*again).is_some() {
+            if self.0.active.remove_if(&lane, |_, busy| !busy.again).is_some() {
                 self.0.idle.notify_waiters();
                 return;
             }
-            self.0.active.insert(lane.clone(), false);
+            if let Some(mut busy) = self.0.active.get_mut(&lane) {
+                busy.again = false;
+            }
         }
     }
 
     /// Sends what is open. `Some` = look again after this time.
-    async fn work(&self, scope: &Scope, conversation: &str, slot: &Slot) -> Result<Option<Duration>> {
+    async fn work(&self, scope: &Scope, conversation: &str, slot: &Slot, trace: &Span) -> Result<Option<Duration>> {
         loop {
             let view = self.0.services.db.glance(scope).await?;
             let rows = outbox::Entity::of_tenant(scope.tenant_scope())
@@ -224,12 +268,13 @@ impl Delivery {
             if rows.is_empty() {
                 return Ok(None);
             }
+            let parts = rows.len();
             for row in rows {
                 // It waits, and what is behind it: the end of the lock-out hands it back.
                 if self.0.services.config.is_locked(&row_scope(&row)) {
                     return Ok(None);
                 }
-                match self.one(row, slot).await? {
+                match self.one(row, Look { slot, trace, parts }).await? {
                     Next::Go => {}
                     Next::After(wait) => return Ok(Some(wait)),
                     Next::LockedOut => return Ok(None),
@@ -239,13 +284,13 @@ impl Delivery {
     }
 
     /// One row. When it has to wait, so has everything behind it.
-    async fn one(&self, row: outbox::Model, slot: &Slot) -> Result<Next> {
+    async fn one(&self, row: outbox::Model, look: Look<'_>) -> Result<Next> {
         let scope = row_scope(&row);
         let leases = &self.0.leases;
-        leases.under(&scope, |epoch| self.under(&scope, epoch, row, slot)).await
+        leases.under(&scope, |epoch| self.under(&scope, epoch, row, look)).await
     }
 
-    async fn under(&self, scope: &Scope, epoch: i64, row: outbox::Model, slot: &Slot) -> Result<Next> {
+    async fn under(&self, scope: &Scope, epoch: i64, row: outbox::Model, look: Look<'_>) -> Result<Next> {
         let Ok(to) = serde_json::from_value::<Destination>(row.destination.clone()) else {
             self.settle(
                 scope,
@@ -257,7 +302,7 @@ impl Delivery {
             return Ok(Next::Go);
         };
         if to.channel == WEBHOOK {
-            return self.post(scope, epoch, row, &to.peer.id, slot).await;
+            return self.post(scope, epoch, row, &to.peer.id, look).await;
         }
         let Some(channel) = self.0.services.ports.channel(&to.channel).cloned() else {
             self.settle(
@@ -301,8 +346,9 @@ impl Delivery {
             return Ok(Next::After(wait));
         }
         self.claim(scope, epoch, &row).await?;
-        let sent = self.send(scope, &account, channel.as_ref(), &row, to);
-        let settled = slot.aside(sent).await?;
+        let span = look.span(&account.account.channel, &row);
+        let sent = self.send(scope, &account, channel.as_ref(), &row, to).instrument(span);
+        let settled = look.slot.aside(sent).await?;
         let next = match &settled {
             Settled::Again { at, .. } => Next::After(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))),
             Settled::Sent(_) | Settled::Failed(_) | Settled::Unknown(_) => Next::Go,
@@ -312,7 +358,7 @@ impl Delivery {
     }
 
     /// A row for a web address. The receiver can tell a repeat by the row's id, so one that was cut off goes again.
-    async fn post(&self, scope: &Scope, epoch: i64, row: outbox::Model, address: &str, slot: &Slot) -> Result<Next> {
+    async fn post(&self, scope: &Scope, epoch: i64, row: outbox::Model, address: &str, look: Look<'_>) -> Result<Next> {
         let services = &self.0.services;
         let now = now_ms();
         if row.next_attempt_at > now {
@@ -330,7 +376,7 @@ impl Delivery {
         let token = services.config.document_secret(scope, WEBHOOK_TOKEN).await?;
         self.claim(scope, epoch, &row).await?;
         let sent = poster.post(address, token.as_ref(), &row.id, row.text.clone());
-        let sent = slot.aside(sent).await;
+        let sent = look.slot.aside(sent.instrument(look.span(WEBHOOK, &row))).await;
         let settled = match sent {
             Ok(()) => Settled::Sent(row.id.clone()),
             Err(DeliverError::Retry { message, after }) if row.attempts + 1 < POSTS => {
@@ -516,7 +562,11 @@ impl Delivery {
                 })
             })
             .await?;
-        metrics::counter!("claw_deliveries", "state" => state).increment(1);
+        metrics::counter!("claw_deliveries_total", "state" => state).increment(1);
+        if state == "sent" {
+            let lag = u32::try_from(now_ms().saturating_sub(row.created_at)).unwrap_or(0);
+            metrics::histogram!("claw_delivery_lag_seconds").record(f64::from(lag) / 1000.0);
+        }
         if state == "unknown" && row.kind != "preview" {
             self.0
                 .unconfirmed

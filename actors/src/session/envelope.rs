@@ -236,6 +236,7 @@ mod tests {
             edited: false,
             command: false,
             album: None,
+            reaction: None,
         }
     }
 

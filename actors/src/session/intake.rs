@@ -197,8 +197,9 @@ pub async fn accept_client(
     if matches!(source.as_str(), "chat" | "agent") && !send_policy::takes(services, scope, &session_key).await? {
         return Err(Error::invalid(send_policy::BLOCKED));
     }
+    let row_id = new_id();
     let row = NewInbox {
-        id: new_id(),
+        id: row_id.clone(),
         tenant: scope.tenant().clone(),
         user: scope.user().clone(),
         source: source.clone(),
@@ -211,7 +212,7 @@ pub async fn accept_client(
     let fresh = services.writer.accept(vec![row]).await?;
     let run_id = idempotency_key.to_owned();
     if !fresh.is_empty() {
-        directory.wake(scope, &session_key);
+        directory.wake_for(scope, &session_key, Asker::User, &row_id);
         return Ok(Accepted::Started { run_id, session_key });
     }
     repeated(directory, scope, &source, run_id).await
@@ -341,7 +342,7 @@ pub async fn accept_inbound(directory: &Directory, account: &ResolvedAccount, me
             && fresh.contains(id)
             && woken.insert((scope.user(), key))
         {
-            directory.wake_for(scope, key, *asker);
+            directory.wake_for(scope, key, *asker, id);
         }
     }
     Ok(fresh.len())

@@ -60,6 +60,8 @@ pub(crate) struct Item {
     pub(crate) settle_ms: i64,
     /// Of several messages that were sent as one.
     pub(crate) album: Option<String>,
+    /// The sign that it has on the platform since it was seen.
+    pub(crate) ack: Option<String>,
 }
 
 /// What a gateway client asked for along with its message.
@@ -264,6 +266,7 @@ impl Item {
             received_at,
             settle_ms: 0,
             album: None,
+            ack: None,
         }
     }
 
@@ -312,6 +315,7 @@ impl Item {
             received_at,
             settle_ms: 0,
             album: inbound.album,
+            ack: None,
         }
     }
 }

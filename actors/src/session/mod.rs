@@ -5,6 +5,7 @@ pub mod invoking;
 pub mod key;
 pub mod routing;
 
+mod acks;
 pub(crate) mod actor;
 mod admission;
 pub(crate) mod branches;
@@ -67,6 +68,7 @@ pub(crate) mod heartbeat;
 pub mod hook;
 pub(crate) mod maintenance;
 mod managing;
+mod model_call;
 mod reconcile;
 pub(crate) mod record;
 pub mod recovery;

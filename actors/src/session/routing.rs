@@ -266,6 +266,7 @@ mod tests {
             edited: false,
             command: false,
             album: None,
+            reaction: None,
         }
     }
 

@@ -172,6 +172,8 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
         () = cancel.token.cancelled() => return unstarted(&mut context).await,
         permit = place => permit,
     };
+    let queued_ms = now_ms().saturating_sub(context.turn.last().received_at);
+    tracing::Span::current().record("queued_ms", queued_ms);
     let outcome = tokio::select! {
         biased;
         () = shutdown.cancelled() => Outcome::Stopped,
@@ -773,7 +775,7 @@ impl Work {
             stop_reason: Some(stop_reason),
             result,
         };
-        afterwards(context, aloud, preview);
+        afterwards(context, self.settings.acks.goes, aloud, preview);
         Ok((ended, head))
     }
 

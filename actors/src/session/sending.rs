@@ -249,7 +249,7 @@ pub(crate) async fn act(
 }
 
 /// Was this message sent to the chat for the user.
-async fn sent_here(services: &Services, scope: &Scope, to: &Destination, message_id: &str) -> Result<bool> {
+pub(super) async fn sent_here(services: &Services, scope: &Scope, to: &Destination, message_id: &str) -> Result<bool> {
     let rows: Vec<serde_json::Value> = outbox::Entity::owned_by(scope)
         .select_only()
         .column(outbox::Column::Destination)

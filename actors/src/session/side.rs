@@ -31,7 +31,7 @@ pub(crate) async fn record(
             tenant.id = %scope.tenant(), model.provider = %model.provider, model.name = %model.model,
             error.class = error.class.name(), status = error.status, "model call beside a run failed"
         );
-        metrics::counter!("claw_side_call_failures", "class" => error.class.name()).increment(1);
+        metrics::counter!("claw_side_call_failures_total", "class" => error.class.name()).increment(1);
     }
     if let Err(error) = store(services, scope, model, outcome).await {
         tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "what a call used could not be stored");

@@ -10,6 +10,8 @@ use futures::FutureExt;
 use futures::stream::{FuturesOrdered, StreamExt};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::events::Emitter;
 use super::intake::ClientTool;
@@ -274,7 +276,7 @@ impl Toolbox {
             Verdict::Go => None,
             Verdict::Warn(warning) => Some(warning),
             Verdict::Block(refusal) => {
-                metrics::counter!("claw_tool_loops").increment(1);
+                metrics::counter!("claw_tool_loops_total").increment(1);
                 return ToolOutput::error(refusal);
             }
         };
@@ -291,14 +293,16 @@ impl Toolbox {
         let timeout = tool.spec().timeout;
         // Names of servers' tools are without number.
         let counted = if tool.is_remote() { "mcp" } else { call.name.as_str() }.to_owned();
+        let span = tracing::info_span!("tool.call", tool.name = %call.name, outcome = Empty, duration_ms = Empty);
         let started = std::time::Instant::now();
-        let mut output = guarded(tool, context, call.arguments.clone(), timeout, &context.cancel).await;
+        let called = guarded(tool, context, call.arguments.clone(), timeout, &context.cancel);
+        let mut output = called.instrument(span.clone()).await;
         nul::strip_output(&mut output);
-        metrics::histogram!("claw_tool_seconds", "tool" => counted).record(started.elapsed().as_secs_f64());
-        tracing::debug!(
-            tool.name = %call.name, outcome = if output.is_error { "error" } else { "ok" },
-            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "tool call"
-        );
+        let took = started.elapsed();
+        metrics::histogram!("claw_tool_seconds", "tool" => counted).record(took.as_secs_f64());
+        span.record("outcome", if output.is_error { "error" } else { "ok" });
+        span.record("duration_ms", u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        tracing::debug!(parent: &span, "tool call ended");
         self.ended(number, &output);
         if let Some(text) = warning {
             output.content.push(Part::Text { text });

@@ -91,7 +91,7 @@ impl Turn {
             .filter(|run_id| **run_id != self.run_id)
     }
 
-    fn answered(&self) -> impl Iterator<Item = &Item> {
+    pub(crate) fn answered(&self) -> impl Iterator<Item = &Item> {
         self.items.iter().chain(&self.steered)
     }
 }

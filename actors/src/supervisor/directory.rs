@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lanes::Lanes;
 use super::lease::Leases;
-use super::messages::{ToAll, ToSession, ToTenant, ToUser, Whom};
+use super::messages::{ToAll, ToSession, ToTenant, ToUser, Waking, Whom};
 use super::placement::Placement;
 use super::places::Asker;
 use super::tenant::TenantActor;
@@ -223,13 +223,17 @@ impl Directory {
 
     /// Tells the session that inbox rows wait for it. A hint: what is lost here, recovery finds.
     pub fn wake(&self, scope: &Scope, key: &SessionKey) {
-        self.wake_for(scope, key, Asker::User);
+        self.wake_with(scope, key, Asker::User, None);
     }
 
-    /// As [`Directory::wake`], where it is known that a guest's wait.
-    pub(crate) fn wake_for(&self, scope: &Scope, key: &SessionKey, asker: Asker) {
+    /// As [`Directory::wake`], for the row that was just put in: its turn is part of the span that goes on.
+    pub(crate) fn wake_for(&self, scope: &Scope, key: &SessionKey, asker: Asker, row: &str) {
+        self.wake_with(scope, key, asker, Some(row));
+    }
+
+    fn wake_with(&self, scope: &Scope, key: &SessionKey, asker: Asker, row: Option<&str>) {
         if !self.services().config.is_locked(scope) {
-            self.session(scope, key, ToSession::Wake(asker));
+            self.session(scope, key, ToSession::Wake(Waking::new(asker, row)));
         }
     }
 
@@ -509,6 +513,7 @@ impl Directory {
         self.0
             .tenants
             .remove_if(tenant, |_, entry| entry.forwarded == seen)
+            .inspect(|_| metrics::counter!("claw_passivations_total", "actor" => "tenant").increment(1))
             .is_some()
     }
 
@@ -539,7 +544,7 @@ impl Directory {
         if entry.addr.try_send(message).is_ok() {
             entry.forwarded += 1;
         } else {
-            metrics::counter!("claw_mailbox_full", "actor" => "tenant").increment(1);
+            metrics::counter!("claw_mailbox_full_total", "actor" => "tenant").increment(1);
         }
     }
 

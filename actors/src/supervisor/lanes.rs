@@ -16,6 +16,7 @@ use super::places::{Asker, Cost, Place, Places};
 use super::rooms::Rooms;
 use super::slot::Slot;
 use crate::services::Limits;
+use crate::trace::Share;
 
 /// The lanes of scheduled jobs and of sub-agents: no platform has such senders.
 const SCHEDULED: &str = "\0scheduled";
@@ -45,6 +46,7 @@ pub struct Permit {
     _sender: OwnedSemaphorePermit,
     _guests: Option<OwnedSemaphorePermit>,
     _process: Place,
+    _running: Share,
 }
 
 impl Lanes {
@@ -148,8 +150,22 @@ impl UserLanes {
                 None
             },
             _process: self.lanes.process.take(&self.tenant, asker).await?,
+            _running: running(sender),
         })
     }
+}
+
+/// One more run of this lane, until it ends.
+fn running(sender: &str) -> Share {
+    let lane = match sender {
+        "" => "user",
+        SCHEDULED => "scheduled",
+        SUBAGENTS => "subagent",
+        _ => "guest",
+    };
+    let mut running = Share::of(metrics::gauge!("claw_turns_running", "lane" => lane));
+    running.set(1);
+    running
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 //! message can never be cancelled half-way.
 
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use actix::{Message, Recipient};
 use claw_entities::{SessionKey, UserId};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::directory::{AbortRequest, Aborted, Attached, InvokeNode, RunEnded, SessionObservation};
 use super::places::Asker;
@@ -139,8 +141,8 @@ pub(crate) enum ToUser {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum ToSession {
-    /// Inbox rows wait, of a user's own or of a guest's. A hint: the rows are the truth.
-    Wake(Asker),
+    /// Inbox rows wait. A hint: the rows are the truth.
+    Wake(Waking),
     Abort {
         request: AbortRequest,
         reply: oneshot::Sender<Aborted>,
@@ -160,4 +162,38 @@ pub(crate) enum ToSession {
     /// Panics, for the tests of what happens then.
     #[cfg(test)]
     Crash,
+}
+
+/// That inbox rows wait, and what their turn is part of.
+#[derive(Debug)]
+pub(crate) struct Waking {
+    /// A user's own or a guest's.
+    pub(crate) asker: Asker,
+    /// The row, where whoever wakes knows it and a span goes with it.
+    pub(crate) row: Option<String>,
+    /// What the turn was begun by.
+    pub(crate) trace: Span,
+    /// When it was put into the mailbox it is in.
+    sent: Instant,
+}
+
+impl Waking {
+    /// For the row, as part of the span that goes on.
+    pub(crate) fn new(asker: Asker, row: Option<&str>) -> Self {
+        let trace = Span::current();
+        Self {
+            asker,
+            row: row.filter(|_| !trace.is_disabled()).map(str::to_owned),
+            trace,
+            sent: Instant::now(),
+        }
+    }
+
+    /// An actor of this kind took it out of its mailbox. From here it goes into the next one.
+    pub(crate) fn heard_by(&mut self, actor: &'static str) {
+        let now = Instant::now();
+        let waited = now.duration_since(self.sent).as_secs_f64();
+        metrics::histogram!("claw_mailbox_wait_seconds", "actor" => actor).record(waited);
+        self.sent = now;
+    }
 }

@@ -5,7 +5,7 @@ use claw_entities::{Scope, TenantId, UserId};
 
 use super::children::Children;
 use super::directory::Directory;
-use super::messages::{ToTenant, ToUser, Whom};
+use super::messages::{ToSession, ToTenant, ToUser, Whom};
 use super::user::UserActor;
 
 pub(crate) struct TenantActor {
@@ -43,7 +43,7 @@ impl TenantActor {
         if self.users.forward(&user, start, message).is_err() {
             // The message is dropped and its reply channel with it: the asker reads that as busy. A lost hint is
             // found by recovery.
-            metrics::counter!("claw_mailbox_full", "actor" => "user").increment(1);
+            metrics::counter!("claw_mailbox_full_total", "actor" => "user").increment(1);
         }
     }
 }
@@ -78,8 +78,15 @@ impl Handler<ToTenant> for TenantActor {
 
     fn handle(&mut self, message: ToTenant, context: &mut Self::Context) {
         match message {
-            ToTenant::User { user, message } => {
+            ToTenant::User { user, mut message } => {
                 self.seen += 1;
+                if let ToUser::Session {
+                    message: ToSession::Wake(waking),
+                    ..
+                } = &mut message
+                {
+                    waking.heard_by("tenant");
+                }
                 if matches!(message, ToUser::Detach { .. }) {
                     // Who sleeps has no connections.
                     let _ = self.users.tell(&user, message);
@@ -102,13 +109,14 @@ impl Handler<ToTenant> for TenantActor {
             }
             ToTenant::UserIdle { user, seen } => {
                 if let Some(address) = self.users.release(&user, seen) {
+                    metrics::counter!("claw_passivations_total", "actor" => "user").increment(1);
                     let _ = address.try_send(ToUser::Passivate);
                 }
             }
             ToTenant::UserGone { user, panicked } => {
                 if panicked {
                     tracing::error!(tenant.id = %self.tenant, user.id = %user, "user actor panicked");
-                    metrics::counter!("claw_actor_crashes", "actor" => "user").increment(1);
+                    metrics::counter!("claw_actor_crashes_total", "actor" => "user").increment(1);
                 }
                 self.users.forget_dead(&user);
             }

@@ -94,7 +94,10 @@ impl UserActor {
         });
     }
 
-    fn forward(&mut self, context: &mut Context<Self>, key: SessionKey, message: ToSession) {
+    fn forward(&mut self, context: &mut Context<Self>, key: SessionKey, mut message: ToSession) {
+        if let ToSession::Wake(waking) = &mut message {
+            waking.heard_by("user");
+        }
         let start = || {
             let home = Home {
                 directory: self.directory.clone(),
@@ -112,7 +115,7 @@ impl UserActor {
             })
         };
         if self.sessions.forward(&key, start, message).is_err() {
-            metrics::counter!("claw_mailbox_full", "actor" => "session").increment(1);
+            metrics::counter!("claw_mailbox_full_total", "actor" => "session").increment(1);
         }
     }
 
@@ -325,6 +328,7 @@ impl Handler<ToUser> for UserActor {
         match message {
             ToUser::SessionIdle { key, seen } => {
                 if let Some(address) = self.sessions.release(&key, seen) {
+                    metrics::counter!("claw_passivations_total", "actor" => "session").increment(1);
                     let _ = address.try_send(ToSession::Passivate);
                 }
                 return;
@@ -332,7 +336,7 @@ impl Handler<ToUser> for UserActor {
             ToUser::SessionGone { key, panicked } => {
                 if panicked {
                     tracing::error!(tenant.id = %self.scope.tenant(), "session actor panicked");
-                    metrics::counter!("claw_actor_crashes", "actor" => "session").increment(1);
+                    metrics::counter!("claw_actor_crashes_total", "actor" => "session").increment(1);
                 }
                 self.sessions.forget_dead(&key);
                 return;

@@ -13,6 +13,34 @@ use super::outbound::placed;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// Signs that people write as they look, by Slack's names.
+const NAMES: [(&str, &str); 16] = [
+    ("👀", "eyes"),
+    ("👍", "+1"),
+    ("👎", "-1"),
+    ("✅", "white_check_mark"),
+    ("❌", "x"),
+    ("❤", "heart"),
+    ("🎉", "tada"),
+    ("🔥", "fire"),
+    ("🙏", "pray"),
+    ("👏", "clap"),
+    ("💯", "100"),
+    ("✨", "sparkles"),
+    ("🤔", "thinking_face"),
+    ("🤖", "robot_face"),
+    ("⏳", "hourglass_flowing_sand"),
+    ("🦞", "lobster"),
+];
+
+/// As Slack names it; what is not in the list goes as it is.
+fn name(sign: &str) -> &str {
+    // A picture may end in the sign that asks for colour.
+    let bare = sign.trim().trim_matches(':').trim_end_matches('\u{fe0f}');
+    let known = NAMES.iter().find(|(picture, _)| *picture == bare);
+    known.map_or(bare, |(_, name)| name)
+}
+
 impl Acts for Slack {
     fn react<'a>(
         &'a self,
@@ -27,7 +55,7 @@ impl Acts for Slack {
             } else {
                 ("reactions.add", "already_reacted")
             };
-            let name = sign.emoji.trim_matches(':');
+            let name = name(&sign.emoji);
             let (channel, ts) = placed(to, message_id);
             let params = json!({"channel": channel, "timestamp": ts, "name": name});
             match self.call(account, method, &params, LIMIT).await {

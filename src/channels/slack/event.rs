@@ -75,10 +75,29 @@ pub(super) struct Event {
     /// Set in the agent view: every conversation there is a thread.
     #[serde(deserialize_with = "lenient::field")]
     pub assistant_thread: Option<Value>,
+    /// Of a reaction: its name, whose the message is, and which.
+    #[serde(deserialize_with = "lenient::field")]
+    pub reaction: String,
+    #[serde(deserialize_with = "lenient::field")]
+    pub item_user: String,
+    #[serde(deserialize_with = "lenient::field")]
+    pub item: Item,
     #[serde(deserialize_with = "lenient::field")]
     pub message: Option<Box<Event>>,
     #[serde(deserialize_with = "lenient::field")]
     pub previous_message: Option<Box<Event>>,
+}
+
+/// What a reaction is to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Item {
+    #[serde(rename = "type", deserialize_with = "lenient::field")]
+    pub kind: String,
+    #[serde(deserialize_with = "lenient::field")]
+    pub channel: String,
+    #[serde(deserialize_with = "lenient::field")]
+    pub ts: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -92,6 +92,7 @@ fn command(fields: &HashMap<String, String>, account: &Account, hook: &RawWebhoo
         edited: false,
         command: true,
         album: None,
+        reaction: None,
     })
 }
 
@@ -168,6 +169,7 @@ fn press(interaction: Interaction, bot: &Bot<'_>, now: i64) -> WebhookOutcome {
         edited: false,
         command: true,
         album: None,
+        reaction: None,
     })
 }
 

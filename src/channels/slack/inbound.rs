@@ -9,7 +9,7 @@ use claw_actors::ports::channel::{
 use serde_json::Value;
 
 use super::event::{Envelope, Event, File};
-use super::{form, text};
+use super::{form, reaction, text};
 use crate::channels::lenient;
 
 /// Who we are in the workspace, as `connect` learned it.
@@ -61,9 +61,9 @@ pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutco
             content_type: "text/plain; charset=utf-8",
             body: envelope.challenge,
         })),
-        "event_callback" => Ok(event(envelope, bot)),
+        "event_callback" => Ok(event(envelope, account, bot)),
         "app_rate_limited" => {
-            metrics::counter!("channel_rate_limited_total", "channel" => "slack").increment(1);
+            metrics::counter!("claw_channel_rate_limited_total", "channel" => "slack").increment(1);
             tracing::warn!(channel = "slack", account = %account.account_id, "slack holds events back: too many in an hour");
             Ok(WebhookOutcome::Ignore("slack holds events back"))
         }
@@ -80,7 +80,7 @@ pub(super) fn malformed(error: &serde_json::Error) -> Malformed {
     }
 }
 
-fn event(envelope: Envelope, mut bot: Bot<'_>) -> WebhookOutcome {
+fn event(envelope: Envelope, account: &Account, mut bot: Bot<'_>) -> WebhookOutcome {
     if bot.user.is_empty()
         && let Some(ours) = envelope
             .authorizations
@@ -89,7 +89,12 @@ fn event(envelope: Envelope, mut bot: Bot<'_>) -> WebhookOutcome {
     {
         bot.user = ours.user_id.clone().into();
     }
-    match inbound(envelope, &bot) {
+    let message = if reaction::is_one(&envelope.event.kind) {
+        reaction::parse(envelope, account, &bot)
+    } else {
+        inbound(envelope, &bot)
+    };
+    match message {
         Ok(message) => WebhookOutcome::Messages {
             messages: vec![message],
             reply: None,
@@ -172,6 +177,7 @@ fn inbound(envelope: Envelope, bot: &Bot<'_>) -> Result<Inbound, &'static str> {
         edited,
         command: false,
         album: None,
+        reaction: None,
     })
 }
 

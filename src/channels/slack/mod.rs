@@ -10,6 +10,7 @@ mod inbound;
 mod media;
 mod outbound;
 mod people;
+mod reaction;
 mod text;
 mod verify;
 

@@ -15,14 +15,18 @@ use crate::channels::lenient;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// What we read; anything else would only be thrown away.
-const UPDATES: [&str; 6] = [
+const UPDATES: [&str; 7] = [
     "message",
     "edited_message",
     "channel_post",
     "edited_channel_post",
     "callback_query",
+    "message_reaction",
     "my_chat_member",
 ];
+
+/// Field of an account's identity: which updates the platform was asked to send.
+const ASKED_FOR: &str = "updates";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -75,6 +79,7 @@ impl Telegram {
                 "name": me.first_name,
                 "canReadAllGroupMessages": me.can_read_all_group_messages,
                 "hasTopicsEnabled": me.has_topics_enabled,
+                ASKED_FOR: UPDATES,
             }),
             generated: [(WEBHOOK_SECRET.to_owned(), secret)].into(),
             warnings,
@@ -88,13 +93,14 @@ impl Telegram {
         webhook_url: &str,
     ) -> Result<Option<String>, DeliverError> {
         let info = self.call(account, "getWebhookInfo", &json!({}), LIMIT).await?;
-        let Some(url) = info
-            .get("url")
-            .and_then(Value::as_str)
-            .filter(|url| *url != webhook_url)
-        else {
+        let Some(url) = info.get("url").and_then(Value::as_str) else {
             return Ok(None);
         };
+        if url == webhook_url {
+            // An earlier version asked for less.
+            let all = account.identity[ASKED_FOR] == json!(UPDATES);
+            return Ok((!all).then(|| "the bot was not sent all of its updates".to_owned()));
+        }
         // A path may hold somebody's secret.
         let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
         Ok(Some(match host {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::BOT_TOKEN;
 use super::attached::{attachments, place};
 use super::entities::read;
+use super::reaction;
 use super::update::{CallbackQuery, Chat, Message, Update};
 use crate::channels::lenient;
 
@@ -80,6 +81,9 @@ pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutco
     let bot = Bot::of(account);
     if let Some(query) = update.callback_query {
         return Ok(button(id, *query, &bot, hook.now));
+    }
+    if let Some(changed) = update.message_reaction {
+        return Ok(reaction::parse(id, *changed, account, &bot));
     }
     let edited = update.edited_message.is_some() || update.edited_channel_post.is_some();
     let message = update
@@ -161,6 +165,7 @@ fn inbound(message: Message, edited: bool, bot: &Bot) -> Result<Inbound, &'stati
         sent_at: message.edit_date.unwrap_or(message.date).saturating_mul(1000),
         edited,
         album,
+        reaction: None,
     })
 }
 
@@ -206,12 +211,13 @@ fn button(update_id: i64, query: CallbackQuery, bot: &Bot, now: i64) -> WebhookO
             edited: false,
             command: true,
             album: None,
+            reaction: None,
         }],
         reply,
     }
 }
 
-fn sender(message: &Message) -> Sender {
+pub(super) fn sender(message: &Message) -> Sender {
     let chat = |chat: &Chat| Sender {
         id: chat.id.to_string(),
         name: chat.title.clone().unwrap_or_default(),
@@ -232,7 +238,7 @@ fn sender(message: &Message) -> Sender {
 }
 
 /// Forum topics have sessions of their own, the general one too; reply threads of other groups have none.
-fn peer(message: &Message, sender: &Sender, bot: &Bot) -> Peer {
+pub(super) fn peer(message: &Message, sender: &Sender, bot: &Bot) -> Peer {
     let direct = message.chat.kind == "private";
     let thread = message.message_thread_id.map(|id| id.to_string());
     let (thread, topic) = if direct {

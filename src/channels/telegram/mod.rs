@@ -11,6 +11,7 @@ mod inbound;
 mod media;
 mod menu;
 mod outbound;
+mod reaction;
 mod update;
 mod verify;
 

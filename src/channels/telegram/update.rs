@@ -19,6 +19,41 @@ pub(super) struct Update {
     pub edited_channel_post: Option<Box<Message>>,
     #[serde(deserialize_with = "lenient::field")]
     pub callback_query: Option<Box<CallbackQuery>>,
+    #[serde(deserialize_with = "lenient::field")]
+    pub message_reaction: Option<Box<ReactionUpdate>>,
+}
+
+/// Somebody changed the signs they put under a message.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ReactionUpdate {
+    #[serde(deserialize_with = "lenient::field")]
+    pub chat: Chat,
+    #[serde(deserialize_with = "lenient::field")]
+    pub message_id: i64,
+    #[serde(deserialize_with = "lenient::field")]
+    pub user: Option<User>,
+    /// Instead of a user: an administrator who is anonymous.
+    #[serde(deserialize_with = "lenient::field")]
+    pub actor_chat: Option<Chat>,
+    /// Unix seconds.
+    #[serde(deserialize_with = "lenient::field")]
+    pub date: i64,
+    #[serde(deserialize_with = "lenient::list")]
+    pub old_reaction: Vec<ReactionKind>,
+    #[serde(deserialize_with = "lenient::list")]
+    pub new_reaction: Vec<ReactionKind>,
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub(super) struct ReactionKind {
+    #[serde(rename = "type", deserialize_with = "lenient::field")]
+    pub kind: String,
+    #[serde(deserialize_with = "lenient::field")]
+    pub emoji: String,
+    #[serde(deserialize_with = "lenient::field")]
+    pub custom_emoji_id: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -88,7 +88,9 @@ async fn who_stops_reading_is_closed_and_the_others_go_on() {
         .expect("answers");
     let metrics = metrics.text().await.expect("a text");
     assert!(
-        metrics.lines().any(|line| line == "claw_gateway_slow_consumers 1"),
+        metrics
+            .lines()
+            .any(|line| line == "claw_gateway_slow_consumers_total 1"),
         "{metrics}"
     );
 }

@@ -5,6 +5,7 @@ pub(in crate::config) mod crud;
 mod links;
 mod pairing;
 mod policy;
+mod reactions;
 mod resolve;
 
 use std::collections::{HashMap, HashSet};
@@ -20,6 +21,7 @@ pub use connection::AccountName;
 pub use links::{ChannelLink, looks_like_link_code};
 pub(crate) use pairing::Asker;
 pub use pairing::{PAIRING_LIVES_MS, PAIRING_OPEN_AT_ONCE};
+pub use reactions::ReactionNotices;
 
 /// Where a channel account's secret is kept among the tenant's secrets.
 pub fn account_secret_name(channel: &str, account_id: &str, secret: &str) -> String {

@@ -5,18 +5,18 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{AccessPolicy, DmPolicy, GroupPolicy, GroupRule};
-use crate::config::document::ToolRules;
+use crate::config::document::{AccessGroups, ToolRules};
 use crate::error::{Error, Result};
 
 impl AccessPolicy {
-    /// What `channels.<id>` says. Whatever is missing or unreadable closes: pairing for direct chats, an empty
-    /// allowlist for groups.
-    pub fn parse(channel: &str, config: &Value) -> Self {
+    /// What `channels.<id>` says, with the account owner's groups of people. Whatever is missing or unreadable closes:
+    /// pairing for direct chats, an empty allowlist for groups.
+    pub fn parse(channel: &str, config: &Value, people: &AccessGroups) -> Self {
         let legacy = config.get("dm").unwrap_or(&Value::Null);
         let allow_from = config
             .get("allowFrom")
             .or_else(|| legacy.get("allowFrom"))
-            .map(|list| senders(channel, list))
+            .map(|list| senders(channel, list, people))
             .unwrap_or_default();
         let dm = match config
             .get("dmPolicy")
@@ -41,7 +41,7 @@ impl AccessPolicy {
                 groups.extend(
                     entries
                         .iter()
-                        .map(|(id, entry)| (id.clone(), rule(channel, config, entry))),
+                        .map(|(id, entry)| (id.clone(), rule(channel, config, entry, people))),
                 );
             }
         }
@@ -50,7 +50,7 @@ impl AccessPolicy {
             allow_from,
             group,
             groups,
-            group_allow_from: config.get("groupAllowFrom").map(|list| senders(channel, list)),
+            group_allow_from: config.get("groupAllowFrom").map(|list| senders(channel, list, people)),
             allow_bots: config.get("allowBots").and_then(Value::as_bool).unwrap_or(false),
         }
     }
@@ -96,13 +96,13 @@ impl AccessPolicy {
 }
 
 /// What a group's entry says, overlaid with what one of its topics says.
-fn rule(channel: &str, config: &Value, entry: &Value) -> GroupRule {
+fn rule(channel: &str, config: &Value, entry: &Value, people: &AccessGroups) -> GroupRule {
     let topics = entry.get("topics").and_then(Value::as_object);
     let topics = topics.into_iter().flatten().map(|(id, topic)| {
         let mut whole = entry.as_object().cloned().unwrap_or_default();
         whole.remove("topics");
         whole.extend(topic.as_object().cloned().unwrap_or_default());
-        (id.clone(), rule(channel, config, &Value::Object(whole)))
+        (id.clone(), rule(channel, config, &Value::Object(whole), people))
     });
     let by_sender = entry.get("toolsBySender").and_then(Value::as_object);
     GroupRule {
@@ -138,7 +138,7 @@ fn rule(channel: &str, config: &Value, entry: &Value) -> GroupRule {
         allow_from: ["allowFrom", "users"]
             .iter()
             .find_map(|key| entry.get(key))
-            .map(|list| senders(channel, list)),
+            .map(|list| senders(channel, list, people)),
     }
 }
 
@@ -157,8 +157,8 @@ fn without_channel<'a>(channel: &str, id: &'a str) -> &'a str {
         .unwrap_or(id)
 }
 
-/// A list of sender ids: texts or numbers, with or without the channel's name in front.
-fn senders(channel: &str, list: &Value) -> Vec<String> {
+/// A list of sender ids: texts or numbers, with or without the channel's name in front, and groups of people.
+pub(super) fn senders(channel: &str, list: &Value, people: &AccessGroups) -> Vec<String> {
     let Some(items) = list.as_array() else {
         return Vec::new();
     };
@@ -169,6 +169,7 @@ fn senders(channel: &str, list: &Value) -> Vec<String> {
             Value::Number(number) => Some(number.to_string()),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         })
+        .flat_map(|entry| people.stand_for(channel, entry))
         .map(|id| without_channel(channel, &id).to_owned())
         .filter(|id| !id.is_empty())
         .collect()
@@ -186,6 +187,7 @@ pub(super) fn check(config: &Value) -> Result<()> {
     };
     word("dmPolicy", &["pairing", "allowlist", "open", "disabled"])?;
     word("groupPolicy", &["allowlist", "open", "disabled"])?;
+    word("reactionNotifications", &["off", "own", "all", "allowlist"])?;
     for key in ["allowFrom", "groupAllowFrom"] {
         if config.get(key).is_some_and(|list| !list.is_array()) {
             return Err(Error::Invalid(format!("{key} is a list of sender ids")));
@@ -217,11 +219,48 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::document::UserSettings;
+
+    fn parse(channel: &str, config: &Value) -> AccessPolicy {
+        AccessPolicy::parse(channel, config, &AccessGroups::default())
+    }
+
+    #[test]
+    fn each_list_may_name_a_group_of_people() {
+        let document = json!({"accessGroups": {
+            "team": {"type": "message.senders", "members": {"*": ["7"], "telegram": ["tg:8", "*"]}},
+        }});
+        let people = UserSettings::parse(&document).access_groups;
+        let check = |channel: &str, ids: &[&str]| {
+            let list = json!(["1", "accessGroup:team", "accessGroup:nobody"]);
+            let config = json!({
+                "dmPolicy": "open", "allowFrom": list, "groupAllowFrom": list,
+                "groups": {"-1": {"allowFrom": list, "topics": {"2": {"allowFrom": list}}}},
+                "channels": {"C1": {"users": list}},
+            });
+            let policy = AccessPolicy::parse(channel, &config, &people);
+            assert_eq!(
+                policy.dm,
+                DmPolicy::Allowlist,
+                "a group opens to nobody but its members"
+            );
+            assert_eq!(policy.allow_from, ids);
+            assert_eq!(policy.group_allow_from.as_deref().expect("a list"), ids);
+            for rule in [
+                &policy.groups["-1"],
+                &policy.groups["-1"].topics["2"],
+                &policy.groups["C1"],
+            ] {
+                assert_eq!(rule.allow_from.as_deref().expect("a list"), ids);
+            }
+        };
+        check("telegram", &["1", "7", "8"]);
+        check("slack", &["1", "7"]);
+    }
 
     #[test]
     fn direct_chats_close_by_default() {
-        let check =
-            |config: Value, expected| assert_eq!(AccessPolicy::parse("telegram", &config).dm, expected, "{config}");
+        let check = |config: Value, expected| assert_eq!(parse("telegram", &config).dm, expected, "{config}");
         check(json!({}), DmPolicy::Pairing);
         check(json!(null), DmPolicy::Pairing);
         check(json!({"dmPolicy": "open"}), DmPolicy::Allowlist);
@@ -238,7 +277,7 @@ mod tests {
 
     #[test]
     fn groups_and_senders_are_read_in_both_spellings() {
-        let policy = AccessPolicy::parse(
+        let policy = parse(
             "telegram",
             &json!({
                 "allowFrom": ["tg:42", "telegram:43", 44, " 45 ", "", null],
@@ -254,7 +293,7 @@ mod tests {
         let closed = &policy.groups["-100"];
         assert!(closed.require_mention && !closed.enabled && closed.allow_from == Some(vec!["1".to_owned()]));
 
-        let slack = AccessPolicy::parse("slack", &json!({"channels": {"C1": {"allow": true, "users": ["U1"]}}}));
+        let slack = parse("slack", &json!({"channels": {"C1": {"allow": true, "users": ["U1"]}}}));
         assert_eq!(slack.group, GroupPolicy::Allowlist);
         assert_eq!(slack.groups["C1"].allow_from, Some(vec!["U1".to_owned()]));
         assert!(!slack.allow_bots && slack.group_allow_from.is_none());
@@ -262,7 +301,7 @@ mod tests {
 
     #[test]
     fn tools_are_the_senders_then_the_groups_then_those_of_all_groups() {
-        let policy = AccessPolicy::parse(
+        let policy = parse(
             "telegram",
             &json!({"groups": {
                 "*": {"tools": {"deny": ["all"]}, "toolsBySender": {"9": {"deny": ["nine"]}}},

@@ -59,6 +59,8 @@ impl ConfigService {
         let prefix = secrets_prefix(channel, account_id);
         let sealed = secrets::under(&*tx, &tenant, &prefix).await?;
         drop(tx);
+        let owner = Scope::vouch(row.tenant_id.clone(), row.user_id.clone());
+        let settings = self.settings(&owner).await?;
         let mut opened = BTreeMap::new();
         if !sealed.is_empty() {
             let data_key = self.data_key(&tenant).await?;
@@ -71,7 +73,7 @@ impl ConfigService {
             owner: row.user_id,
             links: links.into_iter().map(|link| (link.sender_id, link.user_id)).collect(),
             approved: approved.into_iter().map(|approval| approval.sender_id).collect(),
-            policy: AccessPolicy::parse(channel, &row.config),
+            policy: AccessPolicy::parse(channel, &row.config, &settings.access_groups),
             status: row.status,
             account: Account {
                 tenant: row.tenant_id,

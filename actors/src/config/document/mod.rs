@@ -1,5 +1,7 @@
 //! A user's OpenClaw configuration document and the typed view the runtime works from.
 
+mod access_groups;
+mod acks;
 mod agents;
 mod hearing;
 mod heartbeat;
@@ -25,6 +27,8 @@ use serde_json::Value;
 
 use crate::ports::model::Thinking;
 
+pub use access_groups::AccessGroups;
+pub use acks::AckSettings;
 pub use agents::AgentChange;
 pub use hearing::HearingSettings;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
@@ -57,6 +61,9 @@ pub struct Document {
 /// What the runtime reads from a document, parsed once and cached.
 #[derive(Clone, Debug, Default)]
 pub struct UserSettings {
+    pub access_groups: AccessGroups,
+    /// `messages.ackReaction`.
+    pub acks: AckSettings,
     pub agents: Vec<AgentSettings>,
     pub default_agent: String,
     /// `agents.defaults.model`: what an agent without one of its own uses.

@@ -10,10 +10,10 @@ use super::memory::memories;
 use super::models::{fallbacks, thinking};
 use super::reply::{fast, human_delay, reasoning, verbose};
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HearingSettings, HeartbeatSettings, HookSettings,
-    HttpTools, MaintenanceSettings, MannerSettings, McpSettings, MemorySettings, ModelParams, ModelSettings,
-    NodeCommands, QueueMode, QueueSettings, ReplySettings, ResetRule, RoomSettings, SendPolicy, SessionSettings,
-    SpeechSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
+    AccessGroups, AckSettings, AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HearingSettings,
+    HeartbeatSettings, HookSettings, HttpTools, MaintenanceSettings, MannerSettings, McpSettings, MemorySettings,
+    ModelParams, ModelSettings, NodeCommands, QueueMode, QueueSettings, ReplySettings, ResetRule, RoomSettings,
+    SendPolicy, SessionSettings, SpeechSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -46,6 +46,8 @@ impl UserSettings {
         let models = at(defaults, "/models").as_object();
         let (default_memory, memories) = memories(doc);
         Self {
+            access_groups: AccessGroups::parse(at(doc, "/accessGroups")),
+            acks: AckSettings::parse(doc),
             default_memory,
             speech: SpeechSettings::parse(doc),
             hearing: HearingSettings::parse(doc),

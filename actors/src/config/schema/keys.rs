@@ -44,6 +44,11 @@ const SECTIONS: &[Key] = &[
         Kind::Object(&[MESSAGES]),
         "How messages are taken in and answered.",
     ),
+    live(
+        "accessGroups",
+        Kind::Map(&Kind::Object(&[ACCESS_GROUP])),
+        "Lists of senders with a name; allowlists of channels hold them as accessGroup:<name>.",
+    ),
     live("cron", Kind::Object(&[CRON]), "Scheduled jobs."),
     live(
         "hooks",
@@ -112,6 +117,19 @@ const ELSEWHERE: &[Key] = &[
     elsewhere("talk", "not available yet"),
     elsewhere("update", "updates are the operator's business"),
     elsewhere("web", "WhatsApp Web needs a machine of your own"),
+];
+
+const ACCESS_GROUP: &[Key] = &[
+    live(
+        "type",
+        Kind::Text,
+        "message.senders: people by their ids. Groups of another type have no members here.",
+    ),
+    live(
+        "members",
+        Kind::Map(&Kind::List(&Kind::Id)),
+        "Sender ids by channel; * for all channels. * as an id is nobody.",
+    ),
 ];
 
 const COMMANDS: &[Key] = &[
@@ -348,9 +366,17 @@ const MESSAGES: &[Key] = &[
     ),
     live("groupChat", Kind::Object(&[GROUP_CHAT]), "Groups."),
     kept("messagePrefix", Kind::Text),
-    kept("ackReaction", Kind::Text),
-    kept("ackReactionScope", Kind::Text),
-    kept("removeAckAfterReply", Kind::Bool),
+    live(
+        "ackReaction",
+        Kind::Text,
+        "The reaction to a message that was seen: the agent's emoji, else 👀. Empty: none.",
+    ),
+    live(
+        "ackReactionScope",
+        Kind::Choice(&["group-mentions", "group-all", "direct", "all", "off", "none"]),
+        "Which messages get it.",
+    ),
+    live("removeAckAfterReply", Kind::Bool, "It goes when the answer is there."),
     live("tts", speech::TTS, "Reading aloud."),
     kept("suppressToolErrors", Kind::Bool),
     kept("statusReactions", Kind::Any),

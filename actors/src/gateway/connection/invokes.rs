@@ -71,7 +71,7 @@ impl Live {
             chunk: progress.chunk,
         };
         if pending.progress.as_ref().is_some_and(|to| to.try_send(piece).is_err()) {
-            metrics::counter!("claw_node_progress_dropped").increment(1);
+            metrics::counter!("claw_node_progress_dropped_total").increment(1);
         }
         Ok(json!({"ok": true}))
     }

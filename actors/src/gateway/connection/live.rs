@@ -12,6 +12,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::invokes::Pending;
 use super::validity::Look;
@@ -29,6 +31,7 @@ use crate::gateway::rpc::{Call, Denied, Handler, Local, parse_params};
 use crate::gateway::seats::{Held, Seat};
 use crate::gateway::standing::Standing;
 use crate::session::key;
+use crate::trace::Shown;
 
 /// Calls worked on at the same time.
 const IN_FLIGHT: usize = 32;
@@ -182,6 +185,17 @@ struct KeyParams {
     key: String,
 }
 
+/// The span of one call on this connection.
+fn rpc(connection: &Span, method: &str, id: &str) -> Span {
+    tracing::debug_span!(
+        parent: connection.id(),
+        "gateway.rpc",
+        rpc.method = method,
+        rpc.id = %Shown(id),
+        code = Empty,
+    )
+}
+
 impl NodeConnection {
     pub(super) fn live(&mut self) -> Option<&mut Live> {
         match &mut self.phase {
@@ -217,7 +231,7 @@ impl NodeConnection {
                 let sent = self.outbox.text(direct("node.invoke.progress", &payload));
                 if sent == Sent::Full {
                     // The caller sees the gap in the numbers.
-                    metrics::counter!("claw_node_progress_dropped").increment(1);
+                    metrics::counter!("claw_node_progress_dropped_total").increment(1);
                 } else {
                     self.settle(sent, ctx);
                 }
@@ -241,7 +255,7 @@ impl NodeConnection {
             .text(event_frame(event.name, &event.payload, seq, event.state_version));
         if sent == Sent::Full && events::droppable(event) {
             // The number is used up: the client sees the gap and refetches.
-            metrics::counter!("claw_gateway_events_dropped").increment(1);
+            metrics::counter!("claw_gateway_events_dropped_total").increment(1);
             return;
         }
         self.settle(sent, ctx);
@@ -258,7 +272,7 @@ impl NodeConnection {
     }
 
     fn dispatch(&mut self, request: Request, ctx: &mut Context<Self>) {
-        let state = self.state.clone();
+        let (state, trace) = (self.state.clone(), self.trace.clone());
         let Some(live) = self.live() else {
             return;
         };
@@ -282,7 +296,10 @@ impl NodeConnection {
         live.wrong_role = 0;
         match &method.handler {
             Handler::Local(local) => {
-                let text = match live.local(name, *local, request.params.as_deref()) {
+                let span = rpc(&trace, name, &request.id);
+                let answer = span.in_scope(|| live.local(name, *local, request.params.as_deref()));
+                span.record("code", answer.as_ref().err().map_or("ok", |error| error.code));
+                let text = match answer {
                     Ok(payload) => response_ok(&request.id, &payload),
                     Err(error) => response_error(&request.id, &error),
                 };
@@ -312,7 +329,7 @@ impl NodeConnection {
 
     /// Runs a call as a task on the I/O runtime; its answer comes back as a message.
     fn start(&mut self, request: Request, held: Held, place: Place, ctx: &mut Context<Self>) {
-        let state = self.state.clone();
+        let (state, trace) = (self.state.clone(), self.trace.clone());
         let answers = ctx.address().recipient();
         let Some(live) = self.live() else {
             return;
@@ -334,7 +351,9 @@ impl NodeConnection {
         };
         let (info, ended) = (Arc::clone(&live.info), live.ended.clone());
         let io = state.services.io.clone();
-        io.spawn(async move {
+        // Only what is in the table comes here: the name is one of ours.
+        let span = rpc(&trace, &request.method, &request.id);
+        let work = async move {
             let (outcome, waits) = match state.methods.find(&request.method, &info) {
                 Ok((_, method)) => match &method.handler {
                     Handler::Task(task) => (task(call, request.params), method.waits),
@@ -353,7 +372,8 @@ impl NodeConnection {
             });
             drop(held);
             let code = outcome.as_ref().err().map_or("ok", |error| error.code);
-            metrics::counter!("claw_gateway_calls", "method" => request.method, "code" => code).increment(1);
+            Span::current().record("code", code);
+            metrics::counter!("claw_gateway_calls_total", "method" => request.method, "code" => code).increment(1);
             // A connection that is gone needs no answer.
             let _ = answers
                 .send(Answer {
@@ -362,7 +382,8 @@ impl NodeConnection {
                     ends: Some(place),
                 })
                 .await;
-        });
+        };
+        io.spawn(work.instrument(span));
     }
 
     pub(super) fn answered(&mut self, answer: &Answer, ctx: &mut Context<Self>) {

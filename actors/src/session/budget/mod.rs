@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use self::estimate::{Ask, Used, least_answer, prompt};
 use self::ledger::{Share, Shortage, Taken};
+use super::model_call::Followed;
 use super::turn::Authority;
 use crate::Services;
 use crate::clock::now_ms;
@@ -98,13 +99,15 @@ impl<'a> From<&'a Authority> for Payer<'a> {
     }
 }
 
-/// One model call within the limits. A call that they do not allow is a stream of one error, of class `budget`.
+/// One model call within the limits, the `attempt`th in a row for the same answer. A call that they do not allow is a
+/// stream of one error, of class `budget`.
 pub(crate) async fn stream(
     services: &Services,
     payer: impl Into<Payer<'_>>,
     model: &ResolvedModel,
     adapter: &Arc<dyn ModelProvider>,
     mut request: ModelRequest,
+    attempt: u32,
 ) -> BoxStream<'static, ModelEvent> {
     let payer = payer.into();
     let ask = || Ask {
@@ -118,10 +121,14 @@ pub(crate) async fn stream(
         only: None,
     };
     match reserve(services, payer, ask).await {
-        Ok(None) => adapter.stream(request).map(nul::strip_event).boxed(),
+        Ok(None) => {
+            let events = adapter.stream(request).map(nul::strip_event).boxed();
+            Followed::new(events, model, attempt).boxed()
+        }
         Ok(Some((hold, output))) => {
             request.max_tokens = u32::try_from(output).unwrap_or(u32::MAX).min(request.max_tokens);
-            metered(adapter.stream(request).map(nul::strip_event).boxed(), hold)
+            let events = adapter.stream(request).map(nul::strip_event).boxed();
+            metered(Followed::new(events, model, attempt).boxed(), hold)
         }
         Err(error) => {
             let refused = ModelEvent::Error(refused(sentence(error)));
@@ -204,7 +211,7 @@ async fn reserve(services: &Services, payer: Payer<'_>, ask: impl FnOnce() -> As
         Holding::Free => Ok(None),
         Holding::Held(hold, output) => Ok(Some((*hold, output))),
         Holding::Short(shortage) => {
-            metrics::counter!("claw_budget_refusals", "unit" => shortage.budget.unit.name()).increment(1);
+            metrics::counter!("claw_budget_refusals_total", "unit" => shortage.budget.unit.name()).increment(1);
             tracing::info!(
                 tenant.id = %tenant.tenant(), user.id = %payer.scope.user(), budget.id = %shortage.budget.id,
                 "a model call was refused by a spending limit"

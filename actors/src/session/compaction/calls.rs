@@ -157,7 +157,7 @@ impl<'a> Calls<'a> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let error = match self.call(prompt).await? {
+            let error = match self.call(prompt, tries).await? {
                 Ok(message) => {
                     self.count(&message);
                     let text = message.text().trim().to_owned();
@@ -192,7 +192,11 @@ impl<'a> Calls<'a> {
     }
 
     /// The outer error ends the compaction, the inner one is the provider's.
-    async fn call(&self, prompt: &str) -> std::result::Result<std::result::Result<AssistantMessage, ModelError>, Part> {
+    async fn call(
+        &self,
+        prompt: &str,
+        attempt: u32,
+    ) -> std::result::Result<std::result::Result<AssistantMessage, ModelError>, Part> {
         let Some(adapter) = self.job.services.ports.model(&self.model.api) else {
             return Err(failed("The provider of the model that summarises is not available."));
         };
@@ -217,7 +221,7 @@ impl<'a> Calls<'a> {
             limits: StreamLimits::default(),
         };
         let (services, payer) = (self.job.services, self.job.authority);
-        let mut events = budget::stream(services, payer, self.model, adapter, request).await;
+        let mut events = budget::stream(services, payer, self.model, adapter, request, attempt).await;
         let answer = async move {
             while let Some(event) = events.next().await {
                 match event {

@@ -253,7 +253,7 @@ async fn fire(
         return Ok(None);
     }
     tracing::debug!(tenant.id = %scope.tenant(), run.id = %run_id, "cron job claimed");
-    metrics::counter!("claw_cron_claims").increment(1);
+    metrics::counter!("claw_cron_claims_total").increment(1);
     let mut job = firing.job;
     (job.running_at, job.next_run_at) = (Some(now), firing.next);
     publish(

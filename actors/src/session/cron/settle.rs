@@ -310,6 +310,6 @@ fn finished(directory: &Directory, scope: &Scope, open: &cron_run::Model, record
     if removed {
         publish(directory, scope, &json!({"jobId": open.job_id, "action": "removed"}));
     }
-    metrics::counter!("claw_cron_runs", "status" => ended.status).increment(1);
+    metrics::counter!("claw_cron_runs_total", "status" => ended.status).increment(1);
     directory.cron_changed().notify_one();
 }

@@ -56,7 +56,7 @@ async fn claim(directory: &Directory, scope: &Scope, row: &heartbeat::Model, now
     let Some(skip) = facts(directory, scope, row, beat, &session, now).await?.skip() else {
         return begin(directory, scope, row, &settings, beat, session, (now, next)).await;
     };
-    metrics::counter!("claw_heartbeats", "status" => skip.name()).increment(1);
+    metrics::counter!("claw_heartbeats_total", "status" => skip.name()).increment(1);
     let planned = if skip == Skip::RequestsInFlight {
         let since = row.waiting_since.unwrap_or(now);
         Planned {
@@ -303,7 +303,7 @@ async fn begin(
         .await;
     match claimed {
         Ok(true) => {
-            metrics::counter!("claw_heartbeats", "status" => "started").increment(1);
+            metrics::counter!("claw_heartbeats_total", "status" => "started").increment(1);
             directory.wake(scope, &session);
             Ok(())
         }

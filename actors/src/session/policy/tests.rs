@@ -61,6 +61,7 @@ fn message(kind: PeerKind, sender: &str, text: &str) -> Inbound {
         edited: false,
         command: false,
         album: None,
+        reaction: None,
     }
 }
 

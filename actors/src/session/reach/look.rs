@@ -151,7 +151,7 @@ impl Reach {
             cache_key: String::new(),
             limits: StreamLimits::default(),
         };
-        let mut events = budget::stream(services, &self.0.authority, model, adapter, request).await;
+        let mut events = budget::stream(services, &self.0.authority, model, adapter, request, 1).await;
         while let Some(event) = events.next().await {
             match event {
                 ModelEvent::Done(message) => return Ok(message),

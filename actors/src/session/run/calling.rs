@@ -30,7 +30,7 @@ impl Work {
         let mut tries = 0;
         loop {
             tries += 1;
-            let answered = self.stream(context, model, request.clone(), deadline).await;
+            let answered = self.stream(context, model, (request.clone(), tries), deadline).await;
             context.slot.go_on().await;
             let error = match answered? {
                 Ok(message) => return Ok(message),
@@ -43,7 +43,7 @@ impl Work {
                 model.name = %model.model, error.class = error.class.name(), status = error.status, attempt = tries,
                 "model call failed"
             );
-            metrics::counter!("claw_model_failures", "class" => error.class.name()).increment(1);
+            metrics::counter!("claw_model_failures_total", "class" => error.class.name()).increment(1);
             let shown = context.emitter.text().len() > self.base || !error.partial.content.is_empty();
             if error.class == ErrorClass::Format
                 && !shown
@@ -78,7 +78,7 @@ impl Work {
         &mut self,
         context: &mut RunContext,
         model: &ResolvedModel,
-        request: ModelRequest,
+        (request, attempt): (ModelRequest, u32),
         deadline: Option<Instant>,
     ) -> std::result::Result<std::result::Result<AssistantMessage, ModelError>, End> {
         let Some(adapter) = self.services.ports.model(&model.api) else {
@@ -88,7 +88,7 @@ impl Work {
             );
             return Ok(Err(plain_failure(ErrorClass::ModelNotFound, message)));
         };
-        let calls = budget::stream(&self.services, &self.authority, model, adapter, request);
+        let calls = budget::stream(&self.services, &self.authority, model, adapter, request, attempt);
         let mut events = calls.await.peekable();
         // Text of an earlier message of this run stays above.
         let base = context.emitter.text().len();

@@ -140,7 +140,7 @@ impl Work {
             return Ok(());
         };
         for _ in 0..MOST_CALLS {
-            let events = budget::stream(&self.services, &self.authority, model, &adapter, request.clone());
+            let events = budget::stream(&self.services, &self.authority, model, &adapter, request.clone(), 1);
             let Some(message) = last_of(events.await).await? else {
                 return Err(plain_failure(ErrorClass::Network, "the answer has no end".to_owned()));
             };

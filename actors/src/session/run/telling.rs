@@ -5,6 +5,7 @@ use super::aloud::Aloud;
 use super::{RunContext, Work};
 use crate::config::providers::ResolvedModel;
 use crate::ports::message::{AssistantMessage, AssistantPart, Message, Part, ToolCall};
+use crate::session::acks;
 use crate::session::changing;
 use crate::session::commands::Switch;
 use crate::session::excerpt;
@@ -206,7 +207,12 @@ fn forget(text: &mut String, most: usize) {
 }
 
 /// What follows an end that is on record. Nobody waits for it.
-pub(super) fn afterwards(context: &RunContext, aloud: Option<Aloud>, preview: Option<Shown>) {
+pub(super) fn afterwards(context: &RunContext, acks_go: bool, aloud: Option<Aloud>, preview: Option<Shown>) {
+    if acks_go {
+        for item in context.turn.answered() {
+            acks::take_away(&context.directory, &context.scope, item);
+        }
+    }
     if let Some(preview) = preview {
         preview.take_back();
     }

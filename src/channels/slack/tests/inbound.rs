@@ -394,3 +394,57 @@ fn hostile_bodies_never_panic() {
         );
     }
 }
+
+// ── reactions ──
+
+fn reacted(kind: &str, item_user: &str) -> Value {
+    json!({"type": kind, "user": "U0ADA0001", "reaction": "thumbsup", "item_user": item_user,
+        "item": {"type": "message", "channel": "C0OPS0001", "ts": "1763800000.000100"},
+        "event_ts": "1763800009.000200"})
+}
+
+#[test]
+fn a_reaction_says_what_was_put_under_which_message_of_whom() {
+    let one = message(&event(reacted("reaction_added", "U0CLAW001")), json!({}));
+    assert_eq!(one.text, "[reacted with :thumbsup: to message 1763800000.000100]");
+    assert_eq!(
+        (one.peer.kind, one.peer.id.as_str(), one.peer.thread.as_deref()),
+        (PeerKind::Channel, "C0OPS0001", None)
+    );
+    assert_eq!(
+        (one.sender.id.as_str(), one.message_id.as_str()),
+        ("U0ADA0001", "1763800000.000100")
+    );
+    assert_eq!(one.reaction.map(|reaction| reaction.to_bot), Some(Some(true)));
+    let again = message(&event(reacted("reaction_removed", "U0CLAW001")), json!({}));
+    assert_eq!(
+        again.text,
+        "[took the reaction :thumbsup: away from message 1763800000.000100]"
+    );
+    assert_ne!(one.event_key, again.event_key);
+    let all = json!({"reactionNotifications": "all"});
+    let others = message(&event(reacted("reaction_added", "U0BOB0001")), all);
+    assert_eq!(others.reaction.map(|reaction| reaction.to_bot), Some(Some(false)));
+}
+
+#[test]
+fn reactions_of_ours_to_others_and_to_files_are_ignored() {
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut inner = reacted("reaction_added", "U0CLAW001");
+        change(&mut inner);
+        ignored(inner)
+    };
+    assert_eq!(
+        with(&|event| event["item_user"] = json!("U0BOB0001")),
+        "a reaction that is not told"
+    );
+    assert_eq!(with(&|event| event["user"] = json!("U0CLAW001")), "own reaction");
+    assert_eq!(
+        with(&|event| event["item"] = json!({"type": "file", "file": "F1"})),
+        "reaction to something else than a message"
+    );
+    assert_eq!(
+        with(&|event| event["reaction"] = json!(null)),
+        "reaction without a sign or an author"
+    );
+}

@@ -232,6 +232,11 @@ async fn connecting_checks_the_token_and_tells_the_url() {
             "botId": "B0CLAW001", "name": "claw"})
     );
     assert!(connected.warnings[0].contains("https://acme.test/webhooks/slack"));
+    let events = &connected.warnings[1];
+    assert!(
+        events.contains("message.mpim") && events.contains("reaction_removed"),
+        "{events}"
+    );
     account.secrets.remove("signingSecret");
     let refused = slack()
         .connect(&account, "https://acme.test/webhooks/slack")

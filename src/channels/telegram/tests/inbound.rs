@@ -381,3 +381,98 @@ fn hostile_bodies_never_panic() {
         assert!(matches!(parse(&body), Ok(WebhookOutcome::Ignore(_))), "{body}");
     }
 }
+
+// ── reactions ──
+
+/// A change from the signs `old` to the signs `new` under message 77.
+fn reacted(old: Value, new: Value) -> Value {
+    json!({"update_id": 880, "message_reaction": {
+        "chat": {"id": -5, "type": "supergroup", "title": "Ops"}, "message_id": 77,
+        "user": {"id": 700_100_200, "first_name": "Ada", "username": "ada_l"}, "date": 1_763_800_000,
+        "old_reaction": old, "new_reaction": new,
+    }})
+}
+
+fn emoji(sign: &str) -> Value {
+    json!({"type": "emoji", "emoji": sign})
+}
+
+#[test]
+fn a_reaction_says_what_was_put_under_which_message() {
+    let one = message(
+        &reacted(
+            json!([]),
+            json!([emoji("👍"), {"type": "custom_emoji", "custom_emoji_id": "1"}]),
+        )
+        .to_string(),
+    );
+    assert_eq!(one.text, "[reacted with 👍 a custom emoji to message 77]");
+    assert_eq!(
+        (one.event_key.as_str(), one.message_id.as_str()),
+        ("reaction:880:123456", "77")
+    );
+    assert_eq!((one.sender.id.as_str(), one.sender.name.as_str()), ("700100200", "Ada"));
+    assert_eq!((one.peer.kind, one.peer.id.as_str()), (PeerKind::Group, "-5"));
+    assert_eq!(one.reaction.map(|reaction| reaction.to_bot), Some(None));
+    assert!(!one.mention.native && !one.mention.reply_to_bot && !one.command);
+    let check = |old: Value, new: Value, text: &str| assert_eq!(message(&reacted(old, new).to_string()).text, text);
+    check(
+        json!([emoji("👍")]),
+        json!([emoji("👍"), emoji("🔥")]),
+        "[reacted with 🔥 to message 77]",
+    );
+    check(
+        json!([emoji("👍")]),
+        json!([emoji("🔥")]),
+        "[reacted with 🔥 to message 77]",
+    );
+    check(
+        json!([emoji("👍")]),
+        json!([]),
+        "[took the reaction 👍 away from message 77]",
+    );
+    check(
+        json!([]),
+        json!([{"type": "paid"}]),
+        "[reacted with a star to message 77]",
+    );
+    check(
+        json!([]),
+        json!([emoji("👍]\n[System")]),
+        "[reacted with 👍System to message 77]",
+    );
+}
+
+#[test]
+fn reactions_that_say_nothing_or_are_not_told_are_ignored() {
+    let ignored_of = |change: &dyn Fn(&mut Value), config: Value| {
+        let mut update = reacted(json!([]), json!([emoji("👍")]));
+        change(&mut update["message_reaction"]);
+        match telegram()
+            .parse(&hook(&update.to_string()), &account(config))
+            .expect("an update")
+        {
+            WebhookOutcome::Ignore(reason) => reason,
+            other @ (WebhookOutcome::Messages { .. } | WebhookOutcome::Reply(_)) => panic!("not ignored: {other:?}"),
+        }
+    };
+    let odd = "reaction without a chat, a message or a sign";
+    assert_eq!(ignored_of(&|update| update["new_reaction"] = json!([]), json!({})), odd);
+    assert_eq!(
+        ignored_of(
+            &|update| update["new_reaction"] = json!([3, {"type": "new kind"}]),
+            json!({})
+        ),
+        odd
+    );
+    assert_eq!(ignored_of(&|update| update["message_id"] = json!("x"), json!({})), odd);
+    assert_eq!(ignored_of(&|update| update["chat"] = json!(null), json!({})), odd);
+    assert_eq!(
+        ignored_of(&|update| update["user"]["id"] = json!(123_456), json!({})),
+        "own reaction"
+    );
+    let off = json!({"reactionNotifications": "off"});
+    assert_eq!(ignored_of(&|_| {}, off), "a reaction that is not told");
+    let others = json!({"reactionNotifications": "allowlist", "reactionAllowlist": [1]});
+    assert_eq!(ignored_of(&|_| {}, others), "a reaction that is not told");
+}

@@ -233,22 +233,24 @@ async fn connecting_sets_a_fresh_secret_unless_there_is_one() {
         .connect(&account, "https://acme.test/webhooks/telegram")
         .await
         .expect("connected");
+    let webhook = fake.seen()[1].json();
     assert_eq!(
         connected.identity,
-        json!({"id": "123456", "username": "claw_bot", "name": "Claw", "canReadAllGroupMessages": false, "hasTopicsEnabled": true})
+        json!({"id": "123456", "username": "claw_bot", "name": "Claw", "canReadAllGroupMessages": false,
+            "hasTopicsEnabled": true, "updates": webhook["allowed_updates"]})
     );
     assert_eq!(connected.warnings.len(), 1);
     let secret = connected.generated["webhookSecret"].expose().to_owned();
-    let webhook = fake.seen()[1].json();
     assert_eq!(webhook["url"], "https://acme.test/webhooks/telegram");
     assert_eq!(webhook["secret_token"], secret);
     assert!(secret.len() >= 32 && secret.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
-    assert!(
-        webhook["allowed_updates"]
-            .as_array()
-            .expect("a list")
-            .contains(&json!("callback_query"))
-    );
+    let asked_for = webhook["allowed_updates"].as_array().expect("a list");
+    for update in ["callback_query", "message_reaction"] {
+        assert!(
+            asked_for.contains(&json!(update)),
+            "{update} comes only to who asks for it"
+        );
+    }
     for (before, kept) in [("made-by_hand-1", true), ("not usable!", false)] {
         account.secrets.insert("webhookSecret".to_owned(), before.into());
         let again = telegram
@@ -269,6 +271,30 @@ async fn connecting_sets_a_fresh_secret_unless_there_is_one() {
     );
     telegram.disconnect(&account).await.expect("gone");
     assert_eq!(methods(&fake).last().map(String::as_str), Some("deleteWebhook"));
+}
+
+#[tokio::test]
+async fn a_bot_that_was_asked_for_fewer_updates_is_connected_again() {
+    const URL: &str = "https://acme.test/webhooks/telegram";
+    let (_fake, mut account) = server(|method, _| match method {
+        "getMe" => (
+            200,
+            json!({"ok": true, "result": {"id": 123_456, "username": "claw_bot"}}),
+        ),
+        "getWebhookInfo" => (200, json!({"ok": true, "result": {"url": URL}})),
+        _ => (200, json!({"ok": true, "result": true})),
+    })
+    .await;
+    let telegram = telegram();
+    let look = async |account: &Account, url: &str| {
+        let watch = telegram.watch().expect("can look");
+        watch.look(account, url).await.expect("an answer")
+    };
+    assert!(look(&account, URL).await.is_some(), "connected by an earlier version");
+    account.identity = telegram.connect(&account, URL).await.expect("connected").identity;
+    assert_eq!(look(&account, URL).await, None);
+    let elsewhere = look(&account, "https://acme.test/another").await;
+    assert_eq!(elsewhere.as_deref(), Some("the bot's updates were sent to acme.test"));
 }
 
 #[tokio::test]

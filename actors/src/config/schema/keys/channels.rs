@@ -159,10 +159,19 @@ const SHARED: &[Key] = &[
         "When small parts become one.",
     ),
     kept("mediaMaxMb", Kind::Number),
-    kept("reactionNotifications", Kind::Any),
+    live(
+        "reactionNotifications",
+        Kind::Choice(&["off", "own", "all", "allowlist"]),
+        "Which reactions the agent hears of with its next turn: own, those to its messages; allowlist, those of \
+         reactionAllowlist.",
+    ),
     kept("reactionLevel", Kind::Text),
-    kept("reactionAllowlist", Kind::Any),
-    kept("ackReaction", Kind::Text),
+    live("reactionAllowlist", IDS, "Sender ids for reactionNotifications."),
+    live(
+        "ackReaction",
+        Kind::Text,
+        "Goes before messages.ackReaction. Empty: none.",
+    ),
     live(
         "responsePrefix",
         Kind::Text,

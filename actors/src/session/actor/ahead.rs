@@ -1,0 +1,109 @@
+//! What has its turn before the queue: what a crash cut off, and what has its place between turns.
+
+use std::time::Duration;
+
+use actix::Context;
+
+use super::SessionActor;
+use super::compacting::CompactRequest;
+use crate::ports::message::Part;
+use crate::session::choice::{self, Chosen};
+use crate::session::closing::{self, Why};
+use crate::session::edit::EditRequest;
+use crate::session::item::Item;
+use crate::session::run::Outcome;
+use crate::session::turn::{self, Turn};
+
+/// What has its turn before the queue.
+pub(super) enum Ahead {
+    Resume(Item),
+    Close(Item, Why),
+    Reset {
+        item: Item,
+        rest: String,
+        model: Option<Chosen>,
+    },
+    Inject(Item),
+    Edit(EditRequest),
+    Compact(CompactRequest),
+}
+
+impl Ahead {
+    /// Rows it looks after.
+    pub(super) fn inbox_ids(&self) -> &[String] {
+        match self {
+            Self::Resume(item) | Self::Close(item, _) | Self::Reset { item, .. } | Self::Inject(item) => {
+                &item.inbox_ids
+            }
+            Self::Compact(request) => request.inbox_ids(),
+            Self::Edit(_) => &[],
+        }
+    }
+
+    /// Has its place between turns: what a crash cut off is finished first.
+    pub(super) fn between_turns(&self) -> bool {
+        match self {
+            Self::Resume(_) | Self::Close(..) => false,
+            Self::Reset { .. } | Self::Inject(_) | Self::Edit(_) | Self::Compact(_) => true,
+        }
+    }
+}
+
+impl SessionActor {
+    pub(super) fn start_ahead(&mut self, context: &mut Context<Self>, ahead: Ahead) {
+        match ahead {
+            Ahead::Resume(item) => {
+                let run_id = item.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+                let prompt = vec![Part::Text {
+                    text: item.prompt.clone(),
+                }];
+                self.start(
+                    context,
+                    Turn {
+                        run_id,
+                        items: vec![item],
+                        prompt,
+                        overheard: Vec::new(),
+                        steered: Vec::new(),
+                    },
+                );
+            }
+            Ahead::Close(item, why) => {
+                let directory = self.home.directory.clone();
+                let again = item.clone();
+                self.occupy(context, Some(again), move |authority| async move {
+                    closing::close(&directory, &authority, item, why)
+                        .await
+                        .map(Outcome::Ended)
+                });
+            }
+            Ahead::Reset { mut item, rest, model } => {
+                let directory = self.home.directory.clone();
+                let emitter = self.emitter_for(&item);
+                let (again, bare) = (item.clone(), rest.trim().is_empty());
+                item.text.clone_from(&rest);
+                item.prompt = rest;
+                if !bare {
+                    self.ahead.push_front(Ahead::Resume(item.clone()));
+                }
+                let told = self.emitter("");
+                self.occupy(context, Some(again), move |authority| async move {
+                    let head = turn::reset(directory.services(), &authority).await?;
+                    if model.is_some() {
+                        let fields = choice::fields(model.as_ref());
+                        turn::patch_entry(directory.services(), &authority, fields).await?;
+                    }
+                    told.session_changed("reset", Some(&head), false).await;
+                    if bare {
+                        let text = "New session started. What shall we do?";
+                        closing::finish_command(&directory, &authority, &item, text, emitter, None).await?;
+                    }
+                    Ok(Outcome::Left { again: Duration::MAX })
+                });
+            }
+            Ahead::Inject(item) => self.start_injection(context, item),
+            Ahead::Edit(request) => self.start_edit(context, request),
+            Ahead::Compact(request) => self.start_compaction(context, request),
+        }
+    }
+}

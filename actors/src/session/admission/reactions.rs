@@ -1,0 +1,46 @@
+//! Signs under messages: the agent hears of them with its next turn, and none is a turn of its own.
+
+use claw_entities::inbox;
+
+use super::{Admitted, Facts, destination, skip};
+use crate::config::accounts::{ReactionNotices, ResolvedAccount};
+use crate::error::Result;
+use crate::ports::channel::{Inbound, PeerKind, Reaction};
+use crate::session::envelope::sender_name;
+use crate::session::policy::Verdict;
+use crate::session::{key, sending, system_event};
+
+/// The row is settled: what is for the agent waits as what a group said, or as an event of the user's own session.
+pub(super) async fn heard(
+    facts: &Facts<'_>,
+    account: &ResolvedAccount,
+    row: inbox::Model,
+    (inbound, reaction): (&Inbound, Reaction),
+    verdict: Verdict,
+) -> Result<Admitted> {
+    match verdict {
+        Verdict::Skip(reason) => return Ok(skip(row.id, "skipped", reason)),
+        Verdict::AskPairing => return Ok(skip(row.id, "skipped", "the sender is not paired")),
+        Verdict::Run { .. } | Verdict::Context => {}
+    }
+    let notices = ReactionNotices::of(&account.account.channel, &account.account.config);
+    let to_bot = match (&notices, reaction.to_bot) {
+        (ReactionNotices::Own, None) => {
+            let to = destination(&row, inbound);
+            Some(sending::sent_here(facts.services, facts.scope, &to, &inbound.message_id).await?)
+        }
+        (_, to_bot) => to_bot,
+    };
+    if !notices.takes(&inbound.sender.id, to_bot) {
+        return Ok(skip(row.id, "skipped", "a reaction that is not told"));
+    }
+    if inbound.peer.kind != PeerKind::Direct {
+        return Ok(skip(row.id, "context", "a reaction"));
+    }
+    if !key::is_private(facts.session) {
+        return Ok(skip(row.id, "skipped", "a reaction in a guest's chat"));
+    }
+    let line = format!("{}: {}", sender_name(inbound), inbound.text);
+    system_event::add(facts.services, facts.scope, facts.session, &line).await?;
+    Ok(skip(row.id, "done", "a reaction"))
+}
