@@ -192,7 +192,7 @@ async fn a_reset_starts_a_new_transcript_and_fences_the_old_one() {
     assert_eq!(fixture.open(&ada).await, head);
 
     let tx = fixture.db.write(&ada).await.unwrap();
-    let fresh = transcript::reset(&*tx, &ada, &key(), 3_000).await.unwrap();
+    let fresh = transcript::reset(&tx, &ada, &key(), 3_000).await.unwrap();
     tx.commit().await.unwrap();
     assert_ne!(fresh.session_id, head.session_id);
     assert!(uuid::Uuid::parse_str(&fresh.session_id).is_ok());
@@ -215,7 +215,7 @@ async fn a_reset_starts_a_new_transcript_and_fences_the_old_one() {
     let mut batch = Batch::new(&tx);
     transcript::save_head(&mut batch, &ada, &mut head, HeadChanges::default());
     assert_eq!(batch.run(&tx).await.unwrap(), 0);
-    let missing = transcript::reset(&*tx, &ada, &SessionKey::from("agent:main:none"), 1).await;
+    let missing = transcript::reset(&tx, &ada, &SessionKey::from("agent:main:none"), 1).await;
     assert!(matches!(missing, Err(Error::NotFound { .. })));
 }
 
@@ -463,17 +463,17 @@ async fn who_moves_the_leaf_waits_for_who_moves_it() {
     }
     let ada = crate::config::testing::owner(&server.config).await;
     let tx = db.write(&ada).await.unwrap();
-    let made = transcript::open_to_move(&*tx, &ada, &key(), "main", 1).await.unwrap();
+    let made = transcript::open_to_move(&tx, &ada, &key(), "main", 1).await.unwrap();
     tx.commit().await.unwrap();
 
     let first = db.write(&ada).await.unwrap();
-    let head = transcript::head_to_move(&*first, &ada, &key()).await.unwrap();
+    let head = transcript::head_to_move(&first, &ada, &key()).await.unwrap();
     let mut head = head.unwrap();
     let second = async {
         let tx = db.write(&ada).await.unwrap();
-        let seen = transcript::head_to_move(&*tx, &ada, &key()).await.unwrap().unwrap();
+        let seen = transcript::head_to_move(&tx, &ada, &key()).await.unwrap().unwrap();
         // A run that read the row before the other one moved it.
-        let stale = transcript::hold(&*tx, &ada, &made).await;
+        let stale = transcript::hold(&tx, &ada, &made).await;
         tx.commit().await.unwrap();
         (seen, stale)
     };

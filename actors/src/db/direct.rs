@@ -117,13 +117,7 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     for (name, value) in WRITER_PRAGMAS {
-        // Some of them answer with a row.
-        connection
-            .pragma_update_and_check(None, name, value, |_| Ok(()))
-            .or_else(|error| match error {
-                rusqlite::Error::QueryReturnedNoRows => Ok(()),
-                error => Err(error),
-            })?;
+        connection.execute_batch(&format!("PRAGMA {name} = {value}"))?;
     }
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
@@ -165,6 +159,7 @@ impl<'a> From<&'a str> for Bound<'a> {
 }
 
 impl<'a> From<&'a Value> for Bound<'a> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other kind is refused")]
     fn from(value: &'a Value) -> Self {
         let known = match value {
             Value::Bool(value) => value.map(|value| Self::Integer(value.into())),
@@ -214,9 +209,10 @@ impl std::error::Error for Refusal {}
 
 impl DatabaseError for Refusal {
     fn message(&self) -> &str {
-        match &self.0 {
-            rusqlite::Error::SqliteFailure(_, Some(message)) => message,
-            _ => "SQLite failed",
+        if let rusqlite::Error::SqliteFailure(_, Some(message)) = &self.0 {
+            message
+        } else {
+            "SQLite failed"
         }
     }
 

@@ -62,7 +62,7 @@ async fn give_up(directory: &Directory, scope: &Scope, id: &str) -> Result<()> {
     if key::is_private(&row.parent_key) {
         let name = row.label.as_deref().unwrap_or(&row.id);
         let line = format!("Sub-agent {name} ended, and {GIVEN_UP}.");
-        system_event::put(&*tx, scope, &row.parent_key, &line).await?;
+        system_event::put(&tx, scope, &row.parent_key, &line).await?;
     }
     Ok(tx.commit().await?)
 }

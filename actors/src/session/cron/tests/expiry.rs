@@ -33,7 +33,7 @@ async fn a_transcript_that_somebody_goes_on_in_at_this_moment_stays() {
     let over = run.expires_at.expect("expires");
     // As a turn that has its session's row and is not committed yet.
     let tx = runtime.services.db.write(&scope).await.expect("begins");
-    let head = transcript::head_to_move(&*tx, &scope, &run.session_key)
+    let head = transcript::head_to_move(&tx, &scope, &run.session_key)
         .await
         .expect("reads");
     let mut head = head.expect("is there");
