@@ -406,6 +406,24 @@ pub(super) fn number(value: &Value) -> Option<u64> {
     }
 }
 
+/// A number of bytes, or one with its unit: `512kb`, `2mb`.
+pub(super) fn bytes(value: &Value) -> Option<u64> {
+    if let Some(plain) = number(value) {
+        return Some(plain);
+    }
+    let text = value.as_str()?.trim().to_lowercase();
+    let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let count: u64 = text.get(..text.len() - unit.len())?.parse().ok()?;
+    let factor = match unit.trim() {
+        "b" => 1,
+        "k" | "kb" => 1 << 10,
+        "m" | "mb" => 1 << 20,
+        "g" | "gb" => 1 << 30,
+        _ => return None,
+    };
+    count.checked_mul(factor)
+}
+
 fn millis(value: &Value) -> Option<Duration> {
     // A minute is the longest wait that still feels like an answer.
     number(value).map(|ms| Duration::from_millis(ms.min(60_000)))
