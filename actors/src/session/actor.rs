@@ -22,7 +22,7 @@ use self::aborting::{Cleared, Clearing};
 pub(crate) use self::compacting::CompactRequest;
 use self::hearing::Hearing;
 use super::admission::{self, Admitted};
-use super::choice::{self, Chosen};
+use super::choice::Chosen;
 use super::closing::{self, Why};
 use super::edit::EditRequest;
 use super::events::{Emitter, Shown};
@@ -32,7 +32,7 @@ use super::policy::BotGuard;
 use super::queue::{self, Next, Outcome as Pushed, Queue};
 use super::run::{self, Cancel, Outcome, RunContext};
 use super::steering::Steering;
-use super::turn::{self, Authority, Turn};
+use super::turn::{Authority, Turn};
 use crate::clock::now_ms;
 use crate::config::document::QueueMode;
 use crate::error::Result;
@@ -597,30 +597,7 @@ impl SessionActor {
                         .map(Outcome::Ended)
                 });
             }
-            Ahead::Reset { mut item, rest, model } => {
-                let directory = self.home.directory.clone();
-                let emitter = self.emitter_for(&item);
-                let (again, bare) = (item.clone(), rest.trim().is_empty());
-                item.text.clone_from(&rest);
-                item.prompt = rest;
-                if !bare {
-                    self.ahead.push_front(Ahead::Resume(item.clone()));
-                }
-                let told = self.emitter("");
-                self.occupy(context, Some(again), move |authority| async move {
-                    let head = turn::reset(directory.services(), &authority).await?;
-                    if model.is_some() {
-                        let fields = choice::fields(model.as_ref());
-                        turn::patch_entry(directory.services(), &authority, fields).await?;
-                    }
-                    told.session_changed("reset", Some(&head), false).await;
-                    if bare {
-                        let text = "New session started. What shall we do?";
-                        closing::finish_command(&directory, &authority, &item, text, emitter, None).await?;
-                    }
-                    Ok(Outcome::Left { again: Duration::MAX })
-                });
-            }
+            Ahead::Reset { item, rest, model } => self.start_reset(context, item, rest, model),
             Ahead::Inject(item) => self.start_injection(context, item),
             Ahead::Edit(request) => self.start_edit(context, request),
             Ahead::Compact(request) => self.start_compaction(context, request),

@@ -20,6 +20,7 @@ pub use connection::AccountName;
 pub use links::{ChannelLink, looks_like_link_code};
 pub(crate) use pairing::Asker;
 pub use pairing::{PAIRING_LIVES_MS, PAIRING_OPEN_AT_ONCE};
+pub(crate) use policy::without_channel;
 
 /// Where a channel account's secret is kept among the tenant's secrets.
 pub fn account_secret_name(channel: &str, account_id: &str, secret: &str) -> String {

@@ -1,6 +1,7 @@
 //! A user's OpenClaw configuration document and the typed view the runtime works from.
 
 mod agents;
+mod commands;
 mod hearing;
 mod heartbeat;
 mod hooks;
@@ -26,6 +27,7 @@ use serde_json::Value;
 use crate::ports::model::Thinking;
 
 pub use agents::AgentChange;
+pub use commands::CommandSettings;
 pub use hearing::HearingSettings;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use hooks::{HookAction, HookSettings, Mapping};
@@ -95,8 +97,7 @@ pub struct UserSettings {
     pub reply: ReplySettings,
     /// Headers, "… is typing", sizes of files in the prompt.
     pub manner: MannerSettings,
-    /// `commands.config`: may the owner change the configuration by a command.
-    pub config_command: bool,
+    pub commands: CommandSettings,
     /// Agents that look by themselves.
     pub heartbeats: Vec<HeartbeatSettings>,
     pub nodes: NodeCommands,

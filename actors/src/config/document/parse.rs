@@ -10,10 +10,10 @@ use super::memory::memories;
 use super::models::{fallbacks, thinking};
 use super::reply::{fast, human_delay, reasoning, verbose};
 use super::{
-    AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HearingSettings, HeartbeatSettings, HookSettings,
-    HttpTools, MaintenanceSettings, MannerSettings, McpSettings, MemorySettings, ModelParams, ModelSettings,
-    NodeCommands, QueueMode, QueueSettings, ReplySettings, ResetRule, RoomSettings, SendPolicy, SessionSettings,
-    SpeechSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
+    AgentSettings, Binding, CommandSettings, CronSettings, DmScope, DropPolicy, HearingSettings, HeartbeatSettings,
+    HookSettings, HttpTools, MaintenanceSettings, MannerSettings, McpSettings, MemorySettings, ModelParams,
+    ModelSettings, NodeCommands, QueueMode, QueueSettings, ReplySettings, ResetRule, RoomSettings, SendPolicy,
+    SessionSettings, SpeechSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -87,7 +87,7 @@ impl UserSettings {
             room: RoomSettings::parse(defaults),
             reply: ReplySettings::parse(defaults),
             manner: MannerSettings::parse(defaults, at(doc, "/session")),
-            config_command: at(doc, "/commands/config").as_bool().unwrap_or(false),
+            commands: CommandSettings::parse(at(doc, "/commands")),
             nodes: node_commands(at(doc, "/gateway/nodes")),
             http_tools: HttpTools {
                 allow: texts(at(doc, "/gateway/tools/allow")).unwrap_or_default(),
