@@ -300,7 +300,7 @@ impl Limits {
         CronLimits {
             jobs: self.cron_jobs,
             interval_ms: i64::try_from(self.cron_interval_secs.saturating_mul(1000)).unwrap_or(i64::MAX),
-            ahead_ms: 0,
+            ..CronLimits::default()
         }
     }
 

@@ -527,3 +527,111 @@ async fn what_a_jobs_sub_agent_found_is_announced_where_the_job_is() {
     app.platform.message("4242", "#dug").await;
     app.settled().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_has_models_of_its_own_that_stand_in() {
+    let model = |id: &str| json!({"id": id, "contextWindow": 128_000, "maxTokens": 4096});
+    let two = json!({
+        "models": {"providers": {"mock": {"models": [model("mock-1"), model("mock-2"), model("mock-3")]}}},
+        "agents": {"defaults": {"model": {"primary": "mock/mock-1", "fallbacks": ["mock/mock-2"]}}},
+    });
+    let app = TestApp::start_with(&two, &[]).await;
+    let mut operator = app.operator().await;
+    let rows = app.rows().await;
+    for (name, fallbacks, status, called) in [
+        ("own", Some(json!(["mock/mock-3"])), "ok", vec!["mock-1", "mock-3"]),
+        ("none", Some(json!([])), "error", vec!["mock-1"]),
+        ("agents", None, "ok", vec!["mock-1", "mock-2"]),
+    ] {
+        let before = app.model.calls().len();
+        let mut payload = json!({"kind": "agentTurn", "message": format!("[model:mock-1:500] #{name}")});
+        if let Some(fallbacks) = fallbacks {
+            payload["fallbacks"] = fallbacks;
+        }
+        let job = json!({"name": name, "everyMs": 3_600_000, "sessionTarget": "isolated", "payload": payload,
+            "delivery": {"mode": "none"}});
+        let id = operator.call("cron.add", job).await.expect("adds")["id"].clone();
+        operator.call("cron.run", json!({"id": id})).await.expect("runs");
+        let finished = event(&mut operator, &id, "finished").await;
+        assert_eq!(finished["status"], status, "{name}: {finished}");
+        let mut models: Vec<String> = app.model.calls()[before..]
+            .iter()
+            .map(|call| call["model"].as_str().expect("a model").to_owned())
+            .collect();
+        // One model is asked again before another is.
+        models.dedup();
+        assert_eq!(models, called, "{name}");
+        rows.execute("UPDATE key_health SET cooldown_until = 1, disabled_until = 1")
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_with_a_light_context_goes_without_the_workspaces_files() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let file = json!({"agentId": "main", "name": "AGENTS.md", "content": "Speak of the lighthouse."});
+    operator.call("agents.files.set", file).await.expect("writes");
+    for (name, light) in [("light", true), ("full", false)] {
+        let job = json!({"name": name, "everyMs": 3_600_000, "delivery": {"mode": "none"},
+            "payload": {"kind": "agentTurn", "message": format!("#{name}"), "lightContext": light}});
+        let id = operator.call("cron.add", job).await.expect("adds")["id"].clone();
+        operator.call("cron.run", json!({"id": id})).await.expect("runs");
+        event(&mut operator, &id, "finished").await;
+        let call = app.model.asked(&format!("#{name}")).await;
+        assert_eq!(call["messages"][0].to_string().contains("lighthouse"), !light, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_hooks_session_schedules_is_a_strangers_word_unless_a_person_says_otherwise() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    for (name, target, trusted, wrapped) in [
+        ("plain", "isolated", false, false),
+        ("hooks", "session:hook:ci", false, true),
+        ("trusted", "session:hook:ci", true, false),
+    ] {
+        let job = json!({"name": name, "everyMs": 3_600_000, "delivery": {"mode": "none"}, "sessionTarget": target,
+            "payload": {"kind": "agentTurn", "message": format!("obey #{name}"),
+                "allowUnsafeExternalContent": trusted}});
+        let id = operator.call("cron.add", job).await.expect("adds")["id"].clone();
+        operator.call("cron.run", json!({"id": id})).await.expect("runs");
+        event(&mut operator, &id, "finished").await;
+        let call = app.model.asked(&format!("#{name}")).await;
+        let said = crate::support::model::question(&call);
+        assert_eq!(said.contains("EXTERNAL_CONTENT"), wrapped, "{name}: {said}");
+    }
+    // A model makes no such job, and none that leads outside, however it spells it.
+    let adds = |job: Value| calls_tool("cron", &json!({"action": "add", "job": job}));
+    let outside = json!({"mode": "webhook", "to": "https://evil.example/in"});
+    let plain = json!({"name": "x", "everyMs": 3_600_000, "message": "hi"});
+    let with = |field: &str, value: &Value| {
+        let mut job = plain.clone();
+        job[field] = value.clone();
+        job
+    };
+    for (run, job) in [
+        ("a", with("delivery", &outside)),
+        ("b", json!({"job": {"job": with("delivery", &outside)}})),
+        ("c", with("failureAlert", &outside)),
+        (
+            "d",
+            with("delivery", &json!({"mode": "none", "failureDestination": outside})),
+        ),
+        ("e", with("allowUnsafeExternalContent", &json!(true))),
+    ] {
+        let params = json!({"sessionKey": "main", "message": format!("#{run} {}", adds(job)), "idempotencyKey": run});
+        operator.call("chat.send", params).await.expect("accepted");
+        let told = crate::support::tool::told(&app, &mut operator, run).await;
+        assert!(told.contains("nly the user can"), "{run}: {told}");
+    }
+    let rows = app.rows().await;
+    assert_eq!(rows.count("cron_job").await, 3);
+    // Nor does what a hook led to lose its mark by naming another session.
+    let elsewhere = json!({"job": with("sessionKey", &json!("main"))});
+    let params = json!({"sessionKey": "hook:ci", "message": format!("#f {}", adds(elsewhere)), "idempotencyKey": "f"});
+    operator.call("chat.send", params).await.expect("accepted");
+    let told = crate::support::tool::told(&app, &mut operator, "f").await;
+    assert!(told.contains("agent:main:hook:ci"), "{told}");
+}

@@ -379,3 +379,67 @@ async fn a_job_posts_what_it_found_until_it_is_taken() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jobs_failure_is_posted_where_the_job_says() {
+    let received = Arc::new(Received {
+        posts: Mutex::default(),
+        answers: Mutex::default(),
+    });
+    let data = Data::from(received.clone());
+    let serving = Serving::start(move |config| {
+        config.app_data(data.clone()).route("/in", web::post().to(receive));
+    });
+    let app = TestApp::start_with(&json!({"cron": {"webhookToken": "post-token-1"}}), &[]).await;
+    let mut operator = app.operator().await;
+    let rows = app.rows().await;
+    let to = json!({"mode": "webhook", "to": format!("http://{}/in", serving.address)});
+    let quiet = json!({"mode": "none"});
+    let lost = json!({"mode": "announce", "channel": "discord", "to": "1", "failureDestination": to});
+    for (number, (name, message, delivery, alert)) in [
+        (
+            "direct",
+            "[status:401] #a",
+            json!({"mode": "none", "failureDestination": to}),
+            None,
+        ),
+        (
+            "alert",
+            "[status:401] #b",
+            quiet,
+            Some(json!({"after": 1, "mode": "webhook", "to": to["to"]})),
+        ),
+        // Its answer has no place to go to, and that is a failure too.
+        ("lost", "#c", lost, None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut job = json!({"name": name, "everyMs": 3_600_000, "message": message, "delivery": delivery});
+        if let Some(alert) = alert {
+            job["failureAlert"] = alert;
+        }
+        let added = operator.call("cron.add", job).await.expect("adds");
+        operator
+            .call("cron.run", json!({"id": added["id"], "mode": "force"}))
+            .await
+            .expect("runs");
+        let sent = i64::try_from(number).expect("small") + 1;
+        becomes("sent posts", sent, || {
+            rows.count("outbox WHERE kind = 'announce' AND state = 'sent'")
+        })
+        .await;
+        let posts = received.posts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (token, _, body) = posts.last().expect("a post");
+        assert_eq!(token.as_deref(), Some("Bearer post-token-1"));
+        assert_eq!(
+            (&body["jobId"], &body["jobName"], &body["status"]),
+            (&added["id"], &json!(name), &json!("error")),
+            "{body}"
+        );
+        let said = body["message"].as_str().unwrap_or_default();
+        assert!(said.contains(name) && said.contains("failed"), "{body}");
+        assert!(body["error"].is_string(), "{body}");
+    }
+    app.settled().await;
+}

@@ -10,6 +10,7 @@ mod approvals;
 mod approving;
 mod budgets;
 mod chaos;
+mod commands;
 mod compaction;
 mod configuration;
 mod cron;

@@ -537,3 +537,26 @@ async fn notes_that_could_not_be_asked_for_are_asked_for_again() {
         "{kept}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_conversation_asks_for_notes_once_however_much_room_there_is() {
+    let flush = json!({"prompt": "FLUSH", "systemPrompt": "-", "forceFlushTranscriptBytes": "6kb"});
+    let extra = json!({"agents": {"defaults": {"compaction": {"memoryFlush": flush}}}});
+    let app = TestApp::start_with(&extra, &[]).await;
+    let mut operator = app.operator().await;
+    let flushes = || {
+        let calls = app.model.calls().into_iter();
+        calls
+            .filter(|call| call["messages"].to_string().contains("FLUSH"))
+            .count()
+    };
+    let long = "word ".repeat(400);
+    for (turn, asked) in [(1, 0), (2, 0), (3, 0), (4, 1), (5, 1)] {
+        let run = format!("long-{turn}");
+        let params =
+            json!({"sessionKey": "agent:main:long", "message": format!("#t{turn} {long}"), "idempotencyKey": run});
+        operator.call("chat.send", params).await.expect("accepted");
+        operator.chat_end(&run).await;
+        assert_eq!(flushes(), asked, "turn {turn}");
+    }
+}

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ports::message::{Message, Part};
+use crate::ports::message::{AssistantPart, Message, Part};
 
 /// One entry of the tree. Never changed once written.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,6 +161,23 @@ impl From<Message> for Body {
     }
 }
 
+fn assistant_bytes(part: &AssistantPart) -> usize {
+    match part {
+        AssistantPart::Text { text } => text.len(),
+        AssistantPart::Thinking { thinking, .. } => thinking.len(),
+        AssistantPart::ToolCall(call) => call.name.len() + json_bytes(&call.arguments),
+    }
+}
+
+fn json_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(json_bytes).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + json_bytes(value)).sum(),
+    }
+}
+
 impl Body {
     /// The kind's wire name, as in JSONL and in the column `kind`.
     pub const fn kind(&self) -> &'static str {
@@ -175,6 +192,26 @@ impl Body {
             Self::Label(_) => "label",
             Self::SessionInfo(_) => "session_info",
         }
+    }
+
+    /// Bytes of what the model is told by it, without what JSON puts around that. Pictures and files lie elsewhere.
+    pub fn bytes(&self) -> u64 {
+        let parts = |content: &[Part]| content.iter().filter_map(Part::text).map(str::len).sum::<usize>();
+        let bytes = match self {
+            Self::Message(body) => match body.message.as_ref() {
+                Message::User { content, .. } | Message::ToolResult { content, .. } => parts(content),
+                Message::Assistant(message) => message.content.iter().map(assistant_bytes).sum(),
+            },
+            Self::Compaction(body) => body.summary.len(),
+            Self::BranchSummary(body) => body.summary.len(),
+            Self::CustomMessage(body) => parts(&body.content),
+            Self::Custom(_)
+            | Self::ModelChange(_)
+            | Self::ThinkingLevelChange(_)
+            | Self::Label(_)
+            | Self::SessionInfo(_) => 0,
+        };
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
     /// The text of the column `body`.

@@ -67,6 +67,7 @@ const PAIRING: Audience = Audience::Scope(scopes::PAIRING);
 pub const TABLE: &[Row] = &[
     row("agent", READ),
     row("chat", READ),
+    row("chat.side_result", READ),
     row("config.changed", READ),
     row("cron", READ),
     row("device.pair.changed", PAIRING),

@@ -322,6 +322,8 @@ pub(crate) struct Sent {
     pub(crate) messages: Arc<Vec<Arc<Message>>>,
     /// Nothing was left out for its size.
     pub(crate) complete: bool,
+    /// Bytes of what the branch's messages say, as they are stored.
+    pub(crate) bytes: u64,
 }
 
 impl Assembly {
@@ -357,10 +359,20 @@ impl Assembly {
         let mode = match &last.options.heartbeat {
             Some(beat) if beat.light_context => Mode::Light,
             None if tool_policy::is_subagent(key) => Mode::Minimal,
+            None if last.options.scheduled.as_ref().is_some_and(|job| job.light_context) => Mode::NoFiles,
             Some(_) | None => Mode::Full,
         };
+        let mut aliases: Vec<(&str, &str)> = settings
+            .model_aliases
+            .iter()
+            .map(|(alias, model)| (alias.as_str(), model.as_str()))
+            .collect();
+        // The same from turn to turn.
+        aliases.sort_unstable();
         let facts = PromptFacts {
             mode,
+            aliases: &aliases,
+            heartbeat: settings.heartbeats.iter().any(|beat| beat.agent_id == agent_id),
             audience: last.audience(),
             agent_id,
             agent_name: named,
@@ -443,6 +455,7 @@ impl Assembly {
         Ok(Sent {
             messages: Arc::new(messages),
             complete: branch.complete,
+            bytes: branch.entries.iter().map(|entry| entry.body.bytes()).sum(),
         })
     }
 

@@ -4,6 +4,8 @@ use actix::Addr;
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::allowlist;
+use super::aside;
 use super::changing;
 use super::commands::{self, ApproveCommand, Command, QueueChange, QueueCommand, Switch, ThinkCommand};
 use super::events::Emitter;
@@ -201,6 +203,30 @@ pub(crate) async fn read_aloud(
     .await
 }
 
+/// Answers `/btw`: in the chat it was asked in, or as an event of its own.
+pub(crate) async fn answer_aside(
+    directory: &Directory,
+    authority: &Authority,
+    item: &Item,
+    (question, answered): (&str, aside::Answered),
+    emitter: Option<(Emitter, Addr<UserActor>)>,
+) -> Result<()> {
+    let services = directory.services();
+    let (text, failed) = match answered {
+        Ok(text) => (text, false),
+        Err(why) => (why, true),
+    };
+    let store = |settling| turn::settle(services, authority, settling);
+    let ended = answer(directory, authority, item, &text, store).await?;
+    if let Some((mut emitter, user)) = emitter {
+        emitter.aside(question, &text, failed).await;
+        if let Some(ended) = ended {
+            let _ = user.try_send(ToUser::RunEnded(ended));
+        }
+    }
+    Ok(())
+}
+
 /// [`finish_command`] in one commit with something else: `store` writes both.
 pub(crate) async fn finish_command_with<F: Future<Output = Result<()>>>(
     directory: &Directory,
@@ -302,12 +328,15 @@ pub(crate) async fn carry_out(
         }
         Command::Approve(said) => approve(directory, authority, item, said).await?,
         Command::Skill(call) => skills::calls::carry_out(directory, authority, item, call, stop).await?,
-        Command::Agents | Command::Subagents(_) | Command::Config(_) | Command::Export if !item.guest.is_empty() => {
+        Command::Agents | Command::Subagents(_) | Command::Config(_) | Command::Allowlist(_) | Command::Export
+            if !item.guest.is_empty() =>
+        {
             managing::OWNER_ONLY.to_owned()
         }
         Command::Agents => managing::agents(directory, authority).await?,
         Command::Subagents(said) => managing::subagents(directory, authority, item, said).await?,
         Command::Config(said) => managing::config(directory, authority, item, said).await?,
+        Command::Allowlist(said) => allowlist::carry_out(directory, authority, item, said).await?,
         Command::Export => managing::export(authority),
         Command::Unavailable(absent) => commands::unavailable_text(*absent),
         Command::Queue(QueueCommand::Show) => commands::queue_text(settings),
@@ -324,7 +353,11 @@ pub(crate) async fn carry_out(
             "Queue settings stored for this session.".to_owned()
         }
         // Handled by the session: they are more than a text.
-        Command::Stop(_) | Command::New { .. } | Command::Reset { .. } | Command::Compact { .. } => String::new(),
+        Command::Stop(_)
+        | Command::New { .. }
+        | Command::Reset { .. }
+        | Command::Compact { .. }
+        | Command::Aside(_) => String::new(),
     })
 }
 

@@ -61,10 +61,14 @@ pub enum Command {
     Agents,
     Subagents(SubagentCommand),
     Config(ConfigCommand),
+    /// Who may write to this bot.
+    Allowlist(AllowlistCommand),
     /// Where this conversation is to be had as a file.
     Export,
     /// Exists elsewhere, not here.
     Unavailable(Absent),
+    /// A question beside the conversation.
+    Aside(String),
 }
 
 /// A command of the original that does nothing here, and what does it instead.
@@ -76,20 +80,18 @@ pub struct Absent {
 }
 
 /// All of them. What begins with `dock-` is one for each channel.
-const ABSENT: [Absent; 13] = [
+const ABSENT: [Absent; 11] = [
     absent("elevated", ""),
     absent("bash", "Commands run on paired devices: ask me to run one."),
     absent("restart", ""),
     absent("acp", ""),
     absent("plugins", ""),
-    absent("allowlist", "Who may write to a bot is set under Channels."),
     absent("focus", "Sub-agents have sessions of their own: see /subagents."),
     absent("unfocus", "Sub-agents have sessions of their own: see /subagents."),
     absent(
         "session",
         "When a conversation starts over is set under Settings (session.reset).",
     ),
-    absent("btw", "Ask it in a session of its own: New chat in the Admin UI."),
     absent("mcp", "MCP servers are set under Settings → MCP servers."),
     absent("debug", "Settings that last are changed by /config, or under Settings."),
     absent("exec", "What may run on a device is set under Devices."),
@@ -121,10 +123,31 @@ pub enum ConfigCommand {
     Usage,
 }
 
+/// What the owner wants of the list of those who may write to a bot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowlistCommand {
+    List,
+    Add { list: Listed, id: String },
+    Remove { list: Listed, id: String },
+    Usage,
+}
+
+/// Which list it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    Direct,
+    Group,
+}
+
 impl Command {
     /// Does it call a tool, which may take long.
     pub(crate) fn calls_a_tool(&self) -> bool {
         matches!(self, Self::Skill(SkillCall::Tool { .. }))
+    }
+
+    /// Does it go on for a while, so that there is something to stop.
+    pub(crate) fn takes_long(&self) -> bool {
+        self.calls_a_tool() || matches!(self, Self::Aside(_))
     }
 }
 
@@ -236,6 +259,8 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
         })),
         "steer" | "tell" => Some(Command::Subagents(steer(rest))),
         "config" => Some(Command::Config(config(rest))),
+        "allowlist" => Some(Command::Allowlist(allowlist(rest))),
+        "btw" => Some(Command::Aside(rest.to_owned())),
         "export-session" | "export_session" | "export" => alone(Command::Export),
         other => {
             if other.starts_with(DOCK) {
@@ -290,6 +315,25 @@ fn steer(rest: &str) -> SubagentCommand {
             message: message.trim().to_owned(),
         },
         Some(_) | None => SubagentCommand::Usage,
+    }
+}
+
+/// What is to be done, on which list, and with whom; nothing shows them.
+fn allowlist(rest: &str) -> AllowlistCommand {
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let lower: Vec<String> = words.iter().map(|word| word.to_ascii_lowercase()).collect();
+    let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+    let (list, id) = match (lower.as_slice(), words.as_slice()) {
+        ([] | ["list"], _) => return AllowlistCommand::List,
+        ([_, "dm"], _) | ([_, "group"], _) => return AllowlistCommand::Usage,
+        ([_, "dm", _], [.., id]) | ([_, _], [.., id]) => (Listed::Direct, (*id).to_owned()),
+        ([_, "group", _], [.., id]) => (Listed::Group, (*id).to_owned()),
+        _ => return AllowlistCommand::Usage,
+    };
+    match lower.first().copied() {
+        Some("add") => AllowlistCommand::Add { list, id },
+        Some("remove") => AllowlistCommand::Remove { list, id },
+        Some(_) | None => AllowlistCommand::Usage,
     }
 }
 
@@ -478,16 +522,49 @@ mod tests {
 
     #[test]
     fn what_exists_elsewhere_never_goes_to_the_model() {
-        for line in [
-            "/btw what time is it",
-            "/dock-slack",
-            "/Focus",
-            "/exec host=node",
-            "/mcp",
-            "/debug show",
-        ] {
+        for line in ["/dock-slack", "/Focus", "/exec host=node", "/mcp", "/debug show"] {
             let command = parse(line, None);
             assert!(matches!(command, Some(Command::Unavailable(_))), "{line}: {command:?}");
+        }
+    }
+
+    #[test]
+    fn a_question_aside_is_all_that_follows() {
+        let aside = |question: &str| Some(Command::Aside(question.to_owned()));
+        assert_eq!(parse("/btw what is 2 + 2?", None), aside("what is 2 + 2?"));
+        assert_eq!(parse("/BTW: why", None), aside("why"));
+        assert_eq!(parse("/btw", None), aside(""));
+    }
+
+    #[test]
+    fn a_list_of_senders_is_named_with_what_becomes_of_it() {
+        let of = |line: &str| match parse(line, None) {
+            Some(Command::Allowlist(said)) => said,
+            other => panic!("{line}: {other:?}"),
+        };
+        let id = || "Ab:1".to_owned();
+        for line in ["/allowlist", "/allowlist list"] {
+            assert_eq!(of(line), AllowlistCommand::List, "{line}");
+        }
+        for line in ["/allowlist add Ab:1", "/Allowlist ADD dm Ab:1"] {
+            let added = AllowlistCommand::Add {
+                list: Listed::Direct,
+                id: id(),
+            };
+            assert_eq!(of(line), added, "{line}");
+        }
+        let removed = AllowlistCommand::Remove {
+            list: Listed::Group,
+            id: id(),
+        };
+        assert_eq!(of("/allowlist remove group Ab:1"), removed);
+        for line in [
+            "/allowlist add",
+            "/allowlist add group",
+            "/allowlist drop 1",
+            "/allowlist add 1 2 3",
+        ] {
+            assert_eq!(of(line), AllowlistCommand::Usage, "{line}");
         }
     }
 

@@ -500,6 +500,24 @@ impl Emitter {
         self.finished(Some(text), "command", &Usage::default()).await;
     }
 
+    /// An answer beside the conversation: an event of its own, and an end without a message.
+    pub(crate) async fn aside(&mut self, question: &str, text: &str, failed: bool) {
+        self.start().await;
+        self.seq += 1;
+        if self.heard() {
+            let mut payload = json!({
+                "kind": "btw", "runId": self.run_id, "sessionKey": self.session_key, "seq": self.seq,
+                "question": question, "text": text, "ts": now_ms(),
+            });
+            if failed {
+                payload["isError"] = json!(true);
+            }
+            self.send(Event::new("chat.side_result", &payload).for_session(self.session_key.as_str()))
+                .await;
+        }
+        self.finished(None, "command", &Usage::default()).await;
+    }
+
     /// The session's row changed; `running` says whether it works on something now.
     pub(crate) async fn session_changed(&self, reason: &str, head: Option<&SessionHead>, running: bool) {
         if self.listening.followed() {

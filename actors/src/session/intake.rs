@@ -135,6 +135,12 @@ pub struct Scheduled {
     /// Patterns of tools it may use, within what the user's own policy allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<String>>,
+    /// Models that stand in for the chosen one, instead of the agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallbacks: Option<Vec<String>>,
+    /// Without the workspace's files in the prompt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub light_context: bool,
 }
 
 /// What accepting a client's message gave. `run_id` is the idempotency key.

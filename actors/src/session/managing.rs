@@ -173,7 +173,7 @@ pub(crate) async fn config(
         return Ok("The configuration is only for a chat of yours alone.".to_owned());
     }
     let services = directory.services();
-    if !services.config.settings(&authority.scope).await?.config_command {
+    if !services.config.settings(&authority.scope).await?.commands.config {
         return Ok("/config is off. Set commands.config to true under Settings, or change things there.".to_owned());
     }
     let (path, value) = match said {

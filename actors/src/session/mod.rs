@@ -24,6 +24,8 @@ mod run;
 mod steering;
 pub(crate) mod turn;
 
+mod allowlist;
+mod aside;
 mod assembly;
 pub mod budget;
 pub(crate) mod compaction;
@@ -32,6 +34,8 @@ pub mod embedding;
 pub mod envelope;
 mod excerpt;
 pub mod freshness;
+pub mod greeting;
+mod keepsake;
 pub mod nodes;
 pub mod prompt;
 pub mod reach;

@@ -24,6 +24,8 @@ pub enum Mode {
     Minimal,
     /// An agent's own look that wants little: `HEARTBEAT.md` alone.
     Light,
+    /// A scheduled job that wants little: none of the workspace's files.
+    NoFiles,
     /// The identity line alone.
     Bare,
 }
@@ -85,6 +87,10 @@ pub struct PromptFacts<'a> {
     /// A group's title.
     pub room: Option<&'a str>,
     pub thinking: &'a str,
+    /// Short names of models, and what they stand for.
+    pub aliases: &'a [(&'a str, &'a str)],
+    /// The agent looks by itself from time to time.
+    pub heartbeat: bool,
     /// Answers with a tag are read aloud.
     pub speech_by_tag: bool,
     /// What a caller adds for this run.
@@ -100,7 +106,7 @@ pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
     if facts.mode == Mode::Bare {
         return vec![block(identity, false)];
     }
-    let full = facts.mode == Mode::Full;
+    let full = matches!(facts.mode, Mode::Full | Mode::NoFiles);
     let size: usize = facts.files.iter().map(|file| file.content.len() + 64).sum();
     let mut stable = String::with_capacity(4_096 + size);
     stable.push_str(&identity);
@@ -113,7 +119,17 @@ pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
     if full && facts.tools.iter().any(|tool| RECALL.contains(&tool.name.as_str())) {
         section(&mut stable, "Memory", MEMORY);
     }
+    let has = |name: &str| facts.tools.iter().any(|tool| tool.name == name);
+    if full && has(CONFIGURES) {
+        section(&mut stable, "Your configuration", CONFIGURATION);
+    }
+    if full && facts.audience.speaks_with_owner() && !facts.aliases.is_empty() {
+        models(&mut stable, facts.aliases);
+    }
     section(&mut stable, "Workspace", WORKSPACE);
+    if full {
+        section(&mut stable, "Help", HELP);
+    }
     if !facts.time_zone.is_empty() {
         let zone = facts.time_zone;
         section(
@@ -126,7 +142,16 @@ pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
     }
     if full {
         section(&mut stable, "Replies", REPLIES);
+        if has(SPEAKS) {
+            section(&mut stable, "Messages", MESSAGES);
+        }
+        if has(RELAYS) {
+            section(&mut stable, "Other sessions", SESSIONS);
+        }
         section(&mut stable, "Silent replies", SILENCE);
+        if facts.heartbeat && facts.audience.is_private() {
+            section(&mut stable, "Looking by yourself", HEARTBEAT);
+        }
         if facts.speech_by_tag {
             section(&mut stable, "Voice", VOICE);
         }
@@ -157,6 +182,33 @@ pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
 
 /// The tool that reads skills.
 const READ: &str = "read";
+
+/// The tools that change the configuration, write into chats, and write to other sessions.
+const CONFIGURES: &str = "gateway";
+const SPEAKS: &str = "message";
+const RELAYS: &str = "sessions_send";
+
+/// Most short names of models that are listed.
+const MOST_ALIASES: usize = 30;
+
+const CONFIGURATION: &str = "\
+The tool gateway reads and changes your owner's configuration. Change it only when your owner asks for it in so many words. Look \
+a key up (config.schema.lookup) before you write it, change no more than was asked, and say what you changed.";
+
+const HELP: &str = "\
+Who asks what they can do here: /commands lists the commands, /status shows the state. Models, channels, skills, schedules and \
+devices are set up in the Admin UI. Do not make up commands or settings.";
+
+const MESSAGES: &str = "\
+The tool message is for other chats, for files, and for what more than an answer is asked for. When you have said with it, in this \
+chat, all there is to say, answer NO_REPLY.";
+
+const SESSIONS: &str = "\
+sessions_send asks another session of your owner's and gives you its answer. It reaches no person: to write to somebody, use a chat.";
+
+const HEARTBEAT: &str = "\
+From time to time you are asked to look whether something needs attention. Follow HEARTBEAT.md then, if there is one. When \
+nothing does, answer with exactly HEARTBEAT_OK; when something does, say it without that word.";
 
 /// Tools that look things up in the notes: only private conversations have them.
 const RECALL: [&str; 2] = ["memory_search", "memory_get"];
@@ -220,6 +272,17 @@ fn tooling(prompt: &mut String, tools: &[Arc<ToolSpec>]) {
         "\nCall a tool without announcing routine steps; say what you do where it is long, risky or surprising. \
          A failed call is yours to handle: try another way or say what went wrong.",
     );
+}
+
+fn models(prompt: &mut String, aliases: &[(&str, &str)]) {
+    section(
+        prompt,
+        "Models",
+        "Short names of models, wherever one is asked for by name:",
+    );
+    for (alias, model) in aliases.iter().take(MOST_ALIASES) {
+        let _ = write!(prompt, "\n- {alias}: {model}");
+    }
 }
 
 fn group(prompt: &mut String, room: Option<&str>, owner: bool) {

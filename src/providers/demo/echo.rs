@@ -6,6 +6,7 @@ use claw_actors::clock;
 use claw_actors::config::providers::DEMO_API;
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, Usage};
 use claw_actors::ports::model::{ModelEvent, ModelProvider, ModelRequest};
+use claw_actors::session::greeting;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
@@ -90,6 +91,10 @@ fn last_words(request: &ModelRequest) -> String {
         }
     }
     let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    // Nobody wrote that.
+    if line.starts_with(greeting::BEGINS) {
+        return String::new();
+    }
     let mut echo: String = line
         .chars()
         .filter(|char| !"[]<>`*_|".contains(*char))

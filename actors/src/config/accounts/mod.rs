@@ -21,6 +21,7 @@ pub use connection::AccountName;
 pub use links::{ChannelLink, looks_like_link_code};
 pub(crate) use pairing::Asker;
 pub use pairing::{PAIRING_LIVES_MS, PAIRING_OPEN_AT_ONCE};
+pub(crate) use policy::without_channel;
 pub use reactions::ReactionNotices;
 
 /// Where a channel account's secret is kept among the tenant's secrets.

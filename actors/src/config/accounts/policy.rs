@@ -149,7 +149,8 @@ fn sender_of(channel: &str, spelled: &str) -> String {
     without_channel(channel, id).to_owned()
 }
 
-fn without_channel<'a>(channel: &str, id: &'a str) -> &'a str {
+/// A sender's id without the channel's name in front.
+pub(crate) fn without_channel<'a>(channel: &str, id: &'a str) -> &'a str {
     let short = if channel == "telegram" { "tg" } else { channel };
     let mut prefixes = [channel, short].into_iter();
     prefixes

@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
-use super::job::{Definition, DeliveryMode, FailureAlert, Payload, Target};
+use super::job::{Definition, DeliveryMode, FailureAlert, FailureTarget, Payload, Target};
 use super::schedule;
 use crate::config::document::UserSettings;
 use crate::session::key;
@@ -11,6 +11,9 @@ use crate::session::key;
 /// Longest names, characters, and texts, bytes.
 const LONGEST_NAME: usize = 200;
 const LARGEST: usize = 96 * 1024;
+/// Models that stand in for the chosen one, and the longest name of one, bytes.
+const MOST_FALLBACKS: usize = 10;
+const LONGEST_MODEL: usize = 256;
 /// Shortest interval of jobs that only leave a line for the main session, milliseconds.
 const SHORTEST_EVENT_MS: i64 = 10_000;
 
@@ -26,6 +29,8 @@ pub struct Facts<'a> {
     pub shortest: i64,
     /// How far ahead a job that runs once has to be, milliseconds.
     pub ahead: i64,
+    /// A model asks, not a person.
+    pub by_model: bool,
 }
 
 /// A job out of the parameters of `cron.add` (or a job of a file). The error says what to change.
@@ -43,7 +48,25 @@ pub fn read(given: &Value, facts: &Facts<'_>) -> Result<Definition, String> {
     if draft.get("delivery").is_none_or(Value::is_null) && answers {
         draft.insert("delivery".to_owned(), json!({"mode": "announce", "channel": "last"}));
     }
-    settle(draft, facts, true)
+    let job = settle(draft, facts, true)?;
+    by_a_person(&job, None, facts)?;
+    Ok(job)
+}
+
+/// An address outside, which also gets the user's webhook token, and whose words are trusted, is a person's choice, not a
+/// model's: a page it read may have led to it. What is asked is what came of the draft, however it was spelled.
+fn by_a_person(job: &Definition, old: Option<&Definition>, facts: &Facts<'_>) -> Result<(), String> {
+    if !facts.by_model {
+        return Ok(());
+    }
+    let known = old.map(Definition::addresses).unwrap_or_default();
+    if job.addresses().iter().any(|to| !known.contains(to)) {
+        return Err("only the user can make a job post to a web address".to_owned());
+    }
+    if job.trusts_strangers() && old.is_none_or(|old| old.payload != job.payload) {
+        return Err("only the user can change a job with allowUnsafeExternalContent".to_owned());
+    }
+    Ok(())
 }
 
 /// The job with a patch of `cron.update` on it.
@@ -82,7 +105,9 @@ pub fn change(job: &Definition, patch: &Value, facts: &Facts<'_>) -> Result<Defi
             }
         }
     }
-    settle(merged, facts, rescheduled)
+    let changed = settle(merged, facts, rescheduled)?;
+    by_a_person(&changed, Some(job), facts)?;
+    Ok(changed)
 }
 
 /// Does the job's target suit the payload that `implied` is the usual target of.
@@ -124,7 +149,17 @@ fn normalise(draft: &mut Map<String, Value>) {
     if !draft.contains_key("payload") {
         let flat = move_fields(
             draft,
-            &["message", "text", "model", "thinking", "timeoutSeconds", "toolsAllow"],
+            &[
+                "message",
+                "text",
+                "model",
+                "fallbacks",
+                "thinking",
+                "timeoutSeconds",
+                "toolsAllow",
+                "lightContext",
+                "allowUnsafeExternalContent",
+            ],
         );
         if !flat.is_empty() {
             draft.insert("payload".to_owned(), Value::Object(flat));
@@ -374,6 +409,7 @@ fn payload(job: &mut Definition) -> Result<(), String> {
             message,
             timeout_seconds,
             tools_allow,
+            fallbacks,
             ..
         } => {
             if message.trim().is_empty() {
@@ -383,6 +419,16 @@ fn payload(job: &mut Definition) -> Result<(), String> {
                 return Err("payload.timeoutSeconds must be a number of seconds".to_owned());
             }
             tools_allow.get_or_insert_with(|| vec!["*".to_owned()]);
+            let listed = fallbacks.as_deref().unwrap_or_default();
+            if listed.len() > MOST_FALLBACKS {
+                return Err(format!("payload.fallbacks has {MOST_FALLBACKS} at most"));
+            }
+            if listed
+                .iter()
+                .any(|name| name.trim().is_empty() || name.len() > LONGEST_MODEL)
+            {
+                return Err("payload.fallbacks are names of models".to_owned());
+            }
         }
     }
     if let Some(FailureAlert::After { after, cooldown_ms, .. }) = &job.failure_alert {
@@ -394,30 +440,39 @@ fn payload(job: &mut Definition) -> Result<(), String> {
         }
     }
     let delivery = job.delivery.as_ref();
-    if let Some(posted) = delivery.filter(|delivery| delivery.mode == DeliveryMode::Webhook) {
-        check_address(&posted.target)?;
+    let alert = match &job.failure_alert {
+        Some(FailureAlert::After { to, .. }) => Some(to),
+        Some(FailureAlert::Never(_)) | None => None,
+    };
+    let destination = delivery.and_then(|delivery| delivery.failure_destination.as_ref());
+    let failures = |to: &'_ FailureTarget| (to.is_posted(), to.target.clone());
+    for (place, found) in [
+        (
+            "delivery",
+            delivery.map(|delivery| (delivery.mode == DeliveryMode::Webhook, delivery.target.clone())),
+        ),
+        ("delivery.failureDestination", destination.map(failures)),
+        ("failureAlert", alert.map(failures)),
+    ] {
+        match found {
+            Some((true, target)) => check_address(place, &target)?,
+            Some((false, target)) => check_target(&target)?,
+            None => {}
+        }
     }
-    let targets = [
-        delivery
-            .filter(|delivery| delivery.mode != DeliveryMode::Webhook)
-            .map(|delivery| &delivery.target),
-        delivery.and_then(|delivery| delivery.failure_destination.as_ref()),
-        match &job.failure_alert {
-            Some(FailureAlert::After { target, .. }) => Some(target),
-            Some(FailureAlert::Never(_)) | None => None,
-        },
-    ];
-    targets.into_iter().flatten().try_for_each(check_target)
+    Ok(())
 }
 
 /// Whether it may be reached is decided when something is sent.
-fn check_address(target: &Target) -> Result<(), String> {
+fn check_address(place: &str, target: &Target) -> Result<(), String> {
     let to = target.to.as_deref().unwrap_or_default();
     let web = to.strip_prefix("https://").or_else(|| to.strip_prefix("http://"));
     let fits =
         |rest: &str| !rest.is_empty() && !rest.chars().any(|letter| letter.is_whitespace() || letter.is_control());
     if to.len() > LONGEST_ADDRESS || !web.is_some_and(fits) {
-        return Err("delivery.to must be a web address (http or https) for delivery.mode \"webhook\"".to_owned());
+        return Err(format!(
+            "{place}.to must be a web address (http or https) for {place}.mode \"webhook\""
+        ));
     }
     Ok(())
 }
@@ -453,28 +508,18 @@ fn unavailable(draft: &Map<String, Value>) -> Result<(), String> {
         }
     }
     let delivery = at("delivery");
+    if delivery["completionDestination"]["mode"] == "webhook" {
+        return Err("delivery.completionDestination is not available here: use delivery.mode webhook".to_owned());
+    }
     for (place, mode) in [
         (
             "delivery.failureDestination.mode",
             &delivery["failureDestination"]["mode"],
         ),
-        (
-            "delivery.completionDestination.mode",
-            &delivery["completionDestination"]["mode"],
-        ),
         ("failureAlert.mode", &at("failureAlert")["mode"]),
     ] {
-        if mode == "webhook" {
-            return Err(format!(
-                "{place} \"webhook\" is not available here yet: use announce or none"
-            ));
-        }
-    }
-    for name in ["fallbacks", "lightContext", "allowUnsafeExternalContent"] {
-        let value = &at("payload")[name];
-        let nothing = value.is_null() || *value == json!(false) || *value == json!([]);
-        if !nothing {
-            return Err(format!("payload.{name} is not available here yet"));
+        if !mode.is_null() && mode != "announce" && mode != "webhook" {
+            return Err(format!("{place} must be announce or webhook"));
         }
     }
     Ok(())

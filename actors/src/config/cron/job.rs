@@ -62,6 +62,15 @@ pub enum Payload {
         /// Patterns of tools the run may use; `*` = all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tools_allow: Option<Vec<String>>,
+        /// Models that stand in for the chosen one, in this order; an empty list: none does. Absent: the agent's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fallbacks: Option<Vec<String>>,
+        /// None of the workspace's files go into the prompt.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        light_context: Option<bool>,
+        /// What a hook's session says is asked as it stands, not as a stranger's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        allow_unsafe_external_content: Option<bool>,
     },
 }
 
@@ -76,7 +85,32 @@ pub struct Delivery {
     pub best_effort: Option<bool>,
     /// Where failures are told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure_destination: Option<Target>,
+    pub failure_destination: Option<FailureTarget>,
+}
+
+/// Where failures are told: a chat, or the web address in `to`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureTarget {
+    /// Absent: announced in a chat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<FailureMode>,
+    #[serde(flatten)]
+    pub target: Target,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailureMode {
+    Announce,
+    /// Posted to the web address in `to`.
+    Webhook,
+}
+
+impl FailureTarget {
+    pub fn is_posted(&self) -> bool {
+        self.mode == Some(FailureMode::Webhook)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +139,42 @@ pub struct Target {
     pub thread_id: Option<Value>,
 }
 
+impl Definition {
+    /// Addresses outside this service that it posts to.
+    pub fn addresses(&self) -> Vec<&str> {
+        let delivery = self.delivery.as_ref();
+        let answers = delivery.map(|delivery| (delivery.mode == DeliveryMode::Webhook, &delivery.target));
+        let failures = [
+            delivery.and_then(|delivery| delivery.failure_destination.as_ref()),
+            match &self.failure_alert {
+                Some(FailureAlert::After { to, .. }) => Some(to),
+                Some(FailureAlert::Never(_)) | None => None,
+            },
+        ];
+        let failures = failures.into_iter().flatten().map(|to| (to.is_posted(), &to.target));
+        answers
+            .into_iter()
+            .chain(failures)
+            .filter_map(|(posted, target)| {
+                let to = target.to.as_deref()?;
+                // An address without its mode waits for the mode.
+                (posted || to.contains("://")).then_some(to)
+            })
+            .collect()
+    }
+
+    /// Are the words of a stranger asked as if they were the user's.
+    pub fn trusts_strangers(&self) -> bool {
+        match &self.payload {
+            Payload::SystemEvent { .. } => false,
+            Payload::AgentTurn {
+                allow_unsafe_external_content,
+                ..
+            } => *allow_unsafe_external_content == Some(true),
+        }
+    }
+}
+
 impl Target {
     /// The named channel; `None` means where the user wrote last.
     pub fn channel(&self) -> Option<&str> {
@@ -126,7 +196,7 @@ pub enum FailureAlert {
         #[serde(default, rename = "cooldownMs", skip_serializing_if = "Option::is_none")]
         cooldown_ms: Option<i64>,
         #[serde(flatten)]
-        target: Target,
+        to: FailureTarget,
     },
 }
 

@@ -21,6 +21,8 @@ pub struct CronLimits {
     pub interval_ms: i64,
     /// How far ahead a job that runs once has to be, milliseconds.
     pub ahead_ms: i64,
+    /// A model asks, not a person.
+    pub by_model: bool,
 }
 
 impl Default for CronLimits {
@@ -29,6 +31,7 @@ impl Default for CronLimits {
             jobs: 200,
             interval_ms: 60_000,
             ahead_ms: 0,
+            by_model: false,
         }
     }
 }

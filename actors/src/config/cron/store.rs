@@ -178,6 +178,7 @@ impl ConfigService {
             now,
             shortest: limits.interval_ms,
             ahead: limits.ahead_ms,
+            by_model: limits.by_model,
         })
         .map_err(Error::Invalid)
     }

@@ -22,6 +22,7 @@ fn with<T>(read: impl FnOnce(&Facts<'_>) -> T) -> T {
         now: NOW,
         shortest: 60_000,
         ahead: 0,
+        by_model: false,
     })
 }
 
@@ -120,8 +121,16 @@ fn what_makes_no_sense_or_is_not_done_here_is_refused() {
             "larger than",
         ),
         (
-            json!({"payload": {"kind": "agentTurn", "message": "x", "fallbacks": ["m"]}}),
-            "fallbacks is not available",
+            json!({"payload": {"kind": "agentTurn", "message": "x", "fallbacks": [" "]}}),
+            "fallbacks are names of models",
+        ),
+        (
+            json!({"payload": {"kind": "agentTurn", "message": "x", "fallbacks": vec!["m"; 11]}}),
+            "10 at most",
+        ),
+        (
+            json!({"payload": {"kind": "agentTurn", "message": "x", "lightContext": "yes"}}),
+            "invalid type",
         ),
         (json!({"payload": {"kind": "command", "argv": ["rm"]}}), "not available"),
         (json!({"payload": {"kind": "made-up"}}), "unknown variant"),
@@ -152,8 +161,20 @@ fn what_makes_no_sense_or_is_not_done_here_is_refused() {
             "must be a web address",
         ),
         (
-            json!({"failureAlert": {"mode": "webhook", "to": "https://example.com"}}),
-            "\"webhook\" is not available",
+            json!({"failureAlert": {"mode": "webhook", "to": "example.com"}}),
+            "failureAlert.to must be a web address",
+        ),
+        (
+            json!({"failureAlert": {"mode": "none"}}),
+            "failureAlert.mode must be announce or webhook",
+        ),
+        (
+            json!({"delivery": {"mode": "none", "failureDestination": {"mode": "webhook"}}}),
+            "delivery.failureDestination.to must be a web address",
+        ),
+        (
+            json!({"delivery": {"mode": "none", "completionDestination": {"mode": "webhook"}}}),
+            "completionDestination is not available",
         ),
         (
             json!({"delivery": {"mode": "announce", "to": "42"}}),
@@ -225,6 +246,68 @@ fn a_patch_changes_what_it_names() {
     assert!(later(json!({"schedule": {"kind": "at", "at": NOW}})).is_err());
 }
 
+/// What a page made a model say leads nowhere outside, however it is spelled; what a person chose stays.
+#[test]
+fn a_model_makes_no_job_that_leads_outside_or_trusts_strangers() {
+    let by_model = |draft: &dyn Fn(&Facts<'_>) -> Result<Definition, String>| {
+        with(|facts| {
+            draft(&Facts {
+                by_model: true,
+                ..*facts
+            })
+        })
+    };
+    let outside = json!({"mode": "webhook", "to": "https://example.com/in"});
+    let add = |extra: Value| {
+        let mut job = json!({"name": "n", "everyMs": 60_000, "message": "m"});
+        for (name, value) in extra.as_object().unwrap() {
+            job[name] = value.clone();
+        }
+        job
+    };
+    for job in [
+        add(json!({"delivery": outside})),
+        add(json!({"job": {"delivery": outside}})),
+        add(json!({"delivery": {"mode": "none", "failureDestination": outside}})),
+        add(json!({"failureAlert": outside})),
+        add(json!({"delivery": {"mode": "announce", "channel": "slack", "to": "https://example.com/in"}})),
+        add(json!({"allowUnsafeExternalContent": true})),
+    ] {
+        assert!(read(&job).is_ok(), "a person may: {job}");
+        let refused = by_model(&|facts| draft::read(&job, facts));
+        assert!(refused.is_err_and(|why| why.contains("only the user")), "{job}");
+    }
+    let theirs = read(&add(json!({"delivery": outside, "allowUnsafeExternalContent": true}))).unwrap();
+    let change = |patch: Value| by_model(&|facts| draft::change(&theirs, &patch, facts));
+    assert!(change(json!({"name": "other"})).is_ok());
+    assert!(change(json!({"payload": {"message": "other"}})).is_err());
+    assert!(change(json!({"delivery": {"to": "https://example.org/in"}})).is_err());
+    assert!(change(json!({"job": {"failureAlert": {"mode": "webhook", "to": "https://example.org/in"}}})).is_err());
+    assert!(change(json!({"payload": {"allowUnsafeExternalContent": false}})).is_ok());
+}
+
+#[test]
+fn a_jobs_own_models_and_context_are_kept() {
+    let job = json!({"name": "n", "everyMs": 60_000, "message": "m", "model": "a/b", "fallbacks": ["a/c"],
+        "lightContext": true, "allowUnsafeExternalContent": false,
+        "delivery": {"mode": "none", "failureDestination": {"mode": "announce", "channel": "Telegram", "to": 7}},
+        "failureAlert": {"after": 3, "mode": "webhook", "to": "https://example.com/in"}});
+    let kept = good(&job);
+    assert_eq!(
+        kept["payload"],
+        json!({"kind": "agentTurn", "message": "m", "model": "a/b", "fallbacks": ["a/c"], "lightContext": true,
+            "allowUnsafeExternalContent": false, "toolsAllow": ["*"]})
+    );
+    assert_eq!(
+        kept["delivery"]["failureDestination"],
+        json!({"mode": "announce", "channel": "telegram", "to": "7"})
+    );
+    assert_eq!(
+        kept["failureAlert"],
+        json!({"after": 3, "mode": "webhook", "to": "https://example.com/in"})
+    );
+}
+
 #[test]
 fn a_run_id_names_job_and_time() {
     assert_eq!(firing_of(&run_id("a:b", 7)), Some(("a:b", 7)));
@@ -237,6 +320,7 @@ const LIMITS: CronLimits = CronLimits {
     jobs: 3,
     interval_ms: 60_000,
     ahead_ms: 0,
+    by_model: false,
 };
 
 async fn add(server: &testing::Server, scope: &Scope, name: &str) -> Result<super::Job, Error> {

@@ -7,6 +7,9 @@ use super::parse::{at, number, text, texts};
 
 /// Largest body, bytes: the default, and what nobody may go beyond.
 const BODY: usize = 256 * 1024;
+/// Messages that a conversation leaves behind, and the most of them.
+const KEPT: u64 = 15;
+const MOST_KEPT: u64 = 100;
 const LARGEST_BODY: usize = 2 * 1024 * 1024;
 
 /// Section `hooks`.
@@ -23,6 +26,8 @@ pub struct HookSettings {
     /// Absent or `*`: any; empty: none.
     pub allowed_agent_ids: Option<Vec<String>>,
     pub mappings: Vec<Mapping>,
+    /// `internal.entries.session-memory`: messages that a conversation leaves behind as a note; absent: it leaves none.
+    pub session_memory: Option<u64>,
 }
 
 impl Default for HookSettings {
@@ -35,6 +40,7 @@ impl Default for HookSettings {
             allowed_session_key_prefixes: None,
             allowed_agent_ids: None,
             mappings: Vec::new(),
+            session_memory: Some(KEPT),
         }
     }
 }
@@ -87,6 +93,7 @@ impl HookSettings {
             allowed_session_key_prefixes: texts(at(section, "/allowedSessionKeyPrefixes")),
             allowed_agent_ids: texts(at(section, "/allowedAgentIds")),
             mappings: mappings.into_iter().flatten().map(Mapping::parse).collect(),
+            session_memory: session_memory(at(section, "/internal")),
         }
     }
 
@@ -120,6 +127,14 @@ impl HookSettings {
             particular && named && from
         })
     }
+}
+
+/// `internal`, of which one entry means something here.
+fn session_memory(internal: &Value) -> Option<u64> {
+    let entry = at(internal, "/entries/session-memory");
+    let off = at(internal, "/enabled") == false || at(entry, "/enabled") == false;
+    let kept = number(at(entry, "/messages")).filter(|count| *count > 0);
+    (!off).then(|| kept.unwrap_or(KEPT).min(MOST_KEPT))
 }
 
 impl Mapping {
@@ -167,6 +182,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_conversation_leaves_a_note_unless_that_is_switched_off() {
+        let of = |internal: Value| HookSettings::parse(&json!({"internal": internal})).session_memory;
+        assert_eq!(HookSettings::parse(&json!({})).session_memory, Some(15));
+        assert_eq!(of(json!({"entries": {"session-memory": {"messages": 3}}})), Some(3));
+        assert_eq!(
+            of(json!({"entries": {"session-memory": {"messages": 5_000}}})),
+            Some(100)
+        );
+        assert_eq!(of(json!({"entries": {"session-memory": {"enabled": false}}})), None);
+        assert_eq!(of(json!({"enabled": false})), None);
+    }
 
     #[test]
     fn a_mapping_is_found_by_path_source_or_id() {

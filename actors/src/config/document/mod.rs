@@ -3,6 +3,7 @@
 mod access_groups;
 mod acks;
 mod agents;
+mod commands;
 mod hearing;
 mod heartbeat;
 mod hooks;
@@ -30,6 +31,7 @@ use crate::ports::model::Thinking;
 pub use access_groups::AccessGroups;
 pub use acks::AckSettings;
 pub use agents::AgentChange;
+pub use commands::CommandSettings;
 pub use hearing::HearingSettings;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use hooks::{HookAction, HookSettings, Mapping};
@@ -102,8 +104,7 @@ pub struct UserSettings {
     pub reply: ReplySettings,
     /// Headers, "… is typing", sizes of files in the prompt.
     pub manner: MannerSettings,
-    /// `commands.config`: may the owner change the configuration by a command.
-    pub config_command: bool,
+    pub commands: CommandSettings,
     /// Agents that look by themselves.
     pub heartbeats: Vec<HeartbeatSettings>,
     pub nodes: NodeCommands,

@@ -10,10 +10,7 @@ use super::memory::memories;
 use super::models::{fallbacks, thinking};
 use super::reply::{fast, human_delay, reasoning, verbose};
 use super::{
-    AccessGroups, AckSettings, AgentSettings, Binding, CronSettings, DmScope, DropPolicy, HearingSettings,
-    HeartbeatSettings, HookSettings, HttpTools, MaintenanceSettings, MannerSettings, McpSettings, MemorySettings,
-    ModelParams, ModelSettings, NodeCommands, QueueMode, QueueSettings, ReplySettings, ResetRule, RoomSettings,
-    SendPolicy, SessionSettings, SpeechSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
+    AccessGroups, AckSettings, AgentSettings, Binding, CommandSettings, CronSettings, DmScope, DropPolicy, HearingSettings, HeartbeatSettings, HookSettings, HttpTools, MaintenanceSettings, MannerSettings, McpSettings, MemorySettings, ModelParams, ModelSettings, NodeCommands, QueueMode, QueueSettings, ReplySettings, ResetRule, RoomSettings, SendPolicy, SessionSettings, SpeechSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -89,7 +86,7 @@ impl UserSettings {
             room: RoomSettings::parse(defaults),
             reply: ReplySettings::parse(defaults),
             manner: MannerSettings::parse(defaults, at(doc, "/session")),
-            config_command: at(doc, "/commands/config").as_bool().unwrap_or(false),
+            commands: CommandSettings::parse(at(doc, "/commands")),
             nodes: node_commands(at(doc, "/gateway/nodes")),
             http_tools: HttpTools {
                 allow: texts(at(doc, "/gateway/tools/allow")).unwrap_or_default(),
@@ -406,6 +403,24 @@ pub(super) fn number(value: &Value) -> Option<u64> {
         Value::String(text) => text.trim().parse().ok(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// A number of bytes, or one with its unit: `512kb`, `2mb`.
+pub(super) fn bytes(value: &Value) -> Option<u64> {
+    if let Some(plain) = number(value) {
+        return Some(plain);
+    }
+    let text = value.as_str()?.trim().to_lowercase();
+    let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let count: u64 = text.get(..text.len() - unit.len())?.parse().ok()?;
+    let factor = match unit.trim() {
+        "b" => 1,
+        "k" | "kb" => 1 << 10,
+        "m" | "mb" => 1 << 20,
+        "g" | "gb" => 1 << 30,
+        _ => return None,
+    };
+    count.checked_mul(factor)
 }
 
 fn millis(value: &Value) -> Option<Duration> {

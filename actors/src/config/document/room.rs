@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::parse::{at, number, span, text, texts};
+use super::parse::{at, bytes, number, span, text, texts};
 
 /// Longest summary call that may be configured.
 const LONGEST: u64 = 3600;
@@ -51,6 +51,8 @@ pub struct FlushSettings {
     pub enabled: bool,
     /// It comes when so many tokens are left until the compaction.
     pub soft_tokens: u64,
+    /// It comes as well when the conversation has so many bytes; 0: never for that.
+    pub most_bytes: u64,
     pub prompt: String,
     pub system_prompt: String,
 }
@@ -60,6 +62,7 @@ impl Default for FlushSettings {
         Self {
             enabled: true,
             soft_tokens: 4_000,
+            most_bytes: 2 << 20,
             prompt: "This conversation will soon be summarised, and details will be lost. Write down now, with memory_write, \
                      what should last and is not in your notes yet: decisions, facts, preferences, promises, open ends. \
                      It goes to the notes of today; other files cannot be written now. If there is nothing to write down, \
@@ -204,6 +207,7 @@ fn flush(section: &Value) -> FlushSettings {
     FlushSettings {
         enabled: at(section, "/enabled").as_bool().unwrap_or(usual.enabled),
         soft_tokens: number(at(section, "/softThresholdTokens")).unwrap_or(usual.soft_tokens),
+        most_bytes: bytes(at(section, "/forceFlushTranscriptBytes")).unwrap_or(usual.most_bytes),
         prompt: text(at(section, "/prompt")).unwrap_or(usual.prompt),
         system_prompt: text(at(section, "/systemPrompt")).unwrap_or(usual.system_prompt),
     }
@@ -302,6 +306,25 @@ mod tests {
         assert_eq!((pruning.on, pruning.ttl), (Some(false), Duration::from_secs(90)));
         assert_eq!((pruning.soft, pruning.hard, pruning.trim), (10, 50, [10, 1_500, 1_500]));
         assert!(!pruning.clears && pruning.placeholder == "gone" && pruning.deny == ["web_*"]);
+    }
+
+    #[test]
+    fn a_large_conversation_is_one_of_so_many_bytes() {
+        let most = |size: Value| {
+            compaction(&json!({"memoryFlush": {"forceFlushTranscriptBytes": size}}))
+                .flush
+                .most_bytes
+        };
+        for (size, bytes) in [
+            (Value::Null, 2 << 20),
+            (json!(0), 0),
+            (json!(5_000), 5_000),
+            (json!("512kb"), 512 << 10),
+            (json!(" 3 MB "), 3 << 20),
+            (json!("much"), 2 << 20),
+        ] {
+            assert_eq!(most(size.clone()), bytes, "{size}");
+        }
     }
 
     #[test]

@@ -101,6 +101,17 @@ impl ConfigService {
     /// What a run may call, in the order it is tried; never empty. Behind the chosen model come the fallbacks, the
     /// agent's own where it has a list, and the configured model when another was chosen. Unknown fallbacks are left out.
     pub(crate) async fn model_chain(&self, scope: &Scope, agent_id: &str, wanted: Option<&str>) -> Result<Vec<Choice>> {
+        self.model_chain_with(scope, agent_id, wanted, None).await
+    }
+
+    /// As [`ConfigService::model_chain`]; `only` are the fallbacks of this run, and there are no others.
+    pub(crate) async fn model_chain_with(
+        &self,
+        scope: &Scope,
+        agent_id: &str,
+        wanted: Option<&str>,
+        only: Option<&[String]>,
+    ) -> Result<Vec<Choice>> {
         let settings = self.settings(scope).await?;
         let providers = self.stored_providers(scope.tenant_scope()).await?;
         if !providers.iter().any(|provider| provider.enabled) {
@@ -119,7 +130,8 @@ impl ConfigService {
             .and_then(|agent| agent.model.as_deref())
             .or(settings.default_model.as_deref());
         let fallbacks = agent.and_then(|agent| agent.fallbacks.as_ref());
-        let fallbacks = fallbacks.unwrap_or(&settings.models.fallbacks);
+        let fallbacks = only.unwrap_or(fallbacks.unwrap_or(&settings.models.fallbacks));
+        let own = own.filter(|_| only.is_none());
         let mut chain: Vec<Choice> = Choice::of(&settings, &providers, first).into_iter().collect();
         let others = fallbacks.iter().map(String::as_str).chain(own);
         for other in others {

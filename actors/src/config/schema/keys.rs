@@ -148,7 +148,11 @@ const COMMANDS: &[Key] = &[
     kept("debug", Kind::Bool),
     kept("restart", Kind::Bool),
     kept("useAccessGroups", Kind::Bool),
-    kept("allowFrom", Kind::Any),
+    live(
+        "allowFrom",
+        Kind::Map(&Kind::List(&Kind::Id)),
+        "By channel, or *: guests whose commands are heard; others' are passed over.",
+    ),
     kept("ownerAllowFrom", Kind::Any),
     kept("ownerDisplay", Kind::Text),
     kept("ownerDisplaySecret", Kind::Secret),

@@ -1,18 +1,16 @@
 //! What has its turn before the queue: what a crash cut off, and what has its place between turns.
 
-use std::time::Duration;
-
 use actix::Context;
 
 use super::SessionActor;
 use super::compacting::CompactRequest;
 use crate::ports::message::Part;
-use crate::session::choice::{self, Chosen};
+use crate::session::choice::Chosen;
 use crate::session::closing::{self, Why};
 use crate::session::edit::EditRequest;
 use crate::session::item::Item;
 use crate::session::run::Outcome;
-use crate::session::turn::{self, Turn};
+use crate::session::turn::Turn;
 
 /// What has its turn before the queue.
 pub(super) enum Ahead {
@@ -77,30 +75,7 @@ impl SessionActor {
                         .map(Outcome::Ended)
                 });
             }
-            Ahead::Reset { mut item, rest, model } => {
-                let directory = self.home.directory.clone();
-                let emitter = self.emitter_for(&item);
-                let (again, bare) = (item.clone(), rest.trim().is_empty());
-                item.text.clone_from(&rest);
-                item.prompt = rest;
-                if !bare {
-                    self.ahead.push_front(Ahead::Resume(item.clone()));
-                }
-                let told = self.emitter("");
-                self.occupy(context, Some(again), move |authority| async move {
-                    let head = turn::reset(directory.services(), &authority).await?;
-                    if model.is_some() {
-                        let fields = choice::fields(model.as_ref());
-                        turn::patch_entry(directory.services(), &authority, fields).await?;
-                    }
-                    told.session_changed("reset", Some(&head), false).await;
-                    if bare {
-                        let text = "New session started. What shall we do?";
-                        closing::finish_command(&directory, &authority, &item, text, emitter, None).await?;
-                    }
-                    Ok(Outcome::Left { again: Duration::MAX })
-                });
-            }
+            Ahead::Reset { item, rest, model } => self.start_reset(context, item, rest, model),
             Ahead::Inject(item) => self.start_injection(context, item),
             Ahead::Edit(request) => self.start_edit(context, request),
             Ahead::Compact(request) => self.start_compaction(context, request),

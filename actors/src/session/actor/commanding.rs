@@ -1,15 +1,21 @@
 //! Commands: what a person says to the session and not to the model.
 
+use std::time::Duration;
+
 use actix::Context;
 
 use super::compacting::CompactRequest;
 use super::{Ahead, SessionActor};
-use crate::session::choice::Chosen;
+use crate::session::aside;
+use crate::session::choice::{self, Chosen};
 use crate::session::closing;
 use crate::session::commands::{Command, SpeechCommand, StopForm};
 use crate::session::compaction::manual::Wish;
 use crate::session::item::Item;
+use crate::session::keepsake;
+use crate::session::run::Outcome;
 use crate::session::skills::run_of;
+use crate::session::turn;
 
 impl SessionActor {
     /// Commands skip the queue.
@@ -71,7 +77,9 @@ impl SessionActor {
             | Command::Agents
             | Command::Subagents(_)
             | Command::Config(_)
+            | Command::Allowlist(_)
             | Command::Export
+            | Command::Aside(_)
             | Command::Unavailable(_)
             | Command::Queue(_) => {
                 self.known.extend(ids.iter().cloned());
@@ -82,10 +90,23 @@ impl SessionActor {
                 );
                 let emitter = self.emitter_for(&item);
                 let stop = self.commands.clone();
-                let calling = command.calls_a_tool().then(|| self.calling.clone());
+                let calling = command.takes_long().then(|| self.calling.clone());
+                let lanes = self.home.lanes.clone();
                 self.off_queue(context, ids, move |authority| async move {
                     if let Command::Speech(SpeechCommand::Audio(text)) = &command {
                         return closing::read_aloud(&directory, &authority, &item, text, emitter, &stop).await;
+                    }
+                    if let Command::Aside(question) = &command {
+                        let asked = aside::ask(&directory, &lanes, &authority, &item, question, &stop).await?;
+                        drop(calling);
+                        return closing::answer_aside(
+                            &directory,
+                            &authority,
+                            &item,
+                            (question.as_str(), asked),
+                            emitter,
+                        )
+                        .await;
                     }
                     let snapshot = closing::full_snapshot(&directory, &authority, live).await?;
                     let text = closing::carry_out(&directory, &authority, &command, &item, &snapshot, &settings, &stop)
@@ -105,6 +126,39 @@ impl SessionActor {
             item,
             rest: rest.unwrap_or_default(),
             model,
+        });
+    }
+
+    /// The new transcript. What was said last may leave a note; then comes the first message, or a greeting.
+    pub(super) fn start_reset(
+        &mut self,
+        context: &mut Context<Self>,
+        mut item: Item,
+        rest: String,
+        model: Option<Chosen>,
+    ) {
+        let directory = self.home.directory.clone();
+        let again = item.clone();
+        let private = item.audience().is_private();
+        // Without words of its own the item asks for a greeting already.
+        if !rest.trim().is_empty() {
+            item.text.clone_from(&rest);
+            item.prompt = rest;
+        }
+        self.ahead.push_front(Ahead::Resume(item));
+        let told = self.emitter("");
+        self.occupy(context, Some(again), move |authority| async move {
+            let services = directory.services();
+            if private {
+                keepsake::keep(services, &authority).await?;
+            }
+            let head = turn::reset(services, &authority).await?;
+            if model.is_some() {
+                let fields = choice::fields(model.as_ref());
+                turn::patch_entry(services, &authority, fields).await?;
+            }
+            told.session_changed("reset", Some(&head), false).await;
+            Ok(Outcome::Left { again: Duration::MAX })
         });
     }
 }

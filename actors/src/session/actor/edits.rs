@@ -11,6 +11,8 @@ use crate::session::branches;
 use crate::session::edit::{self, Edit, EditRequest, Edited, Rows};
 use crate::session::events::Emitter;
 use crate::session::item::Item;
+use crate::session::keepsake;
+use crate::session::key;
 use crate::session::record;
 use crate::session::run::Outcome;
 use crate::session::steering;
@@ -196,6 +198,9 @@ impl Work {
         let services = self.directory.services();
         match edit {
             Edit::Reset { reason } => {
+                if key::is_private(&authority.key) {
+                    keepsake::keep(services, authority).await?;
+                }
                 let head = turn::reset(services, authority).await?;
                 self.emitter.session_changed(reason, Some(&head), false).await;
                 Ok(Edited {

@@ -2,17 +2,18 @@
 
 use claw_entities::inbox;
 
-use super::{Admitted, Facts};
+use super::{Admitted, Facts, skip};
+use crate::clock::now_ms;
 use crate::config::accounts::ResolvedAccount;
 use crate::error::Result;
 use crate::ports::channel::{Inbound, PeerKind};
 use crate::session::choice;
-use crate::session::commands::{self, Command, Directives};
+use crate::session::commands::{self, Command, Directives, StopForm};
 use crate::session::envelope::{Header, envelope};
 use crate::session::intake::ClientMessage;
 use crate::session::item::Item;
 use crate::session::skills::calls::{self, Called};
-use crate::session::{freshness, key, policy};
+use crate::session::{freshness, greeting, key, policy};
 
 /// Source of what people type into clients.
 const CHAT: &str = "chat";
@@ -21,7 +22,7 @@ const CHAT: &str = "chat";
 const ALBUM_MS: i64 = 500;
 
 /// A command, or something for the model.
-pub(super) async fn command_or_turn(facts: &Facts<'_>, item: Item, bot: Option<&str>) -> Result<Admitted> {
+pub(super) async fn command_or_turn(facts: &Facts<'_>, mut item: Item, bot: Option<&str>) -> Result<Admitted> {
     let bare = item.parts.is_empty() && item.attachments.is_empty();
     let triggers = &facts.settings.session.reset_triggers;
     let mut command = match commands::parse(&item.text, bot).or_else(|| commands::triggered(&item.text, triggers)) {
@@ -35,6 +36,14 @@ pub(super) async fn command_or_turn(facts: &Facts<'_>, item: Item, bot: Option<&
             }
         }
     };
+    if !heard(facts, &item) {
+        // A bare word may be ordinary talk.
+        if command == Command::Stop(StopForm::Phrase) {
+            return Ok(Admitted::Turn(item));
+        }
+        let inbox_id = item.inbox_ids.first().cloned().unwrap_or_default();
+        return Ok(skip(inbox_id, "skipped", "the sender may not give commands"));
+    }
     if let Command::New { rest, model } = &mut command
         && item.guest.is_empty()
         && let Some(said) = rest.clone()
@@ -47,7 +56,19 @@ pub(super) async fn command_or_turn(facts: &Facts<'_>, item: Item, bot: Option<&
             *rest = (!behind.is_empty()).then(|| behind.to_owned());
         }
     }
+    if let Command::New { rest: None, .. } | Command::Reset { rest: None } = &command {
+        let zone = freshness::zone(facts.settings.time_zone.as_deref().unwrap_or("UTC"));
+        item.prompt = greeting::prompt(now_ms(), zone);
+    }
     Ok(Admitted::Command { item, command })
+}
+
+/// Are the commands of whoever wrote it heard (`commands.allowFrom`). The owner's always are.
+fn heard(facts: &Facts<'_>, item: &Item) -> bool {
+    let Some(to) = item.destination.as_ref().filter(|_| !item.guest.is_empty()) else {
+        return true;
+    };
+    facts.settings.commands.hears(&to.channel, &item.guest)
 }
 
 /// A skill called by name, or something for the model.

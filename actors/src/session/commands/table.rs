@@ -33,7 +33,7 @@ impl Known {
 }
 
 /// All of them, in the order of the list.
-pub const COMMANDS: [Known; 28] = [
+pub const COMMANDS: [Known; 30] = [
     row("help", "", "this overview", "status"),
     row("commands", "", "all commands", "status"),
     row("status", "", "model, context use, queue", "status"),
@@ -88,6 +88,12 @@ pub const COMMANDS: [Known; 28] = [
         "when I answer in this group",
         "management",
     ),
+    row(
+        "btw",
+        "<question>",
+        "a question beside the conversation, which keeps nothing of it",
+        "session",
+    ),
     row("stop", "", "stop what runs and drop what waits", "session"),
     row("queue", "[mode]", "how messages are handled while I am busy", "options"),
     row(
@@ -121,6 +127,12 @@ pub const COMMANDS: [Known; 28] = [
         "config",
         "[show|get|set|unset]",
         "your configuration, where commands.config is on",
+        "management",
+    ),
+    row(
+        "allowlist",
+        "[list|add|remove]",
+        "who may write to this bot",
         "management",
     ),
     row(

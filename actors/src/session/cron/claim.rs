@@ -1,5 +1,7 @@
 //! Claims: a firing becomes a row of its own and an inbox row, once.
 
+use std::borrow::Cow;
+
 use claw_entities::{Scope, SessionKey, UserOwned, cron_job, cron_run, inbox};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
@@ -12,7 +14,7 @@ use crate::db::Batch;
 use crate::error::{Error, Result};
 use crate::session::intake::{self, ClientMessage, Relayed, Scheduled};
 use crate::session::reach::Chain;
-use crate::session::{key, system_event};
+use crate::session::{key, system_event, untrusted};
 use crate::supervisor::directory::Directory;
 
 /// Longest runs without a limit of their own: an agent's turn and an event's, milliseconds.
@@ -203,7 +205,7 @@ async fn fire(
             Does::Note(text.clone())
         }
         Payload::SystemEvent { .. } | Payload::AgentTurn { .. } => {
-            let mut message = message(&job, now, zone);
+            let mut message = message(&job, &session_key, now, zone);
             message.charge.job = Some(job.id.clone());
             message.relayed = chain.map(|chain| Relayed {
                 shown: message.message.clone(),
@@ -358,8 +360,16 @@ pub(super) fn own_session(job_id: &str, agent: &str) -> SessionKey {
     key::under(agent, &format!("cron:{job_id}"))
 }
 
+/// Do a hook's session and the job belong together: what it says came from a stranger, or may have.
+fn is_a_hooks(definition: &Definition, session: &SessionKey) -> bool {
+    let is_hook = |key: &SessionKey| key::parse(key.as_str()).is_some_and(|parsed| parsed.kind == key::Kind::Hook);
+    let made_in = definition.session_key.as_deref();
+    let made_in = made_in.and_then(|named| key::resolve(named, key::agent_of(session)).ok());
+    is_hook(session) || made_in.as_ref().is_some_and(is_hook)
+}
+
 /// What the session is asked.
-fn message(job: &Job, now: i64, zone: chrono_tz::Tz) -> ClientMessage {
+fn message(job: &Job, session: &SessionKey, now: i64, zone: chrono_tz::Tz) -> ClientMessage {
     let definition = &job.definition;
     match &definition.payload {
         Payload::SystemEvent { text } => ClientMessage {
@@ -376,7 +386,15 @@ fn message(job: &Job, now: i64, zone: chrono_tz::Tz) -> ClientMessage {
             thinking,
             timeout_seconds,
             tools_allow,
+            fallbacks,
+            light_context,
+            allow_unsafe_external_content: _,
         } => {
+            let asked = if is_a_hooks(definition, session) && !definition.trusts_strangers() {
+                Cow::Owned(untrusted::wrap("a scheduled job of a hook", message))
+            } else {
+                Cow::Borrowed(message)
+            };
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -389,7 +407,7 @@ fn message(job: &Job, now: i64, zone: chrono_tz::Tz) -> ClientMessage {
             ClientMessage {
                 source: "cron".to_owned(),
                 message: format!(
-                    "[cron:{} {}] {message}\nCurrent time: {} ({})",
+                    "[cron:{} {}] {asked}\nCurrent time: {} ({})",
                     job.id,
                     definition.name,
                     system_event::wall_time(now, zone),
@@ -403,6 +421,8 @@ fn message(job: &Job, now: i64, zone: chrono_tz::Tz) -> ClientMessage {
                 scheduled: Some(Scheduled {
                     fresh: definition.session_target == "isolated",
                     tools,
+                    fallbacks: fallbacks.clone(),
+                    light_context: *light_context == Some(true),
                 }),
                 ..ClientMessage::default()
             }

@@ -2,6 +2,7 @@
 
 use claw_entities::cron_run;
 
+use super::announce::Announcement;
 use super::settle::{Ended, Told};
 use crate::config::cron::Job;
 use crate::config::cron::schedule::Schedule;
@@ -32,6 +33,16 @@ pub(super) enum After {
     Keep(Job),
 }
 
+/// Why an answer cannot go where the person said. That is a failure, unless they said that it need not arrive.
+pub(super) fn undeliverable<'a>(
+    job: &Job,
+    answer: Option<&'a std::result::Result<Announcement, String>>,
+) -> Option<&'a str> {
+    let chosen = job.definition.delivery.as_ref()?;
+    let why = answer?.as_ref().err()?;
+    (chosen.target.channel().is_some() && chosen.best_effort != Some(true)).then_some(why)
+}
+
 /// Pure: the record, and the job after it (`agent-runtime` §17.4).
 pub(super) fn outcome(
     open: &cron_run::Model,
@@ -55,13 +66,9 @@ pub(super) fn outcome(
         };
         return (record, After::Nothing);
     };
-    // An answer that cannot go where the person said is a failure, unless they said that it need not arrive.
-    if let (Some(why), Some(chosen)) = (&delivery_error, &job.definition.delivery)
-        && chosen.target.channel().is_some()
-        && chosen.best_effort != Some(true)
-    {
+    if let Some(why) = undeliverable(&job, told.answer.as_ref()).map(str::to_owned) {
         ended.status = "error";
-        ended.error = Some(why.clone());
+        ended.error = Some(why);
         ended.class = Some("unclassified".to_owned());
     }
     let state = &mut job.state;

@@ -5,12 +5,12 @@ use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::{Value, json};
 
 use super::announce::{self, Announcement};
-use super::outcome::{After, Record, outcome};
+use super::outcome::{After, Record, outcome, undeliverable};
 use super::publish;
 use super::record::store_end;
 use crate::Services;
 use crate::clock::now_ms;
-use crate::config::cron::job::{DeliveryMode, FailureAlert, Job, Payload, firing_of, run_id};
+use crate::config::cron::job::{DeliveryMode, FailureAlert, FailureTarget, Job, Payload, firing_of, run_id};
 use crate::error::{Error, Result};
 use crate::session::excerpt::beginning;
 use crate::session::{heartbeat, repeats, reply};
@@ -231,35 +231,50 @@ async fn announcements(
     {
         told.answer = announce::said(directory, place, text).ok().map(Ok);
     }
-    if ended.status != "error" {
+    let lost = undeliverable(job, told.answer.as_ref()).map(str::to_owned);
+    if ended.status != "error" && lost.is_none() {
         return Ok(told);
     }
-    let error = ended.error.as_deref().unwrap_or("unknown error");
+    let failed = Ended {
+        status: "error",
+        error: lost.or_else(|| ended.error.clone()),
+        ..ended.clone()
+    };
+    let error = failed.error.as_deref().unwrap_or("unknown error");
     let in_a_row = job.state.consecutive_errors + 1;
     if let Some(target) = delivery.and_then(|delivery| delivery.failure_destination.as_ref()) {
         let text = format!("⚠️ Cron job \"{name}\" failed: {error}");
-        told.failure = announce::to(directory, scope, &open.agent_id, target, &text)
-            .await?
-            .ok();
-    } else if let Some(FailureAlert::After {
-        after,
-        cooldown_ms,
-        target,
-    }) = &definition.failure_alert
-    {
+        told.failure = failure(directory, scope, (open, &failed), target, &text).await?;
+    } else if let Some(FailureAlert::After { after, cooldown_ms, to }) = &definition.failure_alert {
         let quiet = job
             .state
             .last_failure_alert_at_ms
             .is_some_and(|at| at + cooldown_ms.unwrap_or(ALERT_COOLDOWN_MS) > now_ms());
         if in_a_row >= after.unwrap_or(ALERT_AFTER) && !quiet {
             let text = format!("Cron job \"{name}\" failed {in_a_row} times\nLast error: {error}");
-            told.failure = announce::to(directory, scope, &open.agent_id, target, &text)
-                .await?
-                .ok();
+            told.failure = failure(directory, scope, (open, &failed), to, &text).await?;
             told.alert = told.failure.is_some();
         }
     }
     Ok(told)
+}
+
+/// The failure as it is told: in a chat, or as the run's event to a web address. `None` where there is no such chat.
+async fn failure(
+    directory: &Directory,
+    scope: &Scope,
+    (open, failed): (&cron_run::Model, &Ended),
+    to: &FailureTarget,
+    text: &str,
+) -> Result<Option<Announcement>> {
+    if to.is_posted() {
+        let mut event = finished_event(open, failed);
+        event["jobName"] = json!(open.job_name);
+        event["message"] = json!(text);
+        return Ok(Some(announce::posted(scope, &to.target, &event)));
+    }
+    let said = announce::to(directory, scope, &open.agent_id, &to.target, text).await?;
+    Ok(said.ok())
 }
 
 /// The run as its event tells it.

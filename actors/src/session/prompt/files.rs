@@ -32,7 +32,7 @@ fn is_memory(path: &str) -> bool {
 /// May this file be in this prompt.
 fn admitted(path: &str, mode: Mode, audience: Audience) -> bool {
     match mode {
-        Mode::Bare => false,
+        Mode::Bare | Mode::NoFiles => false,
         Mode::Minimal => matches!(path, "AGENTS.md" | "TOOLS.md"),
         Mode::Light => path == "HEARTBEAT.md",
         Mode::Full if is_memory(path) => audience.is_private(),
@@ -41,6 +41,9 @@ fn admitted(path: &str, mode: Mode, audience: Audience) -> bool {
 }
 
 pub(super) fn project_context(prompt: &mut String, facts: &PromptFacts<'_>) {
+    if facts.mode == Mode::NoFiles {
+        return;
+    }
     prompt.push_str("\n\n## Project context\nThese files of your workspace are loaded for every conversation.");
     let (most, mut left) = facts.file_chars;
     for (name, file) in chosen(facts.files, facts.mode, facts.audience) {

@@ -43,6 +43,8 @@ fn facts<'a>(files: &'a [WorkspaceFile], audience: Audience) -> PromptFacts<'a> 
         channel: None,
         room: None,
         speech_by_tag: false,
+        aliases: &[],
+        heartbeat: false,
         thinking: "off",
         extra: None,
     }
@@ -108,19 +110,76 @@ fn guests_and_groups_see_instructions_only() {
     assert!(whole(&facts(&lower, Audience::Owner)).contains("a secret"));
 }
 
+fn tool(name: &str) -> Arc<ToolSpec> {
+    Arc::new(ToolSpec {
+        name: name.to_owned(),
+        description: String::new(),
+        summary: String::new(),
+        parameters: serde_json::json!({}).into(),
+        effect: crate::ports::tool::Effect::ReadOnly,
+        owner_only: true,
+        timeout: std::time::Duration::from_secs(1),
+    })
+}
+
+#[test]
+fn each_section_stands_where_there_is_something_to_say() {
+    let all = ["gateway", "message", "sessions_send", "memory_search"].map(tool);
+    let aliases = [("opus", "anthropic/claude-opus")];
+    let base = PromptFacts {
+        tools: &all,
+        aliases: &aliases,
+        heartbeat: true,
+        ..facts(&[], Audience::Owner)
+    };
+    let stands = |facts: &PromptFacts<'_>, title: &str| whole(facts).contains(&format!("\n## {title}\n"));
+    let titles = [
+        "Your configuration",
+        "Models",
+        "Help",
+        "Messages",
+        "Other sessions",
+        "Looking by yourself",
+    ];
+    for title in titles {
+        assert!(stands(&base, title), "{title}");
+        let minimal = PromptFacts {
+            mode: Mode::Minimal,
+            ..base
+        };
+        assert!(!stands(&minimal, title), "{title} for a sub-agent");
+    }
+    assert!(whole(&base).contains("- opus: anthropic/claude-opus"));
+    let nothing = facts(&[], Audience::Owner);
+    for title in titles.iter().filter(|title| **title != "Help") {
+        assert!(!stands(&nothing, title), "{title} about nothing");
+    }
+    // What the owner has is nothing to guests.
+    for audience in [Audience::Guest, Audience::Group { owner: false }] {
+        let theirs = PromptFacts { audience, ..base };
+        assert!(
+            !stands(&theirs, "Models") && !stands(&theirs, "Looking by yourself"),
+            "{audience:?}"
+        );
+    }
+}
+
+#[test]
+fn a_scheduled_run_may_go_without_the_files_and_keeps_the_rest() {
+    let files = files();
+    let tools = [tool("memory_search")];
+    let prompt = whole(&PromptFacts {
+        mode: Mode::NoFiles,
+        tools: &tools,
+        ..facts(&files, Audience::Owner)
+    });
+    assert!(!prompt.contains("content of ") && !prompt.contains("## Project context"));
+    assert!(prompt.contains("## Memory") && prompt.contains("NO_REPLY"));
+}
+
 #[test]
 fn memory_is_explained_where_it_can_be_searched() {
-    let tools = ["memory_search", "web_fetch"].map(|name| {
-        Arc::new(ToolSpec {
-            name: name.to_owned(),
-            description: String::new(),
-            summary: String::new(),
-            parameters: serde_json::json!({}).into(),
-            effect: crate::ports::tool::Effect::ReadOnly,
-            owner_only: true,
-            timeout: std::time::Duration::from_secs(1),
-        })
-    });
+    let tools = ["memory_search", "web_fetch"].map(tool);
     let explained = |mode, tools| {
         let base = facts(&[], Audience::Owner);
         whole(&PromptFacts { mode, tools, ..base }).contains("## Memory")
@@ -137,17 +196,6 @@ fn skills_are_for_the_owner_and_for_runs_that_can_read_them() {
         description: "Makes tea.".to_owned(),
         location: "skill://tea/SKILL.md".to_owned(),
     }];
-    let tool = |name: &str| {
-        Arc::new(ToolSpec {
-            name: name.to_owned(),
-            description: String::new(),
-            summary: String::new(),
-            parameters: serde_json::json!({}).into(),
-            effect: crate::ports::tool::Effect::ReadOnly,
-            owner_only: true,
-            timeout: std::time::Duration::from_secs(1),
-        })
-    };
     let (reads, fetches) = ([tool("read")], [tool("web_fetch")]);
     for (audience, tools, listed) in [
         (Audience::Owner, &reads, true),

@@ -19,22 +19,26 @@ const CONTEXT: usize = 700;
 /// Longest text of a wake, bytes.
 const LONGEST_WAKE: usize = 16 * 1024;
 
-/// An address outside, which also gets the user's webhook token, is a person's choice, not a model's: a page it read may
-/// have led to it.
-fn by_a_person(delivery: Option<&Value>) -> Result<(), Refusal> {
-    let mode = delivery
-        .and_then(|delivery| delivery["mode"].as_str())
-        .unwrap_or_default();
-    let to = delivery
-        .and_then(|delivery| delivery["to"].as_str())
-        .unwrap_or_default();
-    if mode.trim().eq_ignore_ascii_case("webhook") || to.contains("://") {
-        return Err("Only the user can make a job post to a web address.".to_owned());
+/// The job or patch itself, however often it was put into another.
+fn unwrapped(given: &Value, what: &str) -> Result<Map<String, Value>, Refusal> {
+    let mut draft = given.as_object().cloned().ok_or(format!("{what} must be an object"))?;
+    while let Some(inner) = draft.remove("job") {
+        if let Value::Object(inner) = inner {
+            draft.extend(inner);
+        }
     }
-    Ok(())
+    Ok(draft)
 }
 
 impl Reach {
+    /// What the agent of a hook's session schedules stays known as that: a stranger's words led to it.
+    fn of_a_hook(&self, draft: &mut Map<String, Value>) {
+        let key = &self.0.authority.key;
+        if key::parse(key.as_str()).is_some_and(|parsed| parsed.kind == key::Kind::Hook) {
+            draft.insert("sessionKey".to_owned(), json!(key));
+        }
+    }
+
     fn own_jobs(&self) -> Result<(), Refusal> {
         if self.0.alone {
             return Ok(());
@@ -48,6 +52,7 @@ impl Reach {
         let by_itself = self.0.chain != Chain::default() || firing_of(&self.0.run_id).is_some();
         CronLimits {
             ahead_ms: if by_itself { limits.interval_ms } else { limits.ahead_ms },
+            by_model: true,
             ..limits
         }
     }
@@ -72,17 +77,14 @@ impl Reach {
     /// Adds a job. What it does not say comes from where the agent is: session, agent, and the chat to answer in.
     pub async fn cron_add(&self, job: &Value, context: u64) -> Result<Value, Refusal> {
         self.own_jobs()?;
-        let mut job = job.as_object().cloned().ok_or("job must be an object")?;
-        if let Some(Value::Object(inner)) = job.remove("job") {
-            job.extend(inner);
-        }
+        let mut job = unwrapped(job, "job")?;
         let run = &self.0;
         let services = run.directory.services();
         job.entry("agentId").or_insert_with(|| json!(run.authority.agent_id));
         if key::is_private(&run.authority.key) {
             job.entry("sessionKey").or_insert_with(|| json!(run.authority.key));
         }
-        by_a_person(job.get("delivery"))?;
+        self.of_a_hook(&mut job);
         self.answer_here(&mut job).await?;
         if context > 0 {
             self.remind(&mut job, context).await?;
@@ -99,12 +101,13 @@ impl Reach {
 
     pub async fn cron_update(&self, id: &str, patch: &Value) -> Result<Value, Refusal> {
         self.own_jobs()?;
-        by_a_person(patch.get("delivery"))?;
+        let mut patch = unwrapped(patch, "patch")?;
+        self.of_a_hook(&mut patch);
         let (run, scope) = (&self.0, &self.0.authority.scope);
         let services = run.directory.services();
         let job = services
             .config
-            .update_cron_job(scope, id, patch, None, self.cron_limits())
+            .update_cron_job(scope, id, &Value::Object(patch), None, self.cron_limits())
             .await
             .map_err(away)?;
         jobs::changed(&run.directory, scope, "updated", &job);

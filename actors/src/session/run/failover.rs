@@ -132,7 +132,11 @@ impl Failover {
         wanted: Option<&str>,
     ) -> Result<std::result::Result<(Self, ResolvedModel), End>> {
         let config = &work.services.config;
-        let found = config.model_chain(&context.scope, &context.agent_id, wanted).await;
+        let scheduled = context.turn.last().options.scheduled.as_ref();
+        let only = scheduled.and_then(|scheduled| scheduled.fallbacks.as_deref());
+        let found = config
+            .model_chain_with(&context.scope, &context.agent_id, wanted, only)
+            .await;
         let mut chain = match found {
             Ok(chain) => chain,
             Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),

@@ -111,7 +111,7 @@ impl Work {
         Ok(None)
     }
 
-    /// Is the next compaction near, and was not asked since the last one. What failed is asked again after a while.
+    /// Is the next compaction near or the conversation large, and was not asked since the last one. What failed is asked again after a while.
     fn is_near(&self, model: &ResolvedModel, base: &Assembly, sent: &Sent) -> bool {
         let flush = &self.settings.room.compaction.flush;
         let asked = self.head.entry.get(turn::NOTES_KEPT).and_then(Value::as_u64);
@@ -120,7 +120,8 @@ impl Work {
         if !flush.enabled || pauses || asked == Some(self.compactions()) {
             return false;
         }
-        !sent.complete || self.used(base, sent).saturating_add(flush.soft_tokens) > self.room_for(model)
+        let large = flush.most_bytes > 0 && sent.bytes >= flush.most_bytes;
+        large || !sent.complete || self.used(base, sent).saturating_add(flush.soft_tokens) > self.room_for(model)
     }
 
     fn compactions(&self) -> u64 {

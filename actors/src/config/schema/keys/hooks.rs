@@ -34,7 +34,32 @@ pub(super) const HOOKS: &[Key] = &[
     elsewhere("transformsDir", "a mapping is data only"),
     elsewhere("presets", "not available yet"),
     elsewhere("gmail", "not available yet"),
-    elsewhere("internal", "not available yet"),
+    live("internal", Kind::Object(&[INTERNAL]), "What happens here by itself."),
+];
+
+const INTERNAL: &[Key] = &[
+    live("enabled", Kind::Bool, "False: nothing does."),
+    live("entries", Kind::Object(&[ENTRIES]), ""),
+    elsewhere("handlers", "programs are not run here"),
+    elsewhere("load", "programs are not run here"),
+    elsewhere("installs", "programs are not run here"),
+];
+
+const ENTRIES: &[Key] = &[
+    live(
+        "session-memory",
+        Kind::Object(&[SESSION_MEMORY]),
+        "/new and /reset write what was said last into memory/.",
+    ),
+    elsewhere("boot-md", "there is no start of a gateway of one's own"),
+    elsewhere("bootstrap-extra-files", "not available yet"),
+    elsewhere("command-logger", "commands are in the audit log"),
+    elsewhere("compaction-notifier", "clients are told by events"),
+];
+
+const SESSION_MEMORY: &[Key] = &[
+    live("enabled", Kind::Bool, "True unless it says false."),
+    live("messages", Kind::Whole, "How many messages; 15, at most 100."),
 ];
 
 const MATCH: &[Key] = &[

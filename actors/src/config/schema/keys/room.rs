@@ -23,7 +23,11 @@ const FLUSH: &[Key] = &[
     ),
     live("prompt", Kind::Text, "What the model is asked."),
     live("systemPrompt", Kind::Text, "What stands before that."),
-    kept("forceFlushTranscriptBytes", Kind::Any),
+    live(
+        "forceFlushTranscriptBytes",
+        Kind::Any,
+        "It is made as well when the conversation has so many bytes, e.g. 2mb; 0: never for that.",
+    ),
 ];
 
 pub(super) const COMPACTION: &[Key] = &[
