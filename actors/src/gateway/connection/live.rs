@@ -321,6 +321,7 @@ impl NodeConnection {
             Place::Working => live.in_flight += 1,
             Place::Waiting => live.open_waits += 1,
         }
+        let held = Arc::new(held);
         let call = Call {
             state: state.clone(),
             identity: Arc::clone(&live.identity),
@@ -329,6 +330,7 @@ impl NodeConnection {
             open_calls: live.open_calls.clone(),
             standing: live.standing.clone(),
             id: request.id.clone(),
+            held: Arc::clone(&held),
             answers: answers.clone(),
             news: ctx.address().recipient(),
         };
