@@ -110,6 +110,8 @@ fn socket_routes(state: &Data<AppState>, config: &mut ServiceConfig) {
     config
         .app_data(state.clone())
         .route("/gateway/ws", web::get().to(gateway::socket))
+        // As people write it into a client's configuration.
+        .route("/gateway/ws/", web::get().to(gateway::socket))
         .route("/", web::get().to(gateway::socket))
         .default_service(web::to(no_socket));
 }
