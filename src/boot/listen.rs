@@ -6,9 +6,10 @@ use std::time::Duration;
 use actix_codec::Framed;
 use actix_http::body::BoxBody;
 use actix_http::h1::{Codec, ExpectHandler};
-use actix_http::{Extensions, HttpService, Request};
+use actix_http::{Extensions, HttpService, Request, TlsAcceptorConfig};
 use actix_server::GracefulShutdownSignal;
 use actix_service::{Service, ServiceFactory, map_config};
+use actix_tls::accept::max_concurrent_tls_connect;
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::{AppConfig, Server, ServerHandle, ServiceResponse};
 use actix_web::rt::net::TcpStream;
@@ -94,6 +95,10 @@ pub(super) fn serve(
         .max_concurrent_connections(limits.max_connections)
         .shutdown_timeout(3)
         .disable_signals();
+    // A handshake under way is a connection like any other. By itself the acceptor stops its worker, all listeners of it,
+    // at 256 of them.
+    max_concurrent_tls_connect(limits.max_connections);
+    let handshake = Duration::from_secs(limits.head_timeout_secs);
     let plain = Serving {
         state,
         gateway,
@@ -113,7 +118,9 @@ pub(super) fn serve(
                 about.insert(Encrypted);
                 watch_unacknowledged(socket.get_ref().0, user_timeout);
             };
-            encrypted.clone().service(met).rustls_0_23(tls.clone())
+            let service = encrypted.clone().service(met);
+            let accepting = TlsAcceptorConfig::default().handshake_timeout(handshake);
+            service.rustls_0_23_with_config(tls.clone(), accepting)
         })?;
     }
     let mut handles = vec![run(builder.run())];

@@ -115,6 +115,8 @@ fn socket_routes(state: &Data<AppState>, config: &mut ServiceConfig) {
     config
         .app_data(state.clone())
         .service(socket("/gateway/ws"))
+        // As people write it into a client's configuration.
+        .service(socket("/gateway/ws/"))
         .service(socket("/"))
         .default_service(web::to(no_socket));
 }

@@ -208,6 +208,10 @@ async fn bad_requests_are_refused() {
         (json!({"command": "x", "timeoutMs": 0}), "at /timeoutMs"),
         (json!({"command": "x", "id": "i".repeat(129)}), "at /id"),
         (json!({"command": "x".repeat(200_000)}), "too large"),
+        (
+            json!({"command": "x", "approvalReviewerDeviceIds": vec!["0".repeat(64); 3000]}),
+            "too large",
+        ),
         (json!({"host": "node", "command": "x"}), "nodeId is required"),
         (json!({"host": "node", "nodeId": "0".repeat(64)}), "unknown nodeId"),
     ] {

@@ -19,6 +19,7 @@ use crate::support::wait::{PATIENCE, becomes};
 use crate::support::webhook::status;
 
 mod limits;
+mod proofs;
 
 /// What a flood may leave behind in the server's memory. Generous: it is about "does not grow with the flood".
 const ROOM: u64 = 192 << 20;

@@ -2,11 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp, answered};
-use crate::support::node::Device;
+use crate::support::node::{Device, Hello, TestNode};
 
 const COMMANDS: &[&str] = &["system.run", "system.which"];
 
@@ -15,7 +16,7 @@ fn wish(app: &TestApp) -> Value {
 }
 
 /// What a setup code says.
-fn payload(code: &Value) -> Value {
+pub(crate) fn payload(code: &Value) -> Value {
     let bytes = URL_SAFE_NO_PAD
         .decode(code.as_str().expect("a code"))
         .expect("base64url");
@@ -27,6 +28,160 @@ fn path(answer: &Value, app: &TestApp) -> String {
     let url = answer["joinUrl"].as_str().expect("a join URL");
     let start = format!("http://{}", app.binary.address());
     url.strip_prefix(&start).expect("on this server").to_owned()
+}
+
+/// One half of a phone's app: its node, or its operator.
+async fn phone(app: &TestApp, device: &Device, role: &str, auth: &Value, scopes: &[&str]) -> Result<TestNode, Value> {
+    let (url, host) = (app.socket_url(), app.host("demo"));
+    let (mode, commands, caps): (_, &[&str], &[&str]) = match role {
+        "node" => ("node", &["device.info"], &["device"]),
+        _ => ("ui", &[], &[]),
+    };
+    TestNode::connect(&Hello {
+        url: &url,
+        host: &host,
+        auth: auth.clone(),
+        role,
+        client: "openclaw-ios",
+        mode,
+        scopes,
+        commands,
+        caps,
+        device: Some(device),
+    })
+    .await
+}
+
+/// The `details.code` a phone is refused with.
+fn refusal(outcome: Result<TestNode, Value>) -> String {
+    let error = outcome.err().expect("is refused");
+    error["details"]["code"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_scans_a_code_comes_in_with_both_halves_and_comes_back() {
+    const CODE_IS_OVER: &str = "AUTH_BOOTSTRAP_TOKEN_INVALID";
+    let app = TestApp::start().await;
+    let mut admin = app.operator().await;
+    let wish = json!({"publicUrl": app.socket_url(), "includeQr": true, "joinUrl": true});
+    let code = admin.call("device.pair.setupCode", wish).await.expect("makes one");
+    assert_eq!(code["access"], "full");
+    assert!(
+        code["qrDataUrl"]
+            .as_str()
+            .is_some_and(|url| url.starts_with("data:image/png;base64,"))
+    );
+    // What the picture and the link say is the same.
+    let scanned = payload(&code["setupCode"]);
+    assert_eq!(app.anonymous().get(&path(&code, &app)).await, (200, scanned.clone()));
+    assert_eq!(scanned["url"], app.socket_url());
+    let bootstrap = json!({"bootstrapToken": scanned["bootstrapToken"]});
+    let (device, other) = (Device::generate(), Device::generate());
+    // It is for a device's node half; what cannot use it does not use it up.
+    let wrong = phone(&app, &device, "operator", &bootstrap, &["operator.read"]).await;
+    assert_eq!(refusal(wrong), CODE_IS_OVER);
+    let mut node = phone(&app, &device, "node", &bootstrap, &[]).await.expect("comes in");
+    let auth = &node.hello["auth"];
+    assert_eq!(
+        (&auth["method"], &auth["role"]),
+        (&json!("bootstrap-token"), &json!("node"))
+    );
+    let own = json!({"deviceToken": auth["deviceToken"]});
+    let handed = &auth["deviceTokens"][0];
+    assert_eq!(
+        (&handed["role"], handed["issuedAtMs"].is_i64()),
+        (&json!("operator"), true)
+    );
+    let scopes: Vec<String> = serde_json::from_value(handed["scopes"].clone()).expect("texts");
+    assert!(
+        scopes.iter().any(|scope| scope == "operator.admin"),
+        "full access: {scopes:?}"
+    );
+    let operators = json!({"deviceToken": handed["deviceToken"]});
+    let asked: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    let mut screen = phone(&app, &device, "operator", &operators, &asked)
+        .await
+        .expect("connects");
+    assert_eq!(screen.hello["auth"]["scopes"], json!(scopes));
+    // Paired in both roles, its surface approved, nothing left to approve, and it can be called.
+    let list = screen.call("device.pair.list", json!({})).await.expect("lists");
+    let paired = &list["paired"][0];
+    assert_eq!((&list["pending"], &paired["deviceId"]), (&json!([]), &json!(device.id)));
+    assert_eq!(
+        (&paired["roles"], &paired["connected"]),
+        (&json!(["node", "operator"]), &json!(true))
+    );
+    let pending = admin.call("node.pair.list", json!({})).await.expect("lists")["pending"].clone();
+    assert_eq!(pending, json!([]));
+    let invoke = json!({"nodeId": device.id, "command": "device.info", "idempotencyKey": "phone-1"});
+    let id = screen.send("node.invoke", invoke).await;
+    let (asked_of, _) = node.invoked_as("device.info").await;
+    node.answer_invoke(&asked_of).await;
+    assert_eq!(screen.answer(&id).await.expect("answers")["payload"], json!(1));
+    // The code is over for everybody, alone and beside a token that is not the device's.
+    assert_eq!(
+        refusal(phone(&app, &other, "node", &bootstrap, &[]).await),
+        CODE_IS_OVER
+    );
+    assert_eq!(
+        refusal(phone(&app, &device, "node", &bootstrap, &[]).await),
+        CODE_IS_OVER
+    );
+    let mut both = bootstrap.clone();
+    both["deviceToken"] = own["deviceToken"].clone();
+    assert_eq!(
+        refusal(phone(&app, &other, "node", &both, &[]).await),
+        "AUTH_DEVICE_TOKEN_MISMATCH"
+    );
+    assert_eq!(app.anonymous().get(&path(&code, &app)).await.0, 404);
+    // Started anew it has its tokens; the older socket gives way. An app that still sends the code beside it comes in too.
+    let again = phone(&app, &device, "node", &own, &[]).await.expect("comes back");
+    assert_eq!(again.hello["auth"]["method"], "device-token");
+    assert_eq!(again.hello["auth"]["deviceToken"], own["deviceToken"]);
+    assert_eq!(again.hello["auth"].get("deviceTokens"), None, "handed out once");
+    assert_eq!(node.closed().await.0, 1008);
+    let mut node = phone(&app, &device, "node", &both, &[]).await.expect("comes back");
+    // Removed, it is out with both halves, and the code does not bring it back.
+    admin
+        .call("device.pair.remove", json!({"deviceId": device.id}))
+        .await
+        .expect("removes");
+    for half in [&mut node, &mut screen] {
+        assert_eq!(half.closed().await, (4001, "device removed".to_owned()));
+    }
+    assert_eq!(
+        refusal(phone(&app, &device, "node", &own, &[]).await),
+        "AUTH_DEVICE_TOKEN_MISMATCH"
+    );
+    assert_eq!(
+        refusal(phone(&app, &device, "operator", &operators, &asked).await),
+        "AUTH_DEVICE_TOKEN_MISMATCH"
+    );
+    assert_eq!(
+        refusal(phone(&app, &device, "node", &bootstrap, &[]).await),
+        CODE_IS_OVER
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_phones_that_scan_one_code_together_one_comes_in() {
+    let app = TestApp::start().await;
+    let mut admin = app.operator().await;
+    for access in ["limited", "node"] {
+        let wish = json!({"publicUrl": app.socket_url(), "bootstrapProfile": access});
+        let code = admin.call("device.pair.setupCode", wish).await.expect("makes one");
+        let bootstrap = json!({"bootstrapToken": payload(&code["setupCode"])["bootstrapToken"]});
+        let devices: Vec<Device> = (0..6).map(|_| Device::generate()).collect();
+        let scans = devices
+            .iter()
+            .map(|device| phone(&app, device, "node", &bootstrap, &[]));
+        let (came, refused): (Vec<_>, Vec<_>) = join_all(scans).await.into_iter().partition(Result::is_ok);
+        assert_eq!((came.len(), refused.len()), (1, 5), "{access}");
+        for outcome in refused {
+            assert_eq!(refusal(outcome), "AUTH_BOOTSTRAP_TOKEN_INVALID");
+        }
+    }
+    assert_eq!(app.rows().await.count("device").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,11 +4,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::tls::TlsInfo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::support::app::{TestApp, http_client};
 use crate::support::node::TestNode;
 use crate::support::tls::{FIRST, SECOND, TlsFiles, pin};
-use crate::support::wait::becomes;
+use crate::support::wait::{PATIENCE, becomes};
 
 /// Asks on a connection of its own; status of the answer and pin of the certificate.
 async fn seen(port: u16) -> Option<(u16, String)> {
@@ -63,4 +66,54 @@ async fn a_new_certificate_is_served_without_a_restart() {
     assert_eq!(setup_code(&mut operator).await["tlsFingerprint"], SECOND.pin().as_str());
     assert_eq!(app.binary.pid(), process);
     assert!(app.binary.ready());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_that_do_not_end_hold_up_nobody_and_are_given_up() {
+    let tls = TlsFiles::new();
+    let settings = tls.settings();
+    let mut settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    // One worker meets them all. None of them is given up before the others were answered.
+    settings.extend([
+        ("CLAWCENTRAL__HTTP__WORKERS", "1"),
+        ("CLAWCENTRAL__HTTP__HEAD_TIMEOUT_SECS", "20"),
+    ]);
+    let app = TestApp::start_with(&json!({}), &settings).await;
+    drop(http_client());
+    let mut half_open = Vec::new();
+    for number in 0..600 {
+        let mut stream = TcpStream::connect(("127.0.0.1", tls.port)).await.expect("connects");
+        // Silence; the head of a record that does not come; a ClientHello that breaks off.
+        let said: &[u8] = match number % 3 {
+            0 => &[],
+            1 => &[0x16, 0x03, 0x01, 0x02, 0x00],
+            _ => &[0x16, 0x03, 0x01, 0x00, 0x40, 0x01, 0x00, 0x00, 0x3c, 0x03, 0x03],
+        };
+        stream.write_all(said).await.expect("is taken");
+        half_open.push(stream);
+    }
+    let encrypted = seen(tls.port).await;
+    let mut operator = app.operator().await;
+    let plain = operator.call("health", json!({})).await.expect("answers");
+    let ended = half_open
+        .iter()
+        .filter(|stream| stream.try_read(&mut [0]).is_ok())
+        .count();
+    assert_eq!(
+        (encrypted, &plain["ok"], ended),
+        (Some((200, FIRST.pin())), &json!(true), 0)
+    );
+    for mut stream in half_open {
+        let ended = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "a handshake that does not end is not waited for");
+    }
+    assert_eq!(seen(tls.port).await, Some((200, FIRST.pin())));
+    // What is no TLS at all ends at once.
+    let mut stream = TcpStream::connect(("127.0.0.1", tls.port)).await.expect("connects");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .expect("is taken");
+    let ended = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+    assert!(ended.is_ok());
 }

@@ -647,7 +647,7 @@ fn device_view(device: &device::Model, tokens: &[device_token::Model]) -> Value 
         .collect();
     without_blanks(json!({
         "deviceId": device.id, "publicKey": device.public_key, "displayName": device.display_name,
-        "label": device.label, "platform": device.platform, "deviceFamily": device.device_family,
+        "label": device.label, "operatorLabel": device.label, "platform": device.platform, "deviceFamily": device.device_family,
         "clientId": device.client_id, "clientMode": device.client_mode, "role": roles.first(), "roles": roles,
         "scopes": device.scopes, "approvedVia": device.approved_via, "createdAtMs": device.created_at,
         "approvedAtMs": device.approved_at, "lastSeenAtMs": device.last_seen_at,

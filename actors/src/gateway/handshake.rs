@@ -271,14 +271,22 @@ async fn authenticate(
         }
     }
     const HINT: &str = "(use a personal API token of this workspace or pair the device)";
-    if token.is_some() || password.is_some() {
+    if token.is_none() && password.is_some() {
+        return Err(auth_failed(
+            "AUTH_PASSWORD_MISMATCH",
+            "password_mismatch",
+            &format!("unauthorized: gateway password mismatch {HINT}"),
+            "update_auth_credentials",
+        ));
+    }
+    if token.is_some() {
         let mut refusal = auth_failed(
             "AUTH_TOKEN_MISMATCH",
             "token_mismatch",
             &format!("unauthorized: gateway token mismatch {HINT}"),
             "update_auth_credentials",
         );
-        if token.is_some() && device_id.is_some() && explicit.is_none() {
+        if device_id.is_some() && explicit.is_none() {
             refusal.suggest_device_token();
         }
         return Err(refusal);

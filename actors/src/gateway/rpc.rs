@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use super::node_streams::OpenCalls;
 use super::protocol::WireError;
 use super::protocol::error::short;
 use super::protocol::hello::Features;
+use super::seats::Held;
 use super::standing::Standing;
 use super::{GatewayState, events, scopes};
 use crate::config::identity::Identity;
@@ -60,6 +62,8 @@ pub struct Call {
     /// What the caller's connection stands on, if that is a device's token.
     pub(super) standing: Option<Arc<Standing>>,
     pub(super) id: String,
+    /// What its parameters count against the connection and its user.
+    pub(super) held: Arc<Held>,
     pub(super) answers: Recipient<Answer>,
     pub(super) news: Recipient<ToConnection>,
 }
@@ -77,7 +81,8 @@ impl Call {
         Err(WireError::missing_scope(scope))
     }
 
-    /// Sends a first answer; the handler's own follows under the same id.
+    /// Sends a first answer; the handler's own follows under the same id. The call's bytes are free then: a handler has
+    /// let go of its parameters before.
     pub async fn answer_early(&self, payload: &impl Serialize) -> Result<(), WireError> {
         let payload = serde_json::value::to_raw_value(payload).map_err(|error| WireError::internal(&error))?;
         let answer = Answer {
@@ -85,6 +90,7 @@ impl Call {
             outcome: Ok(payload),
             ends: None,
         };
+        self.held.release();
         // The connection may be gone by now; then nobody waits for the answer either.
         let _ = self.answers.send(answer).await;
         Ok(())
@@ -271,17 +277,31 @@ pub enum Denied {
 
 /// The limit on control-plane writes: so many per method and device in a minute.
 #[derive(Default)]
-pub struct Throttle(DashMap<String, (Instant, u32)>);
+pub struct Throttle {
+    writes: DashMap<String, (Instant, u32)>,
+    /// With so many counted, those whose minute is over go.
+    sweep_at: AtomicUsize,
+}
 
 impl Throttle {
     const WRITES: u32 = 30;
     const WINDOW: Duration = Duration::from_secs(60);
+    /// So many are kept before anybody looks which are over.
+    const KEPT: usize = 10_000;
+
+    /// Makes room. The next look is when there are twice as many as this one left: however many write within a minute, a
+    /// write pays for a few others only.
+    fn sweep(&self, now: Instant) {
+        if self.writes.len() > self.sweep_at.load(Ordering::Relaxed).max(Self::KEPT) {
+            self.writes
+                .retain(|_, (since, _)| now.duration_since(*since) < Self::WINDOW);
+            self.sweep_at.store(2 * self.writes.len(), Ordering::Relaxed);
+        }
+    }
 
     pub(super) fn admit(&self, key: String, method: &str, now: Instant) -> Result<(), WireError> {
-        if self.0.len() > 10_000 {
-            self.0.retain(|_, (since, _)| now.duration_since(*since) < Self::WINDOW);
-        }
-        let mut entry = self.0.entry(key).or_insert((now, 0));
+        self.sweep(now);
+        let mut entry = self.writes.entry(key).or_insert((now, 0));
         if now.duration_since(entry.0) >= Self::WINDOW {
             *entry = (now, 0);
         }
@@ -391,5 +411,28 @@ mod tests {
         assert_eq!((refusal.code, refusal.retryable), ("UNAVAILABLE", Some(true)));
         assert!(throttle.admit("other".to_owned(), "m", now).is_ok());
         assert!(throttle.admit("k".to_owned(), "m", now + Throttle::WINDOW).is_ok());
+    }
+
+    #[test]
+    fn very_many_writers_are_counted_and_forgotten_without_looking_at_all_each_time() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        let write = |number: usize, now| throttle.admit(number.to_string(), "m", now).is_ok();
+        let mut looks = Vec::new();
+        for number in 0..5 * Throttle::KEPT {
+            assert!(write(number, now));
+            looks.push(throttle.sweep_at.load(Ordering::Relaxed));
+        }
+        looks.dedup();
+        assert_eq!(looks.len(), 4, "of fifty thousand writes three looked: {looks:?}");
+        assert_eq!(
+            throttle.writes.len(),
+            5 * Throttle::KEPT,
+            "whose minute is not over is not forgotten"
+        );
+        let later = now + Throttle::WINDOW;
+        for number in 0..4 * Throttle::KEPT {
+            assert!(write(5 * Throttle::KEPT + number, later));
+        }
+        assert!(throttle.writes.len() <= 4 * Throttle::KEPT, "{}", throttle.writes.len());
     }
 }

@@ -49,10 +49,10 @@ struct Bytes {
     users: Arc<AtomicUsize>,
 }
 
-/// Bytes of one call; dropped, they are free again.
+/// Bytes of one call; released or dropped, they are free again.
 pub(super) struct Held {
     bytes: Bytes,
-    size: usize,
+    size: AtomicUsize,
 }
 
 impl Seats {
@@ -117,7 +117,7 @@ impl Seat {
         let of_user = users.fetch_add(size, Ordering::Relaxed);
         let taken = Held {
             bytes: self.bytes.clone(),
-            size,
+            size: AtomicUsize::new(size),
         };
         // What does not fit is given back by dropping it.
         let fits = held + size <= HELD && of_user + size <= HELD_BY_USER;
@@ -138,10 +138,18 @@ impl Drop for Seat {
     }
 }
 
+impl Held {
+    /// The call goes on without what it brought.
+    pub(super) fn release(&self) {
+        let size = self.size.swap(0, Ordering::Relaxed);
+        self.bytes.own.fetch_sub(size, Ordering::Relaxed);
+        self.bytes.users.fetch_sub(size, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
-        self.bytes.own.fetch_sub(self.size, Ordering::Relaxed);
-        self.bytes.users.fetch_sub(self.size, Ordering::Relaxed);
+        self.release();
     }
 }
 
@@ -183,6 +191,9 @@ mod tests {
         let (first, second, third) = (first.expect("room"), second.expect("room"), third.expect("room"));
         let all = first.hold(HELD).expect("room");
         assert!(first.hold(1).is_none(), "the connection's own room is taken");
+        all.release();
+        let all = [all, first.hold(HELD).expect("what was released is free, once")];
+        assert!(first.hold(1).is_none());
         let half = second.hold(HELD).expect("room");
         assert!(third.hold(1).is_none(), "a new socket is no new room");
         assert!(seats.enter(&person("acme", "bob")).expect("room").hold(HELD).is_some());

@@ -1,6 +1,6 @@
 //! How many sockets a user and a tenant have, and what becomes of who stops reading.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_tungstenite::MaybeTlsStream;
 
 use super::{Neighbour, hello};
@@ -42,15 +42,31 @@ async fn a_user_and_a_tenant_have_so_many_sockets_and_a_neighbour_notices_nothin
     becomes("a socket in the free place", true, || async { member().await.is_ok() }).await;
 }
 
-/// Has the server's process the other end of this connection open.
-fn is_held(app: &TestApp, peer: u16) -> bool {
+/// Bytes that the server has written to this connection and its peer has not taken; `None` when the server's process has
+/// its end no more.
+fn untaken(app: &TestApp, peer: u16) -> Option<u64> {
     let ends = (format!(":{:04X}", app.binary.address().port()), format!(":{peer:04X}"));
     let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux tells its sockets");
-    table.lines().any(|line| {
+    table.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         // A socket that no process has any more has no inode.
-        fields.len() > 9 && fields[1].ends_with(&ends.0) && fields[2].ends_with(&ends.1) && fields[9] != "0"
+        let held = fields.len() > 9 && fields[1].ends_with(&ends.0) && fields[2].ends_with(&ends.1) && fields[9] != "0";
+        let (written, _) = fields.get(4).filter(|_| held)?.split_once(':')?;
+        u64::from_str_radix(written, 16).ok()
     })
+}
+
+/// Has the server's process the other end of this connection open.
+fn is_held(app: &TestApp, peer: u16) -> bool {
+    untaken(app, peer).is_some()
+}
+
+/// The port this client has at its own end.
+fn port(raw: &Raw) -> u16 {
+    let MaybeTlsStream::Plain(socket) = raw.socket.get_ref() else {
+        panic!("the server speaks without TLS");
+    };
+    socket.local_addr().expect("is connected").port()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,10 +78,7 @@ async fn who_stops_reading_is_closed_and_the_others_go_on() {
     let mut stalled = Raw::open(&app, "demo", &[]).await.expect("opens");
     let params = stalled.params(&hello(json!({"token": app.token(OWNER)}), ALL_SCOPES, None));
     stalled.connect(&params).await.expect("is let in");
-    let MaybeTlsStream::Plain(socket) = stalled.socket.get_ref() else {
-        panic!("the server speaks without TLS");
-    };
-    let port = socket.local_addr().expect("is connected").port();
+    let port = port(&stalled);
     assert!(is_held(&app, port));
     // It asks for much, and reads nothing of it.
     for _ in 0..200 {
@@ -93,4 +106,60 @@ async fn who_stops_reading_is_closed_and_the_others_go_on() {
             .any(|line| line == "claw_gateway_slow_consumers_total 1"),
         "{metrics}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_slowly_delays_nobody_and_is_told_everything_later() {
+    let mut app = TestApp::start().await;
+    let mut neighbour = Neighbour::move_in(&mut app).await;
+    let mut reader = app.operator().await;
+    let schema = reader.call("config.schema", json!({})).await.expect("answers");
+    // More than a kernel keeps for a peer that reads nothing, and less than the server does.
+    let calls = (12 << 20) / schema.to_string().len() + 1;
+    assert!(calls < 150, "the schema has become small");
+    let mut slow = Vec::new();
+    for _ in 0..6 {
+        let mut raw = Raw::open(&app, "demo", &[]).await.expect("opens");
+        let params = raw.params(&hello(json!({"token": app.token(OWNER)}), ALL_SCOPES, None));
+        raw.connect(&params).await.expect("is let in");
+        for number in 0..calls {
+            raw.say(json!({"type": "req", "id": format!("s{number}"), "method": "config.schema"}).to_string())
+                .await;
+        }
+        slow.push(raw);
+    }
+    let behind = |slow: &[Raw]| {
+        slow.iter()
+            .filter(|raw| untaken(&app, port(raw)).is_some_and(|bytes| bytes > 0))
+            .count()
+    };
+    becomes("clients that are behind", 6, || async { behind(&slow) }).await;
+    // Somebody else of the same user has a whole turn, event by event, while none of them reads a byte.
+    let words: Vec<String> = (0..20).map(|number| format!("#w{number}")).collect();
+    let params = json!({"sessionKey": "main", "message": words.join(" "), "idempotencyKey": "slow-1"});
+    reader.call("chat.send", params).await.expect("is taken");
+    let (mut seq, mut text) = (None::<u64>, Value::Null);
+    while text.is_null() {
+        let event = reader
+            .event("the turn's events", |frame| frame["seq"].is_number())
+            .await;
+        let number = event["seq"].as_u64().expect("a number");
+        assert!(seq.is_none_or(|before| number == before + 1), "{seq:?} {event}");
+        seq = Some(number);
+        if event["event"] == "chat" && event["payload"]["state"] == "final" {
+            text = event["payload"]["message"]["content"][0]["text"].clone();
+        }
+    }
+    assert_eq!(text, format!("re: {} end", words.join(" ")));
+    neighbour.is_served(&app).await;
+    assert_eq!(behind(&slow), 6, "they are where they were");
+    // Then they read: all their answers, and the same turn to its end.
+    for mut raw in slow {
+        let (mut answers, mut ended) = (0, false);
+        while answers < calls || !ended {
+            let frame = raw.frame().await.expect("was not closed");
+            answers += usize::from(frame["type"] == "res" && frame["ok"] == true);
+            ended |= frame["event"] == "chat" && frame["payload"]["state"] == "final";
+        }
+    }
 }

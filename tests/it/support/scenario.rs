@@ -5,6 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -68,6 +70,7 @@ struct Step {
     code: Value,
     reason: Value,
     leave: Option<String>,
+    scan: Option<String>,
 }
 
 /// How a connect is signed.
@@ -279,6 +282,15 @@ impl<'a> Player<'a> {
                 peer.leave(deadline).await;
                 // The socket goes with this: only then does the other side see its end.
                 self.gone.push(peer.log);
+                Ok(())
+            }
+            Step { scan: Some(code), .. } => {
+                let code = self.filled(&json!(code))?;
+                let said = code.as_str().and_then(|code| URL_SAFE_NO_PAD.decode(code).ok());
+                let said = said.and_then(|bytes| serde_json::from_slice::<HashMap<String, Value>>(&bytes).ok());
+                let said = said.ok_or_else(|| format!("this is no setup code: {code}"))?;
+                self.names
+                    .extend(said.into_iter().map(|(key, value)| (format!("scanned-{key}"), value)));
                 Ok(())
             }
             Step { note: Some(_), .. } => Ok(()),

@@ -239,6 +239,8 @@ async fn lists_show_names_and_no_token() {
         .expect("lists");
     let device = &listed["paired"][0];
     assert_eq!((&device["label"], &device["connected"]), (&json!("Desk"), &json!(true)));
+    // Under which clients look for it.
+    assert_eq!(device["operatorLabel"], "Desk");
     assert_eq!(listed["pending"], json!([]));
     assert!(!listed.to_string().contains(token.expose()));
     assert!(server.config.remove_device(&owner, "d1").await.expect("removes"));

@@ -338,6 +338,7 @@ impl NodeConnection {
             Place::Working => live.in_flight += 1,
             Place::Waiting => live.open_waits += 1,
         }
+        let held = Arc::new(held);
         let call = Call {
             state: state.clone(),
             identity: Arc::clone(&live.identity),
@@ -346,6 +347,7 @@ impl NodeConnection {
             open_calls: live.open_calls.clone(),
             standing: live.standing.clone(),
             id: request.id.clone(),
+            held: Arc::clone(&held),
             answers: answers.clone(),
             news: ctx.address().recipient(),
         };

@@ -476,6 +476,30 @@ async fn events_are_numbered_without_holes_and_follow_subscriptions() {
 }
 
 #[actix::test]
+async fn everybody_hears_a_tick_every_thirty_seconds() {
+    let world = world().await;
+    // Without any scope, and as a node.
+    let mut clients = [live(&world, &[]).await, device(&world, 9, "node", &[]).await];
+    for client in &mut clients {
+        let mut ticks = Vec::new();
+        // Four times what lies between two pings; each is answered.
+        for _ in 0..4 {
+            client.connection.send(Beats(25)).await.expect("is there");
+            client.connection.send(FromSocket::Alive).await.expect("is there");
+        }
+        while ticks.len() < 3 {
+            let frame = client.next().await;
+            assert!(frame.get("close").is_none(), "{frame}");
+            if frame["event"] == "tick" {
+                assert!(frame["payload"]["ts"].is_i64(), "{frame}");
+                ticks.push(frame["seq"].as_u64().expect("is numbered"));
+            }
+        }
+        assert!(ticks.is_sorted_by(|before, after| before < after), "{ticks:?}");
+    }
+}
+
+#[actix::test]
 async fn who_answers_no_ping_is_told_and_closed() {
     let world = world().await;
     let mut client = live(&world, &["operator.read"]).await;

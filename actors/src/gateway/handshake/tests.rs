@@ -209,12 +209,19 @@ async fn refusals_carry_the_codes_clients_know() {
         params
     };
     let bad_token = with(&|params| params["auth"]["token"] = json!("wrong"));
+    let bad_password = with(&|params| params["auth"] = json!({"password": "wrong"}));
     let no_auth = with(&|params| params["auth"] = json!({}));
     for (params, code) in [
         (no_auth.clone(), "DEVICE_IDENTITY_REQUIRED"),
         (sign(no_auth, 1), "AUTH_TOKEN_MISSING"),
         (bad_token.clone(), "AUTH_TOKEN_MISMATCH"),
         (sign(bad_token, 1), "AUTH_TOKEN_MISMATCH"),
+        (bad_password.clone(), "AUTH_PASSWORD_MISMATCH"),
+        (sign(bad_password, 1), "AUTH_PASSWORD_MISMATCH"),
+        (
+            with(&|params| params["auth"] = json!({"token": "wrong", "password": "wrong"})),
+            "AUTH_TOKEN_MISMATCH",
+        ),
         (
             sign(with(&|params| params["auth"] = json!({"deviceToken": "x"})), 1),
             "AUTH_DEVICE_TOKEN_MISMATCH",
@@ -354,7 +361,15 @@ async fn ten_wrong_proofs_lock_an_address_out_but_missing_ones_do_not() {
         assert_eq!(refused(&world, &remote(), &wrong).await.0, "AUTH_TOKEN_MISMATCH");
     }
     let refusal = try_connect(&world, &remote(), &good).await.expect_err("is locked out");
-    assert_eq!(refusal.error.details.expect("details")["code"], "AUTH_RATE_LIMITED");
-    assert!(refusal.error.retry_after_ms.is_some_and(|wait| wait > 200_000));
+    let wait = refusal.error.retry_after_ms.expect("says when");
+    assert!((200_000..=300_000).contains(&wait), "{wait}");
+    assert_eq!((refusal.error.code, refusal.close_code), ("INVALID_REQUEST", 1008));
+    assert_eq!(refusal.error.retryable, Some(true));
+    let details = refusal.error.details.expect("details");
+    assert_eq!(details["code"], "AUTH_RATE_LIMITED");
+    assert_eq!(
+        (&details["recommendedNextStep"], &details["retryAfterMs"]),
+        (&json!("wait_then_retry"), &json!(wait))
+    );
     assert!(try_connect(&world, &local(), &good).await.is_ok());
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use claw_entities::SessionKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -47,14 +48,39 @@ struct AgentParams {
 }
 
 async fn agent(call: Call, params: AgentParams) -> Result<Value, WireError> {
+    let (run_id, session_key) = accept(&call, params).await?;
+    call.answer_early(&json!({
+        "runId": run_id, "sessionKey": session_key, "agentId": agent_of(&session_key),
+        "status": "accepted", "acceptedAt": now_ms(),
+    }))
+    .await?;
+    match call
+        .state
+        .directory
+        .wait_run(call.scope(), &run_id, LONGEST_RUN)
+        .await?
+    {
+        Some(ended) if ended.status == "ok" => Ok(json!({
+            "runId": run_id, "status": "ok", "summary": "completed", "result": ended.result,
+        })),
+        Some(ended) => {
+            let error = failure(&ended);
+            Err(WireError::unavailable(error).details(json!({"runId": run_id, "status": ended.status})))
+        }
+        None => Err(WireError::unavailable("the run did not end in time").details(json!({"runId": run_id}))),
+    }
+}
+
+/// Stores the message. Gives the run and its session; nothing else of the parameters is kept while the run goes on.
+async fn accept(call: &Call, params: AgentParams) -> Result<(String, SessionKey), WireError> {
     filled("agent", "message", &params.message)?;
     filled("agent", "idempotencyKey", &params.idempotency_key)?;
     let command = params.message.split_whitespace().next().unwrap_or_default();
     if ["/new", "/reset"].contains(&command) {
         call.require(ADMIN)?;
     }
-    let key = target(&call, &params).await?;
-    let deliver_to = params.deliver.read(&call, &key).await?;
+    let key = target(call, &params).await?;
+    let deliver_to = params.deliver.read(call, &key).await?;
     let model = params.model.map(|model| match params.provider {
         Some(provider) => format!("{provider}/{model}"),
         None => model,
@@ -62,13 +88,13 @@ async fn agent(call: Call, params: AgentParams) -> Result<Value, WireError> {
     let message = ClientMessage {
         source: "agent".to_owned(),
         message: params.message,
-        attachments: chat::store(&call, params.attachments).await?,
+        attachments: chat::store(call, params.attachments).await?,
         thinking: params.thinking,
         model,
         extra_system_prompt: params.extra_system_prompt,
         timeout_ms: params.timeout.map(|seconds| seconds.saturating_mul(1000)),
         queue_mode: None,
-        requester: Some(chat::requester(&call)),
+        requester: Some(chat::requester(call)),
         approver: call.connection.has_scope(APPROVALS),
         deliver_to,
         ..ClientMessage::default()
@@ -80,21 +106,7 @@ async fn agent(call: Call, params: AgentParams) -> Result<Value, WireError> {
     | Accepted::Ended {
         run_id, session_key, ..
     }) = accepted;
-    call.answer_early(&json!({
-        "runId": run_id, "sessionKey": session_key, "agentId": agent_of(&session_key),
-        "status": "accepted", "acceptedAt": now_ms(),
-    }))
-    .await?;
-    match directory.wait_run(call.scope(), &run_id, LONGEST_RUN).await? {
-        Some(ended) if ended.status == "ok" => Ok(json!({
-            "runId": run_id, "status": "ok", "summary": "completed", "result": ended.result,
-        })),
-        Some(ended) => {
-            let error = failure(&ended);
-            Err(WireError::unavailable(error).details(json!({"runId": run_id, "status": ended.status})))
-        }
-        None => Err(WireError::unavailable("the run did not end in time").details(json!({"runId": run_id}))),
-    }
+    Ok((run_id, session_key))
 }
 
 /// The session the call is for: named, by its transcript, or the main one of the agent.

@@ -97,6 +97,9 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
     };
     let two_phase = params.two_phase;
     let reviewers = params.approval_reviewer_device_ids.clone();
+    if json!(reviewers).to_string().len() > LARGEST {
+        return Err(too_large());
+    }
     let standing = standing(&call, &params).await?;
     let shown = describe(&call.state.services.config, call.scope(), params, standing).await?;
     let (state, config) = (&call.state, &call.state.services.config);
@@ -109,29 +112,28 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
         expires_at: now.saturating_add(life),
     };
     let row = config.open_approval(call.scope(), new).await?;
+    let event = approvals::requested(&row);
+    // The row says everything else; what waits keeps no more of it than this.
+    let (id, created_at, expires_at) = (row.id, row.created_at, row.expires_at);
     let heard = state
         .directory
-        .announce(call.scope(), approvals::requested(&row), &call.connection.conn_id)
+        .announce(call.scope(), event, &call.connection.conn_id)
         .await?;
     if heard == 0 {
         config
-            .end_approval(call.scope(), &row.id, reason::NO_ROUTE, now_ms())
+            .end_approval(call.scope(), &id, reason::NO_ROUTE, now_ms())
             .await?;
     } else if two_phase {
         call.answer_early(&json!({
-            "status": "accepted", "id": row.id, "deliveryRoute": "approval-client",
-            "createdAtMs": row.created_at, "expiresAtMs": row.expires_at,
+            "status": "accepted", "id": id, "deliveryRoute": "approval-client",
+            "createdAtMs": created_at, "expiresAtMs": expires_at,
         }))
         .await?;
     }
-    let decided = state
-        .directory
-        .approvals()
-        .decision(config, call.scope(), &row.id)
-        .await?;
+    let decided = state.directory.approvals().decision(config, call.scope(), &id).await?;
     Ok(json!({
-        "id": row.id, "decision": decided.and_then(|row| row.decision),
-        "createdAtMs": row.created_at, "expiresAtMs": row.expires_at,
+        "id": id, "decision": decided.and_then(|row| row.decision),
+        "createdAtMs": created_at, "expiresAtMs": expires_at,
     }))
 }
 
@@ -242,7 +244,7 @@ pub(crate) async fn describe(
         shown["envKeys"] = json!(params.env.keys().collect::<Vec<_>>());
     }
     if shown.to_string().len() > LARGEST {
-        return Err(WireError::invalid("the approval request is too large"));
+        return Err(too_large());
     }
     Ok(shown)
 }
@@ -342,6 +344,10 @@ async fn get(call: Call, params: IdParams) -> Result<Value, WireError> {
 fn unknown() -> WireError {
     WireError::new("APPROVAL_NOT_FOUND", "unknown or expired approval id")
         .details(json!({"reason": "APPROVAL_NOT_FOUND"}))
+}
+
+fn too_large() -> WireError {
+    WireError::invalid("the approval request is too large")
 }
 
 fn invalid(complaint: &str) -> WireError {

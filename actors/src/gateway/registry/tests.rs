@@ -234,6 +234,69 @@ async fn a_burst_is_told_once_and_not_to_who_read_it_in_hello() {
     );
 }
 
+#[actix::test]
+async fn of_a_crowd_hello_shows_the_newest_and_the_list_all_and_nobody_is_told_who_comes() {
+    let mut connections = Connections::default();
+    let attach = |connections: &mut Connections, number: usize| {
+        let (tx, heard) = mpsc::unbounded_channel();
+        let mut info = testing::operator(&["operator.read"]);
+        info.conn_id = format!("{number:03}").into();
+        info.display_name = Some(format!("c{number}"));
+        info.connected_at = i64::try_from(number).expect("small");
+        let attached = connections.attach(Arc::new(info), Recorder(tx).start().recipient());
+        (attached, heard)
+    };
+    let mut heard = Vec::new();
+    let mut last = None;
+    for number in 0..PRESENCE_SHOWN + 10 {
+        let (attached, one) = attach(&mut connections, number);
+        heard.push(one);
+        last = Some(attached);
+    }
+    let last = last.expect("somebody came");
+    let hosts: Vec<&str> = last
+        .presence
+        .iter()
+        .filter_map(|entry| entry["host"].as_str())
+        .collect();
+    assert_eq!(hosts.len(), PRESENCE_SHOWN);
+    assert_eq!(
+        (hosts[0], hosts[PRESENCE_SHOWN - 1]),
+        ("c10", "c59"),
+        "the newest, oldest first"
+    );
+    assert_eq!(
+        connections.presence().len(),
+        PRESENCE_SHOWN + 10,
+        "whoever asks sees all"
+    );
+    assert_eq!(last.state_version.presence, 60, "each coming is a version of its own");
+    // Whatever was told while they were few: from here on nothing is, however long the last time is ago.
+    connections.telling.last = None;
+    connections.tell();
+    connections.fan_out(&Event::new("shutdown", &json!({})));
+    for one in &mut heard {
+        while one.recv().await.as_deref() != Some("shutdown") {}
+    }
+    let (attached, one) = attach(&mut connections, 99);
+    heard.push(one);
+    connections.tell();
+    for number in 0..10 {
+        connections.detach(&format!("{number:03}"));
+    }
+    connections.tell();
+    connections.fan_out(&Event::new("tick", &json!({})));
+    for one in &mut heard[10..] {
+        assert_eq!(one.recv().await.as_deref(), Some("tick"), "there are still 51");
+    }
+    // The first change that leaves few enough tells it.
+    connections.detach("010");
+    for one in &mut heard[11..] {
+        assert_eq!(one.recv().await.as_deref(), Some("presence"));
+    }
+    assert!(connections.version.presence > attached.state_version.presence);
+}
+
 /// Ends at once: whoever is told something by then is gone.
 struct Gone;
 

@@ -211,6 +211,27 @@ async fn calls_of_one_connection_hold_a_bounded_number_of_bytes() {
 }
 
 #[actix::test]
+async fn a_message_that_was_accepted_holds_no_bytes_while_its_run_goes_on() {
+    let world = world().await;
+    let mut client = live(&world, &[ADMIN]).await;
+    // More than a user's calls may hold together. No run ends: the model hangs.
+    let filler = "x".repeat(MAX_PAYLOAD - 1000);
+    for number in 0..5 {
+        let id = format!("a{number}");
+        let params = json!({
+            "message": "hello", "sessionKey": format!("agent:main:long-{number}"), "idempotencyKey": id, "ignored": filler,
+        });
+        let accepted = client.call(&id, "agent", params).await;
+        assert_eq!(accepted["payload"]["status"], "accepted", "{number}");
+    }
+    let params = json!({"runId": "none", "timeoutMs": 1, "ignored": filler});
+    assert_eq!(
+        client.call("w", "agent.wait", params).await["payload"]["status"],
+        "timeout"
+    );
+}
+
+#[actix::test]
 async fn calls_that_wait_hold_up_no_others() {
     let world = world().await;
     let mut client = live(&world, &[ADMIN]).await;
