@@ -34,6 +34,7 @@ mod mcp;
 mod media;
 mod memory;
 mod menus;
+mod message_tool;
 mod node_calls;
 mod nodes_tool;
 mod peers;

@@ -1,6 +1,7 @@
 //! A user's OpenClaw configuration document and the typed view the runtime works from.
 
 mod agents;
+mod approvals;
 mod hearing;
 mod heartbeat;
 mod hooks;
@@ -26,6 +27,7 @@ use serde_json::Value;
 use crate::ports::model::Thinking;
 
 pub use agents::AgentChange;
+pub use approvals::{ApprovalSettings, MOST_TARGETS as MOST_APPROVAL_TARGETS};
 pub use hearing::HearingSettings;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use hooks::{HookAction, HookSettings, Mapping};
@@ -100,6 +102,8 @@ pub struct UserSettings {
     /// Agents that look by themselves.
     pub heartbeats: Vec<HeartbeatSettings>,
     pub nodes: NodeCommands,
+    /// `approvals.exec`.
+    pub approvals: ApprovalSettings,
     /// `gateway.tools`: what programs may call over HTTP.
     pub http_tools: HttpTools,
     pub hooks: HookSettings,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::approvals::ApprovalSettings;
 use super::heartbeat::heartbeats;
 use super::memory::memories;
 use super::models::{fallbacks, thinking};
@@ -82,6 +83,7 @@ impl UserSettings {
             inbound_debounce_by_channel: inbound_by_channel(at(messages, "/inbound")),
             default_skills: texts(at(defaults, "/skills")),
             tools: ToolSettings::parse(doc),
+            approvals: ApprovalSettings::parse(at(doc, "/approvals/exec")),
             default_subagents: SubagentSettings::parse(&Value::Null, at(defaults, "/subagents")),
             cron: cron(at(doc, "/cron")),
             room: RoomSettings::parse(defaults),

@@ -19,6 +19,7 @@ use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, APPROVALS};
 use crate::gateway::system_run::{self, Plan, visible};
+use crate::session::forwarding;
 
 /// Without `timeoutMs`, milliseconds.
 const DEFAULT_LIFE_MS: i64 = 120_000;
@@ -113,13 +114,16 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
         .directory
         .announce(call.scope(), approvals::requested(&row), &call.connection.conn_id)
         .await?;
-    if heard == 0 {
+    let place = ["nodeId", "host"].iter().find_map(|name| row.request[*name].as_str());
+    let place = (place.unwrap_or("the machine of who asks"), false);
+    let told = forwarding::asked(&state.directory, call.scope(), &row, place, None).await?;
+    if heard == 0 && told == 0 {
         config
             .end_approval(call.scope(), &row.id, reason::NO_ROUTE, now_ms())
             .await?;
     } else if two_phase {
         call.answer_early(&json!({
-            "status": "accepted", "id": row.id, "deliveryRoute": "approval-client",
+            "status": "accepted", "id": row.id, "deliveryRoute": if heard == 0 { "forwarded" } else { "approval-client" },
             "createdAtMs": row.created_at, "expiresAtMs": row.expires_at,
         }))
         .await?;
@@ -129,6 +133,9 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
         .approvals()
         .decision(config, call.scope(), &row.id)
         .await?;
+    if let Some(over) = decided.as_ref().filter(|row| row.decision.is_none()) {
+        forwarding::ended(&state.directory, call.scope(), over);
+    }
     Ok(json!({
         "id": row.id, "decision": decided.and_then(|row| row.decision),
         "createdAtMs": row.created_at, "expiresAtMs": row.expires_at,
