@@ -1,12 +1,12 @@
 //! One streaming call: open, read events under the silence limits, let a dialect assemble them, end exactly once.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use claw_actors::crypto::Secret;
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason};
+use claw_actors::ports::message::AssistantMessage;
 use claw_actors::ports::model::{ErrorClass, ModelEvent, ModelRequest, StreamLimits};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -42,64 +42,8 @@ pub(super) trait Dialect: Send + 'static {
     /// The finished message.
     fn finish(&mut self) -> Result<AssistantMessage, Failure>;
 
-    /// What had arrived: text and thinking, no tool calls.
-    fn partial(&mut self) -> AssistantMessage;
-}
-
-/// A message of this model that is being assembled, still without parts.
-pub(super) fn begun(api: &str, provider: &str, model: &str, timestamp: i64) -> AssistantMessage {
-    AssistantMessage {
-        api: api.to_owned(),
-        provider: provider.to_owned(),
-        model: model.to_owned(),
-        timestamp,
-        ..AssistantMessage::default()
-    }
-}
-
-/// Gives calls that share an id one each: a result says by the id alone which call it is of. What stands behind `|` is
-/// the id of an item, and is nobody's to name.
-fn distinct(content: &mut [AssistantPart]) {
-    let (mut used, mut numbers) = (HashSet::new(), HashMap::<String, usize>::new());
-    for part in content {
-        let AssistantPart::ToolCall(call) = part else { continue };
-        let (id, item) = match call.id.split_once('|') {
-            Some((id, item)) => (id.to_owned(), Some(item.to_owned())),
-            None => (call.id.clone(), None),
-        };
-        let mut own = id.clone();
-        while !used.insert(own.clone()) {
-            let number = numbers.entry(id.clone()).or_insert(1);
-            *number += 1;
-            own = format!("{id}_{number}");
-        }
-        if own != id {
-            call.id = item.map_or_else(|| own.clone(), |item| format!("{own}|{item}"));
-        }
-    }
-}
-
-/// What was begun, with these parts and its tokens added up.
-pub(super) fn with_parts(begun: &AssistantMessage, mut content: Vec<AssistantPart>) -> AssistantMessage {
-    distinct(&mut content);
-    let mut message = AssistantMessage {
-        content,
-        ..begun.clone()
-    };
-    message.usage.total_tokens = message.usage.prompt_tokens().saturating_add(message.usage.output);
-    message
-}
-
-/// A whole answer with why it ended: `at_limit`, the model had no room for more.
-pub(super) fn ended(mut message: AssistantMessage, at_limit: bool) -> AssistantMessage {
-    message.stop_reason = if at_limit {
-        StopReason::Length
-    } else if message.tool_calls().next().is_some() {
-        StopReason::ToolUse
-    } else {
-        StopReason::Stop
-    };
-    message
+    /// What had arrived, in order; tool calls only where they have come whole. Takes it out.
+    fn assemble(&mut self, with_tools: bool) -> AssistantMessage;
 }
 
 /// Whether to read on.
@@ -246,7 +190,7 @@ impl<D: Dialect> Call<D> {
 
     fn fail(&mut self, failure: Failure) {
         let detail = redact(&failure.detail, &self.callee.secrets);
-        let partial = self.intake.dialect.partial();
+        let partial = self.intake.dialect.assemble(false);
         let error = failure.into_error(&self.callee.provider, &self.callee.model, detail, partial);
         self.intake.pending.push_back(ModelEvent::Error(error));
     }
@@ -381,7 +325,7 @@ pub(super) fn decode<D: Dialect>(dialect: D, pieces: &[&[u8]]) -> Vec<ModelEvent
         Ok(message) => ModelEvent::Done(message),
         Err(failure) => {
             let detail = failure.detail.clone();
-            let partial = intake.dialect.partial();
+            let partial = intake.dialect.assemble(false);
             ModelEvent::Error(failure.into_error("test", "model", detail, partial))
         }
     };

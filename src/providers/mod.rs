@@ -5,13 +5,16 @@ mod anthropic;
 mod bedrock;
 mod demo;
 mod google;
+mod ollama;
 mod openai;
 mod responses;
 
 mod call;
+mod draft;
 mod embeddings;
 mod errors;
 mod hearing;
+mod host;
 mod loose;
 mod once;
 mod redact;
@@ -27,6 +30,8 @@ use claw_actors::ports::model::ModelProvider;
 
 use crate::egress::Egress;
 
+/// Stands for an image whose bytes are gone.
+const IMAGE_GONE: &str = "[image no longer available]";
 /// Stands for a file that cannot be sent.
 const FILE_GONE: &str = "[file that cannot be shown here]";
 
@@ -38,6 +43,7 @@ pub fn all(egress: &Egress) -> Vec<Arc<dyn ModelProvider>> {
         Arc::new(responses::Responses::new(egress.clone())),
         Arc::new(responses::Responses::azure(egress.clone())),
         Arc::new(google::Gemini::new(egress.clone())),
+        Arc::new(ollama::Ollama::new(egress.clone())),
         #[cfg(feature = "bedrock")]
         Arc::new(bedrock::Bedrock::new(egress.clone())),
         Arc::new(demo::echo::Echo),
@@ -62,6 +68,7 @@ mod tests {
                 "openai-responses",
                 "azure-openai-responses",
                 "google-generative-ai",
+                "ollama",
                 #[cfg(feature = "bedrock")]
                 "bedrock-converse-stream",
                 "demo-echo",

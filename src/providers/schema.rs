@@ -67,6 +67,38 @@ fn stripped(schema: &Value, keywords: &[&str], depth: usize) -> Value {
     Value::Object(kept.collect())
 }
 
+/// The schema with each type that stands beside choices moved into them, which is where Moonshot wants it.
+pub(super) fn types_in_choices(schema: &Value) -> Value {
+    choosing(schema, DEEPEST)
+}
+
+fn choosing(schema: &Value, depth: usize) -> Value {
+    match schema {
+        Value::Array(items) if depth > 0 => items.iter().map(|item| choosing(item, depth - 1)).collect(),
+        Value::Object(fields) if depth > 0 => {
+            let mut fields: Map<String, Value> = fields
+                .iter()
+                .map(|(name, value)| match name.as_str() {
+                    "default" | "enum" | "const" | "examples" => (name.clone(), value.clone()),
+                    _ => (name.clone(), choosing(value, depth - 1)),
+                })
+                .collect();
+            if fields.get("anyOf").is_some_and(Value::is_array)
+                && let Some(kind) = fields.remove("type")
+            {
+                let choices = fields.get_mut("anyOf").and_then(Value::as_array_mut);
+                for choice in choices.into_iter().flatten().filter_map(Value::as_object_mut) {
+                    choice.entry("type").or_insert_with(|| kind.clone());
+                }
+            }
+            Value::Object(fields)
+        }
+        Value::Array(_) | Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            schema.clone()
+        }
+    }
+}
+
 /// The schema as Gemini takes it: its own keywords only, references put in, alternatives as `anyOf`, texts in enums.
 pub(super) fn gemini(schema: &Value) -> Value {
     let whole = Whole {
@@ -285,6 +317,17 @@ mod tests {
             json!({"type": "object"})
         );
         assert_eq!(gemini(&json!(3)), json!({}));
+    }
+
+    #[test]
+    fn types_move_into_choices() {
+        let schema = json!({"type": "object", "properties": {
+            "type": {"type": "string", "anyOf": [{"enum": ["a"]}, {"type": "integer"}]}}});
+        assert_eq!(
+            types_in_choices(&schema),
+            json!({"type": "object", "properties": {
+                "type": {"anyOf": [{"enum": ["a"], "type": "string"}, {"type": "integer"}]}}})
+        );
     }
 
     #[test]

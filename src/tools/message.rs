@@ -1,15 +1,17 @@
-//! `message`: writes into chats of the user's channels, and sends files there.
+//! `message`: writes into chats of the user's channels, sends files there, and does what people do with messages.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use claw_actors::ports::channel::{FileAbout, FileKind};
+use claw_actors::ports::channel::{FileAbout, FileKind, Poll, Sign, Span};
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
 use claw_actors::session::blobs::{PREFIX, image_type};
 use claw_actors::session::reach::Reach;
+use claw_actors::session::reach::acts::{Doing, LONGEST_POLL, Looking, MOST_SEEN, OPTIONS};
 use claw_actors::session::reach::message::MessageWish;
+use claw_actors::session::untrusted;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,6 +20,8 @@ use super::private::{text_of, workspace};
 use super::{answered, media, reach, read, refused};
 use crate::egress::Egress;
 
+/// Messages of a look that says nothing of it.
+const USUALLY_SEEN: u32 = 20;
 /// Chats of one broadcast.
 const MOST_TARGETS: usize = 20;
 /// Largest file, bytes: what is sent is kept.
@@ -30,10 +34,62 @@ pub(super) struct Message {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 enum Action {
     Send,
     Broadcast,
+    Reply,
+    ThreadCreate,
+    ThreadReply,
+    Poll,
+    React,
+    Edit,
+    #[serde(alias = "unsend")]
+    Delete,
+    Pin,
+    Unpin,
+    Read,
+    Reactions,
+    ListPins,
+}
+
+impl Action {
+    /// As the schema names them.
+    const NAMES: [&'static str; 15] = [
+        "send",
+        "broadcast",
+        "reply",
+        "thread-create",
+        "thread-reply",
+        "poll",
+        "react",
+        "edit",
+        "delete",
+        "unsend",
+        "pin",
+        "unpin",
+        "read",
+        "reactions",
+        "list-pins",
+    ];
+
+    /// Does it look, and change nothing.
+    const fn looks(self) -> bool {
+        match self {
+            Self::Read | Self::Reactions | Self::ListPins => true,
+            Self::Send
+            | Self::Broadcast
+            | Self::Reply
+            | Self::ThreadCreate
+            | Self::ThreadReply
+            | Self::Poll
+            | Self::React
+            | Self::Edit
+            | Self::Delete
+            | Self::Pin
+            | Self::Unpin => false,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -59,6 +115,23 @@ struct Arguments {
     as_voice: bool,
     #[serde(default)]
     dry_run: bool,
+    message_id: Option<String>,
+    emoji: Option<String>,
+    #[serde(default)]
+    remove: bool,
+    limit: Option<u32>,
+    before: Option<String>,
+    after: Option<String>,
+    poll_question: Option<String>,
+    #[serde(default)]
+    poll_option: Vec<String>,
+    #[serde(default)]
+    poll_multi: bool,
+    poll_anonymous: Option<bool>,
+    poll_duration_seconds: Option<u64>,
+    poll_duration_hours: Option<u64>,
+    #[serde(default)]
+    silent: bool,
 }
 
 impl Arguments {
@@ -77,11 +150,84 @@ impl Arguments {
         }
     }
 
+    /// The poll that is asked for.
+    fn poll(&self) -> Result<Poll, ToolOutput> {
+        let question = self.poll_question.as_deref().unwrap_or(&self.message).trim();
+        let options: Vec<String> = self.poll_option.iter().map(|option| option.trim().to_owned()).collect();
+        if question.is_empty() || !OPTIONS.contains(&options.len()) || options.iter().any(String::is_empty) {
+            return Err(ToolOutput::error(
+                "poll needs pollQuestion and 2 to 12 answers in pollOption, none of them empty.",
+            ));
+        }
+        let hours = self.poll_duration_hours.map(|hours| hours.saturating_mul(3600));
+        let seconds = self.poll_duration_seconds.or(hours);
+        if seconds.is_some_and(|seconds| seconds == 0 || seconds > LONGEST_POLL) {
+            return Err(ToolOutput::error(format!(
+                "A poll is open for 1 to {LONGEST_POLL} seconds."
+            )));
+        }
+        Ok(Poll {
+            question: question.to_owned(),
+            options,
+            several: self.poll_multi,
+            open: seconds.map(Duration::from_secs),
+            anonymous: self.poll_anonymous.unwrap_or(true),
+            silent: self.silent,
+        })
+    }
+
+    /// What is done to a message; `None` for an action of another kind.
+    fn doing(&self) -> Result<Option<Doing>, ToolOutput> {
+        Ok(Some(match self.action {
+            Action::React => {
+                let emoji = self.emoji.as_deref().unwrap_or_default().trim().to_owned();
+                // Nothing means: away with it, as the original has it.
+                if emoji.is_empty() && self.emoji.is_none() && !self.remove {
+                    return Err(ToolOutput::error("react needs emoji."));
+                }
+                let remove = self.remove || emoji.is_empty();
+                Doing::React(Sign { emoji, remove })
+            }
+            Action::Edit if self.message.trim().is_empty() => {
+                return Err(ToolOutput::error("edit needs message: the new words."));
+            }
+            Action::Edit => Doing::Edit(self.message.clone()),
+            Action::Delete => Doing::Delete,
+            Action::Pin => Doing::Pin(true),
+            Action::Unpin => Doing::Pin(false),
+            Action::Send
+            | Action::Broadcast
+            | Action::Reply
+            | Action::ThreadCreate
+            | Action::ThreadReply
+            | Action::Poll
+            | Action::Read
+            | Action::Reactions
+            | Action::ListPins => return Ok(None),
+        }))
+    }
+
+    /// What is looked at.
+    fn looking(&self) -> Looking {
+        if self.action == Action::Reactions {
+            Looking::Signs(self.message_id.clone())
+        } else if self.action == Action::ListPins {
+            Looking::Pinned
+        } else {
+            Looking::Messages(Span {
+                limit: self.limit.unwrap_or(USUALLY_SEEN).clamp(1, MOST_SEEN),
+                before: self.before.clone(),
+                after: self.after.clone(),
+            })
+        }
+    }
+
     /// A file is fetched and stored only when it may go to one of the places.
     async fn check_places(&self, reach: &Reach) -> Result<(), ToolOutput> {
-        let targets: Vec<Option<String>> = match self.action {
-            Action::Send => vec![self.target.clone()],
-            Action::Broadcast => self.targets.iter().cloned().map(Some).collect(),
+        let targets: Vec<Option<String>> = if self.action == Action::Broadcast {
+            self.targets.iter().cloned().map(Some).collect()
+        } else {
+            vec![self.target.clone()]
         };
         let mut answer = Ok(());
         for target in targets {
@@ -102,14 +248,17 @@ impl Message {
             spec: Arc::new(ToolSpec {
                 name: "message".to_owned(),
                 description: "Writes into a chat of one of the user's channels: send to one target, or broadcast to \
-                    several, with a file where the channel takes one. Your final answer reaches the chat you are in by itself: use this for others, and answer \
-                    NO_REPLY when everything was said with it."
+                    several, with a file where the channel takes one; reply, thread-create and thread-reply answer a \
+                    message or write in a thread, poll asks people to choose. react, pin and unpin do that to a message; \
+                    edit and delete to one of your own. read, reactions and list-pins look back where the channel \
+                    lets bots. What a channel cannot do is said. Your final answer reaches the chat you are in by \
+                    itself: use this for others, and answer NO_REPLY when everything was said with it."
                     .to_owned(),
-                summary: "write into other chats".to_owned(),
+                summary: "write into other chats, react, edit, ask".to_owned(),
                 parameters: json!({
                     "type": "object",
                     "properties": {
-                        "action": {"type": "string", "enum": ["send", "broadcast"]},
+                        "action": {"type": "string", "enum": Action::NAMES},
                         "channel": text("telegram, slack, …; left out: the channel you are in."),
                         "target": text("The platform's id of a chat or person, perhaps behind channel:, group: or user:."),
                         "to": text("As target."),
@@ -128,6 +277,22 @@ impl Message {
                         "caption": text("Words below the file, instead of message."),
                         "asVoice": {"type": "boolean", "description": "Show a sound as a voice message."},
                         "dryRun": {"type": "boolean", "description": "Only say where it would go."},
+                        "messageId": text("The message that is meant: its id, or an outboxId; left out: the one you answer."),
+                        "emoji": text("react: the sign, as the platform names it; empty: yours away."),
+                        "remove": {"type": "boolean", "description": "react: away with it."},
+                        "limit": {"type": "integer", "minimum": 1, "maximum": MOST_SEEN, "description": "read: how many."},
+                        "before": text("read: only what is older than this message."),
+                        "after": text("read: only what is newer than this message."),
+                        "pollQuestion": text("poll: the question."),
+                        "pollOption": {
+                            "type": "array", "items": {"type": "string"}, "maxItems": OPTIONS.end(),
+                            "description": "poll: two to twelve answers.",
+                        },
+                        "pollMulti": {"type": "boolean", "description": "poll: more than one may be chosen."},
+                        "pollAnonymous": {"type": "boolean", "description": "poll: nobody sees who chose what; true if left out."},
+                        "pollDurationSeconds": {"type": "integer", "minimum": 1, "maximum": LONGEST_POLL},
+                        "pollDurationHours": {"type": "integer", "minimum": 1, "maximum": LONGEST_POLL / 3600},
+                        "silent": {"type": "boolean", "description": "poll: nobody's phone rings."},
                     },
                     "required": ["action"],
                     "additionalProperties": false,
@@ -142,6 +307,33 @@ impl Message {
     async fn run(&self, context: &ToolContext, arguments: Value) -> Result<ToolOutput, ToolOutput> {
         let given: Arguments = read(arguments)?;
         let reach = reach(context)?;
+        let doing = given.doing()?;
+        if given.dry_run && (doing.is_some() || given.action == Action::Poll) {
+            let place = given.place(given.target.clone());
+            let there = reach.would_act(&place).await.map_err(refused)?;
+            return Ok(ToolOutput::json(&there));
+        }
+        if let Some(doing) = doing {
+            let (place, id) = (given.place(given.target.clone()), given.message_id.as_deref());
+            let done = reach.act(&place, id, doing).await.map_err(refused)?;
+            return Ok(ToolOutput::json(&done));
+        }
+        if given.action.looks() {
+            let place = given.place(given.target.clone());
+            let seen = reach.look_at(&place, &given.looking()).await.map_err(refused)?;
+            // What people wrote is theirs.
+            let text = serde_json::to_string_pretty(&seen).unwrap_or_default();
+            return Ok(ToolOutput {
+                details: Some(seen),
+                ..ToolOutput::text(untrusted::wrap("messages of a chat", &text))
+            });
+        }
+        if given.action == Action::Poll {
+            let place = given.place(given.target.clone());
+            let asked = reach.poll(&place, &given.poll()?).await.map_err(refused)?;
+            return Ok(ToolOutput::json(&asked));
+        }
+        let given = threaded(reach, given).await?;
         if given.action == Action::Broadcast && given.targets.is_empty() {
             return Err(ToolOutput::error("targets is missing."));
         }
@@ -162,7 +354,7 @@ impl Message {
             dry_run: given.dry_run,
             ..given.place(target)
         };
-        if given.action == Action::Send {
+        if given.action != Action::Broadcast {
             let sent = reach.message(wish(given.target.clone())).await.map_err(refused)?;
             return Ok(ToolOutput::json(&sent));
         }
@@ -214,6 +406,34 @@ impl Message {
     }
 }
 
+/// The message with where it hangs: below the message it answers, or in a thread.
+async fn threaded(reach: &Reach, mut given: Arguments) -> Result<Arguments, ToolOutput> {
+    let missing = |what: &str| ToolOutput::error(format!("{what} is missing."));
+    let (replies, begins) = (given.action == Action::Reply, given.action == Action::ThreadCreate);
+    if given.action == Action::ThreadReply && given.thread_id.is_none() {
+        return Err(missing("threadId"));
+    }
+    if !replies && !begins {
+        return Ok(given);
+    }
+    let named = given.message_id.take().or(given.reply_to.take());
+    let below = match named.or_else(|| reach.answering()) {
+        Some(id) => reach.named(id).await.map_err(refused)?,
+        None => return Err(missing("messageId")),
+    };
+    let place = given.place(given.target.clone());
+    if reach.has_threads(&place).await.map_err(refused)? {
+        given.thread_id = given.thread_id.or(Some(below));
+    } else if begins {
+        return Err(ToolOutput::error(
+            "This channel has no threads below messages; reply to the message instead.",
+        ));
+    } else {
+        given.reply_to = Some(below);
+    }
+    Ok(given)
+}
+
 /// A file before it is stored.
 struct File {
     name: String,
@@ -244,7 +464,8 @@ impl Tool for Message {
     }
 
     fn effect(&self, arguments: &Value) -> Effect {
-        if arguments["dryRun"] == true {
+        let looks = Action::deserialize(&arguments["action"]).is_ok_and(Action::looks);
+        if looks || arguments["dryRun"] == true {
             Effect::ReadOnly
         } else {
             Effect::External

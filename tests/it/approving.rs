@@ -170,3 +170,49 @@ async fn the_admin_ui_lists_and_decides() {
     let by: Vec<String> = app.rows().await.column("SELECT resolved_by FROM approval").await;
     assert_eq!(by, [OWNER]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_are_told_in_the_chats_that_the_user_chose_and_so_is_their_end() {
+    let app = TestApp::start().await;
+    link(&app).await;
+    let chosen = json!({"approvals": {"exec": {"enabled": true, "mode": "both", "sessionFilter": ["agent:main:"], "targets": [
+        {"channel": "telegram", "to": "700"}, {"channel": "slack", "to": "C9"}, {"channel": "telegram", "to": "700"},
+        {"channel": "discord", "to": "1"},
+    ]}}});
+    app.reconfigure(&chosen, "/approvals/exec/enabled").await;
+    let mut program = app.operator().await;
+    let wish = |id: &str, session: &str| {
+        json!({"id": id, "command": format!("echo {id}"), "timeoutMs": 600_000, "twoPhase": true,
+        "sessionKey": session, "turnSourceChannel": "telegram", "turnSourceTo": "555"})
+    };
+    // Nobody is connected who could decide: the chats are a way.
+    let asked = program
+        .send("exec.approval.request", wish("0f000001", "agent:main:main"))
+        .await;
+    let accepted = program.answer(&asked).await.expect("waits");
+    assert_eq!(accepted["status"], "accepted", "{accepted}");
+    for chat in ["555", "700", "C9"] {
+        let question = app.platform.message(chat, "/approve 0f000001 deny").await.text;
+        assert!(question.contains("echo 0f000001"), "{question}");
+    }
+    said(&app, 2, OWNERS_CHAT, "/approve 0f000001 allow-once", "Allowed.").await;
+    assert_eq!(program.answer(&asked).await.expect("decides")["decision"], "allow-once");
+    for chat in ["555", "700", "C9"] {
+        app.platform
+            .message(chat, "question 0f000001 was allowed once, by telegram")
+            .await;
+    }
+    app.settled().await;
+    let questions = |chat: &str| {
+        let messages = app.platform.messages(chat).into_iter();
+        messages.filter(|call| call.text.contains("echo 0f000001")).count()
+    };
+    assert_eq!(["555", "700", "C9"].map(questions), [1, 1, 1], "each chat once");
+    // Of another session nobody is told, and so nobody can decide.
+    let other = program
+        .send("exec.approval.request", wish("0f000002", "agent:work:main"))
+        .await;
+    assert_eq!(program.answer(&other).await.expect("is over")["decision"], Value::Null);
+    app.settled().await;
+    assert!(app.platform.calls().iter().all(|call| !call.text.contains("0f000002")));
+}

@@ -635,3 +635,33 @@ async fn what_a_hooks_session_schedules_is_a_strangers_word_unless_a_person_says
     let told = crate::support::tool::told(&app, &mut operator, "f").await;
     assert!(told.contains("agent:main:hook:ci"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_a_jobs_answer_names_are_announced_with_it() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let note = json!({"path": "notes/report.md", "content": "all is well"});
+    crate::support::tool::ask(&mut operator, "main", "w1", "write", &note).await;
+    crate::support::tool::told(&app, &mut operator, "w1").await;
+    for (name, answer) in [
+        ("words", "The report.\nMEDIA:notes/report.md"),
+        ("alone", "MEDIA:notes/report.md"),
+    ] {
+        let job = json!({"name": name, "everyMs": 3_600_000, "message": crate::support::model::says(answer),
+            "delivery": {"mode": "announce", "channel": "telegram", "to": "4242"}});
+        let id = operator.call("cron.add", job).await.expect("adds")["id"].clone();
+        operator.call("cron.run", json!({"id": id})).await.expect("runs");
+        assert_eq!(event(&mut operator, &id, "finished").await["status"], "ok");
+    }
+    app.settled().await;
+    let sent = app.platform.messages("4242");
+    let seen: Vec<(&str, &str)> = sent
+        .iter()
+        .map(|call| (call.method.as_str(), call.text.as_str()))
+        .collect();
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    assert_eq!(seen[0], ("sendMessage", "The report."));
+    for file in &seen[1..] {
+        assert!(file.0 == "sendDocument" && file.1.contains("all is well"), "{file:?}");
+    }
+}

@@ -35,6 +35,7 @@ mod mcp;
 mod media;
 mod memory;
 mod menus;
+mod message_tool;
 mod node_calls;
 mod nodes_tool;
 mod peers;

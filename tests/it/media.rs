@@ -393,3 +393,63 @@ async fn files_that_an_answer_names_are_sent_behind_it() {
     }
     assert_eq!(files().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_see_files_that_an_answer_names_and_so_do_readers_of_the_history() {
+    let mut app = start().await;
+    app.add_user("demo", MEMBER, "member");
+    let mut operator = app.operator().await;
+    let note = json!({"path": "notes/plan.md", "content": "the plan"});
+    ask(&mut operator, "main", "w1", "write", &note).await;
+    told(&app, &mut operator, "w1").await;
+    let answer = says("Here it is.\nMEDIA:notes/plan.md\nMEDIA:no/such.md");
+    crate::support::tool::say(&mut operator, "main", "f1", &answer).await;
+    let end = operator.chat_end("f1").await;
+    let blocks = end["message"]["content"].as_array().expect("blocks").clone();
+    assert_eq!(
+        (
+            &blocks[0]["text"],
+            &blocks[1]["type"],
+            &blocks[1]["name"],
+            &blocks[1]["size"]
+        ),
+        (&json!("Here it is."), &json!("file"), &json!("plan.md"), &json!(8)),
+        "{end}"
+    );
+    let missing = blocks[2]["text"].as_str().expect("a line");
+    assert!(missing.contains("no such file"), "{missing}");
+    let path = format!("/api/blobs/{}", blocks[1]["ref"].as_str().expect("a ref"));
+    let bytes = app
+        .owner()
+        .request(reqwest::Method::GET, &path)
+        .send()
+        .await
+        .expect("answers");
+    assert_eq!(bytes.bytes().await.expect("bytes"), "the plan");
+    assert_eq!(app.person("demo", MEMBER).get(&path).await.0, 404);
+    let history = operator
+        .call("chat.history", json!({"sessionKey": "main"}))
+        .await
+        .expect("reads");
+    let last = history["messages"]
+        .as_array()
+        .expect("messages")
+        .last()
+        .expect("one")
+        .clone();
+    assert_eq!(last["content"], json!(blocks), "{last}");
+    let listed = operator
+        .call("artifacts.list", json!({"sessionKey": "main"}))
+        .await
+        .expect("lists");
+    assert_eq!(listed["artifacts"][0]["id"], blocks[1]["ref"], "{listed}");
+    // The model reads its own words and no bytes; a file alone is an answer too.
+    crate::support::tool::say(&mut operator, "main", "f2", &says("MEDIA:notes/plan.md\nNO_REPLY")).await;
+    let end = operator.chat_end("f2").await;
+    assert_eq!(end["message"]["content"][0]["type"], "file", "{end}");
+    let sent = app.model.calls().last().expect("a call")["messages"].to_string();
+    assert!(
+        sent.contains("MEDIA:notes/plan.md") && !sent.contains("attachments"),
+        "{sent}"
+    );
+}

@@ -83,7 +83,7 @@ fn shown(entry: &Entry) -> Vec<Artifact> {
     let (content, of_tool) = match body.message.as_ref() {
         Message::User { content, .. } => (content, false),
         Message::ToolResult { content, .. } => (content, true),
-        Message::Assistant(_) => return Vec::new(),
+        Message::Assistant(message) => (&message.attachments, true),
     };
     let images = content.iter().filter_map(|part| match part {
         Part::Image {

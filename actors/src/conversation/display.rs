@@ -106,11 +106,8 @@ fn message(body: &MessageBody, most: usize) -> Option<Value> {
             "timestamp": timestamp,
         })),
         Message::Assistant(message) => {
-            let content: Vec<Value> = message
-                .content
-                .iter()
-                .filter_map(|part| assistant_part(part, most))
-                .collect();
+            let said = message.content.iter().filter_map(|part| assistant_part(part, most));
+            let content: Vec<Value> = said.chain(attachments(&message.attachments)).collect();
             if content.is_empty() && message.error_message.is_none() {
                 return None; // a silent reply
             }
@@ -172,6 +169,11 @@ fn user_content(display: Option<&str>, content: &[Part], most: usize) -> Value {
 
 fn parts(content: &[Part], most: usize) -> Value {
     content.iter().map(|piece| part(piece, most)).collect()
+}
+
+/// The files that an answer showed, as blocks of it.
+pub fn attachments(files: &[Part]) -> impl Iterator<Item = Value> {
+    files.iter().map(|file| part(file, MAX_TEXT))
 }
 
 fn part(part: &Part, most: usize) -> Value {

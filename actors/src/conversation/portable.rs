@@ -113,12 +113,21 @@ impl Export {
         let Ok(mut body) = serde_json::from_str::<Value>(&row.body) else {
             return Ok(());
         };
-        let place = match row.kind.as_str() {
-            "message" => "/message/content",
-            _ => "/content",
+        let places: &[&str] = match row.kind.as_str() {
+            "message" => &["/message/content", "/message/attachments"],
+            _ => &["/content"],
         };
-        let content = body.pointer_mut(place).and_then(Value::as_array_mut);
-        for part in content.into_iter().flatten() {
+        let mut parts = Vec::new();
+        for place in places {
+            let list = body.pointer_mut(place).and_then(Value::as_array_mut);
+            parts.extend(
+                list.map(std::mem::take)
+                    .into_iter()
+                    .flatten()
+                    .map(|part| (*place, part)),
+            );
+        }
+        for (_, part) in &mut parts {
             let Some(fields) = part.as_object_mut() else { continue };
             let kind = fields.get("type").and_then(Value::as_str);
             if !matches!(kind, Some("image" | "file")) {
@@ -133,6 +142,11 @@ impl Export {
                 .await?;
             if let Some(stored) = stored {
                 fields.insert("data".to_owned(), json!(STANDARD.encode(stored.bytes)));
+            }
+        }
+        for (place, part) in parts {
+            if let Some(list) = body.pointer_mut(place).and_then(Value::as_array_mut) {
+                list.push(part);
             }
         }
         row.body = body.to_string();
@@ -384,7 +398,7 @@ fn keep_files(files: &mut Files, body: &mut Body) -> Result<()> {
     let content = match body {
         Body::Message(body) => match Arc::make_mut(&mut body.message) {
             Message::User { content, .. } | Message::ToolResult { content, .. } => content,
-            Message::Assistant(_) => return Ok(()),
+            Message::Assistant(message) => &mut message.attachments,
         },
         Body::CustomMessage(body) => &mut body.content,
         Body::Compaction(_)

@@ -45,9 +45,14 @@ pub struct Target<'a> {
 pub fn repair(messages: Vec<Arc<Message>>, target: Target<'_>) -> Vec<Arc<Message>> {
     let strictness = Strictness::of_api(target.api);
     let mut messages = messages;
+    let asked = messages
+        .iter()
+        .rposition(|message| matches!(**message, Message::User { .. }));
+    let mut at = 0..;
     messages.retain_mut(|message| {
+        let goes_on = at.next() > asked;
         is_clean(message) || {
-            let thinks = thinks_here(message, target);
+            let thinks = thinks_here(message, target, goes_on);
             clean(Arc::make_mut(message), thinks)
         }
     });
@@ -65,20 +70,24 @@ pub fn repair(messages: Vec<Arc<Message>>, target: Target<'_>) -> Vec<Arc<Messag
     }
 }
 
-/// Families that take the signed thoughts of a model back.
-fn takes_thoughts(api: &str) -> bool {
-    Strictness::of_api(api) == Strictness::Anthropic || api.ends_with("openai-responses") || api.starts_with("google")
+/// Families that take the signed thoughts of a model back. Behind Chat Completions some servers want them while a
+/// question is being worked on (`goes_on`), and nobody wants them later.
+fn takes_thoughts(api: &str, goes_on: bool) -> bool {
+    Strictness::of_api(api) == Strictness::Anthropic
+        || api.ends_with("openai-responses")
+        || api.starts_with("google")
+        || (api == "openai-completions" && goes_on)
 }
 
 /// May the message's thinking go back: to a family that takes it, and to the very model it came from.
-fn thinks_here(message: &Message, target: Target<'_>) -> bool {
+fn thinks_here(message: &Message, target: Target<'_>, goes_on: bool) -> bool {
     match message {
         Message::User { .. } | Message::ToolResult { .. } => false,
         Message::Assistant(message) => {
             message.api == target.api
                 && message.provider == target.provider
                 && message.model == target.model
-                && takes_thoughts(target.api)
+                && takes_thoughts(target.api, goes_on)
         }
     }
 }

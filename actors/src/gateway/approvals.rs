@@ -16,6 +16,7 @@ use crate::config::ConfigService;
 use crate::config::devices::approvals::{ALWAYS, Decided, Decider, may_say_always, reason};
 use crate::config::devices::strings;
 use crate::error::Result;
+use crate::session::forwarding;
 use crate::supervisor::directory::Directory;
 
 /// How often the row is looked at, for decisions made in other processes.
@@ -34,6 +35,7 @@ pub async fn decide(
     if let Decided::Now(row) = &decided {
         directory.approvals().wake(scope, &row.id);
         directory.publish(scope, resolved(row));
+        forwarding::ended(directory, scope, row);
     }
     Ok(decided)
 }
@@ -45,6 +47,7 @@ pub(crate) async fn withdraw(directory: &Directory, scope: &Scope, id: &str) -> 
     directory.approvals().wake(scope, id);
     if let Some(row) = config.approval(scope, id).await?.filter(|row| row.decision.is_none()) {
         directory.publish(scope, resolved(&row));
+        forwarding::ended(directory, scope, &row);
     }
     Ok(())
 }

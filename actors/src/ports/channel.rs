@@ -69,6 +69,10 @@ pub trait Channel: Send + Sync {
     fn acts(&self) -> Option<&dyn Acts> {
         None
     }
+    /// Looking back at what stands in conversations.
+    fn looks(&self) -> Option<&dyn Looks> {
+        None
+    }
     /// Asking people to choose.
     fn polls(&self) -> Option<&dyn Polls> {
         None
@@ -187,6 +191,63 @@ pub trait Acts: Send + Sync {
         to: &'a Destination,
         message_id: &'a str,
     ) -> BoxFuture<'a, Result<(), DeliverError>>;
+    /// Puts it where everybody sees it, or takes it down again.
+    fn pin<'a>(
+        &'a self,
+        account: &'a Account,
+        to: &'a Destination,
+        message_id: &'a str,
+        on: bool,
+    ) -> BoxFuture<'a, Result<(), DeliverError>>;
+}
+
+/// Looking back at what stands in a conversation. The words there are strangers'.
+pub trait Looks: Send + Sync {
+    /// Is it a room, by its id, and no chat with one person.
+    fn is_room(&self, to: &Destination) -> bool;
+    /// Its newest messages, oldest first; a thread's where the destination names one.
+    fn read<'a>(
+        &'a self,
+        account: &'a Account,
+        to: &'a Destination,
+        span: &'a Span,
+    ) -> BoxFuture<'a, Result<Vec<Seen>, DeliverError>>;
+    /// The messages that are pinned there.
+    fn pinned<'a>(
+        &'a self,
+        account: &'a Account,
+        to: &'a Destination,
+    ) -> BoxFuture<'a, Result<Vec<Seen>, DeliverError>>;
+    /// The signs under a message: each with how many people put it there.
+    fn signs<'a>(
+        &'a self,
+        account: &'a Account,
+        to: &'a Destination,
+        message_id: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(String, u64)>, DeliverError>>;
+}
+
+/// Which messages are looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// How many at most.
+    pub limit: u32,
+    /// Ids of the messages they stand between; neither is among them.
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
+
+/// A message that stands in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    pub message_id: String,
+    /// The platform's id of who wrote it.
+    pub from: String,
+    pub text: String,
+    /// Messages in the thread below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replies: Option<u64>,
 }
 
 /// A sign under a message.

@@ -170,6 +170,9 @@ pub struct AssistantMessage {
     /// Safe for users; set with [`StopReason::Error`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
+    /// Files it showed, and lines about those that could not be. For people: no model is sent them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Part>,
     pub timestamp: i64,
 }
 

@@ -3,6 +3,7 @@
 //! Another trait needs an ADR. Nothing here opens a socket.
 
 pub mod channel;
+pub mod compat;
 pub mod document;
 pub mod embedding;
 pub mod message;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
+use super::compat::Compat;
 use super::embedding::Embeddings;
 use super::message::{AssistantMessage, FileFormat, Message};
 use super::speech::{Hearing, Speech};
@@ -51,6 +52,10 @@ pub struct ModelRequest {
     pub messages: Arc<Vec<Arc<Message>>>,
     pub tools: Arc<Vec<Arc<ToolSpec>>>,
     pub max_tokens: u32,
+    /// Tokens of a prompt and its answer together, for servers that must be told.
+    pub context_window: u64,
+    /// What the settings say of how the server differs.
+    pub compat: Compat,
     /// Can the model think, and how hard it is to.
     pub reasoning: bool,
     pub thinking: Thinking,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use claw_entities::{Scope, SessionKey};
 use futures::future::BoxFuture;
+use jsonschema::Validator;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -66,9 +67,17 @@ pub struct Schema {
     value: Value,
     text: OnceLock<Box<RawValue>>,
     tokens: OnceLock<u64>,
+    /// `None` for one that is no schema.
+    checker: OnceLock<Option<Arc<Validator>>>,
 }
 
 impl Schema {
+    /// What checks values by it. `None`: it is no schema.
+    pub fn checker(&self) -> Option<&Validator> {
+        let made = || jsonschema::validator_for(&self.value).ok().map(Arc::new);
+        self.checker.get_or_init(made).as_deref()
+    }
+
     /// As a request carries it.
     pub fn text(&self) -> &RawValue {
         self.text.get_or_init(|| to_raw_value(&self.value).unwrap_or_default())
@@ -86,6 +95,7 @@ impl From<Value> for Schema {
             value,
             text: OnceLock::new(),
             tokens: OnceLock::new(),
+            checker: OnceLock::new(),
         }
     }
 }
@@ -221,5 +231,24 @@ impl ToolOutput {
             is_error: true,
             ..Self::text(text)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_checks_arguments_is_made_once_and_none_of_what_is_no_schema() {
+        let schema = Schema::from(json!({"type": "object", "required": ["a"]}));
+        let first = schema.checker().expect("a schema");
+        assert!(first.is_valid(&json!({"a": 1})) && !first.is_valid(&json!({})));
+        assert!(std::ptr::eq(first, schema.checker().expect("a schema")));
+        // A copy of a spec takes it along.
+        let copy = schema.clone();
+        assert!(std::ptr::eq(first, copy.checker().expect("a schema")));
+        assert!(Schema::from(json!({"type": 7})).checker().is_none());
     }
 }

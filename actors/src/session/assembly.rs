@@ -28,7 +28,7 @@ use crate::conversation::transcript::{NewEntry, SessionHead};
 use crate::error::{Error, Result};
 use crate::ports::channel::{Account, Attachment, DeliverError, Media, MediaFile};
 use crate::ports::message::{FileFormat, Message, Part};
-use crate::ports::model::{ModelRequest, StreamLimits, SystemBlock};
+use crate::ports::model::{ModelRequest, SystemBlock};
 use crate::ports::nul;
 use crate::ports::tool::ToolSpec;
 
@@ -467,21 +467,13 @@ impl Assembly {
         session_id: &str,
     ) -> ModelRequest {
         ModelRequest {
-            endpoint: model.endpoint.clone(),
-            provider: model.provider.clone(),
-            model: model.model.clone(),
-            system: self.system.clone(),
-            messages,
             tools,
-            max_tokens: model.max_tokens,
-            reasoning: model.reasoning,
             thinking: model.thinking,
-            fast: model.fast,
             temperature: model.params.temperature,
             cache: model.params.cache.unwrap_or_default(),
             service_tier: model.params.service_tier.clone(),
             cache_key: session_id.to_owned(),
-            limits: StreamLimits::default(),
+            ..model.request(self.system.clone(), messages)
         }
     }
 }

@@ -421,7 +421,7 @@ impl Emitter {
     }
 
     /// The run ended with an answer; silent when `text` is `None`.
-    pub(crate) async fn finished(&mut self, text: Option<&str>, stop_reason: &str, usage: &Usage) {
+    pub(crate) async fn finished(&mut self, text: Option<&str>, files: &[Part], stop_reason: &str, usage: &Usage) {
         self.flush().await;
         self.agent(
             "usage",
@@ -434,8 +434,14 @@ impl Emitter {
         )
         .await;
         let mut extra = json!({"stopReason": stop_reason});
-        if let Some(text) = text {
-            extra["message"] = message(text);
+        if text.is_some() || !files.is_empty() {
+            extra["message"] = message(text.unwrap_or_default());
+            let said: Vec<Value> = text
+                .map(|text| json!({"type": "text", "text": text}))
+                .into_iter()
+                .collect();
+            let shown = said.into_iter().chain(display::attachments(files));
+            extra["message"]["content"] = shown.collect();
         }
         self.seq += 1;
         self.chat("final", extra, false).await;
@@ -497,7 +503,7 @@ impl Emitter {
     pub(crate) async fn answered(&mut self, text: &str) {
         self.start().await;
         self.delta(text).await;
-        self.finished(Some(text), "command", &Usage::default()).await;
+        self.finished(Some(text), &[], "command", &Usage::default()).await;
     }
 
     /// An answer beside the conversation: an event of its own, and an end without a message.

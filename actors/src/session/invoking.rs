@@ -157,6 +157,7 @@ impl Performer<'_> {
             round: 0,
             audience,
             place: None,
+            answering: None,
             group: None,
             outlet: None,
             chain: Chain::default(),

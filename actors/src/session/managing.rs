@@ -37,6 +37,7 @@ fn reach(directory: &Directory, authority: &Authority, item: &Item) -> Reach {
         run_id: String::new(),
         owner: true,
         alone: item.audience().is_private(),
+        answering: None,
         place: item.destination.clone(),
         group: item.group().cloned(),
         chain: Chain::default(),

@@ -33,6 +33,7 @@ pub mod context;
 pub mod embedding;
 pub mod envelope;
 mod excerpt;
+pub(crate) mod forwarding;
 pub mod freshness;
 pub mod greeting;
 mod keepsake;

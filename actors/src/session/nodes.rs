@@ -3,7 +3,7 @@
 //! Only a run of the user's own is handed this; a guest's run has no nodes.
 
 mod command;
-mod notice;
+pub(super) mod notice;
 
 use std::fmt;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 //! Everything goes through the run's scope, so another user's or tenant's row is not there. A guest's run has one too,
 //! and reaches its own session only.
 
+pub mod acts;
 mod config;
 pub mod cron;
 pub mod look;
@@ -92,6 +93,8 @@ pub(crate) struct Inner {
     pub(crate) alone: bool,
     /// The chat the run answers in.
     pub(crate) place: Option<Destination>,
+    /// The platform's id of the message that is answered there.
+    pub(crate) answering: Option<String>,
     /// The group whose rules for tools hold.
     pub(crate) group: Option<Destination>,
     pub(crate) chain: Chain,

@@ -584,6 +584,7 @@ impl Work {
             round: self.head.next_seq,
             audience,
             place: context.turn.last().destination.clone(),
+            answering: context.turn.last().message_id.clone(),
             group: context.turn.last().group().cloned(),
             outlet: self.outlet.clone(),
             chain: chains.fold(Chain::default(), Chain::longer),
@@ -656,7 +657,8 @@ impl Work {
         if !forgotten {
             context.emitter.speak();
         }
-        let final_message = self.final_message(&end, &shown, model.as_ref(), failure.as_ref().map(|(_, text)| text));
+        let mut final_message =
+            self.final_message(&end, &shown, model.as_ref(), failure.as_ref().map(|(_, text)| text));
         let mut reply = match outlet {
             Some(_) if context.turn.beat().is_none() && (text.is_some() || failure.is_some()) => {
                 self.parts.rest(&shown)
@@ -695,6 +697,8 @@ impl Work {
         for missing in &attached.missing {
             below(&mut reply, missing);
         }
+        final_message.attachments = attached.parts(outlet.is_none());
+        let files = final_message.attachments.clone();
         let spoken = spoken || !attached.missing.is_empty();
         let told = outlet.filter(|_| spoken);
         for missed in self.missed.iter().filter(|_| told.is_some()) {
@@ -721,6 +725,7 @@ impl Work {
             usage: self.usage,
             context_tokens: self.context_tokens,
             payloads: text.iter().cloned().collect(),
+            files: attached.files(),
             inbox_state: "done",
             reason,
             forgotten,
@@ -758,7 +763,7 @@ impl Work {
             (_, None) => {
                 context
                     .emitter
-                    .finished(text.as_deref(), &stop_reason, &self.usage)
+                    .finished(text.as_deref(), &files, &stop_reason, &self.usage)
                     .await
             }
         }

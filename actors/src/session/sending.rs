@@ -57,6 +57,19 @@ pub(crate) struct Sent {
 /// `Invalid` for a chat that is not the user's, and for a message that cannot be sent; `Upstream` when the platform
 /// refused it; `Busy` while it is on its way: it is stored, and the same run id hears more later.
 pub(crate) async fn send(directory: &Directory, scope: &Scope, wish: Wish) -> Result<Sent> {
+    let (destination, first) = put(directory, scope, wish).await?;
+    let message_id = arrived(directory.services(), scope, &first).await?;
+    Ok(Sent {
+        destination,
+        message_id,
+    })
+}
+
+/// Puts a message into the outbox, once for each run id. Gives where it goes, and its first row.
+///
+/// # Errors
+/// As [`send`], but for what the platform says.
+pub(crate) async fn put(directory: &Directory, scope: &Scope, wish: Wish) -> Result<(Destination, String)> {
     if wish.text.len() > LONGEST {
         return Err(Error::TooLarge(format!("a message has at most {} KiB", LONGEST / 1024)));
     }
@@ -105,11 +118,7 @@ pub(crate) async fn send(directory: &Directory, scope: &Scope, wish: Wish) -> Re
     };
     let first = directory.leases().under(scope, work).await?;
     directory.delivery().kick(scope, &said.conversation);
-    let message_id = arrived(directory.services(), scope, &first).await?;
-    Ok(Sent {
-        destination: known,
-        message_id,
-    })
+    Ok((known, first))
 }
 
 /// What became of the message that was sent under this run id, if one was; waits for the platform as [`send`] does.
@@ -185,12 +194,18 @@ fn takes_files(services: &Services, to: &Destination) -> Result<()> {
     }
 }
 
+/// Answers to choose from in a poll, and how long it may be open, in seconds.
+pub const OPTIONS: std::ops::RangeInclusive<usize> = 2..=12;
+pub const LONGEST_POLL: u64 = 604_800;
+
 /// Something done to a message.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     React(Sign),
     Edit(String),
     Delete,
+    /// Puts it where everybody sees it, or takes it down again.
+    Pin(bool),
 }
 
 /// Does something to a message in a chat. At once, and once. Only what was sent from here for this user is changed and
@@ -205,28 +220,50 @@ pub(crate) async fn act(
     message_id: &str,
     act: &Act,
 ) -> Result<Sent> {
+    check_id(message_id)?;
+    let place = place(directory, scope, agent_id, target).await?;
+    act_at(directory.services(), scope, place, message_id, act).await
+}
+
+/// Is this how a platform names a message.
+fn check_id(message_id: &str) -> Result<()> {
     let known = |letter: char| letter.is_ascii_alphanumeric() || "._-:".contains(letter);
     if message_id.is_empty() || message_id.len() > 128 || !message_id.chars().all(known) {
         return Err(Error::invalid("messageId is no id of a message"));
     }
-    let (account, destination) = place(directory, scope, agent_id, target).await?;
+    Ok(())
+}
+
+/// As [`act`], in a chat that was found.
+pub(in crate::session) async fn act_at(
+    services: &Services,
+    scope: &Scope,
+    (account, destination): Place,
+    message_id: &str,
+    act: &Act,
+) -> Result<Sent> {
+    check_id(message_id)?;
     // Slack's ids in the chat with a person begin with a channel: any other chat could stand there.
     let own = match act {
-        Act::React(_) => message_id.contains(':'),
+        Act::React(_) | Act::Pin(_) => message_id.contains(':'),
         Act::Edit(_) | Act::Delete => true,
     };
-    if own && !sent_here(directory.services(), scope, &destination, message_id).await? {
+    if own && !sent_here(services, scope, &destination, message_id).await? {
         return Err(Error::NotFound {
             what: "message sent to this chat for you",
         });
     }
-    let channel = channel(directory.services(), &destination)?;
+    let channel = channel(services, &destination)?;
     let cannot = || Error::invalid(format!("{} cannot do that", destination.channel));
     let account = &account.account;
     let done = match act {
         Act::React(sign) => {
             let acts = channel.acts().ok_or_else(cannot)?;
             acts.react(account, &destination, message_id, sign).await
+        }
+        Act::Pin(on) => {
+            let acts = channel.acts().ok_or_else(cannot)?;
+            acts.pin(account, &destination, message_id, *on).await
         }
         Act::Delete => {
             let acts = channel.acts().ok_or_else(cannot)?;
@@ -277,8 +314,17 @@ pub(crate) async fn poll(
     (agent_id, target): (&str, &Target),
     poll: &Poll,
 ) -> Result<Sent> {
-    let (account, destination) = place(directory, scope, agent_id, target).await?;
-    let channel = channel(directory.services(), &destination)?;
+    let place = place(directory, scope, agent_id, target).await?;
+    poll_at(directory.services(), place, poll).await
+}
+
+/// As [`poll`], in a chat that was found.
+pub(in crate::session) async fn poll_at(
+    services: &Services,
+    (account, destination): Place,
+    poll: &Poll,
+) -> Result<Sent> {
+    let channel = channel(services, &destination)?;
     let polls = channel
         .polls()
         .ok_or_else(|| Error::invalid(format!("{} has no polls", destination.channel)))?;
@@ -350,7 +396,7 @@ pub(crate) async fn chat_of(
     Ok(destination)
 }
 
-fn channel<'a>(services: &'a Services, to: &Destination) -> Result<&'a dyn Channel> {
+pub(in crate::session) fn channel<'a>(services: &'a Services, to: &Destination) -> Result<&'a dyn Channel> {
     let channel = services.ports.channel(&to.channel);
     channel
         .map(AsRef::as_ref)
@@ -358,7 +404,7 @@ fn channel<'a>(services: &'a Services, to: &Destination) -> Result<&'a dyn Chann
 }
 
 /// `Timeout` when nobody knows whether it happened.
-fn refused(error: DeliverError) -> Error {
+pub(in crate::session) fn refused(error: DeliverError) -> Error {
     match error {
         DeliverError::Unknown { message } => Error::Timeout(message),
         DeliverError::Retry { .. }

@@ -24,6 +24,8 @@ pub(crate) struct Calling<'a> {
     pub(crate) audience: Audience,
     /// The chat the run answers in.
     pub(crate) place: Option<Destination>,
+    /// The platform's id of the message that is answered there.
+    pub(crate) answering: Option<String>,
     /// The group whose rules for tools hold.
     pub(crate) group: Option<Destination>,
     pub(crate) outlet: Option<Outlet>,
@@ -58,6 +60,7 @@ impl Calling<'_> {
             owner,
             alone,
             place: self.place,
+            answering: self.answering,
             group: self.group,
             chain: self.chain,
             depth: self.depth,

@@ -363,9 +363,9 @@ pub(super) fn check(tool: &dyn Tool, arguments: &Value) -> Result<(), String> {
         return Ok(());
     }
     let spec = tool.spec();
-    let validator = jsonschema::validator_for(&spec.parameters)
-        .map_err(|_| format!("The tool {} has no usable schema.", spec.name))?;
-    match validator.validate(arguments) {
+    let checker = spec.parameters.checker();
+    let checker = checker.ok_or_else(|| format!("The tool {} has no usable schema.", spec.name))?;
+    match checker.validate(arguments) {
         Ok(()) => Ok(()),
         Err(error) => Err(format!("The arguments do not match: {error}.")),
     }

@@ -123,6 +123,8 @@ pub(crate) struct Ending {
     pub(crate) context_tokens: u64,
     /// Texts of the answer, for `agent`'s second response.
     pub(crate) payloads: Vec<String>,
+    /// Files of the answer, for whoever tells it elsewhere.
+    pub(crate) files: Vec<FileAbout>,
     /// What the inbox rows become: `done`, or `dead` with the reason.
     pub(crate) inbox_state: &'static str,
     pub(crate) reason: Option<String>,
@@ -147,6 +149,9 @@ impl Ending {
             "meta": {"agentMeta": {"provider": self.provider, "model": self.model, "usage": self.usage},
                      "stopReason": self.stop_reason, "aborted": self.status == "aborted"},
         });
+        if !self.files.is_empty() {
+            result["files"] = json!(self.files);
+        }
         if !self.handed.is_empty() {
             result["meta"]["pendingToolCalls"] = json!(self.handed);
         }
@@ -169,6 +174,7 @@ impl Ending {
             reason: None,
             forgotten: false,
             entry: Map::new(),
+            files: Vec::new(),
             handed: Vec::new(),
         }
     }

@@ -1,4 +1,4 @@
-//! Signs under messages, and taking them back.
+//! Signs under messages, pins, and taking messages back.
 
 use std::time::Duration;
 
@@ -78,6 +78,30 @@ impl Acts for Slack {
             let params = json!({"channel": channel, "ts": ts});
             self.call(account, "chat.delete", &params, LIMIT).await?;
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn pin<'a>(
+        &'a self,
+        account: &'a Account,
+        to: &'a Destination,
+        message_id: &'a str,
+        on: bool,
+    ) -> BoxFuture<'a, Result<(), DeliverError>> {
+        async move {
+            let (method, done) = if on {
+                ("pins.add", "already_pinned")
+            } else {
+                ("pins.remove", "no_pin")
+            };
+            let (channel, ts) = placed(to, message_id);
+            let params = json!({"channel": channel, "timestamp": ts});
+            match self.call(account, method, &params, LIMIT).await {
+                Ok(_) => Ok(()),
+                Err(trouble @ Trouble::Refused { .. }) if trouble.is(&[done]) => Ok(()),
+                Err(trouble) => Err(trouble.into()),
+            }
         }
         .boxed()
     }

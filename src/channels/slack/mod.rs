@@ -7,6 +7,7 @@ mod event;
 mod files;
 mod form;
 mod inbound;
+mod looks;
 mod media;
 mod outbound;
 mod people;
@@ -20,7 +21,7 @@ mod tests;
 use std::time::Duration;
 
 use claw_actors::ports::channel::{
-    Account, Acts, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files,
+    Account, Acts, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files, Looks,
     Malformed, Manifest, Media, MediaFile, OutFile, People, RawWebhook, Refused, Rendered, SecretField, Typing,
     WebhookOutcome,
 };
@@ -145,6 +146,10 @@ impl Channel for Slack {
     }
 
     fn acts(&self) -> Option<&dyn Acts> {
+        Some(self)
+    }
+
+    fn looks(&self) -> Option<&dyn Looks> {
         Some(self)
     }
 

@@ -61,6 +61,21 @@ impl Acts for Telegram {
     ) -> BoxFuture<'a, Result<(), DeliverError>> {
         self.act(account, to, "deleteMessage", message_id, json!({})).boxed()
     }
+
+    fn pin<'a>(
+        &'a self,
+        account: &'a Account,
+        to: &'a Destination,
+        message_id: &'a str,
+        on: bool,
+    ) -> BoxFuture<'a, Result<(), DeliverError>> {
+        let (method, more) = if on {
+            ("pinChatMessage", json!({"disable_notification": true}))
+        } else {
+            ("unpinChatMessage", json!({}))
+        };
+        self.act(account, to, method, message_id, more).boxed()
+    }
 }
 
 impl Polls for Telegram {

@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::API;
-use crate::providers::{FILE_GONE, tool_id};
+use crate::providers::host::Host;
+use crate::providers::{FILE_GONE, IMAGE_GONE, tool_id};
 
 /// Longest tool-call id.
 const MAX_ID: usize = 64;
-const IMAGE_GONE: &str = "[image no longer available]";
 const NO_OUTPUT: &str = "(no output)";
 
 #[derive(Serialize)]
@@ -167,6 +167,8 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
         }
     }
     let (thinking, output_config) = thinking_of(request, API);
+    // Others that speak its language have no tiers.
+    let at_home = request.provider == "anthropic" || Host::of(&request.endpoint.base_url) == Host::Anthropic;
     Body {
         model: &request.model,
         max_tokens: request.max_tokens,
@@ -182,7 +184,7 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
         service_tier: request
             .service_tier
             .as_deref()
-            .filter(|tier| matches!(*tier, "auto" | "standard_only")),
+            .filter(|tier| at_home && matches!(*tier, "auto" | "standard_only")),
     }
 }
 

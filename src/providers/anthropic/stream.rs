@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::API;
-use crate::providers::call::{Dialect, Flow, begun, ended, with_parts};
+use crate::providers::call::{Dialect, Flow};
+use crate::providers::draft::{Draft, arguments, ended};
 use crate::providers::errors::Failure;
 use crate::providers::loose::{Count, Text};
 use crate::providers::sse::SseEvent;
@@ -89,8 +90,7 @@ enum Block {
 
 /// Assembles one message.
 pub(super) struct Messages {
-    /// The message as far as it is known without its parts.
-    begun: AssistantMessage,
+    draft: Draft,
     blocks: Vec<(u64, Block)>,
     stop_reason: String,
 }
@@ -98,16 +98,14 @@ pub(super) struct Messages {
 impl Messages {
     pub(super) fn new(provider: &str, model: &str, timestamp: i64) -> Self {
         Self {
-            begun: begun(API, provider, model, timestamp),
+            draft: Draft::new(API, provider, model, timestamp),
             blocks: Vec::new(),
             stop_reason: String::new(),
         }
     }
 
     fn message(&mut self, message: WireMessage) {
-        if !message.id.is_empty() {
-            self.begun.response_id = Some(message.id.0);
-        }
+        self.draft.name(message.id.0);
         if let Some(usage) = message.usage {
             self.count(usage);
         }
@@ -116,10 +114,11 @@ impl Messages {
     /// Counts are cumulative: a later one replaces an earlier.
     fn count(&mut self, usage: WireUsage) {
         let set = |slot: &mut u64, count: Count| *slot = count.0.unwrap_or(*slot);
-        set(&mut self.begun.usage.input, usage.input_tokens);
-        set(&mut self.begun.usage.output, usage.output_tokens);
-        set(&mut self.begun.usage.cache_read, usage.cache_read_input_tokens);
-        set(&mut self.begun.usage.cache_write, usage.cache_creation_input_tokens);
+        let known = self.draft.usage();
+        set(&mut known.input, usage.input_tokens);
+        set(&mut known.output, usage.output_tokens);
+        set(&mut known.cache_read, usage.cache_read_input_tokens);
+        set(&mut known.cache_write, usage.cache_creation_input_tokens);
     }
 
     fn open(&mut self, index: u64, block: WireBlock, out: &mut VecDeque<ModelEvent>) {
@@ -192,51 +191,6 @@ impl Messages {
             }
             Block::Text(_) | Block::Redacted(_) | Block::Other => {}
         }
-    }
-
-    fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
-        let content = std::mem::take(&mut self.blocks)
-            .into_iter()
-            .filter_map(|(_, block)| match block {
-                Block::Text(text) => (!text.is_empty()).then_some(AssistantPart::Text { text }),
-                Block::Thinking { text, signature } => {
-                    (!text.is_empty() || !signature.is_empty()).then(|| AssistantPart::Thinking {
-                        thinking: text,
-                        thinking_signature: (!signature.is_empty()).then_some(signature),
-                        redacted: false,
-                    })
-                }
-                Block::Redacted(data) => Some(AssistantPart::Thinking {
-                    thinking: String::new(),
-                    thinking_signature: Some(data),
-                    redacted: true,
-                }),
-                Block::Tool { id, name, json, input } => with_tools.then(|| {
-                    AssistantPart::ToolCall(ToolCall {
-                        id,
-                        name,
-                        arguments: arguments(json, input),
-                    })
-                }),
-                Block::Other => None,
-            })
-            .collect();
-        with_parts(&self.begun, content)
-    }
-}
-
-fn arguments(json: String, input: Value) -> Value {
-    if json.trim().is_empty() {
-        return if input.is_object() {
-            input
-        } else {
-            Value::Object(serde_json::Map::new())
-        };
-    }
-    match serde_json::from_str(&json) {
-        Ok(Value::Null) => Value::Object(serde_json::Map::new()),
-        Ok(value) => value,
-        Err(_) => Value::String(json),
     }
 }
 
@@ -316,7 +270,38 @@ impl Dialect for Messages {
         Ok(ended(self.assemble(true), at_limit))
     }
 
-    fn partial(&mut self) -> AssistantMessage {
-        self.assemble(false)
+    fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
+        let content = std::mem::take(&mut self.blocks)
+            .into_iter()
+            .filter_map(|(_, block)| match block {
+                Block::Text(text) => (!text.is_empty()).then_some(AssistantPart::Text { text }),
+                Block::Thinking { text, signature } => {
+                    (!text.is_empty() || !signature.is_empty()).then(|| AssistantPart::Thinking {
+                        thinking: text,
+                        thinking_signature: (!signature.is_empty()).then_some(signature),
+                        redacted: false,
+                    })
+                }
+                Block::Redacted(data) => Some(AssistantPart::Thinking {
+                    thinking: String::new(),
+                    thinking_signature: Some(data),
+                    redacted: true,
+                }),
+                Block::Tool { id, name, json, input } => with_tools.then(|| {
+                    AssistantPart::ToolCall(ToolCall {
+                        id,
+                        name,
+                        // A server that does not stream has them as they are.
+                        arguments: if json.is_empty() && input.is_object() {
+                            input
+                        } else {
+                            arguments(json)
+                        },
+                    })
+                }),
+                Block::Other => None,
+            })
+            .collect();
+        self.draft.with(content)
     }
 }

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use claw_actors::crypto::Secret;
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, ToolCall};
 use claw_actors::ports::model::{ErrorClass, ModelEvent, SystemBlock, Thinking};
-use claw_actors::ports::tool::{Effect, ToolSpec};
 use serde_json::{Value, json};
 
 use super::stream::Messages;
 use super::{API, Anthropic, request, url};
 use crate::egress::testing::{Ending, FakeServer, Reply};
-use crate::providers::call::tests::{collect, done, failed, files, request as model_request};
+use crate::providers::call::tests::{collect, done, failed, files, request as model_request, tool};
 use crate::providers::call::{decode, decode_all_ways};
 
 fn dialect() -> Messages {
@@ -105,18 +104,6 @@ fn broken_arguments_are_kept_for_the_loop_to_refuse() {
     }
 }
 
-fn spec(name: &str) -> ToolSpec {
-    ToolSpec {
-        name: name.to_owned(),
-        description: "Does it.".to_owned(),
-        summary: "does it".to_owned(),
-        parameters: json!({"type": "object", "properties": {}}).into(),
-        effect: Effect::ReadOnly,
-        owner_only: false,
-        timeout: std::time::Duration::from_secs(1),
-    }
-}
-
 fn history() -> Vec<Message> {
     let assistant = |model: &str, content| {
         Message::Assistant(AssistantMessage {
@@ -190,7 +177,7 @@ fn history() -> Vec<Message> {
 #[test]
 fn body_of_a_full_request() {
     let mut model = model_request("", history());
-    model.tools = Arc::new(vec![Arc::new(spec("look")), Arc::new(spec("listen"))]);
+    model.tools = Arc::new(vec![Arc::new(tool("look")), Arc::new(tool("listen"))]);
     model.temperature = Some(0.5);
     Arc::make_mut(&mut model.system).push(SystemBlock {
         text: "Now it is late.".to_owned(),
@@ -204,7 +191,7 @@ fn body_of_a_full_request() {
 fn without_a_system_prompt_the_tools_are_the_breakpoint() {
     let mut model = model_request("", vec![Message::user("hi", 1)]);
     Arc::make_mut(&mut model.system).clear();
-    model.tools = Arc::new(vec![Arc::new(spec("look")), Arc::new(spec("listen"))]);
+    model.tools = Arc::new(vec![Arc::new(tool("look")), Arc::new(tool("listen"))]);
     let body = serde_json::to_value(request::body(&model)).unwrap();
     assert_eq!(body.pointer("/tools/1/cache_control/type"), Some(&json!("ephemeral")));
     assert_eq!(body.pointer("/tools/0/cache_control"), None);

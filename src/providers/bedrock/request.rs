@@ -6,11 +6,10 @@ use serde_json::{Value, json};
 
 use super::API;
 use crate::providers::anthropic::thinking_of;
-use crate::providers::{FILE_GONE, tool_id};
+use crate::providers::{FILE_GONE, IMAGE_GONE, tool_id};
 
 /// Longest tool-call id.
 const MAX_ID: usize = 64;
-const IMAGE_GONE: &str = "[image no longer available]";
 const NO_OUTPUT: &str = "(no output)";
 
 /// Builds the body. Cache points are for Claude alone, as the original has it.

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, ToolCall, Usage};
 use claw_actors::ports::model::{ErrorClass, ModelEvent};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::API;
 use super::frames::Frames;
-use crate::providers::call::{Dialect, Flow, begun, ended, with_parts};
+use crate::providers::call::{Dialect, Flow};
+use crate::providers::draft::{Draft, arguments, ended};
 use crate::providers::errors::Failure;
 use crate::providers::sse::SseEvent;
 
@@ -25,7 +26,7 @@ struct Block {
 
 /// Assembles one message.
 pub(super) struct Conversation {
-    begun: AssistantMessage,
+    draft: Draft,
     frames: Frames,
     blocks: BTreeMap<u64, Block>,
     stop_reason: String,
@@ -34,7 +35,7 @@ pub(super) struct Conversation {
 impl Conversation {
     pub(super) fn new(provider: &str, model: &str, timestamp: i64) -> Self {
         Self {
-            begun: begun(API, provider, model, timestamp),
+            draft: Draft::new(API, provider, model, timestamp),
             frames: Frames::default(),
             blocks: BTreeMap::new(),
             stop_reason: String::new(),
@@ -68,7 +69,7 @@ impl Conversation {
 
     fn count(&mut self, usage: &Value) {
         let count = |name: &str| usage[name].as_u64().unwrap_or(0);
-        self.begun.usage = Usage {
+        *self.draft.usage() = Usage {
             input: count("inputTokens"),
             output: count("outputTokens"),
             cache_read: count("cacheReadInputTokens"),
@@ -76,41 +77,6 @@ impl Conversation {
             ..Usage::default()
         };
     }
-
-    fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
-        let mut content = Vec::new();
-        for block in std::mem::take(&mut self.blocks).into_values() {
-            if !block.redacted.is_empty() {
-                content.push(AssistantPart::Thinking {
-                    thinking: String::new(),
-                    thinking_signature: Some(block.redacted),
-                    redacted: true,
-                });
-            }
-            if !block.thinking.is_empty() || !block.signature.is_empty() {
-                content.push(AssistantPart::Thinking {
-                    thinking: block.thinking,
-                    thinking_signature: Some(block.signature).filter(|signature| !signature.is_empty()),
-                    redacted: false,
-                });
-            }
-            if !block.text.is_empty() {
-                content.push(AssistantPart::Text { text: block.text });
-            }
-            if let Some((id, name, json)) = block.tool.filter(|_| with_tools) {
-                let arguments = arguments(json);
-                content.push(AssistantPart::ToolCall(ToolCall { id, name, arguments }));
-            }
-        }
-        with_parts(&self.begun, content)
-    }
-}
-
-fn arguments(json: String) -> Value {
-    if json.trim().is_empty() {
-        return Value::Object(Map::new());
-    }
-    serde_json::from_str(&json).unwrap_or(Value::String(json))
 }
 
 /// The HTTP status that the same failure has before a stream.
@@ -190,7 +156,31 @@ impl Dialect for Conversation {
         Ok(ended(self.assemble(true), at_limit))
     }
 
-    fn partial(&mut self) -> AssistantMessage {
-        self.assemble(false)
+    fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
+        let mut content = Vec::new();
+        for block in std::mem::take(&mut self.blocks).into_values() {
+            if !block.redacted.is_empty() {
+                content.push(AssistantPart::Thinking {
+                    thinking: String::new(),
+                    thinking_signature: Some(block.redacted),
+                    redacted: true,
+                });
+            }
+            if !block.thinking.is_empty() || !block.signature.is_empty() {
+                content.push(AssistantPart::Thinking {
+                    thinking: block.thinking,
+                    thinking_signature: Some(block.signature).filter(|signature| !signature.is_empty()),
+                    redacted: false,
+                });
+            }
+            if !block.text.is_empty() {
+                content.push(AssistantPart::Text { text: block.text });
+            }
+            if let Some((id, name, json)) = block.tool.filter(|_| with_tools) {
+                let arguments = arguments(json);
+                content.push(AssistantPart::ToolCall(ToolCall { id, name, arguments }));
+            }
+        }
+        self.draft.with(content)
     }
 }

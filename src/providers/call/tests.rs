@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use claw_actors::crypto::Secret;
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, ToolCall};
+use claw_actors::ports::message::{AssistantMessage, Message, Part, StopReason};
 use claw_actors::ports::model::{
     Endpoint, ErrorClass, ModelError, ModelEvent, ModelProvider, ModelRequest, StreamLimits, SystemBlock,
 };
+use claw_actors::ports::tool::{Effect, ToolSpec};
 use std::sync::Arc;
 
 use futures::StreamExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::egress::testing::{Ending, FakeServer, Reply};
 use crate::egress::{Egress, EgressSettings};
@@ -33,6 +34,8 @@ pub(in crate::providers) fn request(base_url: &str, messages: Vec<Message>) -> M
         messages: Arc::new(messages.into_iter().map(Arc::new).collect()),
         tools: Arc::default(),
         max_tokens: 1_000,
+        context_window: 50_000,
+        compat: Default::default(),
         reasoning: false,
         thinking: Default::default(),
         fast: false,
@@ -44,6 +47,19 @@ pub(in crate::providers) fn request(base_url: &str, messages: Vec<Message>) -> M
             first_byte: Duration::from_secs(20),
             idle: Duration::from_secs(20),
         },
+    }
+}
+
+/// A tool that takes nothing.
+pub(in crate::providers) fn tool(name: &str) -> ToolSpec {
+    ToolSpec {
+        name: name.to_owned(),
+        description: "Does it.".to_owned(),
+        summary: "does it".to_owned(),
+        parameters: json!({"type": "object", "properties": {}}).into(),
+        effect: Effect::ReadOnly,
+        owner_only: false,
+        timeout: Duration::from_secs(1),
     }
 }
 
@@ -211,7 +227,7 @@ async fn garbage_is_named_as_such() {
 
 #[tokio::test]
 async fn a_server_that_does_not_stream_is_understood() {
-    let body = serde_json::json!({
+    let body = json!({
         "id": "c1",
         "choices": [{"message": {"role": "assistant", "content": "All at once"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 5, "completion_tokens": 3},
@@ -219,7 +235,7 @@ async fn a_server_that_does_not_stream_is_understood() {
     let events = answer(Reply::json(200, &body)).await;
     assert_eq!(done(&events).text(), "All at once");
     assert_eq!(done(&events).usage.output, 3);
-    let body = serde_json::json!({"error": {"message": "prompt is too long"}});
+    let body = json!({"error": {"message": "prompt is too long"}});
     assert_eq!(
         failed(&answer(Reply::json(200, &body)).await).class,
         ErrorClass::ContextOverflow
@@ -300,19 +316,4 @@ pub(in crate::providers) fn files() -> Vec<Part> {
         file("audio/mpeg", "b.mp3", Some("SUQz")),
         file("application/pdf", "c.pdf", None),
     ]
-}
-
-#[test]
-fn calls_of_one_answer_have_ids_of_their_own() {
-    let call = |id: &str| {
-        AssistantPart::ToolCall(ToolCall {
-            id: id.to_owned(),
-            name: "look".to_owned(),
-            arguments: Value::Null,
-        })
-    };
-    let ids = ["a", "a", "a_2", "b|i1", "b|i2", "a", ""].map(call).to_vec();
-    let message = crate::providers::call::with_parts(&AssistantMessage::default(), ids);
-    let ids: Vec<&str> = message.tool_calls().map(|call| call.id.as_str()).collect();
-    assert_eq!(ids, ["a", "a_2", "a_2_2", "b|i1", "b_2|i2", "a_3", ""]);
 }

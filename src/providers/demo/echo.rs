@@ -37,6 +37,7 @@ impl ModelProvider for Echo {
             response_id: None,
             stop_reason: StopReason::Stop,
             error_message: None,
+            attachments: Vec::new(),
             timestamp: clock::now_ms(),
             content: vec![AssistantPart::Text { text: text.clone() }],
         };

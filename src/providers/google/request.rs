@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 
 use super::API;
 use crate::providers::openai::{NO_OUTPUT, SEE_IMAGES};
-use crate::providers::{FILE_GONE, schema};
+use crate::providers::{FILE_GONE, IMAGE_GONE, schema};
 
-const IMAGE_GONE: &str = "[image no longer available]";
 /// What Google documents for calls whose signature is not there.
 const UNSIGNED: &str = "skip_thought_signature_validator";
 

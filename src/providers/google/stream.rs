@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::API;
-use crate::providers::call::{Dialect, Flow, begun, ended, with_parts};
+use crate::providers::call::{Dialect, Flow};
+use crate::providers::draft::{Draft, ended};
 use crate::providers::errors::Failure;
 use crate::providers::loose::{Count, Text};
 use crate::providers::sse::SseEvent;
@@ -75,8 +76,7 @@ struct Feedback {
 
 /// Assembles one message.
 pub(super) struct Generation {
-    /// The message as far as it is known without its parts.
-    begun: AssistantMessage,
+    draft: Draft,
     /// Makes the ids of calls that come without one.
     seed: Uuid,
     content: Vec<AssistantPart>,
@@ -91,7 +91,7 @@ impl Generation {
 
     pub(super) fn with_seed(provider: &str, model: &str, timestamp: i64, seed: Uuid) -> Self {
         Self {
-            begun: begun(API, provider, model, timestamp),
+            draft: Draft::new(API, provider, model, timestamp),
             seed,
             content: Vec::new(),
             calls: 0,
@@ -109,9 +109,7 @@ impl Generation {
         {
             return Err(Failure::refusal(format!("prompt blocked: {}", feedback.block_reason.0)));
         }
-        if self.begun.response_id.is_none() && !chunk.response_id.is_empty() {
-            self.begun.response_id = Some(chunk.response_id.0);
-        }
+        self.draft.name(chunk.response_id.0);
         if let Some(usage) = chunk.usage_metadata {
             self.count(&usage);
         }
@@ -214,17 +212,12 @@ impl Generation {
     /// Cached tokens are part of the prompt there, and thoughts apart from the answer.
     fn count(&mut self, usage: &Metadata) {
         let prompt = usage.prompt_token_count.or_zero();
-        self.begun.usage.cache_read = usage.cached_content_token_count.or_zero().min(prompt);
-        self.begun.usage.input =
-            (prompt - self.begun.usage.cache_read).saturating_add(usage.tool_use_prompt_token_count.or_zero());
         let thoughts = usage.thoughts_token_count.or_zero();
-        self.begun.usage.output = usage.candidates_token_count.or_zero().saturating_add(thoughts);
-    }
-
-    fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
-        let mut content = std::mem::take(&mut self.content);
-        content.retain(|part| with_tools || !matches!(part, AssistantPart::ToolCall(_)));
-        with_parts(&self.begun, content)
+        let output = usage.candidates_token_count.or_zero().saturating_add(thoughts);
+        self.draft
+            .count(prompt, usage.cached_content_token_count.or_zero(), 0, output);
+        let known = self.draft.usage();
+        known.input = known.input.saturating_add(usage.tool_use_prompt_token_count.or_zero());
     }
 }
 
@@ -289,7 +282,9 @@ impl Dialect for Generation {
         Ok(ended(self.assemble(true), at_limit))
     }
 
-    fn partial(&mut self) -> AssistantMessage {
-        self.assemble(false)
+    fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
+        let mut content = std::mem::take(&mut self.content);
+        content.retain(|part| with_tools || !matches!(part, AssistantPart::ToolCall(_)));
+        self.draft.with(content)
     }
 }

@@ -1,6 +1,7 @@
 //! OpenAI Chat Completions (`openai-completions`), and the many servers that speak something like it.
 
-mod host;
+mod details;
+mod manners;
 mod request;
 mod stream;
 mod tool_calls;
@@ -19,11 +20,11 @@ use reqwest::Method;
 
 use super::call;
 use super::embeddings::{self, KeyPlace};
+use super::host::Host;
 use super::{hearing, speech};
 use crate::egress::{self, Egress, EgressError, Purpose};
-use host::Host;
+use manners::Manners;
 pub(super) use request::{NO_OUTPUT, SEE_IMAGES, effort};
-pub(super) use tool_calls::parse as parse_arguments;
 
 pub(super) const API: &str = "openai-completions";
 
@@ -38,8 +39,8 @@ impl ChatCompletions {
     }
 
     fn request(&self, model: &ModelRequest) -> Result<egress::Request, EgressError> {
-        let host = Host::of(&model.endpoint.base_url);
-        let url = url(&model.endpoint.base_url, host);
+        let base = &model.endpoint.base_url;
+        let url = url(base, Host::of(base));
         let mut request = self
             .egress
             .request(Purpose::Configured, Method::POST, &url)?
@@ -47,7 +48,7 @@ impl ChatCompletions {
         if let Some(key) = model.endpoint.api_key.as_ref().filter(|key| !key.is_empty()) {
             request = request.bearer(key);
         }
-        Ok(call::with_headers(request.json(&request::body(model, host)), model))
+        Ok(call::with_headers(request.json(&request::body(model)), model))
     }
 }
 
@@ -57,7 +58,7 @@ impl ModelProvider for ChatCompletions {
     }
 
     fn stream(&self, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
-        let escaped = Host::of(&request.endpoint.base_url) == Host::Xai;
+        let escaped = Manners::of(&request).escapes();
         let dialect = stream::Completion::new(&request.provider, &request.model, clock::now_ms()).unescaping(escaped);
         call::run(self.request(&request), call::Callee::of(&request), dialect)
     }

@@ -2,19 +2,21 @@
 
 use std::borrow::Cow;
 
+use claw_actors::ports::compat::ThinkingFormat;
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, FileFormat, Message, Part};
 use claw_actors::ports::model::{ModelRequest, SystemBlock, Thinking};
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::API;
-use super::host::{self, Host, ThinkingForm};
-use crate::providers::{FILE_GONE, schema, tool_id};
+use super::details;
+use super::manners::Manners;
+use crate::providers::host::{Host, service_tier};
+use crate::providers::{FILE_GONE, IMAGE_GONE, tool_id};
 
 /// Longest tool-call id.
 const MAX_ID: usize = 40;
-const IMAGE_GONE: &str = "[image no longer available]";
 pub(in crate::providers) const NO_OUTPUT: &str = "(no output)";
 const RESULTS_SEEN: &str = "I have read the results.";
 pub(in crate::providers) const SEE_IMAGES: &str = "(see the image that follows)";
@@ -24,7 +26,8 @@ pub(super) struct Body<'a> {
     model: &'a str,
     messages: Vec<Turn<'a>>,
     stream: bool,
-    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,11 +43,23 @@ pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_cache_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_effort: Option<&'static str>,
+    reasoning_effort: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thinking: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enable_thinking: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat_template_kwargs: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<OllamaOptions>,
+}
+
+/// What Ollama takes beside what is compatible.
+#[derive(Serialize)]
+struct OllamaOptions {
+    num_ctx: u64,
 }
 
 #[derive(Serialize)]
@@ -64,6 +79,8 @@ struct Function<'a> {
     name: &'a str,
     description: &'a str,
     parameters: Cow<'a, RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -73,9 +90,13 @@ struct Turn<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasoning_details: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Call<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
 }
 
 impl<'a> Turn<'a> {
@@ -84,8 +105,10 @@ impl<'a> Turn<'a> {
             role,
             content: Some(content),
             reasoning_content: None,
+            reasoning_details: Vec::new(),
             tool_calls: Vec::new(),
             tool_call_id: None,
+            name: None,
         }
     }
 }
@@ -167,21 +190,24 @@ pub(in crate::providers) fn effort(level: Thinking) -> &'static str {
     }
 }
 
-/// Builds the body for a server of this kind.
-pub(super) fn body(request: &ModelRequest, host: Host) -> Body<'_> {
+/// Builds the body for the server that the request goes to.
+pub(super) fn body(request: &ModelRequest) -> Body<'_> {
+    let manners = &Manners::of(request);
     // The one gateway that hands cache breakpoints through to Anthropic's models.
-    let marks_cache = host == Host::OpenRouter && request.model.starts_with("anthropic/");
-    let own = host == Host::OpenAi;
+    let marks_cache = manners.is(Host::OpenRouter) && request.model.starts_with("anthropic/");
     let thinks = request.reasoning && request.thinking != Thinking::Off;
-    let form = host.thinking();
-    let (max_tokens, max_completion_tokens) = if host.wants_max_completion_tokens() {
+    let told = manners.thinking().filter(|_| request.reasoning);
+    let effort = |format| (thinks && told == Some(format)).then(|| manners.effort(request.thinking));
+    let switch = |format| (told == Some(format)).then_some(thinks);
+    let (max_tokens, max_completion_tokens) = if manners.wants_max_completion_tokens() {
         (None, Some(request.max_tokens))
     } else {
         (Some(request.max_tokens), None)
     };
     let mut messages = Vec::with_capacity(request.messages.len() + 1);
-    messages.extend(system(&request.system, marks_cache));
-    conversation(request, host, &mut messages);
+    let role = manners.instructs_as(request.reasoning);
+    messages.extend(system(&request.system, role, marks_cache));
+    conversation(request, manners, &mut messages);
     if marks_cache {
         mark_last_user(&mut messages);
     }
@@ -189,12 +215,14 @@ pub(super) fn body(request: &ModelRequest, host: Host) -> Body<'_> {
         model: &request.model,
         messages,
         stream: true,
-        stream_options: StreamOptions { include_usage: true },
+        stream_options: manners
+            .counts_in_streams()
+            .then_some(StreamOptions { include_usage: true }),
         max_tokens,
         max_completion_tokens,
         temperature: request
             .temperature
-            .filter(|_| !host::fixed_temperature(host, &request.model)),
+            .filter(|_| !manners.fixed_temperature(&request.model)),
         tools: request
             .tools
             .iter()
@@ -203,26 +231,24 @@ pub(super) fn body(request: &ModelRequest, host: Host) -> Body<'_> {
                 function: Function {
                     name: &tool.name,
                     description: &tool.description,
-                    parameters: match host.refused_keywords() {
-                        [] => Cow::Borrowed(tool.parameters.text()),
-                        refused => {
-                            Cow::Owned(to_raw_value(&schema::without(&tool.parameters, refused)).unwrap_or_default())
-                        }
-                    },
+                    parameters: manners.schema(&tool.parameters),
+                    strict: manners.strict(),
                 },
             })
             .collect(),
-        store: own.then_some(false),
-        service_tier: request.fast.then_some("priority").or(request.service_tier.as_deref()),
-        prompt_cache_key: (own && !request.cache_key.is_empty()).then_some(&request.cache_key),
-        reasoning_effort: (thinks && form == ThinkingForm::Effort).then(|| effort(request.thinking)),
-        reasoning: (thinks && form == ThinkingForm::Reasoning).then(|| json!({"effort": effort(request.thinking)})),
-        thinking: (request.reasoning && form == ThinkingForm::Switch)
-            .then(|| json!({"type": if thinks { "enabled" } else { "disabled" }})),
+        store: manners.takes_store().then_some(false),
+        service_tier: service_tier(request),
+        prompt_cache_key: (manners.is(Host::OpenAi) && !request.cache_key.is_empty()).then_some(&request.cache_key),
+        reasoning_effort: effort(ThinkingFormat::OpenAi),
+        reasoning: effort(ThinkingFormat::OpenRouter).map(|effort| json!({"effort": effort})),
+        thinking: switch(ThinkingFormat::Zai).map(|on| json!({"type": if on { "enabled" } else { "disabled" }})),
+        enable_thinking: switch(ThinkingFormat::Qwen),
+        chat_template_kwargs: switch(ThinkingFormat::QwenTemplate).map(|on| json!({"enable_thinking": on})),
+        options: manners.window().map(|num_ctx| OllamaOptions { num_ctx }),
     }
 }
 
-fn system(blocks: &[SystemBlock], marks_cache: bool) -> Option<Turn<'_>> {
+fn system<'a>(blocks: &'a [SystemBlock], role: &'static str, marks_cache: bool) -> Option<Turn<'a>> {
     let blocks: Vec<&SystemBlock> = blocks.iter().filter(|block| !block.text.trim().is_empty()).collect();
     if blocks.is_empty() {
         return None;
@@ -238,7 +264,7 @@ fn system(blocks: &[SystemBlock], marks_cache: bool) -> Option<Turn<'_>> {
                     .join("\n\n"),
             ),
         };
-        return Some(Turn::new("system", Content::Text(text)));
+        return Some(Turn::new(role, Content::Text(text)));
     }
     let breakpoint = blocks.iter().rposition(|block| block.cache);
     let pieces = blocks
@@ -249,40 +275,40 @@ fn system(blocks: &[SystemBlock], marks_cache: bool) -> Option<Turn<'_>> {
             cache_control: CACHED.filter(|_| breakpoint == Some(at)),
         })
         .collect();
-    Some(Turn::new("system", Content::Pieces(pieces)))
+    Some(Turn::new(role, Content::Pieces(pieces)))
 }
 
-fn conversation<'a>(request: &'a ModelRequest, host: Host, turns: &mut Vec<Turn<'a>>) {
+fn conversation<'a>(request: &'a ModelRequest, manners: &Manners<'a>, turns: &mut Vec<Turn<'a>>) {
     // Everything after it belongs to the tool loop that is going on.
     let last_user = request
         .messages
         .iter()
         .rposition(|message| matches!(**message, Message::User { .. }));
-    let call_id = |id: &'a str| match host {
-        Host::Mistral => tool_id::nine(id),
-        Host::OpenAi
-        | Host::Azure
-        | Host::OpenRouter
-        | Host::DeepSeek
-        | Host::Moonshot
-        | Host::Xai
-        | Host::Zai
-        | Host::Other => tool_id::portable(id, MAX_ID),
+    let call_id = |id: &'a str| {
+        if manners.wants_ids_of_nine() {
+            tool_id::nine(id)
+        } else {
+            tool_id::portable(id, MAX_ID)
+        }
     };
     let mut images: Vec<Piece<'a>> = Vec::new();
     for (at, message) in request.messages.iter().enumerate() {
         match message.as_ref() {
             Message::ToolResult {
-                tool_call_id, content, ..
+                tool_call_id,
+                tool_name,
+                content,
+                ..
             } => {
                 let result = tool_text(content, &mut images);
                 turns.push(Turn {
                     tool_call_id: Some(call_id(tool_call_id)),
+                    name: manners.wants_names_of_results().then_some(tool_name.as_str()),
                     ..Turn::new("tool", Content::Text(result))
                 });
             }
             Message::User { content, .. } => {
-                if host.wants_answer_to_results() && turns.last().is_some_and(|turn| turn.role == "tool") {
+                if manners.wants_answer_to_results() && turns.last().is_some_and(|turn| turn.role == "tool") {
                     turns.push(Turn::new("assistant", Content::Text(Cow::Borrowed(RESULTS_SEEN))));
                 }
                 push_images(&mut images, turns);
@@ -291,7 +317,13 @@ fn conversation<'a>(request: &'a ModelRequest, host: Host, turns: &mut Vec<Turn<
             Message::Assistant(message) => {
                 push_images(&mut images, turns);
                 let in_loop = last_user.is_none_or(|last| at > last);
-                turns.extend(assistant(message, host.wants_reasoning_back() && in_loop, call_id));
+                let own = message.api == API && message.provider == request.provider && message.model == request.model;
+                let thoughts = Thoughts {
+                    content: manners.wants_reasoning_back() && in_loop && message.api == API,
+                    details: (manners.wants_details_back() && own).then_some(request.model.as_str()),
+                    words: manners.wants_thoughts_as_words() && own,
+                };
+                turns.extend(assistant(message, &thoughts, call_id));
             }
         }
     }
@@ -400,20 +432,41 @@ fn user(content: &[Part]) -> Option<Turn<'_>> {
     Some(Turn::new("user", content))
 }
 
+/// In which way what was thought goes back.
+struct Thoughts<'a> {
+    /// As `reasoning_content`.
+    content: bool,
+    /// As `reasoning_details`, to this model.
+    details: Option<&'a str>,
+    /// As words before the answer.
+    words: bool,
+}
+
 fn assistant<'a>(
     message: &'a AssistantMessage,
-    with_reasoning: bool,
+    thoughts: &Thoughts<'_>,
     call_id: impl Fn(&'a str) -> Cow<'a, str>,
 ) -> Option<Turn<'a>> {
     let mut texts: Vec<&str> = Vec::new();
     let mut reasoning = String::new();
+    let mut reasoning_details = Vec::new();
     let mut tool_calls = Vec::new();
     for part in &message.content {
         match part {
             AssistantPart::Text { text } => texts.push(text),
-            AssistantPart::Thinking { thinking, .. } => {
-                if with_reasoning && message.api == API {
+            AssistantPart::Thinking {
+                thinking,
+                thinking_signature,
+                ..
+            } => {
+                if thoughts.content {
                     reasoning.push_str(thinking);
+                }
+                if let (Some(model), Some(signature)) = (thoughts.details, thinking_signature) {
+                    reasoning_details.extend(details::of_signature(signature, model));
+                }
+                if thoughts.words && !thinking.trim().is_empty() {
+                    texts.extend([thinking.as_str(), "\n\n"]);
                 }
             }
             AssistantPart::ToolCall(call) => tool_calls.push(Call {
@@ -442,8 +495,10 @@ fn assistant<'a>(
         role: "assistant",
         content: (!text.is_empty()).then_some(Content::Text(text)),
         reasoning_content: (!reasoning.is_empty() && !tool_calls.is_empty()).then_some(reasoning),
+        reasoning_details,
         tool_calls,
         tool_call_id: None,
+        name: None,
     })
 }
 

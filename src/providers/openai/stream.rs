@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 
-use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason};
+use claw_actors::ports::message::{AssistantMessage, AssistantPart};
 use claw_actors::ports::model::{ErrorClass, ModelEvent};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::API;
+use super::details::Details;
 use super::tool_calls::ToolCalls;
 use super::wire::{Choice, Chunk, Delta, WireUsage};
-use crate::providers::call::{Dialect, Flow, begun, with_parts};
+use crate::providers::call::{Dialect, Flow};
+use crate::providers::draft::{Draft, ended};
 use crate::providers::errors::Failure;
 use crate::providers::loose::Text;
 use crate::providers::sse::SseEvent;
@@ -18,16 +20,21 @@ use crate::providers::sse::SseEvent;
 /// A piece of the message, in order of appearance.
 enum Piece {
     Text(String),
-    Thinking(String),
+    /// What was thought, and the field it came in.
+    Thinking {
+        text: String,
+        field: &'static str,
+    },
     /// Position in [`ToolCalls`].
     Tool(usize),
 }
 
 /// Assembles one message.
 pub(super) struct Completion {
-    /// The message as far as it is known without its parts.
-    begun: AssistantMessage,
+    draft: Draft,
     pieces: Vec<Piece>,
+    /// What is said of the thoughts beside their words.
+    details: Details,
     tool_calls: ToolCalls,
     finish_reason: Option<String>,
     done: bool,
@@ -43,8 +50,9 @@ impl Completion {
     /// `seed` makes the ids of tool calls that come without one.
     pub(super) fn with_seed(provider: &str, model: &str, timestamp: i64, seed: Uuid) -> Self {
         Self {
-            begun: begun(API, provider, model, timestamp),
+            draft: Draft::new(API, provider, model, timestamp),
             pieces: Vec::new(),
+            details: Details::default(),
             tool_calls: ToolCalls::new(seed),
             finish_reason: None,
             done: false,
@@ -61,9 +69,7 @@ impl Completion {
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
             return Err(Failure::in_stream(&error));
         }
-        if self.begun.response_id.is_none() && !chunk.id.is_empty() {
-            self.begun.response_id = Some(chunk.id.0);
-        }
+        self.draft.name(chunk.id.0);
         if let Some(usage) = chunk.usage {
             self.count(&usage);
         }
@@ -87,23 +93,29 @@ impl Completion {
 
     fn delta(&mut self, delta: Delta, out: &mut VecDeque<ModelEvent>) {
         // Gateways repeat the same thought under several names: the first that says something counts.
-        let reasoning = [delta.reasoning_content, delta.reasoning, delta.reasoning_text]
-            .into_iter()
-            .find(|text| !text.is_empty());
-        if let Some(Text(thought)) = reasoning {
+        let fields = [
+            ("reasoning_content", delta.reasoning_content),
+            ("reasoning", delta.reasoning),
+            ("reasoning_text", delta.reasoning_text),
+        ];
+        if let Some((field, Text(thought))) = fields.into_iter().find(|(_, text)| !text.is_empty()) {
             match self.pieces.last_mut() {
-                Some(Piece::Thinking(text)) => text.push_str(&thought),
-                Some(Piece::Text(_) | Piece::Tool(_)) | None => self.pieces.push(Piece::Thinking(thought.clone())),
+                Some(Piece::Thinking { text, .. }) => text.push_str(&thought),
+                Some(Piece::Text(_) | Piece::Tool(_)) | None => self.pieces.push(Piece::Thinking {
+                    text: thought.clone(),
+                    field,
+                }),
             }
             out.push_back(ModelEvent::ThinkingDelta(thought));
         }
+        self.details.take(delta.reasoning_details);
         for Text(said) in [delta.content, delta.refusal] {
             if said.is_empty() {
                 continue;
             }
             match self.pieces.last_mut() {
                 Some(Piece::Text(text)) => text.push_str(&said),
-                Some(Piece::Thinking(_) | Piece::Tool(_)) | None => self.pieces.push(Piece::Text(said.clone())),
+                Some(Piece::Thinking { .. } | Piece::Tool(_)) | None => self.pieces.push(Piece::Text(said.clone())),
             }
             out.push_back(ModelEvent::TextDelta(said));
         }
@@ -122,33 +134,8 @@ impl Completion {
             .or(usage.prompt_cache_hit_tokens.0)
             .unwrap_or(0);
         let written = details.map_or(0, |details| details.cache_write_tokens.or_zero());
-        let prompt = usage.prompt_tokens.or_zero();
-        self.begun.usage.cache_read = cached.min(prompt);
-        self.begun.usage.cache_write = written.min(prompt - self.begun.usage.cache_read);
-        self.begun.usage.input = prompt - self.begun.usage.cache_read - self.begun.usage.cache_write;
-        self.begun.usage.output = usage.completion_tokens.or_zero();
-    }
-
-    fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
-        let content = std::mem::take(&mut self.pieces)
-            .into_iter()
-            .filter_map(|piece| match piece {
-                Piece::Text(text) => Some(AssistantPart::Text { text }),
-                Piece::Thinking(thinking) => Some(AssistantPart::Thinking {
-                    thinking,
-                    thinking_signature: None,
-                    redacted: false,
-                }),
-                Piece::Tool(at) if with_tools => self.tool_calls.finish(at).map(|mut call| {
-                    if self.escaped {
-                        unescape(&mut call.arguments);
-                    }
-                    AssistantPart::ToolCall(call)
-                }),
-                Piece::Tool(_) => None,
-            })
-            .collect();
-        with_parts(&self.begun, content)
+        let (prompt, output) = (usage.prompt_tokens.or_zero(), usage.completion_tokens.or_zero());
+        self.draft.count(prompt, cached, written, output);
     }
 }
 
@@ -216,18 +203,40 @@ impl Dialect for Completion {
             "error" => return Err(Failure::new(ErrorClass::Unknown, "finish reason error")),
             _ => {}
         }
-        let had_calls = !self.tool_calls.is_empty();
-        let mut message = self.assemble(true);
-        let has_calls = had_calls && message.tool_calls().next().is_some();
-        message.stop_reason = match reason.as_str() {
-            "length" | "max_tokens" => StopReason::Length,
-            _ if has_calls => StopReason::ToolUse,
-            _ => StopReason::Stop,
-        };
-        Ok(message)
+        let at_limit = matches!(reason.as_str(), "length" | "max_tokens");
+        Ok(ended(self.assemble(true), at_limit))
     }
 
-    fn partial(&mut self) -> AssistantMessage {
-        self.assemble(false)
+    fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
+        let details = std::mem::take(&mut self.details).signature();
+        if details.is_some() && !self.pieces.iter().any(|piece| matches!(piece, Piece::Thinking { .. })) {
+            self.pieces.insert(
+                0,
+                Piece::Thinking {
+                    text: String::new(),
+                    field: "",
+                },
+            );
+        }
+        let mut details = details;
+        let content = std::mem::take(&mut self.pieces)
+            .into_iter()
+            .filter_map(|piece| match piece {
+                Piece::Text(text) => Some(AssistantPart::Text { text }),
+                Piece::Thinking { text, field } => Some(AssistantPart::Thinking {
+                    thinking: text,
+                    thinking_signature: Some(details.take().unwrap_or_else(|| field.to_owned())),
+                    redacted: false,
+                }),
+                Piece::Tool(at) if with_tools => self.tool_calls.finish(at).map(|mut call| {
+                    if self.escaped {
+                        unescape(&mut call.arguments);
+                    }
+                    AssistantPart::ToolCall(call)
+                }),
+                Piece::Tool(_) => None,
+            })
+            .collect();
+        self.draft.with(content)
     }
 }

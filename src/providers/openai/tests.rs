@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use claw_actors::ports::compat::{Compat, MaxTokensField, ThinkingFormat};
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, ToolCall};
 use claw_actors::ports::model::{ErrorClass, ModelEvent, SystemBlock, Thinking};
-use claw_actors::ports::tool::{Effect, ToolSpec};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::host::Host;
 use super::stream::Completion;
 use super::{API, ChatCompletions, request, url};
 use crate::egress::testing::{Ending, FakeServer, Reply};
-use crate::providers::call::tests::{collect, done, failed, files, request as model_request};
+use crate::providers::call::tests::{collect, done, failed, files, request as model_request, sse, tool};
 use crate::providers::call::{decode, decode_all_ways};
+use crate::providers::host::Host;
 
 fn dialect() -> Completion {
     Completion::with_seed("openai", "gpt-test", 1, Uuid::nil())
@@ -32,16 +32,12 @@ fn recorded_tools() {
 
 /// A stream of these deltas with this end.
 fn stream(deltas: &[Value], finish_reason: Value) -> Vec<u8> {
-    let mut body = String::new();
-    for delta in deltas {
-        body.push_str(&format!(
-            "data: {}\n\n",
-            json!({"choices": [{"index": 0, "delta": delta}]})
-        ));
-    }
-    let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason}]});
-    body.push_str(&format!("data: {end}\n\ndata: [DONE]\n\n"));
-    body.into_bytes()
+    let delta = |delta: &Value| json!({"choices": [{"index": 0, "delta": delta}]});
+    let mut events: Vec<Value> = deltas.iter().map(delta).collect();
+    events.push(json!({"choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason}]}));
+    let mut body = sse(&events);
+    body.extend_from_slice(b"data: [DONE]\n\n");
+    body
 }
 
 fn calls(deltas: &[Value]) -> Vec<(String, String, Value)> {
@@ -203,18 +199,6 @@ fn usage_in_the_choice_and_odd_numbers() {
     assert_eq!((usage.input, usage.cache_read, usage.cache_write), (0, 1, 0));
 }
 
-fn spec(name: &str) -> ToolSpec {
-    ToolSpec {
-        name: name.to_owned(),
-        description: "Does it.".to_owned(),
-        summary: "does it".to_owned(),
-        parameters: json!({"type": "object", "properties": {}}).into(),
-        effect: Effect::ReadOnly,
-        owner_only: false,
-        timeout: std::time::Duration::from_secs(1),
-    }
-}
-
 fn history() -> Vec<Message> {
     let assistant = |content| {
         Message::Assistant(AssistantMessage {
@@ -283,13 +267,13 @@ fn history() -> Vec<Message> {
 fn body(base_url: &str, model: &str) -> Value {
     let mut request = model_request(base_url, history());
     request.model = model.to_owned();
-    request.tools = Arc::new(vec![Arc::new(spec("look"))]);
+    request.tools = Arc::new(vec![Arc::new(tool("look"))]);
     request.temperature = Some(0.5);
     Arc::make_mut(&mut request.system).push(SystemBlock {
         text: "Now it is late.".to_owned(),
         cache: false,
     });
-    serde_json::to_value(request::body(&request, Host::of(base_url))).unwrap()
+    serde_json::to_value(request::body(&request)).unwrap()
 }
 
 #[test]
@@ -353,7 +337,7 @@ fn thinking_is_said_in_the_words_of_the_host() {
     let asked = |base_url: &str, level, reasoning| {
         let mut request = model_request(base_url, history());
         (request.thinking, request.reasoning) = (level, reasoning);
-        let body = serde_json::to_value(request::body(&request, Host::of(base_url))).unwrap();
+        let body = serde_json::to_value(request::body(&request)).unwrap();
         ["reasoning_effort", "reasoning", "thinking"].map(|field| body.get(field).cloned().unwrap_or_default())
     };
     let none = [Value::Null, Value::Null, Value::Null];
@@ -380,16 +364,20 @@ fn deviations_of_mistral_and_xai() {
     let mut messages = history();
     messages.push(Message::user("and now?", 9));
     let mut request = model_request("https://api.mistral.ai/v1", messages);
-    let body = serde_json::to_value(request::body(&request, Host::Mistral)).unwrap();
+    let body = serde_json::to_value(request::body(&request)).unwrap();
     let turns = body["messages"].as_array().unwrap();
     let roles: Vec<_> = turns.iter().map(|turn| turn["role"].as_str().unwrap()).collect();
     assert!(roles.windows(2).all(|two| two != ["tool", "user"]), "{roles:?}");
 
-    let mut strict = spec("look");
+    let mut strict = tool("look");
     strict.parameters = json!({"type": "object", "properties": {"a": {"type": "string", "minLength": 1}}}).into();
     request.tools = Arc::new(vec![Arc::new(strict)]);
-    let body = |host| serde_json::to_value(request::body(&request, host)).unwrap().to_string();
-    assert!(body(Host::Other).contains("minLength") && !body(Host::Xai).contains("minLength"));
+    let mut body = |base: &str| {
+        request.endpoint.base_url = base.to_owned();
+        serde_json::to_string(&request::body(&request)).unwrap()
+    };
+    assert!(body("https://api.example.com/v1").contains("minLength"));
+    assert!(!body("https://api.x.ai/v1").contains("minLength"));
 
     let call = json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f",
         "arguments": "{\"x\":\"a &lt; b &amp;amp;\"}"}}]});
@@ -446,7 +434,7 @@ async fn over_http_in_small_pieces() {
 fn files_and_sounds_go_as_they_are() {
     let content = files();
     let model = model_request("http://x", vec![Message::User { content, timestamp: 1 }]);
-    let body = serde_json::to_value(request::body(&model, Host::OpenAi)).unwrap();
+    let body = serde_json::to_value(request::body(&model)).unwrap();
     let pdf =
         json!({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}});
     let sound = json!({"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}});
@@ -454,4 +442,143 @@ fn files_and_sounds_go_as_they_are() {
         body["messages"][1]["content"],
         json!([pdf, sound, {"type": "text", "text": "[file that cannot be shown here]"}])
     );
+}
+
+/// A body for a server of somebody's own with these settings, of a model that thinks.
+fn body_with(compat: Compat) -> Value {
+    let mut request = model_request("https://api.example.com/v1", history());
+    Arc::make_mut(&mut request.messages).push(Arc::new(Message::user("go on", 9)));
+    request.tools = Arc::new(vec![Arc::new(tool("look"))]);
+    (request.reasoning, request.thinking) = (true, Thinking::High);
+    request.compat = compat;
+    serde_json::to_value(request::body(&request)).unwrap()
+}
+
+#[test]
+fn settings_say_how_a_server_differs() {
+    let plain = body_with(Compat::default());
+    assert_eq!(plain["messages"][0]["role"], "system");
+    assert_eq!(plain["reasoning_effort"], "high");
+    assert_eq!(plain["tools"][0]["function"].get("strict"), None);
+    assert_eq!((plain.get("store"), plain.get("options")), (None, None));
+    assert_eq!(
+        plain["messages"].as_array().unwrap().last().unwrap()["content"],
+        "go on"
+    );
+
+    let mut compat = Compat {
+        store: Some(true),
+        developer_role: Some(true),
+        usage_in_streaming: Some(false),
+        strict_mode: Some(true),
+        max_tokens_field: Some(MaxTokensField::MaxCompletionTokens),
+        tool_result_name: Some(true),
+        assistant_after_tool_result: Some(true),
+        thinking_as_text: Some(true),
+        mistral_tool_ids: Some(true),
+        ..Compat::default()
+    };
+    compat.efforts.insert("high".to_owned(), "maximum".to_owned());
+    let body = body_with(compat);
+    assert_eq!(body["messages"][0]["role"], "developer");
+    assert_eq!(
+        (&body["store"], &body["reasoning_effort"]),
+        (&json!(false), &json!("maximum"))
+    );
+    assert_eq!((body.get("stream_options"), body.get("max_tokens")), (None, None));
+    assert_eq!(body["max_completion_tokens"], 1_000);
+    assert_eq!(body["tools"][0]["function"]["strict"], false);
+    let turns = body["messages"].as_array().unwrap();
+    let results: Vec<_> = turns.iter().filter(|turn| turn["role"] == "tool").collect();
+    assert!(results.iter().all(|turn| turn["name"] == "look"), "{results:?}");
+    assert_eq!(results[1]["tool_call_id"].as_str().unwrap().len(), 9);
+    let roles: Vec<_> = turns.iter().map(|turn| turn["role"].as_str().unwrap()).collect();
+    assert!(roles.windows(2).all(|two| two != ["tool", "user"]), "{roles:?}");
+    let thought = turns
+        .iter()
+        .find(|turn| turn["content"].as_str().is_some_and(|text| text.starts_with("hm")));
+    assert_eq!(thought.unwrap()["role"], "assistant");
+}
+
+#[test]
+fn settings_say_how_to_ask_for_thinking() {
+    let asked = |thinking_format, reasoning_effort| {
+        let body = body_with(Compat {
+            thinking_format,
+            reasoning_effort,
+            ..Compat::default()
+        });
+        let fields = [
+            "reasoning_effort",
+            "reasoning",
+            "thinking",
+            "enable_thinking",
+            "chat_template_kwargs",
+        ];
+        let said = fields
+            .into_iter()
+            .filter_map(|field| Some(format!("{field}={}", body.get(field)?)));
+        said.collect::<Vec<_>>().join(" ")
+    };
+    for (format, expected) in [
+        (ThinkingFormat::OpenAi, "reasoning_effort=\"high\""),
+        (ThinkingFormat::OpenRouter, "reasoning={\"effort\":\"high\"}"),
+        (ThinkingFormat::Zai, "thinking={\"type\":\"enabled\"}"),
+        (ThinkingFormat::Qwen, "enable_thinking=true"),
+        (
+            ThinkingFormat::QwenTemplate,
+            "chat_template_kwargs={\"enable_thinking\":true}",
+        ),
+    ] {
+        assert_eq!(asked(Some(format), None), expected);
+    }
+    assert_eq!(asked(None, Some(false)), "");
+    let mut request = model_request("https://api.x.ai/v1", history());
+    (request.reasoning, request.thinking) = (true, Thinking::Low);
+    request.compat.reasoning_effort = Some(true);
+    let body = serde_json::to_value(request::body(&request)).unwrap();
+    assert_eq!(body["reasoning_effort"], "low");
+}
+
+#[test]
+fn ollama_is_told_its_window_behind_the_compatible_address_too() {
+    let told = |base: &str, provider: &str, num_ctx| {
+        let mut request = model_request(base, Vec::new());
+        request.provider = provider.to_owned();
+        request.compat.num_ctx = num_ctx;
+        serde_json::to_value(request::body(&request)).unwrap()["options"]["num_ctx"].clone()
+    };
+    assert_eq!(told("http://127.0.0.1:11434/v1", "mine", None), 50_000);
+    assert_eq!(told("https://box.example.com/v1", "ollama", None), 50_000);
+    assert_eq!(told("https://box.example.com/v1", "ollama", Some(false)), Value::Null);
+    assert_eq!(told("https://box.example.com/v1", "vllm", None), Value::Null);
+}
+
+#[test]
+fn what_a_router_signed_goes_back_to_it_as_it_came() {
+    let events = decode_all_ways(dialect, include_bytes!("fixtures/details.sse"));
+    let mut message = done(&events).clone();
+    assert_eq!(message.stop_reason, StopReason::ToolUse);
+    (message.provider, message.model) = ("acme".to_owned(), "anthropic/claude-x".to_owned());
+    let mut request = model_request(
+        "https://openrouter.ai/api/v1",
+        vec![Message::user("where", 1), Message::Assistant(message)],
+    );
+    request.model = "anthropic/claude-x".to_owned();
+    let sent = |request: &_| serde_json::to_value(request::body(request)).unwrap()["messages"][2].clone();
+    assert_eq!(
+        sent(&request)["reasoning_details"],
+        json!([
+            {"type": "reasoning.text", "index": 0, "format": "anthropic-claude-v1", "text": "The place is missing.",
+             "signature": "c2lnbmF0dXJl"},
+            {"type": "reasoning.encrypted", "index": 1, "id": "call_1", "format": "anthropic-claude-v1",
+             "data": "c2VhbGVk"},
+        ])
+    );
+    // Another model, and another server, do not know what to do with it.
+    request.model = "anthropic/claude-y".to_owned();
+    assert_eq!(sent(&request).get("reasoning_details"), None);
+    request.model = "anthropic/claude-x".to_owned();
+    request.endpoint.base_url = "https://api.example.com/v1".to_owned();
+    assert_eq!(sent(&request).get("reasoning_details"), None);
 }

@@ -2,10 +2,10 @@
 
 use claw_actors::ports::message::ToolCall;
 use claw_actors::ports::model::ModelEvent;
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::wire::ToolDelta;
+use crate::providers::draft::arguments as whole;
 
 /// A call under way.
 struct Open {
@@ -34,10 +34,6 @@ pub(super) struct ToolCalls {
 impl ToolCalls {
     pub(super) fn new(seed: Uuid) -> Self {
         Self { open: Vec::new(), seed }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty()
     }
 
     /// Takes a delta. Gives the position of a call that is new, the event once its name is known, and what came of its
@@ -103,21 +99,7 @@ impl ToolCalls {
         Some(ToolCall {
             id: std::mem::take(&mut call.id),
             name: std::mem::take(&mut call.name),
-            arguments: parse(arguments),
+            arguments: whole(arguments),
         })
-    }
-}
-
-/// Arguments as they came, whole. What is no JSON stays a text.
-pub(in crate::providers) fn parse(arguments: String) -> Value {
-    if arguments.trim().is_empty() {
-        return Value::Object(serde_json::Map::new());
-    }
-    match serde_json::from_str(&arguments) {
-        Ok(Value::Null) => Value::Object(serde_json::Map::new()),
-        // Some servers encode twice.
-        Ok(Value::String(inner)) => serde_json::from_str(&inner).unwrap_or(Value::String(inner)),
-        Ok(value) => value,
-        Err(_) => Value::String(arguments),
     }
 }

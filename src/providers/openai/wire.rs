@@ -33,6 +33,8 @@ pub(super) struct Delta {
     pub(super) reasoning_content: Text,
     pub(super) reasoning: Text,
     pub(super) reasoning_text: Text,
+    /// OpenRouter's: a list of objects.
+    pub(super) reasoning_details: Value,
     pub(super) tool_calls: Option<Vec<ToolDelta>>,
 }
 

@@ -8,14 +8,14 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::providers::host::service_tier;
 use crate::providers::openai::{NO_OUTPUT, SEE_IMAGES, effort};
-use crate::providers::{FILE_GONE, tool_id};
+use crate::providers::{FILE_GONE, IMAGE_GONE, tool_id};
 
 /// Longest id of a call or an item.
 const MAX_ID: usize = 64;
 /// Least `max_output_tokens` that the API takes.
 const LEAST_TOKENS: u32 = 16;
-const IMAGE_GONE: &str = "[image no longer available]";
 
 #[derive(Serialize)]
 pub(super) struct Body<'a> {
@@ -26,7 +26,8 @@ pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Tool<'a>>,
     stream: bool,
-    store: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     service_tier: Option<&'a str>,
     max_output_tokens: u32,
@@ -52,7 +53,8 @@ struct Tool<'a> {
     name: &'a str,
     description: &'a str,
     parameters: &'a RawValue,
-    strict: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -94,7 +96,7 @@ enum Piece<'a> {
 pub(super) fn body<'a>(request: &'a ModelRequest, api: &str) -> Body<'a> {
     let texts = request.system.iter().map(|block| block.text.as_str());
     let texts: Vec<&str> = texts.filter(|text| !text.trim().is_empty()).collect();
-    let thinks = request.reasoning;
+    let (thinks, compat) = (request.reasoning, &request.compat);
     Body {
         model: &request.model,
         instructions: texts.join("\n\n"),
@@ -107,12 +109,12 @@ pub(super) fn body<'a>(request: &'a ModelRequest, api: &str) -> Body<'a> {
                 name: &tool.name,
                 description: &tool.description,
                 parameters: tool.parameters.text(),
-                strict: false,
+                strict: (compat.strict_mode != Some(false)).then_some(false),
             })
             .collect(),
         stream: true,
-        store: false,
-        service_tier: request.fast.then_some("priority").or(request.service_tier.as_deref()),
+        store: (compat.store != Some(false)).then_some(false),
+        service_tier: service_tier(request),
         max_output_tokens: request.max_tokens.max(LEAST_TOKENS),
         // Models that think refuse one.
         temperature: request.temperature.filter(|_| !thinks),

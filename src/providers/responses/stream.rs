@@ -7,10 +7,10 @@ use claw_actors::ports::model::{ErrorClass, ModelEvent};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::providers::call::{Dialect, Flow, begun, ended, with_parts};
+use crate::providers::call::{Dialect, Flow};
+use crate::providers::draft::{Draft, arguments as parsed, ended};
 use crate::providers::errors::Failure;
 use crate::providers::loose::{Count, Text};
-use crate::providers::openai::parse_arguments;
 use crate::providers::sse::SseEvent;
 
 #[derive(Default, Deserialize)]
@@ -85,8 +85,7 @@ struct Placed {
 
 /// Assembles one message.
 pub(super) struct Response {
-    /// The message as far as it is known without its parts.
-    begun: AssistantMessage,
+    draft: Draft,
     items: Vec<Placed>,
     incomplete: Option<String>,
 }
@@ -94,7 +93,7 @@ pub(super) struct Response {
 impl Response {
     pub(super) fn new(api: &'static str, provider: &str, model: &str, timestamp: i64) -> Self {
         Self {
-            begun: begun(api, provider, model, timestamp),
+            draft: Draft::new(api, provider, model, timestamp),
             items: Vec::new(),
             incomplete: None,
         }
@@ -212,9 +211,7 @@ impl Response {
         if let Some(error) = response.error.filter(|error| !error.is_null()) {
             return Err(Failure::in_stream(&error));
         }
-        if !response.id.is_empty() {
-            self.begun.response_id = Some(response.id.0);
-        }
+        self.draft.name(response.id.0);
         if self.items.is_empty() {
             for (index, item) in (0..).zip(response.output.unwrap_or_default()) {
                 self.done(Some(index), item, out);
@@ -224,10 +221,8 @@ impl Response {
             let cached = usage
                 .input_tokens_details
                 .map_or(0, |details| details.cached_tokens.or_zero());
-            let input = usage.input_tokens.or_zero();
-            self.begun.usage.cache_read = cached.min(input);
-            self.begun.usage.input = input - self.begun.usage.cache_read;
-            self.begun.usage.output = usage.output_tokens.or_zero();
+            let (prompt, output) = (usage.input_tokens.or_zero(), usage.output_tokens.or_zero());
+            self.draft.count(prompt, cached, 0, output);
         }
         match response.status.0.as_str() {
             "incomplete" => {
@@ -238,35 +233,6 @@ impl Response {
             _ => {}
         }
         Ok(())
-    }
-
-    fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
-        let content = std::mem::take(&mut self.items)
-            .into_iter()
-            .filter_map(|Placed { id, item, .. }| match item {
-                Item::Text(text) => (!text.is_empty()).then_some(AssistantPart::Text { text }),
-                Item::Thought { summary, whole } => {
-                    (!summary.is_empty() || whole.is_some()).then(|| AssistantPart::Thinking {
-                        thinking: summary,
-                        thinking_signature: whole.map(|whole| whole.to_string()),
-                        redacted: false,
-                    })
-                }
-                Item::Call {
-                    call_id,
-                    name,
-                    arguments,
-                } => (with_tools && !name.is_empty()).then(|| {
-                    AssistantPart::ToolCall(ToolCall {
-                        id: joined(&call_id, &id),
-                        name,
-                        arguments: parse_arguments(arguments),
-                    })
-                }),
-                Item::Other => None,
-            })
-            .collect();
-        with_parts(&self.begun, content)
     }
 }
 
@@ -386,7 +352,32 @@ impl Dialect for Response {
         Ok(ended(self.assemble(true), at_limit))
     }
 
-    fn partial(&mut self) -> AssistantMessage {
-        self.assemble(false)
+    fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
+        let content = std::mem::take(&mut self.items)
+            .into_iter()
+            .filter_map(|Placed { id, item, .. }| match item {
+                Item::Text(text) => (!text.is_empty()).then_some(AssistantPart::Text { text }),
+                Item::Thought { summary, whole } => {
+                    (!summary.is_empty() || whole.is_some()).then(|| AssistantPart::Thinking {
+                        thinking: summary,
+                        thinking_signature: whole.map(|whole| whole.to_string()),
+                        redacted: false,
+                    })
+                }
+                Item::Call {
+                    call_id,
+                    name,
+                    arguments,
+                } => (with_tools && !name.is_empty()).then(|| {
+                    AssistantPart::ToolCall(ToolCall {
+                        id: joined(&call_id, &id),
+                        name,
+                        arguments: parsed(arguments),
+                    })
+                }),
+                Item::Other => None,
+            })
+            .collect();
+        self.draft.with(content)
     }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, ToolCall};
 use claw_actors::ports::model::{ErrorClass, ModelEvent, Thinking};
-use claw_actors::ports::tool::{Effect, ToolSpec};
+use claw_actors::ports::tool::ToolSpec;
 use serde_json::{Value, json};
 
 use super::stream::Response;
 use super::{API, Responses, request, url};
 use crate::egress::testing::{Ending, FakeServer, Reply};
-use crate::providers::call::tests::{collect, done, failed, files, request as model_request, sse};
+use crate::providers::call::tests::{collect, done, failed, files, request as model_request, sse, tool};
 use crate::providers::call::{decode, decode_all_ways};
 
 fn dialect() -> Response {
@@ -112,13 +112,9 @@ fn ends_and_failures() {
 
 fn spec(name: &str) -> ToolSpec {
     ToolSpec {
-        name: name.to_owned(),
         description: format!("{name} at it"),
         parameters: json!({"type": "object", "properties": {"a": {"type": "integer"}}}).into(),
-        summary: "does it".to_owned(),
-        effect: Effect::ReadOnly,
-        owner_only: false,
-        timeout: std::time::Duration::from_secs(1),
+        ..tool(name)
     }
 }
 

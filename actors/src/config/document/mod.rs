@@ -3,6 +3,7 @@
 mod access_groups;
 mod acks;
 mod agents;
+mod approvals;
 mod commands;
 mod hearing;
 mod heartbeat;
@@ -31,6 +32,7 @@ use crate::ports::model::Thinking;
 pub use access_groups::AccessGroups;
 pub use acks::AckSettings;
 pub use agents::AgentChange;
+pub use approvals::{ApprovalSettings, MOST_TARGETS as MOST_APPROVAL_TARGETS};
 pub use commands::CommandSettings;
 pub use hearing::HearingSettings;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
@@ -108,6 +110,8 @@ pub struct UserSettings {
     /// Agents that look by themselves.
     pub heartbeats: Vec<HeartbeatSettings>,
     pub nodes: NodeCommands,
+    /// `approvals.exec`.
+    pub approvals: ApprovalSettings,
     /// `gateway.tools`: what programs may call over HTTP.
     pub http_tools: HttpTools,
     pub hooks: HookSettings,

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::approvals::ApprovalSettings;
 use super::heartbeat::heartbeats;
 use super::memory::memories;
 use super::models::{fallbacks, thinking};
 use super::reply::{fast, human_delay, reasoning, verbose};
 use super::{
-    AccessGroups, AckSettings, AgentSettings, Binding, CommandSettings, CronSettings, DmScope, DropPolicy, HearingSettings, HeartbeatSettings, HookSettings, HttpTools, MaintenanceSettings, MannerSettings, McpSettings, MemorySettings, ModelParams, ModelSettings, NodeCommands, QueueMode, QueueSettings, ReplySettings, ResetRule, RoomSettings, SendPolicy, SessionSettings, SpeechSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
+    AccessGroups, AckSettings, AgentSettings, Binding, CommandSettings, CronSettings, DmScope, DropPolicy,
+    HearingSettings, HeartbeatSettings, HookSettings, HttpTools, MaintenanceSettings, MannerSettings, McpSettings,
+    MemorySettings, ModelParams, ModelSettings, NodeCommands, QueueMode, QueueSettings, ReplySettings, ResetRule,
+    RoomSettings, SendPolicy, SessionSettings, SpeechSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -81,6 +85,7 @@ impl UserSettings {
             inbound_debounce_by_channel: inbound_by_channel(at(messages, "/inbound")),
             default_skills: texts(at(defaults, "/skills")),
             tools: ToolSettings::parse(doc),
+            approvals: ApprovalSettings::parse(at(doc, "/approvals/exec")),
             default_subagents: SubagentSettings::parse(&Value::Null, at(defaults, "/subagents")),
             cron: cron(at(doc, "/cron")),
             room: RoomSettings::parse(defaults),

@@ -221,6 +221,7 @@ impl ConfigService {
                 .max_tokens
                 .map_or(model.max_tokens, |most| most.min(model.max_tokens)),
             takes: model.takes(provider),
+            compat: model.compat.clone().unwrap_or_else(|| provider.compat.clone()),
             reasoning: model.reasoning,
             thinking: usual_thinking(&settings, agent_id, &provider.id, &model),
             fast: false,

@@ -16,6 +16,7 @@ use super::{DEMO_PROVIDER, ProviderDraft, ProviderView};
 use crate::clock::now_ms;
 use crate::crypto::Secret;
 use crate::error::{Error, Result};
+use crate::ports::compat::Compat;
 
 const MAX_CONFIG_BYTES: usize = 256 * 1024;
 pub(super) const PREFIX: &str = "provider/";
@@ -35,6 +36,8 @@ pub(crate) struct StoredProvider {
     pub(super) key_order: Vec<String>,
     /// Name and sealed value of configured headers.
     pub(super) headers: Vec<(String, secret::Model)>,
+    /// What is said of all its models.
+    pub(super) compat: Compat,
     config: Value,
 }
 
@@ -211,6 +214,7 @@ fn stored(row: provider::Model, sealed: &[secret::Model]) -> StoredProvider {
         key_order: keys::order(&row.config),
         auth_header: row.config.get("authHeader").and_then(Value::as_bool).unwrap_or(false),
         models: models(&row.id, &row.config),
+        compat: Compat::of(&row.config, &Value::Null),
         headers: sealed
             .iter()
             .filter_map(|secret| Some((secret.name.strip_prefix(&prefix)?.to_owned(), secret.clone())))

@@ -11,6 +11,7 @@ use super::models::StoredModel;
 use super::{Effect, ResolvedModel};
 use crate::crypto::token::hash;
 use crate::error::{Error, Result};
+use crate::ports::compat::Compat;
 use crate::ports::model::{Endpoint, ErrorClass, Takes, Thinking};
 
 /// The usual embedding model of a provider, and USD per million tokens of what is known. Not checked against
@@ -177,6 +178,7 @@ impl ConfigService {
             full_window: stored.context_window,
             max_tokens: stored.max_tokens,
             takes: Takes::default(),
+            compat: Compat::default(),
             reasoning: false,
             thinking: Thinking::Off,
             fast: false,

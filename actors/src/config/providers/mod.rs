@@ -11,11 +11,15 @@ mod models;
 mod resolve;
 mod speech;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::config::document::ModelParams;
 use crate::crypto::Secret;
-use crate::ports::model::{CacheRetention, Endpoint, Takes, Thinking};
+use crate::ports::compat::Compat;
+use crate::ports::message::Message;
+use crate::ports::model::{CacheRetention, Endpoint, ModelRequest, StreamLimits, SystemBlock, Takes, Thinking};
 
 pub(crate) use chain::Choice;
 pub(crate) use crud::StoredProvider;
@@ -43,6 +47,8 @@ pub struct ResolvedModel {
     pub full_window: u64,
     pub max_tokens: u32,
     pub takes: Takes,
+    /// What the settings say of how its server differs.
+    pub compat: Compat,
     pub reasoning: bool,
     /// How hard it thinks unless the session or the message says something else.
     pub thinking: Thinking,
@@ -57,6 +63,29 @@ pub struct ResolvedModel {
 }
 
 impl ResolvedModel {
+    /// A call of it without tools that is not part of a conversation: it does not think, and takes its usual time.
+    pub(crate) fn request(&self, system: Arc<Vec<SystemBlock>>, messages: Arc<Vec<Arc<Message>>>) -> ModelRequest {
+        ModelRequest {
+            endpoint: self.endpoint.clone(),
+            provider: self.provider.clone(),
+            model: self.model.clone(),
+            system,
+            messages,
+            tools: Arc::default(),
+            max_tokens: self.max_tokens,
+            context_window: self.context_window,
+            compat: self.compat.clone(),
+            reasoning: self.reasoning,
+            thinking: Thinking::Off,
+            fast: self.fast,
+            temperature: None,
+            cache: CacheRetention::Short,
+            service_tier: None,
+            cache_key: String::new(),
+            limits: StreamLimits::default(),
+        }
+    }
+
     /// What the settings ask for costs more: OpenAI's tier as [`Self::hurry`], and Anthropic's longer cache twice the input.
     fn price_params(&mut self) {
         if self.params.service_tier.as_deref() == Some("priority") {

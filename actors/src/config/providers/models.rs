@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::crud::StoredProvider;
 use super::known::{KnownModel, known_model};
 use super::{DEMO_API, DEMO_MODEL, DEMO_PROVIDER, ModelView};
+use crate::ports::compat::Compat;
 use crate::ports::model::{Takes, Thinking};
 
 const CONTEXT_WINDOW: u64 = 200_000;
@@ -33,6 +34,8 @@ pub(super) struct StoredModel {
     pub(super) prices: [f64; 4],
     /// The prices are known; 0 is free then.
     pub(super) priced: bool,
+    /// As the provider has it, where the model is not listed.
+    pub(super) compat: Option<Compat>,
 }
 
 impl StoredModel {
@@ -70,6 +73,7 @@ impl StoredModel {
             reasoning: false,
             prices: [0.0; 4],
             priced: false,
+            compat: None,
         }
     }
 
@@ -144,7 +148,10 @@ pub(super) fn models(provider: &str, config: &Value) -> Vec<StoredModel> {
         .flatten()
         .filter_map(|item| {
             let id = item.as_str().or_else(|| item.get("id")?.as_str())?.trim();
-            (!id.is_empty()).then(|| read(provider, id, item))
+            (!id.is_empty()).then(|| StoredModel {
+                compat: Some(Compat::of(config, item)),
+                ..read(provider, id, item)
+            })
         })
         .collect()
 }
@@ -193,6 +200,7 @@ fn read(provider: &str, id: &str, item: &Value) -> StoredModel {
             known.prices
         },
         priced: item.get("cost").is_some_and(Value::is_object) || known.priced,
+        compat: None,
     }
 }
 

@@ -12,6 +12,7 @@ use super::models::{StoredModel, demo};
 use super::{DEMO_MODEL, DEMO_PROVIDER, ModelView, ResolvedModel};
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
+use crate::ports::compat::Compat;
 use crate::ports::model::{Endpoint, Thinking};
 
 impl ConfigService {
@@ -91,6 +92,7 @@ pub(super) fn demo_model(settings: &UserSettings) -> ResolvedModel {
         full_window: view.context_window,
         max_tokens: view.max_tokens,
         takes: view.takes,
+        compat: Compat::default(),
         reasoning: view.reasoning,
         thinking: Thinking::Off,
         fast: false,

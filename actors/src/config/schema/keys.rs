@@ -76,6 +76,11 @@ const SECTIONS: &[Key] = &[
         Kind::Object(&[auth::AUTH]),
         "Which key of an AI provider is used when; the keys are with the provider.",
     ),
+    live(
+        "approvals",
+        Kind::Object(&[APPROVALS]),
+        "Chats that are told of commands which wait for a person's word.",
+    ),
     live("commands", Kind::Object(&[COMMANDS]), "What commands in chats may do."),
     live("ui", Kind::Object(&[UI]), "What clients look like."),
     live(
@@ -96,10 +101,6 @@ const ELSEWHERE: &[Key] = &[
     bookkeeping("meta"),
     bookkeeping("wizard"),
     elsewhere("acp", "no local coding agents in the cloud"),
-    elsewhere(
-        "approvals",
-        "approvals are answered in the Admin UI and by paired clients",
-    ),
     elsewhere("audio", "not available yet"),
     elsewhere("broadcast", "not available yet"),
     elsewhere("browser", "a browser belongs to a paired device"),
@@ -130,6 +131,38 @@ const ACCESS_GROUP: &[Key] = &[
         Kind::Map(&Kind::List(&Kind::Id)),
         "Sender ids by channel; * for all channels. * as an id is nobody.",
     ),
+];
+
+const APPROVALS: &[Key] = &[
+    live("exec", Kind::Object(&[EXEC_APPROVALS]), "Commands on devices."),
+    elsewhere("plugin", "plugins cannot run in the cloud"),
+];
+
+const EXEC_APPROVALS: &[Key] = &[
+    live("enabled", Kind::Bool, "Off unless switched on."),
+    live(
+        "mode",
+        Kind::Choice(&["session", "targets", "both"]),
+        "The chat of the session that asks, the targets, or both.",
+    ),
+    live("agentFilter", Kind::List(&Kind::Text), "Only of these agents."),
+    live(
+        "sessionFilter",
+        Kind::List(&Kind::Text),
+        "Only of sessions whose key holds one of these, or fits it as an expression.",
+    ),
+    live(
+        "targets",
+        Kind::List(&Kind::Object(&[APPROVAL_TARGET])),
+        "Chats of yours.",
+    ),
+];
+
+const APPROVAL_TARGET: &[Key] = &[
+    live("channel", Kind::Text, "telegram, slack, …"),
+    live("to", Kind::Id, "The platform's id of the chat."),
+    live("accountId", Kind::Text, "The bot, if not the default one."),
+    live("threadId", Kind::Id, "Topic or thread."),
 ];
 
 const COMMANDS: &[Key] = &[

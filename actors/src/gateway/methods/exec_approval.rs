@@ -19,6 +19,7 @@ use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, APPROVALS};
 use crate::gateway::system_run::{self, Plan, visible};
+use crate::session::forwarding;
 
 /// Without `timeoutMs`, milliseconds.
 const DEFAULT_LIFE_MS: i64 = 120_000;
@@ -112,25 +113,30 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
         expires_at: now.saturating_add(life),
     };
     let row = config.open_approval(call.scope(), new).await?;
-    let event = approvals::requested(&row);
-    // The row says everything else; what waits keeps no more of it than this.
-    let (id, created_at, expires_at) = (row.id, row.created_at, row.expires_at);
     let heard = state
         .directory
-        .announce(call.scope(), event, &call.connection.conn_id)
+        .announce(call.scope(), approvals::requested(&row), &call.connection.conn_id)
         .await?;
-    if heard == 0 {
+    let place = ["nodeId", "host"].iter().find_map(|name| row.request[*name].as_str());
+    let place = (place.unwrap_or("the machine of who asks"), false);
+    let told = forwarding::asked(&state.directory, call.scope(), &row, place, None).await?;
+    // The row says everything else; what waits keeps no more of it than this.
+    let (id, created_at, expires_at) = (row.id, row.created_at, row.expires_at);
+    if heard == 0 && told == 0 {
         config
             .end_approval(call.scope(), &id, reason::NO_ROUTE, now_ms())
             .await?;
     } else if two_phase {
         call.answer_early(&json!({
-            "status": "accepted", "id": id, "deliveryRoute": "approval-client",
+            "status": "accepted", "id": id, "deliveryRoute": if heard == 0 { "forwarded" } else { "approval-client" },
             "createdAtMs": created_at, "expiresAtMs": expires_at,
         }))
         .await?;
     }
     let decided = state.directory.approvals().decision(config, call.scope(), &id).await?;
+    if let Some(over) = decided.as_ref().filter(|row| row.decision.is_none()) {
+        forwarding::ended(&state.directory, call.scope(), over);
+    }
     Ok(json!({
         "id": id, "decision": decided.and_then(|row| row.decision),
         "createdAtMs": created_at, "expiresAtMs": expires_at,

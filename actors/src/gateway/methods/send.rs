@@ -19,13 +19,10 @@ use crate::gateway::scopes::WRITE;
 use crate::ports::channel::{FileAbout, FileKind, Poll, Sign};
 use crate::session::blobs::{self, Unstored, Whose};
 use crate::session::reach::message::about;
-use crate::session::sending::{self, Act, Sent, Wish};
+use crate::session::sending::{self, Act, LONGEST_POLL, OPTIONS, Sent, Wish};
 
 /// Largest file, bytes: what is sent is kept.
 const LARGEST: usize = 16 * 1024 * 1024;
-/// Answers of a poll, and the longest time one is open.
-const OPTIONS: std::ops::RangeInclusive<usize> = 2..=12;
-const LONGEST_POLL: u64 = 604_800;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("send", Access::Scope(WRITE), send);

@@ -13,9 +13,7 @@ use crate::config::providers::ResolvedModel;
 use crate::conversation::entry::Compaction;
 use crate::conversation::tokens;
 use crate::ports::message::{AssistantMessage, Message, StopReason, Usage};
-use crate::ports::model::{
-    CacheRetention, ErrorClass, ModelError, ModelEvent, ModelRequest, StreamLimits, SystemBlock, Thinking,
-};
+use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest, SystemBlock};
 use crate::session::budget;
 
 /// Tries of one call.
@@ -200,25 +198,15 @@ impl<'a> Calls<'a> {
         let Some(adapter) = self.job.services.ports.model(&self.model.api) else {
             return Err(failed("The provider of the model that summarises is not available."));
         };
+        let system = Arc::new(vec![SystemBlock {
+            text: words::SYSTEM.to_owned(),
+            cache: false,
+        }]);
+        let question = Arc::new(Message::user(prompt, now_ms()));
         let request = ModelRequest {
-            endpoint: self.model.endpoint.clone(),
-            provider: self.model.provider.clone(),
-            model: self.model.model.clone(),
-            system: Arc::new(vec![SystemBlock {
-                text: words::SYSTEM.to_owned(),
-                cache: false,
-            }]),
-            messages: Arc::new(vec![Arc::new(Message::user(prompt, now_ms()))]),
-            tools: Arc::default(),
             max_tokens: self.longest(),
-            reasoning: self.model.reasoning,
-            thinking: Thinking::Off,
-            fast: self.model.fast,
-            temperature: None,
-            cache: CacheRetention::Short,
-            service_tier: None,
             cache_key: format!("{}-summary", self.job.head.session_id),
-            limits: StreamLimits::default(),
+            ..self.model.request(system, Arc::new(vec![question]))
         };
         let (services, payer) = (self.job.services, self.job.authority);
         let mut events = budget::stream(services, payer, self.model, adapter, request, attempt).await;

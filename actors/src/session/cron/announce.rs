@@ -55,6 +55,56 @@ pub(in crate::session) async fn to(
     })
 }
 
+/// The answer of a run with its files, for a target. The inner error says why it cannot go there.
+pub(super) async fn answer(
+    directory: &Directory,
+    scope: &Scope,
+    agent: &str,
+    target: &Target,
+    answer: Answer<'_>,
+) -> Result<std::result::Result<Announcement, String>> {
+    Ok(match find(directory, scope, agent, target).await? {
+        Ok(place) => answer_at(directory, place, answer),
+        Err(why) => Err(why),
+    })
+}
+
+/// Text, if there is any, and files.
+pub(super) type Answer<'a> = (Option<&'a str>, &'a [FileAbout]);
+
+/// As [`answer`], for a chat that was found. Where it takes no files, a line says so.
+pub(super) fn answer_at(
+    directory: &Directory,
+    place: Place,
+    (text, files): Answer<'_>,
+) -> std::result::Result<Announcement, String> {
+    let destination = place.1.clone();
+    let channel = directory.services().ports.channel(&destination.channel);
+    let takes = channel.is_some_and(|channel| channel.files().is_some());
+    let mut words = text.unwrap_or_default().to_owned();
+    if !takes && !files.is_empty() {
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        words = format!(
+            "{words}\n\n(Not sent, {} takes no files: {})",
+            destination.channel,
+            names.join(", ")
+        );
+    }
+    let mut announcement = if words.trim().is_empty() {
+        Announcement {
+            conversation: destination.conversation(),
+            pieces: Vec::new(),
+        }
+    } else {
+        said(directory, place, words.trim())?
+    };
+    let shown = files.iter().filter(|_| takes);
+    announcement
+        .pieces
+        .extend(shown.map(|file| Piece::file("announce", &destination, file.clone())));
+    Ok(announcement)
+}
+
 /// An event for a web address. Each user's go in a lane of their own.
 pub(super) fn posted(scope: &Scope, target: &Target, event: &Value) -> Announcement {
     let destination = Destination {

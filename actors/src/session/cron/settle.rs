@@ -12,7 +12,9 @@ use crate::Services;
 use crate::clock::now_ms;
 use crate::config::cron::job::{DeliveryMode, FailureAlert, FailureTarget, Job, Payload, firing_of, run_id};
 use crate::error::{Error, Result};
+use crate::ports::channel::FileAbout;
 use crate::session::excerpt::beginning;
+use crate::session::turn::Piece;
 use crate::session::{heartbeat, repeats, reply};
 use crate::supervisor::directory::Directory;
 
@@ -33,6 +35,8 @@ pub(super) struct Ended {
     pub(super) class: Option<String>,
     /// The last text of the answer, whole.
     pub(super) text: Option<String>,
+    /// Files that the answer showed.
+    pub(super) files: Vec<FileAbout>,
     pub(super) started_at: i64,
     pub(super) ended_at: i64,
     pub(super) session_id: Option<String>,
@@ -127,6 +131,7 @@ async fn ended(services: &Services, scope: &Scope, open: &cron_run::Model, run_i
         error: None,
         class: None,
         text: None,
+        files: Vec::new(),
         started_at: open.started_at,
         ended_at: now,
         session_id: None,
@@ -168,6 +173,7 @@ async fn ended(services: &Services, scope: &Scope, open: &cron_run::Model, run_i
         .rev()
         .filter_map(|payload| payload["text"].as_str())
         .find_map(|text| reply::shape(text).text);
+    ended.files = serde_json::from_value(ran.result["files"].clone()).unwrap_or_default();
     Ok(Some(ended))
 }
 
@@ -197,19 +203,22 @@ async fn announcements(
     if ended.status == "ok"
         && let Some(delivery) = delivery.filter(|delivery| delivery.mode == DeliveryMode::Announce)
         && matches!(definition.payload, Payload::AgentTurn { .. })
-        && let Some(text) = &ended.text
+        && (ended.text.is_some() || !ended.files.is_empty())
     {
-        let said = announce::to(directory, scope, &open.agent_id, &delivery.target, text).await?;
+        let answer = (ended.text.as_deref(), ended.files.as_slice());
+        let said = announce::answer(directory, scope, &open.agent_id, &delivery.target, answer).await?;
         let run_id = run_id(&open.job_id, open.scheduled_at);
         told.answer = Some(match said {
-            // The run wrote it there itself.
-            Ok(said) if repeats::was_sent(directory.services(), scope, &run_id, &said.pieces).await? => {
-                Ok(Announcement {
-                    pieces: Vec::new(),
-                    ..said
-                })
+            Ok(mut said) => {
+                let (files, words): (Vec<Piece>, Vec<Piece>) =
+                    said.pieces.into_iter().partition(|piece| piece.media.is_some());
+                // The run wrote it there itself.
+                let repeats = repeats::was_sent(directory.services(), scope, &run_id, &words).await?;
+                said.pieces = if repeats { Vec::new() } else { words };
+                said.pieces.extend(files);
+                Ok(said)
             }
-            said => said,
+            Err(why) => Err(why),
         });
     }
     if ended.status == "ok"
@@ -226,10 +235,11 @@ async fn announcements(
     // An event for the main session is said where the agent says what it finds by itself.
     if ended.status == "ok"
         && matches!(definition.payload, Payload::SystemEvent { .. })
-        && let Some(text) = &ended.text
+        && (ended.text.is_some() || !ended.files.is_empty())
         && let Some(place) = heartbeat::place_of(directory, scope, &open.agent_id).await?
     {
-        told.answer = announce::said(directory, place, text).ok().map(Ok);
+        let answer = (ended.text.as_deref(), ended.files.as_slice());
+        told.answer = announce::answer_at(directory, place, answer).ok().map(Ok);
     }
     let lost = undeliverable(job, told.answer.as_ref()).map(str::to_owned);
     if ended.status != "error" && lost.is_none() {

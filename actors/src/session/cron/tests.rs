@@ -562,6 +562,7 @@ fn over(status: &'static str, class: Option<&str>) -> Ended {
         error: (status == "error").then(|| "why".to_owned()),
         class: class.map(str::to_owned),
         text: None,
+        files: Vec::new(),
         started_at: 1000,
         ended_at: 2000,
         session_id: None,

@@ -17,14 +17,14 @@ use crate::gateway::methods::exec_approval::{self, RequestParams, Standing};
 use crate::gateway::nodes;
 use crate::gateway::protocol::WireError;
 use crate::gateway::system_run::Plan;
-use crate::session::skills;
+use crate::session::{forwarding, skills};
 
 const RUN: &str = "system.run";
 const PREPARE: &str = "system.run.prepare";
 /// For the questions around a command.
 const SHORT: Duration = Duration::from_secs(15);
 /// How long a person has to answer, milliseconds. Nothing said by then is a no, unless the policy says otherwise.
-pub(super) const PATIENCE_MS: i64 = 120_000;
+const PATIENCE_MS: i64 = 120_000;
 
 /// What the agent wants to run.
 #[derive(Clone, Debug)]
@@ -169,12 +169,20 @@ impl Nodes {
             .policy
             .runs_unanswered(planned.program.as_deref(), planned.harmless());
         self.notify(&notice::text(node.name(), &row, unanswered)).await;
+        let told = self.0.outlet.as_ref().map(|outlet| &outlet.destination);
+        let asked = (node.name(), unanswered);
+        if let Err(error) = forwarding::asked(&self.0.directory, self.scope(), &row, asked, told).await {
+            tracing::warn!(error = ?error, run.id = %self.0.run_id, "an approval was not told in other chats");
+        }
         let waiters = self.0.directory.approvals();
         let row = waiters
             .decision(self.config(), self.scope(), &row.id)
             .await
             .map_err(gateway)?;
         open.decided = true;
+        if let Some(row) = row.as_ref().filter(|row| row.decision.is_none()) {
+            forwarding::ended(&self.0.directory, self.scope(), row);
+        }
         let denied = |why: &str| {
             format!(
                 "exec denied on {}: {why}. Do not try the same in other words.",

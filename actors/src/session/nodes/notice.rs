@@ -3,7 +3,6 @@
 use claw_entities::approval;
 
 use super::Nodes;
-use super::command::PATIENCE_MS;
 use crate::config::devices::strings;
 use crate::gateway::system_run::visible;
 use crate::session::turn::{self, Piece};
@@ -32,9 +31,9 @@ impl Nodes {
 }
 
 /// Which command, on which node, how to answer, and what happens without one: it runs if `unanswered`.
-pub(super) fn text(node: &str, row: &approval::Model, unanswered: bool) -> String {
+pub(in crate::session) fn text(node: &str, row: &approval::Model, unanswered: bool) -> String {
     let command = row.request["command"].as_str().unwrap_or_default();
-    let minutes = PATIENCE_MS / 60_000;
+    let minutes = (row.expires_at - row.created_at).max(0).unsigned_abs().div_ceil(60_000);
     let end = if unanswered {
         format!("it runs all the same in {minutes} minutes")
     } else {
@@ -96,7 +95,7 @@ mod tests {
                 "allowedDecisions": ["allow-once", "deny"]}),
             reviewers: Value::Null,
             created_at: 0,
-            expires_at: 100,
+            expires_at: 120_000,
             decision: None,
             reason: None,
             resolved_by: None,

@@ -11,9 +11,7 @@ use super::{Reach, Refusal, away};
 use crate::clock::now_ms;
 use crate::config::providers::ResolvedModel;
 use crate::ports::message::{AssistantMessage, Message, Part};
-use crate::ports::model::{
-    CacheRetention, ErrorClass, ModelError, ModelEvent, ModelRequest, StreamLimits, SystemBlock, Thinking,
-};
+use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest, SystemBlock};
 use crate::session::{blobs, budget, side};
 
 /// Longest answer, tokens.
@@ -131,25 +129,13 @@ impl Reach {
                 "The model cannot be reached from here.",
             ));
         };
+        let role = Arc::new(vec![SystemBlock {
+            text: ROLE.to_owned(),
+            cache: false,
+        }]);
         let request = ModelRequest {
-            endpoint: model.endpoint.clone(),
-            provider: model.provider.clone(),
-            model: model.model.clone(),
-            system: Arc::new(vec![SystemBlock {
-                text: ROLE.to_owned(),
-                cache: false,
-            }]),
-            messages: Arc::clone(messages),
-            tools: Arc::default(),
             max_tokens: model.max_tokens.min(LONGEST),
-            reasoning: model.reasoning,
-            thinking: Thinking::Off,
-            fast: model.fast,
-            temperature: None,
-            cache: CacheRetention::Short,
-            service_tier: None,
-            cache_key: String::new(),
-            limits: StreamLimits::default(),
+            ..model.request(role, Arc::clone(messages))
         };
         let mut events = budget::stream(services, &self.0.authority, model, adapter, request, 1).await;
         while let Some(event) = events.next().await {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::acts::target;
 use super::{Reach, Refusal, away};
 use crate::config::cron::job::Target;
 use crate::ports::channel::{Destination, FileAbout, FileKind};
@@ -46,10 +47,7 @@ impl Reach {
             self.takes_files(&destination)?;
         }
         destination.reply_to = wish.reply_to;
-        let to = json!({
-            "channel": destination.channel, "accountId": destination.account_id, "to": destination.peer.id,
-            "threadId": destination.peer.thread,
-        });
+        let to = target(&destination);
         if wish.dry_run {
             return Ok(json!({"ok": true, "dryRun": true, "target": to}));
         }
@@ -79,7 +77,7 @@ impl Reach {
     }
 
     /// Where it goes and with what text, if it may.
-    async fn allowed(&self, wish: &MessageWish) -> Result<(Place, String), Refusal> {
+    pub(super) async fn allowed(&self, wish: &MessageWish) -> Result<(Place, String), Refusal> {
         let run = &self.0;
         let (account, destination) = self.place(wish).await?;
         let (scope, key) = (&run.authority.scope, &run.authority.key);
@@ -138,7 +136,12 @@ impl Reach {
             let account = account
                 .filter(|account| account.enabled)
                 .ok_or("This chat's bot is switched off.")?;
-            return Ok((account, here.clone()));
+            let mut here = here.clone();
+            if let Some(thread) = filled(&wish.thread_id) {
+                here.peer.topic = here.channel == "telegram";
+                here.peer.thread = Some(thread);
+            }
+            return Ok((account, here));
         };
         let target = Target {
             channel: Some(channel),
@@ -155,7 +158,8 @@ impl Reach {
         let Some(here) = &self.0.place else {
             return Ok(text.to_owned());
         };
-        if here.conversation() == to.conversation() {
+        // A thread of the chat is the chat still.
+        if super::acts::is_same_chat(here, to) {
             return Ok(text.to_owned());
         }
         let rules = &self.settings().await?.tools;

@@ -1,10 +1,11 @@
 //! Files that an answer names in `MEDIA:` lines (`agent-runtime` §4.4): looked up or fetched, stored, and sent behind the
-//! text. What cannot be sent becomes a short line of it.
+//! text. What cannot be sent becomes a short line of it. The transcript keeps them beside the answer, for clients.
 
 use std::time::Duration;
 
 use super::{RunContext, Work};
 use crate::ports::channel::{FileAbout, FileKind};
+use crate::ports::message::Part;
 use crate::session::blobs::{self, PREFIX, Whose};
 use crate::session::preview::Outlet;
 use crate::session::reach::message::about;
@@ -21,7 +22,8 @@ const SHOWN: usize = 200;
 /// The files of an answer, and lines about those that cannot be sent.
 #[derive(Debug, Default)]
 pub(super) struct Attached {
-    files: Vec<FileAbout>,
+    /// Each with its size in bytes.
+    files: Vec<(FileAbout, usize)>,
     pub(super) missing: Vec<String>,
 }
 
@@ -34,7 +36,34 @@ impl Attached {
     pub(super) fn pieces(&self, outlet: &Outlet) -> Vec<Piece> {
         let files = self.files.iter().filter(|_| !outlet.is_muted());
         files
-            .map(|file| Piece::file("final", &outlet.destination, file.clone()))
+            .map(|(file, _)| Piece::file("final", &outlet.destination, file.clone()))
+            .collect()
+    }
+
+    /// What they are.
+    pub(super) fn files(&self) -> Vec<FileAbout> {
+        self.files.iter().map(|(file, _)| file.clone()).collect()
+    }
+
+    /// As the transcript keeps them; with the lines about the others, where nothing else says those.
+    pub(super) fn parts(&self, with_missing: bool) -> Vec<Part> {
+        let files = self.files.iter().map(|(file, size)| match file.kind {
+            FileKind::Image => Part::Image {
+                data: None,
+                blob: Some(file.blob.clone()),
+                mime_type: file.mime_type.clone(),
+            },
+            FileKind::Voice | FileKind::Audio | FileKind::Video | FileKind::Document => Part::File {
+                data: None,
+                blob: Some(file.blob.clone()),
+                mime_type: file.mime_type.clone(),
+                name: file.name.clone(),
+                size: u64::try_from(*size).unwrap_or(u64::MAX),
+            },
+        });
+        let missing = self.missing.iter().filter(|_| with_missing);
+        files
+            .chain(missing.map(|line| Part::Text { text: line.clone() }))
             .collect()
     }
 }
@@ -44,13 +73,20 @@ impl Work {
     pub(super) async fn attached(&mut self, context: &RunContext, outlet: Option<&Outlet>) -> Attached {
         let mut attached = Attached::default();
         let mut named = std::mem::take(&mut self.media);
-        let Some(outlet) = outlet.filter(|outlet| !named.is_empty() && !outlet.is_muted()) else {
+        if named.is_empty() || outlet.is_some_and(Outlet::is_muted) {
             return attached;
-        };
+        }
         let mut seen = std::collections::HashSet::new();
         named.retain(|address| seen.insert(address.clone()));
-        let channel = self.services.ports.channel(&outlet.destination.channel);
-        let Some(largest) = channel.and_then(|channel| channel.files()).map(|files| files.largest()) else {
+        // Clients of the gateway fetch what the transcript keeps.
+        let largest = match outlet {
+            None => Some(LARGEST),
+            Some(outlet) => {
+                let channel = self.services.ports.channel(&outlet.destination.channel);
+                channel.and_then(|channel| channel.files()).map(|files| files.largest())
+            }
+        };
+        let Some(largest) = largest else {
             // A link is better than nothing.
             let links = named.iter().filter(|address| address.starts_with("https://"));
             attached.missing.extend(links.cloned());
@@ -83,11 +119,11 @@ impl Work {
     }
 
     /// One file, stored. The error ends a sentence.
-    async fn file(&self, context: &RunContext, address: &str, most: usize) -> Result<FileAbout, String> {
+    async fn file(&self, context: &RunContext, address: &str, most: usize) -> Result<(FileAbout, usize), String> {
         let audience = context.turn.last().audience();
         let owner = audience.speaks_with_owner();
         let unread = |_| "it could not be read".to_owned();
-        let mut file = if let Some(id) = address.strip_prefix(PREFIX) {
+        let (mut file, size) = if let Some(id) = address.strip_prefix(PREFIX) {
             // What is stored is the owner's.
             let stored = if owner {
                 blobs::read(&self.services, &context.scope, id.trim())
@@ -100,7 +136,7 @@ impl Work {
             if row.bytes.len() > most {
                 return Err(too_large(most));
             }
-            about(row.id, "file", &row.mime_type)
+            (about(row.id, "file", &row.mime_type), row.bytes.len())
         } else {
             let (name, kind, bytes) = if address.contains("://") {
                 if !self.fetches {
@@ -137,13 +173,14 @@ impl Work {
                 None => kind,
             };
             let whose = if owner { Whose::Owner } else { Whose::Guest };
+            let size = bytes.len();
             let stored = blobs::store_as(&self.services, &context.scope, whose, &kind, bytes).await;
-            about(stored.map_err(|error| error.to_string())?, &name, &kind)
+            (about(stored.map_err(|error| error.to_string())?, &name, &kind), size)
         };
         if self.voice && file.kind == FileKind::Audio {
             file.kind = FileKind::Voice;
         }
-        Ok(file)
+        Ok((file, size))
     }
 }
 

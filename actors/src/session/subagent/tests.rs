@@ -31,6 +31,7 @@ async fn begun(runtime: &Runtime, scope: &Scope, cancel: &CancellationToken) -> 
             run_id: "run".to_owned(),
             owner: true,
             alone: true,
+            answering: None,
             place: None,
             group: None,
             chain: Chain::default(),

@@ -38,7 +38,7 @@ const NODES: &[Key] = &[
     elsewhere("pairing", "a device waits for a person's approval"),
     elsewhere("browser", "a browser belongs to a paired device"),
     elsewhere("pluginTools", "tools of node plug-ins are not offered yet"),
-    elsewhere("skills", "skills of nodes are not offered yet"),
+    elsewhere("skills", "skills of connected, approved nodes are always offered"),
 ];
 
 const COMMANDS: &[Key] = &[

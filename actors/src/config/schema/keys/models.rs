@@ -56,9 +56,17 @@ const PROVIDER: &[Key] = &[
     ),
     live("authHeader", Kind::Bool, "Send the key as a bearer token too."),
     live("enabled", Kind::Bool, "May agents use it."),
-    kept("compat", Kind::Any),
+    live(
+        "compat",
+        Kind::Object(&[COMPAT]),
+        "As of a model; a model's own counts more.",
+    ),
     elsewhere("auth", "only API keys can be used here"),
-    elsewhere("injectNumCtxForOpenAICompat", ""),
+    live(
+        "injectNumCtxForOpenAICompat",
+        Kind::Bool,
+        "Tell Ollama the window behind its compatible address too; on unless switched off.",
+    ),
     elsewhere("timeoutSeconds", ""),
     elsewhere("proxy", ""),
     elsewhere("request", ""),
@@ -79,9 +87,76 @@ const MODEL: &[Key] = &[
     live("cost", Kind::Object(&[COST]), "USD per million tokens."),
     kept("api", Kind::Text),
     kept("alias", Kind::Text),
-    kept("compat", Kind::Any),
+    live(
+        "compat",
+        Kind::Object(&[COMPAT]),
+        "How the server differs from OpenAI's.",
+    ),
     kept("params", Kind::Any),
     elsewhere("headers", "set headers on the provider, where they are sealed"),
+];
+
+const COMPAT: &[Key] = &[
+    live("supportsStore", Kind::Bool, "It takes store."),
+    live(
+        "supportsDeveloperRole",
+        Kind::Bool,
+        "A model that thinks has its instructions from a developer.",
+    ),
+    live("supportsReasoningEffort", Kind::Bool, "It is told how hard to think."),
+    live(
+        "reasoningEffortMap",
+        Kind::Map(&Kind::Text),
+        "Its own names of the levels of thinking.",
+    ),
+    live(
+        "supportsUsageInStreaming",
+        Kind::Bool,
+        "It counts tokens when asked to.",
+    ),
+    live("supportsStrictMode", Kind::Bool, "Its tools take strict."),
+    live(
+        "maxTokensField",
+        Kind::Choice(&["max_completion_tokens", "max_tokens"]),
+        "",
+    ),
+    live(
+        "thinkingFormat",
+        Kind::Choice(&["openai", "openrouter", "zai", "qwen", "qwen-chat-template"]),
+        "How it is told how hard to think.",
+    ),
+    live("requiresToolResultName", Kind::Bool, "A result names its tool."),
+    live(
+        "requiresAssistantAfterToolResult",
+        Kind::Bool,
+        "No message of a person stands right behind a result.",
+    ),
+    live(
+        "requiresThinkingAsText",
+        Kind::Bool,
+        "What was thought goes back as words of the answer.",
+    ),
+    live(
+        "requiresMistralToolIds",
+        Kind::Bool,
+        "Ids of calls have nine letters and digits.",
+    ),
+    live(
+        "toolSchemaProfile",
+        Kind::Choice(&["xai"]),
+        "Schemas of tools without what the server refuses.",
+    ),
+    live(
+        "toolCallArgumentsEncoding",
+        Kind::Choice(&["html-entities"]),
+        "Texts of arguments come escaped.",
+    ),
+    kept("supportsTools", Kind::Bool),
+    elsewhere("nativeWebSearchTool", "web_search is a tool of its own here"),
+    elsewhere(
+        "requiresOpenAiAnthropicToolPayload",
+        "tools go to each family in its own form",
+    ),
 ];
 
 const COST: &[Key] = &[

@@ -88,7 +88,7 @@ export const presets: readonly Preset[] = [
   {
     id: 'ollama',
     label: 'Ollama',
-    api: 'openai-completions',
-    baseUrl: 'http://127.0.0.1:11434/v1',
+    api: 'ollama',
+    baseUrl: 'http://127.0.0.1:11434',
   },
 ];
