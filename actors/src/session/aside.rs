@@ -170,7 +170,7 @@ pub(super) async fn once(
     let Some(adapter) = services.ports.model(&model.api) else {
         return Err(broken("The provider of the model is not available."));
     };
-    let mut events = budget::stream(services, payer, model, adapter, request).await;
+    let mut events = budget::stream(services, payer, model, adapter, request, 1).await;
     let mut answer = Err(broken("The model's answer ended in the middle."));
     while let Some(event) = events.next().await {
         match event {

@@ -521,7 +521,7 @@ impl Emitter {
             self.send(Event::new("chat.side_result", &payload).for_session(self.session_key.as_str()))
                 .await;
         }
-        self.finished(None, "command", &Usage::default()).await;
+        self.finished(None, &[], "command", &Usage::default()).await;
     }
 
     /// The session's row changed; `running` says whether it works on something now.

@@ -18,7 +18,7 @@ use crate::config::providers::ResolvedModel;
 use crate::conversation::display;
 use crate::error::{Error, Result};
 use crate::ports::message::Message;
-use crate::ports::model::{CacheRetention, ModelRequest, StreamLimits, SystemBlock, Thinking};
+use crate::ports::model::{CacheRetention, ModelRequest, SystemBlock};
 
 /// Characters of one message, and of what the model reads to find a name.
 const LINE: usize = 1_000;
@@ -174,28 +174,15 @@ async fn name(services: &Services, authority: &Authority, note: Note) -> Result<
 fn request(model: &ResolvedModel, spoken: &str) -> ModelRequest {
     let skipped = spoken.chars().count().saturating_sub(READ);
     let read: String = spoken.chars().skip(skipped).collect();
+    let system = Arc::new(vec![SystemBlock {
+        text: NAMER.to_owned(),
+        cache: false,
+    }]);
+    let asked = Message::user(format!("Name this conversation:\n\n{read}"), now_ms());
     ModelRequest {
-        endpoint: model.endpoint.clone(),
-        provider: model.provider.clone(),
-        model: model.model.clone(),
-        system: Arc::new(vec![SystemBlock {
-            text: NAMER.to_owned(),
-            cache: false,
-        }]),
-        messages: Arc::new(vec![Arc::new(Message::user(
-            format!("Name this conversation:\n\n{read}"),
-            now_ms(),
-        ))]),
-        tools: Arc::default(),
         max_tokens: model.max_tokens.min(TOKENS),
-        reasoning: model.reasoning,
-        thinking: Thinking::Off,
-        fast: model.fast,
-        temperature: None,
         cache: CacheRetention::None,
-        service_tier: None,
-        cache_key: String::new(),
-        limits: StreamLimits::default(),
+        ..model.request(system, Arc::new(vec![Arc::new(asked)]))
     }
 }
 

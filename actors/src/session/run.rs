@@ -227,7 +227,10 @@ fn authority(context: &RunContext, epoch: i64) -> Authority {
 
 async fn admitted(context: &mut RunContext, settings: Arc<UserSettings>) -> Outcome {
     let (leases, scope) = (context.directory.leases().clone(), context.scope.clone());
-    match leases.under(&scope, |epoch| tried(context, settings, epoch)).await {
+    match leases
+        .under(&scope, |epoch| Box::pin(tried(context, settings, epoch)))
+        .await
+    {
         Ok(ended) => Outcome::Ended(ended),
         Err(error) => left(&error),
     }
