@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, ToolCall};
-use claw_actors::ports::model::{ErrorClass, ModelEvent, Thinking};
+use claw_actors::ports::model::{ErrorClass, ModelEvent, ModelRequest, Thinking};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -103,7 +103,7 @@ fn body_of_a_full_request() {
     let mut model = model_request("http://127.0.0.1:11434", messages);
     model.tools = Arc::new(vec![Arc::new(tool("look"))]);
     (model.reasoning, model.thinking) = (true, Thinking::High);
-    let body = |model| serde_json::to_value(request::body(model)).unwrap();
+    let body = |model: &ModelRequest| serde_json::to_value(request::body(model)).unwrap();
     assert_eq!(
         body(&model),
         json!({

@@ -243,7 +243,11 @@ fn what_is_not_for_us() {
         "message subtype is not used"
     );
     assert_eq!(ignored(said(json!({"text": " "}))), "nothing to read in it");
-    assert_eq!(ignored(json!({"type": "reaction_added"})), "event type is not used");
+    assert_eq!(
+        ignored(json!({"type": "reaction_added"})),
+        "reaction to something else than a message"
+    );
+    assert_eq!(ignored(json!({"type": "pin_added"})), "event type is not used");
     assert_eq!(
         ignored(json!({"type": "message"})),
         "message without a channel or a timestamp"

@@ -74,6 +74,15 @@ fn only_the_exact_secret_proves() {
         account.secrets.insert("webhookSecret".into(), "".into());
     };
     assert_eq!(verify(&blank), Err("no webhook secret is stored"));
+    // A Bot API server of one's own may number its bots in its own way.
+    let numbered = |_: &mut RawWebhook, account: &mut Account| {
+        account.identity = json!({"id": "7", "tokenId": "123456"});
+    };
+    assert_eq!(verify(&numbered), Ok(()));
+    let another = |_: &mut RawWebhook, account: &mut Account| {
+        account.identity = json!({"id": "7", "tokenId": "99"});
+    };
+    assert_eq!(verify(&another), Err("another bot was connected before"));
 }
 
 // ── parsing ──

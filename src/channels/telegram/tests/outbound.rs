@@ -236,7 +236,8 @@ async fn connecting_sets_a_fresh_secret_unless_there_is_one() {
     let webhook = fake.seen()[1].json();
     assert_eq!(
         connected.identity,
-        json!({"id": "123456", "username": "claw_bot", "name": "Claw", "canReadAllGroupMessages": false,
+        json!({"id": "123456", "tokenId": "123456", "username": "claw_bot", "name": "Claw",
+            "canReadAllGroupMessages": false,
             "hasTopicsEnabled": true, "updates": webhook["allowed_updates"]})
     );
     assert_eq!(connected.warnings.len(), 1);
