@@ -138,7 +138,7 @@ async fn who_starts_over_is_greeted_and_the_conversation_leaves_a_note() {
         .call("chat.history", json!({"sessionKey": KEY}))
         .await
         .expect("reads");
-    assert_eq!(history["messages"][0]["content"][0]["text"], "/new", "{history}");
+    assert_eq!(history["messages"][0]["content"], "/new", "{history}");
     // First under the time, then under the name that the model finds.
     eventually("a named note", || async {
         let found = notes(&app).await;
@@ -291,39 +291,34 @@ async fn the_owner_steers_and_stops_sub_agents_and_a_guest_does_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn is_typing_is_shown_when_the_mode_says() {
-    let app = TestApp::start().await;
-    let mut operator = app.operator().await;
-    let shown = || {
-        let calls = app.platform.calls();
-        calls.iter().filter(|call| call.method == "sendChatAction").count()
-    };
-    let mut update = 1;
     for (mode, before, after) in [
         ("never", 0, 0),
         ("instant", 1, 1),
         ("message", 0, 1),
         ("thinking", 0, 0),
     ] {
-        let now = operator.call("config.get", json!({})).await.expect("reads");
-        let raw = json!({"session": {"typingMode": mode, "typingIntervalSeconds": 60}}).to_string();
-        let patch = json!({"raw": raw, "baseHash": now["hash"]});
-        operator.call("config.patch", patch).await.expect("changes");
-        let already = shown();
-        update += 1;
-        say(&app, update, GUESTS_CHAT, &format!("[gate] #{mode}")).await;
+        let manner = json!({"session": {"typingMode": mode, "typingIntervalSeconds": 60}});
+        let app = TestApp::start_with(&manner, &[]).await;
+        let shown = || {
+            let calls = app.platform.calls();
+            calls.iter().filter(|call| call.method == "sendChatAction").count()
+        };
+        say(&app, 1, GUESTS_CHAT, &format!("[gate] #{mode}")).await;
         app.model.asked(&format!("#{mode}")).await;
         if before > 0 {
-            becomes(&format!("{mode}: before a word"), already + before, || async {
-                shown()
-            })
-            .await;
+            becomes(&format!("{mode}: before a word"), before, || async { shown() }).await;
         } else {
-            assert_eq!(shown(), already, "{mode}: before a word");
+            assert_eq!(shown(), 0, "{mode}: before a word");
+        }
+        // A word, then nothing for as long as it takes.
+        app.model.release(1);
+        if after > 0 {
+            becomes(mode, after, || async { shown() }).await;
         }
         app.model.release(1_000);
         app.platform.message("900", &format!("re: #{mode} end")).await;
         app.settled().await;
-        becomes(mode, already + after, || async { shown() }).await;
+        assert_eq!(shown(), after, "{mode}");
     }
 }
 

@@ -124,7 +124,10 @@ async fn a_patch_merges_and_what_is_not_honoured_is_refused_by_path() {
     let kept = patch(&mut operator, json!({"messages": {"messagePrefix": "x"}}))
         .await
         .expect("stores");
-    assert!(kept["warnings"].to_string().contains("messages.messagePrefix"), "{kept}");
+    assert!(
+        kept["warnings"].to_string().contains("messages.messagePrefix"),
+        "{kept}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

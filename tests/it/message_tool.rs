@@ -159,7 +159,8 @@ async fn an_act_without_a_message_is_about_the_one_that_is_answered() {
     let liked = from_chat(2, "x1", &json!({"action": "react", "emoji": "👍"})).await;
     assert_eq!(parsed(&liked)["ok"], true, "{liked}");
     let seen = app.platform.call("setMessageReaction").await;
-    assert_eq!((seen.chat.as_str(), seen.text.as_str()), ("900", "👍"));
+    assert_eq!(seen.chat, "900");
+    assert!(seen.text.contains("👍"), "{}", seen.text);
     // Only what the bot wrote is changed.
     let refusal = from_chat(3, "x2", &json!({"action": "delete"})).await;
     assert!(refusal.contains("not found"), "{refusal}");

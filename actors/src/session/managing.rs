@@ -218,7 +218,9 @@ pub(crate) async fn config(
         replace: vec![path.clone()],
     };
     let apis = services.ports.apis();
-    let written = match services.config.change_whole(&user, None, change, &apis).await {
+    let seen = services.config.whole(&user).await?;
+    let written = services.config.change_whole(&user, Some(&seen.hash), change, &apis);
+    let written = match written.await {
         Ok(written) => written,
         Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
         Err(error) => return Ok(error.to_string()),

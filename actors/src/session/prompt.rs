@@ -127,7 +127,7 @@ pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
         models(&mut stable, facts.aliases);
     }
     section(&mut stable, "Workspace", WORKSPACE);
-    if full {
+    if full && facts.audience.speaks_with_owner() {
         section(&mut stable, "Help", HELP);
     }
     if !facts.time_zone.is_empty() {
