@@ -512,7 +512,7 @@ async fn the_agent_keeps_its_users_jobs() {
         ),
     ] {
         let heard = act(&mut operator, run, leak).await;
-        assert!(heard.contains("Only the user"), "{heard}");
+        assert!(heard.contains("nly the user"), "{heard}");
     }
     let bad = json!({"action": "add", "job": {"name": "x"}});
     assert!(
