@@ -170,11 +170,11 @@ impl SessionActor {
 
     /// Aborts what runs and drops what waits. Gives how many were stopped.
     pub(super) fn abort_all(&mut self, context: &mut Context<Self>, reason: &'static str) -> usize {
-        let mut stopped = 0;
         self.leave_taken();
+        // Counted first: what hears the token lets go at once.
+        let mut stopped = Arc::strong_count(&std::mem::take(&mut self.calling)) - 1;
         self.commands.cancel();
         self.commands = self.home.life.child_token();
-        stopped += Arc::strong_count(&std::mem::take(&mut self.calling)) - 1;
         if let Some(running) = &self.running {
             running.cancel.abort(reason);
             stopped += 1;
