@@ -38,7 +38,7 @@ try {
         : [...(node.shadowRoot?.childNodes ?? []), ...node.childNodes].map(everyText).join("");
     look();
   });
-  await input.fill("[slow:150] #one #two #three #four");
+  await input.fill("[slow:600] #one #two #three #four");
   await input.press("Enter");
   await page.getByText("re: #one #two #three #four end").first().waitFor();
   assert.ok(await page.evaluate(() => window.sawPart), "the answer came in one piece");
