@@ -507,7 +507,7 @@ async fn the_agent_keeps_its_users_jobs() {
         ),
         (
             "w2",
-            json!({"action": "add", "job": {"schedule": {"kind": "every", "everyMs": 3_600_000},
+            json!({"action": "add", "job": {"name": "x", "schedule": {"kind": "every", "everyMs": 3_600_000},
             "payload": {"kind": "agentTurn", "message": "x"}, "delivery": delivery}}),
         ),
     ] {
