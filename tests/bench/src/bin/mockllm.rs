@@ -316,7 +316,9 @@ async fn platform(request: HttpRequest, body: Bytes, world: Data<World>) -> Http
             lock(&world.secrets).insert(bot, field("secret_token"));
             telegram(json!(true))
         }
-        "getWebhookInfo" => telegram(json!({"url": lock(&world.hooks).get(bot_of(&request)), "has_custom_certificate": false, "pending_update_count": 0})),
+        "getWebhookInfo" => telegram(
+            json!({"url": lock(&world.hooks).get(bot_of(&request)), "has_custom_certificate": false, "pending_update_count": 0}),
+        ),
         "sendMessage" | "editMessageText" => telegram(json!({
             "message_id": number, "date": 1, "chat": {"id": chat.parse::<i64>().unwrap_or_default(), "type": "private"}, "text": text,
         })),
