@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OpenFlags, ToSql, ffi};
+use rusqlite::{CachedStatement, Connection, OpenFlags, ToSql, ffi};
 use sea_orm::sqlx::error::{DatabaseError, ErrorKind};
 use sea_orm::{DbErr, RuntimeErr, Statement, Value};
 
@@ -52,6 +52,17 @@ impl Direct {
     /// Runs one statement. Gives how many rows it touched.
     pub(super) fn execute<'a>(&self, sql: &str, values: impl Iterator<Item = Bound<'a>>) -> Result<u64, DbErr> {
         let connection = self.connection();
+        let mut prepared = self.prepared(&connection, sql, values)?;
+        Ok(prepared.raw_execute().map_err(failed)? as u64)
+    }
+
+    /// The statement with its parameters.
+    fn prepared<'c, 'a>(
+        &self,
+        connection: &'c Connection,
+        sql: &str,
+        values: impl Iterator<Item = Bound<'a>>,
+    ) -> Result<CachedStatement<'c>, DbErr> {
         let mut prepared = connection.prepare_cached(sql).map_err(failed)?;
         for (at, value) in values.enumerate() {
             if matches!(value, Bound::Other) {
@@ -59,7 +70,7 @@ impl Direct {
             }
             prepared.raw_bind_parameter(at + 1, value).map_err(failed)?;
         }
-        Ok(prepared.raw_execute().map_err(failed)? as u64)
+        Ok(prepared)
     }
 
     /// The first row that a statement gives, for the few reads that are worth a decoder of their own.
@@ -69,11 +80,8 @@ impl Direct {
         decode: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, DbErr> {
         let connection = self.connection();
-        let mut prepared = connection.prepare_cached(&statement.sql).map_err(failed)?;
         let values = statement.values.iter().flat_map(|values| &values.0);
-        for (at, value) in values.map(Bound::from).enumerate() {
-            prepared.raw_bind_parameter(at + 1, value).map_err(failed)?;
-        }
+        let mut prepared = self.prepared(&connection, &statement.sql, values.map(Bound::from))?;
         let mut rows = prepared.raw_query();
         let row = rows.next().map_err(failed)?;
         row.map(decode).transpose().map_err(failed)

@@ -8,13 +8,11 @@ use claw_entities::SessionKey;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::assembly::{Assembly, Place};
 use super::budget::{self, Charge};
 use super::item::Item;
-use super::tool_policy::Caller;
-use super::toolbox::Toolbox;
+use super::outlook::Outlook;
 use super::turn::Authority;
-use super::{managing, reply, run, side, skills};
+use super::{managing, reply, side};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::providers::ResolvedModel;
@@ -99,38 +97,13 @@ async fn prepared(
     item: &Item,
     question: &str,
 ) -> Result<(ResolvedModel, ModelRequest)> {
-    let services = directory.services();
-    let scope = &authority.scope;
-    let settings = services.config.settings(scope).await?;
-    let head = services.conversation.head(scope, &authority.key).await?;
-    let wanted = head.as_ref().and_then(run::override_of);
-    let model = services
-        .config
-        .resolve_model(scope, &authority.agent_id, wanted)
-        .await?;
-    let caller = Caller::of(authority, head.as_ref(), &settings, &model, item.audience()).within([item]);
-    let toolbox = Toolbox::new(services, scope, caller).with_servers(&settings).await;
-    let specs = toolbox.specs(&settings);
-    let place = Place {
-        scope,
-        key: &authority.key,
-        agent_id: &authority.agent_id,
-        last: item,
-    };
-    let skills = skills::offered(directory, place, &settings).await?;
-    let base = Assembly::new(services, place, &settings, &model, (&specs, toolbox.away()), &skills).await?;
-    let (messages, session) = match &head {
-        Some(head) => {
-            let sent = base.messages(services, head, &model).await?;
-            (sent.messages, head.session_id.clone())
-        }
-        None => (Arc::default(), unnamed(&authority.key)),
-    };
-    let messages = Arc::new(with_question(&messages, question));
-    let mut request = base.request(&model, messages, Arc::new(specs), &session);
+    let now = Outlook::of(directory, authority, item).await?;
+    let session = now.head.map_or_else(|| unnamed(&authority.key), |head| head.session_id);
+    let messages = Arc::new(with_question(&now.messages, question));
+    let mut request = now.base.request(&now.model, messages, Arc::new(now.specs), &session);
     request.thinking = Thinking::Off;
     request.max_tokens = request.max_tokens.min(BRIEF);
-    Ok((model, request))
+    Ok((now.model, request))
 }
 
 /// What a conversation without a transcript is known by to the provider's cache.

@@ -14,6 +14,7 @@ pub(crate) mod choice;
 mod item;
 
 pub mod commands;
+mod outlook;
 pub mod policy;
 pub mod queue;
 

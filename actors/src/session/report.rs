@@ -4,14 +4,11 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::assembly::{Assembly, Place};
 use super::commands::ContextForm;
 use super::context;
 use super::item::Item;
+use super::outlook::Outlook;
 use super::run;
-use super::skills;
-use super::tool_policy::Caller;
-use super::toolbox::Toolbox;
 use super::turn::Authority;
 use crate::conversation::tokens;
 use crate::error::{Error, Result};
@@ -69,33 +66,15 @@ pub(crate) async fn text(
 }
 
 async fn gather(directory: &Directory, authority: &Authority, item: &Item) -> Result<Report> {
-    let services = directory.services();
-    let scope = &authority.scope;
-    let settings = services.config.settings(scope).await?;
-    let head = services.conversation.head(scope, &authority.key).await?;
-    let wanted = head.as_ref().and_then(run::override_of);
-    let model = services
-        .config
-        .resolve_model(scope, &authority.agent_id, wanted)
-        .await?;
-    let caller = Caller::of(authority, head.as_ref(), &settings, &model, item.audience()).within([item]);
-    let toolbox = Toolbox::new(services, scope, caller).with_servers(&settings).await;
-    let specs = toolbox.specs(&settings);
-    let place = Place {
-        scope,
-        key: &authority.key,
-        agent_id: &authority.agent_id,
-        last: item,
-    };
-    let skills = skills::offered(directory, place, &settings).await?;
-    let base = Assembly::new(services, place, &settings, &model, (&specs, toolbox.away()), &skills).await?;
-    let (messages, complete) = match &head {
-        Some(head) => {
-            let sent = base.messages(services, head, &model).await?;
-            (sent.messages, sent.complete)
-        }
-        None => (std::sync::Arc::default(), true),
-    };
+    let Outlook {
+        settings,
+        head,
+        model,
+        specs,
+        base,
+        messages,
+        complete,
+    } = Outlook::of(directory, authority, item).await?;
     let system = base.system();
     let stored = head.as_ref().map(run::snapshot).unwrap_or_default();
     Ok(Report {
