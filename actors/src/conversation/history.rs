@@ -11,6 +11,7 @@ use super::display::{self, Limits};
 use super::entry::Entry;
 use super::transcript::{self, SessionHead};
 use super::{ConversationService, listing};
+use crate::db::Rows;
 use crate::error::{Error, Result};
 
 pub use listing::{Archived, SessionFilter, SessionRow};
@@ -208,7 +209,7 @@ impl ConversationService {
 }
 
 /// An earlier transcript of the session: the runs say which were its.
-async fn earlier(tx: &impl ConnectionTrait, scope: &Scope, key: &SessionKey, session_id: &str) -> Result<SessionHead> {
+async fn earlier(tx: &impl Rows, scope: &Scope, key: &SessionKey, session_id: &str) -> Result<SessionHead> {
     let current = transcript::head(tx, scope, key).await?;
     if let Some(head) = current.as_ref().filter(|head| head.session_id == session_id) {
         return Ok(head.clone());

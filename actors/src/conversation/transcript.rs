@@ -7,13 +7,13 @@ use claw_entities::{Scope, SessionKey, UserOwned, new_id, session, transcript_en
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, SimpleExpr};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IdenStatic, QueryFilter, QuerySelect,
-    QueryTrait, UpdateMany,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect,
+    UpdateMany,
 };
 use serde_json::{Map, Value, json};
 
 use super::entry::{Body, Entry};
-use crate::db::{Batch, Transaction};
+use crate::db::{Batch, Rows, Transaction};
 use crate::error::{Error, Result};
 
 /// Rows per insert statement: far below the parameter limits of both databases.
@@ -158,51 +158,18 @@ fn new_session_id() -> String {
 }
 
 /// The session's head, if it exists.
-pub async fn head(tx: &impl ConnectionTrait, scope: &Scope, key: &SessionKey) -> Result<Option<SessionHead>> {
-    let row = session::Entity::owned_by(scope)
-        .filter(session::Column::Key.eq(key.clone()))
-        .one(tx)
-        .await?;
-    Ok(row.map(SessionHead::from))
+pub async fn head(rows: &impl Rows, scope: &Scope, key: &SessionKey) -> Result<Option<SessionHead>> {
+    let row = session::Entity::owned_by(scope).filter(session::Column::Key.eq(key.clone()));
+    Ok(rows.row(row).await?.map(SessionHead::from))
 }
 
 /// As [`head`], for a transaction that goes on from where the transcript stands: nobody else moves it before the
 /// commit. It comes after the lease's row (`fenced`) and before all others of the transaction.
 pub async fn head_to_move(tx: &Transaction, scope: &Scope, key: &SessionKey) -> Result<Option<SessionHead>> {
-    let select = session::Entity::owned_by(scope)
+    let row = session::Entity::owned_by(scope)
         .filter(session::Column::Key.eq(key.clone()))
         .lock_exclusive();
-    // Each turn begins with this: on the committing thread it must not be what sends the turn elsewhere.
-    if let Transaction::Direct(direct) = tx {
-        return Ok(direct.first(&select.build(DbBackend::Sqlite), read_directly)?);
-    }
-    Ok(select.one(tx).await?.map(SessionHead::from))
-}
-
-/// A row of `session` as SQLite gives it.
-fn read_directly(row: &rusqlite::Row<'_>) -> rusqlite::Result<SessionHead> {
-    let column = |column: session::Column| column.as_str();
-    let text = |name: session::Column| row.get::<_, String>(column(name));
-    let json = |name: session::Column| {
-        let stored = row.get_ref(column(name))?.as_str()?;
-        serde_json::from_str(stored)
-            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))
-    };
-    let number = |name: session::Column| row.get::<_, i64>(column(name));
-    Ok(SessionHead {
-        key: text(session::Column::Key)?.into(),
-        session_id: text(session::Column::SessionId)?,
-        agent_id: text(session::Column::AgentId)?,
-        label: row.get(column(session::Column::Label))?,
-        entry: json(session::Column::Entry)?,
-        destination: json(session::Column::Destination)?,
-        leaf_id: row.get(column(session::Column::LeafId))?,
-        next_seq: number(session::Column::NextSeq)?,
-        created_at: number(session::Column::CreatedAt)?,
-        updated_at: number(session::Column::UpdatedAt)?,
-        events: number(session::Column::Events)?,
-        events_seen: number(session::Column::EventsSeen)?,
-    })
+    Ok(tx.row(row).await?.map(SessionHead::from))
 }
 
 /// Keeps the row of a head that was read in an earlier transaction, as [`head_to_move`] does. SQLite has one writer.
@@ -224,7 +191,7 @@ pub async fn hold(tx: &Transaction, scope: &Scope, head: &SessionHead) -> Result
 
 /// Loads the session, making it on first use. Two callers at once get the same one.
 pub async fn open(
-    tx: &impl ConnectionTrait,
+    tx: &impl Rows,
     scope: &Scope,
     key: &SessionKey,
     agent_id: &str,

@@ -52,45 +52,22 @@ impl Direct {
     /// Runs one statement. Gives how many rows it touched.
     pub(super) fn execute<'a>(&self, sql: &str, values: impl Iterator<Item = Bound<'a>>) -> Result<u64, DbErr> {
         let connection = self.connection();
-        let mut prepared = self.prepared(&connection, sql, values)?;
+        let mut prepared = connection.prepare_cached(sql).map_err(failed)?;
+        match bind(&mut prepared, values) {
+            Err(DbErr::Type(_)) => return Err(self.refuse()),
+            bound => bound?,
+        }
         Ok(prepared.raw_execute().map_err(failed)? as u64)
     }
 
-    /// The statement with its parameters.
-    fn prepared<'c, 'a>(
-        &self,
-        connection: &'c Connection,
-        sql: &str,
-        values: impl Iterator<Item = Bound<'a>>,
-    ) -> Result<CachedStatement<'c>, DbErr> {
-        let mut prepared = connection.prepare_cached(sql).map_err(failed)?;
-        for (at, value) in values.enumerate() {
-            if matches!(value, Bound::Other) {
-                return Err(self.refuse());
-            }
-            prepared.raw_bind_parameter(at + 1, value).map_err(failed)?;
-        }
-        Ok(prepared)
-    }
-
-    /// The first row that a statement gives, for the few reads that are worth a decoder of their own.
-    pub(crate) fn first<T>(
-        &self,
-        statement: &Statement,
-        decode: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>, DbErr> {
-        let connection = self.connection();
-        let values = statement.values.iter().flat_map(|values| &values.0);
-        let mut prepared = self.prepared(&connection, &statement.sql, values.map(Bound::from))?;
-        let mut rows = prepared.raw_query();
-        let row = rows.next().map_err(failed)?;
-        row.map(decode).transpose().map_err(failed)
+    /// Uses the connection for something that only reads.
+    pub(super) fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, DbErr>) -> Result<T, DbErr> {
+        read(&self.connection())
     }
 
     /// As [`Self::execute`], for a statement as the builders make it.
     pub(super) fn run(&self, statement: &Statement) -> Result<u64, DbErr> {
-        let values = statement.values.iter().flat_map(|values| &values.0);
-        self.execute(&statement.sql, values.map(Bound::from))
+        self.execute(&statement.sql, parameters(statement))
     }
 
     /// What is answered to work that needs more than this: the error is nobody's to see.
@@ -129,6 +106,25 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
     }
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
+}
+
+/// The parameters of a statement as the builders make it.
+pub(super) fn parameters(statement: &Statement) -> impl Iterator<Item = Bound<'_>> {
+    statement.values.iter().flat_map(|values| &values.0).map(Bound::from)
+}
+
+/// Gives a prepared statement its parameters. One of a kind that no column has is `DbErr::Type`.
+pub(super) fn bind<'a>(
+    prepared: &mut CachedStatement<'_>,
+    values: impl Iterator<Item = Bound<'a>>,
+) -> Result<(), DbErr> {
+    for (at, value) in values.enumerate() {
+        if matches!(value, Bound::Other) {
+            return Err(DbErr::Type("a parameter of a kind that no column has".to_owned()));
+        }
+        prepared.raw_bind_parameter(at + 1, value).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// A value for a parameter, as the driver would bind it.
@@ -189,7 +185,7 @@ impl<'a> From<&'a Value> for Bound<'a> {
 }
 
 /// As the driver's errors look, so that they are told apart in one place.
-fn failed(error: rusqlite::Error) -> DbErr {
+pub(super) fn failed(error: rusqlite::Error) -> DbErr {
     let error = sea_orm::sqlx::Error::Database(Box::new(Refusal(error)));
     DbErr::Exec(RuntimeErr::SqlxError(Arc::new(error)))
 }

@@ -7,6 +7,7 @@ mod batch;
 mod direct;
 mod glance;
 mod pool;
+mod rows;
 #[cfg(any(test, feature = "testing"))]
 pub mod template;
 mod transaction;
@@ -28,6 +29,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub use batch::Batch;
 pub use glance::Glance;
 pub use pool::{DbSettings, OpenError};
+pub use rows::Rows;
+use rows::Readers;
 pub use transaction::Transaction;
 
 /// Handles on the pools. Cheap to clone.
@@ -36,6 +39,8 @@ pub struct Db {
     backend: DbBackend,
     /// The file (SQLite).
     file: Option<PathBuf>,
+    /// Readers on the caller's thread (SQLite).
+    here: Option<Readers>,
     /// Who holds it may write (SQLite): two connections that write wait for each other in turn, not in SQLite's way, which
     /// is to look again later.
     writing: Arc<Mutex<()>>,
@@ -164,8 +169,8 @@ impl Db {
 
     /// One tenant's rows for statements that need not agree with each other.
     pub async fn glance(&self, scope: &impl Scoped) -> Result<Glance, DbErr> {
-        if self.backend == DbBackend::Sqlite {
-            return Ok(Glance::Statement(self.read.clone()));
+        if let Some(readers) = &self.here {
+            return Ok(Glance::Statement(self.read.clone(), readers.clone()));
         }
         Ok(Glance::Transaction(self.read(scope).await?))
     }

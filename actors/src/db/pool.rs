@@ -9,6 +9,7 @@ use sea_orm::sqlx::{Connection, SqliteConnection};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement};
 
 use super::Db;
+use super::rows::Readers;
 use crate::crypto::Secret;
 
 /// Connections of the platform's own reads on SQLite.
@@ -78,6 +79,7 @@ impl Db {
         Ok(Self {
             backend: DbBackend::Postgres,
             file: None,
+            here: None,
             writing: Arc::default(),
             read: app.clone(),
             write: app,
@@ -99,6 +101,7 @@ impl Db {
         let system_read = Self::open_readers(settings, SQLITE_SYSTEM_READERS).await?;
         Ok(Self {
             backend: DbBackend::Sqlite,
+            here: Some(Readers::new(&file)),
             file: Some(file),
             writing: Arc::default(),
             read,

@@ -4,14 +4,15 @@ use sea_orm::prelude::async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
 use super::direct::Direct;
+use super::rows::{Here, Rows};
 
 /// What queries and writes run on.
 #[derive(Debug)]
 pub enum Transaction {
     /// A connection of the driver's.
     Driver(DatabaseTransaction),
-    /// SQLite on the committing thread. It takes a [`Batch`](super::Batch) and nothing else: other work is refused, and
-    /// done again over the driver.
+    /// SQLite on the committing thread. It takes a [`Batch`](super::Batch) and gives whole [`Rows`]: other work is refused,
+    /// and done again over the driver.
     Direct(Direct),
 }
 
@@ -49,6 +50,15 @@ impl ConnectionTrait for Transaction {
         match self {
             Self::Driver(tx) => tx.query_all_raw(statement).await,
             Self::Direct(direct) => Err(direct.refuse()),
+        }
+    }
+}
+
+impl Rows for Transaction {
+    fn here(&self) -> Option<Here<'_>> {
+        match self {
+            Self::Driver(_) => None,
+            Self::Direct(direct) => Some(Here::Writer(direct)),
         }
     }
 }

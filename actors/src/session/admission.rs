@@ -24,6 +24,7 @@ use crate::config::accounts::{Asker, PairingAsked, ResolvedAccount, looks_like_l
 use crate::config::document::UserSettings;
 use crate::conversation::transcript::{self, SessionHead};
 use crate::crypto::Secret;
+use crate::db::Rows;
 use crate::error::Result;
 use crate::ports::channel::{Destination, Inbound, PeerKind};
 use crate::supervisor::directory::Directory;
@@ -92,13 +93,12 @@ pub(crate) async fn load(
     let head = transcript::head(&view, scope, session).await?;
     // Known ones are left out here, not by the statement, which would be another one for each number of them.
     let most = PAGE + known.len() as u64;
-    let mut rows = inbox::Entity::owned_by(scope)
+    let open = inbox::Entity::owned_by(scope)
         .filter(inbox::Column::SessionKey.eq(session.as_str()))
         .filter(inbox::is_open())
         .order_by_asc(inbox::Column::Id)
-        .limit(most)
-        .all(&view)
-        .await?;
+        .limit(most);
+    let mut rows = view.rows(open).await?;
     drop(view);
     let more = rows.len() as u64 == most;
     rows.retain(|row| !known.contains(&row.id));

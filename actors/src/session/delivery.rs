@@ -21,6 +21,7 @@ use super::blobs;
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::accounts::{AccountName, ResolvedAccount};
+use crate::db::Rows;
 use crate::error::{Error, Result};
 use crate::ports::channel::{
     Channel, DeliverError, Delivery as Outgoing, Destination, FileAbout, Files, OutFile, Rendered,
@@ -257,13 +258,12 @@ impl Delivery {
     async fn work(&self, scope: &Scope, conversation: &str, slot: &Slot, trace: &Span) -> Result<Option<Duration>> {
         loop {
             let view = self.0.services.db.glance(scope).await?;
-            let rows = outbox::Entity::of_tenant(scope.tenant_scope())
+            let open = outbox::Entity::of_tenant(scope.tenant_scope())
                 .filter(outbox::Column::Conversation.eq(conversation))
                 .filter(outbox::is_open())
                 .order_by_asc(outbox::Column::Id)
-                .limit(PAGE)
-                .all(&view)
-                .await?;
+                .limit(PAGE);
+            let rows = view.rows(open).await?;
             drop(view);
             if rows.is_empty() {
                 return Ok(None);

@@ -12,6 +12,7 @@ use sea_orm::{
 use super::super::{ConfigService, memory};
 use super::{WorkspaceFile, paths, templates};
 use crate::clock::now_ms;
+use crate::db::Rows;
 use crate::error::{Error, Result};
 
 const MAX_BYTES: usize = 256 * 1024;
@@ -24,11 +25,10 @@ impl ConfigService {
     /// which cost no row until they are edited. `MEMORY.md` comes last: it is not for guests and groups.
     pub async fn bootstrap_files(&self, scope: &Scope, agent_id: &str) -> Result<Vec<WorkspaceFile>> {
         let view = self.db.glance(scope).await?;
-        let rows = workspace_file::Entity::owned_by(scope)
+        let files = workspace_file::Entity::owned_by(scope)
             .filter(workspace_file::Column::AgentId.eq(agent_id))
-            .filter(workspace_file::Column::Path.is_in(templates::names()))
-            .all(&view)
-            .await?;
+            .filter(workspace_file::Column::Path.is_in(templates::names()));
+        let rows = view.rows(files).await?;
         let mut stored: HashMap<String, workspace_file::Model> =
             rows.into_iter().map(|row| (row.path.clone(), row)).collect();
         if stored.contains_key("MEMORY.md") {
