@@ -30,6 +30,11 @@ pub(super) trait Dialect: Send + 'static {
         Ok(Cow::Borrowed(bytes))
     }
 
+    /// Does what was unframed begin as an event does: then what ends in the middle of it was cut.
+    fn may_begin(&self, unframed: &[u8]) -> bool {
+        unframed.starts_with(b"data:") || unframed.starts_with(b"event:")
+    }
+
     /// Takes one event in.
     fn event(&mut self, event: SseEvent<'_>, out: &mut VecDeque<ModelEvent>) -> Result<Flow, Failure>;
 
@@ -229,10 +234,7 @@ impl<D: Dialect> Intake<D> {
 
     /// The body is over. `Finished` when that is a proper end.
     pub(super) fn end(&mut self) -> Result<Flow, Failure> {
-        let began = self.saw_event
-            || ["data:", "event:"]
-                .iter()
-                .any(|name| self.prefix.starts_with(name.as_bytes()));
+        let began = self.saw_event || self.dialect.may_begin(&self.prefix);
         self.sse.end();
         let mut flow = match self.take() {
             // Half an event where events are expected: it is not another protocol, it was cut there.

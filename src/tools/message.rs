@@ -9,7 +9,7 @@ use claw_actors::ports::channel::{FileAbout, FileKind, Poll, Sign, Span};
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
 use claw_actors::session::blobs::{PREFIX, image_type};
 use claw_actors::session::reach::Reach;
-use claw_actors::session::reach::acts::{Doing, LONGEST_POLL, Looking, MOST_SEEN, OPTIONS};
+use claw_actors::session::reach::acts::{Below, Doing, LONGEST_POLL, Looking, MOST_SEEN, OPTIONS};
 use claw_actors::session::reach::message::MessageWish;
 use claw_actors::session::untrusted;
 use futures::future::BoxFuture;
@@ -417,19 +417,15 @@ async fn threaded(reach: &Reach, mut given: Arguments) -> Result<Arguments, Tool
         return Ok(given);
     }
     let named = given.message_id.take().or(given.reply_to.take());
-    let below = match named.or_else(|| reach.answering()) {
-        Some(id) => reach.named(id).await.map_err(refused)?,
-        None => return Err(missing("messageId")),
-    };
     let place = given.place(given.target.clone());
-    if reach.has_threads(&place).await.map_err(refused)? {
-        given.thread_id = given.thread_id.or(Some(below));
-    } else if begins {
-        return Err(ToolOutput::error(
-            "This channel has no threads below messages; reply to the message instead.",
-        ));
-    } else {
-        given.reply_to = Some(below);
+    match reach.below(&place, named.as_deref()).await.map_err(refused)? {
+        Below::Thread(first) => given.thread_id = given.thread_id.or(Some(first)),
+        Below::Message(_) if begins => {
+            return Err(ToolOutput::error(
+                "This channel has no threads below messages; reply to the message instead.",
+            ));
+        }
+        Below::Message(id) => given.reply_to = Some(id),
     }
     Ok(given)
 }

@@ -634,6 +634,29 @@ async fn what_a_hooks_session_schedules_is_a_strangers_word_unless_a_person_says
     operator.call("chat.send", params).await.expect("accepted");
     let told = crate::support::tool::told(&app, &mut operator, "f").await;
     assert!(told.contains("agent:main:hook:ci"), "{told}");
+    // Nor by what a job does that was made there, which runs in a session of its own.
+    let job = json!({"name": "made", "everyMs": 3_600_000, "delivery": {"mode": "none"}, "sessionTarget": "isolated",
+        "sessionKey": "hook:ci", "payload": {"kind": "agentTurn",
+        "message": format!("#made {}", adds(json!({"name": "child", "everyMs": 3_600_000, "message": "hi"})))}});
+    let id = operator.call("cron.add", job).await.expect("adds")["id"].clone();
+    operator.call("cron.run", json!({"id": id})).await.expect("runs");
+    event(&mut operator, &id, "finished").await;
+    let question = crate::support::model::question(&app.model.asked("#made").await);
+    assert!(question.contains("EXTERNAL_CONTENT"), "{question}");
+    let jobs = operator.call("cron.list", json!({})).await.expect("lists")["jobs"].clone();
+    let child = jobs
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|job| job["name"] == "child");
+    let child = child.expect("the run adds a job");
+    assert_eq!(child["sessionKey"], "hook:ci");
+    let patch = json!({"action": "update", "jobId": child["id"], "patch": {"sessionKey": null}});
+    let message = format!("#h {}", calls_tool("cron", &patch));
+    let params = json!({"sessionKey": "main", "message": message, "idempotencyKey": "h"});
+    operator.call("chat.send", params).await.expect("accepted");
+    let told = crate::support::tool::told(&app, &mut operator, "h").await;
+    assert!(told.contains("stays in that hook's session"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 use crate::support::model::calls_tool;
+use crate::support::platform::Call;
 use crate::support::tool::{ask, told, tool_result};
 use crate::support::wait::eventually;
 use crate::support::webhook::status;
@@ -123,6 +124,15 @@ async fn the_agent_does_in_a_chat_what_the_channel_can() {
             json!({"action": "read", "channel": "slack", "target": "channel:D77"}),
             "from that chat only",
         ),
+        (
+            json!({"action": "reactions", "channel": "slack", "target": "C1", "messageId": "D77:1763.01"}),
+            "not found",
+        ),
+        // What is answered in one chat is nothing in another.
+        (
+            json!({"action": "reply", "channel": "telegram", "target": "-100700", "message": "x"}),
+            "Say which message",
+        ),
     ] {
         let answer = does(arguments.clone()).await;
         assert!(answer.contains(why), "{arguments}: {answer}");
@@ -134,6 +144,18 @@ async fn the_agent_does_in_a_chat_what_the_channel_can() {
     assert!(early.is_some() && early < late && read.contains("EXTERNAL"), "{read}");
     let signs = does(json!({"action": "reactions", "channel": "slack", "target": "C1", "messageId": first})).await;
     assert!(signs.contains("tada") && signs.contains('3'), "{signs}");
+    let thread = json!({"action": "read", "channel": "slack", "target": "C1", "threadId": "1763.03", "limit": 2});
+    let read = does(thread).await;
+    assert!(
+        read.contains("its second message") && read.contains("the end of the thread"),
+        "{read}"
+    );
+    assert!(!read.contains("how the thread began"), "the last ones: {read}");
+    let away =
+        json!({"action": "react", "channel": "slack", "target": "C1", "messageId": first, "emoji": "", "remove": true});
+    assert_eq!(parsed(&does(away).await)["ok"], true);
+    let taken = |call: &Call| call.method == "reactions.remove" && call.text == "eyes";
+    assert!(app.platform.calls().iter().any(taken));
     let pins = does(json!({"action": "list-pins", "channel": "slack", "target": "C1"})).await;
     assert!(pins.contains("the pinned one"), "{pins}");
     app.settled().await;

@@ -26,7 +26,7 @@ use super::identity::stays_active;
 use crate::clock::now_ms;
 use crate::crypto::Secret;
 use crate::db::writer::Writer;
-use crate::db::{Batch, Transaction};
+use crate::db::{Batch, Rows, Transaction};
 use crate::error::{Error, Result};
 use crate::gateway::alike::Alike;
 use crate::gateway::scopes;
@@ -144,14 +144,11 @@ impl ConfigService {
             None => {
                 let seen = self.cache.generation();
                 let glance = self.db.glance(scope).await?;
-                // Nobody has a token whose device is unknown. Strangers may be many, so they are asked for little.
-                let (device, token) = if is_known(&glance, scope, &claim.device_id).await? {
-                    (
-                        find_device(&glance, scope, &claim.device_id).await?,
-                        tokens::find(&glance, scope, &claim.device_id, &claim.role).await?,
-                    )
-                } else {
-                    (None, None)
+                let device = find_device(&glance, scope, &claim.device_id).await?;
+                // Nobody has a token whose device is unknown.
+                let token = match &device {
+                    Some(_) => tokens::find(&glance, scope, &claim.device_id, &claim.role).await?,
+                    None => None,
                 };
                 drop(glance);
                 match (device, token.filter(|token| token.revoked_at.is_none())) {
@@ -338,10 +335,12 @@ async fn request_pairing(
     reason: &'static str,
 ) -> Result<PairingRequired> {
     let is_repair = device.is_some();
+    // Once: what is drawn says whether this one tidies up, and the write may be done again.
+    let made = (uuid::Uuid::new_v4(), now_ms());
     let (scope_in, claim) = (scope.clone(), claim.clone());
     let recorded = writer.run(scope, move |tx| {
         let (scope, claim) = (scope_in.clone(), claim.clone());
-        Box::pin(async move { record_request(tx, &scope, &claim, is_repair).await })
+        Box::pin(async move { record_request(tx, &scope, &claim, made, is_repair).await })
     });
     let (request_id, row, fresh) = recorded.await?;
     Ok(PairingRequired {
@@ -359,10 +358,9 @@ async fn record_request(
     tx: &Transaction,
     scope: &Scope,
     claim: &DeviceClaim,
+    (id, now): (uuid::Uuid, i64),
     is_repair: bool,
 ) -> Result<(String, Value, bool)> {
-    let now = now_ms();
-    let id = uuid::Uuid::new_v4();
     let first = new_request(scope, claim, (&id, now), is_repair, &[], &[]);
     let made = if add_first_request(tx, scope, &first).await? {
         first
@@ -533,7 +531,7 @@ struct Admission<'a> {
 
 /// Lets a device in: stores it with a token for each role, beside what it had. Its open request is settled by that.
 async fn admit(
-    tx: &impl ConnectionTrait,
+    tx: &impl Rows,
     scope: &Scope,
     key: &[u8; 32],
     admission: &Admission<'_>,
@@ -597,22 +595,9 @@ fn before(column: impl ColumnTrait, at: i64) -> Condition {
     Condition::any().add(column.is_null()).add(column.lt(at))
 }
 
-async fn is_known(tx: &impl ConnectionTrait, scope: &Scope, id: &str) -> Result<bool> {
-    let found: Option<String> = device::Entity::owned_by(scope)
-        .select_only()
-        .column(device::Column::Id)
-        .filter(device::Column::Id.eq(id))
-        .into_tuple()
-        .one(tx)
-        .await?;
-    Ok(found.is_some())
-}
-
-async fn find_device(tx: &impl ConnectionTrait, scope: &Scope, id: &str) -> Result<Option<device::Model>> {
-    Ok(device::Entity::owned_by(scope)
-        .filter(device::Column::Id.eq(id))
-        .one(tx)
-        .await?)
+async fn find_device(rows: &impl Rows, scope: &Scope, id: &str) -> Result<Option<device::Model>> {
+    let device = device::Entity::owned_by(scope).filter(device::Column::Id.eq(id));
+    Ok(rows.row(device).await?)
 }
 
 async fn delete_device(tx: &impl ConnectionTrait, scope: &Scope, id: &str) -> Result<()> {

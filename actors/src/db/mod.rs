@@ -16,12 +16,13 @@ pub mod writer;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use claw_entities::{Scope, TenantScope, UserOwned, user};
 use sea_orm::sea_query::LockType;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
-    QuerySelect, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    AccessMode, ConnAcquireErr, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    IsolationLevel, QuerySelect, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -29,8 +30,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub use batch::Batch;
 pub use glance::Glance;
 pub use pool::{DbSettings, OpenError};
-pub use rows::Rows;
 use rows::Readers;
+pub use rows::Rows;
 pub use transaction::Transaction;
 
 /// Handles on the pools. Cheap to clone.
@@ -44,6 +45,8 @@ pub struct Db {
     /// Who holds it may write (SQLite): two connections that write wait for each other in turn, not in SQLite's way, which
     /// is to look again later.
     writing: Arc<Mutex<()>>,
+    /// How long somebody waits for their turn to write, or for a connection.
+    acquire_timeout: Duration,
     /// As `claw_app` (PostgreSQL) or query-only (SQLite).
     read: DatabaseConnection,
     /// As `claw_app` (PostgreSQL) or the single writer (SQLite).
@@ -201,7 +204,11 @@ impl Db {
     async fn begin_immediate(&self, pool: &DatabaseConnection) -> Result<Tx, DbErr> {
         let sqlite = self.backend == DbBackend::Sqlite;
         let writing = if sqlite {
-            Some(self.writing.clone().lock_owned().await)
+            let turn = tokio::time::timeout(self.acquire_timeout, self.writing.clone().lock_owned());
+            Some(
+                turn.await
+                    .map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?,
+            )
         } else {
             None
         };

@@ -128,7 +128,7 @@ impl Writer {
             let (work, kept) = (work.clone(), kept.clone());
             Box::pin(async move {
                 // A bug in one job must not end the thread that writes for all.
-                let done = AssertUnwindSafe(work(tx)).catch_unwind().await;
+                let done = AssertUnwindSafe(async { work(tx).await }).catch_unwind().await;
                 let value = done.map_err(|_| Error::internal("a write panicked"))??;
                 *kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(value);
                 Ok(())
@@ -218,7 +218,8 @@ async fn directly(db: &Db, direct: &Direct, tx: &Transaction, jobs: Vec<Job>) ->
             }
             rest
         }
-        Err(_) => {
+        Err(error) => {
+            tracing::warn!(error = ?error, jobs = jobs.len(), "a group is written over the driver's connection");
             direct.leave();
             jobs
         }

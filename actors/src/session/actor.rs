@@ -654,6 +654,11 @@ impl SessionActor {
             for id in &running.inbox_ids {
                 this.known.remove(id);
             }
+            // What failed did not come to what was to follow it: its rows are read again, and begin at the beginning.
+            if matches!(&ended, Ok(Outcome::Left { again }) if *again < Duration::MAX) || ended.is_err() {
+                this.ahead
+                    .retain(|ahead| !ahead.inbox_ids().iter().any(|id| running.inbox_ids.contains(id)));
+            }
             // What still waits ahead (`/new` with a text) stays looked after.
             this.known
                 .extend(this.ahead.iter().flat_map(|ahead| ahead.inbox_ids().iter().cloned()));

@@ -1,7 +1,6 @@
 //! `/allowlist` (`agent-runtime` §20): who may write to the bot that its owner is writing to. Shown to the bot's owner alone, in
 //! a chat of theirs; changed like the configuration, where `commands.config` is on, by who may change channels.
 
-use std::collections::HashSet;
 use std::fmt::Write;
 
 use claw_entities::Scope;
@@ -11,8 +10,9 @@ use super::commands::{AllowlistCommand, Listed};
 use super::excerpt::beginning;
 use super::item::Item;
 use super::key::DEFAULT_ACCOUNT;
+use super::policy::{self, EVERYBODY};
 use super::turn::Authority;
-use crate::config::accounts::{AccessPolicy, DmPolicy, GroupPolicy, ResolvedAccount, without_channel};
+use crate::config::accounts::{AccessPolicy, DmPolicy, GroupPolicy, ResolvedAccount};
 use crate::config::whole::{Change, Written};
 use crate::error::{Error, Result};
 use crate::gateway::methods::config::shown;
@@ -25,6 +25,8 @@ const LONGEST_ID: usize = 200;
 
 const USAGE: &str =
     "Usage: /allowlist [list], /allowlist add|remove [dm|group] <sender id>. /whoami tells people their id.";
+const LAST: &str = "That is the last one, and groups follow this list while they have none of their own. Give groups a list \
+                    first: /allowlist add group <sender id>.";
 const NOT_HERE: &str = "Write that in a chat of your own with the bot, or see Channels in the Admin UI.";
 const OFF: &str = "/allowlist changes nothing while commands.config is off. Set it to true under Settings, or change the list \
                    under Channels.";
@@ -58,11 +60,8 @@ pub(crate) async fn carry_out(
         AllowlistCommand::Add { id, .. } | AllowlistCommand::Remove { id, .. } if id.len() > LONGEST_ID => {
             Ok(USAGE.to_owned())
         }
-        AllowlistCommand::Add { list, id } => changed(directory, scope, here, *list, Step::Add(id)).await,
-        AllowlistCommand::Remove { list, id } => {
-            let approved = &account.approved;
-            removed(directory, scope, here, (*list, approved), id).await
-        }
+        AllowlistCommand::Add { list, id } => changed(directory, scope, (here, &account), *list, Step::Add(id)).await,
+        AllowlistCommand::Remove { list, id } => removed(directory, scope, (here, &account), *list, id).await,
     }
 }
 
@@ -117,13 +116,14 @@ enum Step<'a> {
 async fn removed(
     directory: &Directory,
     scope: &Scope,
-    here: &Destination,
-    (list, approved): (Listed, &HashSet<String>),
+    (here, account): (&Destination, &ResolvedAccount),
+    list: Listed,
     id: &str,
 ) -> Result<String> {
-    let plain = without_channel(&here.channel, id);
+    let plain = policy::plain(id, &here.channel);
     let mut paired = false;
-    if list == Listed::Direct && approved.contains(plain) {
+    let approved = account.approved.iter().find(|known| known.eq_ignore_ascii_case(plain));
+    if let Some(plain) = approved.filter(|_| list == Listed::Direct) {
         let config = &directory.services().config;
         match config
             .revoke_sender(scope, &here.channel, &here.account_id, plain)
@@ -134,7 +134,7 @@ async fn removed(
             Err(error) => return Err(error),
         }
     }
-    let told = changed(directory, scope, here, list, Step::Remove(id)).await?;
+    let told = changed(directory, scope, (here, account), list, Step::Remove(id)).await?;
     Ok(if paired {
         format!("{plain} is not paired any more. {told}")
     } else {
@@ -146,7 +146,7 @@ async fn removed(
 async fn changed(
     directory: &Directory,
     scope: &Scope,
-    here: &Destination,
+    (here, account): (&Destination, &ResolvedAccount),
     list: Listed,
     step: Step<'_>,
 ) -> Result<String> {
@@ -162,12 +162,24 @@ async fn changed(
         Listed::Group => "groupAllowFrom",
     });
     let now = path.iter().try_fold(&whole.config, |value, part| value.get(*part));
-    let Some(next) = stepped(&here.channel, now.unwrap_or(&Value::Null), step) else {
+    // A list of their own takes the place of the one that groups followed: who was on that is on this.
+    let followed = json!(account.policy.allow_from);
+    let now = match now.filter(|now| !now.is_null()) {
+        None if list == Listed::Group => &followed,
+        now => now.unwrap_or(&Value::Null),
+    };
+    let follow = list == Listed::Direct && policy::groups_follow(&account.policy);
+    let Some(next) = stepped(&here.channel, now, step) else {
         return Ok(match step {
             Step::Add(id) => format!("{id} is on the list already."),
             Step::Remove(id) => format!("{id} is not on the list."),
         });
     };
+    let left = next.as_array().map_or(0, Vec::len);
+    if follow && left == 0 {
+        return Ok(LAST.to_owned());
+    }
+    let everybody = next.as_array().is_some_and(|next| next.contains(&json!(EVERYBODY)));
     let patch = path.iter().rev().fold(next, |inner, name| {
         Value::Object(Map::from_iter([((*name).to_owned(), inner)]))
     });
@@ -183,10 +195,17 @@ async fn changed(
     match written {
         Ok(Written::Stored { whole, .. }) => {
             directory.config_is(scope, whole.hash);
-            Ok(match step {
+            let mut told = match step {
                 Step::Add(id) => format!("{id} is on the list now."),
                 Step::Remove(id) => format!("{id} is off the list."),
-            })
+            };
+            if everybody {
+                told.push_str(" The list has * on it: everybody is allowed.");
+            }
+            if follow {
+                told.push_str(" Groups follow this list while they have none of their own.");
+            }
+            Ok(told)
         }
         Ok(Written::Refused(issues)) => Ok(beginning(
             &format!("That would not be valid: {}", json!(shown(&issues))),
@@ -206,7 +225,7 @@ fn stepped(channel: &str, now: &Value, step: Step<'_>) -> Option<Value> {
             Value::Number(number) => number.to_string(),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return false,
         };
-        without_channel(channel, &text) == without_channel(channel, id)
+        policy::names(&text, channel, policy::plain(id, channel))
     };
     match step {
         Step::Add(id) => {
@@ -214,7 +233,7 @@ fn stepped(channel: &str, now: &Value, step: Step<'_>) -> Option<Value> {
                 return None;
             }
             let mut entries = entries;
-            entries.push(json!(without_channel(channel, id)));
+            entries.push(json!(policy::plain(id, channel)));
             Some(Value::Array(entries))
         }
         Step::Remove(id) => {
@@ -240,6 +259,10 @@ mod tests {
         );
         assert_eq!(of(Step::Remove("43")), Some(json!([42, "*"])));
         assert_eq!(of(Step::Remove("44")), None);
+        assert_eq!(of(Step::Remove("*")), Some(json!([42, "telegram:43"])));
+        let odd = json!(["Slack:U0ABC", "TG:7"]);
+        assert_eq!(stepped("slack", &odd, Step::Remove("u0abc")), Some(json!(["TG:7"])));
+        assert_eq!(stepped("slack", &odd, Step::Add("slack:u0abc")), None);
         assert_eq!(stepped("telegram", &Value::Null, Step::Add("1")), Some(json!(["1"])));
     }
 }

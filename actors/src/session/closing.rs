@@ -495,20 +495,39 @@ pub(crate) async fn dropped(
         pieces: Vec::new(),
     };
     turn::settle(services, authority, settling).await?;
+    Ok(runs.into_iter().map(|run_id| aborted(run_id, stop_reason)).collect())
+}
+
+/// A turn that was begun before and is stopped now, before it went on: its question stands, and gets an end.
+pub(crate) async fn stopped(
+    services: &Services,
+    authority: &Authority,
+    turn: &Turn,
+    stop_reason: &str,
+) -> Result<RunEnded> {
+    let message = AssistantMessage {
+        stop_reason: StopReason::Aborted,
+        timestamp: now_ms(),
+        ..AssistantMessage::default()
+    };
+    let entries = vec![turn::entry(Message::Assistant(message), &turn.run_id)];
+    let ending = Ending::without_model("aborted", stop_reason, Vec::new());
+    turn::end(services, authority, turn, None, entries, Vec::new(), ending).await?;
+    Ok(aborted(turn.run_id.clone(), stop_reason))
+}
+
+fn aborted(run_id: String, stop_reason: &str) -> RunEnded {
     let now = now_ms();
-    Ok(runs
-        .into_iter()
-        .map(|run_id| RunEnded {
-            run_id,
-            status: "aborted".to_owned(),
-            started_at: now,
-            ended_at: now,
-            error: None,
-            error_class: None,
-            stop_reason: Some(stop_reason.to_owned()),
-            result: Value::Null,
-        })
-        .collect())
+    RunEnded {
+        run_id,
+        status: "aborted".to_owned(),
+        started_at: now,
+        ended_at: now,
+        error: None,
+        error_class: None,
+        stop_reason: Some(stop_reason.to_owned()),
+        result: Value::Null,
+    }
 }
 
 /// Settles a row with a state.

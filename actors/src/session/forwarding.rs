@@ -11,7 +11,7 @@ use super::sending::{self, Wish};
 use crate::config::cron::job::Target;
 use crate::config::devices::approvals::ALWAYS;
 use crate::config::document::MOST_APPROVAL_TARGETS;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ports::channel::{Destination, PeerKind};
 use crate::supervisor::directory::Directory;
 
@@ -22,7 +22,7 @@ const SHORT_ID: usize = 8;
 /// without a word it runs. Gives how many chats were told.
 ///
 /// # Errors
-/// When the settings or chats cannot be read, or the messages cannot be stored.
+/// When the settings cannot be read. A chat that cannot be told stops no other.
 pub(crate) async fn asked(
     directory: &Directory,
     scope: &Scope,
@@ -42,9 +42,16 @@ pub(crate) async fn asked(
     let mut known: Vec<String> = told.map(Destination::conversation).into_iter().collect();
     let mut count = 0;
     for target in own.iter().chain(&rules.targets).take(MOST_APPROVAL_TARGETS) {
-        let Ok((_, destination)) = announce::find(directory, scope, &agent_id, target).await? else {
-            tracing::warn!(tenant.id = %scope.tenant(), "a chat that approvals are told in is not the user's");
-            continue;
+        let destination = match announce::find(directory, scope, &agent_id, target).await {
+            Ok(Ok((_, destination))) => destination,
+            Ok(Err(_)) => {
+                tracing::warn!(tenant.id = %scope.tenant(), "a chat that approvals are told in is not the user's");
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!(error = ?error, tenant.id = %scope.tenant(), "a chat of approvals was not found");
+                continue;
+            }
         };
         if known.contains(&destination.conversation()) {
             continue;
@@ -56,12 +63,26 @@ pub(crate) async fn asked(
             reply_to: None,
             text: notice::text(node, row, unanswered),
             file: None,
-            run_id: run_id(&row.id, count),
+            run_id: run_id(&row.id, known.len()),
         };
-        sending::put(directory, scope, wish).await?;
-        count += 1;
+        count += usize::from(put(directory, scope, wish).await);
     }
     Ok(count)
+}
+
+/// Stores one message; says whether it is stored. The user may have moved to another process and back meanwhile.
+async fn put(directory: &Directory, scope: &Scope, wish: Wish) -> bool {
+    let mut stored = sending::put(directory, scope, wish.clone()).await;
+    if matches!(stored, Err(Error::Fenced)) {
+        stored = sending::put(directory, scope, wish).await;
+    }
+    match stored {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(error = ?error, tenant.id = %scope.tenant(), "a chat was not told of an approval");
+            false
+        }
+    }
 }
 
 /// Tells the chats that were asked what became of it. Meanwhile nobody waits.
@@ -76,7 +97,7 @@ pub(crate) fn ended(directory: &Directory, scope: &Scope, row: &approval::Model)
 
 async fn tell(directory: &Directory, scope: &Scope, row: &approval::Model) -> Result<()> {
     let services = directory.services();
-    let asked = (0..MOST_APPROVAL_TARGETS).map(|at| run_id(&row.id, at));
+    let asked = (0..=MOST_APPROVAL_TARGETS + 1).map(|at| run_id(&row.id, at));
     let rows: Vec<(Option<String>, Value)> = outbox::Entity::owned_by(scope)
         .select_only()
         .column(outbox::Column::RunId)
@@ -103,7 +124,7 @@ async fn tell(directory: &Directory, scope: &Scope, row: &approval::Model) -> Re
             // Whoever tells it, and however often: it is said once.
             run_id: format!("{asked}:over"),
         };
-        sending::put(directory, scope, wish).await?;
+        put(directory, scope, wish).await;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What a conversation leaves behind when its owner starts over (`agent-runtime` §19.2): what was said last, as a note of the
 //! workspace. Only of a conversation that nobody but the owner reads, and never in the way of the reset.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use chrono_tz::Tz;
 use serde_json::Value;
 
 use super::aside;
+use super::key::{self, Kind};
 use super::recall;
 use super::turn::Authority;
 use crate::Services;
@@ -29,6 +31,9 @@ const LOOKED_AT: u64 = 4;
 const PATIENCE: Duration = Duration::from_secs(15);
 const TOKENS: u32 = 64;
 const LONGEST_NAME: usize = 40;
+
+/// Notes of one second.
+const SAME_SECOND: usize = 9;
 
 /// How lines begin.
 const USER: &str = "- User: ";
@@ -72,6 +77,11 @@ pub(crate) async fn keep(services: &Services, authority: &Authority) -> Result<(
 /// `None` when nothing was said, or the settings want no notes.
 async fn written(services: &Services, authority: &Authority) -> Result<Option<Note>> {
     let scope = &authority.scope;
+    // What strangers, jobs and other agents said is no memory of the owner's.
+    let kind = key::parse(authority.key.as_str()).map(|parsed| parsed.kind);
+    if matches!(kind, Some(Kind::Hook | Kind::Cron | Kind::Subagent)) {
+        return Ok(None);
+    }
     let settings = services.config.settings(scope).await?;
     let Some(most) = settings.hooks.session_memory else {
         return Ok(None);
@@ -95,14 +105,21 @@ async fn written(services: &Services, authority: &Authority) -> Result<Option<No
         zone.name(),
         authority.key
     );
-    let note = Note {
-        path: memory::of_day(&format!("{day}-{time}")),
+    let mut note = Note {
+        path: String::new(),
         day,
         content,
         spoken,
     };
-    put(services, authority, &note.path, &note.content, None).await?;
-    Ok(Some(note))
+    // Another conversation may have ended in the same second.
+    for name in iter::once(time.clone()).chain((2..=SAME_SECOND).map(|number| format!("{time}-{number}"))) {
+        note.path = memory::of_day(&format!("{}-{name}", note.day));
+        match put(services, authority, &note.path, &note.content).await {
+            Err(Error::Conflict(_)) => {}
+            put => return put.map(|()| Some(note)),
+        }
+    }
+    Err(Error::Conflict("there are notes of this second already".to_owned()))
 }
 
 /// What people and agent said, one line each, the newest `most`. Commands are not what was said.
@@ -128,16 +145,11 @@ fn shown(at: i64, zone: Tz, form: &str) -> String {
     at.with_timezone(&zone).format(form).to_string()
 }
 
-async fn put(
-    services: &Services,
-    authority: &Authority,
-    path: &str,
-    content: &str,
-    expected: Option<i64>,
-) -> Result<()> {
+/// Writes a file that is not there; `Conflict` when it is.
+async fn put(services: &Services, authority: &Authority, path: &str, content: &str) -> Result<()> {
     let config = &services.config;
     config
-        .put_workspace_file(&authority.scope, &authority.agent_id, path, content, expected)
+        .put_workspace_file(&authority.scope, &authority.agent_id, path, content, Some(0))
         .await?;
     recall::remind(services, authority.into());
     Ok(())
@@ -158,9 +170,16 @@ async fn name(services: &Services, authority: &Authority, note: Note) -> Result<
     };
     let path = memory::of_day(&format!("{}-{name}", note.day));
     // A name that is taken is no name: the time is.
-    match put(services, authority, &path, &note.content, Some(0)).await {
+    match put(services, authority, &path, &note.content).await {
         Err(Error::Conflict(_)) => return Ok(()),
         put => put?,
+    }
+    // Somebody wrote into it meanwhile: then there are two.
+    let now = config
+        .workspace_file(&authority.scope, &authority.agent_id, &note.path)
+        .await?;
+    if now.is_none_or(|now| now.content != note.content) {
+        return Ok(());
     }
     let dropped = config
         .delete_workspace_file(&authority.scope, &authority.agent_id, &note.path)

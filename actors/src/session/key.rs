@@ -39,6 +39,12 @@ pub fn is_private(key: &SessionKey) -> bool {
     parse(key.as_str()).is_none_or(|parsed| !matches!(parsed.kind, Kind::Direct | Kind::Group | Kind::Channel))
 }
 
+/// Is this a hook's session, as a full key or without the agent before it.
+pub fn is_hook(key: &str) -> bool {
+    let key = resolve(key, "main");
+    key.is_ok_and(|key| parse(key.as_str()).is_some_and(|parsed| parsed.kind == Kind::Hook))
+}
+
 /// A key taken apart. Borrows from the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parsed<'a> {

@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::commands;
-use crate::config::accounts::{DmPolicy, GroupPolicy, GroupRule, ResolvedAccount, looks_like_link_code};
+use crate::config::accounts::{AccessPolicy, DmPolicy, GroupPolicy, GroupRule, ResolvedAccount, looks_like_link_code};
 use crate::config::document::AgentSettings;
 use crate::ports::channel::{Inbound, PeerKind};
 
@@ -260,17 +260,30 @@ fn sender_admitted(account: &ResolvedAccount, rule: &GroupRule, inbound: &Inboun
 /// Is the sender on the list. Entries are ids, with or without `<channel>:` before them, or `*`. Names never match:
 /// anybody can take a name.
 fn list_admits(list: &[String], channel: &str, sender_id: &str) -> bool {
-    list.iter().any(|entry| {
-        let entry = entry.trim();
-        if entry == "*" {
-            return true;
-        }
-        let id = entry
-            .split_once(':')
-            .filter(|(prefix, _)| prefix.eq_ignore_ascii_case(channel) || is_short_name(prefix, channel))
-            .map_or(entry, |(_, id)| id);
-        !sender_id.is_empty() && id.eq_ignore_ascii_case(sender_id)
-    })
+    list.iter()
+        .any(|entry| entry.trim() == EVERYBODY || names(entry, channel, sender_id))
+}
+
+/// The entry of a list that is everybody.
+pub(crate) const EVERYBODY: &str = "*";
+
+/// Does an entry name this sender.
+pub(crate) fn names(entry: &str, channel: &str, sender_id: &str) -> bool {
+    !sender_id.is_empty() && plain(entry, channel).eq_ignore_ascii_case(sender_id)
+}
+
+/// A sender's id without the channel before it.
+pub(crate) fn plain<'a>(entry: &'a str, channel: &str) -> &'a str {
+    let entry = entry.trim();
+    entry
+        .split_once(':')
+        .filter(|(prefix, _)| prefix.eq_ignore_ascii_case(channel) || is_short_name(prefix, channel))
+        .map_or(entry, |(_, id)| id)
+}
+
+/// Do groups follow the list for direct messages, having none of their own.
+pub(crate) fn groups_follow(policy: &AccessPolicy) -> bool {
+    policy.group == GroupPolicy::Allowlist && policy.group_allow_from.is_none()
 }
 
 fn is_short_name(prefix: &str, channel: &str) -> bool {

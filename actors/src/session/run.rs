@@ -192,24 +192,30 @@ pub(crate) fn left(error: &Error) -> Outcome {
     Outcome::Left { again }
 }
 
-/// Aborted while it waited for its place: nothing was stored but the message itself.
+/// Aborted while it waited for its place: nothing was stored but the message itself, or, of what goes on after a crash, what
+/// had come before.
 async fn unstarted(context: &mut RunContext) -> Outcome {
     let services = context.directory.services();
     let stop_reason = context.cancel.reason();
-    let ids = context.turn.inbox_ids();
-    let mut runs = vec![context.turn.run_id.clone()];
-    runs.extend(context.turn.merged().cloned());
     let (leases, here) = (context.directory.leases(), &*context);
-    let dropped = leases.under(&context.scope, |epoch| async move {
-        let authority = authority(here, epoch);
+    let ended = leases.under(&context.scope, |epoch| async move {
+        let (authority, turn) = (authority(here, epoch), &here.turn);
+        if turn.entry_id().is_some() {
+            return closing::stopped(services, &authority, turn, stop_reason)
+                .await
+                .map(Some);
+        }
+        let mut runs = vec![turn.run_id.clone()];
+        runs.extend(turn.merged().cloned());
         let reason = "aborted before it started";
-        closing::dropped(services, &authority, ids, reason, runs, stop_reason).await
+        let dropped = closing::dropped(services, &authority, turn.inbox_ids(), reason, runs, stop_reason);
+        // The session tells the others' watchers along with this one's.
+        Ok(dropped.await?.into_iter().next())
     });
-    match dropped.await {
+    match ended.await {
         Ok(ended) => {
             context.emitter.aborted(stop_reason).await;
-            // The session tells the others' watchers along with this one's.
-            ended.into_iter().next().map_or(Outcome::Stopped, Outcome::Ended)
+            ended.map_or(Outcome::Stopped, Outcome::Ended)
         }
         Err(error) => left(&error),
     }

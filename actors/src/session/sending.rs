@@ -220,7 +220,6 @@ pub(crate) async fn act(
     message_id: &str,
     act: &Act,
 ) -> Result<Sent> {
-    check_id(message_id)?;
     let place = place(directory, scope, agent_id, target).await?;
     act_at(directory.services(), scope, place, message_id, act).await
 }
@@ -234,6 +233,28 @@ fn check_id(message_id: &str) -> Result<()> {
     Ok(())
 }
 
+/// Is this a message of that chat, as far as its id tells; `own`: one that was sent from here for the user.
+///
+/// # Errors
+/// `Invalid` for what is no id, `NotFound` for a message that is not the user's.
+pub(in crate::session) async fn may_touch(
+    services: &Services,
+    scope: &Scope,
+    to: &Destination,
+    message_id: &str,
+    own: bool,
+) -> Result<()> {
+    check_id(message_id)?;
+    // Slack's ids in the chat with a person begin with a channel: any other chat could stand there.
+    let own = own || message_id.contains(':');
+    if own && !sent_here(services, scope, to, message_id).await? {
+        return Err(Error::NotFound {
+            what: "message sent to this chat for you",
+        });
+    }
+    Ok(())
+}
+
 /// As [`act`], in a chat that was found.
 pub(in crate::session) async fn act_at(
     services: &Services,
@@ -242,17 +263,8 @@ pub(in crate::session) async fn act_at(
     message_id: &str,
     act: &Act,
 ) -> Result<Sent> {
-    check_id(message_id)?;
-    // Slack's ids in the chat with a person begin with a channel: any other chat could stand there.
-    let own = match act {
-        Act::React(_) | Act::Pin(_) => message_id.contains(':'),
-        Act::Edit(_) | Act::Delete => true,
-    };
-    if own && !sent_here(services, scope, &destination, message_id).await? {
-        return Err(Error::NotFound {
-            what: "message sent to this chat for you",
-        });
-    }
+    let own = matches!(act, Act::Edit(_) | Act::Delete);
+    may_touch(services, scope, &destination, message_id, own).await?;
     let channel = channel(services, &destination)?;
     let cannot = || Error::invalid(format!("{} cannot do that", destination.channel));
     let account = &account.account;

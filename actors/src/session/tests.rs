@@ -388,6 +388,43 @@ async fn a_turn_that_waits_for_a_slot_can_be_aborted() {
     drop(held);
 }
 
+/// What a crash cut off waits for its place once more, and is aborted there: its question stands already, and has an end.
+#[actix::test]
+async fn a_turn_that_goes_on_after_a_crash_has_an_end_when_it_is_aborted_first() {
+    let (key, other) = (SessionKey::from("agent:main:main"), "agent:main:other");
+    let model = ScriptedModel::new(|_| Step::Hang);
+    let limits = Limits {
+        user_runs: 1,
+        ..Limits::default()
+    };
+    let runtime = start(model.clone(), limits, 1).await;
+    let scope = runtime.owner("acme").await;
+    send(&runtime, &scope, key.as_str(), "first").await;
+    called(&model, 1).await;
+    send(&runtime, &scope, other, "second").await;
+    runtime.directory.crash_session(&scope, &key);
+    // The other session has the one place now.
+    called(&model, 2).await;
+    runtime.directory.wake(&scope, &key);
+    let until = Instant::now() + PATIENCE;
+    let waits = async || {
+        let seen = runtime.directory.observe_session(&scope, &key).await;
+        seen.expect("answers").running.is_some()
+    };
+    while !waits().await {
+        assert!(Instant::now() < until, "it does not go on");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(abort(&runtime, &scope, key.as_str(), true).await.run_ids, ["first"]);
+    let ended = runtime.directory.wait_run(&scope, "first", PATIENCE).await;
+    assert_eq!(ended.expect("answers").expect("ended").status, "aborted");
+    assert_eq!(model.calls.load(Ordering::Relaxed), 2, "no model was asked again");
+    assert_eq!(
+        transcript(&runtime, &scope, key.as_str()).await,
+        [(true, "first".to_owned()), (false, String::new())]
+    );
+}
+
 /// Hundreds of messages wait, more than a session looks after at a time, and `/stop` behind them is heard at once.
 #[actix::test]
 async fn a_stop_is_heard_in_a_flooded_chat() {

@@ -50,19 +50,25 @@ impl Acts for Slack {
         sign: &'a Sign,
     ) -> BoxFuture<'a, Result<(), DeliverError>> {
         async move {
+            let (channel, ts) = placed(to, message_id);
             let (method, done) = if sign.remove {
                 ("reactions.remove", "no_reaction")
             } else {
                 ("reactions.add", "already_reacted")
             };
-            let name = name(&sign.emoji);
-            let (channel, ts) = placed(to, message_id);
-            let params = json!({"channel": channel, "timestamp": ts, "name": name});
-            match self.call(account, method, &params, LIMIT).await {
-                Ok(_) => Ok(()),
-                Err(trouble @ Trouble::Refused { .. }) if trouble.is(&[done]) => Ok(()),
-                Err(trouble) => Err(trouble.into()),
+            let names = match name(&sign.emoji) {
+                "" if sign.remove => self.own_signs(account, (channel, ts)).await?,
+                name => vec![name.to_owned()],
+            };
+            for name in names {
+                let params = json!({"channel": channel, "timestamp": ts, "name": name});
+                match self.call(account, method, &params, LIMIT).await {
+                    Ok(_) => {}
+                    Err(trouble @ Trouble::Refused { .. }) if trouble.is(&[done]) => {}
+                    Err(trouble) => return Err(trouble.into()),
+                }
             }
+            Ok(())
         }
         .boxed()
     }

@@ -1,5 +1,6 @@
 //! Looking back: what was written in a channel or thread, what is pinned there, and the signs under a message.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use claw_actors::ports::channel::{Account, DeliverError, Destination, Looks, Seen, Span};
@@ -15,6 +16,9 @@ use crate::channels::lenient;
 const LIMIT: Duration = Duration::from_secs(30);
 /// Longest text of a message, characters.
 const LONGEST: usize = 2_000;
+/// Messages of a page of a thread, which comes oldest first, and how many pages are gone through to its end.
+const PAGE: &str = "200";
+const PAGES: usize = 10;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -25,6 +29,16 @@ struct Page {
     items: Vec<Pinned>,
     #[serde(deserialize_with = "lenient::field")]
     message: Message,
+    #[serde(deserialize_with = "lenient::field")]
+    response_metadata: Place,
+}
+
+/// Where a list goes on.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Place {
+    #[serde(deserialize_with = "lenient::field")]
+    next_cursor: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,6 +72,8 @@ struct Reaction {
     name: String,
     #[serde(deserialize_with = "lenient::field")]
     count: u64,
+    #[serde(deserialize_with = "lenient::list")]
+    users: Vec<String>,
 }
 
 impl From<Message> for Seen {
@@ -84,6 +100,48 @@ impl Slack {
         let answer: Value = self.call_form(account, method, form, LIMIT).await?;
         Ok(lenient::read(answer.to_string().as_bytes()).unwrap_or_default())
     }
+
+    /// The last messages of a thread. The platform begins at its beginning.
+    async fn end_of_thread(
+        &self,
+        account: &Account,
+        fields: &[(&str, &str)],
+        most: u32,
+    ) -> Result<Vec<Seen>, DeliverError> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let (mut seen, mut cursor) = (VecDeque::new(), String::new());
+        for _ in 0..PAGES {
+            let mut fields = fields.to_vec();
+            fields.push(("limit", PAGE));
+            if !cursor.is_empty() {
+                fields.push(("cursor", cursor.as_str()));
+            }
+            let page = self.look(account, "conversations.replies", &fields).await?;
+            seen.extend(page.messages.into_iter().map(Seen::from));
+            while seen.len() > most {
+                seen.pop_front();
+            }
+            cursor = page.response_metadata.next_cursor;
+            if cursor.is_empty() {
+                break;
+            }
+        }
+        Ok(seen.into())
+    }
+
+    /// The signs that the bot itself put under a message.
+    pub(super) async fn own_signs(
+        &self,
+        account: &Account,
+        (channel, ts): (&str, &str),
+    ) -> Result<Vec<String>, DeliverError> {
+        let bot = account.identity["botUserId"].as_str().unwrap_or_default();
+        let fields = [("channel", channel), ("timestamp", ts), ("full", "true")];
+        let page = self.look(account, "reactions.get", &fields).await?;
+        let signs = page.message.reactions.into_iter();
+        let own = signs.filter(|sign| sign.users.iter().any(|user| user == bot));
+        Ok(own.map(|sign| sign.name).collect())
+    }
 }
 
 impl Looks for Slack {
@@ -98,23 +156,19 @@ impl Looks for Slack {
         span: &'a Span,
     ) -> BoxFuture<'a, Result<Vec<Seen>, DeliverError>> {
         async move {
-            let limit = span.limit.to_string();
-            let mut fields = vec![("channel", to.peer.id.as_str()), ("limit", limit.as_str())];
+            let mut fields = vec![("channel", to.peer.id.as_str())];
             fields.extend(span.before.as_deref().map(|ts| ("latest", ts)));
             fields.extend(span.after.as_deref().map(|ts| ("oldest", ts)));
-            let below = thread(to);
-            let method = if let Some(ts) = below {
+            if let Some(ts) = thread(to) {
                 fields.push(("ts", ts));
-                "conversations.replies"
-            } else {
-                "conversations.history"
-            };
-            let page = self.look(account, method, &fields).await?;
-            let mut seen: Vec<Seen> = page.messages.into_iter().map(Seen::from).collect();
-            // A channel comes newest first, a thread does not.
-            if below.is_none() {
-                seen.reverse();
+                return self.end_of_thread(account, &fields, span.limit).await;
             }
+            let limit = span.limit.to_string();
+            fields.push(("limit", limit.as_str()));
+            let page = self.look(account, "conversations.history", &fields).await?;
+            // Newest first.
+            let mut seen: Vec<Seen> = page.messages.into_iter().map(Seen::from).collect();
+            seen.reverse();
             Ok(seen)
         }
         .boxed()

@@ -26,7 +26,7 @@ pub(super) fn parse(envelope: Envelope, account: &Account, bot: &Bot<'_>) -> Res
         return Err("own reaction");
     }
     let to_bot = Some(!bot.user.is_empty() && event.item_user == *bot.user);
-    if !ReactionNotices::of(MANIFEST.id, &account.config).takes(&event.user, to_bot) {
+    if !ReactionNotices::at_first_sight(MANIFEST.id, &account.config).takes(&event.user, to_bot) {
         return Err("a reaction that is not told");
     }
     let removed = event.kind == "reaction_removed";

@@ -30,7 +30,7 @@ pub(super) fn parse(update_id: i64, update: ReactionUpdate, account: &Account, b
     if sender.id == bot.id.to_string() {
         return WebhookOutcome::Ignore("own reaction");
     }
-    if !ReactionNotices::of(MANIFEST.id, &account.config).takes(&sender.id, None) {
+    if !ReactionNotices::at_first_sight(MANIFEST.id, &account.config).takes(&sender.id, None) {
         return WebhookOutcome::Ignore("a reaction that is not told");
     }
     let message_id = message.message_id.to_string();

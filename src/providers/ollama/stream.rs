@@ -172,6 +172,10 @@ impl Dialect for Chat {
         Ok(Cow::Owned(events))
     }
 
+    fn may_begin(&self, unframed: &[u8]) -> bool {
+        unframed.starts_with(b"data: {")
+    }
+
     fn event(&mut self, event: SseEvent<'_>, out: &mut VecDeque<ModelEvent>) -> Result<Flow, Failure> {
         let line = serde_json::from_slice(event.data)
             .map_err(|error| Failure::garbage(format!("a line is not what the API documents: {error}")))?;

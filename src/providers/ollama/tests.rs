@@ -61,8 +61,10 @@ fn ends_and_failures() {
         assert_eq!(failed(&events).class, class, "{last}");
         assert!(failed(&events).partial.text().starts_with("Hel"));
     }
-    let events = decode_all_ways(dialect, b"<html>Sign in</html>\n");
-    assert_eq!(failed(&events).class, ErrorClass::Format);
+    for other in [b"<html>Sign in</html>\n".as_slice(), b"Ollama is running"] {
+        let events = decode_all_ways(dialect, other);
+        assert_eq!(failed(&events).class, ErrorClass::Format);
+    }
 }
 
 #[test]

@@ -8,6 +8,13 @@ use serde_json::{Map, Value};
 /// Texts that come in pieces.
 const GROWING: [&str; 3] = ["text", "summary", "data"];
 
+/// Entries of one answer, and pieces of one chunk. What is beyond is no thought of any model.
+const MOST: usize = 256;
+/// A piece goes on with one of the last entries.
+const OPEN: usize = 16;
+/// Longest list that is kept, bytes.
+const LONGEST: usize = 1024 * 1024;
+
 /// The list as it grows.
 #[derive(Default)]
 pub(super) struct Details(Vec<Map<String, Value>>);
@@ -16,19 +23,22 @@ impl Details {
     /// Takes what one chunk says. What continues an entry is added to it.
     pub(super) fn take(&mut self, pieces: Value) {
         let Value::Array(pieces) = pieces else { return };
-        for piece in pieces {
+        for piece in pieces.into_iter().take(MOST) {
             let Value::Object(piece) = piece else { continue };
-            match self.0.iter_mut().rev().find(|known| continues(known, &piece)) {
-                Some(known) => grow(known, piece),
-                None => self.0.push(piece),
+            let open = self.0.len().saturating_sub(OPEN);
+            match self.0[open..].iter().rposition(|known| continues(known, &piece)) {
+                Some(at) => grow(&mut self.0[open + at], piece),
+                None if self.0.len() < MOST => self.0.push(piece),
+                None => {}
             }
         }
     }
 
-    /// The whole list as a thought keeps it.
+    /// The whole list as a thought keeps it; `None` also for one that is too long to be sent again and again.
     pub(super) fn signature(self) -> Option<String> {
         let entries: Vec<Value> = self.0.into_iter().map(Value::Object).collect();
-        (!entries.is_empty()).then(|| Value::Array(entries).to_string())
+        let list = (!entries.is_empty()).then(|| Value::Array(entries).to_string());
+        list.filter(|list| list.len() <= LONGEST)
     }
 }
 
@@ -104,5 +114,21 @@ mod tests {
         assert_eq!(of_signature(&signature, "google/gemini").len(), 2);
         assert_eq!(of_signature("reasoning_content", "m"), Vec::<Value>::new());
         assert_eq!(Details::default().signature(), None);
+    }
+
+    #[test]
+    fn a_flood_of_entries_is_cut() {
+        let mut details = Details::default();
+        for chunk in 0..4 {
+            let pieces: Vec<Value> = (0..50_000)
+                .map(|index| json!({"index": chunk * 50_000 + index}))
+                .collect();
+            details.take(Value::Array(pieces));
+        }
+        let signature = details.signature().unwrap();
+        assert_eq!(of_signature(&signature, "m").len(), MOST);
+        let mut details = Details::default();
+        details.take(json!([{"index": 0, "data": "a".repeat(LONGEST)}]));
+        assert_eq!(details.signature(), None);
     }
 }

@@ -73,7 +73,7 @@ impl<'a> Manners<'a> {
 
     /// Whose words the instructions are.
     pub(super) fn instructs_as(&self, reasons: bool) -> &'static str {
-        let known = self.compat.developer_role.unwrap_or(self.is_openai());
+        let known = self.compat.developer_role.unwrap_or(self.host == Host::OpenAi);
         if known && reasons { "developer" } else { "system" }
     }
 

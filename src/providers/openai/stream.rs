@@ -209,7 +209,8 @@ impl Dialect for Completion {
 
     fn assemble(&mut self, with_tools: bool) -> AssistantMessage {
         let details = std::mem::take(&mut self.details).signature();
-        if details.is_some() && !self.pieces.iter().any(|piece| matches!(piece, Piece::Thinking { .. })) {
+        // A cut answer goes nowhere again, and without words it is none.
+        if with_tools && details.is_some() && !self.pieces.iter().any(|piece| matches!(piece, Piece::Thinking { .. })) {
             self.pieces.insert(
                 0,
                 Piece::Thinking {

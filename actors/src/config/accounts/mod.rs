@@ -45,6 +45,7 @@ pub struct ResolvedAccount {
     /// Guests the owner let in, by sender id.
     pub approved: HashSet<String>,
     pub policy: AccessPolicy,
+    pub notices: ReactionNotices,
     pub status: String,
 }
 

@@ -17,14 +17,25 @@ pub enum ReactionNotices {
 }
 
 impl ReactionNotices {
+    /// Of an account's settings, as far as they alone say it: with a group of people on the list any sender may be meant.
+    pub fn at_first_sight(channel: &str, config: &Value) -> Self {
+        let listed = config["reactionAllowlist"].as_array().into_iter().flatten();
+        let mut listed = listed.filter_map(Value::as_str);
+        let told = Self::of(channel, config, &AccessGroups::default());
+        match told {
+            Self::Listed(_) if listed.any(AccessGroups::is_reference) => Self::All,
+            told => told,
+        }
+    }
+
     /// Of an account's settings; `own` where they say nothing we know.
-    pub fn of(channel: &str, config: &Value) -> Self {
+    pub(super) fn of(channel: &str, config: &Value, people: &AccessGroups) -> Self {
         match config["reactionNotifications"].as_str() {
             Some("off") => Self::Off,
             Some("all") => Self::All,
             Some("allowlist") => {
                 let listed = &config["reactionAllowlist"];
-                Self::Listed(senders(channel, listed, &AccessGroups::default()))
+                Self::Listed(senders(channel, listed, people))
             }
             None | Some(_) => Self::Own,
         }
@@ -46,18 +57,30 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::document::UserSettings;
 
     #[test]
     fn reactions_are_taken_as_the_settings_say() {
         let check = |config: Value, sender: &str, taken: [bool; 3]| {
-            let notices = ReactionNotices::of("slack", &config);
+            let people = UserSettings::parse(&json!({"accessGroups": {
+                "team": {"type": "message.senders", "members": {"slack": ["U1"]}}}}));
+            let notices = ReactionNotices::of("slack", &config, &people.access_groups);
+            let seen = ReactionNotices::at_first_sight("slack", &config);
             let told = [Some(true), Some(false), None].map(|to_bot| notices.takes(sender, to_bot));
             assert_eq!(told, taken, "{config}");
+            let passed = [Some(true), Some(false), None].map(|to_bot| seen.takes(sender, to_bot));
+            assert!(
+                told.iter().zip(passed).all(|(told, passed)| passed || !told),
+                "{config}"
+            );
         };
         check(json!({}), "U1", [true, false, true]);
         check(json!({"reactionNotifications": "own"}), "U1", [true, false, true]);
         check(json!({"reactionNotifications": 3}), "U1", [true, false, true]);
         check(json!({"reactionNotifications": "off"}), "U1", [false; 3]);
+        let team = json!({"reactionNotifications": "allowlist", "reactionAllowlist": ["accessGroup:team"]});
+        check(team.clone(), "u1", [true; 3]);
+        check(team, "U2", [false; 3]);
         check(json!({"reactionNotifications": "all"}), "U1", [true; 3]);
         let listed = json!({"reactionNotifications": "allowlist", "reactionAllowlist": ["slack:u1"]});
         check(listed.clone(), "U1", [true; 3]);

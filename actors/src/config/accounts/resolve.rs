@@ -8,7 +8,8 @@ use sea_orm::{ColumnTrait, QueryFilter};
 
 use super::super::cache::triple;
 use super::super::{ConfigService, secrets};
-use super::{AccessPolicy, AccountName, ResolvedAccount, crud, secrets_prefix};
+use super::{AccessPolicy, AccountName, ReactionNotices, ResolvedAccount, crud, secrets_prefix};
+use crate::config::document::{UserSettings, store};
 use crate::error::Result;
 use crate::ports::channel::Account;
 
@@ -58,9 +59,11 @@ impl ConfigService {
             .await?;
         let prefix = secrets_prefix(channel, account_id);
         let sealed = secrets::under(&*tx, &tenant, &prefix).await?;
-        drop(tx);
         let owner = Scope::vouch(row.tenant_id.clone(), row.user_id.clone());
-        let settings = self.settings(&owner).await?;
+        // As old as the rest, and no older: what is kept of the settings may be.
+        let document = store::read(&*tx, &owner).await?;
+        drop(tx);
+        let settings = UserSettings::parse(&document.map(|document| document.doc).unwrap_or_default());
         let mut opened = BTreeMap::new();
         if !sealed.is_empty() {
             let data_key = self.data_key(&tenant).await?;
@@ -74,6 +77,7 @@ impl ConfigService {
             links: links.into_iter().map(|link| (link.sender_id, link.user_id)).collect(),
             approved: approved.into_iter().map(|approval| approval.sender_id).collect(),
             policy: AccessPolicy::parse(channel, &row.config, &settings.access_groups),
+            notices: ReactionNotices::of(channel, &row.config, &settings.access_groups),
             status: row.status,
             account: Account {
                 tenant: row.tenant_id,

@@ -63,6 +63,11 @@ fn by_a_person(job: &Definition, old: Option<&Definition>, facts: &Facts<'_>) ->
     if job.addresses().iter().any(|to| !known.contains(to)) {
         return Err("only the user can make a job post to a web address".to_owned());
     }
+    // What a stranger's words led to stays known as that.
+    let made_in = old.and_then(|old| old.session_key.as_deref());
+    if made_in.is_some_and(key::is_hook) && job.session_key.as_deref() != made_in {
+        return Err("a job that a hook led to stays in that hook's session; make another one".to_owned());
+    }
     if job.trusts_strangers() && old.is_none_or(|old| old.payload != job.payload) {
         return Err("only the user can change a job with allowUnsafeExternalContent".to_owned());
     }

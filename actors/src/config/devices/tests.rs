@@ -1,6 +1,7 @@
 //! Pairing on a real database: requests, approvals, tokens, surfaces, and that nothing crosses users or tenants.
 
-use claw_entities::Scope;
+use claw_entities::{Scope, UserOwned, device_request};
+use sea_orm::PaginatorTrait;
 use serde_json::{Value, json};
 
 use super::surface::{SurfaceClaim, required_scopes};
@@ -427,7 +428,7 @@ async fn exec_approvals_are_guarded_by_their_hash() {
 #[tokio::test]
 async fn thousands_of_requests_do_not_pile_up() {
     let (server, owner) = start().await;
-    for number in 0..MOST_REQUESTS + 20 {
+    for number in 0..MOST_REQUESTS + SPARE_REQUESTS + 120 {
         required(&server, &owner, &claim(&format!("d{number}"), "operator", &[READ])).await;
     }
     let member = testing::user(&server.config, owner.tenant_scope(), "m@acme.test", Role::Member).await;
@@ -441,9 +442,17 @@ async fn thousands_of_requests_do_not_pile_up() {
     assert_eq!(kept.len() as u64, MOST_REQUESTS);
     assert!(!kept.contains(&"d0".to_owned()), "the oldest make room");
     assert!(
-        kept.contains(&format!("d{}", MOST_REQUESTS + 19)),
+        kept.contains(&format!("d{}", MOST_REQUESTS + SPARE_REQUESTS + 119)),
         "the newest is there"
     );
+    let tx = server.config.db.read(&owner).await.expect("begins");
+    let stored = device_request::Entity::owned_by(&owner)
+        .count(&*tx)
+        .await
+        .expect("counts");
+    // One in LOOKED_AT counts: in so many more one does.
+    assert!(stored < MOST_REQUESTS + SPARE_REQUESTS + 100, "{stored} are stored");
+    drop(tx);
     assert_eq!(
         pending(server.config.list_devices(&member, &[]).await.expect("lists")),
         ["d"]

@@ -15,7 +15,7 @@ use crate::config::ConfigService;
 use crate::config::cache::pair;
 use crate::config::identity::{Credential, Identity};
 use crate::crypto::{Secret, signature, token};
-use crate::db::Batch;
+use crate::db::{Batch, Rows};
 use crate::error::{Error, Result};
 use crate::gateway::scopes;
 
@@ -165,7 +165,7 @@ fn derive(key: &[u8; 32], scope: &Scope, device_id: &str, role: &str, generation
 
 /// Gives a device a token for a role, or widens the one it has. A revoked one comes back as a new generation.
 pub(super) async fn grant(
-    tx: &impl ConnectionTrait,
+    tx: &impl Rows,
     scope: &Scope,
     key: &[u8; 32],
     device_id: &str,
@@ -205,19 +205,18 @@ pub(super) async fn grant(
 }
 
 pub(super) async fn find(
-    tx: &impl ConnectionTrait,
+    rows: &impl Rows,
     scope: &Scope,
     device_id: &str,
     role: &str,
 ) -> Result<Option<device_token::Model>> {
-    Ok(device_token::Entity::owned_by(scope)
+    let token = device_token::Entity::owned_by(scope)
         .filter(device_token::Column::DeviceId.eq(device_id))
-        .filter(device_token::Column::Role.eq(role))
-        .one(tx)
-        .await?)
+        .filter(device_token::Column::Role.eq(role));
+    Ok(rows.row(token).await?)
 }
 
-async fn live(tx: &impl ConnectionTrait, scope: &Scope, device_id: &str, role: &str) -> Result<device_token::Model> {
+async fn live(tx: &impl Rows, scope: &Scope, device_id: &str, role: &str) -> Result<device_token::Model> {
     find(tx, scope, device_id, role)
         .await?
         .filter(|row| row.revoked_at.is_none())

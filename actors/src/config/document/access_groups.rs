@@ -33,6 +33,11 @@ impl AccessGroups {
         )
     }
 
+    /// Does the entry of a list name a group.
+    pub(in crate::config) fn is_reference(entry: &str) -> bool {
+        entry.trim().starts_with(REFERENCE)
+    }
+
     /// Who the entry of a list stands for on this channel: itself, or the members of the group it names. `*` among those is
     /// nobody: a group is for people that were named.
     pub(in crate::config) fn stand_for(&self, channel: &str, entry: String) -> Vec<String> {

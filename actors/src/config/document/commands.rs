@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::AccessGroups;
 use super::parse::{at, texts};
 use crate::config::accounts::without_channel;
 
@@ -33,14 +34,18 @@ impl CommandSettings {
     }
 
     /// Are this guest's commands heard. It gives them nothing that is the owner's.
-    pub fn hears(&self, channel: &str, sender: &str) -> bool {
+    pub fn hears(&self, channel: &str, sender: &str, people: &AccessGroups) -> bool {
         let own = self.allow_from.get(channel);
         let Some(list) = own.or_else(|| self.allow_from.get(ANY_CHANNEL)) else {
             return true;
         };
-        list.iter()
-            .map(|listed| without_channel(channel, listed))
-            .any(|id| id == ANYBODY || id == sender)
+        list.iter().any(|listed| {
+            listed == ANYBODY
+                || people
+                    .stand_for(channel, listed.clone())
+                    .iter()
+                    .any(|id| without_channel(channel, id).eq_ignore_ascii_case(sender))
+        })
     }
 }
 
@@ -53,17 +58,22 @@ mod tests {
     #[test]
     fn who_is_heard_is_said_by_channel() {
         let settings = CommandSettings::parse(&json!({"config": true, "allowFrom": {
-            "telegram": [42, "telegram:43"], "slack": [], "*": ["*"]}}));
+            "telegram": [42, "telegram:43"], "slack": [], "discord": ["accessGroup:team", "u2"], "*": ["*"]}}));
+        let people = AccessGroups::parse(&json!({
+            "team": {"type": "message.senders", "members": {"discord": ["7"]}}}));
         assert!(settings.config);
         for (channel, sender, heard) in [
             ("telegram", "42", true),
             ("telegram", "43", true),
             ("telegram", "44", false),
             ("slack", "U1", false),
+            ("discord", "7", true),
+            ("discord", "U2", true),
+            ("discord", "8", false),
             ("matrix", "@a:b.c", true),
         ] {
-            assert_eq!(settings.hears(channel, sender), heard, "{channel} {sender}");
+            assert_eq!(settings.hears(channel, sender, &people), heard, "{channel} {sender}");
         }
-        assert!(CommandSettings::default().hears("telegram", "44"));
+        assert!(CommandSettings::default().hears("telegram", "44", &people));
     }
 }

@@ -121,7 +121,10 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
     let place = (place.unwrap_or("the machine of who asks"), false);
     let told = forwarding::asked(&state.directory, call.scope(), &row, place, None).await?;
     // The row says everything else; what waits keeps no more of it than this.
-    let (id, created_at, expires_at) = (row.id, row.created_at, row.expires_at);
+    let (id, created_at, expires_at) = {
+        let row = row;
+        (row.id, row.created_at, row.expires_at)
+    };
     if heard == 0 && told == 0 {
         config
             .end_approval(call.scope(), &id, reason::NO_ROUTE, now_ms())
@@ -134,7 +137,8 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
         .await?;
     }
     let decided = state.directory.approvals().decision(config, call.scope(), &id).await?;
-    if let Some(over) = decided.as_ref().filter(|row| row.decision.is_none()) {
+    // Whoever decided has told the chats that were asked by then.
+    if let Some(over) = &decided {
         forwarding::ended(&state.directory, call.scope(), over);
     }
     Ok(json!({

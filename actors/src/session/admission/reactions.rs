@@ -23,8 +23,8 @@ pub(super) async fn heard(
         Verdict::AskPairing => return Ok(skip(row.id, "skipped", "the sender is not paired")),
         Verdict::Run { .. } | Verdict::Context => {}
     }
-    let notices = ReactionNotices::of(&account.account.channel, &account.account.config);
-    let to_bot = match (&notices, reaction.to_bot) {
+    let notices = &account.notices;
+    let to_bot = match (notices, reaction.to_bot) {
         (ReactionNotices::Own, None) => {
             let to = destination(&row, inbound);
             Some(sending::sent_here(facts.services, facts.scope, &to, &inbound.message_id).await?)

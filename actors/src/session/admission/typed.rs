@@ -68,7 +68,10 @@ fn heard(facts: &Facts<'_>, item: &Item) -> bool {
     let Some(to) = item.destination.as_ref().filter(|_| !item.guest.is_empty()) else {
         return true;
     };
-    facts.settings.commands.hears(&to.channel, &item.guest)
+    let settings = facts.settings;
+    settings
+        .commands
+        .hears(&to.channel, &item.guest, &settings.access_groups)
 }
 
 /// A skill called by name, or something for the model.

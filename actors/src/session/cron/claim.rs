@@ -202,7 +202,7 @@ async fn fire(
     let zone = services.config.cron_zone(scope).await?;
     let does = match &job.definition.payload {
         Payload::SystemEvent { text } if job.definition.wake_mode == WakeMode::NextHeartbeat => {
-            Does::Note(text.clone())
+            Does::Note(text_of(&job.definition, &session_key, text).into_owned())
         }
         Payload::SystemEvent { .. } | Payload::AgentTurn { .. } => {
             let mut message = message(&job, &session_key, now, zone);
@@ -362,10 +362,16 @@ pub(super) fn own_session(job_id: &str, agent: &str) -> SessionKey {
 
 /// Do a hook's session and the job belong together: what it says came from a stranger, or may have.
 fn is_a_hooks(definition: &Definition, session: &SessionKey) -> bool {
-    let is_hook = |key: &SessionKey| key::parse(key.as_str()).is_some_and(|parsed| parsed.kind == key::Kind::Hook);
-    let made_in = definition.session_key.as_deref();
-    let made_in = made_in.and_then(|named| key::resolve(named, key::agent_of(session)).ok());
-    is_hook(session) || made_in.as_ref().is_some_and(is_hook)
+    key::is_hook(session.as_str()) || definition.session_key.as_deref().is_some_and(key::is_hook)
+}
+
+/// A job's text, marked as a stranger's where it may be one's.
+fn text_of<'a>(definition: &Definition, session: &SessionKey, text: &'a str) -> Cow<'a, str> {
+    if is_a_hooks(definition, session) && !definition.trusts_strangers() {
+        Cow::Owned(untrusted::wrap("a scheduled job of a hook", text))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// What the session is asked.
@@ -374,7 +380,7 @@ fn message(job: &Job, session: &SessionKey, now: i64, zone: chrono_tz::Tz) -> Cl
     match &definition.payload {
         Payload::SystemEvent { text } => ClientMessage {
             source: "cron".to_owned(),
-            message: system_event::prompt(now, zone, text),
+            message: system_event::prompt(now, zone, &text_of(definition, session, text)),
             timeout_ms: Some(EVENT_MS),
             queue_mode: Some("followup".to_owned()),
             background: true,
@@ -390,11 +396,7 @@ fn message(job: &Job, session: &SessionKey, now: i64, zone: chrono_tz::Tz) -> Cl
             light_context,
             allow_unsafe_external_content: _,
         } => {
-            let asked = if is_a_hooks(definition, session) && !definition.trusts_strangers() {
-                Cow::Owned(untrusted::wrap("a scheduled job of a hook", message))
-            } else {
-                Cow::Borrowed(message)
-            };
+            let asked = text_of(definition, session, message);
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,

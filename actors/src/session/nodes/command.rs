@@ -180,7 +180,8 @@ impl Nodes {
             .await
             .map_err(gateway)?;
         open.decided = true;
-        if let Some(row) = row.as_ref().filter(|row| row.decision.is_none()) {
+        // Whoever decided has told the chats that were asked by then.
+        if let Some(row) = &row {
             forwarding::ended(&self.0.directory, self.scope(), row);
         }
         let denied = |why: &str| {

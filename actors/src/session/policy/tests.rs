@@ -6,7 +6,7 @@ use claw_entities::TenantId;
 use serde_json::json;
 
 use super::*;
-use crate::config::accounts::AccessPolicy;
+use crate::config::accounts::{AccessPolicy, ReactionNotices};
 use crate::ports::channel::{Account, Mention, Peer, Sender};
 
 fn account(policy: AccessPolicy) -> ResolvedAccount {
@@ -27,6 +27,7 @@ fn account(policy: AccessPolicy) -> ResolvedAccount {
         ]),
         approved: HashSet::from(["5".to_owned()]),
         policy,
+        notices: ReactionNotices::at_first_sight("telegram", &Value::Null),
         status: "connected".to_owned(),
     }
 }

@@ -36,6 +36,15 @@ pub enum Looking {
     Signs(Option<String>),
 }
 
+/// Where an answer hangs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Below {
+    /// The channel shows which message it answers.
+    Message(String),
+    /// In the thread that begins with this message.
+    Thread(String),
+}
+
 impl Reach {
     /// Does something to a message; without an id, to the one that is being answered. An id may be that of an outbox row.
     ///
@@ -46,7 +55,7 @@ impl Reach {
         let message_id = self.message_in(&place.1, message_id).await?;
         let act = match doing {
             Doing::React(sign) => Act::React(sign),
-            Doing::Edit(text) => Act::Edit(text),
+            Doing::Edit(text) => Act::Edit(self.marked(&place.1, &text).await?),
             Doing::Delete => Act::Delete,
             Doing::Pin(on) => Act::Pin(on),
         };
@@ -62,7 +71,11 @@ impl Reach {
     /// As [`Self::act`].
     pub async fn poll(&self, wish: &MessageWish, poll: &Poll) -> Result<Value, Refusal> {
         let place = self.chat(wish).await?;
-        let asked = sending::poll_at(self.0.directory.services(), place, poll).await;
+        let poll = Poll {
+            question: self.marked(&place.1, &poll.question).await?,
+            ..poll.clone()
+        };
+        let asked = sending::poll_at(self.0.directory.services(), place, &poll).await;
         let asked = asked.map_err(away)?;
         Ok(json!({"ok": true, "messageId": asked.message_id, "target": target(&asked.destination)}))
     }
@@ -94,6 +107,9 @@ impl Reach {
             Looking::Pinned => Ok(messages(looks.pinned(account, &to).await.map_err(refused)?)),
             Looking::Signs(id) => {
                 let id = self.message_in(&to, id.as_deref()).await?;
+                let (services, scope) = (self.0.directory.services(), &self.0.authority.scope);
+                let mine = sending::may_touch(services, scope, &to, &id, false).await;
+                mine.map_err(away)?;
                 let signs = looks.signs(account, &to, &id).await.map_err(refused)?;
                 let signs = signs
                     .iter()
@@ -113,19 +129,23 @@ impl Reach {
         Ok(json!({"ok": true, "dryRun": true, "target": target(&to)}))
     }
 
-    /// Does the channel begin a thread below any message.
+    /// Where an answer to a message hangs; without an id, to the one that is being answered. An id may be that of an
+    /// outbox row.
     ///
     /// # Errors
-    /// When there is no such chat of the user's.
-    pub async fn has_threads(&self, wish: &MessageWish) -> Result<bool, Refusal> {
+    /// When there is no such chat of the user's, or no message is answered there.
+    pub async fn below(&self, wish: &MessageWish, message_id: Option<&str>) -> Result<Below, Refusal> {
         let (_, to) = self.chat(wish).await?;
+        let id = self.message_in(&to, message_id).await?;
         let channel = sending::channel(self.0.directory.services(), &to).map_err(away)?;
-        Ok(channel.replies_are_threads())
-    }
-
-    /// The platform's id of the message that is being answered.
-    pub fn answering(&self) -> Option<String> {
-        self.0.place.as_ref().and(self.0.answering.clone())
+        if !channel.replies_are_threads() {
+            return Ok(Below::Message(id));
+        }
+        // What stands in a thread hangs below the thread's first message, and so does what answers it.
+        let here = self.0.place.as_ref().filter(|here| is_same_chat(here, &to));
+        let answered = self.0.answering.as_ref() == Some(&id);
+        let thread = here.filter(|_| answered).and_then(|here| here.peer.thread.clone());
+        Ok(Below::Thread(thread.unwrap_or(id)))
     }
 
     /// The chat that is meant, where something may be done in it.
@@ -153,7 +173,7 @@ impl Reach {
     ///
     /// # Errors
     /// For a row that is not the user's, or has not arrived.
-    pub async fn named(&self, id: String) -> Result<String, Refusal> {
+    async fn named(&self, id: String) -> Result<String, Refusal> {
         if uuid::Uuid::try_parse(&id).is_err() {
             return Ok(id);
         }

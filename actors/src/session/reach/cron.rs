@@ -31,12 +31,21 @@ fn unwrapped(given: &Value, what: &str) -> Result<Map<String, Value>, Refusal> {
 }
 
 impl Reach {
-    /// What the agent of a hook's session schedules stays known as that: a stranger's words led to it.
-    fn of_a_hook(&self, draft: &mut Map<String, Value>) {
-        let key = &self.0.authority.key;
-        if key::parse(key.as_str()).is_some_and(|parsed| parsed.kind == key::Kind::Hook) {
-            draft.insert("sessionKey".to_owned(), json!(key));
+    /// What the agent of a hook's session schedules stays known as that: a stranger's words led to it. So does what a job
+    /// schedules that was made there.
+    async fn of_a_hook(&self, draft: &mut Map<String, Value>) -> Result<(), Refusal> {
+        let own = &self.0.authority.key;
+        let mut hook = key::is_hook(own.as_str()).then(|| own.to_string());
+        if let (None, Some((job, _))) = (&hook, firing_of(&self.0.run_id)) {
+            let config = &self.0.directory.services().config;
+            let job = config.cron_job(&self.0.authority.scope, job).await.map_err(away)?;
+            let made_in = job.and_then(|job| job.definition.session_key);
+            hook = made_in.filter(|key| key::is_hook(key));
         }
+        if let Some(hook) = hook {
+            draft.insert("sessionKey".to_owned(), json!(hook));
+        }
+        Ok(())
     }
 
     fn own_jobs(&self) -> Result<(), Refusal> {
@@ -84,7 +93,7 @@ impl Reach {
         if key::is_private(&run.authority.key) {
             job.entry("sessionKey").or_insert_with(|| json!(run.authority.key));
         }
-        self.of_a_hook(&mut job);
+        self.of_a_hook(&mut job).await?;
         self.answer_here(&mut job).await?;
         if context > 0 {
             self.remind(&mut job, context).await?;
@@ -102,7 +111,7 @@ impl Reach {
     pub async fn cron_update(&self, id: &str, patch: &Value) -> Result<Value, Refusal> {
         self.own_jobs()?;
         let mut patch = unwrapped(patch, "patch")?;
-        self.of_a_hook(&mut patch);
+        self.of_a_hook(&mut patch).await?;
         let (run, scope) = (&self.0, &self.0.authority.scope);
         let services = run.directory.services();
         let job = services

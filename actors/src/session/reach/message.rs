@@ -154,7 +154,7 @@ impl Reach {
     }
 
     /// The text, with where it comes from when it leaves the chat the run is in, if it may.
-    async fn marked(&self, to: &Destination, text: &str) -> Result<String, Refusal> {
+    pub(super) async fn marked(&self, to: &Destination, text: &str) -> Result<String, Refusal> {
         let Some(here) = &self.0.place else {
             return Ok(text.to_owned());
         };
