@@ -468,6 +468,12 @@ impl Tool for Message {
         }
     }
 
+    fn writes_to(&self, arguments: &Value) -> Option<String> {
+        let writes = self.effect(arguments) != Effect::ReadOnly;
+        let named = |name: &str| arguments[name].as_str().unwrap_or_default().trim().to_lowercase();
+        writes.then(|| format!("chat:{}:{}:{}", named("channel"), named("accountId"), named("target")))
+    }
+
     fn call<'a>(&'a self, context: &'a ToolContext, arguments: Value) -> BoxFuture<'a, ToolOutput> {
         Box::pin(async move { answered(self.run(context, arguments).await) })
     }

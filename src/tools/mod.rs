@@ -175,4 +175,34 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn calls_that_write_to_the_same_are_known_by_it() {
+        let tools = all(&Egress::new(Default::default()));
+        let place = |name: &str, arguments: Value| {
+            let tool = tools.iter().find(|tool| tool.spec().name == name).expect("is there");
+            tool.writes_to(&arguments)
+        };
+        let chat = |target: &str| json!({"action": "send", "channel": "Slack", "target": target, "message": "x"});
+        let file = place("write", json!({"path": "notes/a.md", "content": "x"}));
+        assert!(file.is_some());
+        assert_eq!(
+            file,
+            place("edit", json!({"path": " notes/a.md", "old": "x", "new": "y"}))
+        );
+        assert_eq!(
+            place("memory_write", json!({"content": "a"})),
+            place("memory_write", json!({"content": "b"}))
+        );
+        assert_eq!(place("message", chat("C1")), place("message", chat("c1 ")));
+        assert_ne!(place("message", chat("C1")), place("message", chat("C2")));
+        for (name, arguments) in [
+            ("read", json!({"path": "notes/a.md"})),
+            ("ls", json!({})),
+            ("message", json!({"action": "read", "channel": "slack", "target": "C1"})),
+            ("web_fetch", json!({"url": "https://a.example/"})),
+        ] {
+            assert_eq!(place(name, arguments), None, "{name}");
+        }
+    }
 }

@@ -64,6 +64,12 @@ impl Tool for PrivateTool {
         true
     }
 
+    /// A note that names no file goes into the day's.
+    fn writes_to(&self, arguments: &Value) -> Option<String> {
+        let writes = self.spec.effect != Effect::ReadOnly;
+        writes.then(|| format!("file:{}", arguments["path"].as_str().unwrap_or_default().trim()))
+    }
+
     fn call<'a>(&'a self, context: &'a ToolContext, arguments: Value) -> BoxFuture<'a, ToolOutput> {
         Box::pin(async move {
             match workspace(context) {

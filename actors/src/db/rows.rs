@@ -173,3 +173,103 @@ fn value(stored: ValueRef<'_>, kind: &ColumnType) -> Result<Value, DbErr> {
         other => return Err(DbErr::Type(format!("{other:?} is not read here"))),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use claw_entities::{TenantOwned, UserOwned, session, user, workspace_file};
+    use sea_orm::sea_query::StringLen;
+    use sea_orm::{QueryFilter, QueryOrder};
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::testing;
+    use crate::conversation::transcript;
+
+    #[tokio::test]
+    async fn rows_are_the_same_here_and_over_the_driver() {
+        let server = testing::start().await;
+        let owner = testing::owner(&server.config).await;
+        for (path, content) in [("a.md", "one 'line'"), ("b.md", ""), ("c.md", "\u{1f99e} ünï")] {
+            let put = server.config.put_workspace_file(&owner, "main", path, content, None);
+            put.await.expect("writes");
+        }
+        let tx = server.db.write(&owner).await.expect("begins");
+        let key = "agent:main:main".into();
+        transcript::open_to_move(&tx, &owner, &key, "main", 7)
+            .await
+            .expect("opens");
+        tx.commit().await.expect("commits");
+        let view = server.db.glance(&owner).await.expect("opens");
+        let files = || workspace_file::Entity::owned_by(&owner).order_by_asc(workspace_file::Column::Path);
+        let here = view.rows(files()).await.expect("reads");
+        assert_eq!(here, files().all(&view).await.expect("reads"));
+        assert_eq!(here.len(), 3);
+        assert_eq!(view.row(files()).await.expect("reads"), here.first().cloned());
+        let people = || user::Entity::of_tenant(owner.tenant_scope());
+        let here = view.rows(people()).await.expect("reads");
+        assert_eq!(here, people().all(&view).await.expect("reads"));
+        let sessions = || session::Entity::owned_by(&owner);
+        let here = view.rows(sessions()).await.expect("reads");
+        assert_eq!(here, sessions().all(&view).await.expect("reads"));
+        assert_eq!(here.len(), 1);
+        let none = files().filter(workspace_file::Column::Path.eq("d.md"));
+        assert_eq!(view.row(none).await.expect("reads"), None);
+    }
+
+    #[tokio::test]
+    async fn what_was_committed_is_seen_by_the_next_read() {
+        let server = testing::start().await;
+        let owner = testing::owner(&server.config).await;
+        let mine = || workspace_file::Entity::owned_by(&owner).filter(workspace_file::Column::Path.eq("n.md"));
+        for number in 0..20 {
+            let put = server
+                .config
+                .put_workspace_file(&owner, "main", "n.md", &number.to_string(), None);
+            put.await.expect("writes");
+            let view = server.db.glance(&owner).await.expect("opens");
+            let seen = view.row(mine()).await.expect("reads").expect("is there");
+            assert_eq!(seen.content, number.to_string());
+        }
+    }
+
+    #[test]
+    fn a_stored_value_is_of_its_columns_kind_or_an_error() {
+        use ValueRef::{Blob, Integer, Null, Real, Text};
+        let text = || ColumnType::String(StringLen::None);
+        for (stored, kind, expected) in [
+            (Text(b"a"), text(), Value::from("a".to_owned())),
+            (Null, ColumnType::Text, Value::from(None::<String>)),
+            (Integer(1), ColumnType::Boolean, Value::from(true)),
+            (Null, ColumnType::Boolean, Value::from(None::<bool>)),
+            (Integer(-7), ColumnType::Integer, Value::from(-7_i32)),
+            (Integer(i64::MAX), ColumnType::BigInteger, Value::from(i64::MAX)),
+            (Null, ColumnType::BigInteger, Value::from(None::<i64>)),
+            (Real(0.5), ColumnType::Double, Value::from(0.5)),
+            (
+                Text(br#"{"a":null}"#),
+                ColumnType::JsonBinary,
+                Value::from(json!({"a": null})),
+            ),
+            (Text(b"null"), ColumnType::JsonBinary, Value::from(json!(null))),
+            (Null, ColumnType::JsonBinary, serde_json::Value::null()),
+            (
+                Blob(b"\0x"),
+                ColumnType::VarBinary(StringLen::None),
+                Value::from(vec![0_u8, b'x']),
+            ),
+        ] {
+            assert_eq!(value(stored, &kind).expect("is of the kind"), expected, "{kind:?}");
+        }
+        for (stored, kind) in [
+            (Integer(1), text()),
+            (Blob(b"a"), text()),
+            (Text(&[0xff]), text()),
+            (Text(b"1"), ColumnType::BigInteger),
+            (Integer(i64::MAX), ColumnType::Integer),
+            (Text(b"{"), ColumnType::JsonBinary),
+            (Integer(1), ColumnType::Date),
+        ] {
+            assert!(value(stored, &kind).is_err(), "{stored:?} as {kind:?}");
+        }
+    }
+}

@@ -29,6 +29,11 @@ pub trait Tool: Send + Sync {
         self.spec().effect
     }
 
+    /// What a call with these arguments writes to: calls of one answer that write to the same go one after the other.
+    fn writes_to(&self, _arguments: &Value) -> Option<String> {
+        None
+    }
+
     /// Is it for conversations alone that nobody but the owner reads: what it gives stays in the transcript.
     fn is_private(&self) -> bool {
         false

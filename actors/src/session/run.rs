@@ -154,12 +154,16 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
     let most_scheduled = settings.cron.max_concurrent_runs;
     let subagent = context.turn.last().options.relayed && tool_policy::is_subagent(&context.key);
     let most_subagents = settings.subagents(&context.agent_id).at_once;
+    // Another session of the user's asked, and may wait for the answer.
+    let nested = context.turn.last().options.relayed && guest.is_empty();
     let slot = &context.slot;
     let place = async {
         let permit = if subagent {
             lanes.acquire_subagent(most_subagents).await
         } else if scheduled {
             lanes.acquire_scheduled(most_scheduled).await
+        } else if nested {
+            lanes.acquire_nested().await
         } else {
             lanes.acquire(&guest, most).await
         };
@@ -719,6 +723,12 @@ impl Work {
         let aloud = told
             .filter(|_| status == "ok" && attached.is_empty())
             .and_then(|outlet| self.aloud(context, outlet, &shown));
+        let mut payloads: Vec<String> = text.iter().cloned().collect();
+        // Whoever a job tells does not read its transcript.
+        let scheduled = context.turn.last().options.scheduled.is_some();
+        for missing in attached.missing.iter().filter(|_| scheduled && outlet.is_none()) {
+            below(&mut payloads, missing);
+        }
         let failover = self.failover.take();
         let marks = failover
             .as_ref()
@@ -733,7 +743,7 @@ impl Work {
             model: model.as_ref().map(|model| model.model.clone()).unwrap_or_default(),
             usage: self.usage,
             context_tokens: self.context_tokens,
-            payloads: text.iter().cloned().collect(),
+            payloads,
             files: attached.files(),
             inbox_state: "done",
             reason,

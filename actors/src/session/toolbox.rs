@@ -2,6 +2,7 @@
 //!
 //! The policy is asked at call time again: sessions live long, and policies change.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ const PARALLEL: usize = 8;
 const SKIPPED: &str = "Skipped: the user said something meanwhile, which comes next.";
 /// How long a run waits for servers that nothing is known of yet.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What calls of one answer that write to the same have one after the other.
+type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// The tools of one run.
 pub(crate) struct Toolbox {
@@ -215,10 +219,18 @@ impl Toolbox {
                 );
                 continue;
             }
+            let turns = self.turns(group);
             let mut running = FuturesOrdered::new();
-            for call in group {
+            for (call, turn) in group.iter().zip(turns) {
                 emitter.tool_start(&call.id, &call.name, &call.arguments).await;
-                running.push_back(self.one(authority, context, call));
+                running.push_back(async move {
+                    // Those that wait are asked in the order of the calls, and so have it in that order.
+                    let _turn = match &turn {
+                        Some(turn) => Some(turn.lock().await),
+                        None => None,
+                    };
+                    self.one(authority, context, call).await
+                });
             }
             let mut at = 0;
             loop {
@@ -242,6 +254,16 @@ impl Toolbox {
             }
         }
         results
+    }
+
+    /// For each call that writes somewhere, what it shares with the others that write there.
+    fn turns(&self, calls: &[ToolCall]) -> Vec<Option<Turn>> {
+        let mut places: HashMap<String, Turn> = HashMap::new();
+        let place = |call: &ToolCall| self.services.ports.tool(&call.name)?.writes_to(&call.arguments);
+        calls
+            .iter()
+            .map(|call| Some(places.entry(place(call)?).or_default().clone()))
+            .collect()
     }
 
     /// Runs the calls one after the other, and tells nobody.

@@ -18,9 +18,12 @@ use super::slot::Slot;
 use crate::services::Limits;
 use crate::trace::Share;
 
-/// The lanes of scheduled jobs and of sub-agents: no platform has such senders.
+/// The lanes of scheduled jobs, of sub-agents, and of what sessions ask each other: no platform has such senders.
 const SCHEDULED: &str = "\0scheduled";
 const SUBAGENTS: &str = "\0subagents";
+const NESTED: &str = "\0nested";
+/// Runs of a user's that other sessions asked for.
+const MOST_NESTED: usize = 8;
 
 /// Permits of the whole process. Cheap to clone.
 #[derive(Clone)]
@@ -128,6 +131,12 @@ impl UserLanes {
         self.place(SUBAGENTS, most, Asker::User).await
     }
 
+    /// Waits for a place among what the user's sessions ask each other. Who asks may wait for the answer with its own place
+    /// in hand, so this must not be one of the same.
+    pub async fn acquire_nested(&self) -> Option<Permit> {
+        self.place(NESTED, MOST_NESTED, Asker::User).await
+    }
+
     async fn place(&self, sender: &str, most: usize, asker: Asker) -> Option<Permit> {
         let lane = {
             let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,6 +170,7 @@ fn running(sender: &str) -> Share {
         "" => "user",
         SCHEDULED => "scheduled",
         SUBAGENTS => "subagent",
+        NESTED => "nested",
         _ => "guest",
     };
     let mut running = Share::of(metrics::gauge!("claw_turns_running", "lane" => lane));
@@ -216,6 +226,12 @@ mod tests {
         let owner = user.acquire("", 4);
         tokio::pin!(owner);
         assert!(futures::poll!(&mut owner).is_ready(), "nor do sub-agents");
+        let asked = user.acquire_nested();
+        tokio::pin!(asked);
+        assert!(
+            futures::poll!(&mut asked).is_ready(),
+            "who waits for it may hold the last of the user's"
+        );
         hung.clear();
         assert!(futures::poll!(&mut fifth).is_ready());
     }
