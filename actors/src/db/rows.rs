@@ -222,13 +222,12 @@ mod tests {
         let owner = testing::owner(&server.config).await;
         let mine = || workspace_file::Entity::owned_by(&owner).filter(workspace_file::Column::Path.eq("n.md"));
         for number in 0..20 {
-            let put = server
-                .config
-                .put_workspace_file(&owner, "main", "n.md", &number.to_string(), None);
+            let text = format!("{number}");
+            let put = server.config.put_workspace_file(&owner, "main", "n.md", &text, None);
             put.await.expect("writes");
             let view = server.db.glance(&owner).await.expect("opens");
             let seen = view.row(mine()).await.expect("reads").expect("is there");
-            assert_eq!(seen.content, number.to_string());
+            assert_eq!(seen.content, text);
         }
     }
 
