@@ -7,7 +7,7 @@ use crate::support::model::calls_tool;
 use crate::support::platform::Call;
 use crate::support::tool::{ask, told, tool_result};
 use crate::support::wait::eventually;
-use crate::support::webhook::status;
+use crate::support::webhook::{slack_event, status};
 
 /// What the tool said, as the model reads it.
 fn parsed(told: &str) -> Value {
@@ -199,4 +199,25 @@ async fn an_act_without_a_message_is_about_the_one_that_is_answered() {
     assert_eq!(status(app.webhooks().telegram(5, 901, &text)).await, 200);
     app.platform.message("901", "re: #g1").await;
     assert!(app.platform.calls().iter().all(|call| !call.text.contains("👎")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_a_thread_hangs_below_the_threads_first_message() {
+    let app = TestApp::start().await;
+    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
+    let code = made["code"].as_str().expect("a code");
+    assert_eq!(status(app.webhooks().slack(1, "D0ADA0001", code)).await, 200);
+    app.platform.message("D0ADA0001", "linked").await;
+    let root = slack_event(2, "D0ADA0001", "")["event"]["ts"].clone();
+    let text = format!(
+        "#th {}",
+        calls_tool("message", &json!({"action": "reply", "message": "below"}))
+    );
+    let mut event = slack_event(3, "D0ADA0001", &text);
+    event["event"]["thread_ts"] = root.clone();
+    let webhooks = app.webhooks();
+    assert_eq!(status(webhooks.slack_body(&event, &webhooks.slack_secret)).await, 200);
+    let told = eventually("the model hears of it", || async { tool_result(&app, "th") }).await;
+    assert_eq!(parsed(&told)["target"]["threadId"], root, "{told}");
+    app.platform.message("D0ADA0001", "below").await;
 }

@@ -1,6 +1,7 @@
 //! May the agent run a command on a node: by itself, after a person said so, or not at all (`agent-runtime` §13).
 //!
-//! Pure. The user's file (`exec.approvals.*`) and what the node says of itself are both asked; the stricter one rules.
+//! Pure. The user's file (`exec.approvals.*`), the configuration (`tools.exec`) and what the node says of itself are asked;
+//! the strictest rules.
 //! Where the user's file says nothing, a command that is not on the allowlist needs a person's word.
 
 mod programs;
@@ -10,6 +11,8 @@ use serde_json::{Value, json};
 
 use programs::{LONGEST_PATH, matches, storable};
 pub(crate) use programs::{is_harmless, is_protected};
+
+use crate::config::document::UserSettings;
 
 /// How far commands may go. The smaller is the stricter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +96,7 @@ pub(crate) enum Verdict {
 
 impl Policy {
     /// The user's own rules for an agent: its entry, else the one of all agents (`*`), else the defaults.
-    pub(crate) fn of(file: &Value, agent_id: &str) -> Self {
+    fn of(file: &Value, agent_id: &str) -> Self {
         let places = [
             &file["agents"][agent_id],
             &file["agents"][EVERY_AGENT],
@@ -117,9 +120,17 @@ impl Policy {
         }
     }
 
-    /// With what the node answered to `system.run.prepare` as its `execPolicy`, or put into its plan as `policySnapshot`.
+    /// The user's own rules: the file, and what the configuration says of commands (`tools.exec`, for all agents and for
+    /// this one). The stricter rules.
+    pub(crate) fn of_user(file: &Value, settings: &UserSettings, agent_id: &str) -> Self {
+        let own = settings.agents.iter().find(|agent| agent.id == agent_id);
+        let own = own.map_or(&Value::Null, |agent| &agent.exec);
+        Self::of(file, agent_id).within(&settings.tools.exec).within(own)
+    }
+
+    /// The stricter of both: with what the configuration says, or what the node answered to `system.run.prepare` as its `execPolicy`, or put into its plan as `policySnapshot`.
     /// A node that says nothing decides when the command comes.
-    pub(crate) fn and_nodes(mut self, node: &Value) -> Self {
+    pub(crate) fn within(mut self, node: &Value) -> Self {
         if let Some(security) = Security::read(&node["security"]) {
             self.security = self.security.min(security);
         }
@@ -360,11 +371,33 @@ mod tests {
             ),
             (json!({"security": "deny"}), "deny", "off"),
         ] {
-            let both = free.clone().and_nodes(&node);
+            let both = free.clone().within(&node);
             assert_eq!((both.security(), both.ask()), (security, ask), "{node}");
         }
-        let strict = policy("deny", "always").and_nodes(&json!({"security": "full", "ask": "off"}));
+        let strict = policy("deny", "always").within(&json!({"security": "full", "ask": "off"}));
         assert_eq!((strict.security(), strict.ask()), ("deny", "always"));
+    }
+
+    #[test]
+    fn the_configuration_takes_away_and_gives_nothing() {
+        let settings = UserSettings::parse(&json!({
+            "tools": {"exec": {"security": "allowlist", "ask": "on-miss"}},
+            "agents": {"list": [{"id": "main"}, {"id": "work", "tools": {"exec": {"security": "deny"}}}]},
+        }));
+        let file = json!({"defaults": {"security": "full", "ask": "off"}});
+        for (agent, security) in [("main", "allowlist"), ("other", "allowlist"), ("work", "deny")] {
+            let policy = Policy::of_user(&file, &settings, agent);
+            assert_eq!((policy.security(), policy.ask()), (security, "on-miss"), "{agent}");
+        }
+        let open = UserSettings::parse(&json!({"tools": {"exec": {"security": "full", "ask": "off"}}}));
+        let strict = Policy::of_user(
+            &json!({"defaults": {"security": "deny", "ask": "always"}}),
+            &open,
+            "main",
+        );
+        assert_eq!((strict.security(), strict.ask()), ("deny", "always"));
+        let unsaid = Policy::of_user(&json!({}), &UserSettings::parse(&json!({})), "main");
+        assert_eq!((unsaid.security(), unsaid.ask()), ("allowlist", "on-miss"));
     }
 
     #[test]
@@ -447,9 +480,9 @@ mod tests {
         );
         // The node's own policy is kept to as well.
         let node = json!({"security": "allowlist", "ask": "off"});
-        let both = Policy::of(&file("full", json!("full")), "main").and_nodes(&node);
+        let both = Policy::of(&file("full", json!("full")), "main").within(&node);
         assert!(!both.runs_unanswered(other, true) && both.runs_unanswered(git, true));
-        let strict = both.and_nodes(&json!({"askFallback": "deny"}));
+        let strict = both.within(&json!({"askFallback": "deny"}));
         assert!(!strict.runs_unanswered(git, true));
     }
 

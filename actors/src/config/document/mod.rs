@@ -188,6 +188,8 @@ pub struct AgentSettings {
     pub skills: Option<Vec<String>>,
     /// Takes away from what all agents may use, and never adds to it.
     pub tools: ToolSet,
+    /// Its own `tools.exec`, as it stands.
+    pub exec: Value,
     pub subagents: SubagentSettings,
     /// `humanDelay`, where the agent has one of its own.
     pub human_delay: Option<HumanDelay>,

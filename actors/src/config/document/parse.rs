@@ -202,6 +202,7 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
             identity,
             skills: texts(at(entry, "/skills")),
             tools: ToolSet::parse(at(entry, "/tools")),
+            exec: at(entry, "/tools/exec").clone(),
             subagents: SubagentSettings::parse(at(entry, "/subagents"), at(doc, "/agents/defaults/subagents")),
             human_delay: human_delay(entry),
             verbose: verbose(entry),

@@ -95,6 +95,8 @@ pub struct ToolSettings {
     pub agent_to_agent: Option<Vec<String>>,
     /// `loopDetection.enabled`.
     pub loop_detection: bool,
+    /// `exec`, as it stands: how far commands on nodes may go.
+    pub exec: Value,
     /// `message.crossContext`: may an agent write elsewhere than into the chat it is in: on the same channel, on others.
     pub message_within: bool,
     pub message_across: bool,
@@ -130,6 +132,7 @@ impl ToolSettings {
             agent_to_agent: flag("/agentToAgent/enabled", false)
                 .then(|| texts(at(section, "/agentToAgent/allow")).unwrap_or_default()),
             loop_detection: flag("/loopDetection/enabled", true),
+            exec: at(section, "/exec").clone(),
             message_within: flag("/message/crossContext/allowWithinProvider", true),
             message_across: flag("/message/crossContext/allowAcrossProviders", false),
             search: SearchSettings::parse(at(section, "/web/search")),

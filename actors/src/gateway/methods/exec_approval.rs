@@ -170,11 +170,12 @@ async fn standing(call: &Call, params: &RequestParams) -> Result<Standing, WireE
         return Ok(Standing::default());
     };
     let config = &call.state.services.config;
-    if !config.settings(call.scope()).await?.has_agent(agent_id) {
+    let settings = config.settings(call.scope()).await?;
+    if !settings.has_agent(agent_id) {
         return Ok(Standing::default());
     }
     let file = config.exec_approvals(call.scope()).await?;
-    let policy = Policy::of(&file["file"], agent_id).and_nodes(&params.system_run_plan["policySnapshot"]);
+    let policy = Policy::of_user(&file["file"], &settings, agent_id).within(&params.system_run_plan["policySnapshot"]);
     if !policy.asks_the_list() {
         return Ok(Standing::default());
     }

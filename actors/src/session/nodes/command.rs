@@ -149,9 +149,10 @@ impl Nodes {
     /// What rules the command now.
     async fn policy(&self, nodes: &Value, plan: &Value) -> Result<Policy, Refusal> {
         let file = self.config().exec_approvals(self.scope()).await.map_err(gateway)?;
-        Ok(Policy::of(&file["file"], self.agent_id())
-            .and_nodes(nodes)
-            .and_nodes(&plan["policySnapshot"]))
+        let settings = self.config().settings(self.scope()).await.map_err(gateway)?;
+        Ok(Policy::of_user(&file["file"], &settings, self.agent_id())
+            .within(nodes)
+            .within(&plan["policySnapshot"]))
     }
 
     /// Puts the plan before a person and waits for their word. Gives the request if it was allowed; `None` if nobody

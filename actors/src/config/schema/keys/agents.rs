@@ -275,7 +275,11 @@ const HEARTBEAT: &[Key] = &[
 ];
 
 const AGENT_TOOLS: &[Key] = &[
-    kept("exec", Kind::Any),
+    live(
+        "exec",
+        Kind::Object(&[tools::EXEC]),
+        "Commands of this agent on paired devices.",
+    ),
     kept("elevated", Kind::Any),
     kept("loopDetection", Kind::Any),
     kept("message", Kind::Any),

@@ -45,6 +45,36 @@ const LOOPS: &[Key] = &[
     kept("detectors", Kind::Any),
 ];
 
+/// Commands on paired devices. The stricter of this, the approvals and the device's own rules holds.
+pub(super) const EXEC: &[Key] = &[
+    live(
+        "security",
+        Kind::Choice(&["deny", "allowlist", "full"]),
+        "How far commands on devices may go: at most this.",
+    ),
+    live(
+        "ask",
+        Kind::Choice(&["off", "on-miss", "always"]),
+        "When a person is asked before a command: at least this.",
+    ),
+    kept("host", Kind::Any),
+    kept("node", Kind::Any),
+    kept("mode", Kind::Any),
+    kept("pathPrepend", Kind::Any),
+    kept("timeoutSec", Kind::Any),
+    kept("backgroundMs", Kind::Any),
+    kept("cleanupMs", Kind::Any),
+    kept("notifyOnExit", Kind::Any),
+    kept("notifyOnExitEmptySuccess", Kind::Any),
+    kept("approvalRunningNoticeMs", Kind::Any),
+    kept("applyPatch", Kind::Any),
+    kept("safeBins", Kind::Any),
+    kept("safeBinTrustedDirs", Kind::Any),
+    kept("safeBinProfiles", Kind::Any),
+    kept("strictInlineEval", Kind::Any),
+    kept("reviewer", Kind::Any),
+];
+
 const CROSS_CONTEXT: &[Key] = &[
     live(
         "allowWithinProvider",
@@ -194,7 +224,7 @@ const OTHERS: &[Key] = &[
     ),
     live("subagents", Kind::Object(&[SUBAGENTS]), "What sub-agents may use."),
     kept("links", Kind::Any),
-    kept("exec", Kind::Any),
+    live("exec", Kind::Object(&[EXEC]), "Commands on paired devices."),
     kept("elevated", Kind::Any),
     kept("sessions_spawn", Kind::Any),
     elsewhere("sandbox", "commands run on paired devices only"),
