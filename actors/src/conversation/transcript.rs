@@ -7,8 +7,7 @@ use claw_entities::{Scope, SessionKey, UserOwned, new_id, session, transcript_en
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, SimpleExpr};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect,
-    UpdateMany,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, UpdateMany,
 };
 use serde_json::{Map, Value, json};
 
@@ -190,13 +189,7 @@ pub async fn hold(tx: &Transaction, scope: &Scope, head: &SessionHead) -> Result
 }
 
 /// Loads the session, making it on first use. Two callers at once get the same one.
-pub async fn open(
-    tx: &impl Rows,
-    scope: &Scope,
-    key: &SessionKey,
-    agent_id: &str,
-    now: i64,
-) -> Result<SessionHead> {
+pub async fn open(tx: &impl Rows, scope: &Scope, key: &SessionKey, agent_id: &str, now: i64) -> Result<SessionHead> {
     if let Some(found) = head(tx, scope, key).await? {
         return Ok(found);
     }

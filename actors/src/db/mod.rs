@@ -29,8 +29,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub use batch::Batch;
 pub use glance::Glance;
 pub use pool::{DbSettings, OpenError};
-pub use rows::Rows;
 use rows::Readers;
+pub use rows::Rows;
 pub use transaction::Transaction;
 
 /// Handles on the pools. Cheap to clone.
