@@ -38,6 +38,7 @@ mod menus;
 mod message_tool;
 mod node_calls;
 mod nodes_tool;
+mod own_chat;
 mod peers;
 mod programs;
 mod provider_failures;

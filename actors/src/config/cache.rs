@@ -44,6 +44,8 @@ pub(crate) struct Cache {
     pub(crate) web_sessions: Shelf<String, (Arc<Identity>, i64)>,
     /// By [`triple`] of tenant, channel and account.
     pub(crate) accounts: Shelf<String, Arc<ResolvedAccount>>,
+    /// A user's own, and those that know the user by a link.
+    pub(crate) accounts_around: Shelf<Scope, Arc<[Arc<ResolvedAccount>]>>,
     pub(crate) settings: Shelf<Scope, Arc<UserSettings>>,
     pub(crate) skills: Shelf<Scope, Arc<SkillSet>>,
     pub(crate) providers: Shelf<TenantId, Arc<Vec<StoredProvider>>>,
@@ -95,6 +97,7 @@ impl Default for Cache {
             scope_lists: Alike::default(),
             web_sessions: Shelf::default(),
             accounts: Shelf::default(),
+            accounts_around: Shelf::default(),
             settings: Shelf::default(),
             skills: Shelf::default(),
             providers: Shelf::default(),
@@ -138,6 +141,7 @@ impl Cache {
         self.pairings.clear();
         self.web_sessions.clear();
         self.accounts.clear();
+        self.accounts_around.clear();
         self.settings.clear();
         self.skills.clear();
         self.providers.clear();

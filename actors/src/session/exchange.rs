@@ -18,7 +18,7 @@ use super::reach::Chain;
 use super::reach::sessions::last_text;
 use super::reconcile::{is_over, pass};
 use super::reply::{ANNOUNCE_SKIP, REPLY_SKIP};
-use super::{key, untrusted};
+use super::{own, untrusted};
 use crate::clock::now_ms;
 use crate::conversation::display;
 use crate::error::{Error, Result};
@@ -50,13 +50,6 @@ struct Origin {
     chain: Chain,
     #[serde(default, skip_serializing_if = "Charge::is_none")]
     charge: Charge,
-}
-
-impl Beginning {
-    /// May the two answer each other without being told to.
-    pub(crate) fn is_private(&self) -> bool {
-        key::is_private(&self.from) && key::is_private(&self.to)
-    }
 }
 
 /// Run of a turn.
@@ -154,8 +147,12 @@ pub(crate) async fn settle(directory: &Directory, scope: &Scope, run_id: &str) -
     let Some((step, (session, message))) = asked else {
         return moved(directory, scope, run_id, None).await;
     };
-    if services.conversation.head(scope, &session).await?.is_none() {
-        // It was deleted: nobody answers there any more.
+    let mut over = services.conversation.head(scope, &session).await?.is_none();
+    for key in [&row.from_key, &row.to_key] {
+        over = over || !own::is_own(&services.config, scope, key).await?;
+    }
+    if over {
+        // It was deleted, and nobody answers there any more; or others have come to read along in one of the two.
         return moved(directory, scope, run_id, None).await;
     }
     row.run_id = run_of(&row.id, step);

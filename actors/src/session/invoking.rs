@@ -13,7 +13,7 @@ use super::tool_context::Calling;
 use super::tool_policy::{self, Caller};
 use super::toolbox::{self, Toolbox};
 use super::turn::Authority;
-use super::{key, routing, run};
+use super::{key, own, routing, run};
 use crate::config::document::UserSettings;
 use crate::error::{Error, Result};
 use crate::ports::message::ToolCall;
@@ -196,7 +196,7 @@ pub(crate) async fn effective(directory: &Directory, scope: &Scope, session: &Se
         epoch: 0,
         charge: Charge::default(),
     };
-    let audience = if key::is_private(session) {
+    let audience = if own::is_own(&services.config, scope, session).await? {
         Audience::Owner
     } else {
         Audience::Group { owner: true }

@@ -136,6 +136,13 @@ impl Item {
         }
     }
 
+    /// Others read what stands in its session, or may come to: what its user says there is not for the user alone.
+    pub(crate) fn overheard(&mut self) {
+        if self.guest.is_empty() {
+            self.direct = false;
+        }
+    }
+
     /// The group whose rules hold, with who speaks there as the recipient.
     pub(crate) fn group(&self) -> Option<&Destination> {
         let here = self.destination.as_ref();

@@ -34,11 +34,6 @@ pub enum Kind {
     Custom,
 }
 
-/// Does nobody but the user read along: not a chat with guests, and not a room.
-pub fn is_private(key: &SessionKey) -> bool {
-    parse(key.as_str()).is_none_or(|parsed| !matches!(parsed.kind, Kind::Direct | Kind::Group | Kind::Channel))
-}
-
 /// Is this a hook's session, as a full key or without the agent before it.
 pub fn is_hook(key: &str) -> bool {
     let key = resolve(key, "main");

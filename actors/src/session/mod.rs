@@ -15,6 +15,7 @@ mod item;
 
 pub mod commands;
 mod outlook;
+pub(crate) mod own;
 pub mod policy;
 pub mod queue;
 

@@ -176,24 +176,28 @@ fn direct(account: &ResolvedAccount, user: &UserId, inbound: &Inbound) -> Verdic
     if speaker.is(user) {
         return Verdict::Run { speaker, owner: true };
     }
-    let policy = &account.policy;
-    let channel = account.account.channel.as_str();
-    let listed = list_admits(&policy.allow_from, channel, &inbound.sender.id);
-    let admitted = match policy.dm {
-        DmPolicy::Disabled => return Verdict::Skip("direct messages are disabled"),
-        DmPolicy::Open | DmPolicy::Allowlist => listed,
-        DmPolicy::Pairing => listed || account.approved.contains(&inbound.sender.id),
-    };
-    if admitted {
+    if lets_in(account, &inbound.sender.id) {
         return Verdict::Run { speaker, owner: false };
     }
-    match policy.dm {
+    match account.policy.dm {
+        DmPolicy::Disabled => Verdict::Skip("direct messages are disabled"),
         DmPolicy::Pairing if inbound.sender.is_bot || inbound.sender.id.is_empty() => {
             Verdict::Skip("the sender is not allowed")
         }
         DmPolicy::Pairing => Verdict::AskPairing,
         // `open` opens only together with "*" in the list: a half-written setting lets nobody in.
-        DmPolicy::Open | DmPolicy::Allowlist | DmPolicy::Disabled => Verdict::Skip("the sender is not allowed"),
+        DmPolicy::Open | DmPolicy::Allowlist => Verdict::Skip("the sender is not allowed"),
+    }
+}
+
+/// May somebody who is linked to nobody write to this bot directly, as its owner's guest.
+pub(crate) fn lets_in(account: &ResolvedAccount, sender_id: &str) -> bool {
+    let policy = &account.policy;
+    let listed = || list_admits(&policy.allow_from, &account.account.channel, sender_id);
+    match policy.dm {
+        DmPolicy::Disabled => false,
+        DmPolicy::Open | DmPolicy::Allowlist => listed(),
+        DmPolicy::Pairing => listed() || account.approved.contains(sender_id),
     }
 }
 

@@ -29,6 +29,7 @@ use self::telling::afterwards;
 use super::commands::Switch;
 use super::context::check_window;
 use super::events::Emitter;
+use super::item::Item;
 use super::preview::{Outlet, Preview, Typing};
 use super::prompt::Audience;
 use super::reach::Chain;
@@ -39,7 +40,7 @@ use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Beside, Ending, Piece, Turn};
 use super::understanding::{self, Reader};
-use super::{assembly, blobs, closing, freshness, heartbeat, reply, send_policy, skills};
+use super::{assembly, blobs, closing, freshness, heartbeat, own, reply, send_policy, skills};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::{TypingMode, UserSettings};
@@ -251,6 +252,12 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     let services = context.directory.services().clone();
     let started_at = now_ms();
     let authority = authority(context, epoch);
+    if context.turn.last().audience().is_private()
+        && !own::is_own(&services.config, &context.scope, &context.key).await?
+    {
+        // A guest came while it waited.
+        context.turn.items.iter_mut().for_each(Item::overheard);
+    }
     let outlet = outlet(context, &services).await?;
     let addressed = context.turn.items.iter().any(|item| item.addressed);
     let mut typing = Typing::new(outlet.clone(), &settings.manner, addressed);

@@ -10,11 +10,12 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
 use super::key;
+use super::own::Own;
 use crate::Services;
 use crate::clock::now_ms;
 use crate::conversation::entry::Body;
 use crate::conversation::transcript::{self, NewEntry};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ports::message::{Message, Part};
 
 /// Lines that wait for one session; older ones make room.
@@ -29,24 +30,20 @@ const LONGEST: usize = 2000;
 /// # Errors
 /// `Invalid` for a session that other people read along in: such lines are the user's alone.
 pub(crate) async fn add(services: &Services, scope: &Scope, session: &SessionKey, text: &str) -> Result<()> {
-    let (scope_in, session, text) = (scope.clone(), session.clone(), text.to_owned());
+    let own = Own::expect(&services.config, scope, session).await?;
+    let (scope_in, text) = (scope.clone(), text.to_owned());
     services
         .writer
         .run(scope, move |tx| {
-            let (scope, session, text) = (scope_in.clone(), session.clone(), text.clone());
-            Box::pin(async move { put(tx, &scope, &session, &text).await })
+            let (scope, own, text) = (scope_in.clone(), own.clone(), text.clone());
+            Box::pin(async move { put(tx, &scope, &own, &text).await })
         })
         .await
 }
 
 /// As [`add`], inside a transaction.
-pub(crate) async fn put(tx: &crate::db::Transaction, scope: &Scope, session: &SessionKey, text: &str) -> Result<()> {
-    if !key::is_private(session) {
-        return Err(Error::invalid(
-            "system events are for sessions of the user alone, not for chats on a channel",
-        ));
-    }
-    let text = one_line(text);
+pub(crate) async fn put(tx: &crate::db::Transaction, scope: &Scope, own: &Own, text: &str) -> Result<()> {
+    let (session, text) = (own.key(), one_line(text));
     // The turns read the session's row anyway, and see there that they have to ask. It is there from now on, or a
     // first turn at the same time could miss the line; and it comes first, as with a turn that takes lines away.
     transcript::open_to_move(tx, scope, session, key::agent_of(session), now_ms()).await?;

@@ -60,6 +60,15 @@ impl Turn {
         }
     }
 
+    /// Does it read the lines that wait for the session's user. In a chat only who is alone with the agent hears them.
+    fn hears_events(&self, session: &SessionKey) -> bool {
+        match key::parse(session.as_str()).map(|parsed| parsed.kind) {
+            Some(key::Kind::Direct) => self.items.iter().all(|item| item.audience().is_private()),
+            Some(key::Kind::Group | key::Kind::Channel) => false,
+            Some(_) | None => true,
+        }
+    }
+
     /// Who pays for it beside its user and agent.
     pub(crate) fn charge(&self) -> Charge {
         let overheard = !self.last().audience().is_private();
@@ -293,7 +302,7 @@ pub(crate) async fn begin(
                     (None, Some(mut entry)) => {
                         if let Some(base) = turn.beat().and_then(|beat| beat.apart_from.as_ref()) {
                             system_event::borrow(tx, scope, base, zone, &mut entry).await?;
-                        } else if head.has_events() && key::is_private(&authority.key) {
+                        } else if head.has_events() && turn.hears_events(&authority.key) {
                             system_event::drain(tx, scope, &authority.key, zone, &mut entry).await?;
                             asked = Some(head.events);
                         }

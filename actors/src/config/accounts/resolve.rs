@@ -1,10 +1,12 @@
 //! An account made ready for the hot path, cached.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use claw_entities::{Scope, TenantId, TenantOwned, TenantScope, channel_link, sender_approval};
-use sea_orm::{ColumnTrait, QueryFilter};
+use claw_entities::{
+    Scope, TenantId, TenantOwned, TenantScope, UserOwned, channel_account, channel_link, sender_approval,
+};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 
 use super::super::cache::triple;
 use super::super::{ConfigService, secrets};
@@ -90,6 +92,32 @@ impl ConfigService {
         });
         self.cache.keep(&self.cache.accounts, seen, key, Arc::clone(&account));
         Ok(Some(account))
+    }
+
+    /// The user's own accounts, and those that know the user by a link (cached).
+    pub(crate) async fn accounts_around(&self, scope: &Scope) -> Result<Arc<[Arc<ResolvedAccount>]>> {
+        if let Some(accounts) = self.cache.accounts_around.get(scope) {
+            return Ok(accounts);
+        }
+        let seen = self.cache.generation();
+        let linked = self.list_links(scope).await?.into_iter();
+        let tx = self.db.read(scope).await?;
+        let own: Vec<(String, String)> = channel_account::Entity::owned_by(scope)
+            .select_only()
+            .columns([channel_account::Column::Channel, channel_account::Column::AccountId])
+            .into_tuple()
+            .all(&*tx)
+            .await?;
+        drop(tx);
+        let names: BTreeSet<_> = linked.map(|link| (link.channel, link.account_id)).chain(own).collect();
+        let mut accounts = Vec::with_capacity(names.len());
+        for (channel, account_id) in names {
+            accounts.extend(self.account(scope.tenant(), &channel, &account_id).await?);
+        }
+        let accounts: Arc<[Arc<ResolvedAccount>]> = accounts.into();
+        self.cache
+            .keep(&self.cache.accounts_around, seen, scope.clone(), Arc::clone(&accounts));
+        Ok(accounts)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::crypto::token;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::session::intake::{self, ClientMessage};
-use crate::session::{key, wake};
+use crate::session::{own, wake};
 
 /// Longest text kept of a node's statistics, bytes.
 const LARGEST_STATS: usize = 4096;
@@ -320,7 +320,8 @@ async fn tell(call: &Call, named: Option<&str>, line: &str) -> Result<Done, Wire
 async fn session(call: &Call, named: Option<&str>, usual: &str) -> Result<Option<SessionKey>, WireError> {
     let named = named.map(str::trim).filter(|named| !named.is_empty());
     let session = session_key(call, named.unwrap_or(usual)).await?;
-    Ok(key::is_private(&session).then_some(session))
+    let own = own::is_own(&call.state.services.config, call.scope(), &session).await?;
+    Ok(own.then_some(session))
 }
 
 fn node_id(call: &Call) -> String {

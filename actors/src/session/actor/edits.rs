@@ -12,7 +12,7 @@ use crate::session::edit::{self, Edit, EditRequest, Edited, Rows};
 use crate::session::events::Emitter;
 use crate::session::item::Item;
 use crate::session::keepsake;
-use crate::session::key;
+use crate::session::own;
 use crate::session::record;
 use crate::session::run::Outcome;
 use crate::session::steering;
@@ -198,7 +198,7 @@ impl Work {
         let services = self.directory.services();
         match edit {
             Edit::Reset { reason } => {
-                if key::is_private(&authority.key) {
+                if own::is_own(&services.config, &authority.scope, &authority.key).await? {
                     keepsake::keep(services, authority).await?;
                 }
                 let head = turn::reset(services, authority).await?;

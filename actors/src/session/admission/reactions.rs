@@ -7,8 +7,8 @@ use crate::config::accounts::{ReactionNotices, ResolvedAccount};
 use crate::error::Result;
 use crate::ports::channel::{Inbound, PeerKind, Reaction};
 use crate::session::envelope::sender_name;
-use crate::session::policy::Verdict;
-use crate::session::{key, sending, system_event};
+use crate::session::policy::{self, Verdict};
+use crate::session::{own, sending, system_event};
 
 /// The row is settled: what is for the agent waits as what a group said, or as an event of the user's own session.
 pub(super) async fn heard(
@@ -37,7 +37,9 @@ pub(super) async fn heard(
     if inbound.peer.kind != PeerKind::Direct {
         return Ok(skip(row.id, "context", "a reaction"));
     }
-    if !key::is_private(facts.session) {
+    let own = policy::speaker(account, inbound).is(facts.scope.user())
+        && own::is_own(&facts.services.config, facts.scope, facts.session).await?;
+    if !own {
         return Ok(skip(row.id, "skipped", "a reaction in a guest's chat"));
     }
     let line = format!("{}: {}", sender_name(inbound), inbound.text);

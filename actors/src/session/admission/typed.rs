@@ -13,7 +13,7 @@ use crate::session::envelope::{Header, envelope};
 use crate::session::intake::ClientMessage;
 use crate::session::item::Item;
 use crate::session::skills::calls::{self, Called};
-use crate::session::{freshness, greeting, key, policy};
+use crate::session::{freshness, greeting, key, own, policy};
 
 /// Source of what people type into clients.
 const CHAT: &str = "chat";
@@ -122,7 +122,7 @@ async fn alone(facts: &Facts<'_>, item: &Item) -> Result<Option<Command>> {
 
 /// A client's message; what a person typed is taken apart.
 pub(super) async fn client_item(facts: &Facts<'_>, row: &inbox::Model, mut message: ClientMessage) -> Result<Item> {
-    let private = key::is_private(facts.session);
+    let private = own::is_own(&facts.services.config, facts.scope, facts.session).await?;
     let typed = row.source == CHAT && message.relayed.is_none() && message.heartbeat.is_none();
     let said = if typed {
         directives(facts, &message.message).await?
@@ -137,6 +137,9 @@ pub(super) async fn client_item(facts: &Facts<'_>, row: &inbox::Model, mut messa
         follow = Some(said);
     }
     let mut item = Item::from_client(row.id.clone(), row.event_key.clone(), row.received_at, private, message);
+    if !private {
+        item.overheard();
+    }
     item.directed = typed;
     if let Some(said) = follow {
         item.options.follow(said);
@@ -200,6 +203,9 @@ pub(super) async fn to_item(
     );
     item.directed = !guest;
     item.rights = rights;
+    if item.audience().is_private() && !own::is_own(&facts.services.config, facts.scope, facts.session).await? {
+        item.overheard();
+    }
     if let Some(said) = follow {
         item.options.follow(said);
     }

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 
 use super::publish;
 use crate::clock::now_ms;
+use crate::config::ConfigService;
 use crate::config::cron::job::{Definition, Job, Payload, WakeMode, run_id};
 use crate::db::Batch;
 use crate::error::{Error, Result};
 use crate::session::intake::{self, ClientMessage, Relayed, Scheduled};
+use crate::session::own::Own;
 use crate::session::reach::Chain;
 use crate::session::{key, system_event, untrusted};
 use crate::supervisor::directory::Directory;
@@ -182,8 +184,8 @@ struct Firing {
 enum Does {
     /// JSON of a [`ClientMessage`].
     Ask(String),
-    /// Leaves a line and is over.
-    Note(String),
+    /// Leaves a line in the job's session and is over.
+    Note(Own, String),
 }
 
 /// Claims the firing at `due` (`None`: somebody asked for one now) and hands it to its session. `None` when somebody
@@ -198,11 +200,12 @@ async fn fire(
     let services = directory.services();
     let settings = services.config.settings(scope).await?;
     let agent_id = job.agent(&settings.default_agent).to_owned();
-    let session_key = session_of(&job, &agent_id)?;
+    let session_key = session_of(&services.config, scope, &job, &agent_id).await?;
     let zone = services.config.cron_zone(scope).await?;
     let does = match &job.definition.payload {
         Payload::SystemEvent { text } if job.definition.wake_mode == WakeMode::NextHeartbeat => {
-            Does::Note(text_of(&job.definition, &session_key, text).into_owned())
+            let own = Own::expect(&services.config, scope, &session_key).await?;
+            Does::Note(own, text_of(&job.definition, &session_key, text).into_owned())
         }
         Payload::SystemEvent { .. } | Payload::AgentTurn { .. } => {
             let mut message = message(&job, &session_key, now, zone);
@@ -265,7 +268,7 @@ async fn fire(
     );
     match firing.does {
         Does::Ask(_) => directory.wake(scope, &firing.session_key),
-        Does::Note(_) => {
+        Does::Note(..) => {
             super::settle(directory, scope, &run_id).await?;
         }
     }
@@ -299,8 +302,8 @@ async fn store(tx: &crate::db::Transaction, scope: &Scope, firing: Firing) -> Re
     if claimed.rows_affected == 0 {
         return Ok(false);
     }
-    if let Does::Note(text) = &firing.does {
-        system_event::put(tx, scope, &firing.session_key, text).await?;
+    if let Does::Note(own, text) = &firing.does {
+        system_event::put(tx, scope, own, text).await?;
     }
     let mut batch = Batch::new(tx);
     batch.add(&cron_run::Entity::insert(cron_run::ActiveModel {
@@ -329,7 +332,7 @@ async fn store(tx: &crate::db::Transaction, scope: &Scope, firing: Firing) -> Re
     let (state, payload) = match &firing.does {
         Does::Ask(payload) => ("pending", payload.clone()),
         // On record like every firing, and done: the line waits for the session's next turn.
-        Does::Note(_) => ("done", "{}".to_owned()),
+        Does::Note(..) => ("done", "{}".to_owned()),
     };
     let key = run_id(&job.id, firing.scheduled_at);
     batch.add(&inbox::Entity::insert(inbox::ActiveModel {
@@ -341,7 +344,7 @@ async fn store(tx: &crate::db::Transaction, scope: &Scope, firing: Firing) -> Re
 }
 
 /// The session a job runs in.
-fn session_of(job: &Job, agent: &str) -> Result<SessionKey> {
+async fn session_of(config: &ConfigService, scope: &Scope, job: &Job, agent: &str) -> Result<SessionKey> {
     let definition: &Definition = &job.definition;
     if let Some(named) = definition.session_target.strip_prefix("session:") {
         return key::resolve(named, agent);
@@ -349,10 +352,11 @@ fn session_of(job: &Job, agent: &str) -> Result<SessionKey> {
     if definition.session_target == "isolated" {
         return Ok(own_session(&job.id, agent));
     }
-    match &definition.session_key {
-        Some(named) => key::resolve(named, agent).map(|key| if key::is_private(&key) { key } else { key::main(agent) }),
-        None => Ok(key::main(agent)),
-    }
+    let Some(named) = &definition.session_key else {
+        return Ok(key::main(agent));
+    };
+    let own = Own::find(config, scope, &key::resolve(named, agent)?).await?;
+    Ok(own.unwrap_or_else(|| Own::main(agent)).key().clone())
 }
 
 /// The session of a job's own.

@@ -14,6 +14,7 @@ use crate::config::cron::store;
 use crate::db::{Batch, Transaction};
 use crate::error::{Error, Result};
 use crate::session::excerpt::beginning;
+use crate::session::own::Own;
 use crate::session::system_event;
 use crate::session::turn::insert_pieces;
 
@@ -62,7 +63,7 @@ pub(super) async fn store_end(
                     && open.session_key != crate::session::key::main(&open.agent_id)
                 {
                     let line = format!("Cron ({}): {}", open.job_name, beginning(text, SHORT));
-                    let main = crate::session::key::main(&open.agent_id);
+                    let main = Own::main(&open.agent_id);
                     system_event::put(tx, &scope, &main, &line).await?;
                 }
                 forget(tx, &scope, &open, gone).await?;

@@ -51,7 +51,7 @@ async fn claim(directory: &Directory, scope: &Scope, row: &heartbeat::Model, now
     };
     let shortest = services.limits.cron.interval_ms;
     let every = i64::try_from(beat.every.as_millis()).unwrap_or(i64::MAX).max(shortest);
-    let session = session_of(beat);
+    let session = session_of(&services.config, scope, beat).await?.key().clone();
     let next = Some(next(scope, &row.agent_id, every, now));
     let Some(skip) = facts(directory, scope, row, beat, &session, now).await?.skip() else {
         return begin(directory, scope, row, &settings, beat, session, (now, next)).await;
@@ -146,7 +146,7 @@ async fn is_away(directory: &Directory, scope: &Scope, now: i64) -> Result<bool>
     let services = directory.services();
     let links = services.config.list_links(scope).await?.into_iter();
     let view = services.db.glance(scope).await?;
-    // The keys of `key::is_private`, as SQL sees them.
+    // What is no chat, as SQL sees it.
     let mut private = Condition::all();
     for others in ["cron:%", "hook:%", "subagent:%", "heartbeat"] {
         private = private.add(session::Column::Key.not_like(format!("agent:%:{others}")));

@@ -15,7 +15,7 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
-use claw_entities::{PlatformTable, Scope, SessionKey, UserOwned, heartbeat};
+use claw_entities::{PlatformTable, Scope, UserOwned, heartbeat};
 use futures::stream::{self, StreamExt};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -24,8 +24,10 @@ use serde_json::{Value, json};
 use super::cron::announce::{self, Place};
 use super::cron::{AHEAD_MS, pause};
 use super::key;
+use super::own::Own;
 use super::reconcile::{GIVEN_UP, is_over, pass};
 use crate::clock::now_ms;
+use crate::config::ConfigService;
 use crate::config::cron::job::Target;
 use crate::config::document::{HeartbeatSettings, HeartbeatTarget};
 use crate::error::Result;
@@ -117,13 +119,17 @@ pub(crate) fn beat_of(run_id: &str) -> Option<(&str, i64)> {
 
 /// The session an agent's beats belong to. Never one that others read along in: what the agent says to its owner is not
 /// for them.
-fn session_of(beat: &HeartbeatSettings) -> SessionKey {
+async fn session_of(config: &ConfigService, scope: &Scope, beat: &HeartbeatSettings) -> Result<Own> {
     let agent = &beat.agent_id;
-    beat.session
+    let named = beat
+        .session
         .as_deref()
-        .and_then(|named| key::resolve(named, agent).ok())
-        .filter(|named| key::is_private(named) && key::agent_of(named) == agent)
-        .unwrap_or_else(|| key::main(agent))
+        .and_then(|named| key::resolve(named, agent).ok());
+    let own = match named.filter(|named| key::agent_of(named) == agent) {
+        Some(named) => Own::find(config, scope, &named).await?,
+        None => None,
+    };
+    Ok(own.unwrap_or_else(|| Own::main(agent)))
 }
 
 /// The chat a beat speaks in; `None` when it stays in the session.

@@ -7,7 +7,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
 use serde_json::{Value, json};
 
-use super::{beat_of, reconcile, round, run_id, session_of, wake};
+use super::{beat_of, reconcile, round, run_id, wake};
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
 use crate::db::writer::Writer;
@@ -173,21 +173,6 @@ fn a_run_names_its_beat() {
     assert_eq!(beat_of(&run_id("a-b", 7)), Some(("a-b", 7)));
     for other in ["heartbeat:a", "heartbeat:a:x", "cron:a:7", ""] {
         assert_eq!(beat_of(other), None, "{other}");
-    }
-}
-
-#[test]
-fn a_beat_never_belongs_to_a_session_others_read() {
-    for (named, session) in [
-        ("main", MAIN),
-        ("notes", "agent:main:notes"),
-        ("agent:main:telegram:direct:1", MAIN),
-        ("agent:main:slack:channel:c", MAIN),
-        ("agent:other:main", MAIN),
-    ] {
-        let doc = json!({"agents": {"defaults": {"heartbeat": {"every": "1h", "session": named}}}});
-        let settings = UserSettings::parse(&doc);
-        assert_eq!(session_of(&settings.heartbeats[0]).as_str(), session, "{named}");
     }
 }
 

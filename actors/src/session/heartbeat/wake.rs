@@ -58,7 +58,8 @@ async fn soon(
         return Ok(false);
     };
     let user = services.config.user(scope.tenant_scope(), scope.user()).await?;
-    if session_of(beat) != *session || !user.heartbeats {
+    let own = session_of(&services.config, scope, beat).await?;
+    if own.key() != session || !user.heartbeats {
         return Ok(false);
     }
     // Where a beat could not be heard it would be left out; the event is not.
@@ -66,16 +67,11 @@ async fn soon(
         return Ok(false);
     }
     let at = now_ms() + COALESCE_MS;
-    let (scope_in, session, text, agent) = (
-        scope.clone(),
-        session.clone(),
-        text.map(str::to_owned),
-        beat.agent_id.clone(),
-    );
+    let (scope_in, text, agent) = (scope.clone(), text.map(str::to_owned), beat.agent_id.clone());
     let found = services
         .writer
         .run(scope, move |tx| {
-            let (scope, session, text) = (scope_in.clone(), session.clone(), text.clone());
+            let (scope, own, text) = (scope_in.clone(), own.clone(), text.clone());
             let (agent, mark) = (agent.clone(), mark.clone());
             Box::pin(async move {
                 // The first of several says when.
@@ -95,7 +91,7 @@ async fn soon(
                     .await?;
                 if woken.rows_affected > 0 {
                     if let Some(text) = text {
-                        system_event::put(tx, &scope, &session, &text).await?;
+                        system_event::put(tx, &scope, &own, &text).await?;
                     }
                     if let Some(mark) = mark {
                         let mut batch = Batch::new(tx);

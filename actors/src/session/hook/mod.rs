@@ -8,12 +8,13 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 
-use claw_entities::{Scope, SessionKey, hook_run, inbox};
+use claw_entities::{Scope, hook_run, inbox};
 use sea_orm::{EntityTrait, Set};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::intake::{self, ClientMessage, MAX_MESSAGE_BYTES};
+use super::own::{self, Own};
 use super::{heartbeat, key, routing, system_event};
 use crate::clock::now_ms;
 use crate::config::cron::job::Target;
@@ -98,15 +99,16 @@ pub async fn wake(directory: &Directory, scope: &Scope, run_id: &str, text: &str
     }
     let services = directory.services();
     let settings = services.config.settings(scope).await?;
-    let session = key::main(&routing::default_agent(&settings));
+    let main = Own::main(&routing::default_agent(&settings));
+    let session = main.key();
     let mark = inbox::ActiveModel {
         state: Set("done".to_owned()),
-        ..intake::own_row(scope, SOURCE, run_id, &session, "{}".to_owned(), now_ms())
+        ..intake::own_row(scope, SOURCE, run_id, session, "{}".to_owned(), now_ms())
     };
     if later {
-        return once(note(directory, scope, &session, text, mark).await);
+        return once(note(directory, scope, main, text, mark).await);
     }
-    match heartbeat::wake_once(directory, scope, &session, text, mark).await {
+    match heartbeat::wake_once(directory, scope, session, text, mark).await {
         Ok(false) => {}
         woken => return once(woken.map(|_| ())),
     }
@@ -132,24 +134,18 @@ fn once(done: Result<()>) -> Result<()> {
 }
 
 /// Leaves a line for the session's next turn, once.
-async fn note(
-    directory: &Directory,
-    scope: &Scope,
-    session: &SessionKey,
-    text: &str,
-    mark: inbox::ActiveModel,
-) -> Result<()> {
-    let (scope_in, session, text) = (scope.clone(), session.clone(), text.to_owned());
+async fn note(directory: &Directory, scope: &Scope, main: Own, text: &str, mark: inbox::ActiveModel) -> Result<()> {
+    let (scope_in, text) = (scope.clone(), text.to_owned());
     directory
         .services()
         .writer
         .run(scope, move |tx| {
-            let (scope, session, text, mark) = (scope_in.clone(), session.clone(), text.clone(), mark.clone());
+            let (scope, main, text, mark) = (scope_in.clone(), main.clone(), text.clone(), mark.clone());
             Box::pin(async move {
                 let mut batch = Batch::new(tx);
                 batch.add(&inbox::Entity::insert(mark));
                 batch.run(tx).await?;
-                system_event::put(tx, &scope, &session, &text).await
+                system_event::put(tx, &scope, &main, &text).await
             })
         })
         .await
@@ -178,7 +174,7 @@ pub async fn agent(directory: &Directory, scope: &Scope, run_id: &str, hook: Age
         None => key::under(&agent_id, &format!("hook:{}", uuid::Uuid::new_v4())),
         Some(named) => key::resolve(named, &agent_id)?,
     };
-    if !key::is_private(&session_key) || key::agent_of(&session_key) != agent_id {
+    if key::agent_of(&session_key) != agent_id || !own::is_own(&services.config, scope, &session_key).await? {
         return Err(Error::invalid(
             "sessionKey must name a session of the agent that nobody else reads",
         ));

@@ -12,6 +12,7 @@ use crate::session::budget::Charge;
 use crate::session::cron::announce::{self, Announcement};
 use crate::session::cron::record_of;
 use crate::session::excerpt::beginning;
+use crate::session::own::Own;
 use crate::session::reconcile::{is_over, pass};
 use crate::session::turn::{Authority, insert_pieces};
 use crate::session::{asking, heartbeat, key, reply, system_event};
@@ -147,8 +148,8 @@ async fn store(directory: &Directory, scope: &Scope, open: &hook_run::Model, out
                     insert_pieces(&mut batch, &authority, Some(&open.id), &said.pieces)?;
                     batch.run(tx).await?;
                 }
-                let main = key::main(&open.agent_id);
-                if let Some(line) = outcome.line.as_deref().filter(|_| open.session_key != main) {
+                let main = Own::main(&open.agent_id);
+                if let Some(line) = outcome.line.as_deref().filter(|_| open.session_key != *main.key()) {
                     system_event::put(tx, &scope, &main, line).await?;
                 }
                 hook_run::Entity::delete_owned(&scope)

@@ -8,7 +8,7 @@ use crate::config::cron::{CronLimits, RunFilter, log_entry, next_wake};
 use crate::conversation::display;
 use crate::ports::channel::PeerKind;
 use crate::session::cron::{self as jobs, Asked, Started};
-use crate::session::{key, wake};
+use crate::session::{key, own, wake};
 
 /// Log entries of one look.
 const ENTRIES: u64 = 20;
@@ -90,7 +90,11 @@ impl Reach {
         let run = &self.0;
         let services = run.directory.services();
         job.entry("agentId").or_insert_with(|| json!(run.authority.agent_id));
-        if key::is_private(&run.authority.key) {
+        let scope = &run.authority.scope;
+        if own::is_own(&services.config, scope, &run.authority.key)
+            .await
+            .map_err(away)?
+        {
             job.entry("sessionKey").or_insert_with(|| json!(run.authority.key));
         }
         self.of_a_hook(&mut job).await?;
@@ -98,7 +102,6 @@ impl Reach {
         if context > 0 {
             self.remind(&mut job, context).await?;
         }
-        let scope = &run.authority.scope;
         let added = services
             .config
             .add_cron_job(scope, &Value::Object(job), self.cron_limits())

@@ -14,7 +14,7 @@ use crate::session::exchange::{self, Beginning};
 use crate::session::intake::{self, ClientMessage, Relayed};
 use crate::session::key::{self, Kind};
 use crate::session::reply::{self, REPLY_SKIP};
-use crate::session::{redact, subagent, tool_policy};
+use crate::session::{own, redact, subagent, tool_policy};
 
 /// Rows of one list, without and with `limit`.
 const ROWS: u64 = 50;
@@ -163,15 +163,16 @@ impl Reach {
                 run.chain.sends
             ));
         }
+        let scope = &run.authority.scope;
+        let config = &run.directory.services().config;
         // Others read along there, or have led to it here.
-        let guest = !run.alone || !key::is_private(&row.key);
+        let guest = !run.alone || !own::is_own(config, scope, &row.key).await.map_err(away)?;
         let chain = Chain {
             sends: run.chain.sends + 1,
             ..run.chain
         };
         // Who asks pays along.
         let charge = run.authority.charge.begun_by(&run.authority.agent_id);
-        let scope = &run.authority.scope;
         let beginning = Beginning {
             from: run.authority.key.clone(),
             to: row.key.clone(),
@@ -181,11 +182,12 @@ impl Reach {
             charge: charge.clone(),
         };
         // What comes of an exchange begins none of its own: one would become many.
-        let run_id = if run.chain.sends == 0 && run.alone && beginning.is_private() {
-            exchange::begin(&run.directory, scope, beginning).await.map_err(away)?
-        } else {
-            uuid::Uuid::new_v4().to_string()
-        };
+        let run_id =
+            if run.chain.sends == 0 && !guest && own::is_own(config, scope, &beginning.from).await.map_err(away)? {
+                exchange::begin(&run.directory, scope, beginning).await.map_err(away)?
+            } else {
+                uuid::Uuid::new_v4().to_string()
+            };
         let message = ClientMessage {
             source: exchange::SOURCE.to_owned(),
             message: format!(

@@ -12,6 +12,7 @@ use crate::conversation::transcript::{self, SessionHead};
 use crate::db::Transaction;
 use crate::error::{Error, Result};
 use crate::session::intake::{self, ClientMessage, Relayed};
+use crate::session::own::Own;
 use crate::session::reach::sessions::last_text;
 use crate::session::reconcile::{GIVEN_UP, pass};
 use crate::session::{key, system_event, untrusted};
@@ -45,24 +46,26 @@ pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
 
 /// Ends a sub-agent whose end cannot be told. Its session hears that, where it can hear anything.
 async fn give_up(directory: &Directory, scope: &Scope, id: &str) -> Result<()> {
-    let tx = directory.services().db.write(scope).await?;
+    let services = directory.services();
     let row = subagent::Entity::owned_by(scope)
         .filter(subagent::Column::Id.eq(id))
-        .filter(subagent::is_running())
-        .one(&*tx)
+        .one(&services.db.glance(scope).await?)
         .await?;
     let Some(row) = row else { return Ok(()) };
-    subagent::Entity::update_owned(scope)
+    let parent = Own::find(&services.config, scope, &row.parent_key).await?;
+    let tx = services.db.write(scope).await?;
+    let ended = subagent::Entity::update_owned(scope)
         .col_expr(subagent::Column::State, Expr::value("announced"))
         .col_expr(subagent::Column::Status, Expr::value("error"))
         .col_expr(subagent::Column::EndedAt, Expr::value(now_ms()))
         .filter(subagent::Column::Id.eq(id))
+        .filter(subagent::is_running())
         .exec(&*tx)
         .await?;
-    if key::is_private(&row.parent_key) {
+    if let Some(parent) = parent.filter(|_| ended.rows_affected > 0) {
         let name = row.label.as_deref().unwrap_or(&row.id);
         let line = format!("Sub-agent {name} ended, and {GIVEN_UP}.");
-        system_event::put(&tx, scope, &row.parent_key, &line).await?;
+        system_event::put(&tx, scope, &parent, &line).await?;
     }
     Ok(tx.commit().await?)
 }

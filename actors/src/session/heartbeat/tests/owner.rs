@@ -7,6 +7,7 @@ use super::*;
 use crate::config::accounts::AccountDraft;
 use crate::config::cron::job::Target;
 use crate::session::cron::announce;
+use crate::session::heartbeat::session_of;
 
 /// A chat of the bot whose last words are of this sender, at this time.
 async fn chat(stage: &Stage, key: &str, sender: &str, at: i64) {
@@ -100,4 +101,56 @@ async fn guests_are_no_sign_of_the_owners_life() {
     chat(&stage, "agent:main:telegram:direct:1", "1", later).await;
     stage.round(later + 3 * EVERY_MS).await;
     assert_eq!(stage.begun().await.len(), 1, "the owner wrote");
+}
+
+#[actix::test]
+async fn a_beat_never_belongs_to_a_session_others_read() {
+    let stage = linked().await;
+    let own = "agent:main:telegram:direct:1";
+    for (named, session) in [
+        ("main", MAIN),
+        ("notes", "agent:main:notes"),
+        (own, own),
+        ("agent:main:telegram:direct:2", MAIN),
+        ("agent:main:slack:channel:c", MAIN),
+        ("agent:other:main", MAIN),
+    ] {
+        let doc = json!({"agents": {"defaults": {"heartbeat": {"every": "1h", "session": named}}}});
+        let settings = UserSettings::parse(&doc);
+        let beats = session_of(&stage.runtime.services.config, &stage.scope, &settings.heartbeats[0]).await;
+        assert_eq!(beats.expect("reads").key().as_str(), session, "{named}");
+    }
+}
+
+#[actix::test]
+async fn a_beat_in_the_owners_own_chat_hears_its_events_while_it_is_theirs() {
+    let stage = linked().await;
+    let own = SessionKey::from("agent:main:telegram:direct:1");
+    let heartbeat = json!({"every": "30m", "prompt": "look around", "session": own});
+    stage
+        .configure(json!({"agents": {"defaults": {"heartbeat": heartbeat}}}))
+        .await;
+    let services = &stage.runtime.services;
+    system_event::add(services, &stage.scope, &own, "the kettle boils")
+        .await
+        .expect("is theirs");
+    stage.beat().await;
+    let asked = stage.words.asked();
+    assert!(asked[0].contains("the kettle boils"), "{asked:?}");
+    assert!(stage.said(own.as_str()).await.concat().contains("the kettle boils"));
+    // The sender is a stranger from now on: nothing is left in their chat, and beats go where the user is alone.
+    system_event::add(services, &stage.scope, &own, "the cat is out")
+        .await
+        .expect("is theirs");
+    let unlinked = services
+        .config
+        .remove_link(&stage.scope, "telegram", "default", "1")
+        .await;
+    unlinked.expect("unties");
+    assert!(system_event::add(services, &stage.scope, &own, "late").await.is_err());
+    stage.beat().await;
+    let asked = stage.words.asked();
+    assert_eq!(asked.len(), 2);
+    assert!(!asked[1].contains("the cat is out"), "{asked:?}");
+    assert_eq!(stage.said(own.as_str()).await.len(), 2, "the first beat and its answer");
 }
