@@ -77,6 +77,7 @@ impl Spawn {
             thinking: given.thinking,
             timeout_seconds: given.run_timeout_seconds,
             delete: given.cleanup.as_deref() == Some("delete"),
+            once: None,
         };
         let begun = reach(context)?.spawn(wish).await.map_err(refused)?;
         Ok(ToolOutput::json(&begun))

@@ -291,6 +291,136 @@ async fn the_owner_steers_and_stops_sub_agents_and_a_guest_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_owner_begins_sub_agents_within_the_same_limits_as_the_agent() {
+    let few = json!({"agents": {"defaults": {"subagents": {"maxChildrenPerAgent": 1}}}});
+    let app = TestApp::start_with(&few, &[]).await;
+    let mut operator = app.operator().await;
+    let rows = app.rows().await;
+    let begin = "/subagents spawn main [gate] #dig --thinking low";
+    say(&app, 2, GUESTS_CHAT, begin).await;
+    app.platform.message("900", "Only the owner").await;
+    let told = ask(&mut operator, "main", "s1", "/subagents spawn boss dig").await;
+    assert!(told.contains("forbidden"), "{told}");
+    let told = ask(&mut operator, "main", "s2", "/subagents spawn main").await;
+    assert!(told.starts_with("Usage:"), "{told}");
+    let told = ask(&mut operator, "main", "s3", begin).await;
+    assert!(told.starts_with("Begun.") && told.contains(":subagent:"), "{told}");
+    app.model.asked("#dig").await;
+    let task: Vec<String> = rows.column("SELECT task FROM subagent").await;
+    assert_eq!(task, ["[gate] #dig"]);
+    let told = ask(&mut operator, "main", "s4", begin).await;
+    assert!(told.contains("the limit is 1"), "{told}");
+    // What was begun so begins none of its own, whoever asks in its session.
+    let child: Vec<String> = rows.column("SELECT child_key FROM subagent").await;
+    let told = ask(&mut operator, &child[0], "s5", "/subagents spawn main deeper").await;
+    assert!(told.contains("may be 1 deep"), "{told}");
+    app.model.release(1_000);
+    let heard = app.model.asked("a sub-agent has ended").await;
+    assert!(prompt(&heard).contains("re: #dig end"), "{heard}");
+    app.settled().await;
+    assert_eq!(rows.count("subagent").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_are_in_the_audit_log_with_who_gave_them_and_without_what_they_said() {
+    let app = TestApp::start().await;
+    link(&app).await;
+    let mut operator = app.operator().await;
+    ask(&mut operator, KEY, "r1", "hello #talk").await;
+    let rows = app.rows().await;
+    let lines = async || {
+        let sql = "SELECT action || ' ' || target FROM audit WHERE action LIKE 'command.%' ORDER BY seq";
+        rows.column::<String>(sql).await
+    };
+    assert_eq!(lines().await, [""; 0], "a turn without a command writes none");
+    ask(&mut operator, KEY, "r2", "/think zebra").await;
+    ask(&mut operator, KEY, "r3", "/stop").await;
+    ask(&mut operator, KEY, "r4", "/new zebra first").await;
+    ask(&mut operator, KEY, "r5", "/compact zebra").await;
+    send(&mut operator, KEY, "r6", "/btw [status:401] zebra").await;
+    side_result(&mut operator, "r6").await;
+    say(&app, 2, GUESTS_CHAT, "/status").await;
+    app.platform.message("900", "Model:").await;
+    app.settled().await;
+    let expected: Vec<String> = ["think", "stop", "new", "compact", "btw"]
+        .iter()
+        .map(|name| format!("command.{name} webchat"))
+        .chain(["command.status telegram/default".to_owned()])
+        .collect();
+    assert_eq!(lines().await, expected);
+    let (_, log) = app.owner().get("/api/audit").await;
+    assert!(!log.to_string().contains("zebra"), "{log}");
+    let of = async |what: &str| -> Value {
+        let sql = format!("SELECT CAST(detail AS text) FROM audit WHERE action = 'command.{what}'");
+        let found: Vec<String> = rows.column(&sql).await;
+        serde_json::from_str(&found[0]).expect("JSON")
+    };
+    let owner: Vec<String> = rows
+        .column("SELECT actor FROM audit WHERE action = 'command.think'")
+        .await;
+    let guest: Vec<String> = rows
+        .column("SELECT actor FROM audit WHERE action = 'command.status'")
+        .await;
+    assert_eq!(guest, ["guest"]);
+    // Who the guest is stands with the message alone.
+    let (by_owner, by_guest) = (of("think").await, of("status").await);
+    assert_eq!((&by_owner["agent"], &by_owner["owner"]), (&json!("main"), &Value::Null));
+    assert_eq!(by_guest["owner"], json!(owner[0]));
+    let message = by_guest["message"].as_str().expect("an id");
+    assert_eq!(
+        rows.count(&format!("inbox WHERE id = '{message}' AND source = 'telegram'"))
+            .await,
+        1
+    );
+    assert!(!by_guest.to_string().contains("900"), "{by_guest}");
+    app.binary.cli(&["audit", "verify", "--tenant", "demo"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_commands_has_pages() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let first = ask(&mut operator, KEY, "r1", "/commands").await;
+    assert!(first.starts_with("Commands (page 1 of 2):"), "{first}");
+    assert!(first.ends_with("/commands 2 shows the next page."), "{first}");
+    let second = ask(&mut operator, KEY, "r2", "/commands 2").await;
+    assert!(
+        second.contains("/export-session") && !first.contains("/export-session"),
+        "{second}"
+    );
+    assert!(first.contains("\n/help:") && !second.contains("\n/help:"), "{first}");
+    assert!(!second.contains("next page"), "{second}");
+    let beyond = ask(&mut operator, KEY, "r3", "/commands 9").await;
+    assert_eq!(beyond, "There are 2 pages of commands.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_of_the_model_says_where_it_is_and_with_which_key_but_no_secret() {
+    let app = TestApp::start().await;
+    link(&app).await;
+    let mut operator = app.operator().await;
+    let told = ask(&mut operator, KEY, "r1", "/model status").await;
+    let endpoint = format!("Endpoint: {}", app.model.base_url());
+    for part in [
+        "Model: mock/mock-1 (from the settings)",
+        "API: openai-completions",
+        &endpoint,
+        "Key: ",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("sk-test"), "{told}");
+    // Where others read along there is no address.
+    let told = ask(&mut operator, "agent:main:telegram:group:-500", "r2", "/model status").await;
+    assert!(
+        told.contains("Model: mock/mock-1") && !told.contains("Endpoint:"),
+        "{told}"
+    );
+    say(&app, 2, GUESTS_CHAT, "/model status").await;
+    app.platform.message("900", "Only the owner").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn is_typing_is_shown_when_the_mode_says() {
     for (mode, before, after) in [
         ("never", 0, 0),

@@ -539,7 +539,7 @@ async fn people_compact_by_hand_and_see_what_fills_the_context() {
     send(&mut operator, KEY, "list", "/context").await;
     let text = told(operator.chat_end("list").await);
     assert!(
-        text.contains("of 128000 tokens") && text.contains("Compactions: 1"),
+        text.contains("of 128000 tokens") && text.contains("Compactions: 1") && text.contains("Skills: none"),
         "{text}"
     );
     send(&mut operator, KEY, "detail", "/context detail").await;

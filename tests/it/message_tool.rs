@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 use crate::support::model::calls_tool;
-use crate::support::platform::Call;
+use crate::support::platform::{Call, SLACK_BOT_USER};
 use crate::support::tool::{ask, told, tool_result};
 use crate::support::wait::eventually;
 use crate::support::webhook::{slack_event, status};
@@ -203,21 +203,21 @@ async fn an_act_without_a_message_is_about_the_one_that_is_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_in_a_thread_hangs_below_the_threads_first_message() {
-    let app = TestApp::start().await;
+    let groups = json!({"channels": {"slack": {"groupPolicy": "open"}}});
+    let app = TestApp::start_with(&groups, &[]).await;
     let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
     let code = made["code"].as_str().expect("a code");
     assert_eq!(status(app.webhooks().slack(1, "D0ADA0001", code)).await, 200);
     app.platform.message("D0ADA0001", "linked").await;
-    let root = slack_event(2, "D0ADA0001", "")["event"]["ts"].clone();
-    let text = format!(
-        "#th {}",
-        calls_tool("message", &json!({"action": "reply", "message": "below"}))
-    );
-    let mut event = slack_event(3, "D0ADA0001", &text);
+    let root = slack_event(2, "C0ROOM", "")["event"]["ts"].clone();
+    let reply = calls_tool("message", &json!({"action": "reply", "message": "below"}));
+    let mut event = slack_event(3, "C0ROOM", &format!("<@{SLACK_BOT_USER}> #th {reply}"));
+    event["event"]["channel_type"] = json!("channel");
+    event["event"]["user"] = json!("UD0ADA0001");
     event["event"]["thread_ts"] = root.clone();
     let webhooks = app.webhooks();
     assert_eq!(status(webhooks.slack_body(&event, &webhooks.slack_secret)).await, 200);
     let told = eventually("the model hears of it", || async { tool_result(&app, "th") }).await;
     assert_eq!(parsed(&told)["target"]["threadId"], root, "{told}");
-    app.platform.message("D0ADA0001", "below").await;
+    app.platform.message("C0ROOM", "below").await;
 }

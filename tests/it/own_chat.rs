@@ -201,15 +201,14 @@ async fn another_session_is_answered_in_the_owners_own_chat_with_the_owners_righ
 /// A guest who shares the session with the owner reads what stands there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chat_that_the_owners_identities_share_with_a_guest_is_not_private() {
-    let letting_in = |sender: &str| {
-        let ids = json!(["telegram:900", "telegram:700"]);
+    let merging = |ids: &[&str], sender: &str| {
         let mut extra = wide();
         let links = json!({"session": {"identityLinks": {"ada": ids}},
             "channels": {"telegram": {"dmPolicy": "allowlist", "allowFrom": [sender]}}});
         merge(&mut extra, &links);
         extra
     };
-    let app = TestApp::start_with(&letting_in("5"), &[]).await;
+    let app = TestApp::start_with(&merging(&["telegram:900"], "5"), &[]).await;
     let mut operator = app.operator().await;
     remember(&app, &mut operator).await;
     link(&app, 1).await;
@@ -221,9 +220,9 @@ async fn a_chat_that_the_owners_identities_share_with_a_guest_is_not_private() {
     say(&mut operator, MERGED, "later", "hello").await;
     let event = json!({"sessionKey": MERGED, "text": "for the owner alone"});
     operator.call("system-event", event.clone()).await.expect("is told");
-    // The guest is let in: from now on nothing of the owner's is said there.
-    app.reconfigure(&letting_in("700"), "/channels/telegram/allowFrom")
-        .await;
+    // A guest is let in and merged: from now on nothing of the owner's is said there.
+    let both = merging(&["telegram:900", "telegram:700"], "700");
+    app.reconfigure(&both, "/channels/telegram/allowFrom").await;
     assert!(operator.call("system-event", event).await.is_err());
     app.model.release(1000);
     assert_eq!(operator.chat_end("later").await["state"], "final");

@@ -8,7 +8,7 @@ use crate::support::app::{Person, TestApp, answered};
 use crate::support::mcp::{McpServer, acts};
 use crate::support::node::{Device, TestNode};
 use crate::support::tool::{ask, told};
-use crate::support::wait::eventually;
+use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::status;
 
 const SECRET: &str = "zebra-secret-42";
@@ -84,7 +84,7 @@ async fn the_owner_calls_a_skill_by_name() {
     for (run, text, part) in [
         ("r4", "/skill coffee", "Skills: green_tea."),
         ("r5", "/skill", "Usage: /skill <name> [input]"),
-        ("r6", "/commands", "/green_tea [input]: Makes tea."),
+        ("r6", "/commands 2", "/green_tea [input]: Makes tea."),
     ] {
         let end = say(&mut operator, run, text).await;
         assert!(end.to_string().contains(part), "{text}: {end}");
@@ -105,8 +105,8 @@ async fn a_guest_calls_what_is_opened_to_guests_and_hears_of_nothing_else() {
     assert!(!asked.contains("skill") && !asked.contains("Boil"), "{asked}");
     guest(2, "/skill green-tea").await;
     app.platform.message("77", "There is no skill to use here.").await;
-    guest(3, "/commands").await;
-    let commands = app.platform.message("77", "Commands:").await;
+    guest(3, "/commands 2").await;
+    let commands = app.platform.message("77", "Commands (page 2 of 2):").await;
     assert!(!commands.text.contains("green_tea"), "{}", commands.text);
 
     let (code, opened) = app.owner().put("/api/skills/green-tea", &json!({"guests": true})).await;
@@ -236,7 +236,64 @@ async fn stop_says_that_it_stopped_a_command_that_called_a_tool() {
     app.settled().await;
     let end = say(&mut operator, "r3", "/stop").await;
     assert!(end.to_string().contains("Nothing was running."), "{end}");
+    // A bare word means it too.
+    let call = json!({"sessionKey": "main", "message": "/green_tea y", "idempotencyKey": "r4"});
+    operator.call("chat.send", call).await.expect("accepted");
+    becomes("called again", 2, || async { server.heard("tools/call").len() }).await;
+    let end = say(&mut operator, "r5", "please stop").await;
+    assert!(end.to_string().contains("Stopped."), "{end}");
+    app.settled().await;
     assert!(app.model.calls().is_empty(), "the model was asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fills_the_context_counts_skills_and_schemas_of_tools_as_they_are_sent() {
+    let app = TestApp::start().await;
+    install(&app.owner(), tea("")).await;
+    let mut operator = app.operator().await;
+    say(&mut operator, "r1", "hello #hello").await;
+    let sent = app.model.asked("#hello").await;
+    let system = sent["messages"][0]["content"].to_string();
+    assert!(system.contains("<name>Green Tea</name>"), "{system}");
+    let text = |end: Value| {
+        end["message"]["content"][0]["text"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let report = text(say(&mut operator, "r2", "/context json").await);
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let element = "  <skill>\n    <name>Green Tea</name>\n    <description>Makes tea.</description>\n    \
+                   <location>skill://green-tea/SKILL.md</location>\n  </skill>\n";
+    let skill = &report["skills"][0];
+    assert_eq!(
+        (&skill["name"], &skill["chars"]),
+        (&json!("Green Tea"), &json!(element.len())),
+        "{report}"
+    );
+    assert!(
+        report["skillsPrompt"]["chars"].as_u64() > skill["chars"].as_u64(),
+        "{report}"
+    );
+    let read = sent["tools"].as_array().expect("tools").iter();
+    let read = read
+        .map(|tool| &tool["function"])
+        .find(|tool| tool["name"] == "read")
+        .expect("it is there");
+    let tools = report["tools"].as_array().expect("tools");
+    let told = tools.iter().find(|tool| tool["name"] == "read").expect("it is told");
+    assert_eq!(
+        told["schemaChars"],
+        json!(read["parameters"].to_string().chars().count()),
+        "{told}"
+    );
+    let list = text(say(&mut operator, "r3", "/context").await);
+    assert!(list.contains("\nSkills: 1 with "), "{list}");
+    let detail = text(say(&mut operator, "r4", "/context detail").await);
+    assert!(
+        detail.contains(&format!("\nGreen Tea: {} characters", element.len())),
+        "{detail}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,7 +321,8 @@ async fn clients_and_people_are_told_of_the_same_commands() {
     ] {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
-    let told = say(&mut operator, "r1", "/commands").await.to_string();
+    let mut told = say(&mut operator, "r1", "/commands").await.to_string();
+    told += &say(&mut operator, "r2", "/commands 2").await.to_string();
     for name in names {
         assert!(told.contains(&format!("/{name}")), "/commands does not tell of {name}");
     }

@@ -193,7 +193,7 @@ impl SessionActor {
         }
         let hurry = self.hurry.clone();
         // What is said to a turn that goes on, `/stop` among it, is not behind what the tenant has not begun.
-        let (goes_on, asker) = (self.running.is_some(), self.asker);
+        let (goes_on, asker, live) = (self.running.is_some(), self.asker, self.live_snapshot());
         let (scope, session, known) = (self.home.scope.clone(), self.home.key.clone(), self.known.clone());
         let task = services.io.clone().spawn(async move {
             let slot = directory.lanes().slot(scope.tenant(), &hurry);
@@ -202,7 +202,7 @@ impl SessionActor {
             } else {
                 slot.begin(asker).await;
             }
-            let loaded = admission::load(&directory, &scope, &session, &known, &slot).await?;
+            let loaded = admission::load(&directory, &scope, &session, &known, &live, &slot).await?;
             drop(slot);
             let channel = key::parse(session.as_str())
                 .and_then(|parsed| parsed.channel)
@@ -281,6 +281,12 @@ impl SessionActor {
                 }
             }
             Admitted::Settled => {}
+            Admitted::Answered { told, rest } => {
+                let mut emitter = self.emitter(&told.run_id);
+                let io = &self.home.directory.services().io;
+                io.spawn(async move { emitter.answered(&told.text).await });
+                self.admit(context, *rest);
+            }
         }
     }
 
@@ -662,6 +668,12 @@ impl SessionActor {
             // What still waits ahead (`/new` with a text) stays looked after.
             this.known
                 .extend(this.ahead.iter().flat_map(|ahead| ahead.inbox_ids().iter().cloned()));
+            // A new conversation was stopped while it was made: there it is, and nothing is said in it by itself.
+            if running.cancel.token().is_cancelled() && matches!(&ended, Ok(Outcome::Left { again: Duration::MAX })) {
+                this.drop_first_turns(context, running.cancel.reason(), |item| {
+                    item.inbox_ids == running.inbox_ids
+                });
+            }
             match ended {
                 Ok(Outcome::Ended(ended)) => this.tell_ended(&running, ended),
                 Ok(Outcome::Left { again }) => {

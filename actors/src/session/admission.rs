@@ -9,7 +9,7 @@ use std::sync::Arc;
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, outbox, tool_intent};
 use sea_orm::{ColumnTrait, Condition, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use self::typed::{client_item, command_or_turn, to_item};
+use self::typed::{client_item, client_shortcuts, command_or_turn, inbound_shortcuts, to_item};
 use super::budget::Charge;
 use super::commands::{self, Command};
 use super::envelope::ContextLine;
@@ -27,6 +27,7 @@ use crate::crypto::Secret;
 use crate::db::Rows;
 use crate::error::Result;
 use crate::ports::channel::{Destination, Inbound, PeerKind};
+use crate::ports::tool::SessionSnapshot;
 use crate::supervisor::directory::Directory;
 use crate::supervisor::slot::Slot;
 
@@ -58,6 +59,15 @@ pub(crate) enum Admitted {
     },
     /// Settled already, together with what it was about.
     Settled,
+    /// Something in it was answered already; the rest is still to be done.
+    Answered { told: Told, rest: Box<Admitted> },
+}
+
+/// An answer that clients are to hear, under a run of its own.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) run_id: String,
+    pub(crate) text: String,
 }
 
 /// What a look at the session's open rows gave.
@@ -76,6 +86,7 @@ pub(crate) async fn load(
     scope: &Scope,
     session: &SessionKey,
     known: &HashSet<String>,
+    live: &SessionSnapshot,
     slot: &Slot,
 ) -> Result<Loaded> {
     let services = directory.services();
@@ -109,6 +120,7 @@ pub(crate) async fn load(
         session,
         settings: &settings,
         head: head.as_ref(),
+        live,
         slot,
     };
     let mut admitted = Vec::new();
@@ -156,6 +168,7 @@ pub(crate) async fn ruling(
     scope: &Scope,
     session: &SessionKey,
     known: &HashSet<String>,
+    live: &SessionSnapshot,
     since: &str,
     slot: &Slot,
 ) -> Result<Vec<Admitted>> {
@@ -172,6 +185,7 @@ pub(crate) async fn ruling(
         session,
         settings: &settings,
         head: head.as_ref(),
+        live,
         slot,
     };
     let mut from = since.to_owned();
@@ -235,6 +249,8 @@ struct Facts<'a> {
     session: &'a SessionKey,
     settings: &'a UserSettings,
     head: Option<&'a SessionHead>,
+    /// What the session's queue was when the reading began.
+    live: &'a SessionSnapshot,
     /// Not held while a platform is asked something.
     slot: &'a Slot,
 }
@@ -261,9 +277,10 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
         });
     }
     if services.ports.channel(&row.source).is_none() {
-        let Ok(message) = serde_json::from_str::<ClientMessage>(&row.payload) else {
+        let Ok(mut message) = serde_json::from_str::<ClientMessage>(&row.payload) else {
             return Ok(skip(row.id, "dead", "it cannot be read"));
         };
+        let told = client_shortcuts(facts, &row, &mut message).await?;
         let by_node = message.by_node;
         let item = client_item(facts, &row, message).await?;
         if row.source == edit::INJECT {
@@ -272,7 +289,14 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
         if item.options.heartbeat.is_some() || item.options.relayed || by_node {
             return Ok(Admitted::Turn(item));
         }
-        return command_or_turn(facts, item, None).await;
+        let rest = command_or_turn(facts, item, None).await?;
+        return Ok(match told {
+            Some(told) => Admitted::Answered {
+                told,
+                rest: Box::new(rest),
+            },
+            None => rest,
+        });
     }
     let Ok(inbound) = serde_json::from_str::<Inbound>(&row.payload) else {
         return Ok(skip(row.id, "dead", "it cannot be read"));
@@ -310,13 +334,15 @@ async fn gate(
     }
     match verdict {
         Verdict::Run { .. } => {
-            let inbound = named(facts, account, inbound).await;
+            let mut inbound = named(facts, account, inbound).await;
+            let bot = account.account.identity.get("username");
+            let bot = bot.and_then(serde_json::Value::as_str);
+            inbound_shortcuts(facts, &row, account, bot, &mut inbound).await?;
             let previous_at = facts.head.map(|head| head.updated_at);
             let ack = acks::sign(facts.settings, agent_id, account, &mentions, &inbound);
             let mut item = to_item(facts, &row, Some(account.as_ref()), previous_at, inbound).await?;
             item.ack = ack;
-            let bot = account.account.identity.get("username");
-            let admitted = command_or_turn(facts, item, bot.and_then(serde_json::Value::as_str)).await?;
+            let admitted = command_or_turn(facts, item, bot).await?;
             if let Admitted::Turn(item) = &admitted {
                 acks::put(facts.directory, facts.scope, item);
             }

@@ -40,7 +40,7 @@ pub(crate) async fn ask(
     authority: &Authority,
     item: &Item,
     question: &str,
-    stop: &CancellationToken,
+    (life, stop): (&CancellationToken, &CancellationToken),
 ) -> Result<Answered> {
     if !item.guest.is_empty() {
         return Ok(Err(managing::OWNER_ONLY.to_owned()));
@@ -73,6 +73,8 @@ pub(crate) async fn ask(
         biased;
         // The row stays open: the next process asks.
         () = directory.shutdown().cancelled() => return Err(Error::Fenced),
+        // So does it when the session goes, with its user locked out or after a panic: whoever has it next asks.
+        () = life.cancelled() => return Err(Error::Fenced),
         () = stop.cancelled() => return Ok(Err("Stopped.".to_owned())),
         asked = asked => asked,
     };

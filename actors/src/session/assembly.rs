@@ -11,7 +11,7 @@ use super::context::{assemble_with, budget, fixed};
 use super::envelope::{ContextLine, with_context};
 use super::item::Item;
 use super::preview::Outlet;
-use super::prompt::{Audience, FileShare, Mode, PromptFacts, file_shares, system_prompt};
+use super::prompt::{Audience, FileShare, Mode, PromptFacts, SkillShare, file_shares, skill_shares, system_prompt};
 use super::run::RunContext;
 use super::skills::Offered;
 use super::text_file;
@@ -431,6 +431,11 @@ impl Assembly {
     /// How much of which file is in the prompt.
     pub(crate) fn files(&self) -> Vec<FileShare> {
         file_shares(&self.files, self.mode, self.audience, self.file_chars)
+    }
+
+    /// The list of skills in the prompt, and what each takes of it, where these are offered beside these tools.
+    pub(crate) fn skills(&self, tools: &[Arc<ToolSpec>], offered: &[Offered]) -> (String, Vec<SkillShare>) {
+        skill_shares(self.mode, self.audience, tools, offered)
     }
 
     /// The history that fits, repaired for strict providers, images inline.

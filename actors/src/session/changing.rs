@@ -9,8 +9,11 @@ use super::item::Item;
 use super::key;
 use super::run;
 use super::speech;
+use super::thinking;
 use super::turn::{self, Authority};
+use crate::clock::now_ms;
 use crate::config::document::UserSettings;
+use crate::config::providers::{KeyView, ResolvedModel};
 use crate::error::{Error, Result};
 use crate::ports::tool::SessionSnapshot;
 use crate::supervisor::directory::Directory;
@@ -60,21 +63,35 @@ pub(crate) async fn model(
     let listed = config.list_models(scope).await?;
     let name = |at: usize| listed.get(at).map(|model| format!("{}/{}", model.provider, model.id));
     let wanted = match said {
-        ModelCommand::Show => {
+        ModelCommand::Show | ModelCommand::Status => {
             let head = services.conversation.head(scope, &authority.key).await?;
             let own = head.as_ref().and_then(run::override_of);
-            let model = match config.resolve_model(scope, agent, own).await {
-                Ok(model) => format!("{}/{}", model.provider, model.model),
+            let mut model = match config.resolve_model(scope, agent, own).await {
+                Ok(model) => model,
                 Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
                 Err(error) => return Ok(error.to_string()),
             };
+            if let Some(head) = &head {
+                thinking::apply(&mut model, None, &head.entry);
+            }
             let whose = if own.is_some() {
                 "chosen for this session"
             } else {
                 "from the settings"
             };
+            let line = format!("Model: {}/{} ({whose})", model.provider, model.model);
+            if *said == ModelCommand::Show {
+                return Ok(format!(
+                    "{line}. /models lists all, /model <name or number> chooses, /model status says more."
+                ));
+            }
+            let key = config
+                .key_health(scope)
+                .await?
+                .view(&model.provider, &model.key, now_ms());
             return Ok(format!(
-                "Model: {model} ({whose}). /models lists all, /model <name or number> chooses."
+                "{line}\n{}",
+                status(&model, &key, item.audience().is_private())
             ));
         }
         ModelCommand::List => {
@@ -105,6 +122,53 @@ pub(crate) async fn model(
         Some(chosen) => format!("Model set to {}.", chosen.name),
         None => "The model goes back to the settings.".to_owned(),
     })
+}
+
+/// What `/model status` says of a model beside its name. Its address is for nobody but the owner; of the key only the name
+/// is told.
+fn status(model: &ResolvedModel, key: &KeyView, private: bool) -> String {
+    let mut lines = vec![format!("API: {}", model.api)];
+    if private {
+        lines.push(format!("Endpoint: {}", without_secrets(&model.endpoint.base_url)));
+    }
+    let named = match (key.name.as_str(), &model.endpoint.api_key) {
+        ("", None) => "none".to_owned(),
+        ("", Some(_)) => "one without a name".to_owned(),
+        (name, _) => name.to_owned(),
+    };
+    let rests = match (
+        key.rests_until.and_then(chrono::DateTime::from_timestamp_millis),
+        &key.reason,
+    ) {
+        (Some(until), Some(reason)) => {
+            let until = until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            format!(", rests until {until} ({reason})")
+        }
+        (Some(_) | None, _) => String::new(),
+    };
+    lines.push(format!("Key: {named}{rests}"));
+    lines.push(format!(
+        "Context: {} tokens, answers of {} at most",
+        model.context_window, model.max_tokens
+    ));
+    lines.push(format!("Thinking: {}", model.thinking.name()));
+    lines.join("\n")
+}
+
+/// An address without what may be a secret in it: a user, a query.
+fn without_secrets(address: &str) -> String {
+    let plain = address.split(['?', '#']).next().unwrap_or_default();
+    match plain.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest
+                .split_once('/')
+                .map_or((rest, None), |(host, path)| (host, Some(path)));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            let path = path.map(|path| format!("/{path}")).unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        None => plain.to_owned(),
+    }
 }
 
 /// `/verbose`, `/reasoning`, `/fast`, `/tts`, `/usage`, `/send` and `/activation`.
@@ -167,4 +231,21 @@ fn shown(switch: Switch, value: &str) -> &'static str {
 fn words(switch: Switch) -> String {
     let words: Vec<&str> = switch.words().iter().map(|(word, _)| *word).collect();
     words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn an_address_is_told_without_what_may_be_a_secret() {
+        for (address, told) in [
+            ("https://api.example.com/v1", "https://api.example.com/v1"),
+            ("https://me:pass@host:8443/v1?key=x#y", "https://host:8443/v1"),
+            ("https://a@b@host", "https://host"),
+            ("host?key=x", "host"),
+        ] {
+            assert_eq!(without_secrets(address), told);
+        }
+    }
 }

@@ -4,6 +4,7 @@ use actix::Addr;
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::admission::Told;
 use super::allowlist;
 use super::aside;
 use super::changing;
@@ -18,7 +19,7 @@ use super::run;
 use super::skills;
 use super::speech;
 use super::thinking;
-use super::turn::{self, Authority, Ending, Piece, Settling, Turn};
+use super::turn::{self, Authority, Ending, Inside, Piece, Settling, Turn};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::devices::approvals::{Decided, Decider};
@@ -31,6 +32,9 @@ use crate::ports::tool::SessionSnapshot;
 use crate::supervisor::directory::{Directory, RunEnded};
 use crate::supervisor::messages::ToUser;
 use crate::supervisor::user::UserActor;
+
+/// Who gave a command, in the audit log, where it was no user.
+const GUEST: &str = "guest";
 
 /// Why a turn is closed without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,12 +149,76 @@ async fn answer<F: Future<Output = Result<()>>>(
         pieces,
     };
     let services = directory.services();
+    audit(services, authority, item).await?;
     store(settling).await?;
     kick(directory, authority, outlet.as_ref());
     match &item.run_id {
         Some(run_id) => super::record::ended(services, &authority.scope, run_id).await,
         None => Ok(None),
     }
+}
+
+/// Puts the commands that a message is into the audit log: their names, and who gave them. Before they are settled, so that
+/// none is missing there; what a crash has carried out twice is there twice.
+pub(crate) async fn audit(services: &Services, authority: &Authority, item: &Item) -> Result<()> {
+    if item.commands.is_empty() {
+        return Ok(());
+    }
+    let scope = &authority.scope;
+    let place = item.destination.as_ref();
+    let target = place.map_or_else(
+        || "webchat".to_owned(),
+        |to| format!("{}/{}", to.channel, to.account_id),
+    );
+    // Who a guest is stands with the message, which is the user's own to see.
+    let mut detail = json!({"agent": authority.agent_id, "message": item.inbox_ids.first()});
+    let actor = if item.guest.is_empty() {
+        scope.user().as_str()
+    } else {
+        detail["owner"] = json!(scope.user());
+        GUEST
+    };
+    for name in &item.commands {
+        let action = format!("command.{name}");
+        let line = services
+            .config
+            .audit(scope.tenant_scope(), actor, &action, &target, detail.clone());
+        line.await?;
+    }
+    Ok(())
+}
+
+/// Answers shortcuts inside a message. `payload` is the rest of it, which its inbox row holds from then on, in one commit with
+/// the answer. Gives what clients are to be told.
+pub(crate) async fn answer_inside(
+    directory: &Directory,
+    authority: &Authority,
+    item: &Item,
+    command: &Command,
+    live: SessionSnapshot,
+    payload: String,
+) -> Result<Told> {
+    let services = directory.services();
+    let snapshot = full_snapshot(directory, authority, live).await?;
+    // None of them looks at the queue's settings, or takes long.
+    let (settings, stop) = (queue::Settings::default(), CancellationToken::new());
+    let text = carry_out(directory, authority, command, item, &snapshot, &settings, &stop).await?;
+    let outlet = outlet(directory, authority, item.destination.clone()).await?;
+    let run_id = item.run_id.as_ref().map(|run_id| format!("{run_id}:shortcut"));
+    let ending = Ending::without_model("ok", "command", vec![text.clone()]);
+    let inside = Inside {
+        inbox_ids: item.inbox_ids.clone(),
+        payload,
+        run: run_id.clone().map(|run_id| (run_id, ending)),
+        pieces: notice(outlet.as_ref(), &text),
+    };
+    audit(services, authority, item).await?;
+    turn::answer_inside(services, authority, inside).await?;
+    kick(directory, authority, outlet.as_ref());
+    Ok(Told {
+        run_id: run_id.unwrap_or_default(),
+        text,
+    })
 }
 
 /// Answers a command, settles it, and tells the client that asked.
@@ -300,10 +368,8 @@ pub(crate) async fn carry_out(
 ) -> Result<String> {
     Ok(match command {
         Command::Help => commands::help_text(),
-        Command::Commands => {
-            let mut text = commands::commands_text();
-            text.push_str(&skills::calls::listed(directory, authority, item).await?);
-            text
+        Command::Commands(page) => {
+            commands::commands_text(*page, skills::calls::listed(directory, authority, item).await?)
         }
         Command::Status => commands::status_text(snapshot, item.guest.is_empty()),
         Command::Whoami => match &item.destination {
@@ -334,7 +400,7 @@ pub(crate) async fn carry_out(
             managing::OWNER_ONLY.to_owned()
         }
         Command::Agents => managing::agents(directory, authority).await?,
-        Command::Subagents(said) => managing::subagents(directory, authority, item, said).await?,
+        Command::Subagents(said) => managing::subagents(directory, authority, item, said, stop).await?,
         Command::Config(said) => managing::config(directory, authority, item, said).await?,
         Command::Allowlist(said) => allowlist::carry_out(directory, authority, item, said).await?,
         Command::Export => managing::export(authority),

@@ -1,6 +1,7 @@
 //! Slash commands that are a whole message, and the words that mean "stop" (`agent-runtime` §20, §2.5). Pure.
 
 mod directives;
+mod names;
 mod speech;
 mod stop_words;
 mod switch;
@@ -13,11 +14,14 @@ use crate::session::choice::Chosen;
 use crate::session::queue::{parse_drop, parse_mode};
 use crate::session::skills::calls::SkillCall;
 
-pub use directives::{Directives, model_in, strip};
+pub use directives::{Directives, model_in, shortcuts, strip};
 pub use speech::SpeechCommand;
 pub use switch::{Switch, Switching};
 pub use table::{COMMANDS, offers};
-pub use texts::{approve_usage_text, commands_text, help_text, queue_text, status_text, unavailable_text, whoami_text};
+pub use texts::{
+    Below, approve_usage_text, commands_text, help_text, queue_text, status_text, stop_text, unavailable_text,
+    whoami_text,
+};
 
 /// A command that is carried out without the model.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +39,8 @@ pub enum Command {
     },
     Status,
     Help,
-    Commands,
+    /// A page of those there are, from 1.
+    Commands(usize),
     Whoami,
     Queue(QueueCommand),
     /// Summarise the conversation so far.
@@ -107,10 +112,19 @@ const fn absent(name: &'static str, instead: &'static str) -> Absent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubagentCommand {
     List,
+    Spawn {
+        agent: String,
+        task: String,
+        model: Option<String>,
+        thinking: Option<String>,
+    },
     Info(String),
     Log(String),
     Kill(String),
-    Steer { target: String, message: String },
+    Steer {
+        target: String,
+        message: String,
+    },
     Usage,
 }
 
@@ -165,6 +179,8 @@ pub enum StopForm {
     Slash,
     /// A bare word such as "wait": where nothing runs it may be ordinary talk.
     Phrase,
+    /// A bare word, said while sub-agents run.
+    Meant,
 }
 
 /// `/queue …`.
@@ -193,6 +209,8 @@ pub enum ThinkCommand {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelCommand {
     Show,
+    /// Where it is, and with which key it is asked.
+    Status,
     /// Those there are, numbered.
     List,
     /// Back to the settings.
@@ -240,7 +258,7 @@ pub fn parse(text: &str, bot: Option<&str>) -> Option<Command> {
         "compact" => Some(Command::Compact { instructions: argument }),
         "context" => context_form(rest).map(Command::Context),
         "help" => alone(Command::Help),
-        "commands" => Some(Command::Commands),
+        "commands" => page(rest).map(Command::Commands),
         "whoami" | "id" => alone(Command::Whoami),
         "queue" => queue(rest).map(Command::Queue),
         "think" | "thinking" | "t" => think(rest),
@@ -296,6 +314,7 @@ fn subagents(rest: &str) -> SubagentCommand {
     match (word.to_ascii_lowercase().as_str(), target) {
         ("" | "list", "") => SubagentCommand::List,
         ("steer" | "send" | "tell", _) => steer(target),
+        ("spawn", _) => spawn(target).unwrap_or(SubagentCommand::Usage),
         ("info" | "log" | "kill" | "stop", "") => SubagentCommand::Usage,
         ("info", _) => SubagentCommand::Info(target.to_owned()),
         ("log", _) => {
@@ -305,6 +324,29 @@ fn subagents(rest: &str) -> SubagentCommand {
         ("kill" | "stop", _) => SubagentCommand::Kill(target.to_owned()),
         _ => SubagentCommand::Usage,
     }
+}
+
+/// Whose agent, then what it is to do, then options; the task stays as it was written.
+fn spawn(rest: &str) -> Option<SubagentCommand> {
+    let (agent, behind) = rest.split_once(char::is_whitespace)?;
+    let (mut task, mut model, mut thinking) = (behind.trim(), None, None);
+    while let Some((before, value)) = task.rsplit_once(char::is_whitespace) {
+        let before = before.trim_end();
+        let option = before.rsplit(char::is_whitespace).next().unwrap_or_default();
+        let place = match option {
+            "--model" => &mut model,
+            "--thinking" => &mut thinking,
+            _ => break,
+        };
+        *place = Some(value.to_owned());
+        task = before[..before.len() - option.len()].trim_end();
+    }
+    (!task.is_empty()).then(|| SubagentCommand::Spawn {
+        agent: agent.to_owned(),
+        task: task.to_owned(),
+        model,
+        thinking,
+    })
 }
 
 /// To whom, then what.
@@ -365,7 +407,8 @@ fn config(rest: &str) -> ConfigCommand {
 /// A name or a number, or nothing. A longer text is talk.
 fn model(rest: &str) -> Option<ModelCommand> {
     Some(match rest.to_ascii_lowercase().as_str() {
-        "" | "status" => ModelCommand::Show,
+        "" => ModelCommand::Show,
+        "status" => ModelCommand::Status,
         "list" => ModelCommand::List,
         "default" | "reset" | "clear" => ModelCommand::Default,
         word if word.contains(char::is_whitespace) => return None,
@@ -385,6 +428,14 @@ pub(super) fn word<'a>(line: &'a str, bot: Option<&str>) -> Option<(&'a str, &'a
         return None;
     }
     Some((name, rest))
+}
+
+/// A number, or nothing. Anything else is talk.
+fn page(rest: &str) -> Option<usize> {
+    if rest.is_empty() {
+        return Some(1);
+    }
+    rest.parse().ok().filter(|page| *page >= 1)
 }
 
 /// A level, or nothing. A longer text is talk.
@@ -579,6 +630,26 @@ mod tests {
         );
         assert_eq!(of("/kill all"), subagents(SubagentCommand::Kill("all".to_owned())));
         assert_eq!(of("/kill"), subagents(SubagentCommand::Usage));
+        let begun = |model: Option<&str>, thinking: Option<&str>| {
+            subagents(SubagentCommand::Spawn {
+                agent: "main".to_owned(),
+                task: "dig  it\nup".to_owned(),
+                model: model.map(str::to_owned),
+                thinking: thinking.map(str::to_owned),
+            })
+        };
+        assert_eq!(of("/subagents spawn main dig  it\nup"), begun(None, None));
+        assert_eq!(
+            of("/subagents spawn main dig  it\nup --thinking low --model a/b"),
+            begun(Some("a/b"), Some("low"))
+        );
+        for line in [
+            "/subagents spawn",
+            "/subagents spawn main",
+            "/subagents spawn main --model a/b",
+        ] {
+            assert_eq!(of(line), subagents(SubagentCommand::Usage), "{line}");
+        }
         for line in [
             "/steer dig deeper now",
             "/tell dig deeper now",
@@ -624,6 +695,7 @@ mod tests {
                 }),
             ),
             ("/model", Some(Command::Model(ModelCommand::Show))),
+            ("/model Status", Some(Command::Model(ModelCommand::Status))),
             ("/model 2", Some(Command::Model(ModelCommand::Set("2".to_owned())))),
             ("/models", Some(Command::Model(ModelCommand::List))),
             ("/model x and talk", None),
@@ -660,7 +732,9 @@ mod tests {
             ("/context", Some(Command::Context(ContextForm::List))),
             ("/context Detail", Some(Command::Context(ContextForm::Detail))),
             ("/context of the talk", None),
-            ("/commands", Some(Command::Commands)),
+            ("/commands", Some(Command::Commands(1))),
+            ("/commands 2", Some(Command::Commands(2))),
+            ("/commands of yours", None),
             ("/whoami", Some(Command::Whoami)),
             ("/id", Some(Command::Whoami)),
             ("/queue", Some(Command::Queue(QueueCommand::Show))),

@@ -62,6 +62,8 @@ pub(crate) struct Item {
     pub(crate) album: Option<String>,
     /// The sign that it has on the platform since it was seen.
     pub(crate) ack: Option<String>,
+    /// The commands that it is, by their names.
+    pub(crate) commands: Vec<&'static str>,
 }
 
 /// What a gateway client asked for along with its message.
@@ -125,6 +127,11 @@ impl Item {
     /// Run ids under which clients wait for it.
     pub(crate) fn run_ids(&self) -> impl Iterator<Item = &String> {
         self.run_id.iter().chain(&self.also)
+    }
+
+    /// Did a person type it: on a platform, or into a client.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.directed || (self.run_id.is_none() && !self.options.relayed)
     }
 
     /// Who reads what the agent says to it.
@@ -274,6 +281,7 @@ impl Item {
             settle_ms: 0,
             album: None,
             ack: None,
+            commands: Vec::new(),
         }
     }
 
@@ -323,6 +331,7 @@ impl Item {
             settle_ms: 0,
             album: inbound.album,
             ack: None,
+            commands: Vec::new(),
         }
     }
 }

@@ -10,7 +10,9 @@ use super::budget::Charge;
 use super::commands::{ConfigCommand, SubagentCommand};
 use super::excerpt::beginning;
 use super::item::Item;
+use super::reach::subagents::SpawnWish;
 use super::reach::{self, Chain, Reach};
+use super::tool_policy;
 use super::turn::Authority;
 use crate::config::document::is_secret_key;
 use crate::config::whole::{Change, Written};
@@ -28,6 +30,11 @@ const LONGEST: usize = 3_500;
 
 /// What the session reaches when its owner asks, not its agent.
 fn reach(directory: &Directory, authority: &Authority, item: &Item) -> Reach {
+    reach_at(directory, authority, item, 0, CancellationToken::new())
+}
+
+/// The same for what begins sub-agents: so deep below a session that is none, until `cancel`.
+fn reach_at(directory: &Directory, authority: &Authority, item: &Item, depth: u32, cancel: CancellationToken) -> Reach {
     Reach::new(reach::Inner {
         directory: directory.clone(),
         authority: Authority {
@@ -41,22 +48,51 @@ fn reach(directory: &Directory, authority: &Authority, item: &Item) -> Reach {
         place: item.destination.clone(),
         group: item.group().cloned(),
         chain: Chain::default(),
-        depth: 0,
+        depth,
         beginning: tokio::sync::Mutex::default(),
-        cancel: CancellationToken::new(),
+        cancel,
     })
 }
 
-/// `/subagents`, `/kill` and `/steer`.
+/// `/subagents`, `/kill` and `/steer`. `stop` is cancelled when the session is stopped.
 pub(crate) async fn subagents(
     directory: &Directory,
     authority: &Authority,
     item: &Item,
     said: &SubagentCommand,
+    stop: &CancellationToken,
 ) -> Result<String> {
     let reach = reach(directory, authority, item);
     let answered = match said {
         SubagentCommand::Usage => return Ok(USAGE.to_owned()),
+        SubagentCommand::Spawn {
+            agent,
+            task,
+            model,
+            thinking,
+        } => {
+            let head = directory
+                .services()
+                .conversation
+                .head(&authority.scope, &authority.key)
+                .await?;
+            let depth = tool_policy::depth(&authority.key, head.as_ref());
+            let wish = SpawnWish {
+                task: task.clone(),
+                agent_id: Some(agent.clone()),
+                model: model.clone(),
+                thinking: thinking.clone(),
+                once: item.inbox_ids.first().cloned(),
+                ..SpawnWish::default()
+            };
+            let begun = reach_at(directory, authority, item, depth, stop.clone())
+                .spawn(wish)
+                .await;
+            begun.map(|begun| {
+                let session = begun["childSessionKey"].as_str().unwrap_or_default();
+                format!("Begun. Its result comes here when it is done.\nSession: {session}")
+            })
+        }
         SubagentCommand::List => reach.list_subagents(None).await.map(|found| listed(&found)),
         SubagentCommand::Info(target) => reach.subagent(target).await.map(|row| told(&row)),
         SubagentCommand::Kill(target) => reach
@@ -80,7 +116,8 @@ pub(crate) async fn subagents(
 }
 
 const USAGE: &str = "Usage: /subagents [list], /subagents info|log|kill <number, label or id>, /subagents steer <number, label \
-                     or id> <message>. /kill all stops every one.";
+                     or id> <message>, /subagents spawn <agent> <task> [--model <model>] [--thinking <level>]. /kill all stops \
+                     every one.";
 
 fn rows(found: &Value) -> Vec<&Value> {
     let of = |name: &str| found[name].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::assembly::{Assembly, Place};
 use super::item::Item;
 use super::run;
-use super::skills;
+use super::skills::{self, Offered};
 use super::tool_policy::Caller;
 use super::toolbox::Toolbox;
 use super::turn::Authority;
@@ -23,6 +23,7 @@ pub(super) struct Outlook {
     pub(super) head: Option<SessionHead>,
     pub(super) model: ResolvedModel,
     pub(super) specs: Vec<Arc<ToolSpec>>,
+    pub(super) skills: Vec<Offered>,
     pub(super) base: Assembly,
     pub(super) messages: Arc<Vec<Arc<Message>>>,
     /// Nothing was left out of the messages for its size.
@@ -64,6 +65,7 @@ impl Outlook {
             head,
             model,
             specs,
+            skills,
             base,
             messages,
             complete,

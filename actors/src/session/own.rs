@@ -1,8 +1,11 @@
 //! Whose a session is: does nobody but its user read what stands in it.
 //!
 //! A main session and what runs by itself are; a room never is. A direct chat is when everybody who can write to it is the
-//! user: the sender of every message that gets its key is linked to them, or is not let in. The server's records say so,
-//! and they change: ask when it matters, and again before a turn begins.
+//! user: whom its key names is linked to them, all of those whom `session.identityLinks` merges into it, and nobody else
+//! who gets the same key is let in. The server's records say so, and they change: ask when it matters, and again before a
+//! turn begins.
+
+use std::sync::Arc;
 
 use claw_entities::{Scope, SessionKey};
 
@@ -53,8 +56,7 @@ pub(crate) async fn is_own(config: &ConfigService, scope: &Scope, key: &SessionK
         Kind::Direct => {
             let accounts = config.accounts_around(scope).await?;
             let settings = config.settings(scope).await?;
-            let accounts = accounts.iter().map(AsRef::as_ref);
-            Ok(is_theirs(&parsed, scope, &settings, accounts))
+            Ok(is_theirs(&parsed, scope, &settings, &accounts))
         }
         Kind::Main
         | Kind::Global
@@ -70,13 +72,11 @@ pub(crate) async fn is_own(config: &ConfigService, scope: &Scope, key: &SessionK
 
 /// Is everybody who can write to the direct chat of this key its user. `accounts`: the user's own bots, and those that
 /// know the user by a link. Pure.
-fn is_theirs<'a>(
-    chat: &Parsed<'_>,
-    scope: &Scope,
-    settings: &UserSettings,
-    accounts: impl Iterator<Item = &'a ResolvedAccount>,
-) -> bool {
+fn is_theirs(chat: &Parsed<'_>, scope: &Scope, settings: &UserSettings, accounts: &[Arc<ResolvedAccount>]) -> bool {
     let Some(peer) = chat.peer_id else { return false };
+    if !merged(chat, settings, peer).all(|(channel, sender)| is_linked(accounts, scope, channel, sender)) {
+        return false;
+    }
     let mut theirs = false;
     for account in accounts {
         let channel = key::part(&account.account.channel);
@@ -96,6 +96,40 @@ fn is_theirs<'a>(
         }
     }
     theirs
+}
+
+/// Senders that are merged into this chat, with their channel where they name one. Who is on another channel than the
+/// chat is not.
+fn merged<'a>(
+    chat: &Parsed<'a>,
+    settings: &'a UserSettings,
+    peer: &'a str,
+) -> impl Iterator<Item = (Option<&'a str>, &'a str)> {
+    let here = chat.channel;
+    let of_it = settings.session.identity_links.iter();
+    of_it
+        .filter(move |(_, canonical)| key::part(canonical) == peer)
+        .map(|(id, _)| match id.split_once(':') {
+            Some((channel, sender)) if is_channel(channel) => (Some(channel), sender),
+            Some(_) | None => (None, id.as_str()),
+        })
+        .filter(move |(channel, _)| here.is_none() || channel.is_none() || *channel == here)
+}
+
+/// Channels are words; what else stands before a colon is part of an id.
+fn is_channel(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphabetic() || c == '-')
+}
+
+/// Is the sender the user somewhere.
+fn is_linked(accounts: &[Arc<ResolvedAccount>], scope: &Scope, channel: Option<&str>, sender: &str) -> bool {
+    let mut there = accounts
+        .iter()
+        .filter(|account| channel.is_none_or(|named| named == key::part(&account.account.channel)));
+    there.any(|account| {
+        let mut links = account.links.iter();
+        links.any(|(id, user)| user == scope.user() && id.to_lowercase() == sender)
+    })
 }
 
 /// Senders on this channel whose key has this peer, in lower case: the opposite of `routing::canonical_peer`.

@@ -14,6 +14,7 @@ use crate::ports::tool::ToolSpec;
 use crate::session::skills::Offered;
 
 pub use files::{FileShare, is_private as is_private_file, shares as file_shares};
+pub use skills::SkillShare;
 
 /// How much of the prompt a run gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +98,26 @@ pub struct PromptFacts<'a> {
     pub extra: Option<&'a str>,
 }
 
+/// Are skills told of: where there is a tool that reads them, and to nobody but the owner's agent.
+fn lists_skills(mode: Mode, audience: Audience, tools: &[Arc<ToolSpec>]) -> bool {
+    let full = matches!(mode, Mode::Full | Mode::NoFiles);
+    full && audience.speaks_with_owner() && tools.iter().any(|tool| tool.name == READ)
+}
+
+/// The list of skills as it stands in such a prompt, and what each takes of it.
+pub(super) fn skill_shares(
+    mode: Mode,
+    audience: Audience,
+    tools: &[Arc<ToolSpec>],
+    skills: &[Offered],
+) -> (String, Vec<SkillShare>) {
+    if lists_skills(mode, audience, tools) {
+        (skills::list(skills), skills::shares(skills))
+    } else {
+        (String::new(), Vec::new())
+    }
+}
+
 /// Builds the prompt.
 pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
     let identity = match facts.agent_name {
@@ -112,8 +133,7 @@ pub fn system_prompt(facts: &PromptFacts<'_>) -> Vec<SystemBlock> {
     stable.push_str(&identity);
     tooling(&mut stable, facts.tools);
     section(&mut stable, "Safety", SAFETY);
-    let reads = facts.tools.iter().any(|tool| tool.name == READ);
-    if full && reads && facts.audience.speaks_with_owner() && !facts.skills.is_empty() {
+    if lists_skills(facts.mode, facts.audience, facts.tools) && !facts.skills.is_empty() {
         section(&mut stable, "Skills", &skills::list(facts.skills));
     }
     if full && facts.tools.iter().any(|tool| RECALL.contains(&tool.name.as_str())) {

@@ -8,6 +8,7 @@ use super::commands::ContextForm;
 use super::context;
 use super::item::Item;
 use super::outlook::Outlook;
+use super::prompt::SkillShare;
 use super::run;
 use super::turn::Authority;
 use crate::conversation::tokens;
@@ -29,6 +30,9 @@ struct Report {
     system: (usize, u64),
     files: Vec<FileRow>,
     tools: Vec<ToolRow>,
+    /// (characters, tokens) of the list in the system prompt, which counts them too.
+    skills_list: (usize, u64),
+    skills: Vec<SkillShare>,
     messages: usize,
     history: u64,
     complete: bool,
@@ -44,6 +48,9 @@ struct FileRow {
 struct ToolRow {
     name: String,
     tokens: u64,
+    /// Characters of its description, and of its arguments' schema.
+    described: usize,
+    schema: usize,
 }
 
 /// The text for the one who asked.
@@ -71,11 +78,13 @@ async fn gather(directory: &Directory, authority: &Authority, item: &Item) -> Re
         head,
         model,
         specs,
+        skills,
         base,
         messages,
         complete,
     } = Outlook::of(directory, authority, item).await?;
     let system = base.system();
+    let (listed, skills) = base.skills(&specs, &skills);
     let stored = head.as_ref().map(run::snapshot).unwrap_or_default();
     Ok(Report {
         model: format!("{}/{}", model.provider, model.model),
@@ -97,6 +106,8 @@ async fn gather(directory: &Directory, authority: &Authority, item: &Item) -> Re
             })
             .collect(),
         tools: specs.iter().map(|spec| row(spec)).collect(),
+        skills_list: (listed.chars().count(), tokens::text(&listed)),
+        skills,
         messages: messages.len(),
         history: messages.iter().map(|message| tokens::message(message)).sum(),
         complete,
@@ -107,6 +118,8 @@ fn row(spec: &ToolSpec) -> ToolRow {
     ToolRow {
         name: spec.name.clone(),
         tokens: context::tool(spec),
+        described: spec.description.chars().count(),
+        schema: spec.parameters.text().get().chars().count(),
     }
 }
 
@@ -119,6 +132,17 @@ impl Report {
         self.system.1 + self.tools_tokens() + self.history
     }
 
+    fn skills_line(&self) -> String {
+        if self.skills.is_empty() {
+            return "none".to_owned();
+        }
+        let (chars, tokens) = self.skills_list;
+        format!(
+            "{} with {tokens} tokens ({chars} characters) of the system prompt",
+            self.skills.len()
+        )
+    }
+
     fn list(&self) -> String {
         let mut text = format!(
             "Context of {}: about {} of {} tokens ({} stay free for the answer)",
@@ -129,11 +153,14 @@ impl Report {
         );
         let _ = write!(
             text,
-            "\nSystem prompt: {} tokens ({} characters)\nTools: {} with {} tokens\nHistory: {} messages with {} tokens",
+            "\nSystem prompt: {} tokens ({} characters)\nSkills: {}\nTools: {} with {} tokens (schemas of {} characters)\n\
+             History: {} messages with {} tokens",
             self.system.1,
             self.system.0,
+            self.skills_line(),
             self.tools.len(),
             self.tools_tokens(),
+            self.tools.iter().map(|tool| tool.schema).sum::<usize>(),
             self.messages,
             self.history
         );
@@ -161,9 +188,16 @@ impl Report {
                 file.name, file.injected, file.raw
             );
         }
+        if !self.skills.is_empty() {
+            text.push_str("\n\nSkills:");
+        }
+        for skill in self.skills.iter().take(MOST_ROWS) {
+            let _ = write!(text, "\n{}: {} characters", skill.name, skill.chars);
+        }
         text.push_str("\n\nTools:");
         for tool in self.tools.iter().take(MOST_ROWS) {
-            let _ = write!(text, "\n{}: {} tokens", tool.name, tool.tokens);
+            let (name, tokens, schema) = (&tool.name, tool.tokens, tool.schema);
+            let _ = write!(text, "\n{name}: {tokens} tokens (schema of {schema} characters)");
         }
         text
     }
@@ -180,13 +214,21 @@ impl Report {
         let tools: Vec<Value> = self
             .tools
             .iter()
-            .map(|tool| json!({"name": tool.name, "tokens": tool.tokens}))
+            .map(|tool| {
+                json!({"name": tool.name, "tokens": tool.tokens, "descriptionChars": tool.described,
+                    "schemaChars": tool.schema})
+            })
+            .collect();
+        let skills = self.skills.iter();
+        let skills: Vec<Value> = skills
+            .map(|skill| json!({"name": skill.name, "chars": skill.chars}))
             .collect();
         json!({
             "model": self.model, "contextTokens": self.window, "reserveTokens": self.reserve,
             "lastPromptTokens": self.last_prompt, "compactionCount": self.compactions,
             "systemPrompt": {"chars": self.system.0, "tokens": self.system.1}, "files": files, "tools": tools,
-            "skills": [], "history": {"messages": self.messages, "tokens": self.history, "complete": self.complete},
+            "skills": skills, "skillsPrompt": {"chars": self.skills_list.0, "tokens": self.skills_list.1},
+            "history": {"messages": self.messages, "tokens": self.history, "complete": self.complete},
         })
     }
 }

@@ -4,6 +4,7 @@ mod aloud;
 mod attached;
 mod blocks;
 mod calling;
+mod cancel;
 mod facts;
 mod failover;
 mod flush;
@@ -16,10 +17,10 @@ use std::time::Duration;
 
 use claw_entities::{Scope, SessionKey};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use self::attached::Attached;
 use self::blocks::{Parts, below, doubt, parts, prefix};
+pub(crate) use self::cancel::Cancel;
 use self::facts::{failed, plain_failure, run_timeout, text_parts, waits_for_children};
 pub(crate) use self::facts::{override_of, pieces, snapshot};
 pub(crate) use self::failover::fallback_of;
@@ -81,30 +82,6 @@ pub(crate) struct RunContext {
     /// What people say meanwhile.
     pub(crate) steering: Steering,
     pub(crate) queued: usize,
-}
-
-/// How a run is told to stop, and why.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Cancel {
-    token: CancellationToken,
-    reason: Arc<std::sync::OnceLock<&'static str>>,
-}
-
-impl Cancel {
-    /// Stops the run as a user's decision: partial text is kept.
-    pub(crate) fn abort(&self, reason: &'static str) {
-        let _ = self.reason.set(reason);
-        self.token.cancel();
-    }
-
-    /// Cancelled by an abort.
-    pub(crate) fn token(&self) -> &CancellationToken {
-        &self.token
-    }
-
-    fn reason(&self) -> &'static str {
-        self.reason.get().copied().unwrap_or("rpc")
-    }
 }
 
 /// What the session has to do next.

@@ -50,6 +50,8 @@ pub(crate) struct Wish {
     pub(crate) timeout_seconds: Option<u64>,
     /// Its session is deleted when its end was told.
     pub(crate) delete: bool,
+    /// Whatever asks for it has this name, and is asked again after a crash: one is begun for it, however often.
+    pub(crate) once: Option<String>,
 }
 
 /// Where and with whose rights the end is answered.
@@ -91,7 +93,8 @@ pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish
             "{MOST_ROUNDS} sub-agents have followed each other since a person said something; ask the user first"
         )));
     }
-    let id = uuid::Uuid::new_v4().to_string();
+    let id = wish.once.as_deref().map_or_else(uuid::Uuid::new_v4, named_after);
+    let id = id.to_string();
     let child_key = key::under(&wish.agent_id, &format!("subagent:{id}"));
     let run_id = first_run(&id);
     let (depth, now) = (run.depth + 1, now_ms());
@@ -110,6 +113,7 @@ pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish
         charge: run.authority.charge.begun_by(&run.authority.agent_id),
     };
     let payload = serde_json::to_string(&first_message(run, &wish, depth, &origin)).map_err(Error::internal)?;
+    let opens = wish.once.is_some();
     let row = subagent::ActiveModel {
         tenant_id: Set(scope.tenant().clone()),
         user_id: Set(scope.user().clone()),
@@ -134,6 +138,7 @@ pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish
         child: child_key.clone(),
         depth,
         most: rules.children,
+        opens,
         now,
         row,
         asked,
@@ -147,6 +152,14 @@ pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish
     Ok((child_key, run_id))
 }
 
+/// An id that is the same for the same name.
+fn named_after(name: &str) -> uuid::Uuid {
+    let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.as_ref()[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
 /// Row, session and first message of one that is being begun.
 struct Begun {
     id: String,
@@ -154,6 +167,9 @@ struct Begun {
     depth: u32,
     /// So many of one session may run.
     most: u64,
+    /// Nothing may have been said yet in the session that begins it, and its end is told there: it is made. A turn has one,
+    /// which stays away when it is deleted meanwhile.
+    opens: bool,
     /// Epoch milliseconds.
     now: i64,
     row: subagent::ActiveModel,
@@ -163,8 +179,10 @@ struct Begun {
 impl Begun {
     async fn store(self, run: &Inner) -> Result<()> {
         let Self { id, child, .. } = &self;
+        let id_in = id.clone();
         let (authority, child_in, depth, most, now) =
             (run.authority.clone(), child.clone(), self.depth, self.most, self.now);
+        let opens = self.opens;
         let (row, asked) = (self.row.clone(), self.asked.clone());
         let scope = &run.authority.scope;
         let services = run.directory.services();
@@ -172,10 +190,14 @@ impl Begun {
             .writer
             .run(scope, move |tx| {
                 let (authority, child) = (authority.clone(), child_in.clone());
-                let (row, asked) = (row.clone(), asked.clone());
+                let (id, row, asked) = (id_in.clone(), row.clone(), asked.clone());
                 Box::pin(async move {
                     let scope = &authority.scope;
                     let mut batch = fenced(tx, scope, authority.epoch).await?;
+                    let same = subagent::Entity::owned_by(scope).filter(subagent::Column::Id.eq(id));
+                    if same.count(tx).await? > 0 {
+                        return Ok(());
+                    }
                     let running = subagent::Entity::owned_by(scope)
                         .filter(subagent::Column::ParentKey.eq(authority.key.clone()))
                         .filter(subagent::is_running())
@@ -186,6 +208,9 @@ impl Begun {
                             "{running} sub-agents of this session are running already, the limit is {most}: wait for \
                              one to end"
                         )));
+                    }
+                    if opens {
+                        transcript::open(tx, scope, &authority.key, &authority.agent_id, now).await?;
                     }
                     let mut head = transcript::open(tx, scope, &child, key::agent_of(&child), now).await?;
                     let facts = [
@@ -286,6 +311,12 @@ pub(crate) async fn below(services: &Services, scope: &Scope, session: &SessionK
         found.extend(rows);
     }
     Ok(found)
+}
+
+/// Does anything run that the session began, or that was begun by what it began.
+pub(crate) async fn runs_below(services: &Services, scope: &Scope, session: &SessionKey) -> Result<bool> {
+    let rows = below(services, scope, session).await?;
+    Ok(rows.iter().any(|row| row.state == "running"))
 }
 
 #[cfg(test)]

@@ -187,7 +187,7 @@ pub(crate) fn nothing() -> ToolRules {
 /// Where a sub-agent's session stands; `None` for any other.
 fn depth_of(session: &SessionKey, head: Option<&SessionHead>, settings: &UserSettings) -> Option<Depth> {
     is_subagent(session).then(|| Depth {
-        own: head.map_or(1, |head| spawn_depth(head).max(1)),
+        own: depth(session, head),
         deepest: settings.subagents(key::agent_of(session)).depth,
     })
 }
@@ -195,6 +195,12 @@ fn depth_of(session: &SessionKey, head: Option<&SessionHead>, settings: &UserSet
 /// Is it the session of a sub-agent.
 pub(crate) fn is_subagent(session: &SessionKey) -> bool {
     key::parse(session.as_str()).is_some_and(|parsed| parsed.kind == Kind::Subagent)
+}
+
+/// How deep a session stands, also before it has a row of its own.
+pub(crate) fn depth(session: &SessionKey, head: Option<&SessionHead>) -> u32 {
+    let least = u32::from(is_subagent(session));
+    head.map_or(0, spawn_depth).max(least)
 }
 
 /// How deep a session stands below one that is no sub-agent.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the final assistant entry, the outbox rows, the end of the run and inbox → done are one commit.
 
+mod inside;
 mod intent;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::inside::{Inside, answer_inside};
 pub(crate) use self::intent::intend;
 use super::branches;
 use super::budget::Charge;

@@ -22,10 +22,10 @@ impl ReactionNotices {
         let listed = config["reactionAllowlist"].as_array().into_iter().flatten();
         let mut listed = listed.filter_map(Value::as_str);
         let told = Self::of(channel, config, &AccessGroups::default());
-        match told {
-            Self::Listed(_) if listed.any(AccessGroups::is_reference) => Self::All,
-            told => told,
+        if matches!(told, Self::Listed(_)) && listed.any(AccessGroups::is_reference) {
+            return Self::All;
         }
+        told
     }
 
     /// Of an account's settings; `own` where they say nothing we know.

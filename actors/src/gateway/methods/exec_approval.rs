@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use claw_entities::{Scope, new_id};
+use claw_entities::{Scope, approval, new_id};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -121,10 +121,7 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
     let place = (place.unwrap_or("the machine of who asks"), false);
     let told = forwarding::asked(&state.directory, call.scope(), &row, place, None).await?;
     // The row says everything else; what waits keeps no more of it than this.
-    let (id, created_at, expires_at) = {
-        let row = row;
-        (row.id, row.created_at, row.expires_at)
-    };
+    let (id, created_at, expires_at) = times_of(row);
     if heard == 0 && told == 0 {
         config
             .end_approval(call.scope(), &id, reason::NO_ROUTE, now_ms())
@@ -145,6 +142,11 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
         "id": id, "decision": decided.and_then(|row| row.decision),
         "createdAtMs": created_at, "expiresAtMs": expires_at,
     }))
+}
+
+/// Id, beginning and end of a request; the rest is let go.
+fn times_of(row: approval::Model) -> (String, i64, i64) {
+    (row.id, row.created_at, row.expires_at)
 }
 
 /// What this server knows of a command on a node, whatever the one who asks says.

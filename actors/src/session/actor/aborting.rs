@@ -1,17 +1,22 @@
 //! Aborting what runs, and dropping what waits.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use tokio::sync::oneshot;
 
-use super::{Running, SessionActor};
-use crate::session::{admission, subagent};
+use super::{Ahead, Running, SessionActor};
+use crate::session::commands::{Below, stop_text};
+use crate::session::item::Item;
+use crate::session::{admission, closing, subagent};
 use crate::supervisor::directory::{AbortRequest, Aborted};
 
 /// Requesters whose queues were cleared that are remembered.
 const MOST_CLEARED: usize = 64;
+/// So long the answer to a stop waits for sub-agents to be counted.
+const COUNTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// An abort that clears the queue, on its way.
 #[derive(Debug)]
@@ -168,8 +173,14 @@ impl SessionActor {
         }
     }
 
-    /// Aborts what runs and drops what waits. Gives how many were stopped.
-    pub(super) fn abort_all(&mut self, context: &mut Context<Self>, reason: &'static str) -> usize {
+    /// Aborts what runs, drops what waits, and has what the session began stopped.
+    pub(super) fn abort_all(&mut self, context: &mut Context<Self>, reason: &'static str) {
+        self.abort_here(context, reason);
+        self.stop_children();
+    }
+
+    /// Aborts what runs and drops what waits in this session. Gives how many were stopped.
+    pub(super) fn abort_here(&mut self, context: &mut Context<Self>, reason: &'static str) -> usize {
         self.leave_taken();
         // Counted first: what hears the token lets go at once.
         let mut stopped = Arc::strong_count(&std::mem::take(&mut self.calling)) - 1;
@@ -180,12 +191,38 @@ impl SessionActor {
             stopped += 1;
         }
         stopped += self.drop_compactions(context, reason, |_| true).len();
+        stopped += self.drop_first_turns(context, reason, |_| true).len();
         for dropped in self.queue.clear("aborted") {
             stopped += 1;
             self.drop_item(context, &dropped.inbox_id, dropped.reason, Some(reason));
         }
-        self.stop_children();
         stopped
+    }
+
+    /// Answers a stop that `stopped` so much here, once what the session began is stopped too (`agent-runtime` §2.5).
+    pub(super) fn stop_below(&mut self, context: &mut Context<Self>, item: Item, stopped: usize) {
+        let directory = self.home.directory.clone();
+        let emitter = self.emitter_for(&item);
+        self.off_queue(context, item.inbox_ids.clone(), move |authority| async move {
+            let (directory_in, scope, key) = (directory.clone(), authority.scope.clone(), authority.key.clone());
+            // Goes on when nobody waits for it any more.
+            let io = &directory.services().io;
+            let below = io.spawn(async move { subagent::stop_below(&directory_in, &scope, &key).await });
+            let below = match tokio::time::timeout(COUNTED_WITHIN, below).await {
+                Ok(Ok(Ok(stopped))) => Below::Stopped(stopped),
+                Ok(Ok(Err(error))) => {
+                    tracing::warn!(tenant.id = %authority.scope.tenant(), error = ?error, "sub-agents were not stopped");
+                    Below::Failed
+                }
+                Ok(Err(panic)) => {
+                    tracing::error!(tenant.id = %authority.scope.tenant(), panic = %panic, "stopping sub-agents panicked");
+                    Below::Failed
+                }
+                Err(_) => Below::Uncounted,
+            };
+            let text = stop_text(stopped, below);
+            closing::finish_command(&directory, &authority, &item, &text, emitter, None).await
+        });
     }
 
     /// Stopping a session stops what it began (`agent-runtime` §2.5).
@@ -200,6 +237,31 @@ impl SessionActor {
                 tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "sub-agents were not stopped");
             }
         });
+    }
+
+    /// Drops what comes first in a new conversation and has not begun, as far as `meant` says; the conversation is new all the
+    /// same. While it is being made, its end does that. Gives the runs.
+    pub(super) fn drop_first_turns(
+        &mut self,
+        context: &mut Context<Self>,
+        reason: &'static str,
+        meant: impl Fn(&Item) -> bool,
+    ) -> Vec<String> {
+        let busy = self.running.as_ref().map(|running| running.inbox_ids.clone());
+        let waits = |item: &Item| item.entry_id.is_none() && busy.as_ref() != Some(&item.inbox_ids) && meant(item);
+        let (first, others) = self
+            .ahead
+            .drain(..)
+            .partition::<VecDeque<_>, _>(|ahead| matches!(ahead, Ahead::Resume(item) if waits(item)));
+        self.ahead = others;
+        let mut run_ids = Vec::new();
+        for ahead in first {
+            let Ahead::Resume(item) = ahead else { continue };
+            let run_id = item.run_id.clone().unwrap_or_default();
+            self.settle_dropped(context, item, "aborted", reason);
+            run_ids.push(run_id);
+        }
+        run_ids
     }
 
     /// Aborts what this guest started. Gives how many were stopped.
@@ -235,6 +297,14 @@ impl SessionActor {
                 run_ids.push(running.run_id.clone());
             }
         }
+        run_ids.extend(self.drop_first_turns(context, request.stop_reason, |item| {
+            let named = request
+                .run_id
+                .as_ref()
+                .is_none_or(|id| item.run_id.as_ref() == Some(id));
+            let own = request.admin || request.requester.is_none() || item.options.requester == request.requester;
+            named && own
+        }));
         // It has made way for itself: to who asked for it, it goes on already.
         run_ids.extend(self.drop_compactions(context, request.stop_reason, |waits| {
             let named = request.run_id.as_ref().is_none_or(|id| id == waits.run_id());

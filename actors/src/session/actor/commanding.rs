@@ -1,5 +1,6 @@
 //! Commands: what a person says to the session and not to the model.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Context;
@@ -9,7 +10,7 @@ use super::{Ahead, SessionActor};
 use crate::session::aside;
 use crate::session::choice::{self, Chosen};
 use crate::session::closing;
-use crate::session::commands::{Command, SpeechCommand, StopForm};
+use crate::session::commands::{Below, Command, SpeechCommand, StopForm, stop_text};
 use crate::session::compaction::manual::Wish;
 use crate::session::item::Item;
 use crate::session::keepsake;
@@ -27,23 +28,20 @@ impl SessionActor {
         // In a group a guest stops what they started themselves, and rules nothing else.
         let guest_in_group = !item.guest.is_empty() && !item.direct;
         match command {
-            Command::Stop(StopForm::Phrase) if self.running.is_none() && self.queue.is_empty() => {
+            Command::Stop(StopForm::Phrase)
+                if self.running.is_none() && self.queue.is_empty() && Arc::strong_count(&self.calling) == 1 =>
+            {
                 self.enqueue(context, item);
             }
             Command::Stop(_) => {
                 self.known.extend(ids.iter().cloned());
-                let stopped = if guest_in_group {
-                    self.abort_of(context, &item.guest, "stop")
-                } else {
-                    self.cleared.up_to(&ids, "stop");
-                    self.abort_all(context, "stop")
-                };
-                let text = if stopped == 0 {
-                    "Nothing was running."
-                } else {
-                    "Stopped."
-                };
-                self.answer(context, item, text.to_owned());
+                if guest_in_group {
+                    let stopped = self.abort_of(context, &item.guest, "stop");
+                    return self.answer(context, item, stop_text(stopped, Below::Stopped(0)));
+                }
+                self.cleared.up_to(&ids, "stop");
+                let stopped = self.abort_here(context, "stop");
+                self.stop_below(context, item, stopped);
             }
             Command::New { .. } | Command::Reset { .. } | Command::Compact { .. } if guest_in_group => {
                 self.known.extend(ids);
@@ -63,7 +61,7 @@ impl SessionActor {
                 self.compact(CompactRequest::command(item, wish));
             }
             Command::Help
-            | Command::Commands
+            | Command::Commands(_)
             | Command::Whoami
             | Command::Status
             | Command::Context(_)
@@ -91,13 +89,13 @@ impl SessionActor {
                 let emitter = self.emitter_for(&item);
                 let stop = self.commands.clone();
                 let calling = command.takes_long().then(|| self.calling.clone());
-                let lanes = self.home.lanes.clone();
+                let (lanes, life) = (self.home.lanes.clone(), self.home.life.clone());
                 self.off_queue(context, ids, move |authority| async move {
                     if let Command::Speech(SpeechCommand::Audio(text)) = &command {
                         return closing::read_aloud(&directory, &authority, &item, text, emitter, &stop).await;
                     }
                     if let Command::Aside(question) = &command {
-                        let asked = aside::ask(&directory, &lanes, &authority, &item, question, &stop).await?;
+                        let asked = aside::ask(&directory, &lanes, &authority, &item, question, (&life, &stop)).await?;
                         drop(calling);
                         return closing::answer_aside(
                             &directory,
@@ -138,7 +136,7 @@ impl SessionActor {
         model: Option<Chosen>,
     ) {
         let directory = self.home.directory.clone();
-        let again = item.clone();
+        let (again, given) = (item.clone(), item.clone());
         let private = item.audience().is_private();
         // Without words of its own the item asks for a greeting already.
         if !rest.trim().is_empty() {
@@ -152,6 +150,7 @@ impl SessionActor {
             if private {
                 keepsake::keep(services, &authority).await?;
             }
+            closing::audit(services, &authority, &given).await?;
             let head = turn::reset(services, &authority).await?;
             if model.is_some() {
                 let fields = choice::fields(model.as_ref());

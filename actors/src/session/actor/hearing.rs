@@ -40,11 +40,11 @@ impl SessionActor {
         let since = first_id_at(self.hearing.upto.saturating_sub(LATE_MS));
         let directory = self.home.directory.clone();
         let (scope, session, known) = (self.home.scope.clone(), self.home.key.clone(), self.known.clone());
-        let io = self.home.directory.services().io.clone();
+        let (io, live) = (self.home.directory.services().io.clone(), self.live_snapshot());
         let task = io.spawn(async move {
             let slot = directory.lanes().slot(scope.tenant(), &CancellationToken::new());
             slot.go_on().await;
-            admission::ruling(&directory, &scope, &session, &known, &since, &slot).await
+            admission::ruling(&directory, &scope, &session, &known, &live, &since, &slot).await
         });
         context.spawn(task.into_actor(self).map(move |heard, this, context| {
             this.hearing.busy = false;

@@ -2,10 +2,10 @@
 
 use claw_entities::inbox;
 
-use super::{Admitted, Facts, skip};
+use super::{Admitted, Facts, Told, skip};
 use crate::clock::now_ms;
 use crate::config::accounts::ResolvedAccount;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ports::channel::{Inbound, PeerKind};
 use crate::session::choice;
 use crate::session::commands::{self, Command, Directives, StopForm};
@@ -13,7 +13,7 @@ use crate::session::envelope::{Header, envelope};
 use crate::session::intake::ClientMessage;
 use crate::session::item::Item;
 use crate::session::skills::calls::{self, Called};
-use crate::session::{freshness, greeting, key, own, policy};
+use crate::session::{closing, freshness, greeting, key, own, policy, subagent};
 
 /// Source of what people type into clients.
 const CHAT: &str = "chat";
@@ -29,7 +29,7 @@ pub(super) async fn command_or_turn(facts: &Facts<'_>, mut item: Item, bot: Opti
         Some(_) if !bare => return Ok(Admitted::Turn(item)),
         Some(command) => command,
         None => {
-            let said = if bare { alone(facts, &item).await? } else { None };
+            let said = if bare { alone(facts, &item, bot).await? } else { None };
             match said {
                 Some(command) => command,
                 None => return skill_or_turn(facts, item, bot).await,
@@ -43,6 +43,14 @@ pub(super) async fn command_or_turn(facts: &Facts<'_>, mut item: Item, bot: Opti
         }
         let inbox_id = item.inbox_ids.first().cloned().unwrap_or_default();
         return Ok(skip(inbox_id, "skipped", "the sender may not give commands"));
+    }
+    // In a group sub-agents are the owner's.
+    let rules = item.direct || item.guest.is_empty();
+    if command == Command::Stop(StopForm::Phrase)
+        && rules
+        && subagent::runs_below(facts.services, facts.scope, facts.session).await?
+    {
+        command = Command::Stop(StopForm::Meant);
     }
     if let Command::New { rest, model } = &mut command
         && item.guest.is_empty()
@@ -60,6 +68,7 @@ pub(super) async fn command_or_turn(facts: &Facts<'_>, mut item: Item, bot: Opti
         let zone = freshness::zone(facts.settings.time_zone.as_deref().unwrap_or("UTC"));
         item.prompt = greeting::prompt(now_ms(), zone);
     }
+    item.commands = command.names();
     Ok(Admitted::Command { item, command })
 }
 
@@ -87,10 +96,11 @@ async fn skill_or_turn(facts: &Facts<'_>, mut item: Item, bot: Option<&str>) -> 
             };
             Ok(Admitted::Turn(item))
         }
-        Some(Called::Alone(call)) => Ok(Admitted::Command {
-            item,
-            command: Command::Skill(call),
-        }),
+        Some(Called::Alone(call)) => {
+            let command = Command::Skill(call);
+            item.commands = command.names();
+            Ok(Admitted::Command { item, command })
+        }
     }
 }
 
@@ -109,8 +119,87 @@ async fn directives(facts: &Facts<'_>, text: &str) -> Result<Option<(Directives,
     Ok(commands::strip(text, known))
 }
 
-/// The command that a message of nothing but directives is.
-async fn alone(facts: &Facts<'_>, item: &Item) -> Result<Option<Command>> {
+/// The shortcuts inside what somebody typed whose commands are heard, and the text without them.
+fn inside(facts: &Facts<'_>, item: &Item, bot: Option<&str>) -> Option<(Vec<Command>, String)> {
+    let text = item.text.as_str();
+    if !item.is_typed() || item.bot.is_some() || !heard(facts, item) {
+        return None;
+    }
+    let triggers = &facts.settings.session.reset_triggers;
+    if commands::parse(text, bot).is_some() || commands::triggered(text, triggers).is_some() {
+        return None;
+    }
+    let (found, rest) = commands::shortcuts(text, bot)?;
+    let more = !item.parts.is_empty() || !item.attachments.is_empty();
+    (!rest.is_empty() || more).then_some((found, rest))
+}
+
+/// Answers the shortcuts inside a client's message. In the same commit they are taken out of its row: whatever happens then,
+/// they are answered once, and the rest is still to be asked. Gives what is to be told.
+pub(super) async fn client_shortcuts(
+    facts: &Facts<'_>,
+    row: &inbox::Model,
+    message: &mut ClientMessage,
+) -> Result<Option<Told>> {
+    // Nothing is looked at for a message without one.
+    if row.source != CHAT || commands::shortcuts(&message.message, None).is_none() {
+        return Ok(None);
+    }
+    let private = own::is_own(&facts.services.config, facts.scope, facts.session).await?;
+    let (id, run_id) = (row.id.clone(), row.event_key.clone());
+    let mut item = Item::from_client(id, run_id, row.received_at, private, message.clone());
+    item.directed = message.relayed.is_none() && message.heartbeat.is_none() && !message.by_node;
+    let Some((found, rest)) = inside(facts, &item, None).filter(|_| item.directed) else {
+        return Ok(None);
+    };
+    message.message = rest;
+    let payload = serde_json::to_string(message).map_err(Error::internal)?;
+    answer_inside(facts, item, found, payload).await.map(Some)
+}
+
+/// The same for a platform's message; its answer goes there.
+pub(super) async fn inbound_shortcuts(
+    facts: &Facts<'_>,
+    row: &inbox::Model,
+    account: &ResolvedAccount,
+    bot: Option<&str>,
+    inbound: &mut Inbound,
+) -> Result<()> {
+    if commands::shortcuts(&inbound.text, bot).is_none() {
+        return Ok(());
+    }
+    let guest = !policy::speaker(account, inbound).is(facts.scope.user());
+    let (id, at) = (row.id.clone(), row.received_at);
+    let (prompt, said) = (String::new(), inbound.clone());
+    let item = Item::from_inbound(id, at, &row.source, &row.account_id, guest, prompt, said);
+    let Some((found, rest)) = inside(facts, &item, bot) else {
+        return Ok(());
+    };
+    inbound.text = rest;
+    let payload = serde_json::to_string(inbound).map_err(Error::internal)?;
+    answer_inside(facts, item, found, payload).await?;
+    Ok(())
+}
+
+async fn answer_inside(facts: &Facts<'_>, mut item: Item, found: Vec<Command>, payload: String) -> Result<Told> {
+    let command = Command::All(found);
+    item.commands = command.names();
+    let work = |epoch| {
+        let authority = facts.authority(epoch);
+        let (item, command, live) = (&item, &command, facts.live.clone());
+        // Large, and seldom there: what reads every message is not to carry it.
+        Box::pin(async move { closing::answer_inside(facts.directory, &authority, item, command, live, payload).await })
+    };
+    facts.directory.leases().under(facts.scope, work).await
+}
+
+/// The command that a message of nothing but directives, or of nothing but shortcuts, is.
+async fn alone(facts: &Facts<'_>, item: &Item, bot: Option<&str>) -> Result<Option<Command>> {
+    if let Some((found, rest)) = commands::shortcuts(&item.text, bot).filter(|_| item.is_typed())
+        && rest.is_empty()
+    {
+        return Ok(Some(Command::All(found)));
+    }
     if !item.guest.is_empty() || !item.directed {
         return Ok(None);
     }

@@ -1,7 +1,8 @@
 //! Directives (`agent-runtime` §20): `/think`, `/fast`, `/verbose`, `/reasoning`, `/model` and `/queue` inside a longer message are
-//! taken out of it and hold for it alone; a message of nothing else changes the session. Pure.
+//! taken out of it and hold for it alone; a message of nothing else changes the session. `/status`, `/help`, `/commands` and
+//! `/whoami` are taken out too, and answered. Pure.
 
-use super::{Command, ModelCommand, QueueChange, QueueCommand, Switch, Switching, ThinkCommand, option};
+use super::{Command, ModelCommand, QueueChange, QueueCommand, Switch, Switching, ThinkCommand, option, word};
 use crate::ports::model::Thinking;
 use crate::session::blocks;
 
@@ -44,11 +45,31 @@ pub fn model_in(text: &str) -> Option<String> {
 /// Takes the directives out of a message. `None` when there are none. What stands in a code block stays. `models`: is
 /// the model it names one that may be used; otherwise its directive is plain text.
 pub fn strip(text: &str, models: bool) -> Option<(Directives, String)> {
+    let mut found = Directives::default();
+    let rest = cut(text, |text| read(text, models, &mut found))?;
+    Some((found, rest))
+}
+
+/// Takes the shortcuts out of a message (`/status`, `/help`, `/commands`, `/whoami`): each of them once, and the text without
+/// them. `None` when there are none. What stands in a code block stays. `bot` is the bot's user name on the platform.
+pub fn shortcuts(text: &str, bot: Option<&str>) -> Option<(Vec<Command>, String)> {
+    let mut found = Vec::new();
+    let rest = cut(text, |text| {
+        let (command, length) = shortcut(text, bot)?;
+        if !found.contains(&command) {
+            found.push(command);
+        }
+        Some(length)
+    })?;
+    Some((found, rest))
+}
+
+/// Takes out what `read` gives the length of, which is asked at every slash that begins a word and is in no code.
+fn cut(text: &str, mut read: impl FnMut(&str) -> Option<usize>) -> Option<String> {
     if !text.contains('/') {
         return None;
     }
     let code = blocks::code(text);
-    let mut found = Directives::default();
     let mut rest = String::with_capacity(text.len());
     let (mut from, mut any) = (0, false);
     for (at, _) in text.match_indices('/') {
@@ -58,7 +79,7 @@ pub fn strip(text: &str, models: bool) -> Option<(Directives, String)> {
         if at < from || !begins || in_code {
             continue;
         }
-        if let Some(length) = read(&text[at..], models, &mut found) {
+        if let Some(length) = read(&text[at..]) {
             rest.push_str(&text[from..at]);
             from = at + length;
             any = true;
@@ -68,7 +89,22 @@ pub fn strip(text: &str, models: bool) -> Option<(Directives, String)> {
         }
     }
     rest.push_str(&text[from..]);
-    any.then(|| (found, rest.trim().to_owned()))
+    any.then(|| rest.trim().to_owned())
+}
+
+/// Reads one shortcut at the beginning of `text`. Gives its length.
+fn shortcut(text: &str, bot: Option<&str>) -> Option<(Command, usize)> {
+    let end = text.find(|c: char| c.is_whitespace() || c == ':').unwrap_or(text.len());
+    let (name, _) = word(text.get(1..end)?, bot)?;
+    let command = match name.to_ascii_lowercase().as_str() {
+        "help" => Command::Help,
+        "commands" => Command::Commands(1),
+        "status" => Command::Status,
+        "whoami" | "id" => Command::Whoami,
+        _ => return None,
+    };
+    let colon = usize::from(text[end..].starts_with(':'));
+    Some((command, end + colon))
 }
 
 /// Reads one directive at the beginning of `text`. Gives its length.
@@ -185,6 +221,36 @@ mod tests {
         }
         assert_eq!(strip("say /model mock/mock-1", false), None);
         assert_eq!(model_in("say /model mock/mock-1 twice").as_deref(), Some("mock/mock-1"));
+    }
+
+    #[test]
+    fn shortcuts_are_taken_out_wherever_they_stand() {
+        for (text, commands, rest) in [
+            ("how /status are you", vec![Command::Status], "how are you"),
+            ("/help: what now?", vec![Command::Help], "what now?"),
+            ("/ID@claw_bot and /whoami", vec![Command::Whoami], "and"),
+            (
+                "a /status\n/commands b /STATUS",
+                vec![Command::Status, Command::Commands(1)],
+                "a \nb",
+            ),
+            ("/status /help", vec![Command::Status, Command::Help], ""),
+        ] {
+            let found = shortcuts(text, Some("claw_bot"));
+            assert_eq!(found, Some((commands, rest.to_owned())), "{text:?}");
+        }
+        for text in [
+            "/statusquo",
+            "the /status.",
+            "see http://x/status or a/status",
+            "use `/status` here",
+            "```\n/help\n```\nwhat is that?",
+            "/status@other_bot what?",
+            "/stop /new /think high",
+            "no slash",
+        ] {
+            assert_eq!(shortcuts(text, Some("claw_bot")), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl Known {
 /// All of them, in the order of the list.
 pub const COMMANDS: [Known; 30] = [
     row("help", "", "this overview", "status"),
-    row("commands", "", "all commands", "status"),
+    row("commands", "[page]", "all commands", "status"),
     row("status", "", "model, context use, queue", "status"),
     row("whoami", "", "your sender id, as allowlists need it", "status").also(&["id"]),
     row("new", "[model]", "start a new conversation", "session"),
@@ -53,7 +53,12 @@ pub const COMMANDS: [Known; 30] = [
         "status",
     ),
     row("think", "[level]", "how hard the model thinks", "options").also(&["thinking", "t"]),
-    row("model", "[name|number|default]", "which model answers", "options"),
+    row(
+        "model",
+        "[name|number|default|status]",
+        "which model answers",
+        "options",
+    ),
     row("models", "", "those that may answer, numbered", "options"),
     row("verbose", "[on|full|off]", "tell which tools run", "options").also(&["v"]),
     row(
@@ -106,7 +111,7 @@ pub const COMMANDS: [Known; 30] = [
     row("agents", "", "your agents", "management"),
     row(
         "subagents",
-        "[list|info|log|kill|steer]",
+        "[list|info|log|kill|steer|spawn]",
         "sub-agents of this conversation",
         "management",
     ),

@@ -13,12 +13,24 @@ pub fn help_text() -> String {
         .to_owned()
 }
 
-/// `/commands`.
-pub fn commands_text() -> String {
-    let mut text = String::from("Commands:");
-    for known in COMMANDS {
+/// Commands on one page.
+const PAGE: usize = 20;
+
+/// A page of `/commands`, from 1. `skills` are the lines of those that skills bring.
+pub fn commands_text(page: usize, skills: Vec<String>) -> String {
+    let lines = COMMANDS.iter().map(|known| {
         let arguments = if known.arguments.is_empty() { "" } else { " " };
-        let _ = write!(text, "\n/{}{arguments}{}: {}", known.name, known.arguments, known.what);
+        format!("/{}{arguments}{}: {}", known.name, known.arguments, known.what)
+    });
+    let lines: Vec<String> = lines.chain(skills).collect();
+    let mut pages = lines.chunks(PAGE);
+    let count = pages.len();
+    let Some(shown) = page.checked_sub(1).and_then(|at| pages.nth(at)) else {
+        return format!("There are {count} pages of commands.");
+    };
+    let mut text = format!("Commands (page {page} of {count}):\n{}", shown.join("\n"));
+    if page < count {
+        let _ = write!(text, "\n\n/commands {} shows the next page.", page + 1);
     }
     text
 }
@@ -74,6 +86,33 @@ pub fn whoami_text(channel: &str, sender_id: &str) -> String {
     format!("Channel: {channel}\nSender id: {sender_id}")
 }
 
+/// What became of the sub-agents of a session that was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Below {
+    /// So many ran, and do not any more.
+    Stopped(usize),
+    /// They are being stopped.
+    Uncounted,
+    Failed,
+}
+
+/// `/stop`, which stopped so much of the session's own.
+pub fn stop_text(own: usize, below: Below) -> String {
+    let plural = |many: usize| if many == 1 { "" } else { "s" };
+    match (own, below) {
+        (0, Below::Stopped(0)) => "Nothing was running.".to_owned(),
+        (_, Below::Stopped(0)) => "Stopped.".to_owned(),
+        (0, Below::Stopped(many)) => format!("Stopped {many} sub-agent{}.", plural(many)),
+        (_, Below::Stopped(many)) => format!("Stopped, and {many} sub-agent{} with it.", plural(many)),
+        (0, Below::Uncounted) => "Sub-agents are being stopped, if there are any: /subagents shows them.".to_owned(),
+        (_, Below::Uncounted) => "Stopped. Sub-agents are being stopped too: /subagents shows them.".to_owned(),
+        (0, Below::Failed) => {
+            "Nothing else was running, but sub-agents could not be stopped: try /stop again.".to_owned()
+        }
+        (_, Below::Failed) => "Stopped, but sub-agents could not be: try /stop again.".to_owned(),
+    }
+}
+
 /// `/queue` alone.
 pub fn queue_text(settings: &Settings) -> String {
     format!(
@@ -115,6 +154,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_stop_says_what_it_stopped_and_what_it_could_not() {
+        for (own, below, text) in [
+            (0, Below::Stopped(0), "Nothing was running."),
+            (3, Below::Stopped(0), "Stopped."),
+            (0, Below::Stopped(1), "Stopped 1 sub-agent."),
+            (0, Below::Stopped(2), "Stopped 2 sub-agents."),
+            (1, Below::Stopped(2), "Stopped, and 2 sub-agents with it."),
+        ] {
+            assert_eq!(stop_text(own, below), text);
+        }
+        for own in [0, 1] {
+            assert!(stop_text(own, Below::Uncounted).contains("being stopped"));
+            assert!(stop_text(own, Below::Failed).ends_with("try /stop again."));
+            assert_eq!(stop_text(own, Below::Failed).starts_with("Stopped,"), own > 0);
+        }
+    }
+
+    #[test]
     fn status_says_what_is_known() {
         let status = SessionSnapshot {
             session_key: "agent:main:main".to_owned(),
@@ -138,6 +195,8 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(status_text(&SessionSnapshot::default(), true).contains("unknown"));
-        assert!(commands_text().contains("/queue"));
+        assert!(commands_text(2, Vec::new()).contains("/queue"));
+        assert!(commands_text(2, vec!["/tea: x".to_owned()]).ends_with("\n/tea: x"));
+        assert_eq!(commands_text(9, Vec::new()), "There are 2 pages of commands.");
     }
 }

@@ -219,15 +219,23 @@ async fn merged_identities_are_the_users_only_when_all_of_them_are() {
     let stage = Stage::set().await;
     let merged = ["direct:ada", "telegram:direct:ada", "telegram:default:direct:ada"];
     assert_eq!(stage.own(&merged).await, [""; 0]);
-    stage
-        .merge(json!({"Ada": ["telegram:42", "43"], "Bob": ["telegram:7"]}))
-        .await;
-    // Nobody lets 43 in.
+    let people = json!({"Ada": ["telegram:42", "slack:u0ada"], "Bob": ["telegram:7"]});
+    stage.merge(people).await;
+    // Who they are on Slack nobody knows.
+    assert_eq!(stage.own(&merged).await, merged[1..]);
+    stage.bot(&stage.owner, "slack", "default", json!({})).await;
+    stage.link(&stage.owner, "slack", "default", "U0ADA").await;
     assert_eq!(stage.own(&merged).await, merged);
+    assert!(stage.is_own(&stage.owner, "slack:direct:ada").await);
+    // Somebody who was never let in is not the user either.
+    stage.merge(json!({"Ada": ["telegram:42", "43"]})).await;
+    assert_eq!(stage.own(&merged).await, [""; 0]);
+    stage.link(&stage.owner, "telegram", "default", "43").await;
+    assert_eq!(stage.own(&merged).await, merged);
+    stage.unlink(&stage.owner, "43").await;
     // What was the sender's own key is nobody's now.
     assert_eq!(stage.own(&CHATS).await, [""; 0]);
     assert!(!stage.is_own(&stage.owner, "telegram:direct:bob").await);
-    assert!(!stage.is_own(&stage.owner, "slack:direct:ada").await);
     stage.let_in("43").await;
     assert_eq!(stage.own(&merged).await, [""; 0], "a guest is one of them");
     stage.link(&stage.owner, "telegram", "default", "43").await;
@@ -244,8 +252,9 @@ async fn merged_identities_are_the_users_only_when_all_of_them_are() {
     assert_eq!(stage.own(&merged).await, [""; 0]);
     // A guest merged into the name that is the user's own id.
     stage.bot(&stage.owner, "telegram", "default", json!({})).await;
+    assert_eq!(stage.own(&merged).await, merged);
     stage.merge(json!({"42": ["telegram:8"]})).await;
-    assert_eq!(stage.own(&CHATS).await, CHATS);
+    assert_eq!(stage.own(&CHATS).await, [""; 0]);
     stage.let_in("8").await;
     assert_eq!(stage.own(&CHATS).await, [""; 0]);
 }

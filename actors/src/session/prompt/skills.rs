@@ -10,21 +10,22 @@ const INTRODUCTION: &str = "\
 These skills hold instructions for particular tasks. When a task fits a description, read the skill's file with the read \
 tool first and follow it; otherwise leave it. Other files it names are beside it: resolve their paths against its folder.";
 
+/// How much of the prompt one skill takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkillShare {
+    pub name: String,
+    /// Characters of its element.
+    pub chars: usize,
+}
+
 /// The section's text; empty when there are no skills.
 pub(super) fn list(skills: &[Offered]) -> String {
     if skills.is_empty() {
         return String::new();
     }
-    let mut text = format!("{INTRODUCTION}\n<available_skills>\n");
-    let mut left = MAX_CHARS.saturating_sub(text.chars().count());
+    let mut text = heading();
     let mut shown = 0;
-    for skill in skills.iter().take(MOST) {
-        let element = element(skill);
-        let size = element.chars().count();
-        if size > left {
-            break;
-        }
-        left -= size;
+    for (_, element, _) in listed(skills) {
         shown += 1;
         text.push_str(&element);
     }
@@ -34,6 +35,30 @@ pub(super) fn list(skills: &[Offered]) -> String {
         text.push_str(&format!("\n({rest} more skills are not listed: there are too many.)"));
     }
     text
+}
+
+/// What each takes of it; those that are left out are not among them.
+pub(super) fn shares(skills: &[Offered]) -> Vec<SkillShare> {
+    let share = |(skill, _, chars): (&Offered, String, usize)| SkillShare {
+        name: skill.name.clone(),
+        chars,
+    };
+    listed(skills).map(share).collect()
+}
+
+fn heading() -> String {
+    format!("{INTRODUCTION}\n<available_skills>\n")
+}
+
+/// Those that have room, with their elements and how many characters these are.
+fn listed(skills: &[Offered]) -> impl Iterator<Item = (&Offered, String, usize)> {
+    let mut left = MAX_CHARS.saturating_sub(heading().chars().count());
+    skills.iter().take(MOST).map_while(move |skill| {
+        let element = element(skill);
+        let size = element.chars().count();
+        left = left.checked_sub(size)?;
+        Some((skill, element, size))
+    })
 }
 
 fn element(skill: &Offered) -> String {
@@ -92,6 +117,7 @@ mod tests {
             text.ends_with("(50 more skills are not listed: there are too many.)"),
             "{text}"
         );
+        assert_eq!(shares(&many).len(), MOST);
         let long: Vec<Offered> = (0..100).map(|at| skill(&format!("s{at}"), &"é".repeat(1024))).collect();
         let text = list(&long);
         assert!(text.chars().count() < MAX_CHARS + 200);

@@ -28,6 +28,8 @@ pub struct SpawnWish {
     pub timeout_seconds: Option<u64>,
     /// Its session goes when its end was told.
     pub delete: bool,
+    /// The name of what asks for it, which begins one however often it is asked again; `None`: each call begins one.
+    pub once: Option<String>,
 }
 
 impl Reach {
@@ -82,6 +84,7 @@ impl Reach {
                 .filter(|seconds| *seconds > 0)
                 .or(rules.timeout_seconds),
             delete: wish.delete,
+            once: wish.once,
         };
         let (child, run_id) = subagent::begin(run, rules, begun).await.map_err(away)?;
         Ok(json!({

@@ -3,8 +3,6 @@
 //! The owner calls all of them. A guest calls those that the owner opened to guests, and hears of no other: to them a
 //! name is a word like any.
 
-use std::fmt::Write;
-
 use claw_entities::Scope;
 use tokio_util::sync::CancellationToken;
 
@@ -201,14 +199,13 @@ fn unknown(known: &[SkillCommand]) -> String {
 }
 
 /// Lines about the skills that whoever wrote the message may call, for `/commands`.
-pub(crate) async fn listed(directory: &Directory, authority: &Authority, item: &Item) -> Result<String> {
+pub(crate) async fn listed(directory: &Directory, authority: &Authority, item: &Item) -> Result<Vec<String>> {
     let settings = directory.services().config.settings(&authority.scope).await?;
     let known = all(directory, &authority.scope, &authority.agent_id, &settings).await?;
-    let mut text = String::new();
-    for command in known.iter().filter(|command| item.guest.is_empty() || command.guests) {
-        let _ = write!(text, "\n/{} [input]: {}", command.name, command.description);
-    }
-    Ok(text)
+    let known = known.iter().filter(|command| item.guest.is_empty() || command.guests);
+    Ok(known
+        .map(|command| format!("/{} [input]: {}", command.name, command.description))
+        .collect())
 }
 
 /// Carries out a call that asks no model.

@@ -2,7 +2,7 @@
 
 use claw_entities::{PlatformTable, Scope, SessionKey, UserOwned, inbox, run, subagent};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
 
 use super::{Origin, SOURCE, first_run};
 use crate::clock::now_ms;
@@ -149,6 +149,12 @@ async fn ended(tx: &Transaction, scope: &Scope, row: &subagent::Model) -> Result
     }
     let last = run::Entity::owned_by(scope)
         .filter(run::Column::SessionKey.eq(row.child_key.clone()))
+        // What a person asked of its session by a command is no result.
+        .filter(
+            Condition::any()
+                .add(run::Column::StopReason.is_null())
+                .add(run::Column::StopReason.ne("command")),
+        )
         .order_by_desc(run::Column::StartedAt)
         .order_by_desc(run::Column::EndedAt)
         .one(tx)

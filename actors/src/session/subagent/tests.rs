@@ -16,6 +16,16 @@ fn runs_name_their_sub_agent() {
 
 /// Begins one for a run of the main session that `cancel` stops.
 async fn begun(runtime: &Runtime, scope: &Scope, cancel: &CancellationToken) -> Result<(SessionKey, String)> {
+    begun_for(runtime, scope, cancel, None).await
+}
+
+/// The same for what is asked again under the same name.
+async fn begun_for(
+    runtime: &Runtime,
+    scope: &Scope,
+    cancel: &CancellationToken,
+    once: Option<&str>,
+) -> Result<(SessionKey, String)> {
     let directory = &runtime.directory;
     let settings = UserSettings::default();
     let work = |epoch| async move {
@@ -42,6 +52,7 @@ async fn begun(runtime: &Runtime, scope: &Scope, cancel: &CancellationToken) -> 
         let wish = Wish {
             task: "dig".to_owned(),
             agent_id: "main".to_owned(),
+            once: once.map(str::to_owned),
             ..Wish::default()
         };
         begin(&run, settings.subagents("main"), wish).await
@@ -76,4 +87,25 @@ async fn one_begun_while_its_session_is_stopped_does_not_survive_the_stop() {
         states(&runtime, &scope).await,
         (vec!["killed".to_owned(), "killed".to_owned()], 0)
     );
+}
+
+/// A command is carried out again when its answer was not stored.
+#[actix::test]
+async fn one_that_is_asked_for_again_after_a_crash_is_begun_once() {
+    let runtime = start(ScriptedModel::new(|_| Step::Hang), Limits::default(), 1).await;
+    let scope = runtime.owner("acme").await;
+    let cancel = CancellationToken::new();
+    let first = begun_for(&runtime, &scope, &cancel, Some("row-1"))
+        .await
+        .expect("begins");
+    let again = begun_for(&runtime, &scope, &cancel, Some("row-1"))
+        .await
+        .expect("begins");
+    assert_eq!(first, again);
+    assert_eq!(states(&runtime, &scope).await.0.len(), 1);
+    let other = begun_for(&runtime, &scope, &cancel, Some("row-2"))
+        .await
+        .expect("begins");
+    assert_ne!(first, other);
+    assert_eq!(states(&runtime, &scope).await.0.len(), 2);
 }
