@@ -101,7 +101,7 @@ impl ByHand {
             return self.told_only(authority, "", (Done::Missing, cost), command).await;
         };
         self.told.operation(&self.operation, None).await;
-        let done = self.tried(authority, head, command).await;
+        let done = Box::pin(self.tried(authority, head, command)).await;
         let completed = matches!(done, Ok(Done::Compacted { .. }));
         self.told.operation(&self.operation, Some(completed)).await;
         done
