@@ -45,8 +45,6 @@ pub struct Db {
     /// Who holds it may write (SQLite): two connections that write wait for each other in turn, not in SQLite's way, which
     /// is to look again later.
     writing: Arc<Mutex<()>>,
-    /// How long somebody waits for their turn to write, or for a connection.
-    acquire_timeout: Duration,
     /// As `claw_app` (PostgreSQL) or query-only (SQLite).
     read: DatabaseConnection,
     /// As `claw_app` (PostgreSQL) or the single writer (SQLite).
@@ -73,6 +71,8 @@ pub(crate) async fn one_by_one(tx: &impl ConnectionTrait, scope: &Scope) -> Resu
     Ok(())
 }
 
+/// How long somebody waits for their turn to write on SQLite: behind a slow disk nobody piles up for ever.
+const TURN: Duration = Duration::from_secs(30);
 /// How often a transaction that PostgreSQL chose to break a deadlock is done again.
 const MOST_DEADLOCKS: usize = 5;
 
@@ -204,7 +204,7 @@ impl Db {
     async fn begin_immediate(&self, pool: &DatabaseConnection) -> Result<Tx, DbErr> {
         let sqlite = self.backend == DbBackend::Sqlite;
         let writing = if sqlite {
-            let turn = tokio::time::timeout(self.acquire_timeout, self.writing.clone().lock_owned());
+            let turn = tokio::time::timeout(TURN, self.writing.clone().lock_owned());
             Some(
                 turn.await
                     .map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?,
