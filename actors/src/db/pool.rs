@@ -164,7 +164,13 @@ fn is_sqlite(url: &str) -> Result<bool, OpenError> {
 
 fn base(settings: &DbSettings) -> ConnectOptions {
     let mut options = ConnectOptions::new(settings.url.expose().to_owned());
-    options.acquire_timeout(settings.acquire_timeout).sqlx_logging(false);
+    options
+        .acquire_timeout(settings.acquire_timeout)
+        // Without either the driver has no task that looks after idle connections: it counts them wrongly now and then, and
+        // then goes round for ever on a thread of ours. A file does not hang up, and a server is asked before it is used.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .sqlx_logging(false);
     options
 }
 

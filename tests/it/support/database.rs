@@ -5,7 +5,9 @@ use std::path::Path;
 use claw_actors::db::template;
 use claw_entities::ids::new_id;
 use claw_migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryResult, Statement, TryGetable};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryResult, Statement, TryGetable,
+};
 
 /// Where one test's rows live.
 #[derive(Clone, Debug)]
@@ -55,7 +57,10 @@ impl TestDatabase {
 
     /// A connection that sees everything: on PostgreSQL as superuser.
     pub(crate) async fn open(&self) -> Rows {
-        Rows(Database::connect(&self.url).await.expect("the test's database opens"))
+        let mut options = ConnectOptions::new(self.url.clone());
+        // As the server's own pools (`db/pool.rs`): the driver's task for idle connections may go round for ever.
+        options.idle_timeout(None).max_lifetime(None);
+        Rows(Database::connect(options).await.expect("the test's database opens"))
     }
 }
 
