@@ -291,7 +291,8 @@ impl SessionActor {
         if let Some(running) = &self.running {
             let named = request.run_id.as_ref().is_none_or(|id| running.answers(id));
             let own = request.admin || request.requester.as_ref().is_none_or(|own| running.is_asked_by(own));
-            if named && own {
+            // One that was aborted before only comes to its end.
+            if named && own && !running.cancel.token().is_cancelled() {
                 running.cancel.abort(request.stop_reason);
                 stopped = true;
                 run_ids.push(running.run_id.clone());
