@@ -12,7 +12,7 @@ use super::item::Item;
 use super::key::DEFAULT_ACCOUNT;
 use super::policy::{self, EVERYBODY};
 use super::turn::Authority;
-use crate::config::accounts::{AccessPolicy, DmPolicy, GroupPolicy, ResolvedAccount};
+use crate::config::accounts::{AccessPolicy, DmPolicy, GroupPolicy, ResolvedAccount, without_channel};
 use crate::config::whole::{Change, Written};
 use crate::error::{Error, Result};
 use crate::gateway::methods::config::shown;
@@ -120,7 +120,7 @@ async fn removed(
     list: Listed,
     id: &str,
 ) -> Result<String> {
-    let plain = policy::plain(id, &here.channel);
+    let plain = without_channel(&here.channel, id.trim());
     let mut paired = false;
     let approved = account.approved.iter().find(|known| known.eq_ignore_ascii_case(plain));
     if let Some(plain) = approved.filter(|_| list == Listed::Direct) {
@@ -225,7 +225,7 @@ fn stepped(channel: &str, now: &Value, step: Step<'_>) -> Option<Value> {
             Value::Number(number) => number.to_string(),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return false,
         };
-        policy::names(&text, channel, policy::plain(id, channel))
+        policy::names(&text, channel, without_channel(channel, id.trim()))
     };
     match step {
         Step::Add(id) => {
@@ -233,7 +233,7 @@ fn stepped(channel: &str, now: &Value, step: Step<'_>) -> Option<Value> {
                 return None;
             }
             let mut entries = entries;
-            entries.push(json!(policy::plain(id, channel)));
+            entries.push(json!(without_channel(channel, id.trim())));
             Some(Value::Array(entries))
         }
         Step::Remove(id) => {

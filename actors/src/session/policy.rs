@@ -7,7 +7,9 @@ use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::commands;
-use crate::config::accounts::{AccessPolicy, DmPolicy, GroupPolicy, GroupRule, ResolvedAccount, looks_like_link_code};
+use crate::config::accounts::{
+    AccessPolicy, DmPolicy, GroupPolicy, GroupRule, ResolvedAccount, looks_like_link_code, without_channel,
+};
 use crate::config::document::AgentSettings;
 use crate::ports::channel::{Inbound, PeerKind};
 
@@ -273,25 +275,12 @@ pub(crate) const EVERYBODY: &str = "*";
 
 /// Does an entry name this sender.
 pub(crate) fn names(entry: &str, channel: &str, sender_id: &str) -> bool {
-    !sender_id.is_empty() && plain(entry, channel).eq_ignore_ascii_case(sender_id)
-}
-
-/// A sender's id without the channel before it.
-pub(crate) fn plain<'a>(entry: &'a str, channel: &str) -> &'a str {
-    let entry = entry.trim();
-    entry
-        .split_once(':')
-        .filter(|(prefix, _)| prefix.eq_ignore_ascii_case(channel) || is_short_name(prefix, channel))
-        .map_or(entry, |(_, id)| id)
+    !sender_id.is_empty() && without_channel(channel, entry.trim()).eq_ignore_ascii_case(sender_id)
 }
 
 /// Do groups follow the list for direct messages, having none of their own.
 pub(crate) fn groups_follow(policy: &AccessPolicy) -> bool {
     policy.group == GroupPolicy::Allowlist && policy.group_allow_from.is_none()
-}
-
-fn is_short_name(prefix: &str, channel: &str) -> bool {
-    prefix.eq_ignore_ascii_case("tg") && channel == "telegram"
 }
 
 /// Stops two bots from talking to each other for ever: 20 messages of a bot within a minute, then a minute of silence.

@@ -152,10 +152,9 @@ fn sender_of(channel: &str, spelled: &str) -> String {
 /// A sender's id without the channel's name in front.
 pub(crate) fn without_channel<'a>(channel: &str, id: &'a str) -> &'a str {
     let short = if channel == "telegram" { "tg" } else { channel };
-    let mut prefixes = [channel, short].into_iter();
-    prefixes
-        .find_map(|prefix| id.strip_prefix(prefix)?.strip_prefix(':'))
-        .unwrap_or(id)
+    id.split_once(':')
+        .filter(|(prefix, _)| prefix.eq_ignore_ascii_case(channel) || prefix.eq_ignore_ascii_case(short))
+        .map_or(id, |(_, id)| id)
 }
 
 /// A list of sender ids: texts or numbers, with or without the channel's name in front, and groups of people.

@@ -1,6 +1,6 @@
 //! Aborting what runs, and dropping what waits.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -249,13 +249,8 @@ impl SessionActor {
     ) -> Vec<String> {
         let busy = self.running.as_ref().map(|running| running.inbox_ids.clone());
         let waits = |item: &Item| item.entry_id.is_none() && busy.as_ref() != Some(&item.inbox_ids) && meant(item);
-        let (first, others) = self
-            .ahead
-            .drain(..)
-            .partition::<VecDeque<_>, _>(|ahead| matches!(ahead, Ahead::Resume(item) if waits(item)));
-        self.ahead = others;
         let mut run_ids = Vec::new();
-        for ahead in first {
+        for ahead in self.take_ahead(|ahead| matches!(ahead, Ahead::Resume(item) if waits(item))) {
             let Ahead::Resume(item) = ahead else { continue };
             let run_id = item.run_id.clone().unwrap_or_default();
             self.settle_dropped(context, item, "aborted", reason);

@@ -1,5 +1,7 @@
 //! What has its turn before the queue: what a crash cut off, and what has its place between turns.
 
+use std::collections::VecDeque;
+
 use actix::Context;
 
 use super::SessionActor;
@@ -48,6 +50,13 @@ impl Ahead {
 }
 
 impl SessionActor {
+    /// Takes out those that are `meant`; the others keep their order.
+    pub(super) fn take_ahead(&mut self, meant: impl Fn(&Ahead) -> bool) -> VecDeque<Ahead> {
+        let (taken, others) = std::mem::take(&mut self.ahead).into_iter().partition(meant);
+        self.ahead = others;
+        taken
+    }
+
     pub(super) fn start_ahead(&mut self, context: &mut Context<Self>, ahead: Ahead) {
         match ahead {
             Ahead::Resume(item) => {

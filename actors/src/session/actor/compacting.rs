@@ -1,6 +1,5 @@
 //! A compaction that was asked for: after what runs, and before what waits.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::Context;
@@ -89,11 +88,7 @@ impl SessionActor {
         meant: impl Fn(&CompactRequest) -> bool,
     ) -> Vec<String> {
         let mut dropped = Vec::new();
-        let (waiting, others) = std::mem::take(&mut self.ahead)
-            .into_iter()
-            .partition::<VecDeque<_>, _>(|ahead| matches!(ahead, Ahead::Compact(request) if meant(request)));
-        self.ahead = others;
-        for ahead in waiting {
+        for ahead in self.take_ahead(|ahead| matches!(ahead, Ahead::Compact(request) if meant(request))) {
             let Ahead::Compact(request) = ahead else { continue };
             dropped.push(request.run_id().to_owned());
             match request.asked {

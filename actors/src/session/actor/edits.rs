@@ -1,6 +1,5 @@
 //! Edits and injections of a session: what has its turn between runs without being one.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::{Addr, Context};
@@ -65,9 +64,7 @@ impl SessionActor {
         }
         if matches!(request.edit, Edit::Delete { .. }) {
             // A turn that was left need not be finished first: its rows are settled with the rest.
-            let (edits, others): (VecDeque<_>, VecDeque<_>) =
-                self.ahead.drain(..).partition(|ahead| matches!(ahead, Ahead::Edit(_)));
-            self.ahead = edits;
+            let others = self.take_ahead(|ahead| !matches!(ahead, Ahead::Edit(_)));
             for id in others.iter().flat_map(Ahead::inbox_ids) {
                 self.known.remove(id);
             }
