@@ -6,6 +6,7 @@
 //! (`writer`), so that rows are decoded in one way: but for the one that each turn begins with.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +18,11 @@ use sea_orm::sqlx::error::{DatabaseError, ErrorKind};
 use sea_orm::{DbErr, RuntimeErr, Statement, Value};
 
 use super::pool::{BUSY_TIMEOUT, STATEMENTS, WRITER_PRAGMAS};
+
+thread_local! {
+    /// Pages in the log after the last commit on this thread.
+    static LOGGED: Cell<u32> = const { Cell::new(0) };
+}
 
 /// The connection. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -32,7 +38,7 @@ impl Direct {
     pub(super) fn open(file: &Path) -> Result<Self, DbErr> {
         Ok(Self {
             file: file.to_owned(),
-            connection: Arc::new(Mutex::new(connect(file).map_err(failed)?)),
+            connection: Arc::new(Mutex::new(following(connect(file).map_err(failed)?))),
             refused: Arc::default(),
         })
     }
@@ -76,6 +82,15 @@ impl Direct {
         DbErr::Custom("this connection takes batches only".to_owned())
     }
 
+    /// How many pages the log had after this thread's last commit.
+    #[expect(
+        clippy::unused_self,
+        reason = "of this connection: no other one commits on its thread"
+    )]
+    pub(super) fn log_pages(&self) -> u32 {
+        LOGGED.get()
+    }
+
     /// Was something refused since this was asked last?
     pub(super) fn take_refused(&self) -> bool {
         self.refused.swap(false, Ordering::Relaxed)
@@ -90,14 +105,24 @@ impl Direct {
     pub(super) fn leave(&self) {
         if self.is_open() && self.control("ROLLBACK").is_err() && self.is_open() {
             match connect(&self.file) {
-                Ok(connection) => *self.connection() = connection,
+                Ok(connection) => *self.connection() = following(connection),
                 Err(error) => tracing::error!(error = ?error.sqlite_error_code(), "the writing connection is stuck"),
             }
         }
     }
 }
 
-fn connect(file: &Path) -> rusqlite::Result<Connection> {
+/// Has the length of the log told after each commit. SQLite does not copy it by itself then: see `checkpoint`.
+fn following(connection: Connection) -> Connection {
+    connection.wal_hook(Some(|_, pages| {
+        LOGGED.set(u32::try_from(pages).unwrap_or_default());
+        Ok(())
+    }));
+    connection
+}
+
+/// A connection that can write.
+pub(super) fn connect(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;

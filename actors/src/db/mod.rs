@@ -4,6 +4,7 @@
 //! duties that cross tenants use [`Db::system_read`] and [`Db::system_write`].
 
 mod batch;
+mod checkpoint;
 mod direct;
 mod glance;
 mod pool;

@@ -22,7 +22,8 @@ pub(super) const STATEMENTS: usize = 256;
 pub(super) const WRITER_PRAGMAS: [(&str, &str); 5] = [
     ("synchronous", "FULL"),
     ("foreign_keys", "ON"),
-    ("wal_autocheckpoint", "4000"),
+    // Should what commits in groups, which looks after the log (`checkpoint`), have nothing to do for long.
+    ("wal_autocheckpoint", "16000"),
     ("cache_size", "-4096"),
     // What a statement may have to undo is small: not worth a file.
     ("temp_store", "memory"),

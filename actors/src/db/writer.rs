@@ -19,6 +19,7 @@ use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use super::checkpoint::Checkpoints;
 use super::direct::{Bound, Direct};
 use super::{Batch, Db, Scoped, Transaction, past_deadlocks, set_tenant};
 use crate::clock::now_ms;
@@ -179,13 +180,14 @@ fn stopping() -> Error {
 fn commit_on_a_thread(db: Db, jobs: mpsc::Receiver<Job>) -> std::io::Result<()> {
     let file = db.file.clone().ok_or_else(|| std::io::Error::other("not SQLite"))?;
     let direct = Direct::open(&file).map_err(std::io::Error::other)?;
+    let checkpoints = Checkpoints::start(&file)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("commit".to_owned());
-    thread.spawn(move || runtime.block_on(commit_directly(db, direct, jobs)))?;
+    thread.spawn(move || runtime.block_on(commit_directly(db, direct, checkpoints, jobs)))?;
     Ok(())
 }
 
-async fn commit_directly(db: Db, direct: Direct, mut jobs: mpsc::Receiver<Job>) {
+async fn commit_directly(db: Db, direct: Direct, mut checkpoints: Checkpoints, mut jobs: mpsc::Receiver<Job>) {
     let tx = Transaction::Direct(direct.clone());
     let mut group = Vec::new();
     while jobs.recv_many(&mut group, GROUP).await > 0 {
@@ -196,6 +198,7 @@ async fn commit_directly(db: Db, direct: Direct, mut jobs: mpsc::Receiver<Job>) 
             commit(&db, rest, false).await;
         }
         measure(count, began);
+        checkpoints.after_commit(&direct);
     }
 }
 

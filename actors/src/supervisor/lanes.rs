@@ -103,7 +103,7 @@ fn working(limits: &Limits, database: DbBackend) -> usize {
         return limits.working;
     }
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let for_each = if database == DbBackend::Postgres { 16 } else { 4 };
+    let for_each = if database == DbBackend::Postgres { 16 } else { 2 };
     for_each * cores
 }
 
