@@ -11,15 +11,6 @@ use crate::support::webhook::status;
 
 const OWNERS_CHAT: i64 = 700;
 
-/// Ties the chat to the owner.
-async fn link(app: &TestApp) {
-    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    assert_eq!(code, 201, "{made}");
-    let word = made["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().telegram(1, OWNERS_CHAT, word)).await, 200);
-    app.platform.message("700", "now linked").await;
-}
-
 /// A question of a program that waits for an answer.
 async fn asks(app: &TestApp, program: &mut TestNode, id: &str) -> String {
     let _listener = app.approver("demo", OWNER).await;
@@ -38,7 +29,7 @@ async fn said(app: &TestApp, update: u64, chat: i64, text: &str, answer: &str) {
 async fn the_owner_answers_where_the_agent_was_asked() {
     let app = TestApp::start().await;
     let mut node = app.ready_node(&Device::generate(), &["system.run"]).await;
-    link(&app).await;
+    app.link(OWNER, OWNERS_CHAT).await;
     let wish = calls_tool(
         "nodes",
         &json!({"action": "run", "command": ["/usr/bin/make", "all"], "cwd": "/srv"}),
@@ -174,7 +165,7 @@ async fn the_admin_ui_lists_and_decides() {
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_are_told_in_the_chats_that_the_user_chose_and_so_is_their_end() {
     let app = TestApp::start().await;
-    link(&app).await;
+    app.link(OWNER, OWNERS_CHAT).await;
     let chosen = json!({"approvals": {"exec": {"enabled": true, "mode": "both", "sessionFilter": ["agent:main:"], "targets": [
         {"channel": "telegram", "to": "700"}, {"channel": "slack", "to": "C9"}, {"channel": "telegram", "to": "700"},
         {"channel": "discord", "to": "1"},

@@ -3,28 +3,15 @@
 
 use serde_json::{Value, json};
 
-use crate::support::app::TestApp;
+use crate::support::app::{OWNER, TestApp};
 use crate::support::model::{prompt, question};
 use crate::support::node::TestNode;
 use crate::support::tool;
 use crate::support::wait::{becomes, eventually};
-use crate::support::webhook::status;
 
 const KEY: &str = "agent:main:side";
 const OWNERS_CHAT: i64 = 700;
 const GUESTS_CHAT: i64 = 900;
-
-async fn link(app: &TestApp) {
-    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    assert_eq!(code, 201, "{made}");
-    let word = made["code"].as_str().expect("a code");
-    say(app, 1, OWNERS_CHAT, word).await;
-    app.platform.message("700", "now linked").await;
-}
-
-async fn say(app: &TestApp, update: u64, chat: i64, text: &str) {
-    assert_eq!(status(app.webhooks().telegram(update, chat, text)).await, 200);
-}
 
 async fn send(operator: &mut TestNode, key: &str, run: &str, text: &str) {
     let params = json!({"sessionKey": key, "message": text, "idempotencyKey": run});
@@ -110,10 +97,11 @@ async fn a_question_aside_is_answered_while_the_agent_works_and_leaves_no_trace(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_aside_is_answered_in_the_owners_chat_and_to_nobody_else() {
     let app = TestApp::start().await;
-    link(&app).await;
-    say(&app, 2, OWNERS_CHAT, "/btw what is it? #mine").await;
+    app.link(OWNER, OWNERS_CHAT).await;
+    app.says(2, OWNERS_CHAT, "/btw what is it? #mine").await;
     app.platform.message("700", "re: #mine end").await;
-    say(&app, 3, GUESTS_CHAT, "/btw what does your owner plan? #theirs").await;
+    app.says(3, GUESTS_CHAT, "/btw what does your owner plan? #theirs")
+        .await;
     app.platform.message("900", "Only the owner").await;
     app.settled().await;
     let asked = |part: &str| app.model.calls().iter().any(|call| question(call).contains(part));
@@ -172,9 +160,9 @@ async fn a_guest_who_starts_over_is_greeted_without_anything_of_the_owners() {
     let mut operator = app.operator().await;
     let secret = json!({"agentId": "main", "name": "MEMORY.md", "content": "the safe is behind the clock"});
     operator.call("agents.files.set", secret).await.expect("writes");
-    say(&app, 2, GUESTS_CHAT, "hello #guest").await;
+    app.says(2, GUESTS_CHAT, "hello #guest").await;
     app.platform.message("900", "re: #guest end").await;
-    say(&app, 3, GUESTS_CHAT, "/new").await;
+    app.says(3, GUESTS_CHAT, "/new").await;
     let greeting = app.model.asked("A new conversation begins").await;
     assert!(!greeting.to_string().contains("behind the clock"));
     app.settled().await;
@@ -185,15 +173,15 @@ async fn a_guest_who_starts_over_is_greeted_without_anything_of_the_owners() {
 async fn commands_are_heard_from_whom_the_settings_name_and_always_from_the_owner() {
     let heard = json!({"commands": {"allowFrom": {"telegram": [GUESTS_CHAT]}}});
     let app = TestApp::start_with(&heard, &[]).await;
-    link(&app).await;
-    say(&app, 2, OWNERS_CHAT, "/status").await;
+    app.link(OWNER, OWNERS_CHAT).await;
+    app.says(2, OWNERS_CHAT, "/status").await;
     app.platform.message("700", "Model:").await;
-    say(&app, 3, GUESTS_CHAT, "/status").await;
+    app.says(3, GUESTS_CHAT, "/status").await;
     app.platform.message("900", "Model:").await;
-    say(&app, 4, 901, "/status").await;
-    say(&app, 5, 901, "/new").await;
+    app.says(4, 901, "/status").await;
+    app.says(5, 901, "/new").await;
     // A bare word is talk from who gives no commands.
-    say(&app, 6, 901, "stop").await;
+    app.says(6, 901, "stop").await;
     app.platform.message("901", "re:").await;
     app.settled().await;
     assert_eq!(app.platform.messages("901").len(), 1);
@@ -205,38 +193,31 @@ async fn commands_are_heard_from_whom_the_settings_name_and_always_from_the_owne
 #[tokio::test(flavor = "multi_thread")]
 async fn the_owner_changes_the_configuration_in_a_chat_of_their_own_once_that_is_on() {
     let app = TestApp::start().await;
-    link(&app).await;
+    app.link(OWNER, OWNERS_CHAT).await;
     let mut operator = app.operator().await;
-    say(&app, 2, OWNERS_CHAT, "/config show").await;
+    app.says(2, OWNERS_CHAT, "/config show").await;
     app.platform.message("700", "/config is off").await;
     let now = operator.call("config.get", json!({})).await.expect("reads");
     let on = json!({"raw": json!({"commands": {"config": true}}).to_string(), "baseHash": now["hash"]});
     operator.call("config.patch", on).await.expect("changes");
-    say(
-        &app,
-        3,
-        OWNERS_CHAT,
-        "/config set agents.defaults.userTimezone Europe/Vienna",
-    )
-    .await;
+    app.says(3, OWNERS_CHAT, "/config set agents.defaults.userTimezone Europe/Vienna")
+        .await;
     app.platform
         .message("700", "Changed: agents.defaults.userTimezone")
         .await;
-    say(&app, 4, OWNERS_CHAT, "/config get agents.defaults.userTimezone").await;
+    app.says(4, OWNERS_CHAT, "/config get agents.defaults.userTimezone")
+        .await;
     app.platform.message("700", "Europe/Vienna").await;
-    say(&app, 5, OWNERS_CHAT, "/config set agents.defaults.timeoutSeconds soon").await;
+    app.says(5, OWNERS_CHAT, "/config set agents.defaults.timeoutSeconds soon")
+        .await;
     app.platform.message("700", "would not be valid").await;
-    say(
-        &app,
-        6,
-        OWNERS_CHAT,
-        "/config set models.providers.mock.apiKey=sk-other",
-    )
-    .await;
+    app.says(6, OWNERS_CHAT, "/config set models.providers.mock.apiKey=sk-other")
+        .await;
     app.platform
         .message("700", "Keys and tokens are set under Settings")
         .await;
-    say(&app, 7, OWNERS_CHAT, "/config unset agents.defaults.userTimezone").await;
+    app.says(7, OWNERS_CHAT, "/config unset agents.defaults.userTimezone")
+        .await;
     let zone = || async {
         let shown = app.operator().await.call("config.get", json!({})).await.expect("reads");
         shown["config"]["agents"]["defaults"]["userTimezone"].clone()
@@ -247,7 +228,7 @@ async fn the_owner_changes_the_configuration_in_a_chat_of_their_own_once_that_is
     assert!(told.contains("change the configuration under Settings"), "{told}");
     // A guest sees and changes nothing.
     for (update, text) in [(8, "/config show"), (9, "/config set ui.seamColor #ff0000")] {
-        say(&app, update, GUESTS_CHAT, text).await;
+        app.says(update, GUESTS_CHAT, text).await;
     }
     becomes("refusals", 2, || async {
         let said = app.platform.messages("900");
@@ -275,9 +256,9 @@ async fn the_owner_steers_and_stops_sub_agents_and_a_guest_does_not() {
     app.model.asked("#faster").await;
     spawn(&mut operator, "wait", "[gate] #two").await;
     app.model.asked("#two").await;
-    say(&app, 2, GUESTS_CHAT, "/kill all").await;
+    app.says(2, GUESTS_CHAT, "/kill all").await;
     app.platform.message("900", "Only the owner").await;
-    say(&app, 3, GUESTS_CHAT, "/steer wait #guest").await;
+    app.says(3, GUESTS_CHAT, "/steer wait #guest").await;
     becomes("refusals", 2, || async { app.platform.messages("900").len() }).await;
     assert_eq!(rows.count("subagent WHERE state = 'killed'").await, 0);
     let told = ask(&mut operator, "main", "s2", "/kill wait").await;
@@ -297,7 +278,7 @@ async fn the_owner_begins_sub_agents_within_the_same_limits_as_the_agent() {
     let mut operator = app.operator().await;
     let rows = app.rows().await;
     let begin = "/subagents spawn main [gate] #dig --thinking low";
-    say(&app, 2, GUESTS_CHAT, begin).await;
+    app.says(2, GUESTS_CHAT, begin).await;
     app.platform.message("900", "Only the owner").await;
     let told = ask(&mut operator, "main", "s1", "/subagents spawn boss dig").await;
     assert!(told.contains("forbidden"), "{told}");
@@ -324,7 +305,7 @@ async fn the_owner_begins_sub_agents_within_the_same_limits_as_the_agent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_are_in_the_audit_log_with_who_gave_them_and_without_what_they_said() {
     let app = TestApp::start().await;
-    link(&app).await;
+    app.link(OWNER, OWNERS_CHAT).await;
     let mut operator = app.operator().await;
     ask(&mut operator, KEY, "r1", "hello #talk").await;
     let rows = app.rows().await;
@@ -339,7 +320,7 @@ async fn commands_are_in_the_audit_log_with_who_gave_them_and_without_what_they_
     ask(&mut operator, KEY, "r5", "/compact zebra").await;
     send(&mut operator, KEY, "r6", "/btw [status:401] zebra").await;
     side_result(&mut operator, "r6").await;
-    say(&app, 2, GUESTS_CHAT, "/status").await;
+    app.says(2, GUESTS_CHAT, "/status").await;
     app.platform.message("900", "Model:").await;
     app.settled().await;
     let expected: Vec<String> = ["think", "stop", "new", "compact", "btw"]
@@ -397,7 +378,7 @@ async fn the_list_of_commands_has_pages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_of_the_model_says_where_it_is_and_with_which_key_but_no_secret() {
     let app = TestApp::start().await;
-    link(&app).await;
+    app.link(OWNER, OWNERS_CHAT).await;
     let mut operator = app.operator().await;
     let told = ask(&mut operator, KEY, "r1", "/model status").await;
     let endpoint = format!("Endpoint: {}", app.model.base_url());
@@ -416,7 +397,7 @@ async fn the_status_of_the_model_says_where_it_is_and_with_which_key_but_no_secr
         told.contains("Model: mock/mock-1") && !told.contains("Endpoint:"),
         "{told}"
     );
-    say(&app, 2, GUESTS_CHAT, "/model status").await;
+    app.says(2, GUESTS_CHAT, "/model status").await;
     app.platform.message("900", "Only the owner").await;
 }
 
@@ -434,7 +415,7 @@ async fn is_typing_is_shown_when_the_mode_says() {
             let calls = app.platform.calls();
             calls.iter().filter(|call| call.method == "sendChatAction").count()
         };
-        say(&app, 1, GUESTS_CHAT, &format!("[gate] #{mode}")).await;
+        app.says(1, GUESTS_CHAT, &format!("[gate] #{mode}")).await;
         app.model.asked(&format!("#{mode}")).await;
         if before > 0 {
             becomes(&format!("{mode}: before a word"), before, || async { shown() }).await;

@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::support::app::TestApp;
+use crate::support::app::{OWNER, TestApp};
 use crate::support::model::{prompt, question};
 use crate::support::node::TestNode;
 use crate::support::platform::Trouble;
 use crate::support::wait::{becomes, eventually};
-use crate::support::webhook::status;
 
 const KEY: &str = "agent:main:side";
 const OWNERS_CHAT: i64 = 700;
@@ -21,19 +20,6 @@ async fn start(extra: &Value) -> TestApp {
     let mut file = json!({"models": {"providers": {"mock": {"models": models}}}});
     crate::support::app::merge(&mut file, extra);
     TestApp::start_with(&file, &[]).await
-}
-
-/// Ties the chat to the owner.
-async fn link(app: &TestApp) {
-    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    assert_eq!(code, 201, "{made}");
-    let word = made["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().telegram(1, OWNERS_CHAT, word)).await, 200);
-    app.platform.message("700", "now linked").await;
-}
-
-async fn say(app: &TestApp, update: u64, chat: i64, text: &str) {
-    assert_eq!(status(app.webhooks().telegram(update, chat, text)).await, 200);
 }
 
 /// The answer to a message.
@@ -99,13 +85,13 @@ async fn thinking_is_set_for_one_message() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guests_directives_are_text_and_change_nothing() {
     let app = start(&json!({})).await;
-    say(&app, 1, 900, "hello /model mock/mock-2 /verbose full #one").await;
+    app.says(1, 900, "hello /model mock/mock-2 /verbose full #one").await;
     app.platform.message("900", "#one").await;
     assert_eq!(app.model.used(), ["sk-test mock-1"]);
     assert!(question(&app.model.calls()[0]).contains("/model mock/mock-2 /verbose full"));
-    say(&app, 2, 900, "/verbose on").await;
+    app.says(2, 900, "/verbose on").await;
     app.platform.message("900", "Only the owner").await;
-    say(&app, 3, 900, "/model mock/mock-2").await;
+    app.says(3, 900, "/model mock/mock-2").await;
     app.platform.message("900", "Only the owner may choose").await;
     app.settled().await;
     assert_eq!(
@@ -120,14 +106,15 @@ async fn a_guests_directives_are_text_and_change_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn verbose_tells_of_tools_and_usage_of_tokens() {
     let app = start(&json!({})).await;
-    link(&app).await;
-    say(&app, 2, OWNERS_CHAT, "[tool:session_status] #quiet").await;
+    app.link(OWNER, OWNERS_CHAT).await;
+    app.says(2, OWNERS_CHAT, "[tool:session_status] #quiet").await;
     app.platform.message("700", "#quiet").await;
-    say(&app, 3, OWNERS_CHAT, "[tool:session_status] /verbose full #once").await;
+    app.says(3, OWNERS_CHAT, "[tool:session_status] /verbose full #once")
+        .await;
     app.platform.message("700", "#once").await;
-    say(&app, 4, OWNERS_CHAT, "/usage tokens").await;
+    app.says(4, OWNERS_CHAT, "/usage tokens").await;
     app.platform.message("700", "Usage footer set to tokens.").await;
-    say(&app, 5, OWNERS_CHAT, "[tool:session_status] #counted").await;
+    app.says(5, OWNERS_CHAT, "[tool:session_status] #counted").await;
     app.platform.message("700", "#counted").await;
     app.settled().await;
     let texts: Vec<String> = app.platform.messages("700").into_iter().map(|call| call.text).collect();
@@ -162,7 +149,7 @@ async fn a_programs_message_holds_no_directives() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_faster_tier_is_asked_for_as_the_owner_says_and_priced_as_such() {
     let app = start(&json!({})).await;
-    link(&app).await;
+    app.link(OWNER, OWNERS_CHAT).await;
     let model =
         json!({"id": "gpt-x", "contextWindow": 128_000, "maxTokens": 4096, "cost": {"input": 100, "output": 0}});
     let openai = json!({
@@ -218,10 +205,10 @@ async fn the_faster_tier_is_asked_for_as_the_owner_says_and_priced_as_such() {
     let mut eager = openai;
     eager["agents"]["defaults"]["fastModeDefault"] = json!(true);
     app.reconfigure(&eager, "/agents/defaults/fastModeDefault").await;
-    say(&app, 8, 900, "hello /fast on #guest").await;
+    app.says(8, 900, "hello /fast on #guest").await;
     app.platform.message("900", "#guest").await;
     assert_eq!(tier("#guest").await, Value::Null);
-    say(&app, 9, OWNERS_CHAT, "#owner").await;
+    app.says(9, OWNERS_CHAT, "#owner").await;
     app.platform.message("700", "#owner").await;
     assert_eq!(tier("#owner").await, "priority");
     app.settled().await;
@@ -230,11 +217,11 @@ async fn the_faster_tier_is_asked_for_as_the_owner_says_and_priced_as_such() {
 #[tokio::test(flavor = "multi_thread")]
 async fn thoughts_are_seen_while_the_model_thinks_and_give_way_to_the_answer() {
     let app = start(&json!({"channels": {"telegram": {"streaming": "partial"}}})).await;
-    link(&app).await;
-    say(&app, 2, OWNERS_CHAT, "/reasoning stream").await;
+    app.link(OWNER, OWNERS_CHAT).await;
+    app.says(2, OWNERS_CHAT, "/reasoning stream").await;
     app.platform.message("700", "Reasoning set to stream.").await;
     let thinks = "[slow:700] [thinks:First I look at the question. |Then I look at it again. |Now I know.]";
-    say(&app, 3, OWNERS_CHAT, &format!("{thinks} #deep")).await;
+    app.says(3, OWNERS_CHAT, &format!("{thinks} #deep")).await;
     let shown = app.platform.message("700", "Reasoning:").await;
     assert!(shown.text.contains("First I look at the question."), "{shown:?}");
     app.platform.message("700", "re: #deep end").await;
@@ -257,7 +244,7 @@ async fn thoughts_are_seen_while_the_model_thinks_and_give_way_to_the_answer() {
         "{last:?}"
     );
     // A guest sees none.
-    say(&app, 4, 900, &format!("{thinks} #guest")).await;
+    app.says(4, 900, &format!("{thinks} #guest")).await;
     app.platform.message("900", "re: #guest").await;
     let seen = app.platform.calls();
     assert!(
@@ -270,8 +257,8 @@ async fn thoughts_are_seen_while_the_model_thinks_and_give_way_to_the_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn thoughts_that_no_answer_follows_are_taken_back() {
     let app = start(&json!({"channels": {"telegram": {"streaming": "partial"}}})).await;
-    link(&app).await;
-    say(&app, 2, OWNERS_CHAT, "/reasoning stream").await;
+    app.link(OWNER, OWNERS_CHAT).await;
+    app.says(2, OWNERS_CHAT, "/reasoning stream").await;
     app.platform.message("700", "Reasoning set to stream.").await;
     let taken_back = || {
         let calls = app.platform.calls();
@@ -281,19 +268,19 @@ async fn thoughts_that_no_answer_follows_are_taken_back() {
     let thinks = "[slow:1300] [gate] [thinks:First I look at NUMBER. |Now I know.]";
     app.model.release(1);
     let silent = format!("{} [say:NO_REPLY]", thinks.replace("NUMBER", "one"));
-    say(&app, 3, OWNERS_CHAT, &silent).await;
+    app.says(3, OWNERS_CHAT, &silent).await;
     app.platform.message("700", "First I look at one.").await;
     // The second thought, the answer, and the two chunks that end it.
     app.model.release(4);
     becomes("previews that were taken back", 1, || async { taken_back() }).await;
     app.settled().await;
     app.model.release(1);
-    say(&app, 4, OWNERS_CHAT, &thinks.replace("NUMBER", "two")).await;
+    app.says(4, OWNERS_CHAT, &thinks.replace("NUMBER", "two")).await;
     app.platform.message("700", "First I look at two.").await;
     // A platform that refuses to delete it shows next to nothing of it.
     let refusal = json!({"ok": false, "error_code": 400, "description": "Bad Request"});
     app.platform.trouble("deleteMessage", Trouble::Answer(400, refusal));
-    say(&app, 5, OWNERS_CHAT, "/stop").await;
+    app.says(5, OWNERS_CHAT, "/stop").await;
     becomes("previews that were taken back", 2, || async { taken_back() }).await;
     eventually("next to nothing is shown", || async {
         let calls = app.platform.calls();

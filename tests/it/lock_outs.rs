@@ -112,10 +112,7 @@ async fn a_disabled_user_is_out_everywhere_and_loses_nothing() {
         .1
         .to_owned();
     // A chat of theirs with the owner's bot, and a turn that goes on.
-    let (_, link) = app.person("demo", ADMIN).post("/api/link-codes", &json!({})).await;
-    let word = link["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().telegram(1, 700, word)).await, 200);
-    app.platform.message("700", "now linked").await;
+    app.link(ADMIN, 700).await;
     sends(&mut admin, "long", "[gate] #long").await;
     app.model.asked("#long").await;
 
@@ -312,10 +309,7 @@ async fn a_disabled_owners_bot_says_nothing_until_they_are_back() {
 async fn a_linked_persons_reply_waits_for_the_bots_owner() {
     let mut app = TestApp::start().await;
     app.add_user("demo", ADMIN, "owner");
-    let (_, link) = app.person("demo", ADMIN).post("/api/link-codes", &json!({})).await;
-    let word = link["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().telegram(1, 700, word)).await, 200);
-    app.platform.message("700", "now linked").await;
+    app.link(ADMIN, 700).await;
     let wait =
         json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 2}});
     app.platform.trouble("sendMessage", Trouble::Answer(429, wait));

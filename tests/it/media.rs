@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::app::{MEMBER, TestApp};
+use crate::support::app::{MEMBER, OWNER, TestApp};
 use crate::support::model::{calls_tool, says};
 use crate::support::tool::{ask, told};
 use crate::support::webhook::status;
@@ -26,7 +26,7 @@ async fn start() -> TestApp {
     ]}}}});
     let mut extra = configured(&app.model.base_url());
     crate::support::app::merge(&mut extra, &models);
-    app.import("demo", crate::support::app::OWNER, &extra);
+    app.import("demo", OWNER, &extra);
     app
 }
 
@@ -106,11 +106,7 @@ async fn a_text_is_read_aloud_into_the_chat_or_for_a_program() {
     );
     assert_eq!(states["enabled"], json!(false), "no answer is read aloud by itself");
 
-    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    assert_eq!(code, 201, "{made}");
-    let code = made["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().telegram(1, 900, code)).await, 200);
-    app.platform.message("900", "linked").await;
+    app.link(OWNER, 900).await;
     let order = format!("#aloud {}", calls_tool("tts", &json!({"text": "hello there"})));
     assert_eq!(status(app.webhooks().telegram(2, 900, &order)).await, 200);
     let voice = app.platform.call("sendVoice").await;
@@ -196,8 +192,7 @@ async fn a_model_that_sees_looks_for_one_that_cannot() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_the_owner_are_read_aloud_as_they_ask() {
     let app = start().await;
-    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    let code = made["code"].as_str().expect("a code");
+    let code = app.link_code(OWNER).await;
     let say = async |update: u64, chat: i64, text: &str| {
         assert_eq!(status(app.webhooks().telegram(update, chat, text)).await, 200);
     };
@@ -208,7 +203,7 @@ async fn answers_to_the_owner_are_read_aloud_as_they_ask() {
             .filter(|call| call.method == "sendVoice")
             .count()
     };
-    say(1, 900, code).await;
+    say(1, 900, &code).await;
     app.platform.message("900", "linked").await;
     say(2, 900, "/tts always").await;
     app.platform.message("900", "Reading aloud set to always.").await;
@@ -266,12 +261,11 @@ async fn answers_to_the_owner_are_read_aloud_as_they_ask() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whose_voice_it_is_and_how_much_it_says_is_chosen_in_the_chat_and_by_programs() {
     let app = start().await;
-    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    let code = made["code"].as_str().expect("a code");
+    let code = app.link_code(OWNER).await;
     let say = async |update: u64, chat: i64, text: &str| {
         assert_eq!(status(app.webhooks().telegram(update, chat, text)).await, 200);
     };
-    say(1, 900, code).await;
+    say(1, 900, &code).await;
     app.platform.message("900", "linked").await;
     for (update, text, answer) in [
         (2, "/tts status", "Voice: openai (ready). Limit: 4000 characters."),
@@ -340,12 +334,11 @@ async fn whose_voice_it_is_and_how_much_it_says_is_chosen_in_the_chat_and_by_pro
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_goes_on_while_an_answer_is_read_aloud() {
     let app = start().await;
-    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    let code = made["code"].as_str().expect("a code");
+    let code = app.link_code(OWNER).await;
     let say = async |update: u64, text: &str| {
         assert_eq!(status(app.webhooks().telegram(update, 900, text)).await, 200);
     };
-    say(1, code).await;
+    say(1, &code).await;
     app.platform.message("900", "linked").await;
     say(2, "/tts always").await;
     app.platform.message("900", "Reading aloud set to always.").await;
@@ -362,14 +355,12 @@ async fn a_conversation_goes_on_while_an_answer_is_read_aloud() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_an_answer_names_are_sent_behind_it() {
     let app = start().await;
-    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    assert_eq!(code, 201, "{made}");
-    let code = made["code"].as_str().expect("a code");
+    let code = app.link_code(OWNER).await;
     let hears = async |update: u64, chat: i64, text: &str| {
         assert_eq!(status(app.webhooks().telegram(update, chat, text)).await, 200);
         app.settled().await;
     };
-    hears(1, 900, code).await;
+    hears(1, 900, &code).await;
     let note = json!({"path": "notes/plan.md", "content": "the plan"});
     hears(2, 900, &format!("#write {}", calls_tool("write", &note))).await;
     let files = || {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::app::TestApp;
+use crate::support::app::{OWNER, TestApp};
 use crate::support::model::calls_tool;
 use crate::support::platform::{Call, SLACK_BOT_USER};
 use crate::support::tool::{ask, told, tool_result};
@@ -169,10 +169,7 @@ async fn the_agent_does_in_a_chat_what_the_channel_can() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_act_without_a_message_is_about_the_one_that_is_answered() {
     let app = TestApp::start().await;
-    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    let code = made["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().telegram(1, 900, code)).await, 200);
-    app.platform.message("900", "linked").await;
+    app.link(OWNER, 900).await;
     let from_chat = async |update: u64, run: &str, arguments: &Value| {
         let text = format!("#{run} {}", calls_tool("message", arguments));
         assert_eq!(status(app.webhooks().telegram(update, 900, &text)).await, 200);
@@ -205,9 +202,8 @@ async fn an_act_without_a_message_is_about_the_one_that_is_answered() {
 async fn an_answer_in_a_thread_hangs_below_the_threads_first_message() {
     let groups = json!({"channels": {"slack": {"groupPolicy": "open"}}});
     let app = TestApp::start_with(&groups, &[]).await;
-    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    let code = made["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().slack(1, "D0ADA0001", code)).await, 200);
+    let code = app.link_code(OWNER).await;
+    assert_eq!(status(app.webhooks().slack(1, "D0ADA0001", &code)).await, 200);
     app.platform.message("D0ADA0001", "linked").await;
     let root = slack_event(2, "C0ROOM", "")["event"]["ts"].clone();
     let reply = calls_tool("message", &json!({"action": "reply", "message": "below"}));

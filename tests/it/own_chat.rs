@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::app::{TestApp, merge};
+use crate::support::app::{OWNER, TestApp, merge};
 use crate::support::model::calls_tool;
 use crate::support::node::{Device, TestNode};
 use crate::support::tool::{ask, say, told};
@@ -22,10 +22,8 @@ fn wide() -> Value {
 
 /// Ties the chat 900 to the owner.
 async fn link(app: &TestApp, update: u64) {
-    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    assert_eq!(code, 201, "{made}");
-    let word = made["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().telegram(update, 900, word)).await, 200);
+    let word = app.link_code(OWNER).await;
+    assert_eq!(status(app.webhooks().telegram(update, 900, &word)).await, 200);
     app.platform.message("900", "now linked").await;
 }
 

@@ -3,25 +3,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::app::TestApp;
+use crate::support::app::{OWNER, TestApp};
 use crate::support::model::{prompt, question};
 use crate::support::wait::becomes;
-use crate::support::webhook::status;
 
 const OWNERS_CHAT: i64 = 700;
 const GUESTS_CHAT: i64 = 900;
-
-async fn link(app: &TestApp) {
-    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    assert_eq!(code, 201, "{made}");
-    let word = made["code"].as_str().expect("a code");
-    say(app, 1, OWNERS_CHAT, word).await;
-    app.platform.message("700", "now linked").await;
-}
-
-async fn say(app: &TestApp, update: u64, chat: i64, text: &str) {
-    assert_eq!(status(app.webhooks().telegram(update, chat, text)).await, 200);
-}
 
 /// Answers in a chat that hold this.
 fn answers(app: &TestApp, chat: &str, part: &str) -> usize {
@@ -32,8 +19,9 @@ fn answers(app: &TestApp, chat: &str, part: &str) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shortcut_in_a_text_is_answered_and_the_rest_is_asked() {
     let app = TestApp::start().await;
-    link(&app).await;
-    say(&app, 2, OWNERS_CHAT, "before you go on, /status please #one /id").await;
+    app.link(OWNER, OWNERS_CHAT).await;
+    app.says(2, OWNERS_CHAT, "before you go on, /status please #one /id")
+        .await;
     app.platform.message("700", "re: #one end").await;
     let asked = prompt(&app.model.asked("#one").await);
     assert!(asked.contains("before you go on, please #one"), "{asked}");
@@ -43,7 +31,8 @@ async fn a_shortcut_in_a_text_is_answered_and_the_rest_is_asked() {
     assert!(at("Model:") < at("re: #one"), "the shortcut is answered first");
     assert_eq!(answers(&app, "700", "Sender id: 700"), 1);
     // A guest whose commands are heard has them too; code and longer words are text.
-    say(&app, 3, GUESTS_CHAT, "what is `/status` or /statusquo, /whoami #two").await;
+    app.says(3, GUESTS_CHAT, "what is `/status` or /statusquo, /whoami #two")
+        .await;
     app.platform.message("900", "re: #two end").await;
     app.platform.message("900", "Sender id: 900").await;
     let asked = prompt(&app.model.asked("#two").await);
@@ -56,7 +45,7 @@ async fn a_shortcut_in_a_text_is_answered_and_the_rest_is_asked() {
 async fn for_whose_commands_are_not_heard_a_shortcut_is_text() {
     let heard = json!({"commands": {"allowFrom": {"telegram": [OWNERS_CHAT]}}});
     let app = TestApp::start_with(&heard, &[]).await;
-    say(&app, 2, GUESTS_CHAT, "hello /status #one").await;
+    app.says(2, GUESTS_CHAT, "hello /status #one").await;
     app.platform.message("900", "re: #one end").await;
     assert!(question(&app.model.calls()[0]).contains("hello /status #one"));
     app.settled().await;
@@ -89,10 +78,10 @@ async fn a_client_gets_the_answer_as_a_run_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_after_the_answer_neither_answers_again_nor_loses_the_rest() {
     let mut app = TestApp::start().await;
-    link(&app).await;
-    say(&app, 2, OWNERS_CHAT, "[gate] #busy").await;
+    app.link(OWNER, OWNERS_CHAT).await;
+    app.says(2, OWNERS_CHAT, "[gate] #busy").await;
     app.model.asked("#busy").await;
-    say(&app, 3, OWNERS_CHAT, "and /status then #rest").await;
+    app.says(3, OWNERS_CHAT, "and /status then #rest").await;
     app.platform.message("700", "Model:").await;
     let rows = app.rows().await;
     becomes("the answer is on record", 1, || {

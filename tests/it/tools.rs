@@ -413,11 +413,7 @@ async fn say_plainly(operator: &mut TestNode, run: &str, text: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_sub_agent_found_is_answered_in_the_chat_it_was_asked_in() {
     let app = TestApp::start().await;
-    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    assert_eq!(code, 201, "{made}");
-    let code = made["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().telegram(1, 900, code)).await, 200);
-    app.platform.message("900", "linked").await;
+    app.link(OWNER, 900).await;
     let text = format!(
         "#ask {}",
         calls_tool("sessions_spawn", &json!({"task": "#found", "label": "f"}))
@@ -641,10 +637,7 @@ async fn the_agent_writes_where_its_user_may_and_nowhere_else() {
     let refusal = told(&app, &mut member, "m4").await;
     assert!(refusal.contains("there is no channel account"), "{refusal}");
     // From a chat into one of another channel: only if the user says so.
-    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    let code = made["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().telegram(1, 900, code)).await, 200);
-    app.platform.message("900", "linked").await;
+    app.link(OWNER, 900).await;
     let from_chat = async |update: u64, run: &str, arguments: &Value| {
         let text = format!("#{run} {}", calls_tool("message", arguments));
         assert_eq!(status(app.webhooks().telegram(update, 900, &text)).await, 200);
@@ -762,11 +755,7 @@ async fn two_sessions_answer_each_other_and_the_owner_hears_what_came_of_it() {
         "session": {"dmScope": "main", "agentToAgent": {"maxPingPongTurns": 2}},
     });
     let app = TestApp::start_with(&wide, &[]).await;
-    let (code, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    assert_eq!(code, 201, "{made}");
-    let code = made["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().telegram(1, 900, code)).await, 200);
-    app.platform.message("900", "linked").await;
+    app.link(OWNER, 900).await;
     assert_eq!(status(app.webhooks().telegram(2, 900, "#hi")).await, 200);
     app.platform.message("900", "re: #hi end").await;
     let mut operator = app.operator().await;

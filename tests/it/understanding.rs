@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::app::{TestApp, merge};
+use crate::support::app::{OWNER, TestApp, merge};
 use crate::support::model::{prompt, question};
 use crate::support::pdf;
 use crate::support::platform::WAV;
@@ -197,9 +197,8 @@ async fn a_guests_sound_may_be_a_quarter_as_large_and_costs_within_the_owners_bu
     assert!(told.text.contains("it is larger than 1 MB"), "{told:?}");
     assert!(app.model.heard().is_empty());
     // The owner's may be as large.
-    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    let code = made["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().telegram(2, 900, code)).await, 200);
+    let code = app.link_code(OWNER).await;
+    assert_eq!(status(app.webhooks().telegram(2, 900, &code)).await, 200);
     app.platform.message("900", "linked").await;
     sends(&app, &brings(3, 900, "voice", "long", None, "#owner")).await;
     app.platform.message("900", "#owner").await;
@@ -222,10 +221,7 @@ async fn a_guests_sound_may_be_a_quarter_as_large_and_costs_within_the_owners_bu
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_ends_the_listening_too() {
     let app = start().await;
-    let (_, made) = app.owner().post("/api/link-codes", &json!({})).await;
-    let code = made["code"].as_str().expect("a code");
-    assert_eq!(status(app.webhooks().telegram(1, 900, code)).await, 200);
-    app.platform.message("900", "linked").await;
+    app.link(OWNER, 900).await;
     sends(&app, &brings(2, 900, "voice", "voice-HANG", None, "#hangs")).await;
     eventually("it listens", || async { (!app.model.heard().is_empty()).then_some(()) }).await;
     // What is paid for is an attempt, though the turn has not begun.

@@ -16,7 +16,7 @@ use super::model::Model;
 use super::node::{Device, Hello, TestNode};
 use super::platform::Platform;
 use super::wait::eventually;
-use super::webhook::Webhooks;
+use super::webhook::{Webhooks, status};
 
 pub(crate) const TELEGRAM_SECRET: &str = "telegram-hook-secret";
 pub(crate) const SLACK_SECRET: &str = "slack-signing-secret";
@@ -197,6 +197,25 @@ impl TestApp {
             host: self.host(tenant),
             token: Some(self.token(email).to_owned()),
         }
+    }
+
+    /// A word that tells a bot of the demo tenant's who this person is.
+    pub(crate) async fn link_code(&self, email: &str) -> String {
+        let (code, made) = self.person("demo", email).post("/api/link-codes", &json!({})).await;
+        assert_eq!(code, 201, "{made}");
+        made["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// Links a direct chat of Telegram with this person, by update 1.
+    pub(crate) async fn link(&self, email: &str, chat: i64) {
+        let word = self.link_code(email).await;
+        self.says(1, chat, &word).await;
+        self.platform.message(&chat.to_string(), "now linked").await;
+    }
+
+    /// Somebody writes to the bot of Telegram, and it is accepted.
+    pub(crate) async fn says(&self, update: u64, chat: i64, text: &str) {
+        assert_eq!(status(self.webhooks().telegram(update, chat, text)).await, 200);
     }
 
     /// Webhooks of the demo tenant's bots.
