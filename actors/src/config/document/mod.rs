@@ -16,6 +16,7 @@ mod models;
 mod parse;
 mod reply;
 mod room;
+mod search;
 mod secrets;
 mod send_policy;
 mod speech;
@@ -45,13 +46,12 @@ pub use models::{Cooldowns, ModelParams, ModelSettings};
 pub(in crate::config) use parse::span;
 pub use reply::{BlockBreak, BlockSettings, Bounds, Break, Cut, HumanDelay, Joining, ReplySettings};
 pub use room::{CompactionMode, CompactionSettings, FlushSettings, Identifiers, PruningSettings, RoomSettings};
+pub use search::{SearchEngine, SearchPlace, SearchSettings};
 pub use secrets::{REDACTED, is_secret_key, redact};
 pub use send_policy::{SendPolicy, SendTarget};
 pub use speech::SpeechSettings;
 pub use store::{MAX_BYTES, hash};
-pub use tools::{
-    SearchEngine, SearchPlace, SearchSettings, SubagentSettings, ToolRules, ToolSet, ToolSettings, Visibility,
-};
+pub use tools::{SubagentSettings, ToolRules, ToolSet, ToolSettings, Visibility};
 
 /// The stored document.
 #[derive(Clone, Debug)]

@@ -1,10 +1,9 @@
 //! Which tools agents may use, as a document says it (`agent-runtime` §12.3), and how far the session tools reach.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::parse::{agent_id, at, number, text, texts};
+use super::search::SearchSettings;
 
 /// Depth of sub-agents nobody can configure beyond (`agent-runtime` §12.2).
 const DEEPEST: u64 = 5;
@@ -141,92 +140,6 @@ impl ToolSettings {
     }
 }
 
-/// A search service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SearchEngine {
-    Brave,
-    Tavily,
-    Searxng,
-}
-
-impl SearchEngine {
-    const ALL: [Self; 3] = [Self::Brave, Self::Tavily, Self::Searxng];
-
-    /// As the configuration spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Brave => "brave",
-            Self::Tavily => "tavily",
-            Self::Searxng => "searxng",
-        }
-    }
-
-    pub const fn needs_key(self) -> bool {
-        !matches!(self, Self::Searxng)
-    }
-}
-
-/// One service as the document has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SearchPlace {
-    pub engine: SearchEngine,
-    /// Where in the document the marker of its key stands.
-    pub key_at: Option<String>,
-    pub base_url: Option<String>,
-}
-
-impl SearchPlace {
-    fn is_ready(&self) -> bool {
-        match self.engine {
-            SearchEngine::Searxng => self.base_url.is_some(),
-            SearchEngine::Brave | SearchEngine::Tavily => self.key_at.is_some(),
-        }
-    }
-}
-
-/// `tools.web.search`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SearchSettings {
-    /// Those that can be asked; the first is.
-    places: Vec<SearchPlace>,
-    /// Results without a wish.
-    pub count: u64,
-    pub timeout: Duration,
-}
-
-impl SearchSettings {
-    fn parse(section: &Value) -> Self {
-        let named = text(at(section, "/provider")).map(|name| name.to_lowercase());
-        let places = SearchEngine::ALL.into_iter().filter(|engine| {
-            let wanted = named.as_deref().is_none_or(|name| name == engine.name());
-            wanted && at(section, "/enabled").as_bool() != Some(false)
-        });
-        let places = places.map(|engine| {
-            let own = format!("/{}/apiKey", engine.name());
-            // The key without a name is that of the service that is named, or Brave's, as in older files.
-            let shared = named.is_some() || engine == SearchEngine::Brave;
-            let pointers = [Some(own), shared.then(|| "/apiKey".to_owned())];
-            let mut pointers = pointers.into_iter().flatten().filter(|_| engine.needs_key());
-            let key = pointers.find(|key| text(at(section, key)).is_some());
-            SearchPlace {
-                engine,
-                key_at: key.map(|key| format!("/tools/web/search{key}")),
-                base_url: text(at(section, &format!("/{}/baseUrl", engine.name()))),
-            }
-        });
-        Self {
-            places: places.filter(SearchPlace::is_ready).collect(),
-            count: number(at(section, "/maxResults")).unwrap_or(5).clamp(1, 10),
-            timeout: Duration::from_secs(number(at(section, "/timeoutSeconds")).unwrap_or(30).clamp(1, 60)),
-        }
-    }
-
-    /// The service that is asked.
-    pub fn chosen(&self) -> Option<&SearchPlace> {
-        self.places.first()
-    }
-}
-
 /// `subagents` of an agent, with `agents.defaults.subagents` where it says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubagentSettings {
@@ -316,31 +229,6 @@ mod tests {
             Some("minimal")
         );
         assert_eq!(said.set.of_model("google", "g"), None);
-    }
-
-    #[test]
-    fn the_search_service_is_the_named_one_or_the_first_that_can_be_asked() {
-        let chosen = |search: Value| {
-            let settings = ToolSettings::parse(&json!({"tools": {"web": {"search": search}}}));
-            let place = settings.search.chosen().cloned();
-            place.map(|place| (place.engine, place.key_at, place.base_url))
-        };
-        assert_eq!(chosen(Value::Null), None);
-        assert_eq!(
-            chosen(json!({"apiKey": "k"})),
-            Some((SearchEngine::Brave, Some("/tools/web/search/apiKey".to_owned()), None))
-        );
-        let tavily = Some("/tools/web/search/tavily/apiKey".to_owned());
-        assert_eq!(
-            chosen(json!({"tavily": {"apiKey": "k"}, "searxng": {"baseUrl": "https://s.example"}})),
-            Some((SearchEngine::Tavily, tavily, None))
-        );
-        assert_eq!(
-            chosen(json!({"provider": "SearXNG", "apiKey": "k", "searxng": {"baseUrl": "https://s.example"}})),
-            Some((SearchEngine::Searxng, None, Some("https://s.example".to_owned())))
-        );
-        assert_eq!(chosen(json!({"provider": "tavily", "brave": {"apiKey": "k"}})), None);
-        assert_eq!(chosen(json!({"enabled": false, "apiKey": "k"})), None);
     }
 
     #[test]

@@ -102,7 +102,14 @@ const MESSAGE: &[Key] = &[
 const SEARCH_SERVICE: &[Key] = &[
     live("apiKey", Kind::Secret, "Key of the service."),
     live("baseUrl", Kind::Text, "Another address than the service's own."),
+    live(
+        "model",
+        Kind::Text,
+        "Of a service that answers with a model, another than its usual one.",
+    ),
     kept("mode", Kind::Text),
+    kept("headers", Kind::Any),
+    kept("inlineCitations", Kind::Bool),
 ];
 const SEARCH_KIND: Kind = Kind::Object(&[SEARCH_SERVICE]);
 
@@ -111,20 +118,28 @@ const SEARCH: &[Key] = &[
     live(
         "provider",
         Kind::Text,
-        "brave, tavily or searxng; left out: the first that is set up.",
+        "brave, gemini, grok, kimi, perplexity, firecrawl, tavily or searxng; left out: the first of these that is set up.",
     ),
     live("apiKey", Kind::Secret, "Key of the provider named here, or of Brave."),
     live("maxResults", Kind::Whole, "Results without a wish; at most 10."),
     live("timeoutSeconds", Kind::Whole, "Longest search."),
     live("brave", SEARCH_KIND, "Brave Search."),
+    live("gemini", SEARCH_KIND, "Gemini, grounded with Google Search."),
+    live("grok", SEARCH_KIND, "Grok of xAI."),
+    live("kimi", SEARCH_KIND, "Kimi of Moonshot."),
+    live(
+        "perplexity",
+        SEARCH_KIND,
+        "Perplexity; with a model, an address or a key of OpenRouter: its Sonar models.",
+    ),
+    live("firecrawl", SEARCH_KIND, "Firecrawl."),
     live("tavily", SEARCH_KIND, "Tavily."),
     live("searxng", SEARCH_KIND, "A SearXNG instance: its address."),
-    kept("cacheTtlMinutes", Kind::Whole),
-    kept("perplexity", Kind::Any),
-    kept("gemini", Kind::Any),
-    kept("grok", Kind::Any),
-    kept("kimi", Kind::Any),
-    kept("firecrawl", Kind::Any),
+    live(
+        "cacheTtlMinutes",
+        Kind::Whole,
+        "How long what was found is given again: 15 at most, 0 not at all.",
+    ),
 ];
 
 const WEB: &[Key] = &[
