@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::loops::LoopSettings;
 use super::parse::{agent_id, at, number, text, texts};
 use super::search::SearchSettings;
 
@@ -10,6 +11,10 @@ const DEEPEST: u64 = 5;
 /// Children of one session nobody can configure beyond.
 const MOST_CHILDREN: u64 = 20;
 const MOST_AT_ONCE: usize = 64;
+/// Files one can be begun with, the bytes of one, and of all.
+const MOST_FILES: usize = 20;
+const FILE_BYTES: usize = 1024 * 1024;
+const ALL_FILES_BYTES: usize = 5 * 1024 * 1024;
 
 /// One place's rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,8 +97,8 @@ pub struct ToolSettings {
     pub visibility: Visibility,
     /// `agentToAgent.allow`, if agents may reach each other at all: patterns of ids.
     pub agent_to_agent: Option<Vec<String>>,
-    /// `loopDetection.enabled`.
-    pub loop_detection: bool,
+    /// `loopDetection`, for agents that are not configured.
+    pub loops: LoopSettings,
     /// `exec`, as it stands: how far commands on nodes may go.
     pub exec: Value,
     /// `message.crossContext`: may an agent write elsewhere than into the chat it is in: on the same channel, on others.
@@ -101,6 +106,8 @@ pub struct ToolSettings {
     pub message_across: bool,
     /// `web.search`.
     pub search: SearchSettings,
+    /// `sessions_spawn.attachments`.
+    pub enclosures: EnclosureSettings,
     /// `session.agentToAgent.maxPingPongTurns`: how often two sessions may answer each other.
     pub ping_pong: u32,
 }
@@ -130,12 +137,37 @@ impl ToolSettings {
             visibility,
             agent_to_agent: flag("/agentToAgent/enabled", false)
                 .then(|| texts(at(section, "/agentToAgent/allow")).unwrap_or_default()),
-            loop_detection: flag("/loopDetection/enabled", true),
+            loops: LoopSettings::parse(&[at(section, "/loopDetection")]),
             exec: at(section, "/exec").clone(),
             message_within: flag("/message/crossContext/allowWithinProvider", true),
             message_across: flag("/message/crossContext/allowAcrossProviders", false),
             search: SearchSettings::parse(at(section, "/web/search")),
+            enclosures: EnclosureSettings::parse(at(section, "/sessions_spawn/attachments")),
             ping_pong: u32::try_from(turns).unwrap_or(5),
+        }
+    }
+}
+
+/// `tools.sessions_spawn.attachments`: files that a sub-agent is begun with. Sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnclosureSettings {
+    pub enabled: bool,
+    pub files: usize,
+    pub file_bytes: usize,
+    pub total_bytes: usize,
+}
+
+impl EnclosureSettings {
+    fn parse(section: &Value) -> Self {
+        let most = |pointer: &str, usual: usize| {
+            let said = number(at(section, pointer)).and_then(|said| usize::try_from(said).ok());
+            said.map_or(usual, |said| said.min(usual))
+        };
+        Self {
+            enabled: at(section, "/enabled").as_bool().unwrap_or(true),
+            files: most("/maxFiles", MOST_FILES),
+            file_bytes: most("/maxFileBytes", FILE_BYTES),
+            total_bytes: most("/maxTotalBytes", ALL_FILES_BYTES),
         }
     }
 }
@@ -147,6 +179,8 @@ pub struct SubagentSettings {
     pub allow_agents: Vec<String>,
     /// `None`: as the agent's own turns.
     pub model: Option<String>,
+    /// `None`: as the agent's own turns.
+    pub thinking: Option<String>,
     /// 1: sub-agents begin none of their own.
     pub depth: u32,
     pub children: u64,
@@ -181,6 +215,7 @@ impl SubagentSettings {
                 })
                 .collect(),
             model: model(own).or_else(|| model(defaults)),
+            thinking: text(at(own, "/thinking")).or_else(|| text(at(defaults, "/thinking"))),
             depth: u32::try_from(pick("/maxSpawnDepth").unwrap_or(1).clamp(1, DEEPEST)).unwrap_or(1),
             children: pick("/maxChildrenPerAgent").unwrap_or(5).clamp(1, MOST_CHILDREN),
             at_once: pick("/maxConcurrent")
@@ -208,7 +243,7 @@ mod tests {
     fn what_is_not_said_is_the_default_and_limits_hold() {
         let usual = ToolSettings::default();
         assert_eq!(
-            (usual.visibility, usual.loop_detection, usual.ping_pong),
+            (usual.visibility, usual.loops.enabled, usual.ping_pong),
             (Visibility::Tree, true, 5)
         );
         assert_eq!(
@@ -233,7 +268,7 @@ mod tests {
 
     #[test]
     fn sub_agents_are_an_agents_own_then_the_defaults() {
-        let defaults = json!({"maxSpawnDepth": 9, "maxChildrenPerAgent": 0, "model": "a/b", "runTimeoutSeconds": 0});
+        let defaults = json!({"thinking": "high", "maxSpawnDepth": 9, "maxChildrenPerAgent": 0, "model": "a/b", "runTimeoutSeconds": 0});
         let own = json!({"allowAgents": ["Work Bot"], "archiveAfterMinutes": 5});
         let settings = SubagentSettings::parse(&own, &defaults);
         assert_eq!((settings.depth, settings.children, settings.archive_minutes), (5, 1, 5));
@@ -241,6 +276,7 @@ mod tests {
             (settings.model.as_deref(), settings.timeout_seconds),
             (Some("a/b"), None)
         );
+        assert_eq!(settings.thinking.as_deref(), Some("high"));
         assert!(settings.may_begin("main", "work-bot") && settings.may_begin("main", "main"));
         assert!(!settings.may_begin("main", "other"));
         let any = SubagentSettings::parse(&json!({"allowAgents": ["*"]}), &Value::Null);

@@ -32,17 +32,51 @@ const AGENT_TO_AGENT: &[Key] = &[
     live("allow", TEXTS, "Agents that may, by id; * for all."),
 ];
 
-const LOOPS: &[Key] = &[
+const DETECTORS: &[Key] = &[
+    live(
+        "genericRepeat",
+        Kind::Bool,
+        "Calls repeated with the same arguments: the model is told.",
+    ),
+    live(
+        "knownPollNoProgress",
+        Kind::Bool,
+        "Calls that give nothing new: they are stopped.",
+    ),
+    live("pingPong", Kind::Bool, "Two calls that take turns."),
+];
+
+pub(super) const LOOPS: &[Key] = &[
     live(
         "enabled",
         Kind::Bool,
         "Whether calls that go round in circles are stopped.",
     ),
-    kept("historySize", Kind::Whole),
-    kept("warningThreshold", Kind::Whole),
-    kept("criticalThreshold", Kind::Whole),
-    kept("globalCircuitBreakerThreshold", Kind::Whole),
-    kept("detectors", Kind::Any),
+    live(
+        "historySize",
+        Kind::Whole,
+        "Calls that are looked back at (30); a threshold above it is never reached.",
+    ),
+    live(
+        "warningThreshold",
+        Kind::Whole,
+        "From so many like calls on the model is told (10).",
+    ),
+    live(
+        "criticalThreshold",
+        Kind::Whole,
+        "From so many on that gave nothing new, the call is not made (20).",
+    ),
+    live(
+        "globalCircuitBreakerThreshold",
+        Kind::Whole,
+        "So many calls in which next to nothing happened stop the next (30).",
+    ),
+    live(
+        "detectors",
+        Kind::Object(&[DETECTORS]),
+        "What is looked for; each is on.",
+    ),
 ];
 
 /// Commands on paired devices. The stricter of this, the approvals and the device's own rules holds.
@@ -221,6 +255,19 @@ const MEDIA: &[Key] = &[
 
 const SUBAGENTS: &[Key] = &[live("tools", RULES_KIND, "Refines what sub-agents may use.")];
 
+const ENCLOSURES: &[Key] = &[
+    live("enabled", Kind::Bool, "False: sub-agents are begun without files."),
+    live("maxFiles", Kind::Whole, "Files of one; at most 20."),
+    live("maxFileBytes", Kind::Whole, "Largest file; at most 1 MiB."),
+    live("maxTotalBytes", Kind::Whole, "All files together; at most 5 MiB."),
+    kept("retainOnSessionKeep", Kind::Bool),
+];
+const SPAWN: &[Key] = &[live(
+    "attachments",
+    Kind::Object(&[ENCLOSURES]),
+    "Files that sub-agents are begun with.",
+)];
+
 pub(super) const TOOLS: &[&[Key]] = &[RULES, BY_PROVIDER, OTHERS];
 
 const OTHERS: &[Key] = &[
@@ -241,7 +288,11 @@ const OTHERS: &[Key] = &[
     kept("links", Kind::Any),
     live("exec", Kind::Object(&[EXEC]), "Commands on paired devices."),
     kept("elevated", Kind::Any),
-    kept("sessions_spawn", Kind::Any),
+    live(
+        "sessions_spawn",
+        Kind::Object(&[SPAWN]),
+        "The tool that begins sub-agents.",
+    ),
     elsewhere("sandbox", "commands run on paired devices only"),
     elsewhere("fs", "the file tools work on the workspace only"),
     live("media", Kind::Object(&[MEDIA]), "What becomes of files in messages."),
