@@ -63,7 +63,7 @@ impl Engine for Kimi {
 
 /// Words that rest on no search are no result of one.
 fn finish(text: &str, searched: bool, sources: Vec<(String, String)>) -> Result<Answer, String> {
-    if text.trim().is_empty() || !(searched || !sources.is_empty()) {
+    if text.trim().is_empty() || (!searched && sources.is_empty()) {
         return Err("kimi answered without searching: ask in other words, or read a page with web_fetch.".to_owned());
     }
     Ok(written(text, sources))
