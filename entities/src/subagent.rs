@@ -29,7 +29,7 @@ pub struct Model {
     pub state: String,
     /// `ok`, `error`, `timeout` or `killed`, once it has ended.
     pub status: Option<String>,
-    /// `keep` or `delete`: its session, when it is put away.
+    /// `keep` or `delete`: its session, when it is put away. `session`: it stays, and is told more.
     pub cleanup: String,
     /// Where and with whose rights its end is answered.
     #[sea_orm(column_type = "JsonBinary")]

@@ -86,14 +86,14 @@ enum Command {
     Openapi,
     /// What the server starts to read a document that somebody sent
     #[command(name = documents::COMMAND, hide = true)]
-    ReadDocument { most: usize },
+    ReadDocument { most: usize, pages: Option<String> },
 }
 
 /// Parses the arguments of this process and does what they say.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Command::ReadDocument { most }) = arguments.command {
-        return documents::run(most);
+    if let Some(Command::ReadDocument { most, pages }) = arguments.command {
+        return documents::run(most, pages.as_deref().unwrap_or_default());
     }
     match execute(arguments.command.unwrap_or(Command::Serve)) {
         Ok(()) => ExitCode::SUCCESS,

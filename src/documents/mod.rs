@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claw_actors::ports::document::{DocumentText, Documents, Unreadable};
+use claw_actors::ports::document::{DocumentText, Documents, Pages, Unreadable};
 use claw_actors::supervisor::rooms::Rooms;
 use claw_entities::TenantId;
 use futures::future::BoxFuture;
@@ -45,7 +45,13 @@ impl Default for DocumentReader {
 }
 
 impl DocumentReader {
-    async fn read(self, tenant: TenantId, bytes: Vec<u8>, most: usize) -> Result<DocumentText, Unreadable> {
+    async fn read(
+        self,
+        tenant: TenantId,
+        bytes: Vec<u8>,
+        most: usize,
+        pages: Pages,
+    ) -> Result<DocumentText, Unreadable> {
         let own = self.tenants.of(&tenant);
         let turn = async {
             let own = own.acquire().await.ok()?;
@@ -54,7 +60,7 @@ impl DocumentReader {
         let Ok(Some(_places)) = timeout(PATIENCE, turn).await else {
             return Err(Unreadable::Busy);
         };
-        match timeout(LONGEST, child(bytes, most)).await {
+        match timeout(LONGEST, child(bytes, most, &pages)).await {
             Ok(told) => told,
             Err(_) => Err(Unreadable::TooMuch),
         }
@@ -67,20 +73,21 @@ impl Documents for DocumentReader {
         tenant: TenantId,
         bytes: Vec<u8>,
         most: usize,
+        pages: Pages,
     ) -> BoxFuture<'static, Result<DocumentText, Unreadable>> {
-        Box::pin(self.clone().read(tenant, bytes, most))
+        Box::pin(self.clone().read(tenant, bytes, most, pages))
     }
 }
 
 /// Hands the document to a process of its own. Dropped, that process ends.
-async fn child(bytes: Vec<u8>, most: usize) -> Result<DocumentText, Unreadable> {
+async fn child(bytes: Vec<u8>, most: usize, pages: &Pages) -> Result<DocumentText, Unreadable> {
     let failed = |error: std::io::Error| {
         tracing::error!(error = %error, "no process to read a document could be started");
         Unreadable::Busy
     };
     let mut command = Command::new(program().map_err(failed)?);
     command
-        .args([COMMAND, &most.to_string()])
+        .args([COMMAND, &most.to_string(), &pages.to_string()])
         // Nothing of what we know is there for it to tell.
         .env_clear()
         // The allocator asks for memory as it needs it: what is reserved ahead would count as used (reader.rs, `MEMORY`).

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
+use claw_actors::ports::document::Pages;
 use pdf_extract::{Document, PlainTextOutput, output_doc_page};
 use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -27,9 +28,12 @@ pub enum Told {
     Locked,
 }
 
-/// Reads the document on stdin, `most` characters of it at most.
-pub fn run(most: usize) -> ExitCode {
+/// Reads the document on stdin, `most` characters of these pages at most.
+pub fn run(most: usize, pages: &str) -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
+    let Some(pages) = Pages::parse(pages) else {
+        return ExitCode::FAILURE;
+    };
     if limit().is_err() {
         return ExitCode::FAILURE;
     }
@@ -37,7 +41,7 @@ pub fn run(most: usize) -> ExitCode {
     if std::io::stdin().lock().take(LARGEST).read_to_end(&mut bytes).is_err() {
         return ExitCode::FAILURE;
     }
-    let told = std::panic::catch_unwind(|| pdf(&bytes, most)).unwrap_or(Told::Broken);
+    let told = std::panic::catch_unwind(|| pdf(&bytes, most, &pages)).unwrap_or(Told::Broken);
     let Ok(told) = serde_json::to_vec(&told) else {
         return ExitCode::FAILURE;
     };
@@ -61,7 +65,7 @@ fn limit() -> rustix::io::Result<()> {
     setpriority_process(None, 10)
 }
 
-fn pdf(bytes: &[u8], most: usize) -> Told {
+fn pdf(bytes: &[u8], most: usize, pages: &Pages) -> Told {
     let Ok(mut document) = Document::load_mem(bytes) else {
         return Told::Broken;
     };
@@ -71,7 +75,8 @@ fn pdf(bytes: &[u8], most: usize) -> Told {
     }
     let numbers: Vec<u32> = document.get_pages().into_keys().collect();
     let (mut text, mut left, mut read, mut failed) = (String::new(), most, 0, 0);
-    for number in numbers.iter().take(PAGES) {
+    let meant = numbers.iter().filter(|number| pages.has(**number));
+    for number in meant.take(PAGES) {
         if left == 0 {
             break;
         }
@@ -166,16 +171,21 @@ mod tests {
     #[test]
     fn pages_become_text_as_far_as_there_is_room() {
         let two = document(&["Clause seven ends it.", "Signed in Bern."]);
-        let Told::Text { text, pages, read } = pdf(&two, 1_000) else {
+        let Told::Text { text, pages, read } = pdf(&two, 1_000, &Pages::default()) else {
             panic!("it can be read");
         };
         assert_eq!((pages, read), (2, 2));
         assert_eq!(text, "Clause seven ends it.\n\nSigned in Bern.");
-        let Told::Text { text, pages, read } = pdf(&two, 6) else {
+        let Told::Text { text, pages, read } = pdf(&two, 6, &Pages::default()) else {
             panic!("it can be read");
         };
         assert_eq!((text.as_str(), pages, read), ("Clause", 2, 1));
-        let Told::Text { text, .. } = pdf(&document(&[""]), 100) else {
+        let second = Pages::parse("2,9").expect("can be read");
+        let Told::Text { text, pages, read } = pdf(&two, 1_000, &second) else {
+            panic!("it can be read");
+        };
+        assert_eq!((text.as_str(), pages, read), ("Signed in Bern.", 2, 1));
+        let Told::Text { text, .. } = pdf(&document(&[""]), 100, &Pages::default()) else {
             panic!("it can be read");
         };
         assert_eq!(text, "");
@@ -190,7 +200,7 @@ mod tests {
             &[0xff; 300],
         ] {
             assert_eq!(
-                std::panic::catch_unwind(|| pdf(bytes, 100)).unwrap_or(Told::Broken),
+                std::panic::catch_unwind(|| pdf(bytes, 100, &Pages::default())).unwrap_or(Told::Broken),
                 Told::Broken
             );
         }
@@ -199,10 +209,10 @@ mod tests {
         for at in (0..whole.len()).step_by(7) {
             let mut cut = whole.clone();
             cut.truncate(at);
-            drop(std::panic::catch_unwind(|| pdf(&cut, 100)));
+            drop(std::panic::catch_unwind(|| pdf(&cut, 100, &Pages::default())));
             let mut changed = whole.clone();
             changed[at] ^= 0x55;
-            drop(std::panic::catch_unwind(|| pdf(&changed, 100)));
+            drop(std::panic::catch_unwind(|| pdf(&changed, 100, &Pages::default())));
         }
     }
 }

@@ -23,17 +23,22 @@ impl<K, V> Default for Cache<K, V> {
 
 impl<K: Clone + Eq + Hash, V> Cache<K, V> {
     pub(super) fn get(&self, key: &K) -> Option<Arc<V>> {
-        self.get_at(key, Instant::now())
+        self.get_within(key, LIFETIME)
+    }
+
+    /// One that is younger than `age`.
+    pub(super) fn get_within(&self, key: &K, age: Duration) -> Option<Arc<V>> {
+        self.get_at(key, Instant::now(), age)
     }
 
     pub(super) fn put(&self, key: K, value: Arc<V>) {
         self.put_at(key, value, Instant::now());
     }
 
-    fn get_at(&self, key: &K, now: Instant) -> Option<Arc<V>> {
+    fn get_at(&self, key: &K, now: Instant, age: Duration) -> Option<Arc<V>> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (stored, value) = entries.get(key)?;
-        (now.duration_since(*stored) < LIFETIME).then(|| Arc::clone(value))
+        (now.duration_since(*stored) < age.min(LIFETIME)).then(|| Arc::clone(value))
     }
 
     fn put_at(&self, key: K, value: Arc<V>, now: Instant) {
@@ -73,14 +78,19 @@ mod tests {
         let now = Instant::now();
         let mine = key("acme", "ada", "https://a.example/");
         cache.put_at(mine.clone(), Arc::new(()), now);
-        assert!(cache.get_at(&mine, now + LIFETIME - Duration::from_secs(1)).is_some());
-        assert!(cache.get_at(&mine, now + LIFETIME).is_none());
+        assert!(
+            cache
+                .get_at(&mine, now + LIFETIME - Duration::from_secs(1), LIFETIME)
+                .is_some()
+        );
+        assert!(cache.get_at(&mine, now + LIFETIME, LIFETIME).is_none());
+        assert!(cache.get_at(&mine, now, Duration::ZERO).is_none());
         for other in [
             key("zeta", "ada", "https://a.example/"),
             key("acme", "bob", "https://a.example/"),
             key("acme", "ada", "https://b.example/"),
         ] {
-            assert!(cache.get_at(&other, now).is_none(), "{other:?}");
+            assert!(cache.get_at(&other, now, LIFETIME).is_none(), "{other:?}");
         }
     }
 
@@ -93,9 +103,9 @@ mod tests {
             cache.put_at(nth(at), Arc::new(()), now + Duration::from_millis(age));
         }
         let now = now + Duration::from_secs(1);
-        assert!(cache.get_at(&nth(0), now).is_none());
-        assert!(cache.get_at(&nth(1), now).is_some());
-        assert!(cache.get_at(&nth(MAX_ENTRIES), now).is_some());
+        assert!(cache.get_at(&nth(0), now, LIFETIME).is_none());
+        assert!(cache.get_at(&nth(1), now, LIFETIME).is_some());
+        assert!(cache.get_at(&nth(MAX_ENTRIES), now, LIFETIME).is_some());
         assert_eq!(cache.entries.lock().unwrap().len(), MAX_ENTRIES);
     }
 }

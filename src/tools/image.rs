@@ -3,11 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
-use claw_actors::session::blobs::{PREFIX, image_type};
-use claw_actors::session::reach::Reach;
+use claw_actors::session::blobs::image_type;
 use claw_actors::session::reach::look::Look;
 use claw_actors::session::untrusted;
 use futures::future::BoxFuture;
@@ -77,14 +74,11 @@ impl Image {
         if named.is_empty() || named.len() > MOST {
             return Err(ToolOutput::error(format!("Give 1 to {MOST} images.")));
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-        let limit = given
-            .max_bytes_mb
-            .map_or(LARGEST, |mb| (mb * 1_048_576.0).clamp(1.0, LARGEST as f64) as usize);
+        let limit = media::limit(given.max_bytes_mb, LARGEST);
         let mut images = Vec::with_capacity(named.len());
         let mut left = MOST_BYTES;
         for name in &named {
-            let bytes = self.bytes(reach, name, limit.min(left)).await?;
+            let bytes = media::named(&self.egress, reach, name, limit.min(left), "An image").await?;
             let kind = image_type(&bytes);
             let kind = kind.ok_or_else(|| ToolOutput::error("An image must be PNG, JPEG, GIF or WebP."))?;
             left = left.saturating_sub(bytes.len());
@@ -103,31 +97,6 @@ impl Image {
             details: Some(json!({"model": seen["model"], "images": named.len()})),
             ..ToolOutput::text(words)
         })
-    }
-
-    async fn bytes(&self, reach: &Reach, name: &str, limit: usize) -> Result<Vec<u8>, ToolOutput> {
-        let name = name.trim();
-        let too_large = || ToolOutput::error(format!("An image is larger than {limit} bytes."));
-        if let Some(rest) = name.strip_prefix("data:") {
-            let data = rest.split_once(";base64,").map(|(_, data)| data);
-            let data = data.ok_or_else(|| ToolOutput::error("A data: URL must be base64."))?;
-            if data.len() / 4 * 3 > limit + 3 {
-                return Err(too_large());
-            }
-            return STANDARD
-                .decode(data.trim())
-                .map_err(|_| ToolOutput::error("A data: URL is not base64."));
-        }
-        if let Some(id) = name.strip_prefix(PREFIX) {
-            let stored = reach.stored(id).await.map_err(refused)?;
-            let (_, bytes) = stored.ok_or_else(|| ToolOutput::error(format!("There is nothing stored as {name}.")))?;
-            return if bytes.len() > limit {
-                Err(too_large())
-            } else {
-                Ok(bytes)
-            };
-        }
-        Ok(media::fetch(&self.egress, name, limit).await?.bytes)
     }
 }
 

@@ -9,6 +9,7 @@ mod media;
 mod memory;
 mod message;
 mod nodes;
+mod pdf;
 mod private;
 mod read;
 mod session_status;
@@ -42,6 +43,7 @@ pub fn all(egress: &Egress) -> Vec<Arc<dyn Tool>> {
         Arc::new(image::Image::new(egress.clone())),
         Arc::new(message::Message::new(egress.clone())),
         Arc::new(nodes::NodesTool::new()),
+        Arc::new(pdf::Pdf::new(egress.clone())),
         Arc::new(read::Read::new()),
         Arc::new(session_status::SessionStatus::new()),
         Arc::new(sessions::Agents::new()),
@@ -158,7 +160,7 @@ mod tests {
         );
         for spec in specs {
             let effect = match spec.name.as_str() {
-                "agents_list" | "image" | "ls" | "memory_get" | "memory_read" | "memory_search" | "read"
+                "agents_list" | "image" | "ls" | "memory_get" | "memory_read" | "memory_search" | "pdf" | "read"
                 | "session_status" | "sessions_history" | "sessions_list" | "sessions_yield" | "web_fetch"
                 | "web_search" => Effect::ReadOnly,
                 "edit" | "memory_write" | "write" => Effect::Idempotent,

@@ -10,6 +10,8 @@ use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
+use super::{answered, reach, refused};
+
 /// The tool.
 pub(super) struct SessionStatus {
     spec: Arc<ToolSpec>,
@@ -22,7 +24,7 @@ impl SessionStatus {
                 name: "session_status".to_owned(),
                 description: "Shows the exact current date and time in the user's time zone, the model in use, token \
                     usage, cost and queue of the current session. Use it whenever the date or time matters, or when \
-                    asked about status or usage."
+                    asked about status or usage. Sets the session's model where the user asks for another one."
                     .to_owned(),
                 summary: "show current time, model and usage of this session".to_owned(),
                 parameters: json!({
@@ -31,6 +33,10 @@ impl SessionStatus {
                         "sessionKey": {
                             "type": "string",
                             "description": "Leave out, or the key of the current session.",
+                        },
+                        "model": {
+                            "type": "string", "minLength": 1, "maxLength": 200,
+                            "description": "Sets the model that answers from the next turn on; default: the settings'.",
                         },
                     },
                     "additionalProperties": false,
@@ -44,9 +50,30 @@ impl SessionStatus {
     }
 }
 
+impl SessionStatus {
+    async fn show(&self, context: &ToolContext, model: Option<&str>) -> Result<ToolOutput, ToolOutput> {
+        let mut shown = card(context, Utc::now());
+        if let Some(model) = model {
+            let chosen = reach(context)?.choose_model(model).await.map_err(refused)?;
+            let chosen = chosen.as_deref().unwrap_or("that of the settings");
+            // Writing to a string cannot fail.
+            let _ = write!(shown, "\nModel from the next turn on: {chosen}");
+        }
+        Ok(ToolOutput::text(shown))
+    }
+}
+
 impl Tool for SessionStatus {
     fn spec(&self) -> &Arc<ToolSpec> {
         &self.spec
+    }
+
+    fn effect(&self, arguments: &Value) -> Effect {
+        if arguments.get("model").is_some() {
+            Effect::Idempotent
+        } else {
+            Effect::ReadOnly
+        }
     }
 
     fn call<'a>(&'a self, context: &'a ToolContext, arguments: Value) -> BoxFuture<'a, ToolOutput> {
@@ -57,7 +84,8 @@ impl Tool for SessionStatus {
                 Some(key) if key == context.session_key.as_str() => {}
                 Some(_) => return ToolOutput::error("Only the current session can be shown."),
             }
-            ToolOutput::text(card(context, Utc::now()))
+            let model = arguments.get("model").and_then(Value::as_str);
+            answered(self.show(context, model).await)
         })
     }
 }

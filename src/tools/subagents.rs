@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
-use claw_actors::session::reach::subagents::{SpawnWish, YIELD};
+use claw_actors::session::reach::subagents::{Attachment, SpawnWish, YIELD};
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -28,6 +30,20 @@ struct SpawnArguments {
     thinking: Option<String>,
     run_timeout_seconds: Option<u64>,
     cleanup: Option<String>,
+    mode: Option<String>,
+    #[serde(default)]
+    thread: bool,
+    #[serde(default)]
+    attachments: Vec<AttachmentArguments>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AttachmentArguments {
+    name: String,
+    content: String,
+    encoding: Option<String>,
+    mime_type: Option<String>,
 }
 
 impl Spawn {
@@ -50,7 +66,26 @@ impl Spawn {
                         "model": text("Another model, provider/model."),
                         "thinking": text("Thinking level."),
                         "runTimeoutSeconds": {"type": "integer", "minimum": 0, "description": "Longest run."},
-                        "mode": {"type": "string", "enum": ["run"]},
+                        "mode": {
+                            "type": "string", "enum": ["run", "session"],
+                            "description": "session: its session stays, and is told more with subagents steer or \
+                                sessions_send. Default: run.",
+                        },
+                        "thread": {"type": "boolean", "description": "Not possible here: leave it out."},
+                        "attachments": {
+                            "type": "array", "maxItems": 20, "description": "Files it begins with.",
+                            "items": {
+                                "type": "object",
+                                "properties": {
+                                    "name": {"type": "string", "minLength": 1, "maxLength": 120},
+                                    "content": {"type": "string"},
+                                    "encoding": {"type": "string", "enum": ["utf8", "base64"]},
+                                    "mimeType": {"type": "string", "maxLength": 120},
+                                },
+                                "required": ["name", "content"],
+                                "additionalProperties": false,
+                            },
+                        },
                         "cleanup": {
                             "type": "string", "enum": ["delete", "keep"],
                             "description": "delete: its session goes when its result was told. Default: keep.",
@@ -69,7 +104,20 @@ impl Spawn {
 
     async fn run(&self, context: &ToolContext, arguments: Value) -> Result<ToolOutput, ToolOutput> {
         let given: SpawnArguments = read(arguments)?;
+        if given.thread {
+            return Err(ToolOutput::error(
+                "A sub-agent cannot be bound to a thread of a chat here. Leave thread out; with mode session its session \
+                 stays and can be told more.",
+            ));
+        }
+        let attachments = given
+            .attachments
+            .into_iter()
+            .map(attachment)
+            .collect::<Result<_, _>>()?;
         let wish = SpawnWish {
+            stays: given.mode.as_deref() == Some("session"),
+            attachments,
             task: given.task,
             label: given.label,
             agent_id: given.agent_id,
@@ -92,6 +140,23 @@ impl Tool for Spawn {
     fn call<'a>(&'a self, context: &'a ToolContext, arguments: Value) -> BoxFuture<'a, ToolOutput> {
         Box::pin(async move { answered(self.run(context, arguments).await) })
     }
+}
+
+/// The bytes of a file; `utf8` is what is not said to be something else.
+fn attachment(given: AttachmentArguments) -> Result<Attachment, ToolOutput> {
+    let text = given.encoding.as_deref() != Some("base64");
+    let bytes = if text {
+        given.content.into_bytes()
+    } else {
+        let decoded = STANDARD.decode(given.content.trim());
+        decoded.map_err(|_| ToolOutput::error(format!("The file {} is no base64.", given.name)))?
+    };
+    let usual = if text { "text/plain" } else { "" };
+    Ok(Attachment {
+        name: given.name,
+        mime_type: given.mime_type.unwrap_or_else(|| usual.to_owned()),
+        bytes,
+    })
 }
 
 /// `sessions_yield`.

@@ -290,3 +290,48 @@ async fn thoughts_that_no_answer_follows_are_taken_back() {
     .await;
     app.settled().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_takes_no_tools_is_offered_none() {
+    let model = |id: &str, tools: bool| {
+        json!({"id": id, "name": id, "reasoning": false, "input": ["text"], "contextWindow": 128_000, "maxTokens": 4096,
+            "compat": {"supportsTools": tools}, "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}})
+    };
+    let models = json!([model("mock-1", true), model("mock-2", false)]);
+    let file = json!({"models": {"providers": {"mock": {"models": models}}}});
+    let app = TestApp::start_with(&file, &[]).await;
+    let mut operator = app.operator().await;
+    ask(&mut operator, "r1", "#with").await;
+    ask(&mut operator, "r2", "/model mock/mock-2 #without").await;
+    let calls = app.model.calls();
+    let offers = |call: &Value| call["tools"].as_array().map_or(0, Vec::len);
+    assert_eq!(
+        (calls[0]["model"].as_str(), offers(&calls[0]) > 0),
+        (Some("mock-1"), true)
+    );
+    assert_eq!((calls[1]["model"].as_str(), offers(&calls[1])), (Some("mock-2"), 0));
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settings_of_a_model_ask_for_the_faster_tier_where_nothing_else_is_said() {
+    let app = start(&json!({})).await;
+    let model =
+        json!({"id": "gpt-x", "contextWindow": 128_000, "maxTokens": 4096, "cost": {"input": 100, "output": 0}});
+    let openai = json!({
+        "models": {"providers": {"openai": {"baseUrl": app.model.base_url(), "apiKey": "sk-test", "models": [model]}}},
+        "agents": {"defaults": {"model": {"primary": "openai/gpt-x"},
+            "models": {"openai/gpt-x": {"params": {"fastMode": true}}}}},
+    });
+    app.reconfigure(&openai, "/agents/defaults/model/primary").await;
+    let mut operator = app.operator().await;
+    ask(&mut operator, "r1", "#usual").await;
+    assert_eq!(app.model.asked("#usual").await["service_tier"], "priority");
+    ask(&mut operator, "r2", "/fast off just this #slow").await;
+    assert_eq!(app.model.asked("#slow").await["service_tier"], Value::Null);
+    // A guest hurries nobody.
+    say(&app, 8, 900, "hello #guest").await;
+    app.platform.message("900", "#guest").await;
+    assert_eq!(app.model.asked("#guest").await["service_tier"], Value::Null);
+    app.settled().await;
+}

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::support::app::{OWNER, TestApp};
 use crate::support::model::{calls_tool, prompt};
+use crate::support::pdf;
 use crate::support::platform::{PDF, Trouble};
+use crate::support::tool::{ask, told};
 use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::{status, telegram_update};
 
@@ -284,4 +286,59 @@ async fn a_text_from_a_chat_is_read_also_when_the_platform_is_busy() {
     app.settled().await;
     let tries = app.platform.calls().into_iter().filter(|call| call.method == "getFile");
     assert_eq!(tries.count(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_asks_about_documents_by_their_text_or_as_they_are() {
+    let app = start(&["text"], &[]).await;
+    let reads = json!({
+        "models": {"providers": {"mock": {"models": [
+            {"id": "mock-1", "contextWindow": 128_000, "maxTokens": 4096, "input": ["text"]},
+            {"id": "reader", "contextWindow": 128_000, "maxTokens": 4096, "input": ["text", "image", "pdf"]},
+        ]}}},
+        "agents": {"defaults": {"pdfModel": {"primary": "mock/reader"}}},
+    });
+    let mut operator = app.operator().await;
+    let two = pdf::pages(&["Clause seven ends it.", "Signed in Bern."]);
+    let data = format!("data:application/pdf;base64,{}", STANDARD.encode(&two));
+    let asked = json!({"prompt": "[say:in Bern] #text", "pdf": data, "pages": "2"});
+    ask(&mut operator, "main", "p1", "pdf", &asked).await;
+    let answer = told(&app, &mut operator, "p1").await;
+    assert!(
+        answer.contains("in Bern") && answer.contains("EXTERNAL_CONTENT"),
+        "{answer}"
+    );
+    let call = app.model.asked("#text").await.to_string();
+    assert!(
+        call.contains("Signed in Bern.") && !call.contains("Clause seven"),
+        "{call}"
+    );
+    for (run, wish, why) in [
+        (
+            "p2",
+            json!({"pdf": "data:application/pdf;base64,aGVsbG8="}),
+            "no PDF file",
+        ),
+        (
+            "p3",
+            json!({"pdf": "https://169.254.169.254/latest"}),
+            "may not be fetched",
+        ),
+        ("p4", json!({"pdf": data, "pages": "0"}), "numbers from 1 on"),
+        ("p5", json!({}), "Give 1 to 10"),
+        ("p6", json!({"pdf": data, "pages": "9"}), "no text on these pages"),
+    ] {
+        ask(&mut operator, "main", run, "pdf", &wish).await;
+        let refusal = told(&app, &mut operator, run).await;
+        assert!(refusal.contains(why), "{run}: {refusal}");
+    }
+    // One that reads documents itself has them as they are.
+    app.reconfigure(&reads, "/agents/defaults/pdfModel/primary").await;
+    let asked = json!({"prompt": "[say:it ends] #whole", "pdfs": [data]});
+    ask(&mut operator, "main", "p7", "pdf", &asked).await;
+    assert!(told(&app, &mut operator, "p7").await.contains("it ends"));
+    let call = app.model.asked("#whole").await;
+    assert_eq!(call["model"], "reader");
+    assert!(call["messages"].to_string().contains(&STANDARD.encode(&two)));
+    app.settled().await;
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::app::TestApp;
-use crate::support::node::TestNode;
+use crate::support::app::{OWNER, TestApp};
+use crate::support::node::{Device, TestNode};
 use crate::support::tool;
 use crate::support::wait::becomes;
 use crate::support::webhook::{status, telegram_update};
@@ -95,5 +95,54 @@ async fn a_guest_in_a_group_stops_no_sub_agent_of_the_owners() {
     let params = json!({"sessionKey": ROOM, "message": "stop", "idempotencyKey": "owner"});
     operator.call("chat.send", params).await.expect("accepted");
     assert_eq!(said(&operator.chat_end("owner").await), "Stopped 1 sub-agent.");
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_did_not_start_a_run_may_not_abort_it() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let device = Device::generate();
+    let auth = json!({"token": app.token(OWNER)});
+    let scopes = &["operator.read", "operator.write"];
+    let asked = app
+        .device_operator(&device, auth.clone(), scopes)
+        .await
+        .err()
+        .expect("is to be paired");
+    let request = asked["details"]["requestId"].as_str().expect("a request").to_owned();
+    app.binary
+        .cli(&["device", "approve", "--tenant", "demo", "--user", OWNER, &request]);
+    let mut other = app.device_operator(&device, auth, scopes).await.expect("is paired");
+    send(&mut operator, "mine", "[gate] #mine").await;
+    app.model.asked("#mine").await;
+    for (method, params) in [
+        ("chat.abort", json!({"sessionKey": "main"})),
+        ("chat.abort", json!({"sessionKey": "main", "runId": "mine"})),
+        ("sessions.abort", json!({"key": "main"})),
+    ] {
+        let refused = other.call(method, params).await.expect_err("is not theirs");
+        assert_eq!(
+            (&refused["code"], &refused["message"]),
+            (&json!("INVALID_REQUEST"), &json!("unauthorized"))
+        );
+    }
+    let params = json!({"sessionKey": "main", "message": "[gate] #theirs", "idempotencyKey": "theirs"});
+    other.call("chat.send", params).await.expect("accepted");
+    let mine = json!({"sessionKey": "main", "runId": "mine"});
+    let aborted = operator.call("chat.abort", mine).await.expect("is theirs");
+    assert_eq!(aborted, json!({"ok": true, "aborted": true, "runIds": ["mine"]}));
+    app.model.asked("#theirs").await;
+    let aborted = other
+        .call("chat.abort", json!({"sessionKey": "main"}))
+        .await
+        .expect("is theirs");
+    assert_eq!(aborted["runIds"], json!(["theirs"]));
+    // Nothing runs: there is nothing to be refused.
+    let nothing = other
+        .call("chat.abort", json!({"sessionKey": "main"}))
+        .await
+        .expect("answers");
+    assert_eq!(nothing["aborted"], false);
     app.settled().await;
 }

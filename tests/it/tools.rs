@@ -11,13 +11,14 @@ use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::status;
 
 /// Tools that are the owner's alone.
-const OWNERS: [&str; 10] = [
+const OWNERS: [&str; 11] = [
     "agents_list",
     "cron",
     "gateway",
     "image",
     "message",
     "nodes",
+    "pdf",
     "sessions_send",
     "sessions_spawn",
     "subagents",
@@ -127,7 +128,7 @@ async fn a_guest_has_no_tool_of_the_owners_even_when_the_model_tries() {
         assert!(refusal.contains("Session not found"), "{key}: {refusal}");
     }
     let own = guest("g-h4", "sessions_history", &json!({"sessionKey": "current"})).await;
-    assert!(own.contains("EXTERNAL_CONTENT") && own.contains("g-cron"), "{own}");
+    assert!(own.contains("EXTERNAL_CONTENT") && own.contains("g-tts"), "{own}");
     app.settled().await;
     let rows = app.rows().await;
     for nothing in ["cron_job", "subagent", "tool_intent"] {

@@ -10,6 +10,8 @@ const LONGEST_EFFORT: usize = 40;
 /// What the settings say of a server. Where a field is `None`, what is known of its host counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compat {
+    /// `supportsTools: false`: it is called without tools, whatever its API.
+    pub tools: Option<bool>,
     /// `supportsStore`: it takes `store`.
     pub store: Option<bool>,
     /// `supportsDeveloperRole`: a model that thinks has its instructions from a `developer`.
@@ -75,6 +77,7 @@ impl Compat {
         let efforts = said("reasoningEffortMap");
         let efforts = efforts.as_ref().and_then(Value::as_object).into_iter().flatten();
         Self {
+            tools: flag("supportsTools"),
             store: flag("supportsStore"),
             developer_role: flag("supportsDeveloperRole"),
             reasoning_effort: flag("supportsReasoningEffort"),

@@ -35,6 +35,7 @@ use super::key;
 use super::policy::BotGuard;
 use super::queue::{self, Next, Outcome as Pushed, Queue};
 use super::run::{self, Cancel, Outcome, RunContext};
+use super::signs::Signs;
 use super::steering::Steering;
 use super::turn::{Authority, Turn};
 use crate::clock::now_ms;
@@ -125,6 +126,8 @@ pub(crate) struct SessionActor {
     bots: BotGuard,
     /// What the rows that wait were put in by.
     traces: Traces,
+    /// What who waits behind a turn sees.
+    signs: Signs,
     /// Messages that wait for their turn, as part of the process's.
     waiting: Share,
     /// Messages handled; what the parent compares before it lets go.
@@ -161,6 +164,7 @@ impl SessionActor {
             timer: None,
             bots: BotGuard::default(),
             traces: Traces::default(),
+            signs: Signs::default(),
             waiting: Share::of(metrics::gauge!("claw_messages_waiting")),
             seen: 0,
         }
@@ -340,6 +344,14 @@ impl SessionActor {
         let offered = steers.then(|| item.clone());
         self.pushes += 1;
         let queued = item.queued(mode, self.pushes);
+        if self.running.is_some() || !self.ahead.is_empty() {
+            let (home, runs) = (
+                &self.home,
+                self.running.as_ref().and_then(|running| running.item.as_ref()),
+            );
+            self.signs
+                .begin(&home.directory, (&home.scope, &home.key), (&id, &item), runs);
+        }
         self.items.insert(id.clone(), item);
         self.leave_taken();
         let pushed = self.queue.push(queued, now_ms());
@@ -368,6 +380,7 @@ impl SessionActor {
         stop_reason: Option<&'static str>,
     ) -> Option<String> {
         let item = self.items.remove(id)?;
+        self.signs.keep(|id| self.items.contains_key(id));
         // The run has it already, and answers for its row.
         if self
             .running
@@ -484,6 +497,7 @@ impl SessionActor {
     fn pump(&mut self, context: &mut Context<Self>) {
         self.start_next(context);
         self.waiting.set(self.queue.len());
+        self.signs.keep(|id| self.items.contains_key(id));
     }
 
     fn start_next(&mut self, context: &mut Context<Self>) {

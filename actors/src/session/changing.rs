@@ -21,14 +21,15 @@ use crate::supervisor::directory::Directory;
 /// Models that one answer lists.
 const LISTED: usize = 60;
 
-/// What holds for a run: the message's own word, else the session's, else the agent's, else the defaults'.
-pub(crate) fn level(
+/// What holds for a run: the message's own word, else the session's, else the agent's, else the defaults'. `None`: none of
+/// them says anything.
+pub(crate) fn said(
     switch: Switch,
     said: Option<&'static str>,
     entry: &Value,
     settings: &UserSettings,
     agent: &str,
-) -> &'static str {
+) -> Option<&'static str> {
     let usual = match switch {
         Switch::Verbose => settings
             .agent(agent)
@@ -45,7 +46,7 @@ pub(crate) fn level(
         Switch::Aloud => Some(settings.speech.auto),
         Switch::Usage | Switch::Send | Switch::Activation => None,
     };
-    said.or_else(|| switch.stored(entry)).or(usual).unwrap_or("off")
+    said.or_else(|| switch.stored(entry)).or(usual)
 }
 
 /// `/model`.
@@ -197,7 +198,7 @@ pub(crate) async fn switch(
                 (_, Some(value)) => shown(switch, value),
                 (Switch::Send | Switch::Activation, None) => "as the settings say",
                 (Switch::Verbose | Switch::Reasoning | Switch::Fast | Switch::Aloud | Switch::Usage, None) => {
-                    level(switch, None, &entry, &settings, &authority.agent_id)
+                    self::said(switch, None, &entry, &settings, &authority.agent_id).unwrap_or("off")
                 }
             };
             let mut text = format!("{label}: {now}. Use {}.", words(switch));

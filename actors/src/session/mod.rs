@@ -33,6 +33,7 @@ pub mod budget;
 pub(crate) mod compaction;
 pub mod context;
 pub mod embedding;
+pub(crate) mod enclosed;
 pub mod envelope;
 mod excerpt;
 pub(crate) mod forwarding;
@@ -60,6 +61,7 @@ pub(crate) mod events;
 mod preview;
 pub mod reply;
 pub(crate) mod send_policy;
+mod signs;
 
 pub(crate) mod system_event;
 pub(crate) mod text_file;

@@ -4,10 +4,12 @@
 //! and reaches its own session only.
 
 pub mod acts;
+mod choose;
 mod config;
 pub mod cron;
 pub mod look;
 pub mod message;
+pub mod pdf;
 pub mod search;
 pub mod sessions;
 pub mod speak;

@@ -41,7 +41,7 @@ use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
 use super::turn::{self, Authority, Beside, Ending, Piece, Turn};
 use super::understanding::{self, Reader};
-use super::{assembly, blobs, closing, freshness, heartbeat, own, reply, send_policy, skills};
+use super::{assembly, blobs, closing, freshness, heartbeat, own, reply, send_policy, signs, skills};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::{TypingMode, UserSettings};
@@ -148,11 +148,22 @@ pub(crate) async fn run(mut context: RunContext) -> Outcome {
         slot.begin(asker(&guest)).await;
         permit
     };
+    let sign = signs::shown(
+        &context.directory,
+        &context.scope,
+        &context.key,
+        signs::place(context.turn.last()),
+    );
     let permit = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Outcome::Stopped,
-        () = cancel.token.cancelled() => return unstarted(&mut context).await,
-        permit = place => permit,
+        () = cancel.token.cancelled() => None,
+        permit = place => Some(permit),
+        // Who waits sees that something comes. It has no end of its own.
+        () = sign => None,
+    };
+    let Some(permit) = permit else {
+        return unstarted(&mut context).await;
     };
     let queued_ms = now_ms().saturating_sub(context.turn.last().received_at);
     tracing::Span::current().record("queued_ms", queued_ms);

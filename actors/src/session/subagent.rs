@@ -26,10 +26,11 @@ use crate::config::document::SubagentSettings;
 use crate::conversation::transcript::{self, HeadChanges};
 use crate::error::{Error, Result};
 use crate::ports::channel::Destination;
+use crate::ports::message::Part;
 use crate::supervisor::lease::fenced;
 
 pub(crate) use announce::{reconcile, settle};
-pub(crate) use control::{find, steer, stop, stop_below};
+pub(crate) use control::{dismiss, find, steer, stop, stop_below};
 pub(crate) use put_away::put_away;
 
 /// Of the inbox rows.
@@ -37,6 +38,10 @@ const SOURCE: &str = "subagent";
 /// Deepest tree, and sub-agents of one that are looked at.
 const DEEPEST: usize = 5;
 const LOOKED_AT: u64 = 500;
+/// Sessions of sub-agents that stay, of one that began them.
+const MOST_STANDING: u64 = 20;
+/// `cleanup` of one whose session stays.
+pub(crate) const STAYS: &str = "session";
 
 /// What is to be done, and how.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +55,10 @@ pub(crate) struct Wish {
     pub(crate) timeout_seconds: Option<u64>,
     /// Its session is deleted when its end was told.
     pub(crate) delete: bool,
+    /// Its session stays when its end was told, to be told more.
+    pub(crate) stays: bool,
+    /// Of its first message.
+    pub(crate) attachments: Vec<Part>,
     /// Whatever asks for it has this name, and is asked again after a crash: one is begun for it, however often.
     pub(crate) once: Option<String>,
 }
@@ -126,7 +135,12 @@ pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish
         depth: Set(i64::from(depth)),
         state: Set("running".to_owned()),
         status: Set(None),
-        cleanup: Set(if wish.delete { "delete" } else { "keep" }.to_owned()),
+        cleanup: Set(match (wish.stays, wish.delete) {
+            (true, _) => STAYS,
+            (false, true) => "delete",
+            (false, false) => "keep",
+        }
+        .to_owned()),
         origin: Set(serde_json::to_value(&origin).map_err(Error::internal)?),
         created_at: Set(now),
         ended_at: Set(None),
@@ -139,6 +153,7 @@ pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish
         depth,
         most: rules.children,
         opens,
+        stays: wish.stays,
         now,
         row,
         asked,
@@ -170,6 +185,7 @@ struct Begun {
     /// Nothing may have been said yet in the session that begins it, and its end is told there: it is made. A turn has one,
     /// which stays away when it is deleted meanwhile.
     opens: bool,
+    stays: bool,
     /// Epoch milliseconds.
     now: i64,
     row: subagent::ActiveModel,
@@ -182,7 +198,7 @@ impl Begun {
         let id_in = id.clone();
         let (authority, child_in, depth, most, now) =
             (run.authority.clone(), child.clone(), self.depth, self.most, self.now);
-        let opens = self.opens;
+        let (opens, stays) = (self.opens, self.stays);
         let (row, asked) = (self.row.clone(), self.asked.clone());
         let scope = &run.authority.scope;
         let services = run.directory.services();
@@ -207,6 +223,23 @@ impl Begun {
                         return Err(Error::Invalid(format!(
                             "{running} sub-agents of this session are running already, the limit is {most}: wait for \
                              one to end"
+                        )));
+                    }
+                    let standing = if stays {
+                        subagent::Entity::owned_by(scope)
+                            .filter(subagent::Column::ParentKey.eq(authority.key.clone()))
+                            .filter(subagent::Column::Cleanup.eq(STAYS))
+                            .filter(subagent::Column::State.is_in(["running", "announced"]))
+                            .filter(subagent::Column::ClosesAt.is_null())
+                            .count(tx)
+                            .await?
+                    } else {
+                        0
+                    };
+                    if standing >= MOST_STANDING {
+                        return Err(Error::Invalid(format!(
+                            "{standing} sub-agents of this session have sessions that stay, which is the limit: end one \
+                             with subagents kill"
                         )));
                     }
                     if opens {
@@ -245,6 +278,7 @@ impl Begun {
 fn first_message(run: &Inner, wish: &Wish, depth: u32, origin: &Origin) -> ClientMessage {
     ClientMessage {
         source: SOURCE.to_owned(),
+        attachments: wish.attachments.clone(),
         message: format!(
             "[Sub-agent, depth {depth}] You were begun by another session to do one task. Your final answer is handed \
              back to it by itself; do not poll, and do not ask the user.\n\n[Task] {}",
@@ -270,6 +304,11 @@ fn first_message(run: &Inner, wish: &Wish, depth: u32, origin: &Origin) -> Clien
         charge: origin.charge.clone(),
         ..ClientMessage::default()
     }
+}
+
+/// Has it ended, and may it be told more: its session stays.
+pub(crate) fn stands(row: &subagent::Model) -> bool {
+    row.cleanup == STAYS && row.state == "announced" && row.closes_at.is_none()
 }
 
 /// Will the end of a sub-agent still be told to this session.

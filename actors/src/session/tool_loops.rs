@@ -6,14 +6,9 @@ use ring::digest;
 use serde_json::Value;
 
 use crate::config::audit::canonical;
+use crate::config::document::LoopSettings;
 
-/// Calls that are looked back at.
-const HISTORY: usize = 30;
-/// From so many like calls on the model is told.
-const WARNING: usize = 10;
-/// From so many on that gave nothing new, the call is not made.
-const CRITICAL: usize = 20;
-/// Different calls and results that a whole history without news has at most.
+/// Different calls and results that many calls without news have at most.
 const CIRCLE: usize = 3;
 
 type Mark = [u8; 32];
@@ -45,9 +40,9 @@ pub(super) enum Verdict {
 
 impl Loops {
     /// Judges a call that is about to be made. The number is for [`Loops::ended`].
-    pub(super) fn judge(&mut self, tool: &str, arguments: &Value) -> (u64, Verdict) {
+    pub(super) fn judge(&mut self, rules: &LoopSettings, tool: &str, arguments: &Value) -> (u64, Verdict) {
         let call = mark_of_call(tool, arguments);
-        let verdict = self.verdict(tool, &call);
+        let verdict = self.verdict(rules, tool, &call);
         self.count += 1;
         // What is not made gives what it gave before: trying again is no way out.
         let result = match verdict {
@@ -59,7 +54,7 @@ impl Loops {
             call,
             result,
         });
-        if self.calls.len() > HISTORY {
+        while self.calls.len() > rules.history {
             self.calls.pop_front();
         }
         (self.count, verdict)
@@ -72,18 +67,22 @@ impl Loops {
         }
     }
 
-    fn verdict(&self, tool: &str, call: &Mark) -> Verdict {
-        let stuck = self.without_news(call);
-        let swinging = self.ping_pong(call);
-        if stuck >= CRITICAL || swinging >= CRITICAL || self.circling() {
+    fn verdict(&self, rules: &LoopSettings, tool: &str, call: &Mark) -> Verdict {
+        let seen = |looked_for: bool, count: usize| if looked_for { count } else { 0 };
+        let stuck = seen(rules.no_progress, self.without_news(call));
+        let swinging = seen(rules.ping_pong, self.ping_pong(call));
+        let circles = self.circling(rules.breaker);
+        if stuck >= rules.critical || swinging >= rules.critical || circles {
+            let least = if circles { rules.breaker } else { rules.critical };
             return Verdict::Block(format!(
                 "The call was not made: {tool} was called {} times and gave nothing new. Stop repeating it: try another \
                  way, or tell the user what you have so far.",
-                stuck.max(swinging).max(CRITICAL)
+                stuck.max(swinging).max(least)
             ));
         }
-        let repeats = self.calls.iter().filter(|made| made.call == *call).count();
-        if repeats >= WARNING || swinging >= WARNING {
+        let same = self.calls.iter().filter(|made| made.call == *call).count();
+        let repeats = seen(rules.repeats, same);
+        if repeats >= rules.warning || swinging >= rules.warning {
             return Verdict::Warn(format!(
                 "You have called {tool} {} times with the same arguments in this turn. If that is no progress, stop and \
                  tell the user.",
@@ -130,13 +129,13 @@ impl Loops {
         count
     }
 
-    /// Does a whole history hold next to nothing.
-    fn circling(&self) -> bool {
-        if self.calls.len() < HISTORY {
+    /// Do the newest calls, so many, hold next to nothing.
+    fn circling(&self, newest: usize) -> bool {
+        if self.calls.len() < newest {
             return false;
         }
         let mut seen: Vec<(&Mark, &Option<Mark>)> = Vec::new();
-        for made in &self.calls {
+        for made in self.calls.iter().rev().take(newest) {
             let this = (&made.call, &made.result);
             if !seen.contains(&this) {
                 seen.push(this);
@@ -172,7 +171,11 @@ mod tests {
     use super::*;
 
     fn make(loops: &mut Loops, tool: &str, arguments: &Value, result: &str) -> Verdict {
-        let (number, verdict) = loops.judge(tool, arguments);
+        make_by(&LoopSettings::default(), loops, tool, arguments, result)
+    }
+
+    fn make_by(rules: &LoopSettings, loops: &mut Loops, tool: &str, arguments: &Value, result: &str) -> Verdict {
+        let (number, verdict) = loops.judge(rules, tool, arguments);
         // As the toolbox does: what was not made has no result.
         if !matches!(verdict, Verdict::Block(_)) {
             loops.ended(number, result);
@@ -216,7 +219,9 @@ mod tests {
     #[test]
     fn one_batch_of_many_like_calls_is_stopped_before_they_answer() {
         let mut loops = Loops::default();
-        let verdicts: Vec<_> = (0..30).map(|_| loops.judge("send", &json!({})).1).collect();
+        let verdicts: Vec<_> = (0..30)
+            .map(|_| loops.judge(&LoopSettings::default(), "send", &json!({})).1)
+            .collect();
         let blocked = verdicts
             .iter()
             .filter(|verdict| matches!(verdict, Verdict::Block(_)))
@@ -239,5 +244,42 @@ mod tests {
             last = make(&mut loops, tool, &json!({}), tool);
         }
         assert!(matches!(last, Verdict::Block(_)), "a circle of three: {last:?}");
+    }
+
+    #[test]
+    fn the_thresholds_are_those_of_the_settings() {
+        let rules = LoopSettings {
+            warning: 2,
+            critical: 4,
+            breaker: 6,
+            ..LoopSettings::default()
+        };
+        let kinds = |rules: &LoopSettings| {
+            let mut loops = Loops::default();
+            let judged = (1..=7).map(|_| match make_by(rules, &mut loops, "read", &json!({}), "same") {
+                Verdict::Go => 'g',
+                Verdict::Warn(_) => 'w',
+                Verdict::Block(_) => 'b',
+            });
+            judged.collect::<String>()
+        };
+        assert_eq!(kinds(&rules), "ggwwbbb");
+        let silent = LoopSettings {
+            repeats: false,
+            ..rules
+        };
+        assert_eq!(kinds(&silent), "ggggbbb");
+        // What is left is the breaker, which always counts.
+        let only_breaker = LoopSettings {
+            no_progress: false,
+            ..silent
+        };
+        assert_eq!(kinds(&only_breaker), "ggggggb");
+        let short = LoopSettings { history: 3, ..rules };
+        assert_eq!(
+            kinds(&short),
+            "ggwwwww",
+            "a history that is shorter than a threshold never reaches it"
+        );
     }
 }

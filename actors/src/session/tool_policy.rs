@@ -41,7 +41,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("automation", &["cron", "gateway"]),
     ("nodes", &["nodes"]),
     ("agents", &["agents_list"]),
-    ("media", &["image", "image_generate", "tts"]),
+    ("media", &["image", "image_generate", "pdf", "tts"]),
 ];
 
 /// All tools of MCP servers, as OpenClaw calls them. They are in its profiles but the smallest.
@@ -56,6 +56,7 @@ const CODING: &[&str] = &[
     "cron",
     "image",
     "image_generate",
+    "pdf",
     SERVERS,
 ];
 const MESSAGING: &[&str] = &[
@@ -98,6 +99,8 @@ pub(crate) struct Caller {
     pub(crate) agent_id: String,
     pub(crate) provider: String,
     pub(crate) model: String,
+    /// False: the model takes no tools at all.
+    pub(crate) takes_tools: bool,
     pub(crate) audience: Audience,
     /// Of a sub-agent.
     pub(crate) depth: Option<Depth>,
@@ -124,6 +127,7 @@ impl Caller {
             agent_id: key::agent_of(session).to_owned(),
             provider: String::new(),
             model: String::new(),
+            takes_tools: true,
             audience: Audience::Owner,
             depth: depth_of(session, head, settings),
             only: None,
@@ -143,6 +147,7 @@ impl Caller {
             agent_id: authority.agent_id.clone(),
             provider: model.provider.clone(),
             model: model.model.clone(),
+            takes_tools: model.compat.tools != Some(false),
             audience,
             depth: depth_of(&authority.key, head, settings),
             only: None,
@@ -219,7 +224,7 @@ pub(crate) fn allows(
     known: impl Fn(&dyn Fn(&str) -> bool) -> bool,
 ) -> bool {
     let name = spec.name.as_str();
-    if spec.owner_only && !caller.audience.speaks_with_owner() {
+    if !caller.takes_tools || (spec.owner_only && !caller.audience.speaks_with_owner()) {
         return false;
     }
     // Without a service there is nothing to search with.
@@ -388,6 +393,7 @@ mod tests {
             agent_id: "main".to_owned(),
             provider: "openai".to_owned(),
             model: "gpt".to_owned(),
+            takes_tools: true,
             audience: Audience::Owner,
             depth: None,
             only: None,
@@ -433,6 +439,11 @@ mod tests {
     #[test]
     fn every_stage_only_takes_away() {
         assert_eq!(allowed(&json!({}), &owner()), ALL);
+        let without = Caller {
+            takes_tools: false,
+            ..owner()
+        };
+        assert!(allowed(&json!({}), &without).is_empty(), "the model takes none");
         let tools = |rules: Value| json!({"tools": rules});
         assert_eq!(
             allowed(&tools(json!({"profile": "minimal"})), &owner()),

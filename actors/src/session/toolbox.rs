@@ -23,7 +23,7 @@ use super::tool_policy::{self, Caller};
 use super::turn::{self, Authority};
 use crate::Services;
 use crate::clock::now_ms;
-use crate::config::document::{ToolRules, UserSettings};
+use crate::config::document::{LoopSettings, ToolRules, UserSettings};
 use crate::config::providers::ResolvedModel;
 use crate::conversation::tool_result;
 use crate::ports::message::{Message, Part, ToolCall};
@@ -110,6 +110,7 @@ impl Toolbox {
     pub(crate) fn serve(&mut self, model: &ResolvedModel) {
         self.caller.provider.clone_from(&model.provider);
         self.caller.model.clone_from(&model.model);
+        self.caller.takes_tools = model.compat.tools != Some(false);
     }
 
     /// What the model is offered.
@@ -117,7 +118,7 @@ impl Toolbox {
         self.all()
             .filter(|tool| self.allowed(settings, &self.groups, *tool))
             .map(Tool::spec)
-            .chain(&self.client)
+            .chain(self.client.iter().filter(|_| self.caller.takes_tools))
             .cloned()
             .collect()
     }
@@ -175,12 +176,16 @@ impl Toolbox {
 
     /// What is to be done about a call that may go round in circles.
     async fn judge(&self, call: &ToolCall) -> (u64, Verdict) {
-        let on = self.services.config.settings(&self.scope).await;
-        if on.is_ok_and(|settings| !settings.tools.loop_detection) {
+        let settings = self.services.config.settings(&self.scope).await;
+        let rules = settings.map_or_else(
+            |_| LoopSettings::default(),
+            |settings| *settings.loops(&self.caller.agent_id),
+        );
+        if !rules.enabled {
             return (0, Verdict::Go);
         }
         let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
-        loops.judge(&call.name, &call.arguments)
+        loops.judge(&rules, &call.name, &call.arguments)
     }
 
     fn ended(&self, number: u64, output: &ToolOutput) {

@@ -96,6 +96,9 @@ pub struct AbortRequest {
 #[serde(rename_all = "camelCase")]
 pub struct Aborted {
     pub aborted: bool,
+    /// Nothing was, because what was meant is somebody else's.
+    #[serde(skip)]
+    pub unauthorized: bool,
     pub run_ids: Vec<String>,
 }
 

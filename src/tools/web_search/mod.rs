@@ -19,25 +19,38 @@ use serde_json::{Value, json};
 
 use super::cache::Cache;
 use super::{answered, reach, read, refused};
-use crate::egress::{Egress, EgressError};
+use crate::egress::Egress;
 
 const MOST_RESULTS: u64 = 10;
 /// Longest query, characters (Brave's limit).
 const LONGEST: usize = 400;
-/// Largest answer, bytes.
-const MAX_BODY_BYTES: usize = 2_000_000;
 /// Characters of one description.
 const DESCRIPTION: usize = 1_500;
+/// Characters of an answer in words.
+const LONGEST_ANSWER: usize = 20_000;
+/// Sources of an answer in words.
+const MOST_SOURCES: usize = 20;
+/// The arguments that narrow a search down.
+const FILTERS: [&str; 8] = [
+    "country",
+    "language",
+    "ui_lang",
+    "freshness",
+    "date_after",
+    "date_before",
+    "domain_filter",
+    "max_tokens",
+];
 
 /// The tool.
 pub(super) struct WebSearch {
     spec: Arc<ToolSpec>,
     egress: Egress,
-    cache: Cache<Key, Vec<Found>>,
+    cache: Cache<Key, Answer>,
 }
 
 /// What was asked, of whom, and for whom.
-type Key = (Scope, SearchEngine, Option<String>, Query);
+type Key = (Scope, SearchEngine, Option<String>, Option<String>, Query);
 
 /// What the model wants to find.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
@@ -52,13 +65,45 @@ struct Query {
     date_before: Option<String>,
     ui_lang: Option<String>,
     domain_filter: Vec<String>,
+    max_tokens: Option<u64>,
+}
+
+impl Query {
+    /// The filters that are wished for, by their names.
+    fn filters(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            self.country.is_some(),
+            self.language.is_some(),
+            self.ui_lang.is_some(),
+            self.freshness.is_some(),
+            self.date_after.is_some(),
+            self.date_before.is_some(),
+            !self.domain_filter.is_empty(),
+            self.max_tokens.is_some(),
+        ];
+        FILTERS
+            .into_iter()
+            .zip(given)
+            .filter(|(_, given)| *given)
+            .map(|(name, _)| name)
+    }
+}
+
+/// What a service said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Answer {
+    /// The answer in words, of a service that reads for itself.
+    text: Option<String>,
+    /// The results, or what the words rest on.
+    found: Vec<Found>,
 }
 
 /// One result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 struct Found {
     title: String,
     url: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     description: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     published: Option<String>,
@@ -70,8 +115,8 @@ impl WebSearch {
         Self {
             spec: Arc::new(ToolSpec {
                 name: "web_search".to_owned(),
-                description: "Searches the web and returns titles, addresses and descriptions. Read a page with \
-                    web_fetch."
+                description: "Searches the web and returns titles, addresses and descriptions, or an answer with its \
+                    sources. Read a page with web_fetch."
                     .to_owned(),
                 summary: "search the web".to_owned(),
                 parameters: json!({
@@ -90,6 +135,10 @@ impl WebSearch {
                         "domain_filter": {
                             "type": "array", "maxItems": 20, "items": {"type": "string", "maxLength": 253},
                             "description": "Only these sites.",
+                        },
+                        "max_tokens": {
+                            "type": "integer", "minimum": 1, "maximum": 1_000_000,
+                            "description": "Most text of all results together, in tokens.",
                         },
                     },
                     "required": ["query"],
@@ -114,24 +163,38 @@ impl WebSearch {
     async fn search(&self, scope: &Scope, query: Query, access: &SearchAccess) -> Result<ToolOutput, ToolOutput> {
         let started = Instant::now();
         let count = query.count.unwrap_or(access.count).clamp(1, MOST_RESULTS);
-        let key = (scope.clone(), access.engine, access.base_url.clone(), query.clone());
-        let (found, cached) = match self.cache.get(&key) {
+        let key = (
+            scope.clone(),
+            access.engine,
+            access.base_url.clone(),
+            access.model.clone(),
+            query.clone(),
+        );
+        let (found, cached) = match self.cache.get_within(&key, access.cache) {
             Some(found) => (found, true),
             None => {
-                let found = Arc::new(self.ask(&query, count, access).await.map_err(ToolOutput::error)?);
-                self.cache.put(key, Arc::clone(&found));
+                let asked = engines::ask(&self.egress, &query, count, access).await;
+                let found = Arc::new(asked.map_err(ToolOutput::error)?);
+                if !access.cache.is_zero() {
+                    self.cache.put(key, Arc::clone(&found));
+                }
                 (found, false)
             }
         };
-        let shown: Vec<&Found> = found
-            .iter()
-            .take(usize::try_from(count).unwrap_or(usize::MAX))
-            .collect();
+        let most = match found.text {
+            Some(_) => MOST_SOURCES,
+            None => usize::try_from(count).unwrap_or(usize::MAX),
+        };
+        let shown: Vec<&Found> = found.found.iter().take(most).collect();
         let engine = access.engine.name();
-        let text = if shown.is_empty() {
+        let text = if found.text.is_none() && shown.is_empty() {
             format!("{engine} found nothing.")
         } else {
-            let list = serde_json::to_string_pretty(&shown).unwrap_or_default();
+            let list = match &found.text {
+                Some(text) => json!({"answer": text, "sources": shown}),
+                None => json!(shown),
+            };
+            let list = serde_json::to_string_pretty(&list).unwrap_or_default();
             untrusted::wrap(&format!("web search with {engine}"), &list)
         };
         Ok(ToolOutput {
@@ -141,29 +204,6 @@ impl WebSearch {
             })),
             ..ToolOutput::text(text)
         })
-    }
-
-    /// Asks the service. The error is for the model, and names no key and no address.
-    async fn ask(&self, query: &Query, count: u64, access: &SearchAccess) -> Result<Vec<Found>, String> {
-        let engine = access.engine.name();
-        let failed = |error: EgressError| format!("{engine} could not be asked: {error}.");
-        let request = engines::request(&self.egress, query, count, access)?.map_err(failed)?;
-        let answer = request
-            .timeout(access.timeout)
-            .max_body(MAX_BODY_BYTES)
-            .send()
-            .await
-            .map_err(failed)?;
-        match answer.status {
-            200..=299 => {}
-            401 | 403 => return Err(format!("{engine} refused the key that the user set.")),
-            429 => return Err(format!("{engine} takes no more searches right now (limit reached).")),
-            status => return Err(format!("{engine} answered with HTTP status {status}.")),
-        }
-        let body: Value = answer
-            .json()
-            .map_err(|_| format!("{engine} answered with something that is no JSON."))?;
-        Ok(engines::results(access.engine, &body))
     }
 }
 

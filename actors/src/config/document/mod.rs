@@ -8,6 +8,7 @@ mod commands;
 mod hearing;
 mod heartbeat;
 mod hooks;
+mod loops;
 mod maintenance;
 mod manner;
 mod mcp;
@@ -16,6 +17,7 @@ mod models;
 mod parse;
 mod reply;
 mod room;
+mod search;
 mod secrets;
 mod send_policy;
 mod speech;
@@ -37,6 +39,7 @@ pub use commands::CommandSettings;
 pub use hearing::HearingSettings;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use hooks::{HookAction, HookSettings, Mapping};
+pub use loops::LoopSettings;
 pub use maintenance::MaintenanceSettings;
 pub use manner::{MannerSettings, TypingMode};
 pub use mcp::{MOST_SERVERS as MOST_MCP_SERVERS, McpServer, McpSettings, is_transport as is_mcp_transport};
@@ -45,13 +48,12 @@ pub use models::{Cooldowns, ModelParams, ModelSettings};
 pub(in crate::config) use parse::span;
 pub use reply::{BlockBreak, BlockSettings, Bounds, Break, Cut, HumanDelay, Joining, ReplySettings};
 pub use room::{CompactionMode, CompactionSettings, FlushSettings, Identifiers, PruningSettings, RoomSettings};
+pub use search::{SearchEngine, SearchPlace, SearchSettings};
 pub use secrets::{REDACTED, is_secret_key, redact};
 pub use send_policy::{SendPolicy, SendTarget};
 pub use speech::SpeechSettings;
 pub use store::{MAX_BYTES, hash};
-pub use tools::{
-    SearchEngine, SearchPlace, SearchSettings, SubagentSettings, ToolRules, ToolSet, ToolSettings, Visibility,
-};
+pub use tools::{EnclosureSettings, SubagentSettings, ToolRules, ToolSet, ToolSettings, Visibility};
 
 /// The stored document.
 #[derive(Clone, Debug)]
@@ -126,6 +128,8 @@ pub struct UserSettings {
     pub hearing: HearingSettings,
     /// `agents.defaults.imageModel`: models that look at images, in the order they are tried.
     pub image_models: Vec<String>,
+    /// `agents.defaults.pdfModel`: models that read documents; none: those that look at images.
+    pub pdf_models: Vec<String>,
 }
 
 /// `gateway.tools`: patterns of names.
@@ -188,6 +192,8 @@ pub struct AgentSettings {
     pub skills: Option<Vec<String>>,
     /// Takes away from what all agents may use, and never adds to it.
     pub tools: ToolSet,
+    /// `tools.loopDetection`, its own before that for all.
+    pub loops: LoopSettings,
     /// Its own `tools.exec`, as it stands.
     pub exec: Value,
     pub subagents: SubagentSettings,

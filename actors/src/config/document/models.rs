@@ -41,6 +41,8 @@ pub struct ModelParams {
     pub max_tokens: Option<u32>,
     pub cache: Option<CacheRetention>,
     pub service_tier: Option<String>,
+    /// `fastMode`: the faster tier, where neither session nor agent say.
+    pub fast: Option<bool>,
 }
 
 impl ModelParams {
@@ -59,6 +61,7 @@ impl ModelParams {
                 Some(_) | None => None,
             },
             service_tier: tier.filter(|tier| tier.len() <= LONGEST_TIER),
+            fast: at(section, "/fastMode").as_bool(),
         }
     }
 
@@ -69,6 +72,7 @@ impl ModelParams {
             max_tokens: self.max_tokens.or(others.max_tokens),
             cache: self.cache.or(others.cache),
             service_tier: self.service_tier.or_else(|| others.service_tier.clone()),
+            fast: self.fast.or(others.fast),
         }
     }
 }
@@ -182,19 +186,22 @@ mod tests {
     fn params_are_the_agents_then_the_models_then_those_of_all() {
         let settings = UserSettings::parse(&json!({"agents": {
             "defaults": {"params": {"temperature": 0.1, "serviceTier": "flex"}, "models": {"a/b": {"params":
-                {"temperature": 0.5, "maxTokens": 100, "cacheRetention": "long"}}}},
+                {"temperature": 0.5, "maxTokens": 100, "cacheRetention": "long", "fastMode": true}}}},
             "list": [{"id": "main"}, {"id": "work", "params": {"maxTokens": 7, "temperature": 9}}],
         }}));
         let own = settings.model_params("work", "a/b");
-        assert_eq!((own.temperature, own.max_tokens), (Some(0.5), Some(7)));
+        assert_eq!(
+            (own.temperature, own.max_tokens, own.fast),
+            (Some(0.5), Some(7), Some(true))
+        );
         assert_eq!(
             (own.cache, own.service_tier.as_deref()),
             (Some(CacheRetention::Long), Some("flex"))
         );
         let other = settings.model_params("main", "c/d");
         assert_eq!(
-            (other.temperature, other.max_tokens, other.cache),
-            (Some(0.1), None, None)
+            (other.temperature, other.max_tokens, other.cache, other.fast),
+            (Some(0.1), None, None, None)
         );
     }
 

@@ -12,9 +12,10 @@ use super::models::{fallbacks, thinking};
 use super::reply::{fast, human_delay, reasoning, verbose};
 use super::{
     AccessGroups, AckSettings, AgentSettings, Binding, CommandSettings, CronSettings, DmScope, DropPolicy,
-    HearingSettings, HeartbeatSettings, HookSettings, HttpTools, MaintenanceSettings, MannerSettings, McpSettings,
-    MemorySettings, ModelParams, ModelSettings, NodeCommands, QueueMode, QueueSettings, ReplySettings, ResetRule,
-    RoomSettings, SendPolicy, SessionSettings, SpeechSettings, SubagentSettings, ToolSet, ToolSettings, UserSettings,
+    HearingSettings, HeartbeatSettings, HookSettings, HttpTools, LoopSettings, MaintenanceSettings, MannerSettings,
+    McpSettings, MemorySettings, ModelParams, ModelSettings, NodeCommands, QueueMode, QueueSettings, ReplySettings,
+    ResetRule, RoomSettings, SendPolicy, SessionSettings, SpeechSettings, SubagentSettings, ToolSet, ToolSettings,
+    UserSettings,
 };
 
 const DEFAULT_AGENT: &str = "main";
@@ -52,10 +53,8 @@ impl UserSettings {
             default_memory,
             speech: SpeechSettings::parse(doc),
             hearing: HearingSettings::parse(doc),
-            image_models: model(at(defaults, "/imageModel"))
-                .into_iter()
-                .chain(fallbacks(at(defaults, "/imageModel")).unwrap_or_default())
-                .collect(),
+            image_models: chain(at(defaults, "/imageModel")),
+            pdf_models: chain(at(defaults, "/pdfModel")),
             memories,
             heartbeats: heartbeats(doc, &default_agent),
             agents,
@@ -111,6 +110,11 @@ impl UserSettings {
     pub fn memory(&self, id: &str) -> &MemorySettings {
         let own = self.memories.iter().find(|(agent, _)| agent == id);
         own.map_or(&self.default_memory, |(_, settings)| settings)
+    }
+
+    /// How calls of the agent of this id are watched.
+    pub fn loops(&self, id: &str) -> &LoopSettings {
+        self.agent(id).map_or(&self.tools.loops, |agent| &agent.loops)
     }
 
     /// How the agent of this id works with sub-agents.
@@ -180,6 +184,12 @@ pub(in crate::config) fn span(text: &str, usual: &str) -> Option<Duration> {
     Some(Duration::from_secs(count.checked_mul(seconds)?))
 }
 
+/// A model and those that stand in for it.
+fn chain(section: &Value) -> Vec<String> {
+    let others = fallbacks(section).unwrap_or_default();
+    model(section).into_iter().chain(others).collect()
+}
+
 /// `agents.list[]`, or `agents.entries.<id>` as newer files spell it.
 fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
     let shared = texts(at(doc, "/messages/groupChat/mentionPatterns"));
@@ -202,6 +212,7 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
             identity,
             skills: texts(at(entry, "/skills")),
             tools: ToolSet::parse(at(entry, "/tools")),
+            loops: LoopSettings::parse(&[at(entry, "/tools/loopDetection"), at(doc, "/tools/loopDetection")]),
             exec: at(entry, "/tools/exec").clone(),
             subagents: SubagentSettings::parse(at(entry, "/subagents"), at(doc, "/agents/defaults/subagents")),
             human_delay: human_delay(entry),

@@ -1,16 +1,20 @@
 //! Which tools agents may use, as a document says it (`agent-runtime` §12.3), and how far the session tools reach.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
+use super::loops::LoopSettings;
 use super::parse::{agent_id, at, number, text, texts};
+use super::search::SearchSettings;
 
 /// Depth of sub-agents nobody can configure beyond (`agent-runtime` §12.2).
 const DEEPEST: u64 = 5;
 /// Children of one session nobody can configure beyond.
 const MOST_CHILDREN: u64 = 20;
 const MOST_AT_ONCE: usize = 64;
+/// Files one can be begun with, the bytes of one, and of all.
+const MOST_FILES: usize = 20;
+const FILE_BYTES: usize = 1024 * 1024;
+const ALL_FILES_BYTES: usize = 5 * 1024 * 1024;
 
 /// One place's rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,8 +97,8 @@ pub struct ToolSettings {
     pub visibility: Visibility,
     /// `agentToAgent.allow`, if agents may reach each other at all: patterns of ids.
     pub agent_to_agent: Option<Vec<String>>,
-    /// `loopDetection.enabled`.
-    pub loop_detection: bool,
+    /// `loopDetection`, for agents that are not configured.
+    pub loops: LoopSettings,
     /// `exec`, as it stands: how far commands on nodes may go.
     pub exec: Value,
     /// `message.crossContext`: may an agent write elsewhere than into the chat it is in: on the same channel, on others.
@@ -102,6 +106,8 @@ pub struct ToolSettings {
     pub message_across: bool,
     /// `web.search`.
     pub search: SearchSettings,
+    /// `sessions_spawn.attachments`.
+    pub enclosures: EnclosureSettings,
     /// `session.agentToAgent.maxPingPongTurns`: how often two sessions may answer each other.
     pub ping_pong: u32,
 }
@@ -131,99 +137,38 @@ impl ToolSettings {
             visibility,
             agent_to_agent: flag("/agentToAgent/enabled", false)
                 .then(|| texts(at(section, "/agentToAgent/allow")).unwrap_or_default()),
-            loop_detection: flag("/loopDetection/enabled", true),
+            loops: LoopSettings::parse(&[at(section, "/loopDetection")]),
             exec: at(section, "/exec").clone(),
             message_within: flag("/message/crossContext/allowWithinProvider", true),
             message_across: flag("/message/crossContext/allowAcrossProviders", false),
             search: SearchSettings::parse(at(section, "/web/search")),
+            enclosures: EnclosureSettings::parse(at(section, "/sessions_spawn/attachments")),
             ping_pong: u32::try_from(turns).unwrap_or(5),
         }
     }
 }
 
-/// A search service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SearchEngine {
-    Brave,
-    Tavily,
-    Searxng,
+/// `tools.sessions_spawn.attachments`: files that a sub-agent is begun with. Sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnclosureSettings {
+    pub enabled: bool,
+    pub files: usize,
+    pub file_bytes: usize,
+    pub total_bytes: usize,
 }
 
-impl SearchEngine {
-    const ALL: [Self; 3] = [Self::Brave, Self::Tavily, Self::Searxng];
-
-    /// As the configuration spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Brave => "brave",
-            Self::Tavily => "tavily",
-            Self::Searxng => "searxng",
-        }
-    }
-
-    pub const fn needs_key(self) -> bool {
-        !matches!(self, Self::Searxng)
-    }
-}
-
-/// One service as the document has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SearchPlace {
-    pub engine: SearchEngine,
-    /// Where in the document the marker of its key stands.
-    pub key_at: Option<String>,
-    pub base_url: Option<String>,
-}
-
-impl SearchPlace {
-    fn is_ready(&self) -> bool {
-        match self.engine {
-            SearchEngine::Searxng => self.base_url.is_some(),
-            SearchEngine::Brave | SearchEngine::Tavily => self.key_at.is_some(),
-        }
-    }
-}
-
-/// `tools.web.search`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SearchSettings {
-    /// Those that can be asked; the first is.
-    places: Vec<SearchPlace>,
-    /// Results without a wish.
-    pub count: u64,
-    pub timeout: Duration,
-}
-
-impl SearchSettings {
+impl EnclosureSettings {
     fn parse(section: &Value) -> Self {
-        let named = text(at(section, "/provider")).map(|name| name.to_lowercase());
-        let places = SearchEngine::ALL.into_iter().filter(|engine| {
-            let wanted = named.as_deref().is_none_or(|name| name == engine.name());
-            wanted && at(section, "/enabled").as_bool() != Some(false)
-        });
-        let places = places.map(|engine| {
-            let own = format!("/{}/apiKey", engine.name());
-            // The key without a name is that of the service that is named, or Brave's, as in older files.
-            let shared = named.is_some() || engine == SearchEngine::Brave;
-            let pointers = [Some(own), shared.then(|| "/apiKey".to_owned())];
-            let mut pointers = pointers.into_iter().flatten().filter(|_| engine.needs_key());
-            let key = pointers.find(|key| text(at(section, key)).is_some());
-            SearchPlace {
-                engine,
-                key_at: key.map(|key| format!("/tools/web/search{key}")),
-                base_url: text(at(section, &format!("/{}/baseUrl", engine.name()))),
-            }
-        });
+        let most = |pointer: &str, usual: usize| {
+            let said = number(at(section, pointer)).and_then(|said| usize::try_from(said).ok());
+            said.map_or(usual, |said| said.min(usual))
+        };
         Self {
-            places: places.filter(SearchPlace::is_ready).collect(),
-            count: number(at(section, "/maxResults")).unwrap_or(5).clamp(1, 10),
-            timeout: Duration::from_secs(number(at(section, "/timeoutSeconds")).unwrap_or(30).clamp(1, 60)),
+            enabled: at(section, "/enabled").as_bool().unwrap_or(true),
+            files: most("/maxFiles", MOST_FILES),
+            file_bytes: most("/maxFileBytes", FILE_BYTES),
+            total_bytes: most("/maxTotalBytes", ALL_FILES_BYTES),
         }
-    }
-
-    /// The service that is asked.
-    pub fn chosen(&self) -> Option<&SearchPlace> {
-        self.places.first()
     }
 }
 
@@ -234,6 +179,8 @@ pub struct SubagentSettings {
     pub allow_agents: Vec<String>,
     /// `None`: as the agent's own turns.
     pub model: Option<String>,
+    /// `None`: as the agent's own turns.
+    pub thinking: Option<String>,
     /// 1: sub-agents begin none of their own.
     pub depth: u32,
     pub children: u64,
@@ -268,6 +215,7 @@ impl SubagentSettings {
                 })
                 .collect(),
             model: model(own).or_else(|| model(defaults)),
+            thinking: text(at(own, "/thinking")).or_else(|| text(at(defaults, "/thinking"))),
             depth: u32::try_from(pick("/maxSpawnDepth").unwrap_or(1).clamp(1, DEEPEST)).unwrap_or(1),
             children: pick("/maxChildrenPerAgent").unwrap_or(5).clamp(1, MOST_CHILDREN),
             at_once: pick("/maxConcurrent")
@@ -295,7 +243,7 @@ mod tests {
     fn what_is_not_said_is_the_default_and_limits_hold() {
         let usual = ToolSettings::default();
         assert_eq!(
-            (usual.visibility, usual.loop_detection, usual.ping_pong),
+            (usual.visibility, usual.loops.enabled, usual.ping_pong),
             (Visibility::Tree, true, 5)
         );
         assert_eq!(
@@ -319,33 +267,8 @@ mod tests {
     }
 
     #[test]
-    fn the_search_service_is_the_named_one_or_the_first_that_can_be_asked() {
-        let chosen = |search: Value| {
-            let settings = ToolSettings::parse(&json!({"tools": {"web": {"search": search}}}));
-            let place = settings.search.chosen().cloned();
-            place.map(|place| (place.engine, place.key_at, place.base_url))
-        };
-        assert_eq!(chosen(Value::Null), None);
-        assert_eq!(
-            chosen(json!({"apiKey": "k"})),
-            Some((SearchEngine::Brave, Some("/tools/web/search/apiKey".to_owned()), None))
-        );
-        let tavily = Some("/tools/web/search/tavily/apiKey".to_owned());
-        assert_eq!(
-            chosen(json!({"tavily": {"apiKey": "k"}, "searxng": {"baseUrl": "https://s.example"}})),
-            Some((SearchEngine::Tavily, tavily, None))
-        );
-        assert_eq!(
-            chosen(json!({"provider": "SearXNG", "apiKey": "k", "searxng": {"baseUrl": "https://s.example"}})),
-            Some((SearchEngine::Searxng, None, Some("https://s.example".to_owned())))
-        );
-        assert_eq!(chosen(json!({"provider": "tavily", "brave": {"apiKey": "k"}})), None);
-        assert_eq!(chosen(json!({"enabled": false, "apiKey": "k"})), None);
-    }
-
-    #[test]
     fn sub_agents_are_an_agents_own_then_the_defaults() {
-        let defaults = json!({"maxSpawnDepth": 9, "maxChildrenPerAgent": 0, "model": "a/b", "runTimeoutSeconds": 0});
+        let defaults = json!({"thinking": "high", "maxSpawnDepth": 9, "maxChildrenPerAgent": 0, "model": "a/b", "runTimeoutSeconds": 0});
         let own = json!({"allowAgents": ["Work Bot"], "archiveAfterMinutes": 5});
         let settings = SubagentSettings::parse(&own, &defaults);
         assert_eq!((settings.depth, settings.children, settings.archive_minutes), (5, 1, 5));
@@ -353,6 +276,7 @@ mod tests {
             (settings.model.as_deref(), settings.timeout_seconds),
             (Some("a/b"), None)
         );
+        assert_eq!(settings.thinking.as_deref(), Some("high"));
         assert!(settings.may_begin("main", "work-bot") && settings.may_begin("main", "main"));
         assert!(!settings.may_begin("main", "other"));
         let any = SubagentSettings::parse(&json!({"allowAgents": ["*"]}), &Value::Null);

@@ -137,6 +137,9 @@ async fn abort(call: Call, params: AbortParams) -> Result<Value, WireError> {
         clear_queue: false,
     };
     let aborted = call.state.directory.abort(call.scope(), request).await?;
+    if aborted.unauthorized {
+        return Err(WireError::invalid("unauthorized"));
+    }
     Ok(json!({"ok": true, "aborted": aborted.aborted, "runIds": aborted.run_ids}))
 }
 

@@ -1,5 +1,6 @@
 //! Aborting what runs, and dropping what waits.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,7 +169,7 @@ impl SessionActor {
                     known.push(run_id);
                 }
             }
-            clearing.aborted.aborted = !known.is_empty();
+            clearing.aborted.aborted |= !known.is_empty();
             let _ = clearing.reply.send(clearing.aborted);
         }
     }
@@ -240,19 +241,19 @@ impl SessionActor {
     }
 
     /// Drops what comes first in a new conversation and has not begun, as far as `meant` says; the conversation is new all the
-    /// same. While it is being made, its end does that. Gives the runs.
+    /// same. While it is being made, its end does that. Gives the run of each that has one already.
     pub(super) fn drop_first_turns(
         &mut self,
         context: &mut Context<Self>,
         reason: &'static str,
         meant: impl Fn(&Item) -> bool,
-    ) -> Vec<String> {
+    ) -> Vec<Option<String>> {
         let busy = self.running.as_ref().map(|running| running.inbox_ids.clone());
         let waits = |item: &Item| item.entry_id.is_none() && busy.as_ref() != Some(&item.inbox_ids) && meant(item);
         let mut run_ids = Vec::new();
         for ahead in self.take_ahead(|ahead| matches!(ahead, Ahead::Resume(item) if waits(item))) {
             let Ahead::Resume(item) = ahead else { continue };
-            let run_id = item.run_id.clone().unwrap_or_default();
+            let run_id = item.run_id.clone();
             self.settle_dropped(context, item, "aborted", reason);
             run_ids.push(run_id);
         }
@@ -282,34 +283,38 @@ impl SessionActor {
     pub(super) fn abort(&mut self, context: &mut Context<Self>, request: &AbortRequest) -> Aborted {
         let mut run_ids = Vec::new();
         let mut stopped = false;
+        // What is meant and belongs to somebody else.
+        let foreign = Cell::new(false);
+        let admin = request.admin || request.requester.is_none();
+        let may = |named: bool, own: bool| {
+            foreign.set(foreign.get() || (named && !own));
+            named && own
+        };
         self.leave_taken();
         if let Some(running) = &self.running {
             let named = request.run_id.as_ref().is_none_or(|id| running.answers(id));
-            let own = request.admin || request.requester.as_ref().is_none_or(|own| running.is_asked_by(own));
+            let own = admin || request.requester.as_ref().is_none_or(|own| running.is_asked_by(own));
             // One that was aborted before only comes to its end.
-            if named && own && !running.cancel.token().is_cancelled() {
+            if !running.cancel.token().is_cancelled() && may(named, own) {
                 running.cancel.abort(request.stop_reason);
                 stopped = true;
                 run_ids.push(running.run_id.clone());
             }
         }
-        run_ids.extend(self.drop_first_turns(context, request.stop_reason, |item| {
+        let first = self.drop_first_turns(context, request.stop_reason, |item| {
             let named = request
                 .run_id
                 .as_ref()
                 .is_none_or(|id| item.run_id.as_ref() == Some(id));
-            let own = request.admin || request.requester.is_none() || item.options.requester == request.requester;
-            named && own
-        }));
+            may(named, admin || item.options.requester == request.requester)
+        });
+        // One of a chat's own has no run before it begins.
+        let nameless = first.contains(&None);
+        run_ids.extend(first.into_iter().flatten());
         // It has made way for itself: to who asked for it, it goes on already.
         run_ids.extend(self.drop_compactions(context, request.stop_reason, |waits| {
             let named = request.run_id.as_ref().is_none_or(|id| id == waits.run_id());
-            let own = request.admin
-                || request
-                    .requester
-                    .as_deref()
-                    .is_none_or(|own| waits.requester() == Some(own));
-            named && own
+            may(named, admin || waits.requester() == request.requester.as_deref())
         }));
         let waiting: Vec<String> = self
             .items
@@ -319,8 +324,8 @@ impl SessionActor {
                     .run_id
                     .as_ref()
                     .is_some_and(|id| item.run_id.as_ref() == Some(id));
-                let own = request.admin || request.requester.is_none() || item.options.requester == request.requester;
-                own && (named || request.clear_queue)
+                let own = admin || item.options.requester == request.requester;
+                may(named, own) || (own && request.clear_queue)
             })
             .map(|(id, _)| id.clone())
             .collect();
@@ -331,8 +336,10 @@ impl SessionActor {
         if stopped || (request.admin && request.run_id.is_none()) {
             self.stop_children();
         }
+        let aborted = nameless || !run_ids.is_empty();
         Aborted {
-            aborted: !run_ids.is_empty(),
+            aborted,
+            unauthorized: foreign.get() && !aborted,
             run_ids,
         }
     }

@@ -63,7 +63,7 @@ impl Reach {
         let mut failed =
             "No model that sees images is configured: add one, or set agents.defaults.imageModel.".to_owned();
         for model in models.into_iter().take(TRIES) {
-            let outcome = self.asked(&model, &messages).await;
+            let outcome = self.asked(&model, ROLE, &messages).await;
             let used = outcome.as_ref().map(|message| message.usage);
             side::record(services, scope, &model, used).await;
             match outcome {
@@ -109,9 +109,11 @@ impl Reach {
         Ok(models)
     }
 
-    async fn asked(
+    /// Asks it once, in this role.
+    pub(super) async fn asked(
         &self,
         model: &ResolvedModel,
+        role: &str,
         messages: &Arc<Vec<Arc<Message>>>,
     ) -> Result<AssistantMessage, ModelError> {
         let failure = |class, message: &str| ModelError {
@@ -130,7 +132,7 @@ impl Reach {
             ));
         };
         let role = Arc::new(vec![SystemBlock {
-            text: ROLE.to_owned(),
+            text: role.to_owned(),
             cache: false,
         }]);
         let request = ModelRequest {

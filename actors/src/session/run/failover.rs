@@ -16,7 +16,6 @@ use crate::error::{Error, Result};
 use crate::ports::model::{ErrorClass, ModelError};
 use crate::ports::tool::ToolSpec;
 use crate::session::assembly::{Assembly, Place, Sent};
-use crate::session::commands;
 use crate::session::context::check_window;
 use crate::session::reply::HoldBack;
 use crate::session::skills::Offered;
@@ -335,7 +334,7 @@ impl Failover {
             if let Some(mut model) = opened {
                 let said = context.turn.last().options.thinking.as_deref();
                 thinking::apply(&mut model, said, &work.head.entry);
-                if work.level(context, commands::Switch::Fast) == "on" {
+                if work.is_fast(context, &model) {
                     model.hurry();
                 }
                 return Ok(Some(model));

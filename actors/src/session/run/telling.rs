@@ -22,9 +22,14 @@ const THOUGHTS: usize = 4_000;
 impl Work {
     /// `off`, or as the message, the session or, where nobody else reads along, the settings say.
     pub(super) fn level(&self, context: &RunContext, switch: Switch) -> &'static str {
+        self.said(context, switch).unwrap_or("off")
+    }
+
+    /// The same; `None` where nothing is said and nobody else reads along.
+    fn said(&self, context: &RunContext, switch: Switch) -> Option<&'static str> {
         let last = context.turn.last();
         if !last.audience().speaks_with_owner() || context.turn.beat().is_some() {
-            return "off";
+            return Some("off");
         }
         let said = match switch {
             Switch::Verbose => last.options.verbose,
@@ -34,9 +39,15 @@ impl Work {
         };
         if !last.audience().is_private() {
             // Others read along: only what was asked for here.
-            return said.or_else(|| switch.stored(&self.head.entry)).unwrap_or("off");
+            return said.or_else(|| switch.stored(&self.head.entry)).or(Some("off"));
         }
-        changing::level(switch, said, &self.head.entry, &self.settings, &context.agent_id)
+        changing::said(switch, said, &self.head.entry, &self.settings, &context.agent_id)
+    }
+
+    /// Is the provider's faster tier asked for, last of all by the settings of the model.
+    pub(super) fn is_fast(&self, context: &RunContext, model: &ResolvedModel) -> bool {
+        let said = self.said(context, Switch::Fast).map(|word| word == "on");
+        said.or(model.params.fast).unwrap_or(false)
     }
 
     /// Tells of calls that are about to be made.

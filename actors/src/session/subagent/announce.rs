@@ -4,7 +4,7 @@ use claw_entities::{PlatformTable, Scope, SessionKey, UserOwned, inbox, run, sub
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
 
-use super::{Origin, SOURCE, first_run};
+use super::{Origin, SOURCE, STAYS, first_run};
 use crate::clock::now_ms;
 use crate::config::document::SubagentSettings;
 use crate::conversation::display;
@@ -94,7 +94,7 @@ pub(crate) async fn settle(directory: &Directory, scope: &Scope, id: &str) -> Re
                 let origin: Origin = serde_json::from_value(row.origin.clone()).unwrap_or_default();
                 let message = message(&row, &end, origin);
                 let payload = serde_json::to_string(&message).map_err(Error::internal)?;
-                let key = format!("announce:{}", row.id);
+                let key = announcement(tx, &scope, &row).await?;
                 let asked = intake::own_row(&scope, SOURCE, &key, &row.parent_key, payload, now_ms());
                 inbox::Entity::insert(asked).exec_without_returning(tx).await?;
                 Ok(Some(Some(row.parent_key)))
@@ -105,6 +105,21 @@ pub(crate) async fn settle(directory: &Directory, scope: &Scope, id: &str) -> Re
         directory.wake(scope, parent);
     }
     Ok(told.is_some())
+}
+
+/// The run that tells of its end: another one each time it has ended.
+async fn announcement(tx: &Transaction, scope: &Scope, row: &subagent::Model) -> Result<String> {
+    let first = format!("announce:{}", row.id);
+    let told = inbox::Entity::owned_by(scope)
+        .filter(inbox::Column::Source.eq(SOURCE))
+        .filter(inbox::Column::EventKey.eq(first.as_str()))
+        .count(tx)
+        .await?;
+    Ok(if told == 0 {
+        first
+    } else {
+        format!("{first}:{}", uuid::Uuid::new_v4().simple())
+    })
 }
 
 /// The row, held until the commit, while its end is not told.
@@ -176,6 +191,12 @@ async fn ended(tx: &Transaction, scope: &Scope, row: &subagent::Model) -> Result
             head,
         }));
     };
+    // A session that stays may have rested for days.
+    let from = if row.cleanup == STAYS {
+        last.started_at
+    } else {
+        row.created_at
+    };
     let (status, text) = match (last.status.as_str(), last.stop_reason.as_deref()) {
         ("ok", _) => (
             "ok",
@@ -190,7 +211,7 @@ async fn ended(tx: &Transaction, scope: &Scope, row: &subagent::Model) -> Result
     Ok(Some(End {
         status,
         text,
-        duration_ms: last.ended_at.unwrap_or(now) - row.created_at,
+        duration_ms: last.ended_at.unwrap_or(now) - from,
         head,
     }))
 }
@@ -206,6 +227,7 @@ async fn close(
     let minutes = i64::try_from(rules.archive_minutes).unwrap_or(i64::MAX);
     let closes_at = match row.cleanup.as_str() {
         "delete" => Some(now),
+        STAYS => None,
         _ => (minutes > 0).then(|| now.saturating_add(minutes.saturating_mul(60_000))),
     };
     subagent::Entity::update_owned(scope)

@@ -2,10 +2,13 @@
 
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, subagent};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
-use super::{Origin, SOURCE, below, first_run};
+use super::{Origin, SOURCE, STAYS, below, first_run};
+use crate::Services;
 use crate::clock::now_ms;
+use crate::conversation::transcript;
+use crate::db::Transaction;
 use crate::error::{Error, Result};
 use crate::session::intake::{self, ClientMessage, Relayed};
 use crate::supervisor::directory::{AbortRequest, Directory};
@@ -114,15 +117,40 @@ pub(crate) async fn stop_below(directory: &Directory, scope: &Scope, session: &S
     stop(directory, scope, rows).await
 }
 
-/// Tells a running one something more: what it does now is cut off, and it goes on from there. Gives the run.
+/// Lets go of sessions that stay (ids of rows): they are put away after a while, and told nothing more. Gives how many there were.
+pub(crate) async fn dismiss(services: &Services, scope: &Scope, ids: Vec<String>) -> Result<usize> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let scope_in = scope.clone();
+    let dismissed = services.writer.run(scope, move |tx| {
+        let (scope, ids) = (scope_in.clone(), ids.clone());
+        Box::pin(async move {
+            let done = subagent::Entity::update_owned(&scope)
+                .col_expr(subagent::Column::State, Expr::value("killed"))
+                .col_expr(subagent::Column::ClosesAt, Expr::value(now_ms() + KEPT_MS))
+                .filter(subagent::Column::Id.is_in(ids))
+                .filter(subagent::Column::Cleanup.eq(STAYS))
+                .filter(subagent::Column::State.eq("announced"))
+                .exec(tx)
+                .await?;
+            Ok(done.rows_affected)
+        })
+    });
+    Ok(usize::try_from(dismissed.await?).unwrap_or(usize::MAX))
+}
+
+/// Tells one something more: what it does now is cut off, and it goes on from there. One that has ended and whose session
+/// stays runs again, within the limit of `most` that run of its session. Gives the run.
 ///
 /// # Errors
-/// `Conflict` when it has ended.
+/// `Conflict` when it has ended for good; `Invalid` when too many run.
 pub(crate) async fn steer(
     directory: &Directory,
     scope: &Scope,
     row: &subagent::Model,
     message: &str,
+    most: u64,
 ) -> Result<String> {
     let run_id = format!("{}:{}", first_run(&row.id), uuid::Uuid::new_v4().simple());
     let origin: Origin = serde_json::from_value(row.origin.clone()).unwrap_or_default();
@@ -143,13 +171,14 @@ pub(crate) async fn steer(
     };
     let payload = serde_json::to_string(&payload).map_err(Error::internal)?;
     let asked = intake::own_row(scope, SOURCE, &run_id, &row.child_key, payload, now_ms());
-    let (scope_in, id) = (scope.clone(), row.id.clone());
+    let (scope_in, row_in) = (scope.clone(), row.clone());
     directory
         .services()
         .writer
         .run(scope, move |tx| {
-            let (scope, id, asked) = (scope_in.clone(), id.clone(), asked.clone());
+            let (scope, row, asked) = (scope_in.clone(), row_in.clone(), asked.clone());
             Box::pin(async move {
+                let id = row.id.as_str();
                 // Holds the row against its end being told at the same time.
                 let held = subagent::Entity::update_owned(&scope)
                     .col_expr(subagent::Column::State, Expr::value("running"))
@@ -158,7 +187,7 @@ pub(crate) async fn steer(
                     .exec(tx)
                     .await?;
                 if held.rows_affected == 0 {
-                    return Err(Error::Conflict("the sub-agent has ended".to_owned()));
+                    begin_again(tx, &scope, &row, most).await?;
                 }
                 inbox::Entity::insert(asked).exec_without_returning(tx).await?;
                 Ok(())
@@ -167,4 +196,33 @@ pub(crate) async fn steer(
         .await?;
     directory.wake(scope, &row.child_key);
     Ok(run_id)
+}
+
+/// One that has ended and whose session stays runs again.
+async fn begin_again(tx: &Transaction, scope: &Scope, row: &subagent::Model, most: u64) -> Result<()> {
+    let running = subagent::Entity::owned_by(scope)
+        .filter(subagent::Column::ParentKey.eq(row.parent_key.clone()))
+        .filter(subagent::is_running())
+        .count(tx)
+        .await?;
+    let stands = transcript::head(tx, scope, &row.child_key).await?.is_some();
+    let again = subagent::Entity::update_owned(scope)
+        .col_expr(subagent::Column::State, Expr::value("running"))
+        .col_expr(subagent::Column::Status, Expr::value(None::<String>))
+        .col_expr(subagent::Column::EndedAt, Expr::value(None::<i64>))
+        .filter(subagent::Column::Id.eq(row.id.as_str()))
+        .filter(subagent::Column::Cleanup.eq(STAYS))
+        .filter(subagent::Column::State.eq("announced"))
+        .filter(subagent::Column::ClosesAt.is_null())
+        .exec(tx)
+        .await?;
+    if again.rows_affected == 0 || !stands {
+        return Err(Error::Conflict("the sub-agent has ended".to_owned()));
+    }
+    if running >= most {
+        return Err(Error::Invalid(format!(
+            "{running} sub-agents of this session are running already, the limit is {most}: wait for one to end"
+        )));
+    }
+    Ok(())
 }

@@ -25,6 +25,7 @@ use crate::config::providers::ResolvedModel;
 use crate::conversation::entry::{Body, Columns};
 use crate::conversation::transcript::SessionHead;
 use crate::error::{Error, Result};
+use crate::ports::document::Pages;
 use crate::ports::message::{FileFormat, Part, Usage};
 use crate::ports::model::{ErrorClass, ModelError, Takes};
 use crate::ports::speech::{Heard, HearingRequest};
@@ -504,7 +505,7 @@ impl<'a> Reader<'a> {
         let read = if room == 0 {
             Err("there is no room for its text beside the other files")
         } else {
-            match self.in_time(documents.pdf(tenant, bytes, room)).await {
+            match self.in_time(documents.pdf(tenant, bytes, room, Pages::default())).await {
                 Ok(read) => read.map_err(crate::ports::document::Unreadable::reason),
                 Err(why) => Err(why),
             }

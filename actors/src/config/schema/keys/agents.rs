@@ -24,7 +24,11 @@ const ALLOWED_MODEL: &[Key] = &[
 const PARAMS: &[Key] = &[
     live("thinking", Kind::Text, "How hard it thinks."),
     kept("transport", Kind::Any),
-    kept("fastMode", Kind::Any),
+    live(
+        "fastMode",
+        Kind::Either(&[Kind::Bool, Kind::Text]),
+        "true: the provider's faster, dearer tier, where nothing else is said.",
+    ),
 ];
 
 /// What is said of requests.
@@ -129,7 +133,7 @@ const DEFAULTS: &[Key] = &[
     ),
     live("imageModel", MODEL, "Model that looks at images for one that cannot."),
     kept("imageGenerationModel", Kind::Any),
-    kept("pdfModel", Kind::Any),
+    live("pdfModel", MODEL, "Model that reads PDF documents for the pdf tool."),
     live("params", REQUESTS_KIND, "Settings of requests to all models."),
     live(
         "thinkingDefault",
@@ -281,7 +285,11 @@ const AGENT_TOOLS: &[Key] = &[
         "Commands of this agent on paired devices.",
     ),
     kept("elevated", Kind::Any),
-    kept("loopDetection", Kind::Any),
+    live(
+        "loopDetection",
+        Kind::Object(&[tools::LOOPS]),
+        "Calls of this agent that go round in circles.",
+    ),
     kept("message", Kind::Any),
     elsewhere("sandbox", DEVICES),
     elsewhere("fs", OWN_WORKSPACE),
@@ -315,7 +323,7 @@ const SUBAGENTS: &[Key] = &[
         Kind::Whole,
         "Sub-agents of the user that run at the same time. At most 64.",
     ),
-    kept("thinking", Kind::Text),
+    live("thinking", Kind::Text, "How hard sub-agents of this agent think."),
     kept("announceTimeoutMs", Kind::Whole),
     kept("requireAgentId", Kind::Bool),
 ];

@@ -151,7 +151,7 @@ const COMPAT: &[Key] = &[
         Kind::Choice(&["html-entities"]),
         "Texts of arguments come escaped.",
     ),
-    kept("supportsTools", Kind::Bool),
+    live("supportsTools", Kind::Bool, "False: it is offered no tools."),
     elsewhere("nativeWebSearchTool", "web_search is a tool of its own here"),
     elsewhere(
         "requiresOpenAiAnthropicToolPayload",

@@ -32,17 +32,51 @@ const AGENT_TO_AGENT: &[Key] = &[
     live("allow", TEXTS, "Agents that may, by id; * for all."),
 ];
 
-const LOOPS: &[Key] = &[
+const DETECTORS: &[Key] = &[
+    live(
+        "genericRepeat",
+        Kind::Bool,
+        "Calls repeated with the same arguments: the model is told.",
+    ),
+    live(
+        "knownPollNoProgress",
+        Kind::Bool,
+        "Calls that give nothing new: they are stopped.",
+    ),
+    live("pingPong", Kind::Bool, "Two calls that take turns."),
+];
+
+pub(super) const LOOPS: &[Key] = &[
     live(
         "enabled",
         Kind::Bool,
         "Whether calls that go round in circles are stopped.",
     ),
-    kept("historySize", Kind::Whole),
-    kept("warningThreshold", Kind::Whole),
-    kept("criticalThreshold", Kind::Whole),
-    kept("globalCircuitBreakerThreshold", Kind::Whole),
-    kept("detectors", Kind::Any),
+    live(
+        "historySize",
+        Kind::Whole,
+        "Calls that are looked back at (30); a threshold above it is never reached.",
+    ),
+    live(
+        "warningThreshold",
+        Kind::Whole,
+        "From so many like calls on the model is told (10).",
+    ),
+    live(
+        "criticalThreshold",
+        Kind::Whole,
+        "From so many on that gave nothing new, the call is not made (20).",
+    ),
+    live(
+        "globalCircuitBreakerThreshold",
+        Kind::Whole,
+        "So many calls in which next to nothing happened stop the next (30).",
+    ),
+    live(
+        "detectors",
+        Kind::Object(&[DETECTORS]),
+        "What is looked for; each is on.",
+    ),
 ];
 
 /// Commands on paired devices. The stricter of this, the approvals and the device's own rules holds.
@@ -102,7 +136,14 @@ const MESSAGE: &[Key] = &[
 const SEARCH_SERVICE: &[Key] = &[
     live("apiKey", Kind::Secret, "Key of the service."),
     live("baseUrl", Kind::Text, "Another address than the service's own."),
+    live(
+        "model",
+        Kind::Text,
+        "Of a service that answers with a model, another than its usual one.",
+    ),
     kept("mode", Kind::Text),
+    kept("headers", Kind::Any),
+    kept("inlineCitations", Kind::Bool),
 ];
 const SEARCH_KIND: Kind = Kind::Object(&[SEARCH_SERVICE]);
 
@@ -111,20 +152,28 @@ const SEARCH: &[Key] = &[
     live(
         "provider",
         Kind::Text,
-        "brave, tavily or searxng; left out: the first that is set up.",
+        "brave, gemini, grok, kimi, perplexity, firecrawl, tavily or searxng; left out: the first of these that is set up.",
     ),
     live("apiKey", Kind::Secret, "Key of the provider named here, or of Brave."),
     live("maxResults", Kind::Whole, "Results without a wish; at most 10."),
     live("timeoutSeconds", Kind::Whole, "Longest search."),
     live("brave", SEARCH_KIND, "Brave Search."),
+    live("gemini", SEARCH_KIND, "Gemini, grounded with Google Search."),
+    live("grok", SEARCH_KIND, "Grok of xAI."),
+    live("kimi", SEARCH_KIND, "Kimi of Moonshot."),
+    live(
+        "perplexity",
+        SEARCH_KIND,
+        "Perplexity; with a model, an address or a key of OpenRouter: its Sonar models.",
+    ),
+    live("firecrawl", SEARCH_KIND, "Firecrawl."),
     live("tavily", SEARCH_KIND, "Tavily."),
     live("searxng", SEARCH_KIND, "A SearXNG instance: its address."),
-    kept("cacheTtlMinutes", Kind::Whole),
-    kept("perplexity", Kind::Any),
-    kept("gemini", Kind::Any),
-    kept("grok", Kind::Any),
-    kept("kimi", Kind::Any),
-    kept("firecrawl", Kind::Any),
+    live(
+        "cacheTtlMinutes",
+        Kind::Whole,
+        "How long what was found is given again: 15 at most, 0 not at all.",
+    ),
 ];
 
 const WEB: &[Key] = &[
@@ -206,6 +255,19 @@ const MEDIA: &[Key] = &[
 
 const SUBAGENTS: &[Key] = &[live("tools", RULES_KIND, "Refines what sub-agents may use.")];
 
+const ENCLOSURES: &[Key] = &[
+    live("enabled", Kind::Bool, "False: sub-agents are begun without files."),
+    live("maxFiles", Kind::Whole, "Files of one; at most 20."),
+    live("maxFileBytes", Kind::Whole, "Largest file; at most 1 MiB."),
+    live("maxTotalBytes", Kind::Whole, "All files together; at most 5 MiB."),
+    kept("retainOnSessionKeep", Kind::Bool),
+];
+const SPAWN: &[Key] = &[live(
+    "attachments",
+    Kind::Object(&[ENCLOSURES]),
+    "Files that sub-agents are begun with.",
+)];
+
 pub(super) const TOOLS: &[&[Key]] = &[RULES, BY_PROVIDER, OTHERS];
 
 const OTHERS: &[Key] = &[
@@ -226,7 +288,11 @@ const OTHERS: &[Key] = &[
     kept("links", Kind::Any),
     live("exec", Kind::Object(&[EXEC]), "Commands on paired devices."),
     kept("elevated", Kind::Any),
-    kept("sessions_spawn", Kind::Any),
+    live(
+        "sessions_spawn",
+        Kind::Object(&[SPAWN]),
+        "The tool that begins sub-agents.",
+    ),
     elsewhere("sandbox", "commands run on paired devices only"),
     elsewhere("fs", "the file tools work on the workspace only"),
     live("media", Kind::Object(&[MEDIA]), "What becomes of files in messages."),

@@ -195,7 +195,7 @@ pub(super) async fn abort(call: Call, params: SessionAbortParams) -> Result<Valu
             return Err(WireError::invalid("key required"));
         }
     };
-    let mut aborted = None;
+    let (mut aborted, mut any) = (None, false);
     if let Some(session_key) = session {
         let request = AbortRequest {
             session_key,
@@ -206,8 +206,12 @@ pub(super) async fn abort(call: Call, params: SessionAbortParams) -> Result<Valu
             clear_queue: params.clear_queued,
         };
         let done = call.state.directory.abort(call.scope(), request).await?;
+        if done.unauthorized {
+            return Err(WireError::invalid("unauthorized"));
+        }
+        any = done.aborted;
         aborted = done.run_ids.into_iter().next();
     }
-    let status = if aborted.is_some() { "aborted" } else { "no-active-run" };
+    let status = if any { "aborted" } else { "no-active-run" };
     Ok(json!({"ok": true, "abortedRunId": aborted, "status": status}))
 }
