@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use claw_entities::{Scope, SessionKey};
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::item::Item;
@@ -18,6 +19,8 @@ use crate::supervisor::directory::Directory;
 const AFTER: Duration = Duration::from_millis(200);
 /// Longest sign of one wait. Who waits for longer sees it again when the turn begins.
 const LONGEST: Duration = Duration::from_secs(120);
+/// Signs of the process at once. Where more wait, its time is better spent on their turns.
+static ROOM: Semaphore = Semaphore::const_new(64);
 
 /// Where it is shown: `None` for what is no message of a platform's, or does not speak to the agent.
 pub(crate) fn place(item: &Item) -> Option<&Destination> {
@@ -31,6 +34,9 @@ pub(crate) fn place(item: &Item) -> Option<&Destination> {
 pub(crate) async fn shown(directory: &Directory, scope: &Scope, key: &SessionKey, to: Option<&Destination>) {
     if let Some(to) = to {
         tokio::time::sleep(AFTER).await;
+        let Ok(room) = ROOM.try_acquire() else {
+            return std::future::pending().await;
+        };
         match opened(directory, scope, key, to).await {
             Ok(Some(sign)) => {
                 tokio::time::sleep(LONGEST).await;
@@ -39,6 +45,7 @@ pub(crate) async fn shown(directory: &Directory, scope: &Scope, key: &SessionKey
             Ok(None) => {}
             Err(error) => tracing::debug!(channel.id = to.channel, "who waits sees no sign: {error}"),
         }
+        drop(room);
     }
     std::future::pending().await
 }
