@@ -22,8 +22,8 @@ const COMMAND: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(600);
 /// Longest recording, milliseconds.
 const LONGEST_MEDIA_MS: u64 = 300_000;
-/// The longest command, a person's time to allow it, and the questions around it.
-const WHOLE: Duration = Duration::from_secs(600 + 120 + 90);
+/// The longest command, and the questions around it.
+const WHOLE: Duration = Duration::from_secs(600 + 90);
 
 /// The tool.
 pub(super) struct NodesTool {
@@ -98,8 +98,8 @@ impl NodesTool {
                 name: "nodes".to_owned(),
                 description: "Looks at and uses the user's paired devices (nodes): status, describe, pending, \
                     notifications, camera, screen, location, device facts, invoke for any other command a node \
-                    declares, and run for a command line on a node. run may wait for the user's approval; a command \
-                    that was denied must not be tried again in other words."
+                    declares, and run for a command line on a node. run may answer approval-pending: then end your turn, \
+                    what comes of it is told to you; a command that was denied must not be tried again in other words."
                     .to_owned(),
                 summary: "look at and use the user's paired devices".to_owned(),
                 parameters: parameters().into(),
@@ -209,7 +209,7 @@ async fn act(nodes: &Nodes, call_id: &str, arguments: Arguments) -> Result<ToolO
         }
         Action::Run => {
             let ran = nodes.run(call_id, command(arguments)?).await?;
-            Ok(answer::of_run(ran))
+            Ok(answer::of_command(ran))
         }
         Action::Notify
         | Action::CameraSnap

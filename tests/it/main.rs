@@ -18,6 +18,7 @@ mod database_away;
 mod directives;
 mod disk_full;
 mod embeddings;
+mod exec_runs;
 mod failover;
 mod files;
 mod gateway_flow;

@@ -13,9 +13,11 @@ use claw_entities::{Scope, SessionKey};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-pub use command::Command;
+pub use command::{Command, Ran};
 
 use super::blobs;
+use super::exec::{Refusal, told};
+use super::origin::Origin;
 use super::preview::Outlet;
 use super::turn::Authority;
 use crate::config::devices::surface::Node;
@@ -24,13 +26,9 @@ use crate::gateway::messages::ConnectionInfo;
 use crate::gateway::methods::node;
 use crate::gateway::node_streams::{self, Progress, Streams};
 use crate::gateway::nodes;
-use crate::gateway::protocol::WireError;
 use crate::ports::message::Part;
 use crate::ports::tool::Updates;
 use crate::supervisor::directory::{Directory, InvokeNode};
-
-/// Why something was not done, for the model.
-type Refusal = String;
 
 /// The nodes of the user whose run this is. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +44,8 @@ struct Inner {
     cancel: CancellationToken,
     /// The chat the run answers, to ask there.
     outlet: Option<Outlet>,
+    /// Of what goes on behind the run.
+    origin: Origin,
 }
 
 /// Where news of a call go, and which call it is.
@@ -106,7 +106,7 @@ impl Nodes {
         authority: &Authority,
         (run_id, round): (&str, i64),
         cancel: CancellationToken,
-        outlet: Option<Outlet>,
+        (outlet, origin): (Option<Outlet>, Origin),
     ) -> Self {
         let inner = Inner {
             directory: directory.clone(),
@@ -115,6 +115,7 @@ impl Nodes {
             round,
             cancel,
             outlet,
+            origin,
         };
         Self(Arc::new(inner), Teller::default())
     }
@@ -208,7 +209,7 @@ impl Nodes {
             command: command.to_owned(),
             params,
             timeout,
-            idempotency_key: format!("{}:{}:{call_id}", self.0.run_id, self.0.round),
+            idempotency_key: self.key(call_id),
         };
         let (streams, pieces) = Streams::heard();
         let show = |_: Progress| {
@@ -219,6 +220,11 @@ impl Nodes {
         let answer = node_streams::shown(outcome, pieces, show).await;
         let mut answer = answer.map_err(|error| told(node.name(), &error))?;
         Ok(answer["payload"].take())
+    }
+
+    /// What a call of the model is known by: repeated, it does not reach a node a second time.
+    fn key(&self, call_id: &str) -> String {
+        format!("{}:{}:{call_id}", self.0.run_id, self.0.round)
     }
 
     async fn all(&self) -> Result<Vec<Found>, Refusal> {
@@ -304,15 +310,6 @@ fn named(all: Vec<Found>, name: &str) -> Result<Found, Refusal> {
             .ok_or_else(|| "There is no such node.".to_owned()),
         (Some(_), false) => Err(format!("Several nodes are called {name}: use the node's id.")),
         (None, _) => Err(format!("There is no node called {name}.")),
-    }
-}
-
-/// A failed call in words. The model decides what to do about it; the turn goes on.
-fn told(who: &str, error: &WireError) -> Refusal {
-    let code = error.details.as_ref().and_then(|details| details["code"].as_str());
-    match code {
-        Some(code) => format!("{who}: {} ({code})", error.message),
-        None => format!("{who}: {}", error.message),
     }
 }
 

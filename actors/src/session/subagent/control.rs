@@ -4,10 +4,11 @@ use claw_entities::{Scope, SessionKey, UserOwned, inbox, subagent};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
-use super::{Origin, SOURCE, below, first_run};
+use super::{SOURCE, below, first_run};
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
 use crate::session::intake::{self, ClientMessage, Relayed};
+use crate::session::origin::Origin;
 use crate::supervisor::directory::{AbortRequest, Directory};
 
 /// Stopped ones are put away after this, milliseconds.

@@ -66,7 +66,11 @@ pub(super) const EXEC: &[Key] = &[
     kept("cleanupMs", Kind::Any),
     kept("notifyOnExit", Kind::Any),
     kept("notifyOnExitEmptySuccess", Kind::Any),
-    kept("approvalRunningNoticeMs", Kind::Any),
+    live(
+        "approvalRunningNoticeMs",
+        Kind::Whole,
+        "How long a command runs before its session is told that it does, in milliseconds.",
+    ),
     kept("applyPatch", Kind::Any),
     kept("safeBins", Kind::Any),
     kept("safeBinTrustedDirs", Kind::Any),
