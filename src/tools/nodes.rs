@@ -2,14 +2,14 @@
 //!
 //! Which node, which command and who must allow it is decided in the session (`claw_actors::session::nodes`).
 
-mod answer;
+pub(super) mod answer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
-use claw_actors::session::nodes::{Command, Nodes};
+use claw_actors::session::nodes::{Command, Line, Nodes, Waits};
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -246,7 +246,7 @@ fn limited(asked_ms: Option<u64>, otherwise: Duration) -> Duration {
     asked.unwrap_or(otherwise).min(LONGEST)
 }
 
-fn needed<T>(value: Option<T>, name: &str) -> Result<T, String> {
+pub(super) fn needed<T>(value: Option<T>, name: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("\"{name}\" is needed for this action."))
 }
 
@@ -318,7 +318,7 @@ fn request(arguments: Arguments) -> Result<(String, Value), String> {
     Ok((command.to_owned(), without_nulls(params)))
 }
 
-fn without_nulls(mut params: Value) -> Value {
+pub(super) fn without_nulls(mut params: Value) -> Value {
     if let Some(fields) = params.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
     }
@@ -326,7 +326,7 @@ fn without_nulls(mut params: Value) -> Value {
 }
 
 /// Letters, digits and underscores: what a person is asked about reads as what it is.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.starts_with(|letter: char| letter.is_ascii_digit())
         && !name.is_empty()
         && name
@@ -359,11 +359,13 @@ fn command(arguments: Arguments) -> Result<Command, String> {
     }
     Ok(Command {
         node: arguments.node,
-        argv: arguments.command,
+        line: Line::Words(arguments.command),
         cwd: arguments.cwd.filter(|cwd| !cwd.trim().is_empty()),
         env,
         skill: arguments.skill.filter(|skill| !skill.trim().is_empty()),
         timeout: limited(arguments.command_timeout_ms, COMMAND),
+        waits: Waits::ToTheEnd,
+        stricter: Value::Null,
     })
 }
 
@@ -446,7 +448,10 @@ mod tests {
             "commandTimeoutMs": 999_999_999}),
         ))
         .expect("a command");
-        assert_eq!((line.argv, line.cwd), (vec!["ls".to_owned(), "-l".to_owned()], None));
+        assert_eq!(
+            (line.line, line.cwd),
+            (Line::Words(vec!["ls".to_owned(), "-l".to_owned()]), None)
+        );
         assert_eq!(line.env, BTreeMap::from([("A".to_owned(), "b=c".to_owned())]));
         assert_eq!(line.timeout, LONGEST);
         for wrong in [json!([]), json!([" "])] {

@@ -19,6 +19,7 @@ mod directives;
 mod disk_full;
 mod embeddings;
 mod exec_runs;
+mod exec_tool;
 mod failover;
 mod files;
 mod gateway_flow;

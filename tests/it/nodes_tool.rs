@@ -351,7 +351,6 @@ async fn a_turn_that_is_cut_off_takes_its_question_back() {
     let app = TestApp::start().await;
     let mut node = app.ready_node(&Device::generate(), RUNS).await;
     let (mut operator, mut approver) = (app.operator().await, app.approver("demo", OWNER).await);
-    tool::say(&mut operator, "main", "mode", "/queue interrupt").await;
     let wish = format!("{} [gate]", calls_tool("nodes", &run_of(&["/bin/sleep", "9"])));
     tool::say(&mut operator, "main", "r1", &wish).await;
     plans(&mut node, &["/bin/sleep", "9"]).await;
@@ -359,7 +358,9 @@ async fn a_turn_that_is_cut_off_takes_its_question_back() {
     // The turn goes on meanwhile.
     becomes("a result", true, || async { tool_result(&app, "r1").is_some() }).await;
     assert_eq!(open_approvals(&app).await, 1);
-    tool::say(&mut operator, "main", "r2", "something else").await;
+    let other = json!({"sessionKey": "main", "message": "#r2 something else", "idempotencyKey": "r2",
+        "queueMode": "interrupt"});
+    operator.call("chat.send", other).await.expect("accepted");
     approver
         .event("the question is taken back", |frame| {
             frame["event"] == "exec.approval.resolved" && frame["payload"]["decision"].is_null()

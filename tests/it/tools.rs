@@ -11,9 +11,11 @@ use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::status;
 
 /// Tools that are the owner's alone.
-const OWNERS: [&str; 10] = [
+const OWNERS: [&str; 12] = [
     "agents_list",
+    "canvas",
     "cron",
+    "exec",
     "gateway",
     "image",
     "message",
@@ -127,7 +129,7 @@ async fn a_guest_has_no_tool_of_the_owners_even_when_the_model_tries() {
         assert!(refusal.contains("Session not found"), "{key}: {refusal}");
     }
     let own = guest("g-h4", "sessions_history", &json!({"sessionKey": "current"})).await;
-    assert!(own.contains("EXTERNAL_CONTENT") && own.contains("g-cron"), "{own}");
+    assert!(own.contains("EXTERNAL_CONTENT") && own.contains("g-tts"), "{own}");
     app.settled().await;
     let rows = app.rows().await;
     for nothing in ["cron_job", "subagent", "tool_intent"] {

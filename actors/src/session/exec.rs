@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 
 use claw_entities::{Scope, SessionKey, UserOwned, approval, exec_run};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, Set};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::origin::Origin;
 use super::skills;
@@ -32,8 +33,13 @@ use crate::supervisor::directory::Directory;
 pub(crate) use performing::{NODE_TIME, RUN, Run, perform};
 pub(crate) use settling::{reconcile, settle, watch};
 
+/// Commands of one session that run behind its turns.
+const MOST_RUNNING: u64 = 16;
+
 /// Why something was not done, for the model.
 pub(crate) type Refusal = String;
+/// What a node answered.
+pub(crate) type Answer = std::result::Result<Value, WireError>;
 
 /// What runs, and on which node, as its row keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,6 +56,9 @@ pub(crate) struct Work {
     pub(crate) skill: Option<String>,
     /// The node's own policy, as it answered to the question for a plan.
     pub(crate) nodes_policy: Value,
+    /// `security` and `ask` of the call: only stricter.
+    #[serde(default)]
+    pub(crate) asked: Value,
     /// Resolved path of the program, where somebody had to know.
     pub(crate) program: Option<String>,
     /// What the command itself may take.
@@ -105,7 +114,8 @@ impl Work {
         let settings = services.config.settings(scope).await?;
         Ok(Policy::of_user(&file["file"], &settings, &self.agent_id)
             .within(&self.nodes_policy)
-            .within(&self.plan["policySnapshot"]))
+            .within(&self.plan["policySnapshot"])
+            .within(&stricter(&self.asked)))
     }
 
     /// All variables of the command, as they are now.
@@ -153,6 +163,60 @@ impl Work {
     }
 }
 
+/// What a call asked for, as far as it is heard: it says nothing about silence.
+fn stricter(asked: &Value) -> Value {
+    json!({"security": asked["security"], "ask": asked["ask"]})
+}
+
+/// What the model is told of a command that runs behind the turn.
+pub(crate) fn running(id: &str, work: &Work) -> Value {
+    json!({
+        "status": "running", "runId": id, "host": "node", "node": work.node, "nodeId": work.node_id,
+        "command": work.command(),
+        "note": "The command goes on in the background. Do not wait for it and do not run it again: what comes of it is \
+                 told here by itself, as a System line.",
+    })
+}
+
+/// Begins a command behind a turn, and gives where its end comes out while somebody waits for it.
+///
+/// # Errors
+/// `Invalid` when too many of the session's run.
+pub(crate) async fn begin(
+    directory: &Directory,
+    scope: &Scope,
+    mut row: exec_run::ActiveModel,
+) -> Result<oneshot::Receiver<Answer>> {
+    let services = directory.services();
+    row.state = Set(exec_run::RUNNING.to_owned());
+    row.boot_id = Set(Some(services.replica.boot_id.clone()));
+    let model = exec_run::Model::try_from(row.clone()).map_err(Error::internal)?;
+    let (scope_in, session) = (scope.clone(), model.session_key.clone());
+    services
+        .writer
+        .run(scope, move |tx| {
+            let (scope, row, session) = (scope_in.clone(), row.clone(), session.clone());
+            Box::pin(async move {
+                let there = exec_run::Entity::owned_by(&scope)
+                    .filter(exec_run::Column::SessionKey.eq(session))
+                    .filter(exec_run::Column::BootId.is_not_null())
+                    .count(tx)
+                    .await?;
+                if there >= MOST_RUNNING {
+                    return Err(Error::Invalid(format!(
+                        "{there} commands of this session run in the background already: wait for one to end"
+                    )));
+                }
+                exec_run::Entity::insert(row).exec_without_returning(tx).await?;
+                Ok(())
+            })
+        })
+        .await?;
+    let (handoff, end) = oneshot::channel();
+    settling::has_run(directory, scope, model, handoff)?;
+    Ok(end)
+}
+
 /// What the model is told of a command that waits for a person's word.
 pub(crate) fn pending(row: &approval::Model, work: &Work) -> Value {
     let short: String = row.id.chars().take(approvals::SHORT_ID).collect();
@@ -182,6 +246,8 @@ pub(crate) enum Which {
     Session(SessionKey),
     /// Those that wait for a word a turn asked for.
     AskedBy(String),
+    /// This one.
+    One(String),
 }
 
 /// Takes back what waits for a word, and stops what runs. `heard`: the session reads of it with its next turn. Gives how
@@ -194,6 +260,10 @@ pub(crate) async fn stop(directory: &Directory, scope: &Scope, which: &Which, he
     let (meant, states) = match which {
         Which::Session(key) => (
             exec_run::Column::SessionKey.eq(key.clone()),
+            vec![exec_run::WAITING, exec_run::RUNNING],
+        ),
+        Which::One(id) => (
+            exec_run::Column::Id.eq(id.as_str()),
             vec![exec_run::WAITING, exec_run::RUNNING],
         ),
         Which::AskedBy(run_id) => (exec_run::Column::RunId.eq(run_id.as_str()), vec![exec_run::WAITING]),

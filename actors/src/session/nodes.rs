@@ -13,7 +13,7 @@ use claw_entities::{Scope, SessionKey};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-pub use command::{Command, Ran};
+pub use command::{Command, Line, Ran, Waits};
 
 use super::blobs;
 use super::exec::{Refusal, told};
@@ -151,6 +151,14 @@ impl Nodes {
             .collect())
     }
 
+    /// Which nodes there are, in words.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn there(&self) -> Result<String, Refusal> {
+        Ok(there_are(&self.all().await?))
+    }
+
     /// One node, as `node.describe` shows it.
     pub async fn describe(&self, name: &str) -> Result<Value, Refusal> {
         let found = named(self.all().await?, name)?;
@@ -256,11 +264,18 @@ impl Nodes {
         let all = self.all().await?;
         let Some(name) = name else {
             let forbidden = all.iter().find_map(|found| found.forbidden(command));
+            let there = there_are(&all);
             let mut able: Vec<Found> = all.into_iter().filter(|found| found.takes(command)).collect();
+            let names: Vec<String> = able.iter().map(|found| found.name().to_owned()).collect();
             return match (able.pop(), able.is_empty()) {
                 (Some(only), true) => Ok(only),
-                (Some(_), false) => Err(format!("Several nodes take {command}: say which with \"node\".")),
-                (None, _) => Err(forbidden.unwrap_or_else(|| format!("No node that takes {command} is connected."))),
+                (Some(_), false) => Err(format!(
+                    "Several nodes take {command}: say which with \"node\": {}.",
+                    names.join(", ")
+                )),
+                (None, _) => {
+                    Err(forbidden.unwrap_or_else(|| format!("No node that takes {command} is connected. {there}")))
+                }
             };
         };
         let found = named(all, name)?;
@@ -291,7 +306,7 @@ impl Nodes {
 fn named(all: Vec<Found>, name: &str) -> Result<Found, Refusal> {
     /// Shortest beginning of an id.
     const SHORTEST: usize = 6;
-    let name = name.trim();
+    let (name, there) = (name.trim(), there_are(&all));
     let exact = all.iter().position(|found| found.id() == name);
     let mut fitting: Vec<usize> = match exact {
         Some(at) => vec![at],
@@ -309,7 +324,7 @@ fn named(all: Vec<Found>, name: &str) -> Result<Found, Refusal> {
             .nth(at)
             .ok_or_else(|| "There is no such node.".to_owned()),
         (Some(_), false) => Err(format!("Several nodes are called {name}: use the node's id.")),
-        (None, _) => Err(format!("There is no node called {name}.")),
+        (None, _) => Err(format!("There is no node called {name}. {there}")),
     }
 }
 
@@ -319,9 +334,27 @@ fn given(params: Value) -> Value {
 }
 
 /// What a plan is made of when the node makes none.
-fn own_plan(command: &Command, agent_id: &str, session_key: &SessionKey) -> Value {
+fn own_plan((argv, cwd): (&[String], Option<&str>), agent_id: &str, session_key: &SessionKey) -> Value {
     json!({
-        "argv": command.argv, "cwd": command.cwd, "commandText": crate::gateway::system_run::rendered(&command.argv),
+        "argv": argv, "cwd": cwd, "commandText": crate::gateway::system_run::rendered(argv),
         "commandPreview": Value::Null, "agentId": agent_id, "sessionKey": session_key.as_str(),
     })
+}
+
+/// Which nodes there are, for whoever named none or a wrong one.
+fn there_are(all: &[Found]) -> String {
+    /// Nodes that are named.
+    const MOST: usize = 20;
+    if all.is_empty() {
+        return "The user has no nodes: one is paired under Devices.".to_owned();
+    }
+    let named = all.iter().take(MOST).map(|found| {
+        let state = if found.live.is_some() {
+            "connected"
+        } else {
+            "not connected"
+        };
+        format!("{} ({state})", found.name())
+    });
+    format!("The user's nodes: {}.", named.collect::<Vec<_>>().join(", "))
 }

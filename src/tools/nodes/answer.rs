@@ -16,7 +16,7 @@ const MAX_PICTURES: usize = 4;
 const MAX_PICTURE_BYTES: usize = 5 << 20;
 
 /// An answer as JSON, with its pictures beside it.
-pub(super) async fn of(source: &str, mut answer: Value, nodes: &Nodes) -> ToolOutput {
+pub(in crate::tools) async fn of(source: &str, mut answer: Value, nodes: &Nodes) -> ToolOutput {
     let mut media = Vec::new();
     take_media(&mut answer, &mut media);
     let mut output = ToolOutput::text(String::new());
@@ -37,7 +37,7 @@ pub(super) async fn of(source: &str, mut answer: Value, nodes: &Nodes) -> ToolOu
 }
 
 /// What became of a command by the end of its call.
-pub(super) fn of_command(ran: Ran) -> ToolOutput {
+pub(in crate::tools) fn of_command(ran: Ran) -> ToolOutput {
     match ran {
         Ran::Ended(answer) => of_run(answer),
         Ran::GoesOn(state) => ToolOutput::json(&state),

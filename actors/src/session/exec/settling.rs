@@ -5,11 +5,12 @@ use std::time::Duration;
 use claw_entities::{PlatformTable, Scope, UserOwned, approval, exec_run, inbox};
 use sea_orm::sea_query::{Condition, Expr};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::performing::{RUN, Run};
 use super::words::{self, Outcome};
-use super::{Refusal, Variables, Work, perform, told};
+use super::{Answer, Refusal, Work, perform, told};
 use crate::clock::now_ms;
 use crate::config::devices::approvals::{ALWAYS, reason};
 use crate::error::{Error, Result};
@@ -135,8 +136,32 @@ async fn decided(directory: &Directory, scope: &Scope, (row, work): (&exec_run::
     let (directory_in, scope) = (directory.clone(), scope.clone());
     services
         .io
-        .spawn(async move { to_the_end(&directory_in, &scope, (row, work), allowed).await });
+        .spawn(async move { to_the_end(&directory_in, &scope, (row, work), Began::Allowed(allowed)).await });
     Ok(true)
+}
+
+/// How a command came to run.
+enum Began {
+    /// It was waited for; with the approval, if there was a word.
+    Allowed(Option<approval::Model>),
+    /// A call waits for its end, for a while.
+    Called(oneshot::Sender<Answer>),
+}
+
+/// Has a command run that was claimed with its row.
+pub(super) fn has_run(
+    directory: &Directory,
+    scope: &Scope,
+    row: exec_run::Model,
+    handoff: oneshot::Sender<Answer>,
+) -> Result<()> {
+    let work: Work = serde_json::from_value(row.work.clone()).map_err(Error::internal)?;
+    let (directory_in, scope) = (directory.clone(), scope.clone());
+    directory
+        .services()
+        .io
+        .spawn(async move { to_the_end(&directory_in, &scope, (row, work), Began::Called(handoff)).await });
+    Ok(())
 }
 
 /// What was decided, and whether that still stands.
@@ -209,21 +234,30 @@ async fn claim(directory: &Directory, scope: &Scope, id: &str) -> Result<bool> {
 }
 
 /// Has a claimed command run, and stores what came of it, however long the database is away.
-async fn to_the_end(
-    directory: &Directory,
-    scope: &Scope,
-    (row, work): (exec_run::Model, Work),
-    allowed: Option<approval::Model>,
-) {
+async fn to_the_end(directory: &Directory, scope: &Scope, (row, work): (exec_run::Model, Work), began: Began) {
+    let (allowed, handoff) = match began {
+        Began::Allowed(allowed) => (allowed, None),
+        Began::Called(handoff) => (None, Some(handoff)),
+    };
     let (directory_in, scope_in, row_in, work_in) = (directory.clone(), scope.clone(), row.clone(), work.clone());
+    let called = handoff.is_some();
     let running = directory
         .services()
         .io
-        .spawn(async move { ran(&directory_in, &scope_in, (&row_in, &work_in), allowed).await });
-    let outcome = running.await.unwrap_or_else(|panic| {
+        .spawn(async move { ran(&directory_in, &scope_in, (&row_in, &work_in), (allowed, called)).await });
+    let end = running.await.unwrap_or_else(|panic| {
         tracing::error!(tenant.id = %scope.tenant(), panic = %panic, "having a command run panicked");
-        Outcome::Interrupted
+        End::Before(Outcome::Interrupted)
     });
+    let outcome = match (end, handoff) {
+        (End::Answer(answer), Some(handoff)) => match handoff.send(answer) {
+            // Who waits tells it.
+            Ok(()) => Outcome::Told,
+            Err(answer) => outcome_of(&work, answer),
+        },
+        (End::Answer(answer), None) => outcome_of(&work, answer),
+        (End::Before(outcome), _) => outcome,
+    };
     let mut wait = FIRST_WAIT;
     while let Err(error) = over(directory, scope, (&row, &work), &outcome).await {
         tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "the end of a command was not stored, it is tried again");
@@ -235,16 +269,26 @@ async fn to_the_end(
     }
 }
 
-/// Runs it until it ends or is stopped; one that takes long is announced.
+/// How having a command run ended.
+enum End {
+    /// The call of the node came to this.
+    Answer(Answer),
+    /// It came to no call.
+    Before(Outcome),
+}
+
+/// Runs it until it ends or is stopped. One that takes long is announced, where its turn did not see it begin.
 async fn ran(
     directory: &Directory,
     scope: &Scope,
     (row, work): (&exec_run::Model, &Work),
-    allowed: Option<approval::Model>,
-) -> Outcome {
-    let denied = |why: Refusal| Outcome::Denied {
-        why,
-        by_a_person: false,
+    (allowed, seen): (Option<approval::Model>, bool),
+) -> End {
+    let denied = |why: Refusal| {
+        End::Before(Outcome::Denied {
+            why,
+            by_a_person: false,
+        })
     };
     let variables = match work.variables(directory, scope).await {
         Ok(variables) => variables,
@@ -262,9 +306,11 @@ async fn ran(
     let running = perform(directory, scope, (work, &variables), run, || (), &gone);
     let aside = async {
         let notice = async {
-            tokio::time::sleep(notice(directory, scope).await).await;
-            if let Err(error) = announce(directory, scope, (row, work)).await {
-                tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "that a command runs was not told");
+            if !seen {
+                tokio::time::sleep(notice(directory, scope).await).await;
+                if let Err(error) = announce(directory, scope, (row, work)).await {
+                    tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "that a command runs was not told");
+                }
             }
             std::future::pending::<()>().await;
         };
@@ -274,18 +320,19 @@ async fn ran(
         }
         std::future::pending::<()>().await;
     };
-    let answer = tokio::select! {
-        answer = running => answer,
-        () = aside => return Outcome::Interrupted,
-    };
-    match answer {
-        Ok(answer) => Outcome::Finished(answer),
-        Err(error) => failed(work, &variables, &error),
+    tokio::select! {
+        answer = running => End::Answer(answer),
+        () = aside => End::Before(Outcome::Interrupted),
     }
 }
 
+/// What the call of a node comes to.
+fn outcome_of(work: &Work, answer: Answer) -> Outcome {
+    answer.map_or_else(|error| failed(work, &error), Outcome::Finished)
+}
+
 /// What a failed call comes to.
-fn failed(work: &Work, variables: &Variables, error: &WireError) -> Outcome {
+fn failed(work: &Work, error: &WireError) -> Outcome {
     let code = error.details.as_ref().and_then(|details| details["code"].as_str());
     match code {
         Some("ABORTED") => Outcome::Stopped,
@@ -294,7 +341,12 @@ fn failed(work: &Work, variables: &Variables, error: &WireError) -> Outcome {
             why: told(&work.node, error),
             by_a_person: false,
         },
-        Some(_) | None => Outcome::Failed(variables.hide(told(&work.node, error))),
+        // The node's own rules.
+        _ if error.message.contains("SYSTEM_RUN_DENIED") => Outcome::Denied {
+            why: told(&work.node, error),
+            by_a_person: false,
+        },
+        Some(_) | None => Outcome::Failed(told(&work.node, error)),
     }
 }
 
@@ -371,7 +423,7 @@ async fn over(
         .writer
         .run(scope, move |tx| {
             let (scope, row, own, asked) = (scope_in.clone(), row_in.clone(), own.clone(), asked.clone());
-            let line = said.line.clone();
+            let said_in = said.clone();
             Box::pin(async move {
                 let current = exec_run::Entity::owned_by(&scope)
                     .filter(exec_run::Column::Id.eq(row.id.as_str()))
@@ -389,14 +441,14 @@ async fn over(
                     return Ok(false);
                 }
                 // Whoever had it stopped does not want to hear of it.
-                if current.is_some_and(|row| row.state == exec_run::DROPPED) {
+                if !said_in.heard || current.is_some_and(|row| row.state == exec_run::DROPPED) {
                     return Ok(true);
                 }
                 match (asked, own) {
                     (Some(asked), _) => {
                         inbox::Entity::insert(asked).exec_without_returning(tx).await?;
                     }
-                    (None, Some(own)) => system_event::put(tx, &scope, &own, &line).await?,
+                    (None, Some(own)) => system_event::put(tx, &scope, &own, &said_in.line).await?,
                     (None, None) => {}
                 }
                 Ok(true)

@@ -24,6 +24,8 @@ pub(super) enum Outcome {
     Stopped,
     /// Its process went away meanwhile.
     Interrupted,
+    /// The call that began it has its end.
+    Told,
 }
 
 /// What is said of an end.
@@ -35,6 +37,8 @@ pub(super) struct Said {
     pub(super) rest: String,
     /// The session is told at once; otherwise its next turn reads the line.
     pub(super) wakes: bool,
+    /// The session is told at all.
+    pub(super) heard: bool,
     /// A person has just had their say in it.
     pub(super) by_a_person: bool,
 }
@@ -57,12 +61,14 @@ pub(super) fn end(id: &str, node: &str, command: &str, outcome: &Outcome) -> Sai
         line,
         rest,
         wakes: true,
+        heard: true,
         by_a_person: false,
     };
     let quiet = |line: String| Said {
         line,
         rest: String::new(),
         wakes: false,
+        heard: true,
         by_a_person: true,
     };
     const EVENT: &str = "This is an event, not a message of a person.";
@@ -101,6 +107,10 @@ pub(super) fn end(id: &str, node: &str, command: &str, outcome: &Outcome) -> Sai
             )
         },
         Outcome::Cancelled => quiet(line("denied", "cancelled, the turn that asked was stopped")),
+        Outcome::Told => Said {
+            heard: false,
+            ..quiet(line("finished", ""))
+        },
         Outcome::Stopped => quiet(line("finished", "stopped by the user")),
         Outcome::Interrupted => told(
             line("interrupted", "outcome unknown"),

@@ -23,19 +23,62 @@ use crate::session::{cron, forwarding};
 const PREPARE: &str = "system.run.prepare";
 /// How long a person has to answer, milliseconds. Nothing said by then is a no, unless the policy says otherwise.
 const PATIENCE_MS: i64 = 120_000;
+/// How long a call waits for its command before that goes on behind the turn, unless it or the configuration says, and at
+/// most, milliseconds.
+const WAIT_MS: u64 = 10_000;
+const LONGEST_WAIT_MS: u64 = 120_000;
+
+/// What is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A program and its arguments.
+    Words(Vec<String>),
+    /// A text for the node's shell.
+    Shell(String),
+}
+
+impl Line {
+    /// As a node of this platform runs it.
+    fn argv(&self, platform: &str) -> Vec<String> {
+        let shell: &[&str] = if platform.trim().to_ascii_lowercase().starts_with("win") {
+            &["cmd.exe", "/d", "/s", "/c"]
+        } else {
+            &["/bin/sh", "-lc"]
+        };
+        match self {
+            Self::Words(words) => words.clone(),
+            Self::Shell(text) => shell
+                .iter()
+                .map(|word| (*word).to_owned())
+                .chain([text.clone()])
+                .collect(),
+        }
+    }
+}
+
+/// How long a call waits for its command. One that goes on then is told behind the turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    ToTheEnd,
+    /// Milliseconds; `None`: as the configuration says.
+    For(Option<u64>),
+}
 
 /// What the agent wants to run.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// Id or name; `None`: the one node that runs commands.
+    /// Id or name; `None`: the one of the configuration, or the one node that runs commands.
     pub node: Option<String>,
-    pub argv: Vec<String>,
+    pub line: Line,
     pub cwd: Option<String>,
     pub env: BTreeMap<String, String>,
     /// The skill it is for: what the user stored for that is in its environment.
     pub skill: Option<String>,
     /// What the command itself may take.
     pub timeout: Duration,
+    pub waits: Waits,
+    /// `security` and `ask` of the call: they make the policy stricter, never less strict.
+    pub stricter: Value,
 }
 
 /// What became of a command by the end of its call.
@@ -54,14 +97,30 @@ impl Nodes {
     /// # Errors
     /// Why it was not run, for the model.
     pub async fn run(&self, call_id: &str, command: Command) -> Result<Ran, Refusal> {
-        let node = self.choose(command.node.as_deref(), RUN).await?;
+        let settings = self.config().settings(self.scope()).await.map_err(gateway)?;
+        let usual = settings.tools.exec["node"].as_str().map(str::to_owned);
+        let named = command.node.clone().or(usual.filter(|node| !node.trim().is_empty()));
+        let node = self.choose(named.as_deref(), RUN).await?;
+        let waits = match command.waits {
+            Waits::ToTheEnd => None,
+            Waits::For(chosen) => {
+                let usual = || settings.tools.exec["backgroundMs"].as_u64();
+                let wait_ms = chosen.or_else(usual).unwrap_or(WAIT_MS);
+                Some(Duration::from_millis(wait_ms.min(LONGEST_WAIT_MS)))
+            }
+        };
         let work = self.plan(call_id, &node, command).await?;
         let variables = work.variables(&self.0.directory, self.scope()).await?;
-        let ran = self.run_planned(call_id, (&work, &variables)).await;
+        let ran = self.run_planned(call_id, (&work, &variables), waits).await;
         ran.map_err(|refusal| variables.hide(refusal))
     }
 
-    async fn run_planned(&self, call_id: &str, (work, variables): (&Work, &Variables)) -> Result<Ran, Refusal> {
+    async fn run_planned(
+        &self,
+        call_id: &str,
+        (work, variables): (&Work, &Variables),
+        waits: Option<Duration>,
+    ) -> Result<Ran, Refusal> {
         let policy = work
             .policy(self.0.directory.services(), self.scope())
             .await
@@ -72,15 +131,12 @@ impl Nodes {
             // An allowlist knows programs, not what variables make of them.
             Verdict::Run if policy.asks_the_list() && !variables.harmless() => {}
             Verdict::Run => {
-                let run = Run {
-                    id: &uuid::Uuid::new_v4().to_string(),
-                    key: self.key(call_id),
-                    allowed: None,
+                let ran = match waits {
+                    None => self.run_here(call_id, (work, variables)).await,
+                    Some(wait) => self.begin(work, wait).await?,
                 };
-                let show = || self.1.updates.goes_on(&self.1.call_id);
-                let (directory, scope) = (&self.0.directory, self.scope());
-                match exec::perform(directory, scope, (work, variables), run, show, &self.0.cancel).await {
-                    Ok(answer) => return Ok(Ran::Ended(answer)),
+                match ran {
+                    Ok(ran) => return Ok(ran),
                     Err(error) if !wants_approval(&error) => return Err(told(&work.node, &error)),
                     Err(_) => {}
                 }
@@ -98,12 +154,58 @@ impl Nodes {
         Ok(Ran::GoesOn(exec::pending(&row, work)))
     }
 
+    /// Runs it while the call waits.
+    async fn run_here(&self, call_id: &str, (work, variables): (&Work, &Variables)) -> Result<Ran, WireError> {
+        let run = Run {
+            id: &uuid::Uuid::new_v4().to_string(),
+            key: self.key(call_id),
+            allowed: None,
+        };
+        let show = || self.1.updates.goes_on(&self.1.call_id);
+        let (directory, scope) = (&self.0.directory, self.scope());
+        let answer = exec::perform(directory, scope, (work, variables), run, show, &self.0.cancel).await?;
+        Ok(Ran::Ended(answer))
+    }
+
+    /// Has it run behind the turn, and waits so long for its end. The inner error is the call's.
+    async fn begin(&self, work: &Work, wait: Duration) -> Result<Result<Ran, WireError>, Refusal> {
+        let id = uuid::Uuid::new_v4().to_string();
+        let row = self.behind(&id, work).await?;
+        let (directory, scope) = (&self.0.directory, self.scope());
+        let mut end = exec::begin(directory, scope, row).await.map_err(gateway)?;
+        // Whoever stops the run while the call waits stops the command with it.
+        let waiting = Waiting {
+            nodes: self,
+            id: &id,
+            waits: true,
+        };
+        let ended = match tokio::time::timeout(wait, &mut end).await {
+            Ok(ended) => ended.ok(),
+            Err(_) => {
+                // It may have ended just now: then it is told here and nowhere else.
+                end.close();
+                end.try_recv().ok()
+            }
+        };
+        if self.0.cancel.is_cancelled() {
+            return Err("The turn was stopped.".to_owned());
+        }
+        waiting.lets_go();
+        match ended {
+            Some(answer) => Ok(answer.map(Ran::Ended)),
+            None => Ok(Ok(Ran::GoesOn(exec::running(&id, work)))),
+        }
+    }
+
     /// The node says what it would run, and what its own policy is.
     async fn plan(&self, call_id: &str, node: &Found, command: Command) -> Result<Work, Refusal> {
-        let mut prepared = json!({"plan": own_plan(&command, self.agent_id(), self.session_key())});
+        let platform = node.live.as_ref().map_or("", |live| live.program.platform.as_str());
+        let argv = command.line.argv(platform);
+        let own = own_plan((&argv, command.cwd.as_deref()), self.agent_id(), self.session_key());
+        let mut prepared = json!({"plan": own});
         if node.takes(PREPARE) {
             let asked = given(json!({
-                "command": command.argv, "cwd": command.cwd, "agentId": self.agent_id(),
+                "command": argv, "cwd": command.cwd, "agentId": self.agent_id(),
                 "sessionKey": self.session_key().as_str(),
             }));
             prepared = self
@@ -131,6 +233,7 @@ impl Nodes {
             env: command.env,
             skill: command.skill,
             nodes_policy,
+            asked: command.stricter,
             program: None,
             timeout_ms: u64::try_from(command.timeout.as_millis()).unwrap_or(u64::MAX),
         };
@@ -219,6 +322,28 @@ impl Nodes {
 
     fn config(&self) -> &crate::config::ConfigService {
         &self.0.directory.services().config
+    }
+}
+
+/// A call that waits for its command. Dropped meanwhile, the command is stopped.
+struct Waiting<'a> {
+    nodes: &'a Nodes,
+    id: &'a str,
+    waits: bool,
+}
+
+impl Waiting<'_> {
+    fn lets_go(mut self) {
+        self.waits = false;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.waits {
+            let one = exec::Which::One(self.id.to_owned());
+            exec::stop_soon(&self.nodes.0.directory, self.nodes.scope(), one, true);
+        }
     }
 }
 
