@@ -134,16 +134,22 @@ async fn decided(directory: &Directory, scope: &Scope, (row, work): (&exec_run::
     row.state = exec_run::RUNNING.to_owned();
     row.boot_id = Some(services.replica.boot_id.clone());
     let (directory_in, scope) = (directory.clone(), scope.clone());
-    services
-        .io
-        .spawn(async move { to_the_end(&directory_in, &scope, (row, work), Began::Allowed(allowed)).await });
+    services.io.spawn(async move {
+        to_the_end(
+            &directory_in,
+            &scope,
+            (row, work),
+            Began::Allowed(allowed.map(Box::new)),
+        )
+        .await
+    });
     Ok(true)
 }
 
 /// How a command came to run.
 enum Began {
     /// It was waited for; with the approval, if there was a word.
-    Allowed(Option<approval::Model>),
+    Allowed(Option<Box<approval::Model>>),
     /// A call waits for its end, for a while.
     Called(oneshot::Sender<Answer>),
 }
@@ -236,7 +242,7 @@ async fn claim(directory: &Directory, scope: &Scope, id: &str) -> Result<bool> {
 /// Has a claimed command run, and stores what came of it, however long the database is away.
 async fn to_the_end(directory: &Directory, scope: &Scope, (row, work): (exec_run::Model, Work), began: Began) {
     let (allowed, handoff) = match began {
-        Began::Allowed(allowed) => (allowed, None),
+        Began::Allowed(allowed) => (allowed.map(|row| *row), None),
         Began::Called(handoff) => (None, Some(handoff)),
     };
     let (directory_in, scope_in, row_in, work_in) = (directory.clone(), scope.clone(), row.clone(), work.clone());
