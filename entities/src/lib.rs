@@ -22,6 +22,7 @@ pub mod device_request;
 pub mod device_token;
 pub mod exchange;
 pub mod exec_approvals;
+pub mod exec_run;
 pub mod inbox;
 pub mod key_health;
 pub mod mcp_tool;

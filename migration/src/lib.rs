@@ -38,6 +38,7 @@ mod m20261127_000047_transcript_words;
 mod m20261127_000050_outbox_message;
 mod m20261127_000051_hold_prompt;
 mod m20261127_000053_inbox_order;
+mod m20261127_000060_exec_run;
 mod row_security;
 
 /// Runs the steps in order.
@@ -83,6 +84,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000050_outbox_message::Migration),
             Box::new(m20261127_000051_hold_prompt::Migration),
             Box::new(m20261127_000053_inbox_order::Migration),
+            Box::new(m20261127_000060_exec_run::Migration),
         ]
     }
 }

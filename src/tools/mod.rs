@@ -2,7 +2,9 @@
 //! may be called, and what it reaches, is decided in the session, not here.
 
 mod cache;
+mod canvas;
 mod cron;
+mod exec;
 mod gateway;
 mod image;
 mod media;
@@ -38,7 +40,9 @@ pub fn all(egress: &Egress) -> Vec<Arc<dyn Tool>> {
         Arc::new(memory::read()),
         Arc::new(memory::search()),
         Arc::new(memory::write()),
+        Arc::new(canvas::Canvas::new()),
         Arc::new(cron::Cron::new()),
+        Arc::new(exec::Exec::new()),
         Arc::new(gateway::Gateway::new()),
         Arc::new(image::Image::new(egress.clone())),
         Arc::new(message::Message::new(egress.clone())),

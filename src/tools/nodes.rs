@@ -2,14 +2,14 @@
 //!
 //! Which node, which command and who must allow it is decided in the session (`claw_actors::session::nodes`).
 
-mod answer;
+pub(super) mod answer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
-use claw_actors::session::nodes::{Command, Nodes};
+use claw_actors::session::nodes::{Command, Line, Nodes, Waits};
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,8 +22,8 @@ const COMMAND: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(600);
 /// Longest recording, milliseconds.
 const LONGEST_MEDIA_MS: u64 = 300_000;
-/// The longest command, a person's time to allow it, and the questions around it.
-const WHOLE: Duration = Duration::from_secs(600 + 120 + 90);
+/// The longest command, and the questions around it.
+const WHOLE: Duration = Duration::from_secs(600 + 90);
 
 /// The tool.
 pub(super) struct NodesTool {
@@ -98,8 +98,8 @@ impl NodesTool {
                 name: "nodes".to_owned(),
                 description: "Looks at and uses the user's paired devices (nodes): status, describe, pending, \
                     notifications, camera, screen, location, device facts, invoke for any other command a node \
-                    declares, and run for a command line on a node. run may wait for the user's approval; a command \
-                    that was denied must not be tried again in other words."
+                    declares, and run for a command line on a node. run may answer approval-pending: then end your turn, \
+                    what comes of it is told to you; a command that was denied must not be tried again in other words."
                     .to_owned(),
                 summary: "look at and use the user's paired devices".to_owned(),
                 parameters: parameters().into(),
@@ -209,7 +209,7 @@ async fn act(nodes: &Nodes, call_id: &str, arguments: Arguments) -> Result<ToolO
         }
         Action::Run => {
             let ran = nodes.run(call_id, command(arguments)?).await?;
-            Ok(answer::of_run(ran))
+            Ok(answer::of_command(ran))
         }
         Action::Notify
         | Action::CameraSnap
@@ -246,7 +246,7 @@ fn limited(asked_ms: Option<u64>, otherwise: Duration) -> Duration {
     asked.unwrap_or(otherwise).min(LONGEST)
 }
 
-fn needed<T>(value: Option<T>, name: &str) -> Result<T, String> {
+pub(super) fn needed<T>(value: Option<T>, name: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("\"{name}\" is needed for this action."))
 }
 
@@ -318,7 +318,7 @@ fn request(arguments: Arguments) -> Result<(String, Value), String> {
     Ok((command.to_owned(), without_nulls(params)))
 }
 
-fn without_nulls(mut params: Value) -> Value {
+pub(super) fn without_nulls(mut params: Value) -> Value {
     if let Some(fields) = params.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
     }
@@ -326,7 +326,7 @@ fn without_nulls(mut params: Value) -> Value {
 }
 
 /// Letters, digits and underscores: what a person is asked about reads as what it is.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.starts_with(|letter: char| letter.is_ascii_digit())
         && !name.is_empty()
         && name
@@ -359,11 +359,13 @@ fn command(arguments: Arguments) -> Result<Command, String> {
     }
     Ok(Command {
         node: arguments.node,
-        argv: arguments.command,
+        line: Line::Words(arguments.command),
         cwd: arguments.cwd.filter(|cwd| !cwd.trim().is_empty()),
         env,
         skill: arguments.skill.filter(|skill| !skill.trim().is_empty()),
         timeout: limited(arguments.command_timeout_ms, COMMAND),
+        waits: Waits::ToTheEnd,
+        stricter: Value::Null,
     })
 }
 
@@ -446,7 +448,10 @@ mod tests {
             "commandTimeoutMs": 999_999_999}),
         ))
         .expect("a command");
-        assert_eq!((line.argv, line.cwd), (vec!["ls".to_owned(), "-l".to_owned()], None));
+        assert_eq!(
+            (line.line, line.cwd),
+            (Line::Words(vec!["ls".to_owned(), "-l".to_owned()]), None)
+        );
         assert_eq!(line.env, BTreeMap::from([("A".to_owned(), "b=c".to_owned())]));
         assert_eq!(line.timeout, LONGEST);
         for wrong in [json!([]), json!([" "])] {

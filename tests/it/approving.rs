@@ -55,8 +55,11 @@ async fn the_owner_answers_where_the_agent_was_asked() {
         (&params["command"], &params["runId"], &params["approved"]),
         (&json!(["/usr/bin/make", "all"]), &json!(id), &json!(true))
     );
-    node.answer_invoke_with(&asked, &json!({"exitCode": 0})).await;
+    // The turn that asked has ended long since; the agent tells what came of it in the same chat.
     app.platform.message("700", "re: #build").await;
+    node.answer_invoke_with(&asked, &json!({"exitCode": 0, "stdout": "#built it"}))
+        .await;
+    app.platform.message("700", "re: #built").await;
     let by: Vec<String> = app.rows().await.column("SELECT resolved_by FROM approval").await;
     assert_eq!(by, ["telegram"]);
 }

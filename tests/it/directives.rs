@@ -330,7 +330,7 @@ async fn the_settings_of_a_model_ask_for_the_faster_tier_where_nothing_else_is_s
     ask(&mut operator, "r2", "/fast off just this #slow").await;
     assert_eq!(app.model.asked("#slow").await["service_tier"], Value::Null);
     // A guest hurries nobody.
-    say(&app, 8, 900, "hello #guest").await;
+    app.says(8, 900, "hello #guest").await;
     app.platform.message("900", "#guest").await;
     assert_eq!(app.model.asked("#guest").await["service_tier"], Value::Null);
     app.settled().await;

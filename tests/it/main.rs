@@ -18,6 +18,8 @@ mod database_away;
 mod directives;
 mod disk_full;
 mod embeddings;
+mod exec_runs;
+mod exec_tool;
 mod failover;
 mod files;
 mod gateway_flow;

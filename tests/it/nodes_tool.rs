@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::app::{OWNER, TestApp};
 use crate::support::model::calls_tool;
 use crate::support::node::{Device, TestNode};
-use crate::support::tool::{self, told, tool_result};
+use crate::support::tool::{self, end_of, told, tool_result, waits};
 use crate::support::wait::becomes;
 use crate::support::webhook::status;
 
@@ -162,6 +162,7 @@ async fn a_person_allows_exactly_the_plan_and_the_node_gets_nothing_else() {
         )
     );
     assert_eq!(shown["allowedDecisions"], json!(["allow-once", "allow-always", "deny"]));
+    waits(&app, &mut operator, "r1", &request).await;
     // Somebody who has the id but not the plan runs something else with it: refused before and after the word.
     let other = |key: &str| {
         let params = json!({"command": ["/bin/rm", "-rf", "/"], "cwd": "/tmp", "agentId": "main",
@@ -189,11 +190,15 @@ async fn a_person_allows_exactly_the_plan_and_the_node_gets_nothing_else() {
     assert_eq!(late["details"]["code"], "APPROVAL_REQUEST_MISMATCH");
     let result = json!({"exitCode": 3, "timedOut": false, "success": false, "stdout": "half done", "stderr": ""});
     node.answer_invoke_with(&asked, &result).await;
-    let answer = told(&app, &mut operator, "r1").await;
+    let end = end_of(&app, &request).await;
     assert!(
-        answer.contains("Exit code 3.") && answer.contains("half done"),
-        "{answer}"
+        end.starts_with("System: [") && end.contains("Exec finished") && end.contains("code 3"),
+        "{end}"
     );
+    assert!(end.contains("half done") && end.contains("EXTERNAL_CONTENT"), "{end}");
+    app.settled().await;
+    let rows = app.rows().await;
+    assert_eq!(rows.count("exec_run").await, 0, "it goes with its end");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,15 +217,17 @@ async fn no_word_and_the_wrong_word_are_a_no() {
     decide(&mut approver, &request, "allow-always")
         .await
         .expect_err("not offered");
+    waits(&app, &mut operator, "r1", &request).await;
     decide(&mut approver, &request, "deny").await.expect("decides");
-    let denied = told(&app, &mut operator, "r1").await;
-    assert!(denied.contains("exec denied") && denied.contains("said no"), "{denied}");
+    let denied = end_of(&app, &request).await;
+    assert!(denied.contains("Exec denied") && denied.contains("said no"), "{denied}");
+    assert!(denied.contains("in other words"), "{denied}");
     ask(&mut operator, "r2", &run_of(&["sh", "-c", "ls"])).await;
     plans(&mut node, &["/bin/sh", "-c", "ls"]).await;
     let request = requested(&mut approver).await;
     let over = "UPDATE approval SET expires_at = created_at WHERE resolved_at IS NULL";
     app.rows().await.execute(over).await;
-    let expired = told(&app, &mut operator, "r2").await;
+    let expired = end_of(&app, &request).await;
     assert!(expired.contains("nobody answered in time"), "{expired}");
     decide(&mut approver, &request, "allow-once")
         .await
@@ -253,7 +260,8 @@ async fn always_means_that_program_and_the_policy_is_kept() {
     assert_eq!(params["approvalDecision"], "allow-always");
     node.answer_invoke_with(&asked, &json!({"exitCode": 0, "stdout": "up"}))
         .await;
-    told(&app, &mut operator, "r1").await;
+    waits(&app, &mut operator, "r1", &request).await;
+    assert!(end_of(&app, &request).await.contains("code 0"));
     // The same program again: nobody is asked, and the node hears of no word.
     ask(&mut operator, "r2", &run_of(&["uptime", "-p"])).await;
     plans(&mut node, &["uptime", "-p"]).await;
@@ -280,16 +288,22 @@ async fn always_means_that_program_and_the_policy_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_aborted_run_takes_its_question_back_and_stops_its_call() {
+async fn who_stops_the_session_takes_its_questions_back_and_stops_its_commands() {
     let app = TestApp::start().await;
+    let chosen = json!({"approvals": {"exec": {"enabled": true, "mode": "targets", "targets": [
+        {"channel": "slack", "to": "C9"},
+    ]}}});
+    app.reconfigure(&chosen, "/approvals/exec/enabled").await;
     let mut node = app.ready_node(&Device::generate(), RUNS).await;
     let (mut operator, mut approver) = (app.operator().await, app.approver("demo", OWNER).await);
     let abort = json!({"sessionKey": "main"});
     ask(&mut operator, "r1", &run_of(&["/bin/sleep", "9"])).await;
     plans(&mut node, &["/bin/sleep", "9"]).await;
-    let request = requested(&mut approver).await;
+    let first = requested(&mut approver).await;
+    waits(&app, &mut operator, "r1", &first).await;
+    app.platform.message("C9", "/bin/sleep 9").await;
+    // The turn is over; what it asked for is not.
     operator.call("chat.abort", abort.clone()).await.expect("aborts");
-    assert_eq!(operator.chat_end("r1").await["state"], "aborted");
     let resolved = approver
         .event("the question is taken back", |frame| {
             frame["event"] == "exec.approval.resolved"
@@ -297,23 +311,82 @@ async fn an_aborted_run_takes_its_question_back_and_stops_its_call() {
         .await;
     assert_eq!(
         (&resolved["payload"]["id"], &resolved["payload"]["decision"]),
-        (&request["id"], &Value::Null)
+        (&first["id"], &Value::Null)
     );
-    decide(&mut approver, &request, "allow-once")
+    decide(&mut approver, &first, "allow-once")
         .await
         .expect_err("is withdrawn");
-    assert_eq!(open_approvals(&app).await, 0);
+    app.platform.message("C9", "is over: nobody decided it").await;
+    let rows = app.rows().await;
+    becomes("commands that wait", 0, || rows.count("exec_run")).await;
     ask(&mut operator, "r2", &run_of(&["/bin/sleep", "9"])).await;
     plans(&mut node, &["/bin/sleep", "9"]).await;
-    let request = requested(&mut approver).await;
-    decide(&mut approver, &request, "allow-once").await.expect("decides");
+    let second = requested(&mut approver).await;
+    waits(&app, &mut operator, "r2", &second).await;
+    decide(&mut approver, &second, "allow-once").await.expect("decides");
     let (asked, _) = node.invoked_as("system.run").await;
     operator.call("chat.abort", abort).await.expect("aborts");
     node.event("a cancel", |frame| {
         frame["event"] == "node.invoke.cancel" && frame["payload"]["invokeId"] == asked["id"]
     })
     .await;
-    assert_eq!(operator.chat_end("r2").await["state"], "aborted");
+    becomes("commands that run", 0, || rows.count("exec_run")).await;
+    app.settled().await;
+    // Nobody was woken for it; the next turn reads what became of them.
+    let asked = app.model.calls().len();
+    tool::say(&mut operator, "main", "r3", "and now").await;
+    operator.chat_end("r3").await;
+    assert_eq!(app.model.calls().len(), asked + 1);
+    let said = app.model.asked("#r3 ").await["messages"].to_string();
+    let (first, second) = (
+        first["id"].as_str().expect("an id"),
+        second["id"].as_str().expect("an id"),
+    );
+    assert!(said.contains(&format!("id={first}, cancelled")), "{said}");
+    assert!(said.contains(&format!("id={second}, stopped")), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_is_cut_off_takes_its_question_back() {
+    let app = TestApp::start().await;
+    let mut node = app.ready_node(&Device::generate(), RUNS).await;
+    let (mut operator, mut approver) = (app.operator().await, app.approver("demo", OWNER).await);
+    let wish = format!("{} [gate]", calls_tool("nodes", &run_of(&["/bin/sleep", "9"])));
+    tool::say(&mut operator, "main", "r1", &wish).await;
+    plans(&mut node, &["/bin/sleep", "9"]).await;
+    requested(&mut approver).await;
+    // The turn goes on meanwhile.
+    becomes("a result", true, || async { tool_result(&app, "r1").is_some() }).await;
+    assert_eq!(open_approvals(&app).await, 1);
+    let other = json!({"sessionKey": "main", "message": "#r2 something else", "idempotencyKey": "r2",
+        "queueMode": "interrupt"});
+    operator.call("chat.send", other).await.expect("accepted");
+    approver
+        .event("the question is taken back", |frame| {
+            frame["event"] == "exec.approval.resolved" && frame["payload"]["decision"].is_null()
+        })
+        .await;
+    let rows = app.rows().await;
+    becomes("commands that wait", 0, || rows.count("exec_run")).await;
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_counts_commands_and_a_bare_word_stops_them() {
+    let app = TestApp::start().await;
+    let mut node = app.ready_node(&Device::generate(), RUNS).await;
+    let (mut operator, mut approver) = (app.operator().await, app.approver("demo", OWNER).await);
+    for (run, stop, word) in [("r1", "s1", "/stop"), ("r2", "s2", "stop")] {
+        ask(&mut operator, run, &run_of(&["/bin/sleep", "9"])).await;
+        plans(&mut node, &["/bin/sleep", "9"]).await;
+        let request = requested(&mut approver).await;
+        waits(&app, &mut operator, run, &request).await;
+        let params = json!({"sessionKey": "main", "message": word, "idempotencyKey": stop});
+        operator.call("chat.send", params).await.expect("accepted");
+        let end = operator.chat_end(stop).await.to_string();
+        assert!(end.contains("Stopped 1 command."), "{word}: {end}");
+        assert_eq!(open_approvals(&app).await, 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -374,6 +447,7 @@ async fn without_a_word_the_file_decides_and_denies_by_default() {
             json!(["allow-once", "deny"]),
             "asks always"
         );
+        waits(&app, &mut operator, run, &request).await;
         app.rows().await.execute(over).await;
         if runs {
             let (asked, params) = node.invoked_as("system.run").await;
@@ -385,7 +459,7 @@ async fn without_a_word_the_file_decides_and_denies_by_default() {
             node.answer_invoke_with(&asked, &json!({"exitCode": 0, "stdout": "it ran"}))
                 .await;
         }
-        let answer = told(&app, &mut operator, run).await;
+        let answer = end_of(&app, &request).await;
         assert_eq!(answer.contains("it ran"), runs, "{run}: {answer}");
         assert_eq!(answer.contains("nobody answered in time"), !runs, "{run}: {answer}");
         decide(&mut approver, &request, "allow-once")
@@ -407,17 +481,19 @@ async fn a_no_is_a_no_whatever_the_file_says_about_silence() {
     plans(&mut node, &["/usr/bin/who"]).await;
     let request = requested(&mut approver).await;
     decide(&mut approver, &request, "deny").await.expect("decides");
-    let denied = told(&app, &mut operator, "r1").await;
+    let denied = end_of(&app, &request).await;
     assert!(denied.contains("said no"), "{denied}");
-    // An aborted run does not count as silence either.
+    // A question that was taken back does not count as silence either.
     ask(&mut operator, "r2", &run_of(&["/usr/bin/who"])).await;
     plans(&mut node, &["/usr/bin/who"]).await;
-    requested(&mut approver).await;
+    let request = requested(&mut approver).await;
+    waits(&app, &mut operator, "r2", &request).await;
     operator
         .call("chat.abort", json!({"sessionKey": "main"}))
         .await
         .expect("aborts");
-    assert_eq!(operator.chat_end("r2").await["state"], "aborted");
+    let rows = app.rows().await;
+    becomes("commands that wait", 0, || rows.count("exec_run")).await;
     node.call("skills.bins", json!({})).await.expect("answers");
     assert!(!node.has_heard("system.run\""), "a denied command reached the node");
 }

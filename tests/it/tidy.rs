@@ -62,6 +62,7 @@ const ACROSS_TENANTS: &[&str] = &[
     "actors/src/session/heartbeat/mod.rs",
     "actors/src/session/reconcile.rs",
     "actors/src/session/exchange.rs",
+    "actors/src/session/exec/settling.rs",
     "actors/src/session/subagent/announce.rs",
     "actors/src/session/subagent/put_away.rs",
     "actors/src/session/hook/settle.rs",

@@ -11,9 +11,11 @@ use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::status;
 
 /// Tools that are the owner's alone.
-const OWNERS: [&str; 11] = [
+const OWNERS: [&str; 13] = [
     "agents_list",
+    "canvas",
     "cron",
+    "exec",
     "gateway",
     "image",
     "message",

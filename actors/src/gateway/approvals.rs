@@ -16,8 +16,11 @@ use crate::config::ConfigService;
 use crate::config::devices::approvals::{ALWAYS, Decided, Decider, may_say_always, reason};
 use crate::config::devices::strings;
 use crate::error::Result;
-use crate::session::forwarding;
+use crate::session::{exec, forwarding};
 use crate::supervisor::directory::Directory;
+
+/// Characters of an id that people read and type.
+pub(crate) const SHORT_ID: usize = 8;
 
 /// How often the row is looked at, for decisions made in other processes.
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,6 +39,8 @@ pub async fn decide(
         directory.approvals().wake(scope, &row.id);
         directory.publish(scope, resolved(row));
         forwarding::ended(directory, scope, row);
+        // A restart may have left nobody who waits for it.
+        exec::watch(directory, scope, &row.id);
     }
     Ok(decided)
 }
@@ -142,6 +147,27 @@ impl Waiters {
             tokio::select! {
                 () = decided => {}
                 () = tokio::time::sleep(left.min(LOOK)) => {}
+            }
+        }
+    }
+
+    /// Waits until a look gives something. It is looked at first, whenever the id is woken, and now and then; a look that
+    /// fails gives nothing.
+    pub(crate) async fn until<T, F>(&self, scope: &Scope, id: &str, look: impl Fn() -> F) -> T
+    where
+        F: Future<Output = Result<Option<T>>>,
+    {
+        let place = self.place(scope, id);
+        loop {
+            let woken = place.notify.notified();
+            match look().await {
+                Ok(Some(found)) => return found,
+                Ok(None) => {}
+                Err(error) => tracing::debug!(error = ?error, "a look failed, it is tried again"),
+            }
+            tokio::select! {
+                () = woken => {}
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     }

@@ -121,7 +121,12 @@ pub(crate) async fn where_is(directory: &Directory, scope: &Scope, node_id: &str
 }
 
 /// Is the node there, and the command approved and declared. Gives its platform.
-async fn check(directory: &Directory, scope: &Scope, node_id: &str, command: &str) -> Result<String, WireError> {
+pub(crate) async fn check(
+    directory: &Directory,
+    scope: &Scope,
+    node_id: &str,
+    command: &str,
+) -> Result<String, WireError> {
     let config = &directory.services().config;
     let (node, settings) = (config.node(scope, node_id).await?, config.settings(scope).await?);
     let connected = directory.connected_nodes(scope).await?;

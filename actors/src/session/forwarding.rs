@@ -12,11 +12,9 @@ use crate::config::cron::job::Target;
 use crate::config::devices::approvals::ALWAYS;
 use crate::config::document::MOST_APPROVAL_TARGETS;
 use crate::error::{Error, Result};
+use crate::gateway::approvals::SHORT_ID;
 use crate::ports::channel::{Destination, PeerKind};
 use crate::supervisor::directory::Directory;
-
-/// Characters of an id that people read.
-const SHORT_ID: usize = 8;
 
 /// Tells the chats of a request; `told` is one that knows already. `node` is where the command is to run, `unanswered`:
 /// without a word it runs. Gives how many chats were told.

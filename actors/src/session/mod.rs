@@ -14,6 +14,7 @@ pub(crate) mod choice;
 mod item;
 
 pub mod commands;
+pub(crate) mod origin;
 mod outlook;
 pub(crate) mod own;
 pub mod policy;
@@ -22,6 +23,7 @@ pub mod queue;
 mod closing;
 pub(crate) mod edit;
 pub(crate) mod exchange;
+pub(crate) mod exec;
 mod run;
 mod steering;
 pub(crate) mod turn;

@@ -13,9 +13,11 @@ use claw_entities::{Scope, SessionKey};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-pub use command::Command;
+pub use command::{Command, Line, Ran, Waits};
 
 use super::blobs;
+use super::exec::{Refusal, told};
+use super::origin::Origin;
 use super::preview::Outlet;
 use super::turn::Authority;
 use crate::config::devices::surface::Node;
@@ -24,13 +26,9 @@ use crate::gateway::messages::ConnectionInfo;
 use crate::gateway::methods::node;
 use crate::gateway::node_streams::{self, Progress, Streams};
 use crate::gateway::nodes;
-use crate::gateway::protocol::WireError;
 use crate::ports::message::Part;
 use crate::ports::tool::Updates;
 use crate::supervisor::directory::{Directory, InvokeNode};
-
-/// Why something was not done, for the model.
-type Refusal = String;
 
 /// The nodes of the user whose run this is. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +44,8 @@ struct Inner {
     cancel: CancellationToken,
     /// The chat the run answers, to ask there.
     outlet: Option<Outlet>,
+    /// Of what goes on behind the run.
+    origin: Origin,
 }
 
 /// Where news of a call go, and which call it is.
@@ -106,7 +106,7 @@ impl Nodes {
         authority: &Authority,
         (run_id, round): (&str, i64),
         cancel: CancellationToken,
-        outlet: Option<Outlet>,
+        (outlet, origin): (Option<Outlet>, Origin),
     ) -> Self {
         let inner = Inner {
             directory: directory.clone(),
@@ -115,6 +115,7 @@ impl Nodes {
             round,
             cancel,
             outlet,
+            origin,
         };
         Self(Arc::new(inner), Teller::default())
     }
@@ -148,6 +149,14 @@ impl Nodes {
             .iter()
             .map(|found| node::row(&found.node, &live, &found.settings.nodes, None))
             .collect())
+    }
+
+    /// Which nodes there are, in words.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn there(&self) -> Result<String, Refusal> {
+        Ok(there_are(&self.all().await?))
     }
 
     /// One node, as `node.describe` shows it.
@@ -208,7 +217,7 @@ impl Nodes {
             command: command.to_owned(),
             params,
             timeout,
-            idempotency_key: format!("{}:{}:{call_id}", self.0.run_id, self.0.round),
+            idempotency_key: self.key(call_id),
         };
         let (streams, pieces) = Streams::heard();
         let show = |_: Progress| {
@@ -219,6 +228,11 @@ impl Nodes {
         let answer = node_streams::shown(outcome, pieces, show).await;
         let mut answer = answer.map_err(|error| told(node.name(), &error))?;
         Ok(answer["payload"].take())
+    }
+
+    /// What a call of the model is known by: repeated, it does not reach a node a second time.
+    fn key(&self, call_id: &str) -> String {
+        format!("{}:{}:{call_id}", self.0.run_id, self.0.round)
     }
 
     async fn all(&self) -> Result<Vec<Found>, Refusal> {
@@ -250,11 +264,18 @@ impl Nodes {
         let all = self.all().await?;
         let Some(name) = name else {
             let forbidden = all.iter().find_map(|found| found.forbidden(command));
+            let there = there_are(&all);
             let mut able: Vec<Found> = all.into_iter().filter(|found| found.takes(command)).collect();
+            let names: Vec<String> = able.iter().map(|found| found.name().to_owned()).collect();
             return match (able.pop(), able.is_empty()) {
                 (Some(only), true) => Ok(only),
-                (Some(_), false) => Err(format!("Several nodes take {command}: say which with \"node\".")),
-                (None, _) => Err(forbidden.unwrap_or_else(|| format!("No node that takes {command} is connected."))),
+                (Some(_), false) => Err(format!(
+                    "Several nodes take {command}: say which with \"node\": {}.",
+                    names.join(", ")
+                )),
+                (None, _) => {
+                    Err(forbidden.unwrap_or_else(|| format!("No node that takes {command} is connected. {there}")))
+                }
             };
         };
         let found = named(all, name)?;
@@ -285,7 +306,7 @@ impl Nodes {
 fn named(all: Vec<Found>, name: &str) -> Result<Found, Refusal> {
     /// Shortest beginning of an id.
     const SHORTEST: usize = 6;
-    let name = name.trim();
+    let (name, there) = (name.trim(), there_are(&all));
     let exact = all.iter().position(|found| found.id() == name);
     let mut fitting: Vec<usize> = match exact {
         Some(at) => vec![at],
@@ -303,16 +324,7 @@ fn named(all: Vec<Found>, name: &str) -> Result<Found, Refusal> {
             .nth(at)
             .ok_or_else(|| "There is no such node.".to_owned()),
         (Some(_), false) => Err(format!("Several nodes are called {name}: use the node's id.")),
-        (None, _) => Err(format!("There is no node called {name}.")),
-    }
-}
-
-/// A failed call in words. The model decides what to do about it; the turn goes on.
-fn told(who: &str, error: &WireError) -> Refusal {
-    let code = error.details.as_ref().and_then(|details| details["code"].as_str());
-    match code {
-        Some(code) => format!("{who}: {} ({code})", error.message),
-        None => format!("{who}: {}", error.message),
+        (None, _) => Err(format!("There is no node called {name}. {there}")),
     }
 }
 
@@ -322,9 +334,27 @@ fn given(params: Value) -> Value {
 }
 
 /// What a plan is made of when the node makes none.
-fn own_plan(command: &Command, agent_id: &str, session_key: &SessionKey) -> Value {
+fn own_plan((argv, cwd): (&[String], Option<&str>), agent_id: &str, session_key: &SessionKey) -> Value {
     json!({
-        "argv": command.argv, "cwd": command.cwd, "commandText": crate::gateway::system_run::rendered(&command.argv),
+        "argv": argv, "cwd": cwd, "commandText": crate::gateway::system_run::rendered(argv),
         "commandPreview": Value::Null, "agentId": agent_id, "sessionKey": session_key.as_str(),
     })
+}
+
+/// Which nodes there are, for whoever named none or a wrong one.
+fn there_are(all: &[Found]) -> String {
+    /// Nodes that are named.
+    const MOST: usize = 20;
+    if all.is_empty() {
+        return "The user has no nodes: one is paired under Devices.".to_owned();
+    }
+    let named = all.iter().take(MOST).map(|found| {
+        let state = if found.live.is_some() {
+            "connected"
+        } else {
+            "not connected"
+        };
+        format!("{} ({state})", found.name())
+    });
+    format!("The user's nodes: {}.", named.collect::<Vec<_>>().join(", "))
 }

@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt};
 use sea_orm::sea_query::{Expr, OnConflict, SimpleExpr};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, Select, Set};
 
-use super::{cron, exchange, heartbeat, hook, subagent};
+use super::{cron, exchange, exec, heartbeat, hook, subagent};
 use crate::error::Result;
 use crate::supervisor::directory::Directory;
 
@@ -28,6 +28,7 @@ pub(crate) async fn all(directory: &Directory) {
         ("scheduled jobs", cron::reconcile(directory).await),
         ("hooks", hook::reconcile(directory).await),
         ("heartbeats", heartbeat::reconcile(directory).await),
+        ("commands on nodes", exec::reconcile(directory).await),
         ("sub-agents", subagent::reconcile(directory).await),
         ("exchanges", exchange::reconcile(directory).await),
     ];
@@ -59,7 +60,9 @@ const IS_CLOSED: &str = "NOT EXISTS (SELECT 1 FROM cron_run WHERE cron_run.tenan
      AND NOT EXISTS (SELECT 1 FROM subagent WHERE subagent.tenant_id = unsettled.tenant_id \
      AND subagent.user_id = unsettled.user_id AND subagent.id = unsettled.run_id AND subagent.state = 'running') \
      AND NOT EXISTS (SELECT 1 FROM exchange WHERE exchange.tenant_id = unsettled.tenant_id \
-     AND exchange.user_id = unsettled.user_id AND exchange.run_id = unsettled.run_id)";
+     AND exchange.user_id = unsettled.user_id AND exchange.run_id = unsettled.run_id) \
+     AND NOT EXISTS (SELECT 1 FROM exec_run WHERE exec_run.tenant_id = unsettled.tenant_id \
+     AND exec_run.user_id = unsettled.user_id AND exec_run.id = unsettled.run_id)";
 
 /// Counts a look that came to nothing. Gives how many there were.
 async fn count(directory: &Directory, scope: &Scope, run_id: &str) -> Result<i64> {

@@ -30,6 +30,7 @@ use self::telling::afterwards;
 use super::commands::Switch;
 use super::context::check_window;
 use super::events::Emitter;
+use super::exec::{self, Which};
 use super::item::Item;
 use super::preview::{Outlet, Preview, Typing};
 use super::prompt::Audience;
@@ -772,7 +773,12 @@ impl Work {
             context.emitter.fallback(notice.event).await;
         }
         match (&end, &failure) {
-            (End::Aborted, _) => context.emitter.aborted(&stop_reason).await,
+            (End::Aborted, _) => {
+                // What it asked for is not decided any more.
+                let asked = Which::AskedBy(context.turn.run_id.clone());
+                exec::stop_soon(&context.directory, &context.scope, asked, true);
+                context.emitter.aborted(&stop_reason).await;
+            }
             (_, Some((class, message))) => context.emitter.failed(message, class.name()).await,
             (_, None) => {
                 context

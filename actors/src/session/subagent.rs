@@ -12,20 +12,18 @@ use std::sync::Arc;
 
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, subagent};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
-use super::budget::Charge;
 use super::cron;
 use super::intake::{self, ClientMessage, Relayed};
 use super::key;
+use super::origin::Origin;
 use super::reach::{Chain, Inner, MOST_ROUNDS};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::SubagentSettings;
 use crate::conversation::transcript::{self, HeadChanges};
 use crate::error::{Error, Result};
-use crate::ports::channel::Destination;
 use crate::ports::message::Part;
 use crate::supervisor::lease::fenced;
 
@@ -61,18 +59,6 @@ pub(crate) struct Wish {
     pub(crate) attachments: Vec<Part>,
     /// Whatever asks for it has this name, and is asked again after a crash: one is begun for it, however often.
     pub(crate) once: Option<String>,
-}
-
-/// Where and with whose rights the end is answered.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Origin {
-    destination: Option<Destination>,
-    guest: bool,
-    chain: Chain,
-    charge: Charge,
-    /// The group it came out of.
-    room: Option<Destination>,
 }
 
 /// The run of a sub-agent's first message.

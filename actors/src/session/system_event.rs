@@ -238,7 +238,8 @@ pub(crate) fn begins(text: &str) -> bool {
     text.starts_with(BEGINNING)
 }
 
-fn line(at: i64, zone: Tz, text: &str) -> String {
+/// A line as turns have it; the text is one already.
+pub(crate) fn line(at: i64, zone: Tz, text: &str) -> String {
     format!("{BEGINNING}{}] {text}", wall_time(at, zone))
 }
 

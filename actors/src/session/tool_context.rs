@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::freshness;
 use super::nodes::Nodes;
+use super::origin::Origin;
 use super::preview::Outlet;
 use super::prompt::Audience;
 use super::reach::{self, Chain, Reach};
@@ -47,7 +48,14 @@ impl Calling<'_> {
         let (owner, alone) = (self.audience.speaks_with_owner(), self.audience.is_private());
         let nodes = owner.then(|| {
             let round = (self.run_id, self.round);
-            Nodes::new(directory, authority, round, self.cancel.clone(), self.outlet)
+            let origin = Origin {
+                destination: self.place.clone(),
+                guest: !alone,
+                chain: self.chain,
+                charge: authority.charge.clone(),
+                room: self.group.clone(),
+            };
+            Nodes::new(directory, authority, round, self.cancel.clone(), (self.outlet, origin))
         });
         let workspace = alone.then(|| {
             let zone = freshness::zone(self.time_zone);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use claw_entities::{PlatformTable, Scope, TenantId, UserId, replica, user_lease};
 use dashmap::DashMap;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, QueryFilter, Statement};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, QueryFilter, QuerySelect, Statement};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,24 @@ pub struct Leases {
     replica: Arc<Replica>,
     lease: Duration,
     held: Arc<DashMap<(TenantId, UserId), Slot>>,
+}
+
+/// Boot ids of the processes that are alive, this one among them: their heartbeats are not older than `lease`.
+///
+/// # Errors
+/// When the database is away.
+pub(crate) async fn living(tx: &impl ConnectionTrait, own: &Replica, lease: Duration) -> Result<Vec<String>> {
+    let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+    let fresh = clock(tx).await?.saturating_sub(lease);
+    let mut living: Vec<String> = replica::Entity::platform()
+        .select_only()
+        .column(replica::Column::BootId)
+        .filter(replica::Column::HeartbeatAt.gt(fresh))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    living.push(own.boot_id.clone());
+    Ok(living)
 }
 
 /// Why the process may not start.

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use claw_actors::ports::message::Part;
 use claw_actors::ports::tool::ToolOutput;
-use claw_actors::session::nodes::Nodes;
+use claw_actors::session::nodes::{Nodes, Ran};
 use serde_json::{Value, json};
 
 use claw_actors::session::untrusted;
@@ -16,7 +16,7 @@ const MAX_PICTURES: usize = 4;
 const MAX_PICTURE_BYTES: usize = 5 << 20;
 
 /// An answer as JSON, with its pictures beside it.
-pub(super) async fn of(source: &str, mut answer: Value, nodes: &Nodes) -> ToolOutput {
+pub(in crate::tools) async fn of(source: &str, mut answer: Value, nodes: &Nodes) -> ToolOutput {
     let mut media = Vec::new();
     take_media(&mut answer, &mut media);
     let mut output = ToolOutput::text(String::new());
@@ -36,8 +36,16 @@ pub(super) async fn of(source: &str, mut answer: Value, nodes: &Nodes) -> ToolOu
     output
 }
 
+/// What became of a command by the end of its call.
+pub(in crate::tools) fn of_command(ran: Ran) -> ToolOutput {
+    match ran {
+        Ran::Ended(answer) => of_run(answer),
+        Ran::GoesOn(state) => ToolOutput::json(&state),
+    }
+}
+
 /// The answer of `system.run`: how it ended, then what it printed.
-pub(super) fn of_run(answer: Value) -> ToolOutput {
+fn of_run(answer: Value) -> ToolOutput {
     let mut head = match (&answer["exitCode"], &answer["timedOut"]) {
         (_, Value::Bool(true)) => "The command took too long and was stopped.".to_owned(),
         (Value::Number(code), _) => format!("Exit code {code}."),

@@ -56,3 +56,16 @@ fn newest_call(app: &TestApp, run: &str) -> Option<Value> {
     })?;
     Some(call.clone())
 }
+
+/// What the agent was told of a command that went on behind its turn: the question of that turn.
+pub(crate) async fn end_of(app: &TestApp, request: &Value) -> String {
+    let id = request["id"].as_str().expect("an id");
+    super::model::question(&app.model.asked(&format!("id={id}")).await)
+}
+
+/// The turn that asked was told that a person has to decide, and ended.
+pub(crate) async fn waits(app: &TestApp, operator: &mut TestNode, run: &str, request: &Value) {
+    let told = told(app, operator, run).await;
+    let id = request["id"].as_str().expect("an id");
+    assert!(told.contains("approval-pending") && told.contains(id), "{told}");
+}

@@ -3,7 +3,7 @@
 //! What was asked never changes after it was stored, so a decision is about exactly that. Callers give the time (epoch
 //! milliseconds of the server), a client's clock counts for nothing.
 
-use claw_entities::{Scope, UserOwned, approval};
+use claw_entities::{Scope, UserOwned, approval, exec_run};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -85,6 +85,17 @@ pub enum Decided {
 impl ConfigService {
     /// Stores a request. `Invalid` when its id is taken, `Busy` when too many of the user's are open.
     pub async fn open_approval(&self, scope: &Scope, new: NewApproval) -> Result<approval::Model> {
+        self.open_approval_of(scope, new, None).await
+    }
+
+    /// As [`ConfigService::open_approval`], with the command that goes on by itself when it is decided: both are stored,
+    /// or neither is.
+    pub async fn open_approval_of(
+        &self,
+        scope: &Scope,
+        new: NewApproval,
+        command: Option<exec_run::ActiveModel>,
+    ) -> Result<approval::Model> {
         let taken = || Error::invalid("approval id already pending");
         let tx = self.db.write(scope).await?;
         approval::Entity::delete_owned(scope)
@@ -131,6 +142,9 @@ impl ConfigService {
                 error
             }
         })?;
+        if let Some(command) = command {
+            exec_run::Entity::insert(command).exec_without_returning(&*tx).await?;
+        }
         tx.commit().await?;
         Ok(row)
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use claw_entities::{
     PlatformTable, TenantId, TenantOwned, TenantScope, api_token, approval, audit, blob, budget, budget_hold,
     budget_use, channel_account, channel_link, cron_job, cron_run, device, device_request, device_token, exchange,
-    exec_approvals, heartbeat, hook_run, hook_token, inbox, key_health, mcp_tool, memory_chunk, memory_vector,
-    node_call, node_pending, node_surface, outbox, pairing_request, provider, run, secret, sender_approval, session,
-    session_groups, setup_code, side_usage, sign_in_code, skill, skill_file, skill_upload, skill_upload_chunk,
-    subagent, system_event, tenant, tool_intent, transcript_entry, transcript_read, transcript_words, unsettled, user,
-    user_config, user_lease, user_pref, voice_wake, web_session, workspace_file,
+    exec_approvals, exec_run, heartbeat, hook_run, hook_token, inbox, key_health, mcp_tool, memory_chunk,
+    memory_vector, node_call, node_pending, node_surface, outbox, pairing_request, provider, run, secret,
+    sender_approval, session, session_groups, setup_code, side_usage, sign_in_code, skill, skill_file, skill_upload,
+    skill_upload_chunk, subagent, system_event, tenant, tool_intent, transcript_entry, transcript_read,
+    transcript_words, unsettled, user, user_config, user_lease, user_pref, voice_wake, web_session, workspace_file,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
@@ -183,6 +183,7 @@ async fn delete_everything(tx: &impl ConnectionTrait, scope: &TenantScope) -> Re
         device_request,
         device_token,
         exec_approvals,
+        exec_run,
         heartbeat,
         exchange,
         hook_run,

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use claw_entities::{Scope, SessionKey};
 use tokio::sync::oneshot;
 
 use super::{Ahead, Running, SessionActor};
+use crate::error::Result;
 use crate::session::commands::{Below, stop_text};
+use crate::session::exec::{self, Which};
 use crate::session::item::Item;
 use crate::session::{admission, closing, subagent};
-use crate::supervisor::directory::{AbortRequest, Aborted};
+use crate::supervisor::directory::{AbortRequest, Aborted, Directory};
 
 /// Requesters whose queues were cleared that are remembered.
 const MOST_CLEARED: usize = 64;
@@ -91,6 +94,13 @@ impl Cleared {
         let mut both = all.into_iter().chain(theirs);
         both.find_map(|(rows, why)| rows.contains(id).then_some(*why))
     }
+}
+
+/// Stops what goes on behind a session's turns: commands on nodes, and sub-agents.
+async fn stop_behind(directory: &Directory, scope: &Scope, key: &SessionKey) -> Result<Below> {
+    let commands = exec::stop(directory, scope, &Which::Session(key.clone()), true).await?;
+    let agents = subagent::stop_below(directory, scope, key).await?;
+    Ok(Below::Stopped { agents, commands })
 }
 
 impl SessionActor {
@@ -177,7 +187,7 @@ impl SessionActor {
     /// Aborts what runs, drops what waits, and has what the session began stopped.
     pub(super) fn abort_all(&mut self, context: &mut Context<Self>, reason: &'static str) {
         self.abort_here(context, reason);
-        self.stop_children();
+        self.stop_children(false);
     }
 
     /// Aborts what runs and drops what waits in this session. Gives how many were stopped.
@@ -208,15 +218,15 @@ impl SessionActor {
             let (directory_in, scope, key) = (directory.clone(), authority.scope.clone(), authority.key.clone());
             // Goes on when nobody waits for it any more.
             let io = &directory.services().io;
-            let below = io.spawn(async move { subagent::stop_below(&directory_in, &scope, &key).await });
+            let below = io.spawn(async move { stop_behind(&directory_in, &scope, &key).await });
             let below = match tokio::time::timeout(COUNTED_WITHIN, below).await {
-                Ok(Ok(Ok(stopped))) => Below::Stopped(stopped),
+                Ok(Ok(Ok(stopped))) => stopped,
                 Ok(Ok(Err(error))) => {
-                    tracing::warn!(tenant.id = %authority.scope.tenant(), error = ?error, "sub-agents were not stopped");
+                    tracing::warn!(tenant.id = %authority.scope.tenant(), error = ?error, "what goes on behind was not stopped");
                     Below::Failed
                 }
                 Ok(Err(panic)) => {
-                    tracing::error!(tenant.id = %authority.scope.tenant(), panic = %panic, "stopping sub-agents panicked");
+                    tracing::error!(tenant.id = %authority.scope.tenant(), panic = %panic, "stopping what goes on behind panicked");
                     Below::Failed
                 }
                 Err(_) => Below::Uncounted,
@@ -226,13 +236,14 @@ impl SessionActor {
         });
     }
 
-    /// Stopping a session stops what it began (`agent-runtime` §2.5).
-    fn stop_children(&self) {
+    /// Stopping a session stops what it began (`agent-runtime` §2.5); its next turn reads of commands if they are `heard`.
+    fn stop_children(&self, heard: bool) {
         let (directory, scope, key) = (
             self.home.directory.clone(),
             self.home.scope.clone(),
             self.home.key.clone(),
         );
+        exec::stop_soon(&directory, &scope, Which::Session(key.clone()), heard);
         self.home.directory.services().io.spawn(async move {
             if let Err(error) = subagent::stop_below(&directory, &scope, &key).await {
                 tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "sub-agents were not stopped");
@@ -334,7 +345,7 @@ impl SessionActor {
             run_ids.extend(self.drop_item(context, &id, "aborted", Some(request.stop_reason)));
         }
         if stopped || (request.admin && request.run_id.is_none()) {
-            self.stop_children();
+            self.stop_children(true);
         }
         let aborted = nameless || !run_ids.is_empty();
         Aborted {

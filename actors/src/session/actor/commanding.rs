@@ -37,7 +37,7 @@ impl SessionActor {
                 self.known.extend(ids.iter().cloned());
                 if guest_in_group {
                     let stopped = self.abort_of(context, &item.guest, "stop");
-                    return self.answer(context, item, stop_text(stopped, Below::Stopped(0)));
+                    return self.answer(context, item, stop_text(stopped, Below::NOTHING));
                 }
                 self.cleared.up_to(&ids, "stop");
                 let stopped = self.abort_here(context, "stop");

@@ -13,7 +13,7 @@ use crate::session::envelope::{Header, envelope};
 use crate::session::intake::ClientMessage;
 use crate::session::item::Item;
 use crate::session::skills::calls::{self, Called};
-use crate::session::{closing, freshness, greeting, key, own, policy, subagent};
+use crate::session::{closing, exec, freshness, greeting, key, own, policy, subagent};
 
 /// Source of what people type into clients.
 const CHAT: &str = "chat";
@@ -44,11 +44,12 @@ pub(super) async fn command_or_turn(facts: &Facts<'_>, mut item: Item, bot: Opti
         let inbox_id = item.inbox_ids.first().cloned().unwrap_or_default();
         return Ok(skip(inbox_id, "skipped", "the sender may not give commands"));
     }
-    // In a group sub-agents are the owner's.
+    // In a group sub-agents and commands on nodes are the owner's.
     let rules = item.direct || item.guest.is_empty();
     if command == Command::Stop(StopForm::Phrase)
         && rules
-        && subagent::runs_below(facts.services, facts.scope, facts.session).await?
+        && (subagent::runs_below(facts.services, facts.scope, facts.session).await?
+            || exec::goes_on(facts.services, facts.scope, facts.session).await?)
     {
         command = Command::Stop(StopForm::Meant);
     }

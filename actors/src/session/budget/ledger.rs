@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claw_entities::{
-    PlatformTable, Scope, TenantId, TenantOwned, TenantScope, UserId, budget, budget_hold, budget_use, replica,
+    PlatformTable, Scope, TenantId, TenantOwned, TenantScope, UserId, budget, budget_hold, budget_use,
 };
 use futures::future::BoxFuture;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, OnConflict};
@@ -19,8 +19,9 @@ use super::estimate::{Ask, Used};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::budgets::{Budget, Unit};
-use crate::db::{Batch, Transaction, clock, past_deadlocks};
+use crate::db::{Batch, Transaction, past_deadlocks};
 use crate::error::{Error, Result};
+use crate::supervisor::lease::living;
 
 /// No call takes as long, in milliseconds: whoever made it forgot it.
 const LONGEST: i64 = 24 * 3_600_000;
@@ -367,18 +368,9 @@ fn moved(
 /// Their holds stay for a day with nothing in them: a process that was only away still counts what it used instead. Gives
 /// how many calls were forgotten.
 pub(crate) async fn give_back(services: &Services, lease: Duration) -> Result<usize> {
-    let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
     let tx = services.db.system_read().await?;
-    let fresh = clock(&*tx).await?.saturating_sub(lease);
-    let living: Vec<String> = replica::Entity::platform()
-        .select_only()
-        .column(replica::Column::BootId)
-        .filter(replica::Column::HeartbeatAt.gt(fresh))
-        .into_tuple()
-        .all(&*tx)
-        .await?;
     let gone = Gone {
-        living: living.into_iter().chain([services.replica.boot_id.clone()]).collect(),
+        living: living(&*tx, &services.replica, lease).await?,
         now: now_ms(),
     };
     let tenants: Vec<TenantId> = budget_hold::Entity::platform()

@@ -89,27 +89,46 @@ pub fn whoami_text(channel: &str, sender_id: &str) -> String {
 /// What became of the sub-agents of a session that was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Below {
-    /// So many ran, and do not any more.
-    Stopped(usize),
+    /// So many ran, and do not any more: sub-agents, and commands on nodes that ran or waited for a word.
+    Stopped {
+        agents: usize,
+        commands: usize,
+    },
     /// They are being stopped.
     Uncounted,
     Failed,
+}
+
+impl Below {
+    /// Nothing ran.
+    pub const NOTHING: Self = Self::Stopped { agents: 0, commands: 0 };
 }
 
 /// `/stop`, which stopped so much of the session's own.
 pub fn stop_text(own: usize, below: Below) -> String {
     let plural = |many: usize| if many == 1 { "" } else { "s" };
     match (own, below) {
-        (0, Below::Stopped(0)) => "Nothing was running.".to_owned(),
-        (_, Below::Stopped(0)) => "Stopped.".to_owned(),
-        (0, Below::Stopped(many)) => format!("Stopped {many} sub-agent{}.", plural(many)),
-        (_, Below::Stopped(many)) => format!("Stopped, and {many} sub-agent{} with it.", plural(many)),
-        (0, Below::Uncounted) => "Sub-agents are being stopped, if there are any: /subagents shows them.".to_owned(),
-        (_, Below::Uncounted) => "Stopped. Sub-agents are being stopped too: /subagents shows them.".to_owned(),
-        (0, Below::Failed) => {
-            "Nothing else was running, but sub-agents could not be stopped: try /stop again.".to_owned()
+        (0, Below::Stopped { agents: 0, commands: 0 }) => "Nothing was running.".to_owned(),
+        (_, Below::Stopped { agents: 0, commands: 0 }) => "Stopped.".to_owned(),
+        (own, Below::Stopped { agents, commands }) => {
+            let counts = [(agents, "sub-agent"), (commands, "command")].map(|(many, what)| (many, what, plural(many)));
+            let counted = counts.iter().filter(|(many, ..)| *many > 0);
+            let what: Vec<String> = counted.map(|(many, what, end)| format!("{many} {what}{end}")).collect();
+            match own {
+                0 => format!("Stopped {}.", what.join(" and ")),
+                _ => format!("Stopped, and {} with it.", what.join(" and ")),
+            }
         }
-        (_, Below::Failed) => "Stopped, but sub-agents could not be: try /stop again.".to_owned(),
+        (0, Below::Uncounted) => {
+            "Sub-agents and commands are being stopped, if there are any: /subagents shows sub-agents.".to_owned()
+        }
+        (_, Below::Uncounted) => {
+            "Stopped. Sub-agents and commands are being stopped too: /subagents shows sub-agents.".to_owned()
+        }
+        (0, Below::Failed) => {
+            "Nothing else was running, but sub-agents and commands could not be stopped: try /stop again.".to_owned()
+        }
+        (_, Below::Failed) => "Stopped, but sub-agents and commands could not be: try /stop again.".to_owned(),
     }
 }
 
@@ -155,14 +174,16 @@ mod tests {
 
     #[test]
     fn a_stop_says_what_it_stopped_and_what_it_could_not() {
-        for (own, below, text) in [
-            (0, Below::Stopped(0), "Nothing was running."),
-            (3, Below::Stopped(0), "Stopped."),
-            (0, Below::Stopped(1), "Stopped 1 sub-agent."),
-            (0, Below::Stopped(2), "Stopped 2 sub-agents."),
-            (1, Below::Stopped(2), "Stopped, and 2 sub-agents with it."),
+        for (own, agents, commands, text) in [
+            (0, 0, 0, "Nothing was running."),
+            (3, 0, 0, "Stopped."),
+            (0, 1, 0, "Stopped 1 sub-agent."),
+            (0, 2, 0, "Stopped 2 sub-agents."),
+            (0, 0, 1, "Stopped 1 command."),
+            (1, 2, 0, "Stopped, and 2 sub-agents with it."),
+            (1, 1, 2, "Stopped, and 1 sub-agent and 2 commands with it."),
         ] {
-            assert_eq!(stop_text(own, below), text);
+            assert_eq!(stop_text(own, Below::Stopped { agents, commands }), text);
         }
         for own in [0, 1] {
             assert!(stop_text(own, Below::Uncounted).contains("being stopped"));

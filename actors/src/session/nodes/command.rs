@@ -1,4 +1,5 @@
-//! A command on a node: the plan, the policy, a person's word where it needs one, and the run of exactly that plan.
+//! A command on a node: the plan, the policy, and the run of exactly that plan; behind the turn where a person's word is
+//! needed first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,112 +8,208 @@ use claw_entities::approval;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Found, Nodes, Refusal, given, notice, own_plan, told};
+use super::{Found, Nodes, given, notice, own_plan};
 use crate::clock::now_ms;
-use crate::config::devices::approvals::{ALWAYS, NewApproval, reason};
-use crate::config::skills::SkillKeys;
+use crate::config::devices::approvals::NewApproval;
 use crate::gateway::approvals;
-use crate::gateway::exec_policy::{self, Policy, Verdict};
+use crate::gateway::exec_policy::Verdict;
 use crate::gateway::methods::exec_approval::{self, RequestParams, Standing};
 use crate::gateway::nodes;
 use crate::gateway::protocol::WireError;
 use crate::gateway::system_run::Plan;
-use crate::session::{forwarding, skills};
+use crate::session::exec::{self, NODE_TIME, RUN, Refusal, Run, Variables, Work, gateway, told};
+use crate::session::{cron, forwarding};
 
-const RUN: &str = "system.run";
 const PREPARE: &str = "system.run.prepare";
-/// For the questions around a command.
-const SHORT: Duration = Duration::from_secs(15);
 /// How long a person has to answer, milliseconds. Nothing said by then is a no, unless the policy says otherwise.
 const PATIENCE_MS: i64 = 120_000;
+/// How long a call waits for its command before that goes on behind the turn, unless it or the configuration says, and at
+/// most, milliseconds.
+const WAIT_MS: u64 = 10_000;
+const LONGEST_WAIT_MS: u64 = 120_000;
+
+/// What is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A program and its arguments.
+    Words(Vec<String>),
+    /// A text for the node's shell.
+    Shell(String),
+}
+
+impl Line {
+    /// As a node of this platform runs it.
+    fn argv(&self, platform: &str) -> Vec<String> {
+        let shell: &[&str] = if platform.trim().to_ascii_lowercase().starts_with("win") {
+            &["cmd.exe", "/d", "/s", "/c"]
+        } else {
+            &["/bin/sh", "-lc"]
+        };
+        match self {
+            Self::Words(words) => words.clone(),
+            Self::Shell(text) => shell
+                .iter()
+                .map(|word| (*word).to_owned())
+                .chain([text.clone()])
+                .collect(),
+        }
+    }
+}
+
+/// How long a call waits for its command. One that goes on then is told behind the turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    ToTheEnd,
+    /// Milliseconds; `None`: as the configuration says.
+    For(Option<u64>),
+}
 
 /// What the agent wants to run.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// Id or name; `None`: the one node that runs commands.
+    /// Id or name; `None`: the one of the configuration, or the one node that runs commands.
     pub node: Option<String>,
-    pub argv: Vec<String>,
+    pub line: Line,
     pub cwd: Option<String>,
     pub env: BTreeMap<String, String>,
     /// The skill it is for: what the user stored for that is in its environment.
     pub skill: Option<String>,
     /// What the command itself may take.
     pub timeout: Duration,
+    pub waits: Waits,
+    /// `security` and `ask` of the call: they make the policy stricter, never less strict.
+    pub stricter: Value,
 }
 
-/// A planned command.
-struct Planned {
-    plan: Value,
-    parsed: Plan,
-    env: BTreeMap<String, String>,
-    policy: Policy,
-    /// The node's own, as it answered to [`PREPARE`].
-    nodes_policy: Value,
-    /// Resolved path of the program, where somebody had to know.
-    program: Option<String>,
-    timeout: Duration,
-}
-
-impl Planned {
-    /// Does no variable change what the program does.
-    fn harmless(&self) -> bool {
-        self.env.keys().all(|name| exec_policy::is_harmless(name))
-    }
+/// What became of a command by the end of its call.
+#[derive(Clone, Debug)]
+pub enum Ran {
+    /// The node's answer: exit code, output.
+    Ended(Value),
+    /// It goes on behind the turn; this is what the model is told.
+    GoesOn(Value),
 }
 
 impl Nodes {
-    /// Runs a command as the exec policy says. Gives the node's answer (exit code, output), without what is stored for
-    /// the skill it is for.
-    pub async fn run(&self, call_id: &str, mut command: Command) -> Result<Value, Refusal> {
-        let Some(skill) = command.skill.take() else {
-            return self.run_bare(call_id, command).await;
-        };
-        let (_, keys) = skills::keys_of(&self.0.directory, self.scope(), self.agent_id(), &skill).await?;
-        let variables = keys
-            .env
-            .iter()
-            .map(|(name, value)| (name.clone(), value.expose().to_owned()));
-        command.env.extend(variables);
-        match self.run_bare(call_id, command).await {
-            Ok(mut answer) => {
-                hide(&mut answer, &keys);
-                Ok(answer)
+    /// Runs a command as the exec policy says. What is stored for the skill it is for is in no answer. Where a person has
+    /// to decide they are asked, and the turn goes on: what comes of it is told to the session.
+    ///
+    /// # Errors
+    /// Why it was not run, for the model.
+    pub async fn run(&self, call_id: &str, command: Command) -> Result<Ran, Refusal> {
+        let settings = self.config().settings(self.scope()).await.map_err(gateway)?;
+        let usual = settings.tools.exec["node"].as_str().map(str::to_owned);
+        let named = command.node.clone().or(usual.filter(|node| !node.trim().is_empty()));
+        let node = self.choose(named.as_deref(), RUN).await?;
+        let waits = match command.waits {
+            Waits::ToTheEnd => None,
+            Waits::For(chosen) => {
+                let usual = || settings.tools.exec["backgroundMs"].as_u64();
+                let wait_ms = chosen.or_else(usual).unwrap_or(WAIT_MS);
+                Some(Duration::from_millis(wait_ms.min(LONGEST_WAIT_MS)))
             }
-            Err(refusal) => Err(keys.hide(&refusal)),
-        }
+        };
+        let work = self.plan(call_id, &node, command).await?;
+        let variables = work.variables(&self.0.directory, self.scope()).await?;
+        let ran = self.run_planned(call_id, (&work, &variables), waits).await;
+        ran.map_err(|refusal| variables.hide(refusal))
     }
 
-    async fn run_bare(&self, call_id: &str, mut command: Command) -> Result<Value, Refusal> {
-        command.env.retain(|name, _| !exec_policy::is_protected(name));
-        let node = self.choose(command.node.as_deref(), RUN).await?;
-        let planned = self.plan(call_id, &node, command).await?;
-        match planned.policy.verdict(planned.program.as_deref()) {
-            Verdict::Refuse(why) => return Err(format!("exec denied on {}: {why}.", node.name())),
+    async fn run_planned(
+        &self,
+        call_id: &str,
+        (work, variables): (&Work, &Variables),
+        waits: Option<Duration>,
+    ) -> Result<Ran, Refusal> {
+        let policy = work
+            .policy(self.0.directory.services(), self.scope())
+            .await
+            .map_err(gateway)?;
+        match policy.verdict(work.program.as_deref()) {
+            Verdict::Refuse(why) => return Err(format!("exec denied on {}: {why}.", work.node)),
             Verdict::Ask => {}
             // An allowlist knows programs, not what variables make of them.
-            Verdict::Run if planned.policy.asks_the_list() && !planned.harmless() => {}
+            Verdict::Run if policy.asks_the_list() && !variables.harmless() => {}
             Verdict::Run => {
-                let ran = self.perform(call_id, &node, &planned, None).await;
-                if !ran.as_ref().is_err_and(|refusal| wants_approval(refusal)) {
-                    return ran;
+                let ran = match waits {
+                    None => self.run_here(call_id, (work, variables)).await,
+                    Some(wait) => self.begin(work, wait).await?,
+                };
+                match ran {
+                    Ok(ran) => return Ok(ran),
+                    Err(error) if !wants_approval(&error) => return Err(told(&work.node, &error)),
+                    Err(_) => {}
                 }
             }
         }
-        let row = self.ask(call_id, &node, &planned).await?;
-        self.perform(&format!("{call_id}:approved"), &node, &planned, row.as_ref())
-            .await
+        let unanswered = policy.runs_unanswered(work.program.as_deref(), variables.harmless());
+        let standing = Standing {
+            program: work.program.clone(),
+            always: policy.can_remember(work.program.as_deref()),
+            by_a_run: true,
+        };
+        let rules = (policy.security(), policy.ask());
+        let row = self.open(call_id, (work, variables), (rules, standing)).await?;
+        self.ask(&row, work, unanswered).await?;
+        Ok(Ran::GoesOn(exec::pending(&row, work)))
+    }
+
+    /// Runs it while the call waits.
+    async fn run_here(&self, call_id: &str, (work, variables): (&Work, &Variables)) -> Result<Ran, WireError> {
+        let run = Run {
+            id: &uuid::Uuid::new_v4().to_string(),
+            key: self.key(call_id),
+            allowed: None,
+        };
+        let show = || self.1.updates.goes_on(&self.1.call_id);
+        let (directory, scope) = (&self.0.directory, self.scope());
+        let answer = exec::perform(directory, scope, (work, variables), run, show, &self.0.cancel).await?;
+        Ok(Ran::Ended(answer))
+    }
+
+    /// Has it run behind the turn, and waits so long for its end. The inner error is the call's.
+    async fn begin(&self, work: &Work, wait: Duration) -> Result<Result<Ran, WireError>, Refusal> {
+        let id = uuid::Uuid::new_v4().to_string();
+        let row = self.behind(&id, work).await?;
+        let (directory, scope) = (&self.0.directory, self.scope());
+        let mut end = exec::begin(directory, scope, row).await.map_err(gateway)?;
+        // Whoever stops the run while the call waits stops the command with it.
+        let waiting = Waiting {
+            nodes: self,
+            id: &id,
+            waits: true,
+        };
+        let ended = match tokio::time::timeout(wait, &mut end).await {
+            Ok(ended) => ended.ok(),
+            Err(_) => {
+                // It may have ended just now: then it is told here and nowhere else.
+                end.close();
+                end.try_recv().ok()
+            }
+        };
+        if self.0.cancel.is_cancelled() {
+            return Err("The turn was stopped.".to_owned());
+        }
+        waiting.lets_go();
+        match ended {
+            Some(answer) => Ok(answer.map(Ran::Ended)),
+            None => Ok(Ok(Ran::GoesOn(exec::running(&id, work)))),
+        }
     }
 
     /// The node says what it would run, and what its own policy is.
-    async fn plan(&self, call_id: &str, node: &Found, command: Command) -> Result<Planned, Refusal> {
-        let mut prepared = json!({"plan": own_plan(&command, self.agent_id(), self.session_key())});
+    async fn plan(&self, call_id: &str, node: &Found, command: Command) -> Result<Work, Refusal> {
+        let platform = node.live.as_ref().map_or("", |live| live.program.platform.as_str());
+        let argv = command.line.argv(platform);
+        let own = own_plan((&argv, command.cwd.as_deref()), self.agent_id(), self.session_key());
+        let mut prepared = json!({"plan": own});
         if node.takes(PREPARE) {
             let asked = given(json!({
-                "command": command.argv, "cwd": command.cwd, "agentId": self.agent_id(),
+                "command": argv, "cwd": command.cwd, "agentId": self.agent_id(),
                 "sessionKey": self.session_key().as_str(),
             }));
             prepared = self
-                .call(&format!("{call_id}:prepare"), node, PREPARE, asked, SHORT)
+                .call(&format!("{call_id}:prepare"), node, PREPARE, asked, NODE_TIME)
                 .await?;
         }
         let nodes_policy = prepared["execPolicy"].take();
@@ -128,140 +225,99 @@ impl Nodes {
         if parsed.agent_id.as_deref().is_some_and(|agent| agent != self.agent_id()) {
             return Err(format!("{} made a plan for another agent.", node.name()));
         }
-        let policy = self.policy(&nodes_policy, &plan).await?;
-        let program = match parsed.argv.first() {
+        let mut work = Work {
+            agent_id: self.agent_id().to_owned(),
+            node_id: node.id().to_owned(),
+            node: node.name().to_owned(),
+            plan,
+            env: command.env,
+            skill: command.skill,
+            nodes_policy,
+            asked: command.stricter,
+            program: None,
+            timeout_ms: u64::try_from(command.timeout.as_millis()).unwrap_or(u64::MAX),
+        };
+        let policy = work
+            .policy(self.0.directory.services(), self.scope())
+            .await
+            .map_err(gateway)?;
+        work.program = match parsed.argv.first() {
             Some(program) if policy.needs_path() => {
                 nodes::where_is(&self.0.directory, self.scope(), node.id(), program).await
             }
             Some(_) | None => None,
         };
-        Ok(Planned {
-            plan,
-            parsed,
-            env: command.env,
-            policy,
-            nodes_policy,
-            program,
-            timeout: command.timeout,
-        })
+        Ok(work)
     }
 
-    /// What rules the command now.
-    async fn policy(&self, nodes: &Value, plan: &Value) -> Result<Policy, Refusal> {
-        let file = self.config().exec_approvals(self.scope()).await.map_err(gateway)?;
-        let settings = self.config().settings(self.scope()).await.map_err(gateway)?;
-        Ok(Policy::of_user(&file["file"], &settings, self.agent_id())
-            .within(nodes)
-            .within(&plan["policySnapshot"]))
-    }
-
-    /// Puts the plan before a person and waits for their word. Gives the request if it was allowed; `None` if nobody
-    /// decided in time and the policy lets it run all the same.
-    async fn ask(&self, call_id: &str, node: &Found, planned: &Planned) -> Result<Option<approval::Model>, Refusal> {
-        let row = self.open(call_id, node, planned).await?;
-        // However this ends before a decision (the run is aborted, the process stops): nobody decides it later.
+    /// Puts the plan before a person.
+    async fn ask(&self, row: &approval::Model, work: &Work, unanswered: bool) -> Result<(), Refusal> {
+        // The run may be aborted meanwhile: then nobody decides it later.
         let mut open = Open {
             nodes: self,
             id: &row.id,
-            decided: false,
+            asked: false,
         };
-        self.0.directory.publish(self.scope(), approvals::requested(&row));
-        let unanswered = planned
-            .policy
-            .runs_unanswered(planned.program.as_deref(), planned.harmless());
-        self.notify(&notice::text(node.name(), &row, unanswered)).await;
+        self.0.directory.publish(self.scope(), approvals::requested(row));
+        self.notify(&notice::text(&work.node, row, unanswered)).await;
         let told = self.0.outlet.as_ref().map(|outlet| &outlet.destination);
-        let asked = (node.name(), unanswered);
-        if let Err(error) = forwarding::asked(&self.0.directory, self.scope(), &row, asked, told).await {
+        let asked = (work.node.as_str(), unanswered);
+        if let Err(error) = forwarding::asked(&self.0.directory, self.scope(), row, asked, told).await {
             tracing::warn!(error = ?error, run.id = %self.0.run_id, "an approval was not told in other chats");
         }
-        let waiters = self.0.directory.approvals();
-        let row = waiters
-            .decision(self.config(), self.scope(), &row.id)
-            .await
-            .map_err(gateway)?;
-        open.decided = true;
-        // Whoever decided has told the chats that were asked by then.
-        if let Some(row) = &row {
-            forwarding::ended(&self.0.directory, self.scope(), row);
+        // Whoever stops the run from now on finds the row.
+        open.asked = !self.0.cancel.is_cancelled();
+        if !open.asked {
+            return Err("The turn was stopped.".to_owned());
         }
-        let denied = |why: &str| {
-            format!(
-                "exec denied on {}: {why}. Do not try the same in other words.",
-                node.name()
-            )
-        };
-        let row = row.ok_or_else(|| denied("the request is gone"))?;
-        match row.decision.as_deref() {
-            Some("allow-once" | ALWAYS) => Ok(Some(row)),
-            Some(_) => Err(denied("the user said no")),
-            None if row.reason.as_deref() == Some(reason::TIMEOUT) => {
-                // The rules may have become others while a person was asked.
-                let policy = self.policy(&planned.nodes_policy, &planned.plan).await?;
-                if policy.runs_unanswered(planned.program.as_deref(), planned.harmless()) {
-                    Ok(None)
-                } else {
-                    Err(denied("nobody answered in time"))
-                }
-            }
-            None => Err(denied("nobody answered in time")),
-        }
+        exec::watch(&self.0.directory, self.scope(), &row.id);
+        Ok(())
     }
 
-    async fn open(&self, call_id: &str, node: &Found, planned: &Planned) -> Result<approval::Model, Refusal> {
+    /// Stores the question, and what runs when it is allowed.
+    async fn open(
+        &self,
+        call_id: &str,
+        (work, variables): (&Work, &Variables),
+        ((security, ask), standing): ((&str, &str), Standing),
+    ) -> Result<approval::Model, Refusal> {
         let to = self.0.outlet.as_ref().map(|outlet| &outlet.destination);
-        let standing = Standing {
-            program: planned.program.clone(),
-            always: planned.policy.can_remember(planned.program.as_deref()),
-            by_a_run: true,
-        };
         let params = RequestParams::deserialize(given(json!({
-            "systemRunPlan": planned.plan, "env": planned.env, "nodeId": node.id(), "host": "node",
-            "security": planned.policy.security(), "ask": planned.policy.ask(),
-            "runId": self.0.run_id, "toolCallId": call_id,
+            "systemRunPlan": work.plan, "env": variables.all, "nodeId": work.node_id, "host": "node",
+            "security": security, "ask": ask, "runId": self.0.run_id, "toolCallId": call_id,
             "turnSourceChannel": to.map(|to| &to.channel), "turnSourceTo": to.map(|to| &to.peer.id),
             "turnSourceAccountId": to.map(|to| &to.account_id),
             "turnSourceThreadId": to.and_then(|to| to.peer.thread.as_ref()),
         })))
-        .map_err(|error| told(node.name(), &WireError::internal(&error)))?;
+        .map_err(|error| told(&work.node, &WireError::internal(&error)))?;
         let request = exec_approval::describe(self.config(), self.scope(), params, standing)
             .await
             .map_err(|error| told("approval", &error))?;
+        let id = uuid::Uuid::new_v4().to_string();
+        let row = self.behind(&id, work).await?;
         let now = now_ms();
         let new = NewApproval {
-            id: uuid::Uuid::new_v4().to_string(),
+            id,
             request,
             reviewers: Vec::new(),
             created_at: now,
             expires_at: now + PATIENCE_MS,
         };
-        self.config().open_approval(self.scope(), new).await.map_err(gateway)
+        let opened = self.config().open_approval_of(self.scope(), new, Some(row)).await;
+        opened.map_err(gateway)
     }
 
-    /// Sends the plan as it is; with a request, as that was allowed.
-    async fn perform(
-        &self,
-        call_id: &str,
-        node: &Found,
-        planned: &Planned,
-        allowed: Option<&approval::Model>,
-    ) -> Result<Value, Refusal> {
-        let plan = &planned.parsed;
-        let env = (!planned.env.is_empty()).then_some(&planned.env);
-        let timeout_ms = u64::try_from(planned.timeout.as_millis()).unwrap_or(u64::MAX);
-        let run_id = allowed.map_or_else(|| uuid::Uuid::new_v4().to_string(), |row| row.id.clone());
-        let mut params = given(json!({
-            "command": plan.argv, "cwd": plan.cwd, "agentId": plan.agent_id, "sessionKey": plan.session_key, "env": env,
-            // Whoever asked is told by the answer.
-            "suppressNotifyOnExit": true,
-            "timeoutMs": timeout_ms, "runId": run_id,
-        }));
-        if let Some(row) = allowed {
-            params["approved"] = json!(true);
-            params["approvalDecision"] = json!(row.decision);
+    /// The row of a command that goes on behind this run, whose end is told as the run's own answer would be.
+    async fn behind(&self, id: &str, work: &Work) -> Result<claw_entities::exec_run::ActiveModel, Refusal> {
+        let (scope, run_id) = (self.scope(), self.0.run_id.as_str());
+        let mut origin = self.0.origin.clone();
+        origin.chain = origin.chain.woken()?;
+        if origin.destination.is_none() {
+            let place = cron::place_of(&self.0.directory, scope, self.agent_id(), run_id).await;
+            origin.destination = place.map_err(gateway)?;
         }
-        // The node ends the command by itself; what it says then is worth more than our silence.
-        self.call(call_id, node, RUN, params, planned.timeout + SHORT).await
+        work.row(scope, id, (self.session_key(), run_id), &origin)
+            .map_err(gateway)
     }
 
     fn config(&self) -> &crate::config::ConfigService {
@@ -269,16 +325,38 @@ impl Nodes {
     }
 }
 
-/// A request that waits for a word. Dropped undecided, it is withdrawn.
+/// A call that waits for its command. Dropped meanwhile, the command is stopped.
+struct Waiting<'a> {
+    nodes: &'a Nodes,
+    id: &'a str,
+    waits: bool,
+}
+
+impl Waiting<'_> {
+    fn lets_go(mut self) {
+        self.waits = false;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.waits {
+            let one = exec::Which::One(self.id.to_owned());
+            exec::stop_soon(&self.nodes.0.directory, self.nodes.scope(), one, true);
+        }
+    }
+}
+
+/// A question on its way to people. Dropped before they were asked, it is withdrawn.
 struct Open<'a> {
     nodes: &'a Nodes,
     id: &'a str,
-    decided: bool,
+    asked: bool,
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        if self.decided {
+        if self.asked {
             return;
         }
         let (directory, scope, id) = (
@@ -287,29 +365,19 @@ impl Drop for Open<'_> {
             self.id.to_owned(),
         );
         self.nodes.0.directory.services().io.spawn(async move {
+            let withdrawn = async {
+                approvals::withdraw(&directory, &scope, &id).await?;
+                exec::settle(&directory, &scope, &id).await
+            };
             // Left open, it ends by the clock.
-            if let Err(error) = approvals::withdraw(&directory, &scope, &id).await {
+            if let Err(error) = withdrawn.await {
                 tracing::warn!(error = ?error, "an approval was not withdrawn");
             }
         });
     }
 }
 
-/// Takes what is stored for a skill out of all texts.
-fn hide(value: &mut Value, keys: &SkillKeys) {
-    match value {
-        Value::String(text) => *text = keys.hide(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, keys)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| hide(field, keys)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
 /// The node's own policy wants a person's word.
-fn wants_approval(refusal: &str) -> bool {
-    refusal.contains("SYSTEM_RUN_DENIED") && refusal.contains("approval required")
-}
-
-fn gateway(error: crate::Error) -> Refusal {
-    told("the gateway", &error.into())
+fn wants_approval(error: &WireError) -> bool {
+    error.message.contains("SYSTEM_RUN_DENIED") && error.message.contains("approval required")
 }

@@ -4,11 +4,10 @@ use claw_entities::approval;
 
 use super::Nodes;
 use crate::config::devices::strings;
+use crate::gateway::approvals::SHORT_ID;
 use crate::gateway::system_run::visible;
 use crate::session::turn::{self, Piece};
 
-/// Characters of an id that people type.
-const SHORT_ID: usize = 8;
 /// Longest command that is asked about in a chat, characters. Nobody shall allow what they were not shown.
 const LONGEST: usize = 2_000;
 

@@ -1,17 +1,18 @@
 //! The end of a sub-agent: told to the session that began it, in one commit with the mark that it was.
 
-use claw_entities::{PlatformTable, Scope, SessionKey, UserOwned, inbox, run, subagent};
+use claw_entities::{PlatformTable, Scope, SessionKey, UserOwned, exec_run, inbox, run, subagent};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
 
-use super::{Origin, SOURCE, STAYS, first_run};
+use super::{SOURCE, STAYS, first_run};
 use crate::clock::now_ms;
 use crate::config::document::SubagentSettings;
 use crate::conversation::display;
 use crate::conversation::transcript::{self, SessionHead};
 use crate::db::Transaction;
 use crate::error::{Error, Result};
-use crate::session::intake::{self, ClientMessage, Relayed};
+use crate::session::intake::{self, ClientMessage};
+use crate::session::origin::Origin;
 use crate::session::own::Own;
 use crate::session::reach::sessions::last_text;
 use crate::session::reconcile::{GIVEN_UP, pass};
@@ -37,6 +38,11 @@ pub(crate) async fn reconcile(directory: &Directory) -> Result<usize> {
             "NOT EXISTS (SELECT 1 FROM subagent AS below WHERE below.tenant_id = subagent.tenant_id \
              AND below.user_id = subagent.user_id AND below.parent_key = subagent.child_key \
              AND below.state = 'running')",
+        ))
+        // And after its commands on nodes.
+        .filter(Expr::cust(
+            "NOT EXISTS (SELECT 1 FROM exec_run WHERE exec_run.tenant_id = subagent.tenant_id \
+             AND exec_run.user_id = subagent.user_id AND exec_run.session_key = subagent.child_key)",
         ))
         .order_by_asc(subagent::Column::CreatedAt);
     let settle = |scope, id: String| async move { settle(directory, &scope, &id).await };
@@ -159,7 +165,11 @@ async fn ended(tx: &Transaction, scope: &Scope, row: &subagent::Model) -> Result
         .filter(subagent::is_running())
         .count(tx)
         .await?;
-    if waiting + below > 0 {
+    let commands = exec_run::Entity::owned_by(scope)
+        .filter(exec_run::Column::SessionKey.eq(row.child_key.clone()))
+        .count(tx)
+        .await?;
+    if waiting + below + commands > 0 {
         return Ok(None);
     }
     let last = run::Entity::owned_by(scope)
@@ -276,14 +286,8 @@ fn message(row: &subagent::Model, end: &End, origin: Origin) -> ClientMessage {
         // Nobody's own rule may cut off what runs, or fold this away.
         queue_mode: Some("followup".to_owned()),
         background: true,
-        relayed: Some(Relayed {
-            shown: format!("Sub-agent {status}: {name}"),
-            destination: origin.destination,
-            guest: origin.guest,
-            chain: origin.chain,
-            room: origin.room,
-        }),
-        charge: origin.charge,
+        charge: origin.charge.clone(),
+        relayed: Some(origin.relayed(format!("Sub-agent {status}: {name}"))),
         ..ClientMessage::default()
     }
 }

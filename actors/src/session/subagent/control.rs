@@ -4,13 +4,14 @@ use claw_entities::{Scope, SessionKey, UserOwned, inbox, subagent};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
-use super::{Origin, SOURCE, STAYS, below, first_run};
+use super::{SOURCE, STAYS, below, first_run};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::conversation::transcript;
 use crate::db::Transaction;
 use crate::error::{Error, Result};
 use crate::session::intake::{self, ClientMessage, Relayed};
+use crate::session::origin::Origin;
 use crate::supervisor::directory::{AbortRequest, Directory};
 
 /// Stopped ones are put away after this, milliseconds.
