@@ -15,12 +15,13 @@ use sea_orm::DbErr;
 
 use super::direct::{self, Direct};
 
-/// The log is copied whenever it has grown by so many pages (of 4 KiB).
-const PART: u32 = 1000;
-/// It is to begin anew when it is as long as this.
+/// The log is copied, and is to begin anew, when it has as many pages (of 4 KiB). A page that is written often is copied
+/// once for all of them: sooner would be more work.
 const LONG: u32 = 4000;
 /// As many pages are copied between two commits.
 const FEW: u32 = 300;
+/// Where its end could not be copied, because somebody reads it, that is tried again after so many more.
+const AGAIN: u32 = 1000;
 /// Something keeps the log from being copied, or the writer is faster than the copying: commits wait for it after all.
 const TOO_LONG: u32 = 64_000;
 
@@ -71,15 +72,15 @@ impl Checkpoints {
             self.copier.copied.store(0, Ordering::Release);
         }
         self.seen = pages;
-        if self.copier.busy.load(Ordering::Acquire) {
+        if pages < LONG || self.copier.busy.load(Ordering::Acquire) {
             return;
         }
         let left = pages.saturating_sub(self.copier.copied.load(Ordering::Acquire));
-        let again = pages >= self.ended.saturating_add(PART);
-        if pages >= LONG && again && (left <= FEW || pages >= TOO_LONG) {
+        let again = pages >= self.ended.saturating_add(AGAIN);
+        if again && (left <= FEW || pages >= TOO_LONG) {
             self.ended = pages;
             self.copier.note(direct.with(copy));
-        } else if left > FEW && pages >= self.asked.saturating_add(if pages >= LONG { FEW } else { PART }) {
+        } else if left > FEW && pages >= self.asked.saturating_add(FEW.max(left / 8)) {
             self.asked = pages;
             self.copier.busy.store(true, Ordering::Release);
             if self.wake.try_send(()).is_err() {
