@@ -32,6 +32,8 @@ pub struct Model {
     pub replaces: Option<String>,
     /// As JSON, the file that goes out with it.
     pub media: Option<String>,
+    /// As JSON, the buttons below it; an empty list takes away those of what it replaces.
+    pub choices: Option<String>,
     /// `pending`, `sending`, `sent`, `unknown` or `failed`.
     pub state: String,
     /// The platform's id once sent.

@@ -39,6 +39,7 @@ mod m20261127_000050_outbox_message;
 mod m20261127_000051_hold_prompt;
 mod m20261127_000053_inbox_order;
 mod m20261127_000060_exec_run;
+mod m20261128_000061_outbox_choices;
 mod row_security;
 
 /// Runs the steps in order.
@@ -85,6 +86,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000051_hold_prompt::Migration),
             Box::new(m20261127_000053_inbox_order::Migration),
             Box::new(m20261127_000060_exec_run::Migration),
+            Box::new(m20261128_000061_outbox_choices::Migration),
         ]
     }
 }

@@ -210,3 +210,57 @@ async fn questions_are_told_in_the_chats_that_the_user_chose_and_so_is_their_end
     app.settled().await;
     assert!(app.platform.calls().iter().all(|call| !call.text.contains("0f000002")));
 }
+
+/// Somebody presses the button that says `data` below the bot's message.
+fn press(update: u64, chat: i64, (message, by): (&str, i64), data: &str) -> Value {
+    json!({"update_id": update, "callback_query": {
+        "id": format!("press-{update}"), "data": data, "chat_instance": "1",
+        "from": {"id": by, "is_bot": false, "first_name": "Ada"},
+        "message": {
+            "message_id": message.parse::<i64>().expect("a number"), "date": 1_763_800_000, "text": "?",
+            "from": {"id": 1, "is_bot": true, "first_name": "Claw"},
+            "chat": {"id": chat, "type": "private", "first_name": "Ada"},
+        },
+    }})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_button_below_the_question_is_an_answer_and_goes_when_there_is_one() {
+    let app = TestApp::start().await;
+    let mut node = app.ready_node(&Device::generate(), &["system.run"]).await;
+    app.link(OWNER, OWNERS_CHAT).await;
+    let chosen = json!({"approvals": {"exec": {"enabled": true, "mode": "targets", "targets": [
+        {"channel": "slack", "to": "C9"},
+    ]}}});
+    app.reconfigure(&chosen, "/approvals/exec/enabled").await;
+    let wish = calls_tool("nodes", &json!({"action": "run", "command": ["/usr/bin/make", "all"]}));
+    app.says(2, OWNERS_CHAT, &format!("#build {wish}")).await;
+    let question = app.platform.message("700", "/approve").await;
+    let elsewhere = app.platform.message("C9", "/approve").await;
+    assert_eq!(question.buttons, elsewhere.buttons);
+    let word = |end: &str| {
+        let ends = question.buttons.iter().find(|value| value.ends_with(end));
+        ends.unwrap_or_else(|| panic!("no {end}: {:?}", question.buttons))
+            .clone()
+    };
+    let (yes, no) = (word(" allow-once"), word(" deny"));
+    // A guest who got hold of the words presses for nothing.
+    let by_guest = press(3, 800, (&question.message_id, 800), &yes);
+    assert_eq!(status(app.webhooks().telegram_body(&by_guest)).await, 200);
+    app.platform.message("800", "Only the owner").await;
+    let by_owner = press(4, OWNERS_CHAT, (&question.message_id, OWNERS_CHAT), &yes);
+    assert_eq!(status(app.webhooks().telegram_body(&by_owner)).await, 200);
+    let (asked, params) = node.invoked_as("system.run").await;
+    assert_eq!(params["approved"], true);
+    for (chat, method) in [("700", "editMessageText"), ("C9", "chat.update")] {
+        let over = app.platform.message(chat, "was allowed once, by telegram").await;
+        assert_eq!((over.method.as_str(), over.buttons.len()), (method, 0), "{over:?}");
+        assert!(over.text.contains("/usr/bin/make all"), "{}", over.text);
+    }
+    let late = press(5, OWNERS_CHAT, (&question.message_id, OWNERS_CHAT), &no);
+    assert_eq!(status(app.webhooks().telegram_body(&late)).await, 200);
+    app.platform.message("700", "no open question").await;
+    node.answer_invoke_with(&asked, &json!({"exitCode": 0, "stdout": "#built it"}))
+        .await;
+    app.platform.message("700", "re: #built").await;
+}

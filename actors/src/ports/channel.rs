@@ -349,6 +349,8 @@ pub struct Manifest {
     pub proves_sender: bool,
     /// Does the platform drop a repeated send with the same key.
     pub idempotent_send: bool,
+    /// Does it show buttons below a message ([`Delivery::choices`]).
+    pub buttons: bool,
 }
 
 impl Manifest {
@@ -661,6 +663,13 @@ pub struct Rendered {
     pub plain: String,
 }
 
+/// A button below a message. Who presses it says its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    pub label: String,
+    pub value: String,
+}
+
 /// One outbox row on its way out.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -670,6 +679,8 @@ pub struct Delivery {
     pub piece: Rendered,
     /// Replace this message of ours (the streaming preview) instead of sending a new one.
     pub replaces: Option<String>,
+    /// Buttons below it, where the platform has them. Empty takes away those of the message that it replaces.
+    pub choices: Option<Vec<Choice>>,
 }
 
 /// The platform took it.

@@ -421,6 +421,8 @@ impl Delivery {
             Ok(file) => file,
             Err(why) => return Ok(Settled::Failed(why)),
         };
+        // Without them the text says what to write.
+        let choices = row.choices.as_deref().and_then(|json| serde_json::from_str(json).ok());
         let mut moved = false;
         loop {
             let delivery = Outgoing {
@@ -428,6 +430,7 @@ impl Delivery {
                 to: to.clone(),
                 piece: piece.clone(),
                 replaces: replaces.clone(),
+                choices: choices.clone(),
             };
             let sent = match &file {
                 Some((files, file)) => files.send(&account.account, &delivery, file).await,

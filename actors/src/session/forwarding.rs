@@ -2,7 +2,7 @@
 //! them. A chat may answer with `/approve` as far as whoever writes there may.
 
 use claw_entities::{Scope, UserOwned, approval, outbox};
-use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 use serde_json::Value;
 
 use super::cron::announce;
@@ -62,6 +62,8 @@ pub(crate) async fn asked(
             text: notice::text(node, row, unanswered),
             file: None,
             run_id: run_id(&row.id, known.len()),
+            choices: notice::choices(row),
+            below: None,
         };
         count += usize::from(put(directory, scope, wish).await);
     }
@@ -95,13 +97,10 @@ pub(crate) fn ended(directory: &Directory, scope: &Scope, row: &approval::Model)
 
 async fn tell(directory: &Directory, scope: &Scope, row: &approval::Model) -> Result<()> {
     let services = directory.services();
-    let asked = (0..=MOST_APPROVAL_TARGETS + 1).map(|at| run_id(&row.id, at));
-    let rows: Vec<(Option<String>, Value)> = outbox::Entity::owned_by(scope)
-        .select_only()
-        .column(outbox::Column::RunId)
-        .column(outbox::Column::Destination)
-        .filter(outbox::Column::RunId.is_in(asked))
-        .into_tuple()
+    let asked: Vec<String> = (0..=MOST_APPROVAL_TARGETS + 1).map(|at| run_id(&row.id, at)).collect();
+    let rows = outbox::Entity::owned_by(scope)
+        .filter(outbox::Column::RunId.is_in(asked.clone()))
+        .order_by_asc(outbox::Column::Id)
         .all(&services.db.glance(scope).await?)
         .await?;
     if rows.is_empty() {
@@ -109,8 +108,15 @@ async fn tell(directory: &Directory, scope: &Scope, row: &approval::Model) -> Re
     }
     let settings = services.config.settings(scope).await?;
     let agent_id = row.request["agentId"].as_str().unwrap_or(&settings.default_agent);
-    for (asked, destination) in rows {
-        let (Some(asked), Ok(destination)) = (asked, serde_json::from_value::<Destination>(destination)) else {
+    for asked in asked {
+        let mut pieces = rows.iter().filter(|row| row.run_id.as_deref() == Some(asked.as_str()));
+        let Some(first) = pieces.clone().next() else { continue };
+        let buttons = pieces.find(|row| row.choices.is_some());
+        // The chat where the agent was asked hears the rest from the agent.
+        if buttons.is_none() && asked == own_chat(&row.id) {
+            continue;
+        }
+        let Ok(destination) = serde_json::from_value::<Destination>(first.destination.clone()) else {
             continue;
         };
         let wish = Wish {
@@ -121,10 +127,17 @@ async fn tell(directory: &Directory, scope: &Scope, row: &approval::Model) -> Re
             file: None,
             // Whoever tells it, and however often: it is said once.
             run_id: format!("{asked}:over"),
+            choices: Vec::new(),
+            below: buttons.cloned(),
         };
         put(directory, scope, wish).await;
     }
     Ok(())
+}
+
+/// The run id of the question in the chat where the agent was asked.
+pub(super) fn own_chat(id: &str) -> String {
+    run_id(id, 0)
 }
 
 fn run_id(id: &str, at: usize) -> String {

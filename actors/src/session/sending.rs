@@ -16,7 +16,7 @@ use crate::Services;
 use crate::config::cron::job::Target;
 use crate::db::one_by_one;
 use crate::error::{Error, Result};
-use crate::ports::channel::{Channel, DeliverError, Delivered, Destination, FileAbout, Poll, Rendered, Sign};
+use crate::ports::channel::{Channel, Choice, DeliverError, Delivered, Destination, FileAbout, Poll, Rendered, Sign};
 use crate::supervisor::directory::Directory;
 use crate::supervisor::lease::fenced;
 
@@ -42,6 +42,10 @@ pub(crate) struct Wish {
     pub(crate) file: Option<(FileAbout, Arc<Unstored>)>,
     /// One message for each.
     pub(crate) run_id: String,
+    /// Buttons below it, where the platform has them.
+    pub(crate) choices: Vec<Choice>,
+    /// A message that had buttons: the text goes below its own, in their place.
+    pub(crate) below: Option<outbox::Model>,
 }
 
 /// A chat, and what the platform calls the message.
@@ -85,7 +89,21 @@ pub(crate) async fn put(directory: &Directory, scope: &Scope, wish: Wish) -> Res
         }
         None => announce::said_as("message", directory, place, &wish.text),
     };
-    let said = said.map_err(Error::Invalid)?;
+    let mut said = said.map_err(Error::Invalid)?;
+    if let (Some(before), Some(first)) = (wish.below, said.pieces.first_mut()) {
+        let joined = |before: &str, text: &str| format!("{before}\n\n{text}");
+        first.rendered = Rendered {
+            text: joined(&before.text, &first.rendered.text),
+            plain: joined(&before.plain, &first.rendered.plain),
+        };
+        first.replaces = Some(before.id);
+        first.choices = Some(Vec::new());
+    }
+    if let Some(last) = said.pieces.last_mut().filter(|_| !wish.choices.is_empty())
+        && channel(directory.services(), &known)?.manifest().buttons
+    {
+        last.choices = Some(wish.choices);
+    }
     if said.pieces.len() > PIECES {
         return Err(Error::TooLarge(format!("that would be {} messages", said.pieces.len())));
     }

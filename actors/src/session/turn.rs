@@ -11,6 +11,7 @@ use chrono_tz::Tz;
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, new_id, outbox, run};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub(crate) use self::inside::{Inside, answer_inside};
@@ -30,7 +31,7 @@ use crate::conversation::entry::{Body, Compaction, MessageBody};
 use crate::conversation::transcript::{self, HeadChanges, NewEntry, SessionHead};
 use crate::db::{Batch, Transaction};
 use crate::error::{Error, Result};
-use crate::ports::channel::{Destination, FileAbout, Rendered};
+use crate::ports::channel::{Choice, Destination, FileAbout, Rendered};
 use crate::ports::message::{Message, Part, ToolCall, Usage};
 use crate::supervisor::lease::fenced;
 
@@ -204,6 +205,8 @@ pub(crate) struct Piece {
     pub(crate) due_at: i64,
     /// The file that goes out with it.
     pub(crate) media: Option<FileAbout>,
+    /// Buttons below it; an empty list takes away those of what it replaces.
+    pub(crate) choices: Option<Vec<Choice>>,
 }
 
 impl Piece {
@@ -228,6 +231,7 @@ impl Piece {
             replaces: None,
             due_at: 0,
             media: None,
+            choices: None,
         }
     }
 }
@@ -844,6 +848,10 @@ pub(super) fn finish_inbox(
     batch.add(&update);
 }
 
+fn as_json<T: Serialize>(value: Option<&T>) -> Result<Option<String>> {
+    value.map(serde_json::to_string).transpose().map_err(Error::internal)
+}
+
 /// Puts pieces of a reply into the outbox.
 pub(crate) fn insert_pieces(
     batch: &mut Batch,
@@ -869,12 +877,8 @@ pub(crate) fn insert_pieces(
             text: Set(piece.rendered.text.clone()),
             plain: Set(piece.rendered.plain.clone()),
             replaces: Set(piece.replaces.clone()),
-            media: Set(piece
-                .media
-                .as_ref()
-                .map(serde_json::to_string)
-                .transpose()
-                .map_err(Error::internal)?),
+            media: Set(as_json(piece.media.as_ref())?),
+            choices: Set(as_json(piece.choices.as_ref())?),
             state: Set("pending".to_owned()),
             message_id: Set(None),
             attempts: Set(0),

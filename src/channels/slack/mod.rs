@@ -70,6 +70,7 @@ static MANIFEST: Manifest = Manifest {
     max_body_bytes: 1024 * 1024,
     proves_sender: true,
     idempotent_send: false,
+    buttons: true,
 };
 
 /// The adapter.

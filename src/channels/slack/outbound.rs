@@ -23,7 +23,9 @@ impl Slack {
     pub(super) async fn send_piece(&self, account: &Account, delivery: &Delivery) -> Result<Delivered, DeliverError> {
         let to = &delivery.to;
         if let Some(preview) = &delivery.replaces {
-            match self.update(account, to, preview, &delivery.piece).await {
+            let mut params = json!({});
+            put_blocks(&mut params, delivery);
+            match self.change(account, to, preview, (params, &delivery.piece)).await {
                 Ok(()) => {
                     return Ok(Delivered {
                         message_id: preview.clone(),
@@ -40,6 +42,7 @@ impl Slack {
             // The platform has no idempotency key; this lets a person or a later check tell what arrived.
             "metadata": {"event_type": "clawcentral_reply", "event_payload": {"outbox_id": delivery.outbox_id}},
         });
+        put_blocks(&mut params, delivery);
         if let Some(thread) = thread(to) {
             params["thread_ts"] = thread.into();
         }
@@ -56,8 +59,20 @@ impl Slack {
         message_id: &str,
         piece: &Rendered,
     ) -> Result<(), Trouble> {
+        self.change(account, to, message_id, (json!({}), piece)).await
+    }
+
+    async fn change(
+        &self,
+        account: &Account,
+        to: &Destination,
+        message_id: &str,
+        (mut params, piece): (Value, &Rendered),
+    ) -> Result<(), Trouble> {
         let (channel, ts) = placed(to, message_id);
-        let params = json!({"channel": channel, "ts": ts, "text": piece.text});
+        params["channel"] = channel.into();
+        params["ts"] = ts.into();
+        params["text"] = piece.text.as_str().into();
         self.call(account, "chat.update", &params, LIMIT).await?;
         Ok(())
     }
@@ -79,6 +94,44 @@ impl Slack {
             Err(Trouble::Other(error)) => Err(error),
         }
     }
+}
+
+/// Longest text of a section, characters; longest value of a button, and most buttons of a row (Block Kit).
+const LONGEST_SECTION: usize = 3000;
+const LONGEST_VALUE: usize = 2000;
+const MOST_BUTTONS: usize = 25;
+
+/// The text with a row of buttons below it. None where that does not fit: the text says it too. A message keeps its blocks
+/// when it is changed without any, so that they go is said.
+fn put_blocks(params: &mut Value, delivery: &Delivery) {
+    let Some(choices) = &delivery.choices else { return };
+    if choices.is_empty() {
+        if delivery.replaces.is_some() {
+            params["blocks"] = json!([]);
+        }
+        return;
+    }
+    let text = delivery.piece.text.as_str();
+    if text.chars().count() > LONGEST_SECTION
+        || choices.len() > MOST_BUTTONS
+        || choices.iter().any(|choice| choice.value.len() > LONGEST_VALUE)
+    {
+        return;
+    }
+    let buttons: Vec<Value> = choices
+        .iter()
+        .enumerate()
+        .map(|(at, choice)| {
+            json!({
+                "type": "button", "action_id": format!("choice-{at}"), "value": choice.value,
+                "text": {"type": "plain_text", "text": choice.label},
+            })
+        })
+        .collect();
+    params["blocks"] = json!([
+        {"type": "section", "text": {"type": "mrkdwn", "text": text}},
+        {"type": "actions", "elements": buttons},
+    ]);
 }
 
 /// The thread a reply belongs to. A direct chat is one session, so there the thread, if any, is only where to answer.

@@ -24,7 +24,13 @@ const NOT_EDITABLE: [&str; 3] = [
 impl Telegram {
     pub(super) async fn send_piece(&self, account: &Account, delivery: &Delivery) -> Result<Delivered, DeliverError> {
         if let Some(preview) = &delivery.replaces {
-            match self.edit_text(account, &delivery.to, preview, &delivery.piece).await {
+            // An edit without buttons takes away those that were there.
+            let mut params = json!({});
+            put_buttons(&mut params, delivery);
+            match self
+                .edit(account, &delivery.to, preview, (params, &delivery.piece))
+                .await
+            {
                 Ok(()) => {
                     return Ok(Delivered {
                         message_id: preview.clone(),
@@ -35,6 +41,7 @@ impl Telegram {
             }
         }
         let mut params = json!({"chat_id": chat_id(&delivery.to)});
+        put_buttons(&mut params, delivery);
         if let Some(thread) = sending_thread(&delivery.to) {
             params["message_thread_id"] = thread.into();
         }
@@ -65,6 +72,16 @@ impl Telegram {
         message_id: &str,
         piece: &Rendered,
     ) -> Result<(), Trouble> {
+        self.edit(account, to, message_id, (json!({}), piece)).await
+    }
+
+    async fn edit(
+        &self,
+        account: &Account,
+        to: &Destination,
+        message_id: &str,
+        (mut params, piece): (Value, &Rendered),
+    ) -> Result<(), Trouble> {
         let Ok(message_id) = message_id.parse::<i64>() else {
             return Err(Trouble::Refused {
                 code: 400,
@@ -72,7 +89,8 @@ impl Telegram {
                 parameters: Default::default(),
             });
         };
-        let mut params = json!({"chat_id": chat_id(to), "message_id": message_id});
+        params["chat_id"] = chat_id(to);
+        params["message_id"] = message_id.into();
         match self.say(account, "editMessageText", &mut params, piece).await {
             Ok(_) => Ok(()),
             Err(trouble) if trouble.says(&["message is not modified"]) => Ok(()),
@@ -110,6 +128,22 @@ impl Telegram {
         self.call(account, "sendChatAction", &params, TYPING_LIMIT).await?;
         Ok(())
     }
+}
+
+/// Longest value of a button, bytes (Bot API, `InlineKeyboardButton`).
+const LONGEST_VALUE: usize = 64;
+
+/// A row of buttons below the message. None where one of them says more than a button can: the text says it too.
+fn put_buttons(params: &mut Value, delivery: &Delivery) {
+    let choices = delivery.choices.as_deref().unwrap_or_default();
+    if choices.is_empty() || choices.iter().any(|choice| choice.value.len() > LONGEST_VALUE) {
+        return;
+    }
+    let row: Vec<Value> = choices
+        .iter()
+        .map(|choice| json!({"text": choice.label, "callback_data": choice.value}))
+        .collect();
+    params["reply_markup"] = json!({"inline_keyboard": [row]});
 }
 
 /// A number, or an `@name` as it is.

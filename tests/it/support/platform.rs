@@ -27,6 +27,8 @@ pub(crate) struct Call {
     pub(crate) chat: String,
     /// Text of the message; empty where the method has none.
     pub(crate) text: String,
+    /// What the buttons below it say.
+    pub(crate) buttons: Vec<String>,
     /// Telegram's bot; 0 on Slack.
     pub(crate) bot: i64,
     /// The message id the platform gave.
@@ -313,6 +315,7 @@ async fn take(
         method: method.to_owned(),
         chat,
         text,
+        buttons: buttons(fields),
         bot: fields["bot"].as_i64().unwrap_or_default(),
         message_id: if method.contains('.') {
             slack_ts(number)
@@ -363,4 +366,19 @@ fn text_of(value: &Value) -> String {
         Value::Null => String::new(),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
+}
+
+/// Values of the buttons of a message, on either platform.
+fn buttons(fields: &Value) -> Vec<String> {
+    let telegram = fields["reply_markup"]["inline_keyboard"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let slack = fields["blocks"].as_array().into_iter().flatten();
+    let rows = telegram.chain(slack.map(|block| &block["elements"]));
+    rows.filter_map(Value::as_array)
+        .flatten()
+        .filter_map(|button| button["callback_data"].as_str().or(button["value"].as_str()))
+        .map(str::to_owned)
+        .collect()
 }

@@ -123,6 +123,8 @@ async fn send(call: Call, params: SendParams) -> Result<Value, WireError> {
         text: params.message,
         file,
         run_id,
+        choices: Vec::new(),
+        below: None,
     };
     let sent = sending::send(&call.state.directory, call.scope(), wish).await?;
     Ok(view(&sent, &params.idempotency_key))

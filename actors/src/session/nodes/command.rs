@@ -259,7 +259,7 @@ impl Nodes {
             asked: false,
         };
         self.0.directory.publish(self.scope(), approvals::requested(row));
-        self.notify(&notice::text(&work.node, row, unanswered)).await;
+        self.notify(&work.node, row, unanswered).await;
         let told = self.0.outlet.as_ref().map(|outlet| &outlet.destination);
         let asked = (work.node.as_str(), unanswered);
         if let Err(error) = forwarding::asked(&self.0.directory, self.scope(), row, asked, told).await {

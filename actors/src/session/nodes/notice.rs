@@ -3,50 +3,88 @@
 use claw_entities::approval;
 
 use super::Nodes;
+use crate::config::devices::approvals::ALWAYS;
 use crate::config::devices::strings;
 use crate::gateway::approvals::SHORT_ID;
 use crate::gateway::system_run::visible;
+use crate::ports::channel::Choice;
+use crate::session::forwarding;
 use crate::session::turn::{self, Piece};
 
 /// Longest command that is asked about in a chat, characters. Nobody shall allow what they were not shown.
 const LONGEST: usize = 2_000;
 
 impl Nodes {
-    /// Says something in the run's chat, ahead of the answer. A failure is no reason to stop: there are other ways to
-    /// hear of it.
-    pub(super) async fn notify(&self, markdown: &str) {
+    /// Asks in the run's chat, ahead of the answer. A failure is no reason to stop: there are other ways to hear of it.
+    pub(super) async fn notify(&self, node: &str, row: &approval::Model, unanswered: bool) {
         let Some(outlet) = &self.0.outlet else { return };
         let services = self.0.directory.services();
-        for rendered in outlet.render(markdown) {
-            let piece = Piece::new("notice", &outlet.destination, rendered);
-            if let Err(error) = turn::post(services, &self.0.authority, &self.0.run_id, vec![piece]).await {
-                tracing::warn!(error = ?error, run.id = %self.0.run_id, "a notice was not stored");
-                return;
-            }
+        let rendered = outlet.render(&text(node, row, unanswered)).into_iter();
+        let mut pieces: Vec<Piece> = rendered
+            .map(|rendered| Piece::new("notice", &outlet.destination, rendered))
+            .collect();
+        let channel = services.ports.channel(&outlet.destination.channel);
+        if let Some(last) = pieces.last_mut()
+            && channel.is_some_and(|channel| channel.manifest().buttons)
+        {
+            last.choices = Some(choices(row)).filter(|choices| !choices.is_empty());
+        }
+        let run_id = forwarding::own_chat(&row.id);
+        if let Err(error) = turn::post(services, &self.0.authority, &run_id, pieces).await {
+            tracing::warn!(error = ?error, run.id = %self.0.run_id, "a notice was not stored");
+            return;
         }
         let conversation = outlet.destination.conversation();
         self.0.directory.delivery().kick(self.scope(), &conversation);
     }
 }
 
-/// Which command, on which node, how to answer, and what happens without one: it runs if `unanswered`.
-pub(in crate::session) fn text(node: &str, row: &approval::Model, unanswered: bool) -> String {
-    let command = row.request["command"].as_str().unwrap_or_default();
-    let minutes = (row.expires_at - row.created_at).max(0).unsigned_abs().div_ceil(60_000);
-    let end = if unanswered {
-        format!("it runs all the same in {minutes} minutes")
-    } else {
-        format!("it is denied in {minutes} minutes")
+/// The answers as buttons. None for a command that is not shown: nobody shall allow what they were not shown.
+pub(in crate::session) fn choices(row: &approval::Model) -> Vec<Choice> {
+    if block(row).chars().count() > LONGEST {
+        return Vec::new();
+    }
+    let id = short(row);
+    let words = strings(&row.request["allowedDecisions"]).into_iter();
+    let choice = |word: String| Choice {
+        label: match word.as_str() {
+            "allow-once" => "Allow once".to_owned(),
+            ALWAYS => "Always allow".to_owned(),
+            "deny" => "Deny".to_owned(),
+            _ => word.clone(),
+        },
+        value: format!("/approve {id} {word}"),
     };
+    words.map(choice).collect()
+}
+
+fn short(row: &approval::Model) -> String {
+    row.id.chars().take(SHORT_ID).collect()
+}
+
+/// The command as it is shown, with all that it depends on.
+fn block(row: &approval::Model) -> String {
     let cwd = row.request["cwd"].as_str().unwrap_or_default();
     let names = strings(&row.request["envKeys"]);
-    let mut block = command.to_owned();
+    let mut block = row.request["command"].as_str().unwrap_or_default().to_owned();
     if !cwd.is_empty() {
         block = format!("{block}\n\nin: {}", in_a_line(cwd));
     }
     if !names.is_empty() {
         block = format!("{block}\nwith set: {}", in_a_line(&names.join(", ")));
     }
+    block
+}
+
+/// Which command, on which node, how to answer, and what happens without one: it runs if `unanswered`.
+pub(in crate::session) fn text(node: &str, row: &approval::Model, unanswered: bool) -> String {
+    let minutes = (row.expires_at - row.created_at).max(0).unsigned_abs().div_ceil(60_000);
+    let end = if unanswered {
+        format!("it runs all the same in {minutes} minutes")
+    } else {
+        format!("it is denied in {minutes} minutes")
+    };
+    let block = block(row);
     if block.chars().count() > LONGEST {
         return format!(
             "The agent wants to run a command on {node} that is too long to show here. Decide it in the Admin UI under \
@@ -54,10 +92,10 @@ pub(in crate::session) fn text(node: &str, row: &approval::Model, unanswered: bo
         );
     }
     let fence = fence(&block);
-    let id: String = row.id.chars().take(SHORT_ID).collect();
+    let id = short(row);
     let words = strings(&row.request["allowedDecisions"]);
     let answers: Vec<String> = words.iter().map(|word| format!("/approve {id} {word}")).collect();
-    let always = if words.iter().any(|word| word == "allow-always") {
+    let always = if words.iter().any(|word| word == ALWAYS) {
         "Always means: this program, with any arguments. "
     } else {
         ""

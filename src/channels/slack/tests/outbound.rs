@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use claw_actors::ports::channel::{
-    Account, Attachment, Channel, DeliverError, Delivery, Destination, Peer, PeerKind, Rendered,
+    Account, Attachment, Channel, Choice, DeliverError, Delivery, Destination, Peer, PeerKind, Rendered,
 };
 use serde_json::{Value, json};
 
@@ -36,6 +36,7 @@ fn delivery(to: Destination, replaces: Option<&str>) -> Delivery {
             plain: "hi".into(),
         },
         replaces: replaces.map(str::to_owned),
+        choices: None,
     }
 }
 
@@ -118,6 +119,44 @@ async fn a_message_to_a_person_can_be_edited_in_the_chat_it_went_to() {
     let seen = &fake.seen()[1];
     assert_eq!(seen.path, "/api/chat.update");
     assert_eq!(seen.json(), json!({"channel": "D7", "ts": "9.1", "text": "*hi*"}));
+}
+
+#[tokio::test]
+async fn buttons_stand_below_a_message_until_it_is_changed_without() {
+    let (fake, account) = server(|_, _| ok(json!({"channel": "C0OPS0001", "ts": "9.2"}))).await;
+    let slack = slack();
+    let choice = Choice {
+        label: "Deny".to_owned(),
+        value: "/approve 1 deny".to_owned(),
+    };
+    let long = Rendered {
+        text: "x".repeat(3001),
+        plain: String::new(),
+    };
+    let blocks = json!([
+        {"type": "section", "text": {"type": "mrkdwn", "text": "*hi*"}},
+        {"type": "actions", "elements": [{
+            "type": "button", "action_id": "choice-0", "value": "/approve 1 deny",
+            "text": {"type": "plain_text", "text": "Deny"},
+        }]},
+    ]);
+    let with = |replaces: Option<&str>, choices: Vec<Choice>| Delivery {
+        choices: Some(choices),
+        ..delivery(room(None), replaces)
+    };
+    let too_long = Delivery {
+        piece: long,
+        ..with(None, vec![choice.clone()])
+    };
+    for (piece, shown) in [
+        (with(None, vec![choice]), blocks),
+        (with(Some("9.2"), Vec::new()), json!([])),
+        (too_long, Value::Null),
+    ] {
+        slack.deliver(&account, &piece).await.expect("is sent");
+        let seen = fake.seen().pop().expect("a request").json();
+        assert_eq!(seen["blocks"], shown, "{seen}");
+    }
 }
 
 #[tokio::test]

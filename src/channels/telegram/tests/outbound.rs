@@ -1,7 +1,7 @@
 //! Methods against a fake API.
 
 use claw_actors::ports::channel::{
-    Account, Attachment, Channel, DeliverError, Delivery, Destination, Peer, PeerKind, Rendered,
+    Account, Attachment, Channel, Choice, DeliverError, Delivery, Destination, Peer, PeerKind, Rendered,
 };
 use serde_json::{Value, json};
 
@@ -34,6 +34,7 @@ fn delivery(to: Destination, replaces: Option<&str>) -> Delivery {
             plain: "hi".into(),
         },
         replaces: replaces.map(str::to_owned),
+        choices: None,
     }
 }
 
@@ -212,6 +213,34 @@ async fn a_preview_is_replaced_in_place_or_sent_anew_when_gone() {
         .expect("sent");
     assert_eq!((same.message_id.as_str(), gone.message_id.as_str()), ("5", "900"));
     assert_eq!(methods(&fake), ["editMessageText", "editMessageText", "sendMessage"]);
+}
+
+#[tokio::test]
+async fn buttons_stand_below_a_message_until_it_is_edited_without() {
+    let (fake, account) = server(|_, _| (200, json!({"ok": true, "result": {"message_id": 900}}))).await;
+    let telegram = telegram();
+    let choice = |value: &str| Choice {
+        label: "Deny".to_owned(),
+        value: value.to_owned(),
+    };
+    let long = "x".repeat(65);
+    for (replaces, choices, shown) in [
+        (
+            None,
+            vec![choice("/approve 1 deny")],
+            json!({"inline_keyboard": [[{"text": "Deny", "callback_data": "/approve 1 deny"}]]}),
+        ),
+        (Some("900"), Vec::new(), Value::Null),
+        (None, vec![choice("/approve 1 deny"), choice(&long)], Value::Null),
+    ] {
+        let piece = Delivery {
+            choices: Some(choices),
+            ..delivery(to(None), replaces)
+        };
+        telegram.deliver(&account, &piece).await.expect("is sent");
+        let seen = fake.seen().pop().expect("a request").json();
+        assert_eq!(seen["reply_markup"], shown, "{seen}");
+    }
 }
 
 // ── connecting ──
