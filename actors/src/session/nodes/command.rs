@@ -8,7 +8,7 @@ use claw_entities::approval;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Found, Nodes, given, notice, own_plan};
+use super::{Found, Nodes, given, own_plan};
 use crate::clock::now_ms;
 use crate::config::devices::approvals::NewApproval;
 use crate::gateway::approvals;
