@@ -6,11 +6,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use claw_entities::{
-    Scope, SessionKey, UserOwned, cron_run, inbox, new_id, outbox, run, session, subagent, system_event,
-    transcript_entry,
+    Scope, SessionKey, UserOwned, cron_run, inbox, new_id, outbox, run, session, system_event, transcript_entry,
 };
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, Condition, QueryFilter, QuerySelect, QueryTrait};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, QueryTrait};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
@@ -18,7 +17,7 @@ use super::events::Emitter;
 use super::intake::{ClientMessage, MAX_MESSAGE_BYTES};
 use super::item::Item;
 use super::key;
-use super::subagent::STAYS;
+use super::subagent;
 use super::system_event::aside;
 use super::turn::{self, Authority, Ending};
 use crate::Services;
@@ -343,18 +342,7 @@ pub(crate) async fn erase(
                 }
                 let places = [authority.key.clone(), aside(&authority.key)];
                 let untold = system_event::Column::SessionKey.is_in(places);
-                // Sessions of sub-agents that were to stay have nobody left who tells them more.
-                batch.add(
-                    &subagent::Entity::update_owned(scope)
-                        .col_expr(subagent::Column::ClosesAt, Expr::value(now_ms()))
-                        .filter(
-                            Condition::any()
-                                .add(subagent::Column::ChildKey.eq(authority.key.clone()))
-                                .add(subagent::Column::ParentKey.eq(authority.key.clone())),
-                        )
-                        .filter(subagent::Column::Cleanup.eq(STAYS))
-                        .filter(subagent::Column::State.eq("announced")),
-                );
+                batch.add(&subagent::let_go(scope, &authority.key));
                 batch.add(&system_event::Entity::delete_owned(scope).filter(untold));
                 batch.add(&session::Entity::delete_owned(scope).filter(session::Column::Key.eq(authority.key.clone())));
                 batch.run(tx).await?;

@@ -191,7 +191,20 @@ pub(crate) async fn begin(
     row.state = Set(exec_run::RUNNING.to_owned());
     row.boot_id = Set(Some(services.replica.boot_id.clone()));
     let model = exec_run::Model::try_from(row.clone()).map_err(Error::internal)?;
-    let (scope_in, session) = (scope.clone(), model.session_key.clone());
+    let (handoff, end) = oneshot::channel();
+    let (directory_in, scope_in) = (directory.clone(), scope.clone());
+    // Goes on when nobody waits for it any more: what is on record runs, or is told.
+    let begun = services.io.spawn(async move {
+        put(directory_in.services(), &scope_in, (&model.session_key, row)).await?;
+        settling::has_run(&directory_in, &scope_in, model, handoff)
+    });
+    begun.await.map_err(Error::internal)??;
+    Ok(end)
+}
+
+/// Stores one that runs, if not too many of its session do.
+async fn put(services: &Services, scope: &Scope, (session, row): (&SessionKey, exec_run::ActiveModel)) -> Result<()> {
+    let (scope_in, session) = (scope.clone(), session.clone());
     services
         .writer
         .run(scope, move |tx| {
@@ -211,10 +224,7 @@ pub(crate) async fn begin(
                 Ok(())
             })
         })
-        .await?;
-    let (handoff, end) = oneshot::channel();
-    settling::has_run(directory, scope, model, handoff)?;
-    Ok(end)
+        .await
 }
 
 /// What the model is told of a command that waits for a person's word.

@@ -8,6 +8,7 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, Condition, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 
 use super::key::{self, Kind};
+use super::subagent;
 use super::system_event::aside;
 use crate::clock::now_ms;
 use crate::config::document::MaintenanceSettings;
@@ -148,6 +149,7 @@ async fn delete(directory: &Directory, scope: &Scope, session: &Over) -> Result<
                     .filter(transcript_entry::Column::SessionId.eq(session_id))
                     .exec(tx)
                     .await?;
+                subagent::let_go(&scope, &key).exec(tx).await?;
                 let places = [key.clone(), aside(&key)];
                 system_event::Entity::delete_owned(&scope)
                     .filter(system_event::Column::SessionKey.is_in(places))

@@ -11,7 +11,10 @@ mod put_away;
 use std::sync::Arc;
 
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, subagent};
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set, UpdateMany,
+};
 use serde_json::{Map, json};
 
 use super::cron;
@@ -83,30 +86,13 @@ pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish
             rules.depth, run.depth
         )));
     }
-    if run.chain.spawns >= MOST_ROUNDS {
-        return Err(Error::Invalid(format!(
-            "{MOST_ROUNDS} sub-agents have followed each other since a person said something; ask the user first"
-        )));
-    }
+    let origin = origin_of(run).await?;
     let id = wish.once.as_deref().map_or_else(uuid::Uuid::new_v4, named_after);
     let id = id.to_string();
     let child_key = key::under(&wish.agent_id, &format!("subagent:{id}"));
     let run_id = first_run(&id);
     let (depth, now) = (run.depth + 1, now_ms());
     let scope = &run.authority.scope;
-    let origin = Origin {
-        room: run.group.clone(),
-        destination: match &run.place {
-            Some(place) => Some(place.clone()),
-            None => cron::place_of(&run.directory, scope, &run.authority.agent_id, &run.run_id).await?,
-        },
-        guest: !run.alone,
-        chain: Chain {
-            spawns: run.chain.spawns + 1,
-            ..run.chain
-        },
-        charge: run.authority.charge.begun_by(&run.authority.agent_id),
-    };
     let payload = serde_json::to_string(&first_message(run, &wish, depth, &origin)).map_err(Error::internal)?;
     let opens = wish.once.is_some();
     let row = subagent::ActiveModel {
@@ -151,6 +137,34 @@ pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish
         .await
         .map_err(Error::internal)??;
     Ok((child_key, run_id))
+}
+
+/// Where the end of what this run begins is told, and with whose rights.
+///
+/// # Errors
+/// `Invalid` when too many have followed each other without a person.
+async fn origin_of(run: &Inner) -> Result<Origin> {
+    if run.chain.spawns >= MOST_ROUNDS {
+        return Err(Error::Invalid(format!(
+            "{MOST_ROUNDS} sub-agents have followed each other since a person said something; ask the user first"
+        )));
+    }
+    Ok(Origin {
+        room: run.group.clone(),
+        destination: match &run.place {
+            Some(place) => Some(place.clone()),
+            None => {
+                let (scope, agent_id) = (&run.authority.scope, &run.authority.agent_id);
+                cron::place_of(&run.directory, scope, agent_id, &run.run_id).await?
+            }
+        },
+        guest: !run.alone,
+        chain: Chain {
+            spawns: run.chain.spawns + 1,
+            ..run.chain
+        },
+        charge: run.authority.charge.begun_by(&run.authority.agent_id),
+    })
 }
 
 /// An id that is the same for the same name.
@@ -290,6 +304,19 @@ fn first_message(run: &Inner, wish: &Wish, depth: u32, origin: &Origin) -> Clien
         charge: origin.charge.clone(),
         ..ClientMessage::default()
     }
+}
+
+/// For the end of a session's life: sub-agents whose sessions were to stay, its own and itself, have nobody left who tells
+/// them more.
+pub(crate) fn let_go(scope: &Scope, session: &SessionKey) -> UpdateMany<subagent::Entity> {
+    let theirs = Condition::any()
+        .add(subagent::Column::ChildKey.eq(session.clone()))
+        .add(subagent::Column::ParentKey.eq(session.clone()));
+    subagent::Entity::update_owned(scope)
+        .col_expr(subagent::Column::ClosesAt, Expr::value(now_ms()))
+        .filter(theirs)
+        .filter(subagent::Column::Cleanup.eq(STAYS))
+        .filter(subagent::Column::State.eq("announced"))
 }
 
 /// Has it ended, and may it be told more: its session stays.

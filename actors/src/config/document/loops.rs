@@ -47,12 +47,14 @@ impl LoopSettings {
         let whole = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let warning = count("/warningThreshold", 10, 1);
         let critical = count("/criticalThreshold", 20, warning + 1);
+        let breaker = count("/globalCircuitBreakerThreshold", 30, critical + 1);
         Self {
             enabled: flag("/enabled"),
-            history: whole(count("/historySize", 30, 1)),
+            // What is not remembered is not counted.
+            history: whole(count("/historySize", 30, 1).max(breaker)),
             warning: whole(warning),
             critical: whole(critical),
-            breaker: whole(count("/globalCircuitBreakerThreshold", 30, critical + 1)),
+            breaker: whole(breaker),
             repeats: flag("/detectors/genericRepeat"),
             no_progress: flag("/detectors/knownPollNoProgress"),
             ping_pong: flag("/detectors/pingPong"),
@@ -72,6 +74,8 @@ mod tests {
         assert_eq!(counts(LoopSettings::default()), [30, 10, 20, 30]);
         let set = json!({"historySize": 9000, "warningThreshold": 50, "criticalThreshold": 3});
         assert_eq!(counts(LoopSettings::parse(&[&set])), [200, 50, 51, 52]);
+        let short = json!({"historySize": 5, "criticalThreshold": 40});
+        assert_eq!(counts(LoopSettings::parse(&[&short])), [41, 10, 40, 41]);
     }
 
     #[test]

@@ -180,6 +180,7 @@ impl SessionActor {
                 }
             }
             clearing.aborted.aborted |= !known.is_empty();
+            clearing.aborted.unauthorized &= !clearing.aborted.aborted;
             let _ = clearing.reply.send(clearing.aborted);
         }
     }

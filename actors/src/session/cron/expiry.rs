@@ -10,6 +10,7 @@ use crate::config::cron::store;
 use crate::conversation::transcript;
 use crate::db::Transaction;
 use crate::error::Result;
+use crate::session::subagent;
 use crate::supervisor::directory::Directory;
 
 /// Runs looked after in one pass, and at the same time.
@@ -119,6 +120,7 @@ async fn delete(tx: &Transaction, scope: &Scope, row: &cron_run::Model) -> Resul
         .exec(tx)
         .await?;
     if gone.rows_affected > 0 {
+        subagent::let_go(scope, &row.session_key).exec(tx).await?;
         system_event::Entity::delete_owned(scope)
             .filter(system_event::Column::SessionKey.eq(row.session_key.clone()))
             .exec(tx)

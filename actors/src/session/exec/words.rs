@@ -45,10 +45,11 @@ pub(super) struct Said {
 
 /// It has run for a while and goes on.
 pub(super) fn started(id: &str, node: &str, command: &str) -> String {
-    format!("Exec started (node={node}, id={id}): {}", short(command))
+    format!("Exec started (node={}, id={id}): {}", short(node), short(command))
 }
 
 pub(super) fn end(id: &str, node: &str, command: &str, outcome: &Outcome) -> Said {
+    let node = short(node);
     let line = |word: &str, how: &str| {
         let how = if how.is_empty() {
             String::new()

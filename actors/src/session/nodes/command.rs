@@ -172,13 +172,13 @@ impl Nodes {
         let id = uuid::Uuid::new_v4().to_string();
         let row = self.behind(&id, work).await?;
         let (directory, scope) = (&self.0.directory, self.scope());
-        let mut end = exec::begin(directory, scope, row).await.map_err(gateway)?;
         // Whoever stops the run while the call waits stops the command with it.
         let waiting = Waiting {
             nodes: self,
             id: &id,
             waits: true,
         };
+        let mut end = exec::begin(directory, scope, row).await.map_err(gateway)?;
         let ended = match tokio::time::timeout(wait, &mut end).await {
             Ok(ended) => ended.ok(),
             Err(_) => {
@@ -271,6 +271,11 @@ impl Nodes {
             return Err("The turn was stopped.".to_owned());
         }
         exec::watch(&self.0.directory, self.scope(), &row.id);
+        // Somebody may have decided before the chats were asked: they hear of it too.
+        let now = self.config().approval(self.scope(), &row.id).await.map_err(gateway)?;
+        if let Some(decided) = now.filter(|row| row.resolved_at.is_some()) {
+            forwarding::ended(&self.0.directory, self.scope(), &decided);
+        }
         Ok(())
     }
 

@@ -78,6 +78,7 @@ fn block(row: &approval::Model) -> String {
 
 /// Which command, on which node, how to answer, and what happens without one: it runs if `unanswered`.
 pub(in crate::session) fn text(node: &str, row: &approval::Model, unanswered: bool) -> String {
+    let node = in_a_line(node);
     let minutes = (row.expires_at - row.created_at).max(0).unsigned_abs().div_ceil(60_000);
     let end = if unanswered {
         format!("it runs all the same in {minutes} minutes")

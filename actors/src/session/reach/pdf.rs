@@ -49,7 +49,14 @@ impl Reach {
             if native {
                 content.extend(reading.documents.iter().map(file));
             } else {
-                content.extend(self.texts(&reading, &model).await?);
+                match self.texts(&reading, &model).await {
+                    Ok(texts) => content.extend(texts),
+                    // The next one may read the documents themselves.
+                    Err(why) => {
+                        failed = why;
+                        continue;
+                    }
+                }
             }
             let messages = Arc::new(vec![Arc::new(Message::User {
                 content,

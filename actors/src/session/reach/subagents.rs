@@ -210,9 +210,8 @@ impl Reach {
         let row = subagent::find(&rows, target)?;
         let settings = self.settings().await?;
         let most = settings.subagents(&run.authority.agent_id).children;
-        let run_id = subagent::steer(&run.directory, &run.authority.scope, row, message, most)
-            .await
-            .map_err(away)?;
+        let _one_by_one = run.beginning.lock().await;
+        let run_id = subagent::steer(run, row, message, most).await.map_err(away)?;
         Ok(json!({"status": "accepted", "runId": run_id, "sessionKey": row.child_key}))
     }
 

@@ -93,8 +93,10 @@ pub(crate) async fn settle(directory: &Directory, scope: &Scope, id: &str) -> Re
                     return Ok(None);
                 };
                 let rules = settings.subagents(key::agent_of(&row.parent_key));
-                close(tx, &scope, &row, end.status, rules).await?;
-                if is_gone(tx, &scope, &row.parent_key).await? {
+                let gone = is_gone(tx, &scope, &row.parent_key).await?;
+                let stays = !gone && end.head.is_some();
+                close(tx, &scope, &row, (end.status, stays), rules).await?;
+                if gone {
                     return Ok(Some(None));
                 }
                 let origin: Origin = serde_json::from_value(row.origin.clone()).unwrap_or_default();
@@ -116,6 +118,10 @@ pub(crate) async fn settle(directory: &Directory, scope: &Scope, id: &str) -> Re
 /// The run that tells of its end: another one each time it has ended.
 async fn announcement(tx: &Transaction, scope: &Scope, row: &subagent::Model) -> Result<String> {
     let first = format!("announce:{}", row.id);
+    // What was told of one whose session stays may be forgotten by the time that it ends again.
+    if row.cleanup == STAYS {
+        return Ok(format!("{first}:{}", uuid::Uuid::new_v4().simple()));
+    }
     let told = inbox::Entity::owned_by(scope)
         .filter(inbox::Column::Source.eq(SOURCE))
         .filter(inbox::Column::EventKey.eq(first.as_str()))
@@ -226,18 +232,19 @@ async fn ended(tx: &Transaction, scope: &Scope, row: &subagent::Model) -> Result
     }))
 }
 
+/// `stays`: its session does, if it is one of those.
 async fn close(
     tx: &Transaction,
     scope: &Scope,
     row: &subagent::Model,
-    status: &str,
+    (status, stays): (&str, bool),
     rules: &SubagentSettings,
 ) -> Result<()> {
     let now = now_ms();
     let minutes = i64::try_from(rules.archive_minutes).unwrap_or(i64::MAX);
     let closes_at = match row.cleanup.as_str() {
         "delete" => Some(now),
-        STAYS => None,
+        STAYS => (!stays).then_some(now),
         _ => (minutes > 0).then(|| now.saturating_add(minutes.saturating_mul(60_000))),
     };
     subagent::Entity::update_owned(scope)

@@ -4,7 +4,7 @@ use claw_entities::{Scope, SessionKey, UserOwned, inbox, subagent};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
-use super::{SOURCE, STAYS, below, first_run};
+use super::{SOURCE, STAYS, below, first_run, origin_of, stands};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::conversation::transcript;
@@ -12,6 +12,7 @@ use crate::db::Transaction;
 use crate::error::{Error, Result};
 use crate::session::intake::{self, ClientMessage, Relayed};
 use crate::session::origin::Origin;
+use crate::session::reach::Inner;
 use crate::supervisor::directory::{AbortRequest, Directory};
 
 /// Stopped ones are put away after this, milliseconds.
@@ -59,7 +60,8 @@ pub(crate) async fn stop(directory: &Directory, scope: &Scope, rows: Vec<subagen
         all.extend(below(services, scope, &row.child_key).await?);
         all.push(row);
     }
-    all.retain(|row| row.state == "running");
+    // Another session may have given work to one whose session stays.
+    all.retain(|row| row.state == "running" || stands(row));
     all.sort_by(|one, other| one.id.cmp(&other.id));
     all.dedup_by(|one, other| one.id == other.id);
     if all.is_empty() {
@@ -142,19 +144,25 @@ pub(crate) async fn dismiss(services: &Services, scope: &Scope, ids: Vec<String>
 }
 
 /// Tells one something more: what it does now is cut off, and it goes on from there. One that has ended and whose session
-/// stays runs again, within the limit of `most` that run of its session. Gives the run.
+/// stays runs again, within the limit of `most` that run of its session. Its end is told where this run answers. Gives the
+/// run.
 ///
 /// # Errors
-/// `Conflict` when it has ended for good; `Invalid` when too many run.
-pub(crate) async fn steer(
-    directory: &Directory,
-    scope: &Scope,
-    row: &subagent::Model,
-    message: &str,
-    most: u64,
-) -> Result<String> {
+/// `Conflict` when it has ended for good; `Invalid` when too many run or have followed each other, and where others read
+/// along though it was begun for the user alone.
+pub(crate) async fn steer(run: &Inner, row: &subagent::Model, message: &str, most: u64) -> Result<String> {
+    let (directory, scope) = (&run.directory, &run.authority.scope);
     let run_id = format!("{}:{}", first_run(&row.id), uuid::Uuid::new_v4().simple());
-    let origin: Origin = serde_json::from_value(row.origin.clone()).unwrap_or_default();
+    let before: Origin = serde_json::from_value(row.origin.clone()).unwrap_or_default();
+    let mut origin = origin_of(run).await?;
+    if origin.guest && !before.guest {
+        return Err(Error::Invalid(
+            "that sub-agent was begun for the user alone, and others read along here: begin another one".to_owned(),
+        ));
+    }
+    // What others wrote is part of what it knows.
+    origin.guest = before.guest;
+    let told = serde_json::to_value(&origin).map_err(Error::internal)?;
     let payload = ClientMessage {
         source: SOURCE.to_owned(),
         message: format!("[From the session that began you] {message}"),
@@ -177,18 +185,18 @@ pub(crate) async fn steer(
         .services()
         .writer
         .run(scope, move |tx| {
-            let (scope, row, asked) = (scope_in.clone(), row_in.clone(), asked.clone());
+            let (scope, row, asked, told) = (scope_in.clone(), row_in.clone(), asked.clone(), told.clone());
             Box::pin(async move {
                 let id = row.id.as_str();
                 // Holds the row against its end being told at the same time.
                 let held = subagent::Entity::update_owned(&scope)
-                    .col_expr(subagent::Column::State, Expr::value("running"))
+                    .col_expr(subagent::Column::Origin, Expr::value(told.clone()))
                     .filter(subagent::Column::Id.eq(id))
                     .filter(subagent::is_running())
                     .exec(tx)
                     .await?;
                 if held.rows_affected == 0 {
-                    begin_again(tx, &scope, &row, most).await?;
+                    begin_again(tx, &scope, &row, (told, most)).await?;
                 }
                 inbox::Entity::insert(asked).exec_without_returning(tx).await?;
                 Ok(())
@@ -200,7 +208,12 @@ pub(crate) async fn steer(
 }
 
 /// One that has ended and whose session stays runs again.
-async fn begin_again(tx: &Transaction, scope: &Scope, row: &subagent::Model, most: u64) -> Result<()> {
+async fn begin_again(
+    tx: &Transaction,
+    scope: &Scope,
+    row: &subagent::Model,
+    (told, most): (serde_json::Value, u64),
+) -> Result<()> {
     let running = subagent::Entity::owned_by(scope)
         .filter(subagent::Column::ParentKey.eq(row.parent_key.clone()))
         .filter(subagent::is_running())
@@ -209,6 +222,7 @@ async fn begin_again(tx: &Transaction, scope: &Scope, row: &subagent::Model, mos
     let stands = transcript::head(tx, scope, &row.child_key).await?.is_some();
     let again = subagent::Entity::update_owned(scope)
         .col_expr(subagent::Column::State, Expr::value("running"))
+        .col_expr(subagent::Column::Origin, Expr::value(told))
         .col_expr(subagent::Column::Status, Expr::value(None::<String>))
         .col_expr(subagent::Column::EndedAt, Expr::value(None::<i64>))
         .filter(subagent::Column::Id.eq(row.id.as_str()))

@@ -85,6 +85,7 @@ async fn one(directory: &Directory, scope: &Scope, row: &subagent::Model) -> Res
         }
     }
     let tx = services.db.write(scope).await?;
+    super::let_go(scope, &row.child_key).exec(&*tx).await?;
     subagent::Entity::delete_owned(scope)
         .filter(subagent::Column::Id.eq(row.id.as_str()))
         .exec(&*tx)

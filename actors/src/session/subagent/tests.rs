@@ -2,6 +2,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::document::UserSettings;
+use crate::ports::channel::{Destination, Peer, PeerKind};
 use crate::services::Limits;
 use crate::session::budget::Charge;
 use crate::session::turn::Authority;
@@ -29,26 +30,7 @@ async fn begun_for(
     let directory = &runtime.directory;
     let settings = UserSettings::default();
     let work = |epoch| async move {
-        let run = Arc::new(Inner {
-            directory: directory.clone(),
-            authority: Authority {
-                scope: scope.clone(),
-                key: key::main("main"),
-                agent_id: "main".to_owned(),
-                epoch,
-                charge: Charge::default(),
-            },
-            run_id: "run".to_owned(),
-            owner: true,
-            alone: true,
-            answering: None,
-            place: None,
-            group: None,
-            chain: Chain::default(),
-            depth: 0,
-            beginning: tokio::sync::Mutex::default(),
-            cancel: cancel.clone(),
-        });
+        let run = Arc::new(run_of(runtime, scope, epoch, cancel));
         let wish = Wish {
             task: "dig".to_owned(),
             agent_id: "main".to_owned(),
@@ -58,6 +40,30 @@ async fn begun_for(
         begin(&run, settings.subagents("main"), wish).await
     };
     directory.leases().under(scope, work).await
+}
+
+/// A run of the main session, nobody but its user reads along.
+fn run_of(runtime: &Runtime, scope: &Scope, epoch: i64, cancel: &CancellationToken) -> Inner {
+    Inner {
+        directory: runtime.directory.clone(),
+        authority: Authority {
+            scope: scope.clone(),
+            key: key::main("main"),
+            agent_id: "main".to_owned(),
+            epoch,
+            charge: Charge::default(),
+        },
+        run_id: "run".to_owned(),
+        owner: true,
+        alone: true,
+        answering: None,
+        place: None,
+        group: None,
+        chain: Chain::default(),
+        depth: 0,
+        beginning: tokio::sync::Mutex::default(),
+        cancel: cancel.clone(),
+    }
 }
 
 /// States of all sub-agents, and open inbox rows.
@@ -108,4 +114,87 @@ async fn one_that_is_asked_for_again_after_a_crash_is_begun_once() {
         .expect("begins");
     assert_ne!(first, other);
     assert_eq!(states(&runtime, &scope).await.0.len(), 2);
+}
+
+fn chat(id: &str) -> Destination {
+    Destination {
+        channel: "telegram".to_owned(),
+        account_id: "default".to_owned(),
+        peer: Peer {
+            kind: PeerKind::Direct,
+            id: id.to_owned(),
+            thread: None,
+            topic: false,
+            title: None,
+            space: None,
+        },
+        recipient: None,
+        reply_to: None,
+    }
+}
+
+async fn rows_of(runtime: &Runtime, scope: &Scope) -> Vec<subagent::Model> {
+    let view = runtime.services.db.read(scope).await.expect("reads");
+    let rows = subagent::Entity::owned_by(scope).order_by_asc(subagent::Column::CreatedAt);
+    rows.all(&*view).await.expect("reads")
+}
+
+#[actix::test]
+async fn one_that_is_told_more_answers_to_who_told_it_and_to_nobody_who_reads_along() {
+    let runtime = start(ScriptedModel::new(|_| Step::Hang), Limits::default(), 1).await;
+    let scope = runtime.owner("acme").await;
+    let cancel = CancellationToken::new();
+    begun(&runtime, &scope, &cancel).await.expect("begins");
+    let row = rows_of(&runtime, &scope).await.remove(0);
+    let told = |run: Inner| {
+        let row = row.clone();
+        async move { steer(&run, &row, "more", 5).await }
+    };
+    let run = |spawns: u32| {
+        let mut run = run_of(&runtime, &scope, 1, &cancel);
+        run.chain.spawns = spawns;
+        run.place = Some(chat("700"));
+        run
+    };
+    let mut group = run(0);
+    group.alone = false;
+    for refused in [told(group).await, told(run(MOST_ROUNDS)).await] {
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    }
+    told(run(5)).await.expect("hears");
+    let row = rows_of(&runtime, &scope).await.remove(0);
+    let origin: Origin = serde_json::from_value(row.origin).expect("is one");
+    assert_eq!(origin.destination, Some(chat("700")));
+    assert_eq!((origin.chain.spawns, origin.guest), (6, false));
+}
+
+#[actix::test]
+async fn a_session_that_stays_goes_when_the_one_that_began_it_is_put_away() {
+    let runtime = start(ScriptedModel::new(|_| Step::Hang), Limits::default(), 1).await;
+    let scope = runtime.owner("acme").await;
+    let cancel = CancellationToken::new();
+    for _ in 0..2 {
+        begun(&runtime, &scope, &cancel).await.expect("begins");
+    }
+    let [first, second] = rows_of(&runtime, &scope).await.try_into().expect("two of them");
+    let tx = runtime.services.db.write(&scope).await.expect("begins");
+    for (id, cleanup, parent, due) in [
+        (&first.id, "keep", &first.parent_key, Some(1_i64)),
+        (&second.id, STAYS, &first.child_key, None),
+    ] {
+        subagent::Entity::update_owned(&scope)
+            .col_expr(subagent::Column::State, Expr::value("announced"))
+            .col_expr(subagent::Column::Cleanup, Expr::value(cleanup))
+            .col_expr(subagent::Column::ParentKey, Expr::value(parent.as_str()))
+            .col_expr(subagent::Column::ClosesAt, Expr::value(due))
+            .filter(subagent::Column::Id.eq(id.as_str()))
+            .exec(&*tx)
+            .await
+            .expect("changes");
+    }
+    tx.commit().await.expect("commits");
+    assert_eq!(put_away(&runtime.directory).await.expect("looks"), 1);
+    let left = rows_of(&runtime, &scope).await;
+    assert_eq!(left.len(), 1);
+    assert!(left[0].closes_at.is_some(), "it is next");
 }

@@ -29,7 +29,7 @@ const MOST_READ: usize = 50;
 
 /// One service.
 pub(super) trait Engine: Sync {
-    /// The filters it has, of [`FILTERS`].
+    /// The filters it has, of `FILTERS`.
     fn filters(&self, access: &SearchAccess) -> &'static [&'static str];
 
     /// Asks it. The error is for the model, and names no key and no address.
