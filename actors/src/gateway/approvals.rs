@@ -19,11 +19,13 @@ use crate::error::Result;
 use crate::session::{exec, forwarding};
 use crate::supervisor::directory::Directory;
 
-/// Characters of an id that people read and type.
-pub(crate) const SHORT_ID: usize = 8;
-
 /// How often the row is looked at, for decisions made in other processes.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// As much of a question's id as people read and type.
+pub(crate) fn short_id(id: &str) -> String {
+    id.chars().take(8).collect()
+}
 
 /// Decides a request, on whatever way the word came, and tells those who wait and those who show it.
 pub async fn decide(

@@ -229,9 +229,8 @@ async fn put(services: &Services, scope: &Scope, (session, row): (&SessionKey, e
 
 /// What the model is told of a command that waits for a person's word.
 pub(crate) fn pending(row: &approval::Model, work: &Work) -> Value {
-    let short: String = row.id.chars().take(approvals::SHORT_ID).collect();
     json!({
-        "status": "approval-pending", "approvalId": row.id, "approvalSlug": short,
+        "status": "approval-pending", "approvalId": row.id, "approvalSlug": approvals::short_id(&row.id),
         "expiresAtMs": row.expires_at, "expiresInSeconds": (row.expires_at - row.created_at).max(0) / 1000,
         "host": "node", "node": work.node, "nodeId": work.node_id, "command": row.request["command"],
         "note": "A person was asked and has not decided yet. Do not wait for it and do not ask again: end your turn. \

@@ -12,7 +12,7 @@ use crate::config::cron::job::Target;
 use crate::config::devices::approvals::ALWAYS;
 use crate::config::document::MOST_APPROVAL_TARGETS;
 use crate::error::{Error, Result};
-use crate::gateway::approvals::SHORT_ID;
+use crate::gateway::approvals::short_id;
 use crate::ports::channel::{Destination, PeerKind};
 use crate::supervisor::directory::Directory;
 
@@ -176,7 +176,7 @@ fn target_of(destination: &Destination) -> Target {
 
 /// What became of it, in one line.
 fn outcome(row: &approval::Model) -> String {
-    let id: String = row.id.chars().take(SHORT_ID).collect();
+    let id = short_id(&row.id);
     let by = row.resolved_by.as_deref().unwrap_or("somebody");
     match row.decision.as_deref() {
         Some("allow-once") => format!("The command of question {id} was allowed once, by {by}."),

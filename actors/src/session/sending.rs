@@ -10,7 +10,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect
 use super::blobs::Unstored;
 use super::budget::Charge;
 use super::cron::announce::{self, Place};
-use super::turn::{Authority, insert_pieces};
+use super::turn::{Authority, Piece, insert_pieces};
 use super::{key, send_policy};
 use crate::Services;
 use crate::config::cron::job::Target;
@@ -99,11 +99,7 @@ pub(crate) async fn put(directory: &Directory, scope: &Scope, wish: Wish) -> Res
         first.replaces = Some(before.id);
         first.choices = Some(Vec::new());
     }
-    if let Some(last) = said.pieces.last_mut().filter(|_| !wish.choices.is_empty())
-        && channel(directory.services(), &known)?.manifest().buttons
-    {
-        last.choices = Some(wish.choices);
-    }
+    put_buttons(directory.services(), &mut said.pieces, wish.choices);
     if said.pieces.len() > PIECES {
         return Err(Error::TooLarge(format!("that would be {} messages", said.pieces.len())));
     }
@@ -137,6 +133,15 @@ pub(crate) async fn put(directory: &Directory, scope: &Scope, wish: Wish) -> Res
     let first = directory.leases().under(scope, work).await?;
     directory.delivery().kick(scope, &said.conversation);
     Ok((known, first))
+}
+
+/// Puts buttons below a message, where its platform has them.
+pub(super) fn put_buttons(services: &Services, pieces: &mut [Piece], choices: Vec<Choice>) {
+    let Some(last) = pieces.last_mut() else { return };
+    let channel = services.ports.channel(&last.destination.channel);
+    if !choices.is_empty() && channel.is_some_and(|channel| channel.manifest().buttons) {
+        last.choices = Some(choices);
+    }
 }
 
 /// What became of the message that was sent under this run id, if one was; waits for the platform as [`send`] does.

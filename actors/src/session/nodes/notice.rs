@@ -5,11 +5,11 @@ use claw_entities::approval;
 use super::Nodes;
 use crate::config::devices::approvals::ALWAYS;
 use crate::config::devices::strings;
-use crate::gateway::approvals::SHORT_ID;
+use crate::gateway::approvals::short_id;
 use crate::gateway::system_run::visible;
 use crate::ports::channel::Choice;
-use crate::session::forwarding;
 use crate::session::turn::{self, Piece};
+use crate::session::{forwarding, sending};
 
 /// Longest command that is asked about in a chat, characters. Nobody shall allow what they were not shown.
 const LONGEST: usize = 2_000;
@@ -23,12 +23,7 @@ impl Nodes {
         let mut pieces: Vec<Piece> = rendered
             .map(|rendered| Piece::new("notice", &outlet.destination, rendered))
             .collect();
-        let channel = services.ports.channel(&outlet.destination.channel);
-        if let Some(last) = pieces.last_mut()
-            && channel.is_some_and(|channel| channel.manifest().buttons)
-        {
-            last.choices = Some(choices(row)).filter(|choices| !choices.is_empty());
-        }
+        sending::put_buttons(services, &mut pieces, choices(row));
         let run_id = forwarding::own_chat(&row.id);
         if let Err(error) = turn::post(services, &self.0.authority, &run_id, pieces).await {
             tracing::warn!(error = ?error, run.id = %self.0.run_id, "a notice was not stored");
@@ -44,7 +39,7 @@ pub(in crate::session) fn choices(row: &approval::Model) -> Vec<Choice> {
     if block(row).chars().count() > LONGEST {
         return Vec::new();
     }
-    let id = short(row);
+    let id = short_id(&row.id);
     let words = strings(&row.request["allowedDecisions"]).into_iter();
     let choice = |word: String| Choice {
         label: match word.as_str() {
@@ -56,10 +51,6 @@ pub(in crate::session) fn choices(row: &approval::Model) -> Vec<Choice> {
         value: format!("/approve {id} {word}"),
     };
     words.map(choice).collect()
-}
-
-fn short(row: &approval::Model) -> String {
-    row.id.chars().take(SHORT_ID).collect()
 }
 
 /// The command as it is shown, with all that it depends on.
@@ -93,7 +84,7 @@ pub(in crate::session) fn text(node: &str, row: &approval::Model, unanswered: bo
         );
     }
     let fence = fence(&block);
-    let id = short(row);
+    let id = short_id(&row.id);
     let words = strings(&row.request["allowedDecisions"]);
     let answers: Vec<String> = words.iter().map(|word| format!("/approve {id} {word}")).collect();
     let always = if words.iter().any(|word| word == ALWAYS) {
