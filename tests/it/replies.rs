@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::app::{TestApp, merge};
+use crate::support::app::{SLACK_SECRET, TestApp, merge};
 use crate::support::model::{calls_tool, question, says};
 use crate::support::wait::becomes;
-use crate::support::webhook::status;
+use crate::support::webhook::{slack_event, status};
 
 /// Sentences of about forty characters.
 fn sentences(count: usize) -> String {
@@ -201,6 +201,37 @@ async fn reply_to_mode_says_which_messages_are_replies() {
         answered[0] == "1" && answered[1..].iter().all(String::is_empty),
         "{answered:?}"
     );
+}
+
+/// A thread of a direct chat is no session of its own, and still the place where its messages are answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_in_a_thread_of_a_direct_chat_is_answered_there() {
+    let app = TestApp::start_with(
+        &json!({"channels": {"slack": {"replyToMode": "first", "textChunkLimit": 90}}}),
+        &[],
+    )
+    .await;
+    // What each of the messages that answer it stands below.
+    let mut known = 0;
+    let mut answers = async |event: u64, thread: Option<&str>, text: &str| {
+        let mut body = slack_event(event, "D1", text);
+        if let Some(thread) = thread {
+            body["event"]["thread_ts"] = thread.into();
+        }
+        assert_eq!(status(app.webhooks().slack_body(&body, SLACK_SECRET)).await, 200);
+        app.settled().await;
+        let sql = "SELECT coalesce(destination ->> 'replyTo', '-') FROM outbox ORDER BY id";
+        let all: Vec<String> = app.rows().await.column(sql).await;
+        let new = all[known..].to_vec();
+        known = all.len();
+        new
+    };
+    let (root, long) = ("1763800000.000000", format!("[say:{}]", sentences(3)));
+    assert_eq!(answers(1, Some(root), &long).await, [root, root]);
+    assert_eq!(answers(2, Some(root), &says("[[reply_to_current]] yes")).await, [root]);
+    assert_eq!(answers(3, Some(root), "/status").await, [root]);
+    // Outside a thread the first message of the answer begins one.
+    assert_eq!(answers(4, None, &long).await, ["1763800000.000004", "-"]);
 }
 
 /// PostgreSQL stores no U+0000: one of them held up its session until the turn was a dead letter.

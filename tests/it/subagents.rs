@@ -24,6 +24,15 @@ async fn announcements(app: &TestApp) -> i64 {
     app.rows().await.count("inbox WHERE event_key LIKE 'announce:%'").await
 }
 
+/// Models of these names for the settings.
+fn models(ids: &[&str]) -> Value {
+    let models = ids.iter().map(|id| {
+        json!({"id": id, "name": id, "reasoning": false, "input": ["text"], "contextWindow": 128_000,
+            "maxTokens": 4096, "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}})
+    });
+    models.collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_stays_is_told_more_until_it_is_ended() {
     let short = json!({"session": {"agentToAgent": {"maxPingPongTurns": 0}},
@@ -203,22 +212,56 @@ async fn a_sub_agent_is_begun_with_files_and_thinks_as_the_settings_say() {
         asked.contains("[attached file b.md]") && asked.contains("#2"),
         "{asked}"
     );
-    let payloads: Vec<String> = rows
-        .column("SELECT CAST(payload AS text) FROM inbox WHERE event_key LIKE 'spawn:%'")
+    let levels: Vec<String> = rows
+        .column("SELECT coalesce(entry ->> 'thinkingLevel', '-') FROM session WHERE key LIKE '%:subagent:%'")
         .await;
-    assert!(payloads.iter().all(|payload| payload.contains("high")), "{payloads:?}");
+    assert_eq!(levels, ["high"]);
     app.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_sub_agent_was_begun_with_holds_for_all_that_it_is_told() {
+    let file = json!({"models": {"providers": {"mock": {"models": models(&["mock-1", "mock-2"])}}},
+        "agents": {"defaults": {"subagents": {"thinking": "high"}}}});
+    let app = TestApp::start_with(&file, &[]).await;
+    let mut operator = app.operator().await;
+    for (run, wish, why) in [
+        ("t1", json!({"task": "x", "model": "mock/mock-9"}), "mock/mock-9"),
+        ("t2", json!({"task": "x", "thinking": "sideways"}), "There is no thinking level sideways"),
+    ] {
+        let refused = spawn(&app, &mut operator, run, &wish).await;
+        assert!(refused.contains(why), "{run}: {refused}");
+    }
+    let wish = json!({"task": "#first", "label": "helper", "mode": "session", "model": "mock/mock-2",
+        "runTimeoutSeconds": 50});
+    assert!(spawn(&app, &mut operator, "t3", &wish).await.contains("accepted"));
+    becomes("told", 1, || announcements(&app)).await;
+    app.settled().await;
+    let steer = json!({"action": "steer", "target": "helper", "message": "#more"});
+    assert!(told_of(&app, &mut operator, "t4", &steer).await.contains("accepted"));
+    becomes("told again", 2, || announcements(&app)).await;
+    app.settled().await;
+    for asked in ["[Task] #first", "began you] #more"] {
+        let call = app.model.asked(asked).await;
+        assert_eq!(call["model"], "mock-2", "{asked}");
+        assert!(call.to_string().contains("You are a sub-agent of session"), "{asked}");
+    }
+    let told: Vec<String> = app
+        .rows()
+        .await
+        .column("SELECT CAST(payload AS text) FROM inbox WHERE session_key LIKE '%:subagent:%' ORDER BY id")
+        .await;
+    assert_eq!(told.len(), 2);
+    for payload in &told {
+        let payload: Value = serde_json::from_str(payload).expect("is JSON");
+        assert_eq!(payload["timeoutMs"], 50_000, "{payload}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_agent_sets_the_model_of_its_session_by_the_rules_of_the_command() {
-    let model = |id: &str| {
-        json!({"id": id, "name": id, "reasoning": false, "input": ["text"], "contextWindow": 128_000,
-            "maxTokens": 4096, "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}})
-    };
-    let models = json!([model("mock-1"), model("mock-2"), model("mock-3")]);
     let allowed = json!({"mock/mock-1": {}, "mock/mock-2": {}});
-    let file = json!({"models": {"providers": {"mock": {"models": models}}},
+    let file = json!({"models": {"providers": {"mock": {"models": models(&["mock-1", "mock-2", "mock-3"])}}},
         "agents": {"defaults": {"models": allowed}}});
     let app = TestApp::start_with(&file, &[]).await;
     let mut operator = app.operator().await;

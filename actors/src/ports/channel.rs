@@ -491,6 +491,9 @@ pub struct Inbound {
     pub mention: Mention,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Quoted>,
+    /// First message of the thread it stands in, where a thread is no session of its own: answers go there too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_below: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
     /// Epoch milliseconds by the platform.

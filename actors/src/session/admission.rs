@@ -541,7 +541,7 @@ fn destination(row: &inbox::Model, inbound: &Inbound) -> Destination {
         account_id: row.account_id.clone(),
         peer: inbound.peer.clone(),
         recipient: Some(inbound.sender.id.clone()),
-        reply_to: None,
+        reply_to: inbound.answer_below.clone(),
     }
 }
 

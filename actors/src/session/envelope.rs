@@ -231,6 +231,7 @@ mod tests {
             message_id: "1".to_owned(),
             mention: Mention::default(),
             reply_to: None,
+            answer_below: None,
             attachments: Vec::new(),
             sent_at: 1_767_603_600_000, // 2026-01-05 09:00 UTC
             edited: false,

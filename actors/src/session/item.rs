@@ -285,6 +285,12 @@ impl Item {
         }
     }
 
+    /// What an answer to it names: itself, or the message above the thread that it stands in.
+    pub(crate) fn answered(&self) -> Option<String> {
+        let above = self.destination.as_ref().and_then(|to| to.reply_to.clone());
+        above.or_else(|| self.message_id.clone())
+    }
+
     /// From a platform's message that passed the gate.
     pub(crate) fn from_inbound(
         inbox_id: String,
@@ -319,7 +325,7 @@ impl Item {
                 account_id: account_id.to_owned(),
                 peer: inbound.peer,
                 recipient: Some(inbound.sender.id),
-                reply_to: (!direct).then_some(inbound.message_id),
+                reply_to: inbound.answer_below.or((!direct).then_some(inbound.message_id)),
             }),
             approver: !guest,
             direct,

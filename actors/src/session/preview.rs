@@ -40,6 +40,8 @@ pub(crate) struct Outlet {
     pub(crate) directory: Directory,
     pub(crate) account: Arc<ResolvedAccount>,
     pub(crate) destination: Destination,
+    /// Only the first of its messages is a reply.
+    replies_once: bool,
     /// Nothing is said there: the send policy denies it.
     muted: Arc<AtomicBool>,
 }
@@ -50,6 +52,7 @@ impl Outlet {
             directory: directory.clone(),
             account,
             destination,
+            replies_once: false,
             muted: Arc::default(),
         }
     }
@@ -64,16 +67,26 @@ impl Outlet {
     }
 
     /// Makes its messages replies, or not, as `replyToMode` says; without it those in groups are. Where replies are threads
-    /// the platform's adapter has chosen the thread.
+    /// the platform's adapter has chosen the thread of a room, and what was said in a thread of a direct chat is answered there.
     pub(crate) fn replying_to(mut self, message_id: Option<&String>) -> Self {
-        if !self.channel().is_some_and(|channel| channel.replies_are_threads()) {
-            match self.reply_mode() {
-                Some(ReplyMode::Off) => self.destination.reply_to = None,
-                Some(ReplyMode::First | ReplyMode::All) => self.destination.reply_to = message_id.cloned(),
-                None => {}
-            }
+        let to = &self.destination;
+        let chosen = to.peer.kind != PeerKind::Direct || to.reply_to.is_some();
+        if chosen && self.channel().is_some_and(|channel| channel.replies_are_threads()) {
+            return self;
         }
+        let mode = self.reply_mode();
+        match mode {
+            Some(ReplyMode::Off) => self.destination.reply_to = None,
+            Some(ReplyMode::First | ReplyMode::All) => self.destination.reply_to = message_id.cloned(),
+            None => {}
+        }
+        self.replies_once = mode == Some(ReplyMode::First);
         self
+    }
+
+    /// Is only the first of its messages a reply.
+    pub(crate) fn replies_once(&self) -> bool {
+        self.replies_once
     }
 
     /// `replyToMode` of this kind of chat.

@@ -261,6 +261,7 @@ mod tests {
             message_id: "1".to_owned(),
             mention: Mention::default(),
             reply_to: None,
+            answer_below: None,
             attachments: Vec::new(),
             sent_at: 0,
             edited: false,

@@ -15,19 +15,22 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set, UpdateMany,
 };
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
+use super::choice::{self, Chosen};
 use super::cron;
 use super::intake::{self, ClientMessage, Relayed};
 use super::key;
 use super::origin::Origin;
 use super::reach::{Chain, Inner, MOST_ROUNDS};
+use super::thinking;
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::SubagentSettings;
 use crate::conversation::transcript::{self, HeadChanges};
 use crate::error::{Error, Result};
 use crate::ports::message::Part;
+use crate::ports::model::Thinking;
 use crate::supervisor::lease::fenced;
 
 pub(crate) use announce::{reconcile, settle};
@@ -41,6 +44,8 @@ const DEEPEST: usize = 5;
 const LOOKED_AT: u64 = 500;
 /// Sessions of sub-agents that stay, of one that began them.
 const MOST_STANDING: u64 = 20;
+/// In its session's entry: how long each of its runs may take, milliseconds.
+const RUN_TIMEOUT: &str = "runTimeoutMs";
 /// `cleanup` of one whose session stays.
 pub(crate) const STAYS: &str = "session";
 
@@ -50,8 +55,9 @@ pub(crate) struct Wish {
     pub(crate) task: String,
     pub(crate) label: Option<String>,
     pub(crate) agent_id: String,
-    pub(crate) model: Option<String>,
-    pub(crate) thinking: Option<String>,
+    /// Its session's, as the next two: they hold for all that it is told.
+    pub(crate) model: Option<Chosen>,
+    pub(crate) thinking: Option<Thinking>,
     /// Seconds; `None`: as any turn.
     pub(crate) timeout_seconds: Option<u64>,
     /// Its session is deleted when its end was told.
@@ -75,6 +81,13 @@ pub(crate) fn of_run(run_id: &str) -> Option<&str> {
     Some(rest.split_once(':').map_or(rest, |(id, _)| id))
 }
 
+impl Wish {
+    /// How long each of its runs may take.
+    fn timeout_ms(&self) -> Option<u64> {
+        self.timeout_seconds.map(|seconds| seconds.saturating_mul(1000))
+    }
+}
+
 /// Begins one. Gives its session and its run.
 ///
 /// # Errors
@@ -95,6 +108,7 @@ pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish
     let scope = &run.authority.scope;
     let payload = serde_json::to_string(&first_message(run, &wish, depth, &origin)).map_err(Error::internal)?;
     let opens = wish.once.is_some();
+    let facts = facts(run, &wish, depth);
     let row = subagent::ActiveModel {
         tenant_id: Set(scope.tenant().clone()),
         user_id: Set(scope.user().clone()),
@@ -122,7 +136,7 @@ pub(crate) async fn begin(run: &Arc<Inner>, rules: &SubagentSettings, wish: Wish
     let begun = Begun {
         id,
         child: child_key.clone(),
-        depth,
+        facts,
         most: rules.children,
         opens,
         stays: wish.stays,
@@ -179,7 +193,8 @@ fn named_after(name: &str) -> uuid::Uuid {
 struct Begun {
     id: String,
     child: SessionKey,
-    depth: u32,
+    /// Of its session's entry.
+    facts: Map<String, Value>,
     /// So many of one session may run.
     most: u64,
     /// Nothing may have been said yet in the session that begins it, and its end is told there: it is made. A turn has one,
@@ -196,8 +211,13 @@ impl Begun {
     async fn store(self, run: &Inner) -> Result<()> {
         let Self { id, child, .. } = &self;
         let id_in = id.clone();
-        let (authority, child_in, depth, most, now) =
-            (run.authority.clone(), child.clone(), self.depth, self.most, self.now);
+        let (authority, child_in, facts, most, now) = (
+            run.authority.clone(),
+            child.clone(),
+            self.facts.clone(),
+            self.most,
+            self.now,
+        );
         let (opens, stays) = (self.opens, self.stays);
         let (row, asked) = (self.row.clone(), self.asked.clone());
         let scope = &run.authority.scope;
@@ -206,7 +226,7 @@ impl Begun {
             .writer
             .run(scope, move |tx| {
                 let (authority, child) = (authority.clone(), child_in.clone());
-                let (id, row, asked) = (id_in.clone(), row.clone(), asked.clone());
+                let (id, row, asked, facts) = (id_in.clone(), row.clone(), asked.clone(), facts.clone());
                 Box::pin(async move {
                     let scope = &authority.scope;
                     let mut batch = fenced(tx, scope, authority.epoch).await?;
@@ -246,12 +266,8 @@ impl Begun {
                         transcript::open(tx, scope, &authority.key, &authority.agent_id, now).await?;
                     }
                     let mut head = transcript::open(tx, scope, &child, key::agent_of(&child), now).await?;
-                    let facts = [
-                        ("spawnedBy".to_owned(), json!(authority.key)),
-                        ("spawnDepth".to_owned(), json!(depth)),
-                    ];
                     let changes = HeadChanges {
-                        merge: Some(Map::from_iter(facts)),
+                        merge: Some(facts),
                         ..HeadChanges::default()
                     };
                     transcript::change_head(&mut batch, scope, &mut head, changes);
@@ -275,6 +291,27 @@ impl Begun {
     }
 }
 
+/// What its session's row says of it from the first moment.
+fn facts(run: &Inner, wish: &Wish, depth: u32) -> Map<String, Value> {
+    let mut facts = Map::from_iter([
+        ("spawnedBy".to_owned(), json!(run.authority.key)),
+        ("spawnDepth".to_owned(), json!(depth)),
+        (RUN_TIMEOUT.to_owned(), json!(wish.timeout_ms())),
+        (thinking::LEVEL.to_owned(), json!(wish.thinking.map(Thinking::name))),
+    ]);
+    facts.extend(choice::fields(wish.model.as_ref()));
+    facts.retain(|_, value| !value.is_null());
+    facts
+}
+
+/// What it is told of itself with each message.
+fn duty(parent: &SessionKey) -> String {
+    format!(
+        "You are a sub-agent of session {parent}. Do the task you were given and nothing else. Answer with the result, \
+         complete and to the point: whoever reads it sees nothing else of your work."
+    )
+}
+
 fn first_message(run: &Inner, wish: &Wish, depth: u32, origin: &Origin) -> ClientMessage {
     ClientMessage {
         source: SOURCE.to_owned(),
@@ -284,14 +321,8 @@ fn first_message(run: &Inner, wish: &Wish, depth: u32, origin: &Origin) -> Clien
              back to it by itself; do not poll, and do not ask the user.\n\n[Task] {}",
             wish.task
         ),
-        model: wish.model.clone(),
-        thinking: wish.thinking.clone(),
-        extra_system_prompt: Some(format!(
-            "You are a sub-agent of session {}. Do the task you were given and nothing else. Answer with the result, \
-             complete and to the point: whoever reads it sees nothing else of your work.",
-            run.authority.key
-        )),
-        timeout_ms: wish.timeout_seconds.map(|seconds| seconds.saturating_mul(1000)),
+        extra_system_prompt: Some(duty(&run.authority.key)),
+        timeout_ms: wish.timeout_ms(),
         queue_mode: Some("followup".to_owned()),
         relayed: Some(Relayed {
             shown: wish.task.clone(),

@@ -87,6 +87,7 @@ fn command(fields: &HashMap<String, String>, account: &Account, hook: &RawWebhoo
             in_thread: false,
         },
         reply_to: None,
+        answer_below: None,
         attachments: Vec::new(),
         sent_at: hook.now.saturating_mul(1000),
         edited: false,
@@ -124,11 +125,14 @@ fn press(interaction: Interaction, bot: &Bot<'_>, now: i64) -> WebhookOutcome {
         .into_iter()
         .find(|ts| !ts.is_empty())
         .unwrap_or_default();
-    let thread = [place.thread_ts, interaction.message.thread_ts]
+    let stands_in = [place.thread_ts, interaction.message.thread_ts]
         .into_iter()
-        .find(|ts| !ts.is_empty())
-        .or_else(|| (bot.threads && kind == PeerKind::Channel).then(|| message_ts.clone()))
-        .filter(|thread| kind != PeerKind::Direct && !thread.is_empty());
+        .find(|ts| !ts.is_empty());
+    let (thread, answer_below) = match kind {
+        PeerKind::Direct => (None, stands_in),
+        PeerKind::Group => (stands_in, None),
+        PeerKind::Channel => (stands_in.or_else(|| bot.threads.then(|| message_ts.clone())), None),
+    };
     let sent_at = if action.action_ts.is_empty() {
         now.saturating_mul(1000)
     } else {
@@ -164,6 +168,7 @@ fn press(interaction: Interaction, bot: &Bot<'_>, now: i64) -> WebhookOutcome {
             in_thread: false,
         },
         reply_to: None,
+        answer_below,
         attachments: Vec::new(),
         sent_at,
         edited: false,

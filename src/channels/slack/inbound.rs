@@ -171,6 +171,7 @@ fn inbound(envelope: Envelope, bot: &Bot<'_>) -> Result<Inbound, &'static str> {
             sender: message.parent_user_id.clone(),
             text: String::new(),
         }),
+        answer_below: (in_thread && kind == PeerKind::Direct).then(|| message.thread_ts.clone()),
         attachments,
         sent_at: millis(message.edited.as_ref().filter(|_| edited).map_or(&ts, |edit| &edit.ts)),
         message_id: ts,

@@ -54,6 +54,7 @@ pub(super) fn parse(envelope: Envelope, account: &Account, bot: &Bot<'_>) -> Res
         message_id: item.ts,
         mention: Mention::default(),
         reply_to: None,
+        answer_below: None,
         attachments: Vec::new(),
         sent_at: millis(&event.event_ts),
         edited: false,

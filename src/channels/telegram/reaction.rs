@@ -43,6 +43,7 @@ pub(super) fn parse(update_id: i64, update: ReactionUpdate, account: &Account, b
             message_id,
             mention: Mention::default(),
             reply_to: None,
+            answer_below: None,
             attachments: Vec::new(),
             sent_at: update.date.saturating_mul(1000),
             edited: false,

@@ -57,6 +57,7 @@ fn message(kind: PeerKind, sender: &str, text: &str) -> Inbound {
         message_id: "m".to_owned(),
         mention: Mention::default(),
         reply_to: None,
+        answer_below: None,
         attachments: Vec::new(),
         sent_at: 0,
         edited: false,

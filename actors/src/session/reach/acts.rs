@@ -144,7 +144,8 @@ impl Reach {
         // What stands in a thread hangs below the thread's first message, and so does what answers it.
         let here = self.0.place.as_ref().filter(|here| is_same_chat(here, &to));
         let answered = self.0.answering.as_ref() == Some(&id);
-        let thread = here.filter(|_| answered).and_then(|here| here.peer.thread.clone());
+        let here = here.filter(|_| answered);
+        let thread = here.and_then(|here| here.peer.thread.clone().or_else(|| here.reply_to.clone()));
         Ok(Below::Thread(thread.unwrap_or(id)))
     }
 

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::{Reach, Refusal, away};
 use crate::clock::now_ms;
 use crate::config::document::EnclosureSettings;
+use crate::ports::model::Thinking;
+use crate::session::choice;
 use crate::session::enclosed::{self, Enclosed};
 use crate::session::key;
 use crate::session::subagent::{self, Wish};
@@ -81,14 +83,17 @@ impl Reach {
             }
         };
         let config = &run.directory.services().config;
-        let model = wish.model.or_else(|| rules.model.clone());
-        if let Some(model) = &model {
-            config
-                .resolve_model(&run.authority.scope, &agent_id, Some(model))
-                .await
-                .map_err(away)?;
-        }
-        let thinking = wish.thinking.or_else(|| settings.subagents(&agent_id).thinking.clone());
+        let model = match wish.model.or_else(|| rules.model.clone()) {
+            Some(name) => {
+                let found = choice::find(config, &run.authority.scope, &agent_id, &name).await;
+                Some(found.map_err(away)?.ok_or_else(|| format!("There is no model {name}."))?)
+            }
+            None => None,
+        };
+        let thinking = match wish.thinking.as_deref() {
+            Some(level) => Some(Thinking::parse(level).ok_or_else(|| format!("There is no thinking level {level}."))?),
+            None => settings.subagents(&agent_id).thinking.as_deref().and_then(Thinking::parse),
+        };
         let label = wish
             .label
             .map(|label| label.trim().chars().take(LABEL).collect::<String>());

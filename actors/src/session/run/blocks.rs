@@ -16,8 +16,9 @@ use crate::config::providers::ResolvedModel;
 use crate::error::Result;
 use crate::ports::channel::Destination;
 use crate::session::blocks::{Chunker, Coalescer};
+use crate::session::item::Item;
 use crate::session::key::DEFAULT_ACCOUNT;
-use crate::session::preview::{Outlet, ReplyMode, Shown};
+use crate::session::preview::{Outlet, Shown};
 use crate::session::reply::{self, ReplyTo};
 use crate::session::turn::{self, BLOCK, Piece};
 use crate::supervisor::directory::Directory;
@@ -146,7 +147,7 @@ impl Work {
         }
         let current = || {
             let said = context.turn.steered.iter().rev().chain(context.turn.items.iter().rev());
-            said.map(|item| item.message_id.clone()).next().flatten()
+            said.map(Item::answered).next().flatten()
         };
         let answers = match wanted {
             ReplyTo::Current => current(),
@@ -299,7 +300,7 @@ pub(super) fn parts(context: &RunContext, settings: &UserSettings, outlet: Optio
     });
     let own = settings.agent(&context.agent_id).and_then(|agent| agent.human_delay);
     Parts {
-        once: outlet.is_some_and(|outlet| outlet.reply_mode() == Some(ReplyMode::First)),
+        once: outlet.is_some_and(Outlet::replies_once),
         ..Parts::new(blocks, own.unwrap_or(settings.reply.delay))
     }
 }

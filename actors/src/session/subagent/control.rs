@@ -4,7 +4,7 @@ use claw_entities::{Scope, SessionKey, UserOwned, inbox, subagent};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
-use super::{SOURCE, STAYS, below, first_run, origin_of, stands};
+use super::{RUN_TIMEOUT, SOURCE, STAYS, below, duty, first_run, origin_of, stands};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::conversation::transcript;
@@ -163,9 +163,12 @@ pub(crate) async fn steer(run: &Inner, row: &subagent::Model, message: &str, mos
     // What others wrote is part of what it knows.
     origin.guest = before.guest;
     let told = serde_json::to_value(&origin).map_err(Error::internal)?;
+    let child = directory.services().conversation.session(scope, &row.child_key).await?;
     let payload = ClientMessage {
         source: SOURCE.to_owned(),
         message: format!("[From the session that began you] {message}"),
+        extra_system_prompt: Some(duty(&row.parent_key)),
+        timeout_ms: child.and_then(|child| child.entry.get(RUN_TIMEOUT)?.as_u64()),
         queue_mode: Some("interrupt".to_owned()),
         background: true,
         relayed: Some(Relayed {

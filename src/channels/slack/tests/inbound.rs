@@ -309,6 +309,21 @@ fn which_messages_have_threads() {
 }
 
 #[test]
+fn what_stands_in_a_thread_of_a_direct_chat_is_answered_below_its_root() {
+    let below = |channel: &str, thread_ts: Option<&str>| {
+        let mut said = json!({"type": "message", "channel": channel, "user": "U1", "text": "x", "ts": "5.0"});
+        if let Some(thread_ts) = thread_ts {
+            said["thread_ts"] = thread_ts.into();
+        }
+        message(&event(said), json!({})).answer_below
+    };
+    assert_eq!(below("D1", Some("4.0")).as_deref(), Some("4.0"));
+    assert_eq!(below("D1", Some("5.0")), None, "it is the root");
+    assert_eq!(below("D1", None), None);
+    assert_eq!(below("C1", Some("4.0")), None, "there a thread is a session");
+}
+
+#[test]
 fn before_connecting_the_bot_is_known_from_the_authorization() {
     let mut account = account(json!({}));
     account.identity = Value::Null;
@@ -358,7 +373,10 @@ fn a_pressed_button() {
         .finish();
     let press = message(&form(&body), json!({}));
     assert_eq!((press.text.as_str(), press.command), ("/deploy yes", true));
-    assert_eq!(press.peer.thread.as_deref(), Some("1763790000.000200"));
+    assert_eq!(
+        (press.peer.thread.as_deref(), press.answer_below.as_deref()),
+        (Some("1763790000.000200"), None)
+    );
     assert_eq!(
         (press.sender.id.as_str(), press.sent_at),
         ("U0ADA0001", 1_763_800_004_000)
