@@ -227,7 +227,11 @@ async fn what_a_sub_agent_was_begun_with_holds_for_all_that_it_is_told() {
     let mut operator = app.operator().await;
     for (run, wish, why) in [
         ("t1", json!({"task": "x", "model": "mock/mock-9"}), "mock/mock-9"),
-        ("t2", json!({"task": "x", "thinking": "sideways"}), "There is no thinking level sideways"),
+        (
+            "t2",
+            json!({"task": "x", "thinking": "sideways"}),
+            "There is no thinking level sideways",
+        ),
     ] {
         let refused = spawn(&app, &mut operator, run, &wish).await;
         assert!(refused.contains(why), "{run}: {refused}");

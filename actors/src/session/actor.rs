@@ -32,6 +32,7 @@ use super::edit::EditRequest;
 use super::events::{Emitter, Shown};
 use super::item::Item;
 use super::key;
+use super::overheard::Overheard;
 use super::policy::BotGuard;
 use super::queue::{self, Next, Outcome as Pushed, Queue};
 use super::run::{self, Cancel, Outcome, RunContext};
@@ -521,7 +522,7 @@ impl SessionActor {
                         run_id,
                         items,
                         prompt: batch.prompt(),
-                        overheard: Vec::new(),
+                        overheard: Overheard::default(),
                         steered: Vec::new(),
                     },
                 );

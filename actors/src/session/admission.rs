@@ -12,13 +12,12 @@ use sea_orm::{ColumnTrait, Condition, PaginatorTrait, QueryFilter, QueryOrder, Q
 use self::typed::{client_item, client_shortcuts, command_or_turn, inbound_shortcuts, to_item};
 use super::budget::Charge;
 use super::commands::{self, Command};
-use super::envelope::ContextLine;
 use super::intake::ClientMessage;
 use super::item::Item;
 use super::policy::{self, Activation, Before, MentionPatterns, Verdict};
 use super::preview::Outlet;
 use super::turn::{Authority, BLOCK, SAID, Settling, TOLD};
-use super::{acks, closing, edit, key};
+use super::{acks, closing, edit, key, overheard};
 use crate::Services;
 use crate::config::accounts::{Asker, PairingAsked, ResolvedAccount, looks_like_link_code};
 use crate::config::document::UserSettings;
@@ -348,7 +347,7 @@ async fn gate(
             }
             Ok(admitted)
         }
-        Verdict::Context => Ok(skip(row.id, "context", "not addressed to the bot")),
+        Verdict::Context => Ok(skip(row.id, overheard::STATE, "not addressed to the bot")),
         Verdict::Skip(reason) => Ok(skip(row.id, "skipped", reason)),
         Verdict::AskPairing => {
             let inbound = named(facts, account, inbound).await;
@@ -551,33 +550,4 @@ fn skip(inbox_id: String, state: &'static str, reason: &str) -> Admitted {
         state,
         reason: reason.to_owned(),
     }
-}
-
-/// Group talk that was kept as context: ids and lines, oldest first.
-pub(crate) async fn overheard(
-    services: &Services,
-    scope: &Scope,
-    session: &SessionKey,
-    most: usize,
-) -> Result<Vec<(String, ContextLine)>> {
-    if most == 0 {
-        return Ok(Vec::new());
-    }
-    let tx = services.db.read(scope).await?;
-    let mut rows = inbox::Entity::owned_by(scope)
-        .filter(inbox::Column::SessionKey.eq(session.as_str()))
-        .filter(inbox::is_apart())
-        .filter(inbox::Column::State.eq("context"))
-        .order_by_desc(inbox::Column::Id)
-        .limit(most as u64)
-        .all(&*tx)
-        .await?;
-    rows.reverse();
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| {
-            let inbound: Inbound = serde_json::from_str(&row.payload).ok()?;
-            Some((row.id, ContextLine::from(&inbound)))
-        })
-        .collect())
 }

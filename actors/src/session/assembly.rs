@@ -8,7 +8,7 @@ use claw_entities::{Scope, SessionKey};
 use super::blobs::{self, Whose};
 use super::context::prune::prune;
 use super::context::{assemble_with, budget, fixed};
-use super::envelope::{ContextLine, with_context};
+use super::envelope::with_context;
 use super::item::Item;
 use super::preview::Outlet;
 use super::prompt::{Audience, FileShare, Mode, PromptFacts, SkillShare, file_shares, skill_shares, system_prompt};
@@ -60,8 +60,8 @@ pub(crate) async fn user_entry(
             Part::Image { .. } | Part::File { .. } => images.push(part.clone()),
         }
     }
-    let lines: Vec<ContextLine> = turn.overheard.iter().map(|(_, line)| line.clone()).collect();
-    let mut text = with_context(&lines, lines.len(), &text);
+    let lines = &turn.overheard.lines;
+    let mut text = with_context(lines, lines.len(), &text);
     for item in &turn.items {
         for attachment in &item.attachments {
             match fetch(services, scope, attachment, outlet, images.len(), whose(item), reader).await? {

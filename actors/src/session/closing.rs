@@ -12,6 +12,7 @@ use super::commands::{self, ApproveCommand, Command, QueueChange, QueueCommand, 
 use super::events::Emitter;
 use super::item::Item;
 use super::managing;
+use super::overheard::Overheard;
 use super::preview::Outlet;
 use super::queue;
 use super::report;
@@ -82,7 +83,7 @@ pub(crate) async fn close(directory: &Directory, authority: &Authority, item: It
         run_id: run_id.clone(),
         items: vec![item],
         prompt: Vec::new(),
-        overheard: Vec::new(),
+        overheard: Overheard::default(),
         steered: Vec::new(),
     };
     let entries = if has_entry {

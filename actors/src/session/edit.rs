@@ -17,6 +17,7 @@ use super::events::Emitter;
 use super::intake::{ClientMessage, MAX_MESSAGE_BYTES};
 use super::item::Item;
 use super::key;
+use super::overheard;
 use super::subagent;
 use super::system_event::aside;
 use super::turn::{self, Authority, Ending};
@@ -387,13 +388,9 @@ async fn drop_open(tx: &Transaction, batch: &mut Batch, authority: &Authority, t
         .col_expr(inbox::Column::Payload, Expr::value("{}"))
         .filter(inbox::Column::Id.is_in(ids));
     batch.add(&unsaid);
-    let overheard = inbox::Entity::update_owned(scope)
-        .col_expr(inbox::Column::State, Expr::value("skipped"))
+    let overheard = overheard::over(scope, &authority.key, "skipped")
         .col_expr(inbox::Column::Reason, Expr::value(DELETED))
-        .col_expr(inbox::Column::Payload, Expr::value("{}"))
-        .filter(inbox::is_apart())
-        .filter(inbox::Column::State.eq("context"))
-        .filter(inbox::Column::SessionKey.eq(authority.key.clone()));
+        .col_expr(inbox::Column::Payload, Expr::value("{}"));
     batch.add(&overheard);
     Ok(runs)
 }

@@ -43,6 +43,7 @@ pub mod freshness;
 pub mod greeting;
 mod keepsake;
 pub mod nodes;
+pub(crate) mod overheard;
 pub mod prompt;
 pub mod reach;
 pub mod recall;

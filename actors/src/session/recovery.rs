@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
 use crate::error::Result;
-use crate::session::{blobs, budget, cron, subagent};
+use crate::session::{blobs, budget, cron, overheard, subagent};
 use crate::supervisor::directory::Directory;
 
 /// Keys are kept at least 8 days, so that a platform's longest redelivery is still recognised.
@@ -124,7 +124,7 @@ pub async fn sweep(directory: Directory, stop: CancellationToken) {
     }
 }
 
-/// Deletes finished rows that nobody brings again. In small steps: others want to write meanwhile.
+/// Deletes finished rows that nobody brings again, and what was said in groups that long ago and nobody asked about. In small steps: others want to write meanwhile.
 async fn prune(directory: &Directory) -> Result<()> {
     let before = now_ms() - i64::try_from(KEEP.as_millis()).unwrap_or(0);
     loop {
@@ -133,7 +133,7 @@ async fn prune(directory: &Directory) -> Result<()> {
             .select_only()
             .column(inbox::Column::Id)
             .filter(inbox::Column::Id.lt(first_id_at(before)))
-            .filter(inbox::Column::State.is_in(["done", "skipped"]))
+            .filter(inbox::Column::State.is_in(["done", "skipped", overheard::STATE]))
             .order_by_asc(inbox::Column::Id)
             .limit(PRUNED_AT_ONCE)
             .into_query();
@@ -167,9 +167,9 @@ mod tests {
         let long_ago = |count: usize| format!("{}{count:020}", first_id_at(then - 1));
         let mut rows: Vec<(String, &str)> = (0..2_500).map(|count| (long_ago(count), "done")).collect();
         rows.push((long_ago(2_500), "skipped"));
+        rows.push((long_ago(2_501), "context"));
         let kept = [
-            (long_ago(2_501), "dead"),
-            (long_ago(2_502), "context"),
+            (long_ago(2_502), "dead"),
             (format!("{}{:020}", first_id_at(then + 3_600_000), 0), "done"),
             (new_id(), "skipped"),
         ];

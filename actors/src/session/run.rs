@@ -32,6 +32,7 @@ use super::context::check_window;
 use super::events::Emitter;
 use super::exec::{self, Which};
 use super::item::Item;
+use super::overheard::Overheard;
 use super::preview::{Outlet, Preview, Typing};
 use super::prompt::Audience;
 use super::reach::Chain;
@@ -252,8 +253,8 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     let mut typing = Typing::new(outlet.clone(), &settings.manner, addressed);
     typing.when(TypingMode::Instant);
     if !context.turn.last().direct && context.turn.entry_id().is_none() {
-        let most = settings.group_history;
-        context.turn.overheard = super::admission::overheard(&services, &context.scope, &context.key, most).await?;
+        let most = group_history(&settings, &context.agent_id, outlet.as_ref());
+        context.turn.overheard = Overheard::read(&services, &context.scope, &context.key, most).await?;
     }
     let stop = context.cancel.token().clone();
     let turn = &context.turn;
@@ -338,6 +339,14 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         .session_changed("agent.input.settled", Some(&head), false)
         .await;
     Ok(ended)
+}
+
+/// How much of a group's talk the agent is shown: the account says, else the agent, else the settings for all.
+fn group_history(settings: &UserSettings, agent_id: &str, outlet: Option<&Outlet>) -> usize {
+    let account = outlet.and_then(|outlet| outlet.account.account.config["historyLimit"].as_u64());
+    let account = account.and_then(|most| usize::try_from(most).ok());
+    let agent = || settings.agent(agent_id).and_then(|agent| agent.group_history);
+    account.or_else(agent).unwrap_or(settings.group_history)
 }
 
 async fn outlet(context: &RunContext, services: &Services) -> Result<Option<Outlet>> {

@@ -18,11 +18,11 @@ pub(crate) use self::inside::{Inside, answer_inside};
 pub(crate) use self::intent::intend;
 use super::branches;
 use super::budget::Charge;
-use super::envelope::ContextLine;
 use super::freshness;
 use super::heartbeat;
 use super::intake::Beat;
 use super::item::{Item, Options};
+use super::overheard::{self, Overheard};
 use super::{key, system_event};
 use crate::Services;
 use crate::clock::now_ms;
@@ -43,8 +43,8 @@ pub(crate) struct Turn {
     pub(crate) items: Vec<Item>,
     /// The joined prompt. Unused when the user entry is stored already.
     pub(crate) prompt: Vec<Part>,
-    /// Unaddressed group talk that goes in front of the prompt: rows and their lines.
-    pub(crate) overheard: Vec<(String, ContextLine)>,
+    /// Goes in front of the prompt.
+    pub(crate) overheard: Overheard,
     /// Messages that came while it went on, and that it answers as well.
     pub(crate) steered: Vec<Item>,
 }
@@ -354,10 +354,8 @@ pub(crate) async fn begin(
                 if batch.run(tx).await? <= others {
                     return Err(Error::Conflict("the message was answered already".to_owned()));
                 }
-                if !turn.overheard.is_empty() {
-                    let ids = turn.overheard.iter().map(|(id, _)| id.clone());
-                    let mut batch = Batch::new(tx);
-                    finish_inbox(&mut batch, scope, ids.collect(), "done", &turn.run_id, None);
+                let mut batch = Batch::new(tx);
+                if turn.overheard.settle(&mut batch, scope, &authority.key, &turn.run_id) {
                     batch.run(tx).await?;
                 }
                 Ok((head, stored))
@@ -732,7 +730,9 @@ pub(crate) async fn reset(services: &Services, authority: &Authority) -> Result<
         .run(&authority.scope, move |tx| {
             let authority = authority_in.clone();
             Box::pin(async move {
-                fenced(tx, &authority.scope, authority.epoch).await?.run(tx).await?;
+                let mut batch = fenced(tx, &authority.scope, authority.epoch).await?;
+                batch.add(&overheard::over(&authority.scope, &authority.key, "done"));
+                batch.run(tx).await?;
                 let now = now_ms();
                 transcript::open(tx, &authority.scope, &authority.key, &authority.agent_id, now).await?;
                 transcript::reset(tx, &authority.scope, &authority.key, now).await

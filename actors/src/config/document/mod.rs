@@ -187,6 +187,8 @@ pub struct AgentSettings {
     pub thinking: Option<Thinking>,
     /// Regular expressions without case: the configured ones, else made from the agent's name and emoji.
     pub mention_patterns: Vec<String>,
+    /// `groupChat.historyLimit`, where the agent has one of its own.
+    pub group_history: Option<usize>,
     pub identity: Value,
     /// The only skills it has, where it has a list.
     pub skills: Option<Vec<String>>,

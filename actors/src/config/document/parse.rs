@@ -77,9 +77,7 @@ impl UserSettings {
                 .map(|seconds| (seconds > 0).then(|| Duration::from_secs(seconds))),
             time_zone: text(at(defaults, "/userTimezone")).filter(|zone| zone.parse::<chrono_tz::Tz>().is_ok()),
             response_prefix: text(at(messages, "/responsePrefix")),
-            group_history: number(at(messages, "/groupChat/historyLimit"))
-                .and_then(|count| usize::try_from(count).ok())
-                .unwrap_or(GROUP_HISTORY),
+            group_history: group_history(messages).unwrap_or(GROUP_HISTORY),
             inbound_debounce: millis(at(messages, "/inbound/debounceMs")).unwrap_or_default(),
             inbound_debounce_by_channel: inbound_by_channel(at(messages, "/inbound")),
             default_skills: texts(at(defaults, "/skills")),
@@ -207,6 +205,7 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
             mention_patterns: texts(at(entry, "/groupChat/mentionPatterns"))
                 .or_else(|| shared.clone())
                 .unwrap_or_else(|| derived_patterns(name.as_deref(), &identity)),
+            group_history: group_history(entry),
             id,
             name,
             identity,
@@ -223,6 +222,10 @@ fn agents(doc: &Value, default_model: Option<&str>) -> Vec<AgentSettings> {
         });
     }
     agents
+}
+
+fn group_history(of: &Value) -> Option<usize> {
+    number(at(of, "/groupChat/historyLimit")).and_then(|count| usize::try_from(count).ok())
 }
 
 pub(super) fn agent_entries(doc: &Value) -> Vec<(String, &Value)> {
@@ -513,7 +516,7 @@ mod tests {
                 },
                 "list": [
                     {"id": "Work Bot", "identity": {"name": "Clawd (x)", "emoji": "🦞"}},
-                    {"id": "home", "default": true, "model": "x/y", "groupChat": {"mentionPatterns": ["home"]}},
+                    {"id": "home", "default": true, "model": "x/y", "groupChat": {"mentionPatterns": ["home"], "historyLimit": 5}},
                     {"name": "no id"},
                 ],
                 "entries": {"third": {"name": "Third"}, "home": {"model": "ignored/twin"}},
@@ -524,6 +527,8 @@ mod tests {
         assert_eq!(settings.default_agent, "home");
         assert_eq!(settings.agents[0].model.as_deref(), Some("anthropic/claude"));
         assert_eq!(settings.agents[1].model.as_deref(), Some("x/y"));
+        let history: Vec<_> = settings.agents.iter().map(|agent| agent.group_history).collect();
+        assert_eq!(history, [None, Some(5), None]);
         assert_eq!(settings.agents[0].mention_patterns, [r"\b@?Clawd \(x\)\b", "🦞"]);
         assert_eq!(settings.agents[1].mention_patterns, ["home"]);
         assert_eq!(settings.model_aliases["opus"], "anthropic/claude");

@@ -31,6 +31,7 @@ impl ConfigService {
         let rows = view.rows(files).await?;
         let mut stored: HashMap<String, workspace_file::Model> =
             rows.into_iter().map(|row| (row.path.clone(), row)).collect();
+        let fresh = stored.is_empty();
         if stored.contains_key("MEMORY.md") {
             stored.remove("memory.md");
         }
@@ -39,7 +40,7 @@ impl ConfigService {
                 stored
                     .remove(name)
                     .map(WorkspaceFile::from)
-                    .or_else(|| templates::template(name))
+                    .or_else(|| templates::template(name, fresh))
             })
             .collect())
     }
@@ -47,8 +48,10 @@ impl ConfigService {
     /// A file; a bootstrap file that nobody edited is our template.
     pub async fn workspace_file(&self, scope: &Scope, agent_id: &str, path: &str) -> Result<Option<WorkspaceFile>> {
         let tx = self.db.read(scope).await?;
-        let row = find(&*tx, scope, agent_id, path).await?;
-        Ok(row.map(WorkspaceFile::from).or_else(|| templates::template(path)))
+        match find(&*tx, scope, agent_id, path).await? {
+            Some(row) => Ok(Some(row.into())),
+            None => template(&*tx, scope, agent_id, path).await,
+        }
     }
 
     /// Writes a file; `expected` is the version the writer saw (0 = it must not exist, `None` = whatever is there).
@@ -90,7 +93,10 @@ impl ConfigService {
                 .one(&*tx)
                 .await?;
             let version = row.as_ref().map(|row| row.version);
-            let before = row.map(WorkspaceFile::from).or_else(|| templates::template(path));
+            let before = match row {
+                Some(row) => Some(row.into()),
+                None => template(&*tx, scope, agent_id, path).await?,
+            };
             let Some(content) = change(before.as_ref())? else {
                 return Ok(None);
             };
@@ -104,11 +110,12 @@ impl ConfigService {
 
     /// Removes a file. A removed bootstrap file stays as a blank one: our template does not come back.
     pub async fn delete_workspace_file(&self, scope: &Scope, agent_id: &str, path: &str) -> Result<()> {
-        if templates::template(path).is_some() {
+        let tx = self.db.write(scope).await?;
+        if template(&*tx, scope, agent_id, path).await?.is_some() {
+            drop(tx);
             self.put_workspace_file(scope, agent_id, path, "", None).await?;
             return Ok(());
         }
-        let tx = self.db.write(scope).await?;
         let deleted = workspace_file::Entity::delete_owned(scope)
             .filter(workspace_file::Column::AgentId.eq(agent_id))
             .filter(workspace_file::Column::Path.eq(path))
@@ -177,7 +184,8 @@ impl ConfigService {
                 updated_at: row.updated_at,
             })
             .collect();
-        for template in templates::names().filter_map(templates::template) {
+        let fresh = !files.iter().any(|file| templates::is_bootstrap(&file.path));
+        for template in templates::names().filter_map(|name| templates::template(name, fresh)) {
             if !files.iter().any(|file| file.path == template.path) {
                 files.push(WorkspaceFile {
                     content: String::new(),
@@ -272,6 +280,22 @@ async fn store(
     Ok(Some(row.into()))
 }
 
+/// Our text for a file that has no row.
+async fn template(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    agent_id: &str,
+    path: &str,
+) -> Result<Option<WorkspaceFile>> {
+    let fresh = path == templates::FIRST_CONTACT && {
+        let written = workspace_file::Entity::owned_by(scope)
+            .filter(workspace_file::Column::AgentId.eq(agent_id))
+            .filter(workspace_file::Column::Path.is_in(templates::names()));
+        written.count(tx).await? == 0
+    };
+    Ok(templates::template(path, fresh))
+}
+
 async fn find(
     tx: &impl ConnectionTrait,
     scope: &Scope,
@@ -303,6 +327,44 @@ mod tests {
     use super::*;
     use crate::config::identity::Role;
 
+    /// How to get to know each other stands there until something was written, and comes back for nobody.
+    #[tokio::test]
+    async fn first_contact_is_over_with_the_first_file() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let owner = testing::owner(config).await;
+        let there = async |agent: &str| {
+            let file = config
+                .workspace_file(&owner, agent, "BOOTSTRAP.md")
+                .await
+                .expect("reads");
+            let listed = config.list_workspace(&owner, agent).await.expect("lists");
+            let listed = listed.iter().any(|file| file.path == "BOOTSTRAP.md" && file.size > 0);
+            let told = config.bootstrap_files(&owner, agent).await.expect("reads");
+            let told = told.iter().any(|file| file.path == "BOOTSTRAP.md" && file.size > 0);
+            let file = file.is_some_and(|file| file.size > 0);
+            assert_eq!((file, listed), (told, told));
+            told
+        };
+        assert!(there("main").await && there("work").await);
+        let put =
+            |agent: &'static str, path: &'static str| config.put_workspace_file(&owner, agent, path, "text", Some(0));
+        put("main", "notes/a.md").await.expect("writes");
+        assert!(there("main").await, "a note is not yet an acquaintance");
+        put("main", "USER.md").await.expect("writes");
+        assert!(!there("main").await);
+        config
+            .delete_workspace_file(&owner, "main", "BOOTSTRAP.md")
+            .await
+            .expect_err("it is gone");
+
+        config
+            .delete_workspace_file(&owner, "work", "BOOTSTRAP.md")
+            .await
+            .expect("removes");
+        assert!(!there("work").await);
+    }
+
     #[tokio::test]
     async fn a_new_agent_has_templates_without_rows() {
         let server = testing::start().await;
@@ -319,6 +381,7 @@ mod tests {
             "IDENTITY.md",
             "USER.md",
             "HEARTBEAT.md",
+            "BOOTSTRAP.md",
         ];
         assert_eq!(names().await, fresh);
         let tx = server.db.read(&owner).await.expect("begins");

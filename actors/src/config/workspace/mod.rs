@@ -1,6 +1,7 @@
 //! The virtual workspace: text files per agent, in the database.
 
 mod files;
+pub mod identity;
 pub(super) mod paths;
 mod templates;
 

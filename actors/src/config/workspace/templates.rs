@@ -2,6 +2,9 @@
 
 use super::WorkspaceFile;
 
+/// Stands in a workspace as long as none of these files was written: how an agent and its user get to know each other.
+pub(super) const FIRST_CONTACT: &str = "BOOTSTRAP.md";
+
 /// Bootstrap files in the order a prompt has them, with our text where there is one.
 const BOOTSTRAP: [(&str, Option<&str>); 9] = [
     ("AGENTS.md", Some(include_str!("../templates/AGENTS.md"))),
@@ -10,7 +13,7 @@ const BOOTSTRAP: [(&str, Option<&str>); 9] = [
     ("IDENTITY.md", Some(include_str!("../templates/IDENTITY.md"))),
     ("USER.md", Some(include_str!("../templates/USER.md"))),
     ("HEARTBEAT.md", Some(include_str!("../templates/HEARTBEAT.md"))),
-    ("BOOTSTRAP.md", None),
+    (FIRST_CONTACT, Some(include_str!("../templates/BOOTSTRAP.md"))),
     ("MEMORY.md", None),
     ("memory.md", None),
 ];
@@ -25,10 +28,10 @@ pub fn is_bootstrap(path: &str) -> bool {
     names().any(|name| name == path)
 }
 
-/// Our text for a file that nobody has edited.
-pub(super) fn template(path: &str) -> Option<WorkspaceFile> {
+/// Our text for a file that nobody has edited. `fresh`: no bootstrap file of the workspace was written yet.
+pub(super) fn template(path: &str, fresh: bool) -> Option<WorkspaceFile> {
     let (name, text) = BOOTSTRAP.iter().find(|(name, _)| *name == path)?;
-    let text = (*text)?;
+    let text = (*text).filter(|_| fresh || *name != FIRST_CONTACT)?;
     Some(WorkspaceFile {
         path: (*name).to_owned(),
         content: text.to_owned(),

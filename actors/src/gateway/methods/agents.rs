@@ -7,6 +7,7 @@ use super::health::agent_ids;
 use super::{Nothing, agent_of, config, filled};
 use crate::config::devices::without_nulls;
 use crate::config::document::{AgentChange, AgentSettings};
+use crate::config::workspace::identity;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, READ};
@@ -17,7 +18,7 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("agents.create", Access::Scope(ADMIN), create);
     methods.add("agents.update", Access::Scope(ADMIN), update);
     methods.add("agents.delete", Access::Scope(ADMIN), delete);
-    methods.add("agent.identity.get", Access::Scope(READ), identity);
+    methods.add("agent.identity.get", Access::Scope(READ), shown);
 }
 
 async fn list(call: Call, _: Nothing) -> Result<Value, WireError> {
@@ -152,7 +153,7 @@ struct IdentityParams {
     session_key: Option<String>,
 }
 
-async fn identity(call: Call, params: IdentityParams) -> Result<Value, WireError> {
+async fn shown(call: Call, params: IdentityParams) -> Result<Value, WireError> {
     let settings = call.state.services.config.settings(call.scope()).await?;
     let id = match (params.agent_id, params.session_key) {
         (Some(id), _) => id,
@@ -163,11 +164,18 @@ async fn identity(call: Call, params: IdentityParams) -> Result<Value, WireError
     if known.is_none() && id != settings.default_agent {
         return Err(WireError::invalid(format!("unknown agent id \"{id}\"")));
     }
-    let from_identity = |field: &str| known.and_then(|agent| agent.identity[field].as_str());
-    let name = from_identity("name").or_else(|| known.and_then(|agent| agent.name.as_deref()));
+    let service = &call.state.services.config;
+    let file = service.workspace_file(call.scope(), &id, "IDENTITY.md").await?;
+    // Our template names nobody in particular.
+    let file = file.filter(|file| file.version > 0);
+    let own = file.map(|file| identity::parse(&file.content)).unwrap_or_default();
+    let set = |field: &str| known.and_then(|agent| agent.identity[field].as_str());
+    let name = set("name").or_else(|| known.and_then(|agent| agent.name.as_deref()));
+    let name = name.or(own.name.as_deref());
     Ok(without_nulls(json!({
         "agentId": id, "name": name.unwrap_or("Assistant"),
         "nameSource": if name.is_some() { "config" } else { "default" },
-        "avatar": from_identity("avatar").unwrap_or("A"), "emoji": from_identity("emoji"),
+        "avatar": set("avatar").or(own.avatar.as_deref()).unwrap_or("A"),
+        "emoji": set("emoji").or(own.emoji.as_deref()),
     })))
 }

@@ -11,6 +11,7 @@ use crate::session::choice::Chosen;
 use crate::session::closing::{self, Why};
 use crate::session::edit::EditRequest;
 use crate::session::item::Item;
+use crate::session::overheard::Overheard;
 use crate::session::run::Outcome;
 use crate::session::turn::Turn;
 
@@ -70,7 +71,7 @@ impl SessionActor {
                         run_id,
                         items: vec![item],
                         prompt,
-                        overheard: Vec::new(),
+                        overheard: Overheard::default(),
                         steered: Vec::new(),
                     },
                 );

@@ -35,7 +35,7 @@ pub(super) async fn heard(
         return Ok(skip(row.id, "skipped", "a reaction that is not told"));
     }
     if inbound.peer.kind != PeerKind::Direct {
-        return Ok(skip(row.id, "context", "a reaction"));
+        return Ok(skip(row.id, overheard::STATE, "a reaction"));
     }
     let own = policy::speaker(account, inbound).is(facts.scope.user())
         && own::is_own(&facts.services.config, facts.scope, facts.session).await?;

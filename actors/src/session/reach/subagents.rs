@@ -86,13 +86,21 @@ impl Reach {
         let model = match wish.model.or_else(|| rules.model.clone()) {
             Some(name) => {
                 let found = choice::find(config, &run.authority.scope, &agent_id, &name).await;
-                Some(found.map_err(away)?.ok_or_else(|| format!("There is no model {name}."))?)
+                Some(
+                    found
+                        .map_err(away)?
+                        .ok_or_else(|| format!("There is no model {name}."))?,
+                )
             }
             None => None,
         };
         let thinking = match wish.thinking.as_deref() {
             Some(level) => Some(Thinking::parse(level).ok_or_else(|| format!("There is no thinking level {level}."))?),
-            None => settings.subagents(&agent_id).thinking.as_deref().and_then(Thinking::parse),
+            None => settings
+                .subagents(&agent_id)
+                .thinking
+                .as_deref()
+                .and_then(Thinking::parse),
         };
         let label = wish
             .label

@@ -13,6 +13,7 @@ use crate::conversation::transcript::{self, NewEntry};
 use crate::error::{Error, Result};
 use crate::ports::message::{AssistantMessage, Message, Part};
 use crate::session::item::Item;
+use crate::session::overheard::Overheard;
 use crate::session::preview::Preview;
 use crate::session::steering::Steered;
 use crate::session::turn::{self, Beside, SAID, Turn};
@@ -159,7 +160,7 @@ impl Work {
             run_id,
             items: vec![item.clone()],
             prompt,
-            overheard: Vec::new(),
+            overheard: Overheard::default(),
             steered: Vec::new(),
         };
         let stop = context.cancel.token();

@@ -134,7 +134,11 @@ const SHARED: &[Key] = &[
     live("apiBaseUrl", Kind::Text, "As apiRoot."),
     kept("name", Kind::Text),
     kept("dms", Kind::Any),
-    kept("historyLimit", Kind::Whole),
+    live(
+        "historyLimit",
+        Kind::Whole,
+        "Messages of a group the agent is shown as context; goes before messages.groupChat.historyLimit.",
+    ),
     kept("dmHistoryLimit", Kind::Whole),
     live(
         "textChunkLimit",

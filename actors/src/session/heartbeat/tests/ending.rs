@@ -12,6 +12,7 @@ use crate::session::budget::Charge;
 use crate::session::freshness;
 use crate::session::intake::{Beat, ClientMessage};
 use crate::session::item::Item;
+use crate::session::overheard::Overheard;
 use crate::session::turn::{self, Authority, Ending, Turn};
 
 const APART: &str = "agent:main:heartbeat";
@@ -59,7 +60,7 @@ impl Begun {
             run_id: run.clone(),
             items: vec![Item::from_client(id.clone(), run.clone(), now, true, message)],
             prompt: Vec::new(),
-            overheard: Vec::new(),
+            overheard: Overheard::default(),
             steered: Vec::new(),
         };
         let settings = services.config.settings(scope).await.expect("reads");
