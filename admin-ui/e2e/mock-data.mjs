@@ -127,7 +127,7 @@ export function initialData({ empty = false, zeroKey = false, signedIn = false, 
   const now = Date.now();
   const session = {
     tenant: { slug: 'acme', name: 'Acme Industries' },
-    user: { id: 'u1', email: 'ada@acme.test', name: 'Ada Byron', role: 'owner' },
+    user: { id: 'u1', email: 'ada@acme.test', name: 'Ada Byron', role: 'owner', timeZone: null },
     scopes: ['operator.admin'],
     zeroKey: zeroKey || empty,
     hasPassword: false,

@@ -120,6 +120,10 @@ const HITS = [
 const ROUTES = [
   [/^DELETE \/session$/, ({ data, response }) => ((data.signedIn = false), json(response, 204))],
   [/^PUT \/session\/password$/, ({ response }) => json(response, 204)],
+  [
+    /^PATCH \/session\/profile$/,
+    ({ data, response, body }) => json(response, 200, Object.assign(data.session.user, body)),
+  ],
   [/^GET \/tokens$/, ({ data, response }) => json(response, 200, { tokens: data.tokens })],
   [
     /^POST \/tokens$/,

@@ -9,7 +9,12 @@ declare module '*/mock-server.mjs' {
   }
   interface Mock {
     url: string;
-    data: { signedIn: boolean; failing: boolean; session: { zeroKey: boolean }; providers: { keyOrder: string[] }[] };
+    data: {
+      signedIn: boolean;
+      failing: boolean;
+      session: { zeroKey: boolean; user: { timeZone: string | null } };
+      providers: { keyOrder: string[] }[];
+    };
     sockets: { clients: Set<{ terminate(): void }> };
     close(): Promise<void>;
   }

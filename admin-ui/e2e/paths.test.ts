@@ -79,6 +79,20 @@ describe('signing in', () => {
     await page.getByRole('heading', { name: 'Main conversation' }).waitFor();
   });
 
+  it('takes the time zone of the browser at the first sign-in, and leaves it to the person from then on', async () => {
+    await open('/settings/account#sign-in=good', {}, { timezoneId: 'Asia/Tokyo' });
+    const zone = page.getByLabel('Time zone');
+    await page.getByRole('heading', { name: 'Your account' }).waitFor();
+    await expect.poll(() => mock.data.session.user.timeZone).toBe('Asia/Tokyo');
+    await expect.poll(() => zone.inputValue()).toBe('Asia/Tokyo');
+    await zone.fill('Europe/Vienna');
+    await page.getByRole('button', { name: 'Save', exact: true }).click();
+    await expect.poll(() => mock.data.session.user.timeZone).toBe('Europe/Vienna');
+    await page.reload();
+    await expect.poll(() => zone.inputValue()).toBe('Europe/Vienna');
+    expect(await violations()).toEqual([]);
+  });
+
   it('says that a link has expired, then lets the password in, and comes back to the asked page', async () => {
     await open('/devices#sign-in=old', {});
     await page.getByText('This sign-in link has expired').waitFor();

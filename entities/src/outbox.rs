@@ -34,7 +34,7 @@ pub struct Model {
     pub media: Option<String>,
     /// As JSON, the buttons below it; an empty list takes away those of what it replaces.
     pub choices: Option<String>,
-    /// `pending`, `sending`, `sent`, `unknown` or `failed`.
+    /// `pending`, `sending`, `sent`, `unknown`, `failed` or `skipped`.
     pub state: String,
     /// The platform's id once sent.
     pub message_id: Option<String>,

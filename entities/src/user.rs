@@ -25,7 +25,7 @@ pub struct Model {
     pub password_hash: Option<String>,
     /// `iss|sub` of the identity provider.
     pub oidc_subject: Option<String>,
-    /// IANA zone.
+    /// IANA zone; empty until the person chooses one.
     pub time_zone: String,
     /// Do the person's agents look by themselves, where they are configured to.
     pub heartbeats: bool,

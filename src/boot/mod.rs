@@ -52,15 +52,22 @@ pub fn serve(settings: Settings) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
         let running = start(settings.clone()).await?;
         welcome(&running, &settings).await?;
+        let mut displaced = false;
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
             _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+            () = running.directory.displaced() => displaced = true,
         }
         tokio::select! {
-            () = running.stop() => Ok(()),
+            () = running.stop() => {}
             // Whoever asks twice does not want to wait; what is cut off is recovered at the next start.
             _ = interrupt.recv() => anyhow::bail!("stopped before the drain was over"),
         }
+        anyhow::ensure!(
+            !displaced,
+            "another process serves under the same replica id: give each process a cluster.replica_id of its own"
+        );
+        Ok(())
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use claw_actors::config::ConfigService;
 use claw_actors::config::accounts::{AccountName, ResolvedAccount};
 use claw_actors::crypto::token;
-use claw_actors::ports::channel::{Account, Channel, Connected, DeliverError};
+use claw_actors::ports::channel::{Account, Channel, Connected, DeliverError, Reached};
 use claw_actors::session::commands::offers;
 use claw_actors::{Error, Services, clock};
 use dashmap::DashMap;
@@ -235,7 +235,7 @@ impl Connector {
         Ok(())
     }
 
-    /// Points platforms at us again that somebody else pointed elsewhere.
+    /// Points platforms at us again that somebody else pointed elsewhere, and notes what they cannot deliver.
     async fn watch(&self) -> Result<(), Error> {
         let config = &self.services.config;
         let channels = self.services.ports.channels().iter();
@@ -262,12 +262,12 @@ impl Connector {
         let looking = self.services.io.spawn(async move {
             match channel.watch() {
                 Some(watch) => watch.look(&account.account, &url).await,
-                None => Ok(None),
+                None => Ok(Reached::Here { trouble: None }),
             }
         });
         match looking.await.map_err(Error::internal)? {
-            Ok(None) => Ok(()),
-            Ok(Some(found)) => {
+            Ok(Reached::Here { trouble }) => config.account_trouble(name, trouble.as_deref()).await,
+            Ok(Reached::Elsewhere(found)) => {
                 tracing::warn!(
                     channel.id = name.channel, tenant.id = %name.tenant.tenant(), "an account's webhook was changed elsewhere"
                 );

@@ -55,14 +55,14 @@ impl Client {
         client
     }
 
-    /// The key of address limits: IPv6 customers get whole networks, so those count as one.
+    /// The key of address limits: IPv6 customers get whole networks, so those count as one. This machine stays itself.
     pub fn network(&self) -> IpAddr {
-        match self.address {
-            IpAddr::V4(_) => self.address,
-            IpAddr::V6(v6) => {
+        match self.address.to_canonical() {
+            IpAddr::V6(v6) if !v6.is_loopback() => {
                 let [a, b, c, d, ..] = v6.segments();
                 IpAddr::from([a, b, c, d, 0, 0, 0, 0])
             }
+            address => address,
         }
     }
 }
@@ -163,6 +163,28 @@ mod tests {
             false,
         );
         check("10.0.0.1:1", &[("x-forwarded-proto", "https, http")], "10.0.0.1", false);
+    }
+
+    #[test]
+    fn networks_count_as_one_and_this_machine_stays_itself() {
+        for (peer, network) in [
+            ("203.0.113.9:1", "203.0.113.9"),
+            ("[2001:db8:1:2:3:4:5:6]:1", "2001:db8:1:2::"),
+            ("[::ffff:203.0.113.9]:1", "203.0.113.9"),
+            ("127.0.0.1:1", "127.0.0.1"),
+            ("[::1]:1", "::1"),
+            ("[::ffff:127.0.0.1]:1", "127.0.0.1"),
+        ] {
+            let request = TestRequest::get().peer_addr(peer.parse().unwrap()).to_http_request();
+            let client = Client::of(&request, &[]);
+            assert_eq!(client.network().to_string(), network, "{peer}");
+            assert_eq!(client.network().is_loopback(), client.loopback_peer, "{peer}");
+            let written = Client {
+                address: peer.parse::<std::net::SocketAddr>().unwrap().ip(),
+                ..client
+            };
+            assert_eq!(written.network().to_string(), network, "{peer}");
+        }
     }
 
     #[test]

@@ -22,10 +22,6 @@ impl<K, V> Default for Cache<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V> Cache<K, V> {
-    pub(super) fn get(&self, key: &K) -> Option<Arc<V>> {
-        self.get_within(key, LIFETIME)
-    }
-
     /// One that is younger than `age`.
     pub(super) fn get_within(&self, key: &K, age: Duration) -> Option<Arc<V>> {
         self.get_at(key, Instant::now(), age)

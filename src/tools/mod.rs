@@ -183,6 +183,14 @@ mod tests {
     }
 
     #[test]
+    fn the_configuration_knows_every_tool() {
+        let tools = all(&Egress::new(Default::default()));
+        let mut names: Vec<&str> = tools.iter().map(|tool| tool.spec().name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, claw_actors::config::schema::BUILT_IN_TOOLS);
+    }
+
+    #[test]
     fn calls_that_write_to_the_same_are_known_by_it() {
         let tools = all(&Egress::new(Default::default()));
         let place = |name: &str, arguments: Value| {

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp};
+use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp, merge};
 use crate::support::model::calls_tool;
 use crate::support::node::{Device, TestNode};
 use crate::support::wait::eventually;
@@ -209,6 +209,74 @@ async fn questions_are_told_in_the_chats_that_the_user_chose_and_so_is_their_end
     assert_eq!(program.answer(&other).await.expect("is over")["decision"], Value::Null);
     app.settled().await;
     assert!(app.platform.calls().iter().all(|call| !call.text.contains("0f000002")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_told_to_those_alone_whom_the_program_wants_told() {
+    let app = TestApp::start().await;
+    app.link(OWNER, OWNERS_CHAT).await;
+    let chosen = json!({"approvals": {"exec": {"enabled": true, "mode": "targets", "targets": [
+        {"channel": "telegram", "to": "700"},
+    ]}}});
+    app.reconfigure(&chosen, "/approvals/exec/enabled").await;
+    let mut program = app.operator().await;
+    let wish = |id: &str, more: Value| {
+        let mut wish = json!({"id": id, "command": format!("echo {id}"), "timeoutMs": 600_000, "twoPhase": true});
+        merge(&mut wish, &more);
+        wish
+    };
+    // Nobody who decides is connected, and the chat is not to be told: over at once.
+    for (id, only) in [
+        ("0a000001", "suppressDelivery"),
+        ("0a000002", "deliverToApprovalClientsOnly"),
+    ] {
+        let over = program
+            .call("exec.approval.request", wish(id, json!({only: true})))
+            .await;
+        let over = over.expect("answers");
+        assert_eq!((&over["decision"], over.get("status")), (&Value::Null, None), "{only}");
+    }
+    // Unless it may wait for somebody who looks.
+    let alone = json!({"suppressDelivery": true, "requireDeliveryRoute": false});
+    let asked = program
+        .send("exec.approval.request", wish("0a000003", alone.clone()))
+        .await;
+    let accepted = program.answer(&asked).await.expect("waits");
+    assert_eq!(
+        (&accepted["status"], &accepted["deliveryRoute"]),
+        (&json!("accepted"), &json!("none"))
+    );
+    let mut person = app.approver("demo", OWNER).await;
+    let no = json!({"id": "0a000003", "decision": "deny"});
+    person.call("exec.approval.resolve", no).await.expect("decides");
+    assert_eq!(program.answer(&asked).await.expect("decided")["decision"], "deny");
+    // With somebody there: each way as it was asked for.
+    for (id, more, route) in [
+        (
+            "0a000004",
+            json!({"deliverToApprovalClientsOnly": true}),
+            "approval-client",
+        ),
+        ("0a000005", alone, "none"),
+        ("0a000006", json!({}), "forwarder"),
+    ] {
+        let asked = program.send("exec.approval.request", wish(id, more)).await;
+        let accepted = program.answer(&asked).await.expect("waits");
+        assert_eq!(accepted["deliveryRoute"], route, "{id}");
+    }
+    for id in ["0a000004", "0a000006"] {
+        let heard = person
+            .event("a question", |frame| frame["event"] == "exec.approval.requested")
+            .await;
+        assert_eq!(heard["payload"]["id"], id);
+    }
+    app.platform.message("700", "/approve 0a000006 deny").await;
+    app.settled().await;
+    let told = app.platform.calls().into_iter().map(|call| call.text);
+    let others: Vec<String> = told
+        .filter(|text| text.contains("0a00000") && !text.contains("0a000006"))
+        .collect();
+    assert_eq!(others, Vec::<String>::new());
 }
 
 /// Somebody presses the button that says `data` below the bot's message.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{FixedOffset, SecondsFormat, Timelike, Utc};
 use rand::{Rng, SeedableRng};
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::app::{MEMBER, STRANGER, TestApp};
-use crate::support::model::calls_tool;
+use crate::support::app::{MEMBER, STRANGER, TestApp, answered};
+use crate::support::model::{calls_tool, question};
 use crate::support::node::TestNode;
 use crate::support::wait::eventually;
 
@@ -511,7 +512,7 @@ async fn a_program_says_something_of_itself_or_of_the_world() {
     }
 }
 
-/// The job's own answer is on its way when its sub-agent ends.
+/// The job's own answer is none while what it began goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_jobs_sub_agent_found_is_announced_where_the_job_is() {
     let app = TestApp::start().await;
@@ -523,9 +524,19 @@ async fn what_a_jobs_sub_agent_found_is_announced_where_the_job_is() {
     let added = operator.call("cron.add", job).await.expect("adds");
     let run = json!({"id": added["id"], "mode": "force"});
     operator.call("cron.run", run).await.expect("runs");
-    app.platform.message("4242", "#begun").await;
+    let finished = event(&mut operator, &added["id"], "finished").await;
+    assert_eq!(
+        (&finished["status"], &finished["deliveryStatus"]),
+        (&json!("ok"), &json!("unknown"))
+    );
     app.platform.message("4242", "#dug").await;
     app.settled().await;
+    let sent = app.platform.messages("4242");
+    let texts: Vec<&str> = sent.iter().map(|call| call.text.as_str()).collect();
+    assert!(
+        texts.len() == 1 && !texts[0].contains("#begun"),
+        "the person gets the result and nothing before it: {texts:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -687,4 +698,35 @@ async fn files_that_a_jobs_answer_names_are_announced_with_it() {
     for file in &seen[1..] {
         assert!(file.0 == "sendDocument" && file.1.contains("all is well"), "{file:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hours_and_days_of_a_chat_are_those_of_the_persons_profile() {
+    // Half an hour off: what was midday there was another time of day in UTC.
+    let there = FixedOffset::east_opt(5 * 3600 + 1800).expect("a zone");
+    let hour = Utc::now().with_timezone(&there).hour();
+    let daily = json!({"session": {"reset": {"mode": "daily", "atHour": hour}}});
+    let app = TestApp::start_with(&daily, &[]).await;
+    let change = app.owner().request(Method::PATCH, "/api/session/profile");
+    let (code, user) = answered(change.json(&json!({"timeZone": "Asia/Kolkata"}))).await;
+    assert_eq!((code, &user["timeZone"]), (200, &json!("Asia/Kolkata")), "{user}");
+    app.says(1, 700, "hello #one").await;
+    app.platform.message("700", "re: #one end").await;
+    app.settled().await;
+    let asked = question(&app.model.asked("#one").await);
+    assert!(asked.contains(" IST] "), "{asked}");
+    // The day began within the last hour there, and long before these two hours in UTC.
+    app.rows()
+        .await
+        .execute("UPDATE session SET updated_at = updated_at - 7200000")
+        .await;
+    app.says(2, 700, "hello #two").await;
+    app.platform.message("700", "re: #two end").await;
+    app.settled().await;
+    let sessions: Vec<String> = app
+        .rows()
+        .await
+        .column("SELECT DISTINCT session_id FROM transcript_entry")
+        .await;
+    assert_eq!(sessions.len(), 2, "a new day is a new conversation");
 }

@@ -168,3 +168,49 @@ async fn a_sub_agent_ends_after_its_commands() {
     let told = app.model.asked("a sub-agent has ended").await;
     assert!(told["messages"].to_string().contains("re: #made"), "{told}");
 }
+
+/// Its session slept: its command went on, and the end of that had it run once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_sub_agent_that_sleeps_has_its_commands_stopped() {
+    let mut app = TestApp::start().await;
+    let node = app.ready_node(&Device::generate(), RUNS).await;
+    let (mut operator, mut approver) = (app.operator().await, app.approver("demo", OWNER).await);
+    let run = json!({"action": "run", "command": ["/usr/bin/make"], "cwd": "/srv"});
+    let task = format!("#child {}", crate::support::model::calls_tool("nodes", &run));
+    tool::ask(&mut operator, "main", "r1", "sessions_spawn", &json!({"task": task})).await;
+    approver
+        .event("a request", |frame| frame["event"] == "exec.approval.requested")
+        .await;
+    operator.chat_end("r1").await;
+    app.settled().await;
+    drop(node);
+    restart(&mut app);
+    let rows = app.rows().await;
+    assert_eq!(rows.count("exec_run").await, 1);
+    let mut operator = app.operator().await;
+    let stop = json!({"sessionKey": "main", "message": "/stop", "idempotencyKey": "stop"});
+    operator.call("chat.send", stop).await.expect("accepted");
+    let told = operator.chat_end("stop").await;
+    assert!(told.to_string().contains("Stopped 1 sub-agent."), "{told}");
+    becomes("commands", 0, || rows.count("exec_run")).await;
+    app.settled().await;
+    assert_eq!(rows.count("subagent WHERE state = 'killed'").await, 1);
+    assert_eq!(rows.count("inbox WHERE source = 'exec'").await, 0, "it runs again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_of_a_session_that_sleeps_stops_its_commands() {
+    let mut app = TestApp::start().await;
+    let node = app.ready_node(&Device::generate(), RUNS).await;
+    let mut approver = app.approver("demo", OWNER).await;
+    asks(&app, &mut approver, "main", "r1").await;
+    app.settled().await;
+    drop(node);
+    restart(&mut app);
+    let rows = app.rows().await;
+    assert_eq!(rows.count("exec_run").await, 1);
+    let mut operator = app.operator().await;
+    let abort = json!({"sessionKey": "main"});
+    operator.call("chat.abort", abort).await.expect("answers");
+    becomes("commands", 0, || rows.count("exec_run")).await;
+}

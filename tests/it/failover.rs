@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use crate::support::app::{ALL_SCOPES, MEMBER, STRANGER, TestApp};
-use crate::support::model::is_summary;
+use crate::support::model::{calls_tool, is_summary};
 use crate::support::node::TestNode;
 use crate::support::wait::eventually;
 use crate::support::webhook::status;
@@ -191,13 +191,13 @@ async fn a_key_without_credit_is_left_alone_for_hours() {
 async fn another_model_stands_in_and_the_first_choice_comes_back() {
     let app = start().await;
     let mut operator = app.operator().await;
-    let (ended, used) = ask(&app, &mut operator, "one", "[model:mock-1:500] #a").await;
+    let (ended, used) = ask(&app, &mut operator, "one", "[model:mock-1:429] #a").await;
     assert_eq!(ended["status"], "ok", "{ended}");
     assert_eq!(used, [FIRST, SECOND, "sk-test mock-2"]);
     let step = lifecycle(&mut operator, "fallback_step").await;
     assert_eq!(step["fallbackStepFromModel"], "mock/mock-1");
     assert_eq!(step["fallbackStepToModel"], "mock/mock-2");
-    assert_eq!(step["fallbackStepFromFailureReason"], "timeout");
+    assert_eq!(step["fallbackStepFromFailureReason"], "rate_limit");
     let event = lifecycle(&mut operator, "fallback").await;
     assert_eq!(
         (&event["selectedModel"], &event["activeModel"]),
@@ -211,7 +211,7 @@ async fn another_model_stands_in_and_the_first_choice_comes_back() {
     operator.call("chat.send", run).await.expect("accepted");
     let said = operator.chat_end("status").await["message"].to_string();
     assert!(
-        said.contains("Model: mock/mock-1") && said.contains("Fallback: mock/mock-2 (timeout"),
+        said.contains("Model: mock/mock-1") && said.contains("Fallback: mock/mock-2 (rate limit"),
         "{said}"
     );
     let listed = operator.call("models.list", json!({})).await.expect("lists");
@@ -233,11 +233,11 @@ async fn another_model_stands_in_and_the_first_choice_comes_back() {
 async fn a_first_choice_that_is_nearly_back_is_tried_by_one_at_a_time() {
     let app = start().await;
     let mut operator = app.operator().await;
-    ask(&app, &mut operator, "one", "[model:mock-1:500] #a").await;
+    ask(&app, &mut operator, "one", "[model:mock-1:429] #a").await;
     let rows = app.rows().await;
     rows.execute("UPDATE key_health SET last_failed_at = last_failed_at - 40000")
         .await;
-    let (ended, used) = ask(&app, &mut operator, "one", "[model:mock-1:500] #b").await;
+    let (ended, used) = ask(&app, &mut operator, "one", "[model:mock-1:429] #b").await;
     assert_eq!(ended["status"], "ok", "{ended}");
     assert_eq!(used.len(), 2, "one try, and no other key: {used:?}");
     assert!(used[0].ends_with("mock-1") && used[1].ends_with("mock-2"), "{used:?}");
@@ -352,11 +352,10 @@ async fn when_all_fail_one_sentence_says_why_and_when_to_try_again() {
     let said = ended["error"].as_str().expect("an error").to_owned();
     assert!(said.contains("mock/mock-1: rate limit; mock/mock-2: billing"), "{said}");
     assert!(said.contains("Please try again in 60 seconds."), "{said}");
-    // Nothing to try: said at once, without a call.
+    // All of them rest: the one that is back soonest is called.
     let (ended, used) = ask(&app, &mut operator, "one", "#b").await;
-    assert_eq!((ended["status"].as_str(), used.len()), (Some("error"), 0), "{ended}");
-    rested(&app).await;
-    assert_eq!(ask(&app, &mut operator, "one", "#c").await.0["status"], "ok");
+    assert_eq!(ended["status"], "ok", "{ended}");
+    assert_eq!(used, [FIRST]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -503,4 +502,67 @@ async fn how_hard_a_model_thinks_is_the_sessions_choice() {
     ask(&app, &mut operator, "one", "#d").await;
     assert_eq!(effort(&app), Value::Null);
     assert!(operator.call("sessions.patch", level(json!("high"))).await.is_err());
+}
+
+/// No key was kept for it, and nothing was forgiven.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_ends_to_wait_for_its_sub_agents_keeps_the_key_that_worked() {
+    let app = start().await;
+    let mut operator = app.operator().await;
+    let spawn = calls_tool("sessions_spawn", &json!({"task": "[gate] #child"}));
+    let (ended, _) = ask(&app, &mut operator, "one", &format!("{spawn} #a")).await;
+    assert_eq!(ended["status"], "ok", "{ended}");
+    app.model.asked("#child").await;
+    let (ended, used) = ask(&app, &mut operator, "one", "[tool:sessions_yield] [key:sk-test:429] #b").await;
+    assert_eq!(ended["status"], "ok", "{ended}");
+    assert_eq!(used, [FIRST, SECOND], "it ends with the tool");
+    rested(&app).await;
+    assert_eq!(ask(&app, &mut operator, "one", "#c").await.1, [SECOND]);
+    app.model.release(100);
+    app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_short_outage_the_first_choice_is_called_again_at_once() {
+    let app = start().await;
+    let mut operator = app.operator().await;
+    for (session, fault) in [("one", "500"), ("two", "cut"), ("three", "529")] {
+        let (ended, used) = ask(&app, &mut operator, session, &format!("[model:mock-1:{fault}] #a")).await;
+        assert_eq!(ended["status"], "ok", "{fault}: {ended}");
+        assert!(used.last().is_some_and(|used| used.ends_with("mock-2")), "{used:?}");
+        let (_, used) = ask(&app, &mut operator, session, "#b").await;
+        assert!(used.len() == 1 && used[0].ends_with("mock-1"), "{fault}: {used:?}");
+    }
+    let marked = app.rows().await.count("key_health WHERE cooldown_until > 0").await;
+    assert_eq!(marked, 0, "no key rests for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chosen_model_that_is_not_allowed_any_more_is_left_out() {
+    let model = |id: &str| json!({"id": id, "contextWindow": 128_000, "maxTokens": 4096});
+    let mut file = json!({"models": {"providers": {"mock": {"models": [model("mock-1"), model("mock-2")]}}}});
+    let app = TestApp::start_with(&file, &[]).await;
+    let mut operator = app.operator().await;
+    let choice = json!({"key": "agent:main:one", "model": "mock/mock-2"});
+    operator.call("sessions.patch", choice).await.expect("patches");
+    assert_eq!(ask(&app, &mut operator, "one", "#a").await.1, ["sk-test mock-2"]);
+    file["agents"] = json!({"defaults": {"models": {"mock/mock-1": {}}}});
+    app.reconfigure(&file, "/agents/defaults/models").await;
+    let (ended, used) = ask(&app, &mut operator, "one", "#b").await;
+    assert_eq!(
+        (&ended["status"], used),
+        (&json!("ok"), vec![FIRST.to_owned()]),
+        "{ended}"
+    );
+    let event = lifecycle(&mut operator, "fallback").await;
+    assert_eq!(
+        (&event["selectedModel"], &event["activeModel"]),
+        (&json!("mock-2"), &json!("mock-1")),
+        "{event}"
+    );
+    assert_eq!(event["reasonSummary"], "model not found");
+    assert_eq!(ask(&app, &mut operator, "one", "#c").await.1, [FIRST]);
+    // Whoever chooses such a model is told so, as before.
+    let choice = json!({"key": "agent:main:two", "model": "mock/mock-2"});
+    assert!(operator.call("sessions.patch", choice).await.is_err());
 }

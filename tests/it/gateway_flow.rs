@@ -67,6 +67,35 @@ async fn chat_send_streams_in_order_and_ends_with_the_whole_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_message_of_a_run_is_an_item_of_its_own() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let message = "[words:Let me look] [tool:session_status] #now";
+    let params = json!({"sessionKey": "main", "message": message, "idempotencyKey": "run-1"});
+    operator.call("chat.send", params).await.expect("accepted");
+    let mut items: Vec<(String, String)> = Vec::new();
+    loop {
+        let of_the_run = |frame: &Value| frame["payload"]["runId"] == "run-1" && frame["type"] == "event";
+        let payload = operator.event("the run's event", of_the_run).await["payload"].clone();
+        if payload["state"] == "final" {
+            break;
+        }
+        if payload["stream"] != "assistant" {
+            continue;
+        }
+        let part = |name: &str| payload["data"][name].as_str().expect(name).to_owned();
+        let (id, delta) = (part("itemId"), part("delta"));
+        match items.last_mut() {
+            Some((last, text)) if *last == id => text.push_str(&delta),
+            Some(_) | None => items.push((id, delta)),
+        }
+        assert_eq!(items.last().map(|(_, text)| text.clone()), Some(part("text")));
+    }
+    let item = |id: &str, text: &str| (id.to_owned(), text.to_owned());
+    assert_eq!(items, [item("run-1:1", "Let me look"), item("run-1:2", "re: #now end")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_of_a_connection_are_numbered_without_holes() {
     let app = TestApp::start().await;
     let mut operator = app.operator().await;

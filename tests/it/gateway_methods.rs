@@ -53,6 +53,29 @@ async fn health_and_status_say_what_there_is() {
         call(&mut operator, "status", json!({})).await["tasks"]["byStatus"]["succeeded"].clone()
     })
     .await;
+    say(&mut operator, "main", "t1", "").await;
+    assert_eq!(operator.chat_end("t1").await["state"], "final");
+    let listed = call(&mut operator, "sessions.list", json!({})).await;
+    let sessions = call(&mut operator, "status", json!({})).await["sessions"].clone();
+    for name in ["model", "contextTokens"] {
+        assert!(!listed["defaults"][name].is_null(), "{listed}");
+        assert_eq!(sessions["defaults"][name], listed["defaults"][name], "{sessions}");
+    }
+    let recent = sessions["recent"].as_array().expect("rows");
+    let row = recent
+        .iter()
+        .find(|row| row["key"] == "agent:main:main")
+        .expect("the chat's row");
+    let (used, window) = (row["totalTokens"].as_u64(), row["contextTokens"].as_u64());
+    let rest = used.zip(window).map(|(used, window)| window - used);
+    assert!(used.is_some_and(|used| used > 0), "{row}");
+    assert_eq!(row["remainingTokens"].as_u64(), rest, "{row}");
+    assert!(row["percentUsed"].is_u64(), "{row}");
+    assert_eq!(row["model"], listed["defaults"]["model"]);
+    assert_eq!(
+        [&sessions["byAgent"][0]["agentId"], &sessions["byAgent"][0]["count"]],
+        [&json!("main"), &sessions["count"]]
+    );
     // Health follows the configuration, with a version that grows.
     let mut reader = app.operator().await;
     let before = reader.hello["snapshot"]["stateVersion"]["health"]
@@ -112,6 +135,12 @@ async fn tools_are_shown_to_who_follows_the_session() {
             (&json!("tool"), &json!("agent:main:main"))
         );
         assert_eq!(payload["data"]["name"], "session_status", "{event}");
+        let result = payload["data"]["result"]["content"][0]["text"].as_str();
+        assert_eq!(
+            result.is_some_and(|text| !text.is_empty()),
+            phase == "result",
+            "{event}"
+        );
     }
     for reader in [&mut operator, &mut other] {
         let end = |frame: &Value| {
@@ -426,4 +455,88 @@ async fn files_of_an_agent_and_the_places_work_is_done_in() {
     )
     .await;
     assert_eq!(status, places["environments"][0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_are_listed_with_their_model_and_how_it_thinks() {
+    let model = |id: &str| {
+        json!({"id": id, "name": id, "reasoning": id == "mock-2", "input": ["text"], "contextWindow": 128_000,
+            "maxTokens": 4096})
+    };
+    let models = json!([model("mock-1"), model("mock-2")]);
+    let file = json!({"models": {"providers": {"mock": {"models": models}}}});
+    let app = TestApp::start_with(&file, &[]).await;
+    let mut operator = app.operator().await;
+    let thinker = json!({"name": "Thinker", "workspace": "~/thinker", "model": "mock/mock-2"});
+    call(&mut operator, "agents.create", thinker).await;
+    let listed = call(&mut operator, "agents.list", json!({})).await;
+    let [main, thinker] = listed["agents"].as_array().expect("agents").as_slice() else {
+        panic!("{listed}")
+    };
+    assert_eq!(main["model"], json!({"primary": "mock/mock-1"}));
+    assert_eq!(
+        (&main["thinkingOptions"], &main["thinkingDefault"]),
+        (&json!(["off"]), &json!("off"))
+    );
+    assert_eq!(thinker["model"], json!({"primary": "mock/mock-2"}));
+    assert_eq!(thinker["thinkingDefault"], "low");
+    let levels = thinker["thinkingLevels"].as_array().expect("levels");
+    assert!(levels.contains(&json!({"id": "high", "label": "high"})), "{thinker}");
+    assert_eq!(thinker["thinkingOptions"].as_array().map(Vec::len), Some(levels.len()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_found_by_who_began_it_and_by_its_short_id() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    ask(
+        &mut operator,
+        "main",
+        "t1",
+        "sessions_spawn",
+        &json!({"task": "#child"}),
+    )
+    .await;
+    told(&app, &mut operator, "t1").await;
+    let listed = call(&mut operator, "sessions.list", json!({"spawnedBy": "main"})).await;
+    assert_eq!(listed["count"], 1, "{listed}");
+    let child = listed["sessions"][0]["key"].as_str().expect("a key").to_owned();
+    assert!(child.starts_with("agent:main:subagent:"), "{child}");
+    let listed = call(&mut operator, "sessions.list", json!({"spawnedBy": "agent:main:else"})).await;
+    assert_eq!(listed["count"], 0, "{listed}");
+    let own = json!({"key": child, "spawnedBy": "main"});
+    assert_eq!(call(&mut operator, "sessions.resolve", own).await["key"], child);
+    let elses = json!({"key": child, "spawnedBy": "else"});
+    let said = refused(&mut operator, "sessions.resolve", elses).await;
+    assert!(said.contains("No session found"), "{said}");
+    // Two sessions whose ids begin alike are told apart by name.
+    for (end, label) in [("1", "Trip to Rome"), ("2", "Taxes")] {
+        let key = format!("dashboard:0a1b2c3d-4e5f-4789-8abc-def01234567{end}");
+        call(&mut operator, "sessions.create", json!({"key": key, "label": label})).await;
+    }
+    let rome = "agent:main:dashboard:0a1b2c3d-4e5f-4789-8abc-def012345671";
+    let short = |id: &str| json!({"shortId": id, "agentId": "main", "allowMissing": true});
+    let mut hinted = short("0a1b2c3d");
+    hinted["slugHint"] = json!("trip-to-rome");
+    for params in [hinted, short("0A1B2C3D4E5F47898ABCDEF012345671")] {
+        let found = call(&mut operator, "sessions.resolve", params).await;
+        let shown = json!({"ok": true, "key": rome, "agentId": "main", "displayName": "Trip to Rome"});
+        assert_eq!(found, shown);
+    }
+    let several = call(&mut operator, "sessions.resolve", short("0a1b2c3d4e5f")).await;
+    assert_eq!(
+        (&several["ok"], several["candidates"].as_array().map(Vec::len)),
+        (&json!(false), Some(2))
+    );
+    let none = call(&mut operator, "sessions.resolve", short("0a1b2c3d4e60")).await;
+    assert_eq!(none, json!({"ok": false}));
+    let elsewhere = json!({"shortId": "0a1b2c3d", "slugHint": "taxes", "agentId": "work"});
+    for (params, why) in [
+        (elsewhere, "No session found"),
+        (short("0a1b2c3"), "8-32 hexadecimal"),
+        (json!({"key": "main", "slugHint": "x"}), "slugHint requires shortId"),
+    ] {
+        let said = refused(&mut operator, "sessions.resolve", params).await;
+        assert!(said.contains(why), "{said}");
+    }
 }

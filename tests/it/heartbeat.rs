@@ -6,7 +6,9 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp};
+use crate::support::model::says;
 use crate::support::node::TestNode;
+use crate::support::tool::{ask, told};
 use crate::support::wait::{becomes, eventually};
 
 const SETTINGS: [(&str, &str); 3] = [
@@ -270,4 +272,46 @@ async fn somebody_elses_heartbeats_are_theirs() {
         reader.call("last-heartbeat", json!({})).await.expect("answers")["hasMedia"],
         false
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_beat_shows_is_sent_with_its_words_or_alone() {
+    let app = TestApp::start_with(&json!({}), &SETTINGS).await;
+    let mut operator = app.operator().await;
+    let note = json!({"path": "notes/report.md", "content": "all is well"});
+    ask(&mut operator, "main", "w1", "write", &note).await;
+    told(&app, &mut operator, "w1").await;
+    for (at, answer) in ["MEDIA:notes/report.md", "The report.\nMEDIA:notes/report.md"]
+        .iter()
+        .enumerate()
+    {
+        app.import("demo", OWNER, &in_chat(&format!("look {}", says(answer))));
+        let sent = operator
+            .event("a beat with a file", |frame| {
+                let payload = &frame["payload"];
+                frame["event"] == "heartbeat"
+                    && payload["status"] == "sent"
+                    && payload["hasMedia"] == true
+                    && payload["preview"].is_string() == (at == 1)
+            })
+            .await;
+        assert_eq!(sent["payload"]["reason"], Value::Null, "{sent}");
+    }
+    operator
+        .call("set-heartbeats", json!({"enabled": false}))
+        .await
+        .expect("answers");
+    app.settled().await;
+    let sent = app.platform.messages("4242");
+    let shown = |at: usize| (sent[at].method.as_str(), sent[at].text.as_str());
+    assert!(
+        shown(0).0 == "sendDocument" && shown(0).1.contains("all is well"),
+        "{:?}",
+        shown(0)
+    );
+    let words = sent.iter().position(|call| call.text == "The report.");
+    let words = words.expect("the words are sent");
+    assert!(shown(words + 1).0 == "sendDocument", "{:?}", shown(words + 1));
+    let said = history(&mut operator).await;
+    assert!(said.len() > 2, "what was shown stays in the conversation: {said:?}");
 }

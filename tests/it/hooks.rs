@@ -8,8 +8,9 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp, answered};
-use crate::support::model::prompt;
+use crate::support::model::{prompt, says};
 use crate::support::serving::Serving;
+use crate::support::tool::{ask, told};
 use crate::support::wait::{becomes, eventually};
 
 async fn token(app: &TestApp, hook: Option<&str>) -> String {
@@ -442,4 +443,47 @@ async fn a_jobs_failure_is_posted_where_the_job_says() {
         assert!(body["error"].is_string(), "{body}");
     }
     app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_a_hooks_answer_names_are_sent_with_it_and_what_is_missing_is_said() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let note = json!({"path": "notes/report.md", "content": "all is well"});
+    ask(&mut operator, "main", "w1", "write", &note).await;
+    told(&app, &mut operator, "w1").await;
+    let token = token(&app, None).await;
+    for (to, answer) in [
+        ("4711", "The report.\nMEDIA:notes/report.md"),
+        ("4712", "MEDIA:notes/report.md"),
+        ("4713", "MEDIA:notes/nothing.md"),
+    ] {
+        let body = json!({"message": says(answer), "name": "CI", "channel": "telegram", "to": to});
+        let (code, accepted) = answered(post(&app, "agent", &token, &body)).await;
+        assert_eq!(code, 200, "{accepted}");
+    }
+    let rows = app.rows().await;
+    becomes("ended hooks", 3, || {
+        rows.count("hook_run WHERE status = 'ok' AND delivery = 'queued'")
+    })
+    .await;
+    app.settled().await;
+    let sent = |to: &str| -> Vec<(String, String)> {
+        let calls = app.platform.messages(to);
+        calls.into_iter().map(|call| (call.method, call.text)).collect()
+    };
+    let both = sent("4711");
+    assert_eq!(both[0], ("sendMessage".to_owned(), "The report.".to_owned()));
+    for file in [&both[1], &sent("4712")[0]] {
+        assert!(file.0 == "sendDocument" && file.1.contains("all is well"), "{file:?}");
+    }
+    let missing = sent("4713");
+    assert!(
+        missing.len() == 1 && missing[0].1.contains("A file was not sent"),
+        "{missing:?}"
+    );
+    let mut lines: Vec<String> = rows.column("SELECT text FROM system_event").await;
+    lines.sort();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines.contains(&"Hook CI: report.md".to_owned()), "{lines:?}");
 }

@@ -18,6 +18,7 @@ use crate::support::raw::Raw;
 use crate::support::wait::{PATIENCE, becomes};
 use crate::support::webhook::status;
 
+mod devices;
 mod limits;
 mod proofs;
 

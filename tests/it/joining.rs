@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp, answered};
 use crate::support::node::{Device, Hello, TestNode};
+use crate::support::wait::becomes;
 
 const COMMANDS: &[&str] = &["system.run", "system.which"];
 
@@ -185,6 +186,40 @@ async fn of_phones_that_scan_one_code_together_one_comes_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_scan_for_which_there_is_no_place_does_not_use_the_code_up() {
+    let app = TestApp::start_with(&json!({}), &[("CLAWCENTRAL__LIMITS__USER_CONNECTIONS", "2")]).await;
+    let (mut admin, other) = (app.operator().await, app.operator().await);
+    let wish = json!({"publicUrl": app.socket_url(), "bootstrapProfile": "node"});
+    let code = admin.call("device.pair.setupCode", wish).await.expect("makes one");
+    let bootstrap = json!({"bootstrapToken": payload(&code["setupCode"])["bootstrapToken"]});
+    let device = Device::generate();
+    let refused = app.node(&device, bootstrap.clone(), COMMANDS).await;
+    let refused = refused.err().expect("there is no place");
+    assert_eq!(
+        (&refused["code"], &refused["retryable"]),
+        (&json!("UNAVAILABLE"), &json!(true)),
+        "{refused}"
+    );
+    let status = json!({"setupId": code["setupId"]});
+    let told = admin.call("device.pair.setupStatus", status.clone()).await;
+    assert_eq!(told.expect("tells"), json!({}));
+    assert_eq!(app.rows().await.count("device").await, 0);
+    drop(other);
+    becomes("a node in the free place", true, || async {
+        app.node(&device, bootstrap.clone(), COMMANDS).await.is_ok()
+    })
+    .await;
+    let completed = admin
+        .event("setup.completed", |frame| {
+            frame["event"] == "device.pair.setup.completed"
+        })
+        .await;
+    assert_eq!(completed["payload"]["deviceId"], device.id.as_str());
+    let told = admin.call("device.pair.setupStatus", status).await;
+    assert_eq!(told.expect("tells")["completion"], completed["payload"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_join_url_brings_one_node_in_ready_to_be_called() {
     let app = TestApp::start().await;
     let mut operator = app.operator().await;
@@ -284,7 +319,7 @@ async fn a_code_opens_its_own_tenant_only_and_not_for_long() {
         .call("device.pair.setupCode", wish(&app))
         .await
         .expect_err("may not");
-    assert_eq!(refused["details"]["missingScope"], "operator.admin");
+    assert_eq!(refused["details"]["missingScope"], "operator.pairing");
     app.rows()
         .await
         .execute("UPDATE setup_code SET expires_at = created_at")

@@ -15,6 +15,7 @@ mod compaction;
 mod configuration;
 mod cron;
 mod database_away;
+mod dead_letters;
 mod directives;
 mod disk_full;
 mod embeddings;

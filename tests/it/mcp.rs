@@ -61,7 +61,10 @@ async fn a_servers_tools_are_the_agents() {
     let server = McpServer::start();
     server.lets_in("Bearer s3cret");
     let app = TestApp::start_with(
-        &with(&server, &json!({"headers": {"Authorization": "Bearer s3cret"}})),
+        &with(
+            &server,
+            &json!({"headers": {"Authorization": "Bearer s3cret"}, "readOnly": ["ac*"]}),
+        ),
         &[],
     )
     .await;
@@ -86,9 +89,9 @@ async fn a_servers_tools_are_the_agents() {
         "{heard}"
     );
     assert!(heard.contains("EXTERNAL_CONTENT"), "{heard}");
-    // What reads writes nothing first; what may act does.
+    // What only reads by the owner's word writes nothing first; the server's own word for `echo` is not enough.
     let intents = async || app.rows().await.count("tool_intent WHERE tool LIKE 'docs__%'").await;
-    assert_eq!(intents().await, 0);
+    assert_eq!(intents().await, 1);
     let heard = call(&app, &mut operator, "act", "docs__act", &json!({"text": "go"})).await;
     assert!(heard.contains("act says go"), "{heard}");
     assert_eq!(intents().await, 1);

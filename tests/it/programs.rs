@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::support::app::{OWNER, STRANGER, TestApp, answered};
 use crate::support::model::{calls_tool, prompt};
 use crate::support::wait::{becomes, eventually};
+use crate::support::webhook::{status, telegram_update};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -610,6 +611,23 @@ async fn a_tool_is_called_as_policy_says() {
     }
     assert_eq!(answered(app.owner().request(Method::GET, "/tools/invoke")).await.0, 405);
     assert_eq!(app.rows().await.count("transcript_entry").await, 0, "no turn");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_groups_rules_hold_for_programs_in_its_session() {
+    let telegram = json!({"groupPolicy": "open", "groups": {"*": {
+        "requireMention": false, "tools": {"deny": ["session_status"]}, "toolsBySender": {"11": {}}}}});
+    let app = TestApp::start_with(&json!({"channels": {"telegram": telegram}}), &[]).await;
+    let mut said = telegram_update(1, 11, "#one");
+    said["message"]["chat"] = json!({"id": -500, "type": "group", "title": "Friends"});
+    assert_eq!(status(app.webhooks().telegram_body(&said)).await, 200);
+    app.settled().await;
+    let invoke = async |session: &str| {
+        let body = json!({"tool": "session_status", "sessionKey": session});
+        app.owner().post("/tools/invoke", &body).await.0
+    };
+    assert_eq!(invoke("agent:main:telegram:group:-500").await, 404);
+    assert_eq!(invoke("main").await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

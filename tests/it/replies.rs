@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::{SLACK_SECRET, TestApp, merge};
 use crate::support::model::{calls_tool, question, says};
+use crate::support::platform::Trouble;
 use crate::support::wait::becomes;
 use crate::support::webhook::{slack_event, status};
 
@@ -268,4 +269,33 @@ async fn a_nul_in_what_somebody_says_holds_up_nobody() {
     if let Err(refused) = operator.call("sessions.patch", patch).await {
         assert_eq!(refused["code"], "INVALID_REQUEST", "{refused}");
     }
+}
+
+/// The run had gone on until the preview was sent, and a restart lost the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_on_record_before_its_preview_is_sent_and_takes_its_place() {
+    let extra = json!({"channels": {"telegram": {"streaming": "partial"}}});
+    let mut app = TestApp::start_with(&extra, &[]).await;
+    let busy = json!({"ok": false, "error_code": 429, "description": "Too Many Requests",
+        "parameters": {"retry_after": 900}});
+    app.platform.trouble("sendMessage", Trouble::Answer(429, busy));
+    // The first piece comes late enough to be shown.
+    app.model.release(1);
+    let pieces = "[pieces:This is how a long answer begins. |And this is its end.]";
+    say(&app, 1, &format!("[slow:1300] [gate] {pieces}")).await;
+    let rows = app.rows().await;
+    let put_off = "outbox WHERE kind = 'preview' AND state = 'pending' AND next_attempt_at > 0";
+    becomes("previews put off", 1, || rows.count(put_off)).await;
+    app.model.release(3);
+    becomes("turns with an answer", 1, || rows.count("run WHERE status = 'ok'")).await;
+    assert_eq!(rows.count("outbox WHERE state = 'pending'").await, 2);
+    // As if the time was over.
+    tokio::task::block_in_place(|| app.binary.kill());
+    rows.execute("UPDATE outbox SET next_attempt_at = 0").await;
+    tokio::task::block_in_place(|| app.binary.start());
+    app.settled().await;
+    assert_eq!(texts(&app), ["This is how a long answer begins. And this is its end."]);
+    assert!(app.platform.calls().iter().all(|call| call.method != "editMessageText"));
+    let skipped = "outbox WHERE kind = 'preview' AND state = 'skipped'";
+    assert_eq!(rows.count(skipped).await, 1);
 }

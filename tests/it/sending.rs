@@ -533,3 +533,17 @@ async fn images_of_a_session_are_listed_and_fetched_by_its_user() {
     let theirs = call(&mut other, "audit.activity.list", json!({})).await;
     assert_eq!(theirs["events"], json!([]));
 }
+
+/// Three tries within two seconds were all: a platform that was away for longer lost the reply.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_outlasts_a_platform_that_is_away_for_some_seconds() {
+    let app = TestApp::start().await;
+    for _ in 0..4 {
+        app.platform.trouble("sendMessage", Trouble::Answer(502, json!({})));
+    }
+    assert_eq!(status(app.webhooks().telegram(1, 700, "hello #one")).await, 200);
+    app.platform.message("700", "#one").await;
+    app.settled().await;
+    let rows = app.rows().await;
+    assert_eq!(rows.count("outbox WHERE state = 'sent' AND attempts = 5").await, 1);
+}

@@ -232,6 +232,89 @@ async fn a_fork_is_a_session_of_its_own() {
     assert!(branches(&mut other, "main").await.is_empty());
 }
 
+/// Says something with more than words, and waits for the answer.
+async fn talk_with(operator: &mut TestNode, run: &str, more: Value) {
+    let mut params = json!({"sessionKey": "main", "message": format!("#{run}"), "idempotencyKey": run});
+    for (name, value) in more.as_object().expect("an object") {
+        params[name] = value.clone();
+    }
+    call(operator, "chat.send", params).await;
+    assert_eq!(operator.chat_end(run).await["state"], "final");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_for_another_branch_is_refused() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let empty = call(&mut operator, "chat.history", json!({"sessionKey": "main"})).await;
+    assert_eq!(
+        empty["sessionInfo"].get("activeLeafEntryId"),
+        Some(&Value::Null),
+        "{empty}"
+    );
+    talk_with(&mut operator, "one", json!({"expectedLeafEntryId": null})).await;
+    let page = call(&mut operator, "chat.history", json!({"sessionKey": "main"})).await;
+    let (first, transcript) = (&page["sessionInfo"]["activeLeafEntryId"], &page["sessionId"]);
+    talk_with(&mut operator, "two", json!({"expectedLeafEntryId": first})).await;
+    // Who says which transcript it was need not have seen the newest entry.
+    let behind = json!({"expectedLeafEntryId": first, "sessionId": transcript});
+    talk_with(&mut operator, "three", behind.clone()).await;
+    let steer = json!({"expectedLeafEntryId": first, "queueMode": "steer"});
+    talk_with(&mut operator, "four", steer).await;
+    let page = call(&mut operator, "chat.history", json!({"sessionKey": "main"})).await;
+    let last = page["sessionInfo"]["activeLeafEntryId"].clone();
+    let question = shown(&mut operator, "main").await[2].0.clone();
+    call(
+        &mut operator,
+        "sessions.rewind",
+        json!({"sessionKey": "main", "entryId": question}),
+    )
+    .await;
+    for more in [
+        json!({"expectedLeafEntryId": null}),
+        json!({"expectedLeafEntryId": last, "sessionId": transcript}),
+        json!({"expectedLeafEntryId": first, "sessionId": "another"}),
+        json!({"expectedLeafEntryId": "no-such"}),
+    ] {
+        let mut params = json!({"sessionKey": "main", "message": "#five", "idempotencyKey": "five"});
+        for (name, value) in more.as_object().expect("an object") {
+            params[name] = value.clone();
+        }
+        let error = operator.call("chat.send", params).await.expect_err("is refused");
+        assert_eq!(error["message"], "active branch changed; review and retry", "{more}");
+        assert_eq!(error["details"]["reason"], "active-leaf-changed", "{more}");
+    }
+    // What was let in before is answered as ever.
+    let again = json!({"sessionKey": "main", "message": "#two", "idempotencyKey": "two", "expectedLeafEntryId": null});
+    assert_eq!(call(&mut operator, "chat.send", again).await["status"], "ok");
+    talk_with(&mut operator, "six", behind).await;
+    assert_eq!(
+        texts(&mut operator, "main").await,
+        ["#one", "re: #one end", "#six", "re: #six end"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_brings_the_message_that_it_answers() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    talk(&mut operator, "main", "one").await;
+    let said = shown(&mut operator, "main").await;
+    talk_with(&mut operator, "two", json!({"replyToId": said[1].0})).await;
+    let asked = newest(&app);
+    assert!(asked.contains("#two\\n\\n[In reply to "), "{asked}");
+    assert!(asked.contains("\\n> re: #one end"), "{asked}");
+    talk_with(&mut operator, "three", json!({"replyToId": said[0].0})).await;
+    let asked = newest(&app);
+    assert!(asked.contains("[In reply to User]\\n> #one"), "{asked}");
+    // People see what was typed.
+    let seen = texts(&mut operator, "main").await;
+    assert_eq!([&seen[2], &seen[4]], ["#two", "#three"]);
+    talk_with(&mut operator, "four", json!({"replyToId": "no-such"})).await;
+    let asked = newest(&app);
+    assert!(asked.contains("#four") && !asked.contains("#four\\n"), "{asked}");
+}
+
 async fn search(operator: &mut TestNode, params: Value) -> Vec<(String, String)> {
     let answer = call(operator, "sessions.search", params).await;
     let results = answer["results"].as_array().expect("results");

@@ -380,6 +380,8 @@ async fn settings_are_kept_shown_and_refused_where_nothing_acts_on_them() {
         (json!({"key": KEY, "label": " "}), "invalid label: empty"),
         (json!({"key": KEY, "thinkingLevel": "high"}), "invalid thinkingLevel"),
         (json!({"key": KEY, "sendPolicy": "never"}), "invalid sendPolicy"),
+        (json!({"key": KEY, "fastMode": "slow"}), "invalid fastMode"),
+        (json!({"key": KEY, "responseUsage": "some"}), "invalid responseUsage"),
         (json!({"key": KEY, "queueMode": "sideways"}), "invalid queueMode"),
         (json!({"key": KEY, "queueCap": 0}), "invalid queueCap"),
         (
@@ -412,6 +414,21 @@ async fn settings_are_kept_shown_and_refused_where_nothing_acts_on_them() {
         .await
         .expect("a known model");
     assert_eq!(model["entry"]["modelOverride"], "mock/mock-1");
+    let set = json!({"key": KEY, "fastMode": true, "responseUsage": "on"});
+    let set = operator.call("sessions.patch", set).await.expect("both are set");
+    assert_eq!(
+        [&set["entry"]["fastMode"], &set["entry"]["responseUsage"]],
+        [&json!(true), &json!("tokens")]
+    );
+    let unset = json!({"key": KEY, "fastMode": "auto", "responseUsage": null});
+    let unset = operator.call("sessions.patch", unset).await.expect("both are unset");
+    assert!(unset["entry"].get("fastMode").is_none(), "{unset}");
+    let made = json!({"key": "agent:main:made", "fastMode": "auto"});
+    let made = operator.call("sessions.create", made).await.expect("made");
+    operator
+        .call("sessions.delete", json!({"key": made["key"]}))
+        .await
+        .expect("deleted");
     // Lists are searched literally, in any case, with titles and last words when asked.
     let list = async |operator: &mut TestNode, params: Value| {
         let listed = operator.call("sessions.list", params).await.expect("list");

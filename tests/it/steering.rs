@@ -94,6 +94,25 @@ async fn what_comes_while_the_answer_is_written_is_answered_by_the_same_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_mode_of_a_channel_holds_in_sessions_of_all_channels() {
+    let config = json!({
+        "session": {"dmScope": "per-peer"}, "messages": {"queue": {"mode": "followup", "byChannel": {"telegram": "steer"}}},
+    });
+    let app = TestApp::start_with(&config, &[]).await;
+    say(&app, 1, "[gate] #one").await;
+    app.model.asked("#one").await;
+    say(&app, 2, "#two").await;
+    waits(&app, 3, 1).await;
+    app.model.release(100);
+    app.settled().await;
+    assert_eq!(
+        app.rows().await.count("run WHERE status = 'ok'").await,
+        1,
+        "one run reads both"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_message_is_read_at_once_and_answered_again_afterwards() {
     let app = start("steer-backlog").await;
     say(&app, 1, "[gate] #one").await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
-use crate::support::model::question;
+use crate::support::model::{question, says};
 use crate::support::node::TestNode;
 use crate::support::tool::{ask, say, told};
 use crate::support::wait::becomes;
@@ -286,4 +286,30 @@ async fn the_agent_sets_the_model_of_its_session_by_the_rules_of_the_command() {
     say(&mut operator, "main", "m6", "hello").await;
     operator.chat_end("m6").await;
     assert_eq!(app.model.used().last().map(String::as_str), Some("sk-test mock-1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_sub_agent_are_named_to_who_began_it_and_can_be_sent_on() {
+    let app = TestApp::start().await;
+    let mut operator = app.operator().await;
+    let note = json!({"path": "notes/report.md", "content": "all is well"});
+    ask(&mut operator, "main", "w1", "write", &note).await;
+    told(&app, &mut operator, "w1").await;
+    let task = says("Done.\nMEDIA:notes/report.md");
+    spawn(&app, &mut operator, "f1", &json!({"task": task, "label": "helper"})).await;
+    let heard = question(&app.model.asked("a sub-agent has ended").await);
+    let (_, named) = heard
+        .split_once("File report.md (text/markdown): ")
+        .unwrap_or_else(|| panic!("the file is not named: {heard}"));
+    let name = named.split_whitespace().next().expect("a name");
+    assert!(name.starts_with("blob:"), "{heard}");
+    app.settled().await;
+    say(&mut operator, "main", "f2", &says(&format!("Here.\nMEDIA:{name}"))).await;
+    assert_eq!(operator.chat_end("f2").await["state"], "final");
+    let id = name.trim_start_matches("blob:");
+    let bodies: Vec<String> = app.rows().await.column("SELECT body FROM transcript_entry").await;
+    let sent = bodies
+        .iter()
+        .any(|body| body.contains("Here.") && body.contains("\"ref\"") && body.contains(id));
+    assert!(sent, "{bodies:?}");
 }

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::ConfigService;
 use super::cache::triple;
-use super::identity::stays_active;
+use super::identity::{device_authority, stays_active};
 use crate::clock::now_ms;
 use crate::crypto::Secret;
 use crate::db::writer::Writer;
@@ -183,18 +183,17 @@ impl ConfigService {
     }
 
     /// Approves a pending device. `Invalid("device pairing approval denied")` when the approver lacks what it asks for;
-    /// a node, or admin scope, needs an approver with admin. Gives `{requestId, device}`.
+    /// a node needs an approver who decides about all devices of the user. Gives `{requestId, device}`.
     pub async fn approve_device(&self, scope: &Scope, request_id: &str, approver_scopes: &[String]) -> Result<Value> {
         let key = self.device_token_key(scope).await?;
+        let authority = self.device_authority(scope).await?;
         let now = now_ms();
         let tx = self.change(scope).await?;
         let request = find_request(&*tx, scope, request_id).await?;
         let roles = strings(&request.row["roles"]);
         let wanted = strings(&request.scopes);
-        let needs_admin = roles.iter().any(|role| role == "node") || wanted.iter().any(|scope| scope == scopes::ADMIN);
-        if (needs_admin && !scopes::holds(approver_scopes, scopes::ADMIN))
-            || !scopes::holds_all(approver_scopes, &wanted)
-        {
+        let node = roles.iter().any(|role| role == "node");
+        if (node && !scopes::holds_all(approver_scopes, &authority)) || !scopes::holds_all(approver_scopes, &wanted) {
             return Err(Error::invalid("device pairing approval denied"));
         }
         let text = |name: &str| request.row[name].as_str().unwrap_or_default();
@@ -317,6 +316,12 @@ impl ConfigService {
             })
             .collect();
         Ok(json!({"pending": pending, "paired": paired}))
+    }
+
+    /// What somebody must hold to decide about all devices of this user's.
+    async fn device_authority(&self, scope: &Scope) -> Result<Vec<String>> {
+        let user = self.user(scope.tenant_scope(), scope.user()).await?;
+        Ok(device_authority(user.role))
     }
 
     pub(super) async fn audit_device(&self, scope: &Scope, action: &str, device_id: &str, detail: Value) -> Result<()> {

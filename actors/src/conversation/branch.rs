@@ -55,6 +55,11 @@ impl ConversationService {
         Ok(branch)
     }
 
+    /// Is this entry on the branch that ends with the head's leaf.
+    pub async fn on_branch(&self, scope: &Scope, head: &SessionHead, entry_id: &str) -> Result<bool> {
+        holds(&self.db.glance(scope).await?, scope, head, entry_id).await
+    }
+
     /// As [`ConversationService::branch`], for a look that is larger than a turn's: it is not kept.
     pub async fn whole(&self, scope: &Scope, head: &SessionHead, max_tokens: u64) -> Result<Branch> {
         read(&self.db.glance(scope).await?, scope, head, max_tokens).await

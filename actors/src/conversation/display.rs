@@ -223,8 +223,8 @@ pub fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// The message's text as one short line. `None` when it has none.
-pub fn one_line(message: &Value, most: usize) -> Option<String> {
+/// What the message says. `None` when it has no text.
+pub fn text(message: &Value) -> Option<String> {
     if message["__openclaw"]["kind"] == DIVIDER {
         return None;
     }
@@ -232,12 +232,18 @@ pub fn one_line(message: &Value, most: usize) -> Option<String> {
         Value::String(text) => text.clone(),
         Value::Array(blocks) => {
             let texts: Vec<&str> = blocks.iter().filter_map(|block| block["text"].as_str()).collect();
-            texts.join(" ")
+            texts.join("\n")
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
     };
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    (!text.is_empty()).then(|| text.chars().take(most).collect())
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// The message's text as one short line. `None` when it has none.
+pub fn one_line(message: &Value, most: usize) -> Option<String> {
+    let text = text(message)?;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(line.chars().take(most).collect())
 }
 
 /// Bytes of the JSON, without keeping it.

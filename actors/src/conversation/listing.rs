@@ -47,6 +47,8 @@ pub struct SessionFilter {
     pub label: Option<String>,
     pub session_id: Option<String>,
     pub keys: Option<Vec<String>>,
+    /// Key of the session that began them.
+    pub spawned_by: Option<String>,
     /// Part of the key or the label, in any case.
     pub search: Option<String>,
     /// Epoch milliseconds.
@@ -83,6 +85,9 @@ impl SessionFilter {
         }
         if let Some(keys) = &self.keys {
             all = all.add(session::Column::Key.is_in(keys.iter().map(String::as_str)));
+        }
+        if let Some(by) = &self.spawned_by {
+            all = all.add(Expr::cust(r#""session"."entry"->>'spawnedBy'"#).eq(by.as_str()));
         }
         if let Some(since) = self.active_since {
             all = all.add(session::Column::UpdatedAt.gte(since));

@@ -18,7 +18,7 @@ use tracing::{Instrument, Span};
 use super::handshake::{self, Entrance, Refusal};
 use super::hello::{self, Welcome};
 use super::limiter::Unproven;
-use super::messages::{DEVICE_REMOVED, FromSocket, Outgoing, ToConnection};
+use super::messages::{DEVICE_REMOVED, Event, FromSocket, Outgoing, ToConnection};
 use super::outbox::{Outbox, Sent};
 use super::protocol::connect::ConnectParams;
 use super::protocol::frames::{Parsed, parse};
@@ -209,7 +209,7 @@ impl NodeConnection {
         rx
     }
 
-    fn enter(&mut self, welcome: Welcome, ctx: &mut Context<Self>) {
+    fn enter(&mut self, mut welcome: Welcome, ctx: &mut Context<Self>) {
         let waiting = std::mem::replace(&mut self.phase, Phase::Closing);
         let Phase::Checking(early) = waiting else {
             return;
@@ -223,12 +223,20 @@ impl NodeConnection {
         self.trace.record("role", welcome.info.role());
         tracing::debug!(parent: &self.trace, "connected");
         metrics::gauge!("claw_gateway_connections").increment(1.0);
-        let greeting = welcome.frames.clone();
+        let greeting = std::mem::take(&mut welcome.frames);
+        let setup = welcome
+            .setup
+            .take()
+            .map(|setup| (welcome.identity.user.scope.clone(), setup));
         self.phase = Phase::Live(Box::new(Live::new(welcome)));
         self.watch(self.state.services.config.changes(), ctx);
         self.put(Outgoing::MaxFrame(MAX_PAYLOAD), ctx);
         for text in greeting {
             self.write(text, ctx);
+        }
+        if let Some((scope, setup)) = setup {
+            let completed = Event::new("device.pair.setup.completed", &setup);
+            self.state.directory.publish(&scope, completed);
         }
         for event in early.events {
             self.told_by_user(event, ctx);

@@ -13,10 +13,11 @@ use super::limiter::Penalty;
 use super::messages::{ConnectionInfo, Event, Program};
 use super::protocol::connect::ConnectParams;
 use super::protocol::{OLDEST_NODE_PROTOCOL, PROTOCOL, WireError};
+use super::seats::Seat;
 use super::{ClientFacts, GatewayState, scopes};
 use crate::clock::now_ms;
 use crate::config::devices::{DeviceClaim, Paired, Pairing, PairingRequired};
-use crate::config::identity::{Credential, Identity, Tenant, role_scopes};
+use crate::config::identity::{Credential, Identity, Tenant, device_authority, role_scopes};
 use crate::crypto::Secret;
 use crate::error::Error;
 
@@ -49,6 +50,8 @@ pub struct Admitted {
     pub device: Option<Paired>,
     /// It came in with a setup code: the payload of `device.pair.setup.completed`.
     pub setup: Option<Value>,
+    /// Its place, where that had to be taken first.
+    pub(super) seat: Option<Seat>,
 }
 
 impl Admitted {
@@ -62,6 +65,7 @@ struct Proof {
     identity: Arc<Identity>,
     method: &'static str,
     setup: Option<Value>,
+    seat: Option<Seat>,
 }
 
 /// Decides about a connect.
@@ -87,6 +91,7 @@ pub async fn admit(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<Ad
             method: "trusted-proxy",
             device: None,
             setup: None,
+            seat: None,
         });
     }
     let device = match &params.device {
@@ -119,9 +124,11 @@ pub async fn admit(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<Ad
             method: proof.method,
             device: None,
             setup: None,
+            seat: None,
         });
     };
-    if node && proof.method != "device-token" && !scopes::holds(&proof.identity.scopes, scopes::ADMIN) {
+    let authority = device_authority(proof.identity.user.role);
+    if node && proof.method != "device-token" && !scopes::holds_all(&proof.identity.scopes, &authority) {
         return Err(auth_failed(
             "AUTH_SCOPE_MISMATCH",
             "scope_mismatch",
@@ -158,16 +165,13 @@ pub async fn admit(entrance: &Entrance<'_>, params: &ConnectParams) -> Result<Ad
             } else {
                 scopes::intersect(&granted, &paired.scopes)
             };
-            if let Some(completed) = &proof.setup {
-                let completed = Event::new("device.pair.setup.completed", completed);
-                entrance.state.directory.publish(scope, completed);
-            }
             Ok(Admitted {
                 info: describe(entrance, params, Some(claim.device_id), granted),
                 identity: proof.identity,
                 method: proof.method,
                 device: Some(paired),
                 setup: proof.setup,
+                seat: proof.seat,
             })
         }
     }
@@ -231,6 +235,7 @@ async fn authenticate(
                 identity,
                 method,
                 setup: None,
+                seat: None,
             });
         }
     }
@@ -239,16 +244,20 @@ async fn authenticate(
     let tenant = TenantScope::vouch(entrance.tenant.id.clone());
     if let (Some(bootstrap), None, None) = (given(&params.auth.bootstrap_token), &token, &password) {
         // It is for a device: without one the code stays as it is.
-        let redeemed = match device {
-            Some(claim) => config.redeem_setup_code(&tenant, &bootstrap, claim).await?,
-            None => None,
-        };
-        if let Some(redeemed) = redeemed {
-            return Ok(Proof {
-                identity: Arc::new(redeemed.identity),
-                method: "bootstrap-token",
-                setup: Some(redeemed.completed),
-            });
+        if let Some(claim) = device
+            && let Some(owner) = config.setup_code_owner(&tenant, &bootstrap).await?
+        {
+            // Nor is it used up by who cannot come in now.
+            entrance.state.directory.may_attach(&owner)?;
+            let seat = entrance.state.seats.enter(&owner)?;
+            if let Some(redeemed) = config.redeem_setup_code(&tenant, &bootstrap, claim).await? {
+                return Ok(Proof {
+                    identity: Arc::new(redeemed.identity),
+                    method: "bootstrap-token",
+                    setup: Some(redeemed.completed),
+                    seat: Some(seat),
+                });
+            }
         }
         // A device that came in with it before brings its own token too.
         if explicit.is_none() {
@@ -267,6 +276,7 @@ async fn authenticate(
                 identity: Arc::clone(&grant.identity),
                 method: "device-token",
                 setup: None,
+                seat: None,
             });
         }
     }

@@ -14,6 +14,7 @@ use super::messages::{ConnectionInfo, Event, ToConnection};
 use super::protocol::connect::ConnectParams;
 use super::protocol::hello::{Auth, HelloOk, Policy, Server, SessionDefaults, Snapshot};
 use super::protocol::{PROTOCOL, event_frame, response_ok};
+use super::scopes::READ;
 use super::seats::Seat;
 use super::{GatewayState, arrivals, methods};
 use crate::clock::now_ms;
@@ -36,6 +37,8 @@ pub(super) struct Welcome {
     pub(super) default_agent: String,
     /// `hello-ok`, and for nodes the two events they expect right after.
     pub(super) frames: Vec<String>,
+    /// The payload of `device.pair.setup.completed`, told once the frames are written.
+    pub(super) setup: Option<Value>,
 }
 
 /// Being among the user's connections. Dropping it leaves.
@@ -71,7 +74,10 @@ pub(super) async fn welcome(
     to: Recipient<ToConnection>,
 ) -> Result<Welcome> {
     let scope = admitted.scope().clone();
-    let seat = state.seats.enter(&scope)?;
+    let seat = match admitted.seat {
+        Some(seat) => seat,
+        None => state.seats.enter(&scope)?,
+    };
     let info = Arc::new(admitted.info);
     if info.node {
         // Bringing a node in with a setup code says yes to what it can do, too.
@@ -102,10 +108,10 @@ pub(super) async fn welcome(
         None => {}
     }
     let settings = state.services.config.settings(&scope).await?;
-    let health = if info.node {
-        RawValue::from_string("{}".to_owned()).unwrap_or_default()
-    } else {
+    let health = if info.has_scope(READ) {
         methods::health::outline(&settings)
+    } else {
+        RawValue::from_string("{}".to_owned()).unwrap_or_default()
     };
     let hello = HelloOk {
         kind: "hello-ok",
@@ -149,6 +155,7 @@ pub(super) async fn welcome(
         generation: admitted.device.as_ref().map(|device| device.generation),
         default_agent: settings.default_agent.clone(),
         frames,
+        setup: admitted.setup,
     })
 }
 

@@ -178,12 +178,14 @@ mod tests {
     #[test]
     fn loopback_is_slowed_down_but_never_locked() {
         let (limiter, now) = (Limiter::default(), Instant::now());
-        let (acme, here) = (TenantId::from("acme"), address("127.0.0.1"));
-        assert_eq!(limiter.failed(&acme, here, now), Penalty::None);
-        for _ in 0..20 {
-            assert!(matches!(limiter.failed(&acme, here, now), Penalty::Delay(_)));
+        let acme = TenantId::from("acme");
+        for here in [address("127.0.0.1"), address("::1")] {
+            assert_eq!(limiter.failed(&acme, here, now), Penalty::None);
+            for _ in 0..20 {
+                assert!(matches!(limiter.failed(&acme, here, now), Penalty::Delay(_)));
+            }
+            assert_eq!(limiter.locked(&acme, here, now), None);
         }
-        assert_eq!(limiter.locked(&acme, here, now), None);
     }
 
     #[test]

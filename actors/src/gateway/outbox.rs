@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use super::messages::{Frame, Outgoing};
 
-/// Frames that may wait in the socket's mailbox.
-pub(super) const FRAMES: usize = 512;
+/// Frames that may wait in the socket's mailbox: as many small ones as come within seconds. Of large ones bytes decide.
+pub(super) const FRAMES: usize = 4096;
 
 /// The kept recipient of a socket.
 pub(super) struct Outbox {
@@ -39,6 +39,11 @@ impl Buffered {
         self.frames.fetch_sub(1, Ordering::Relaxed);
         self.less.notify_waiters();
     }
+
+    /// Is at most half of the room taken.
+    fn half_is_free(&self, limit: usize) -> bool {
+        self.bytes.load(Ordering::Relaxed) <= limit / 2 && self.frames.load(Ordering::Relaxed) <= FRAMES / 2
+    }
 }
 
 /// Says when there is room for what can wait.
@@ -52,8 +57,7 @@ impl Room {
     pub(super) async fn free(&self) {
         loop {
             let less = self.buffered.less.notified();
-            let (bytes, frames) = (&self.buffered.bytes, &self.buffered.frames);
-            if bytes.load(Ordering::Relaxed) <= self.limit / 2 && frames.load(Ordering::Relaxed) <= FRAMES / 2 {
+            if self.buffered.half_is_free(self.limit) {
                 return;
             }
             less.await;
@@ -94,6 +98,15 @@ impl Outbox {
         }))
     }
 
+    /// As [`Outbox::text`] for a frame that may be left out: the second half of the room is for those that may not.
+    pub(super) fn droppable(&self, text: String) -> Sent {
+        if self.buffered.half_is_free(self.limit) {
+            self.text(text)
+        } else {
+            Sent::Full
+        }
+    }
+
     /// For those who can wait until there is some.
     pub(super) fn room(&self) -> Room {
         Room {
@@ -130,6 +143,9 @@ mod tests {
 
     impl Actor for Socket {
         type Context = Context<Self>;
+        fn started(&mut self, ctx: &mut Self::Context) {
+            ctx.set_mailbox_capacity(FRAMES);
+        }
     }
 
     impl Handler<Outgoing> for Socket {
@@ -161,6 +177,42 @@ mod tests {
         assert!(futures::poll!(free.as_mut()).is_pending());
         drop(rx.recv().await);
         assert!(futures::poll!(free.as_mut()).is_ready());
+    }
+
+    #[actix::test]
+    async fn what_may_be_left_out_takes_no_place_of_what_may_not() {
+        let (tx, mut rx) = mpsc::unbounded_channel();
+        let outbox = Outbox::new(Socket(tx).start().recipient(), 1_000_000);
+        assert_eq!(outbox.text("first".to_owned()), Sent::Queued);
+        // The socket runs; from here on it takes nothing, as during a stall.
+        drop(rx.recv().await);
+        let queued = |sent: &dyn Fn() -> Sent| (0..2 * FRAMES).take_while(|_| sent() == Sent::Queued).count();
+        let words = queued(&|| outbox.droppable("word".to_owned()));
+        assert_eq!(words, FRAMES / 2 + 1);
+        let kept = queued(&|| outbox.text("kept".to_owned()));
+        assert!((FRAMES / 2 - 2..FRAMES).contains(&kept), "{kept}");
+        assert_eq!(outbox.droppable("word".to_owned()), Sent::Full);
+        // It goes on: nothing of what was taken is lost, and then there is room again.
+        for _ in 0..words + kept {
+            assert!(matches!(rx.recv().await, Some(Outgoing::Text(_))));
+        }
+        assert_eq!(outbox.droppable("word".to_owned()), Sent::Queued);
+    }
+
+    #[actix::test]
+    async fn large_frames_that_may_be_left_out_leave_half_of_the_bytes() {
+        let (tx, mut rx) = mpsc::unbounded_channel();
+        let outbox = Outbox::new(Socket(tx).start().recipient(), 10);
+        assert_eq!(outbox.droppable("123456".to_owned()), Sent::Queued);
+        assert_eq!(outbox.droppable("1".to_owned()), Sent::Full);
+        assert_eq!(outbox.text("1234".to_owned()), Sent::Queued);
+        assert_eq!(
+            outbox.text("1".to_owned()),
+            Sent::Full,
+            "bytes have their bound all the same"
+        );
+        drop(rx.recv().await);
+        assert_eq!(outbox.droppable("1".to_owned()), Sent::Queued);
     }
 
     #[actix::test]

@@ -14,6 +14,7 @@ use super::beacon::Beacon;
 use super::events;
 use super::listening::Listening;
 use super::messages::{ConnectionInfo, Event, StateVersion, ToConnection};
+use super::scopes;
 use crate::supervisor::directory::Attached;
 
 /// Connections of one user on this process, with the recipient kept for each.
@@ -103,7 +104,7 @@ impl Connections {
             self.close(&conn_id, 1008, "replaced by a newer connection of this device");
         }
         self.version.presence += 1;
-        let node = info.node;
+        let reads = info.has_scope(scopes::READ);
         let missed = Arc::<AtomicU64>::default();
         let member = Member {
             info,
@@ -115,7 +116,7 @@ impl Connections {
         self.live.insert(member.info.conn_id.clone(), member);
         self.announce();
         Attached {
-            presence: if node { Vec::new() } else { self.newest(PRESENCE_SHOWN) },
+            presence: if reads { self.newest(PRESENCE_SHOWN) } else { Vec::new() },
             state_version: self.version,
             listening: Arc::clone(&self.listening),
             missed,

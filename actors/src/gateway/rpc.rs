@@ -401,6 +401,39 @@ mod tests {
         }
     }
 
+    /// What only looks, and what waits for a person, is not counted.
+    #[test]
+    fn what_the_write_limit_counts_is_documented() {
+        let methods = methods::all();
+        let limited = methods.by_name.iter().filter(|(_, method)| method.write_limited);
+        let mut limited: Vec<&str> = limited.map(|(name, _)| *name).collect();
+        limited.sort_unstable();
+        let expected = [
+            "config.apply",
+            "config.patch",
+            "cron.add",
+            "cron.remove",
+            "cron.run",
+            "cron.update",
+            "device.pair.setupCode",
+            "exec.approvals.node.set",
+            "exec.approvals.set",
+            "models.authLogout",
+            "models.authOrderSet",
+            "models.authSetApiKey",
+            "sessions.fork",
+            "sessions.groups.delete",
+            "sessions.groups.put",
+            "sessions.groups.rename",
+            "set-heartbeats",
+        ];
+        assert_eq!(limited, expected);
+        let documented = include_str!("../../../docs/gateway-methods.md");
+        for name in expected {
+            assert!(documented.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
     #[test]
     fn thirty_writes_a_minute() {
         let (throttle, now) = (Throttle::default(), Instant::now());

@@ -101,6 +101,12 @@ impl Seats {
     }
 }
 
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Seat").finish_non_exhaustive()
+    }
+}
+
 fn full(whose: &str) -> Error {
     metrics::counter!("claw_gateway_connections_refused_total").increment(1);
     Error::Busy {

@@ -99,12 +99,17 @@ pub trait People: Send + Sync {
 
 /// Where the platform sends an account's events: anybody who has its credentials may change that.
 pub trait Watch: Send + Sync {
-    /// `None`: to `webhook_url`. Else where they go instead, for people.
-    fn look<'a>(
-        &'a self,
-        account: &'a Account,
-        webhook_url: &'a str,
-    ) -> BoxFuture<'a, Result<Option<String>, DeliverError>>;
+    /// `webhook_url` is where they should go.
+    fn look<'a>(&'a self, account: &'a Account, webhook_url: &'a str) -> BoxFuture<'a, Result<Reached, DeliverError>>;
+}
+
+/// Where an account's events go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// To us; with what the platform complains of now, for people.
+    Here { trouble: Option<String> },
+    /// To somebody else: to whom, for people.
+    Elsewhere(String),
 }
 
 /// The commands that a platform offers to people who begin to type one.

@@ -64,12 +64,17 @@ pub struct ModelRequest {
     pub temperature: Option<f32>,
     /// How long the provider keeps the prompt.
     pub cache: CacheRetention,
+    /// Ask Anthropic for a window of a million tokens.
+    pub wide: bool,
     /// The provider's own name of a tier that settings ask for.
     pub service_tier: Option<String>,
     /// Stable per session, for provider-side prompt caches.
     pub cache_key: String,
     pub limits: StreamLimits,
 }
+
+/// How subscription tokens of Anthropic begin. They go into another header than keys, and may do less.
+pub const SUBSCRIPTION_PREFIX: &str = "sk-ant-oat";
 
 /// How long a provider keeps a prompt for the calls that follow (`cacheRetention`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,7 +84,7 @@ pub enum CacheRetention {
     /// Its usual time: some minutes.
     #[default]
     Short,
-    /// An hour, where there is such a thing.
+    /// An hour with Anthropic, a day with OpenAI.
     Long,
 }
 

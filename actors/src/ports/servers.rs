@@ -71,7 +71,7 @@ pub struct OfferedTool {
     pub description: String,
     /// JSON schema.
     pub parameters: Value,
-    /// It says that it changes nothing.
+    /// It says that it changes nothing, which is shown and proves nothing.
     pub read_only: bool,
     /// SHA-256 of all it says, hex.
     pub hash: String,

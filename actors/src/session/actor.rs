@@ -21,6 +21,7 @@ use claw_entities::{Scope, SessionKey};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+pub(crate) use self::aborting::stop_children;
 use self::aborting::{Cleared, Clearing};
 use self::ahead::Ahead;
 pub(crate) use self::compacting::CompactRequest;
@@ -139,6 +140,7 @@ impl SessionActor {
     pub(crate) fn new(home: Home) -> Self {
         let agent_id = key::agent_of(&home.key).to_owned();
         let commands = home.life.child_token();
+        let draining = home.directory.draining();
         Self {
             home,
             agent_id,
@@ -161,7 +163,7 @@ impl SessionActor {
             readings: 0,
             held: None,
             more: false,
-            draining: false,
+            draining,
             timer: None,
             bots: BotGuard::default(),
             traces: Traces::default(),
@@ -209,14 +211,11 @@ impl SessionActor {
             }
             let loaded = admission::load(&directory, &scope, &session, &known, &live, &slot).await?;
             drop(slot);
-            let channel = key::parse(session.as_str())
-                .and_then(|parsed| parsed.channel)
-                .unwrap_or_default();
             let own = loaded
                 .head
                 .as_ref()
                 .map_or(&serde_json::Value::Null, |head| &head.entry);
-            let queue = queue::Settings::resolve(&loaded.settings.queue, channel, own);
+            let queue = queue::Settings::resolve(&loaded.settings.queue, loaded.channel(), own);
             Ok::<_, crate::Error>((loaded, queue))
         });
         context.spawn(task.into_actor(self).map(move |loaded, this, context| {
@@ -332,7 +331,9 @@ impl SessionActor {
             self.settle_dropped(context, item, "too many messages of a bot", "dropped");
             return;
         }
-        if let Some(stop_reason) = self.cleared.why(&id, item.options.requester.as_ref()) {
+        // Who has a dead letter tried again wants it after any stop.
+        let cleared = self.cleared.why(&id, item.options.requester.as_ref());
+        if let Some(stop_reason) = cleared.filter(|_| item.again.is_none()) {
             self.settle_dropped(context, item, "aborted", stop_reason);
             return;
         }
@@ -617,6 +618,7 @@ impl SessionActor {
         let mut item = turn.last().clone();
         item.inbox_ids = turn.inbox_ids();
         item.run_id = Some(turn.run_id.clone());
+        item.again = turn.items.first().and_then(|first| first.again.clone());
         let emitter = self.emitter(&turn.run_id);
         let span = self.traces.turn(&self.home.scope, &self.home.key, &turn);
         let steering = Steering::default();
@@ -706,8 +708,7 @@ impl SessionActor {
                     );
                     metrics::counter!("claw_run_panics_total").increment(1);
                     if let Some(mut item) = running.item {
-                        // The user entry's id is its first inbox row's.
-                        item.entry_id = item.entry_id.or_else(|| item.inbox_ids.first().cloned());
+                        item.entry_id = item.own_entry().map(str::to_owned);
                         this.put_ahead(Ahead::Close(item, Why::Crashed));
                     }
                 }

@@ -62,6 +62,22 @@ pub(crate) enum Admitted {
     Answered { told: Told, rest: Box<Admitted> },
 }
 
+impl Admitted {
+    /// What is still to be answered and was not sent by the agent itself.
+    fn said(&self) -> Option<&Item> {
+        match self {
+            Self::Turn(item) | Self::Resume(item) => Some(item).filter(|item| !item.options.relayed),
+            Self::Answered { rest, .. } => rest.said(),
+            Self::Interrupted(_)
+            | Self::Dead(_)
+            | Self::Inject(_)
+            | Self::Command { .. }
+            | Self::Settle { .. }
+            | Self::Settled => None,
+        }
+    }
+}
+
 /// An answer that clients are to hear, under a run of its own.
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -77,6 +93,15 @@ pub(crate) struct Loaded {
     pub(crate) settings: Arc<UserSettings>,
     /// The session's own settings; `None` before its first turn.
     pub(crate) head: Option<SessionHead>,
+}
+
+impl Loaded {
+    /// The channel whose rules hold in the queue: of the newest message that was read, else of the session's last one.
+    pub(crate) fn channel(&self) -> &str {
+        let newest = self.admitted.iter().rev().find_map(Admitted::said);
+        let last = self.head.as_ref().and_then(|head| head.destination["channel"].as_str());
+        newest.map(Item::channel).or(last).unwrap_or("webchat")
+    }
 }
 
 /// Reads the session's open rows that are not `known` yet, and decides.

@@ -96,18 +96,13 @@ pub(crate) async fn user_entry(
     let display = (display != text).then_some(display);
     let mut content = vec![Part::Text { text }];
     content.append(&mut images);
-    let inbox_id = turn
-        .items
-        .first()
-        .and_then(|item| item.inbox_ids.first())
-        .cloned()
-        .unwrap_or_default();
+    let entry_id = turn.items.first().and_then(Item::own_entry).unwrap_or_default();
     let message = Message::User {
         content,
         timestamp: now_ms(),
     };
     let said = (display, reader.missed.clone());
-    Ok(Some(turn::user_entry(&inbox_id, message, said, &turn.run_id)))
+    Ok(Some(turn::user_entry(entry_id, message, said, &turn.run_id)))
 }
 
 /// An image as a stored part, or a line that says what was attached.

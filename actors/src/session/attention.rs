@@ -79,9 +79,9 @@ pub async fn retry_inbox(directory: &Directory, scope: &Scope, id: &str) -> Resu
         .col_expr(inbox::Column::State, Expr::value("pending"))
         .col_expr(inbox::Column::Attempts, Expr::value(0))
         .col_expr(inbox::Column::Reason, Expr::value(Option::<String>::None))
-        // A fresh run: the old one's external effects are on record and must not close this one.
+        // A fresh run: the old one's external effects are on record and must not close this one. The entry of the old one
+        // stays on record too: it has the row's id, so this one's gets another.
         .col_expr(inbox::Column::RunId, Expr::value(Option::<String>::None))
-        .col_expr(inbox::Column::EntryId, Expr::value(Option::<String>::None))
         .col_expr(inbox::Column::UpdatedAt, Expr::value(now_ms()))
         .filter(inbox::Column::Id.eq(id))
         .exec(&*tx)

@@ -4,20 +4,24 @@
 //! `sending` with nobody sending it was cut off by a crash: it is sent again only where the platform has an
 //! idempotency key; else it becomes `unknown`, does not block later rows, and the next reply says so.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use claw_entities::{Scope, TenantId, TenantOwned, UserOwned, outbox};
+use claw_entities::{Scope, TenantId, TenantOwned, UserOwned, outbox, run};
 use dashmap::mapref::entry::Entry;
 use dashmap::{DashMap, DashSet};
+use futures::FutureExt;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use super::blobs;
+use super::preview::PREVIEW;
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::accounts::{AccountName, ResolvedAccount};
@@ -33,13 +37,21 @@ use crate::supervisor::slot::Slot;
 
 /// Rows read at a time.
 const PAGE: u64 = 16;
-/// Sends of one row, the first included.
-const ATTEMPTS: i32 = 3;
-/// Waits between them, when the platform gives no hint.
+/// Sends of one row, the first included: some minutes of them. A preview only goes ahead of its reply.
+const SENDS: i32 = 7;
+const PREVIEW_SENDS: i32 = 3;
+/// The first pause between them, when the platform gives no hint. After so many quick ones they grow as between posts.
 const FIRST_DELAY: Duration = Duration::from_millis(400);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
+const QUICK: i32 = 2;
+/// No row and no account waits for longer: what is due later than that was set by a clock that went back since.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// A stop waits for what is tried again within this time.
 const SHORT: Duration = Duration::from_secs(5);
+/// When a conversation is looked at again in which something panicked.
+const AFTER_PANIC: Duration = Duration::from_secs(30);
+/// How long what became of a row is stored again while the database is away, and the longest pause between that.
+const STORING: Duration = Duration::from_secs(600);
+const LONGEST_STORE_PAUSE: Duration = Duration::from_secs(5);
 
 /// Posts of one row to a web address, the first included, and the first and longest pause between them.
 const POSTS: i32 = 8;
@@ -49,6 +61,8 @@ const LONGEST_POST_PAUSE: Duration = Duration::from_secs(600);
 const WEBHOOK_TOKEN: &str = "/cron/webhookToken";
 
 type Lane = (TenantId, String);
+/// What goes out for a row, and the file that goes with it.
+type Sendable<'a> = (Outgoing, Option<(&'a dyn Files, OutFile)>);
 
 /// Hands rows to the platforms. Cheap to clone.
 #[derive(Clone)]
@@ -115,7 +129,7 @@ impl Delivery {
 
     /// The platform wants nothing from this account for so long: a limit counts all that one bot does.
     pub(crate) fn pause(&self, account: &ResolvedAccount, wait: Duration) {
-        let until = now_ms().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+        let until = in_future(wait);
         let mut held = self.0.paused.entry(account.name()).or_insert(until);
         *held = Ord::max(until, *held);
     }
@@ -127,12 +141,11 @@ impl Delivery {
         }
         let name = account.name();
         let until = *self.0.paused.get(&name)?;
-        let left = u64::try_from(until.saturating_sub(now_ms())).unwrap_or(0);
-        if left == 0 {
+        let left = left_until(until);
+        if left.is_none() {
             self.0.paused.remove_if(&name, |_, held| *held <= until);
-            return None;
         }
-        Some(Duration::from_millis(left))
+        left
     }
 
     /// The platform's message id of this row once it is sent; `None` when it was not. Ask before the row is kicked.
@@ -140,6 +153,11 @@ impl Delivery {
         let (tx, rx) = oneshot::channel();
         self.0.waiting.insert(outbox_id.to_owned(), tx);
         rx
+    }
+
+    /// There is no such row after all: nobody waits for it.
+    pub(crate) fn forget(&self, outbox_id: &str) {
+        self.0.waiting.remove(outbox_id);
     }
 
     /// True once for a conversation in which an earlier reply may be missing.
@@ -193,6 +211,7 @@ impl Look<'_> {
 }
 
 /// What became of a row.
+#[derive(Clone)]
 enum Settled {
     Sent(String),
     /// Not sent; try again at this time.
@@ -202,6 +221,8 @@ enum Settled {
     },
     Failed(String),
     Unknown(String),
+    /// Not sent, and not to be.
+    Skipped(&'static str),
 }
 
 /// Whether the rows behind a row have their turn.
@@ -220,17 +241,23 @@ impl Delivery {
         loop {
             slot.go_on().await;
             let trace = self.0.active.get(&lane).map(|busy| busy.trace.clone());
-            let worked = self
-                .work(&scope, &lane.1, &slot, &trace.unwrap_or_else(Span::none))
+            let trace = trace.unwrap_or_else(Span::none);
+            let worked = AssertUnwindSafe(self.work(&scope, &lane.1, &slot, &trace))
+                .catch_unwind()
                 .await;
             slot.give_back();
             let wait = match worked {
-                Ok(wait) => wait,
+                Ok(Ok(wait)) => wait,
                 // Another replica owns the user now; its rows are its business.
-                Err(Error::Fenced) => None,
-                Err(error) => {
+                Ok(Err(Error::Fenced)) => None,
+                Ok(Err(error)) => {
                     tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "delivery waits for the database");
                     Some(Duration::from_secs(1))
+                }
+                // The lane lives on, or nothing would be sent in this conversation any more.
+                Err(_) => {
+                    tracing::error!(tenant.id = %scope.tenant(), "delivery panicked");
+                    Some(AFTER_PANIC)
                 }
             };
             if let Some(wait) = wait {
@@ -319,10 +346,8 @@ impl Delivery {
             self.settle(scope, epoch, &row, Settled::Unknown(why)).await?;
             return Ok(Next::Go);
         }
-        let now = now_ms();
-        if row.next_attempt_at > now {
-            let wait = u64::try_from(row.next_attempt_at - now).unwrap_or(0);
-            return Ok(Next::After(Duration::from_millis(wait)));
+        if let Some(wait) = left_until(row.next_attempt_at) {
+            return Ok(Next::After(wait));
         }
         let account = self
             .0
@@ -342,28 +367,62 @@ impl Delivery {
             self.settle(scope, epoch, &row, Settled::Failed(why)).await?;
             return Ok(Next::Go);
         };
+        if self.is_late(scope, &row).await? {
+            let why = Settled::Skipped("the answer was there first");
+            self.settle(scope, epoch, &row, why).await?;
+            return Ok(Next::Go);
+        }
         if let Some(wait) = self.paused(&account) {
             return Ok(Next::After(wait));
         }
+        // Read before the row is marked as leaving: a row so marked that did not leave would count as perhaps sent.
+        let outgoing = match self.outgoing(scope, channel.as_ref(), &row, to).await? {
+            Ok(outgoing) => outgoing,
+            Err(why) => {
+                self.settle(scope, epoch, &row, Settled::Failed(why)).await?;
+                return Ok(Next::Go);
+            }
+        };
         self.claim(scope, epoch, &row).await?;
         let span = look.span(&account.account.channel, &row);
-        let sent = self.send(scope, &account, channel.as_ref(), &row, to).instrument(span);
-        let settled = look.slot.aside(sent).await?;
-        let next = match &settled {
-            Settled::Again { at, .. } => Next::After(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))),
-            Settled::Sent(_) | Settled::Failed(_) | Settled::Unknown(_) => Next::Go,
-        };
-        self.settle(scope, epoch, &row, settled).await?;
-        Ok(next)
+        let sent = self.send(&account, channel.as_ref(), &row, outgoing).instrument(span);
+        let settled = look.slot.aside(sent).await;
+        self.conclude(scope, epoch, &row, settled, look.slot).await
+    }
+
+    /// Stores what became of a row that left, also when the database is away meanwhile: nobody can find it out again.
+    async fn conclude(
+        &self,
+        scope: &Scope,
+        epoch: i64,
+        row: &outbox::Model,
+        settled: Settled,
+        slot: &Slot,
+    ) -> Result<Next> {
+        let give_up = Instant::now() + STORING;
+        let mut pause = FIRST_DELAY;
+        loop {
+            match self.settle(scope, epoch, row, settled.clone()).await {
+                Ok(()) => break,
+                Err(error @ (Error::Storage(_) | Error::Busy { .. })) if Instant::now() < give_up => {
+                    tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "what became of a reply waits for the database");
+                    slot.aside(tokio::time::sleep(pause)).await;
+                    pause = (pause * 2).min(LONGEST_STORE_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(match settled {
+            Settled::Again { at, .. } => Next::After(left_until(at).unwrap_or_default()),
+            Settled::Sent(_) | Settled::Failed(_) | Settled::Unknown(_) | Settled::Skipped(_) => Next::Go,
+        })
     }
 
     /// A row for a web address. The receiver can tell a repeat by the row's id, so one that was cut off goes again.
     async fn post(&self, scope: &Scope, epoch: i64, row: outbox::Model, address: &str, look: Look<'_>) -> Result<Next> {
         let services = &self.0.services;
-        let now = now_ms();
-        if row.next_attempt_at > now {
-            let wait = u64::try_from(row.next_attempt_at - now).unwrap_or(0);
-            return Ok(Next::After(Duration::from_millis(wait)));
+        if let Some(wait) = left_until(row.next_attempt_at) {
+            return Ok(Next::After(wait));
         }
         if services.config.is_locked(scope) {
             return Ok(Next::LockedOut);
@@ -375,13 +434,13 @@ impl Delivery {
         };
         let token = services.config.document_secret(scope, WEBHOOK_TOKEN).await?;
         self.claim(scope, epoch, &row).await?;
-        let sent = poster.post(address, token.as_ref(), &row.id, row.text.clone());
+        let sent = guarded(async { poster.post(address, token.as_ref(), &row.id, row.text.clone()).await });
         let sent = look.slot.aside(sent.instrument(look.span(WEBHOOK, &row))).await;
         let settled = match sent {
             Ok(()) => Settled::Sent(row.id.clone()),
             Err(DeliverError::Retry { message, after }) if row.attempts + 1 < POSTS => {
                 let wait = after.unwrap_or_else(|| post_pause(row.attempts));
-                let at = now_ms() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2);
+                let at = in_future(wait);
                 Settled::Again { at, error: message }
             }
             Err(
@@ -392,23 +451,17 @@ impl Delivery {
             ) => Settled::Failed(message),
             Err(DeliverError::Moved { .. }) => Settled::Failed("the address moved".to_owned()),
         };
-        let next = match &settled {
-            Settled::Again { at, .. } => Next::After(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))),
-            Settled::Sent(_) | Settled::Failed(_) | Settled::Unknown(_) => Next::Go,
-        };
-        self.settle(scope, epoch, &row, settled).await?;
-        Ok(next)
+        self.conclude(scope, epoch, &row, settled, look.slot).await
     }
 
-    /// The request itself, and what its answer means.
-    async fn send(
+    /// What goes out for a row. The inner error says why it cannot.
+    async fn outgoing<'a>(
         &self,
         scope: &Scope,
-        account: &ResolvedAccount,
-        channel: &dyn Channel,
+        channel: &'a dyn Channel,
         row: &outbox::Model,
-        mut to: Destination,
-    ) -> Result<Settled> {
+        to: Destination,
+    ) -> Result<std::result::Result<Sendable<'a>, String>> {
         let replaces = match &row.replaces {
             Some(preview) => self.message_id(scope, preview).await?,
             None => None,
@@ -419,54 +472,66 @@ impl Delivery {
         };
         let file = match self.file(scope, channel, row).await? {
             Ok(file) => file,
-            Err(why) => return Ok(Settled::Failed(why)),
+            Err(why) => return Ok(Err(why)),
         };
-        // Without them the text says what to write.
-        let choices = row.choices.as_deref().and_then(|json| serde_json::from_str(json).ok());
+        let outgoing = Outgoing {
+            outbox_id: row.id.clone(),
+            to,
+            piece,
+            replaces,
+            // Without them the text says what to write.
+            choices: row.choices.as_deref().and_then(|json| serde_json::from_str(json).ok()),
+        };
+        Ok(Ok((outgoing, file)))
+    }
+
+    /// The request itself, and what its answer means.
+    async fn send(
+        &self,
+        account: &ResolvedAccount,
+        channel: &dyn Channel,
+        row: &outbox::Model,
+        (mut delivery, file): Sendable<'_>,
+    ) -> Settled {
+        let most = if row.kind == PREVIEW { PREVIEW_SENDS } else { SENDS };
         let mut moved = false;
         loop {
-            let delivery = Outgoing {
-                outbox_id: row.id.clone(),
-                to: to.clone(),
-                piece: piece.clone(),
-                replaces: replaces.clone(),
-                choices: choices.clone(),
-            };
-            let sent = match &file {
-                Some((files, file)) => files.send(&account.account, &delivery, file).await,
-                None => channel.deliver(&account.account, &delivery).await,
-            };
+            let sent = guarded(async {
+                match &file {
+                    Some((files, file)) => files.send(&account.account, &delivery, file).await,
+                    None => channel.deliver(&account.account, &delivery).await,
+                }
+            });
+            let sent = sent.await;
             match sent {
-                Ok(delivered) => return Ok(Settled::Sent(delivered.message_id)),
-                Err(DeliverError::Moved { to: target }) if !moved => {
+                Ok(delivered) => return Settled::Sent(delivered.message_id),
+                Err(DeliverError::Moved { to }) if !moved => {
                     moved = true;
-                    to.peer.id = target;
+                    delivery.to.peer.id = to;
                 }
                 Err(DeliverError::Moved { .. }) => {
-                    return Ok(Settled::Failed("the conversation keeps moving".to_owned()));
+                    return Settled::Failed("the conversation keeps moving".to_owned());
                 }
                 Err(DeliverError::Retry { message, after }) => {
                     // A wait the platform asks for is not a failed attempt of ours.
-                    if row.attempts + 1 >= ATTEMPTS && after.is_none() {
-                        return Ok(Settled::Failed(message));
+                    if row.attempts + 1 >= most && after.is_none() {
+                        return Settled::Failed(message);
                     }
                     if let Some(after) = after {
                         self.pause(account, after);
                     }
-                    let wait = after.unwrap_or_else(|| backoff(row.attempts));
-                    let at = now_ms() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2);
-                    return Ok(Settled::Again { at, error: message });
+                    let at = in_future(after.unwrap_or_else(|| backoff(row.attempts)));
+                    return Settled::Again { at, error: message };
                 }
-                Err(DeliverError::Unknown { message }) => return Ok(Settled::Unknown(message)),
-                Err(DeliverError::Rejected { message }) => return Ok(Settled::Failed(message)),
+                Err(DeliverError::Unknown { message }) => return Settled::Unknown(message),
+                Err(DeliverError::Rejected { message }) => return Settled::Failed(message),
                 Err(DeliverError::Unauthorized { message }) => {
-                    let name = account.name();
-                    self.0
-                        .services
-                        .config
-                        .set_account_status(&name, "unauthorized", Some(&message))
-                        .await?;
-                    return Ok(Settled::Failed(message));
+                    let (name, config) = (account.name(), &self.0.services.config);
+                    let marked = config.set_account_status(&name, "unauthorized", Some(&message));
+                    if let Err(error) = marked.await {
+                        tracing::warn!(channel.id = name.channel, error = ?error, "a refused account was not marked");
+                    }
+                    return Settled::Failed(message);
                 }
             }
         }
@@ -513,9 +578,24 @@ impl Delivery {
         Ok(row.and_then(|row| row.message_id))
     }
 
-    /// Marks the row as leaving. Fails when it is no longer open under this epoch.
+    /// Is it a preview of a run that is over: what that has to say stands in rows of its own.
+    async fn is_late(&self, scope: &Scope, row: &outbox::Model) -> Result<bool> {
+        let Some(run_id) = row.run_id.as_deref().filter(|_| row.kind == PREVIEW) else {
+            return Ok(false);
+        };
+        let status: Option<String> = run::Entity::owned_by(scope)
+            .select_only()
+            .column(run::Column::Status)
+            .filter(run::Column::Id.eq(run_id))
+            .into_tuple()
+            .one(&self.0.services.db.glance(scope).await?)
+            .await?;
+        Ok(status.is_some_and(|status| status != "running"))
+    }
+
+    /// Marks the row as leaving. Fails when it is no longer open under this epoch, or was claimed since it was read.
     async fn claim(&self, scope: &Scope, epoch: i64, row: &outbox::Model) -> Result<()> {
-        let (scope_in, id) = (scope.clone(), row.id.clone());
+        let (scope_in, id, attempts) = (scope.clone(), row.id.clone(), row.attempts);
         self.0
             .services
             .writer
@@ -527,9 +607,13 @@ impl Delivery {
                         .col_expr(outbox::Column::State, Expr::value("sending"))
                         .col_expr(outbox::Column::Attempts, Expr::col(outbox::Column::Attempts).add(1))
                         .col_expr(outbox::Column::UpdatedAt, Expr::value(now_ms()))
-                        .filter(outbox::Column::Id.eq(id));
+                        .filter(outbox::Column::Id.eq(id))
+                        .filter(outbox::Column::Attempts.eq(attempts))
+                        .filter(outbox::is_open());
                     batch.add(&update);
-                    batch.run(tx).await?;
+                    if batch.run(tx).await? == 0 {
+                        return Err(Error::Conflict("the reply was taken by somebody else".to_owned()));
+                    }
                     Ok(())
                 })
             })
@@ -543,6 +627,7 @@ impl Delivery {
             Settled::Again { at, error } => ("pending", None, at, Some(error)),
             Settled::Failed(error) => ("failed", None, 0, Some(error)),
             Settled::Unknown(error) => ("unknown", None, 0, Some(error)),
+            Settled::Skipped(why) => ("skipped", None, 0, Some(why.to_owned())),
         };
         let (scope_in, id, kept) = (scope.clone(), row.id.clone(), message_id.clone());
         self.0
@@ -570,7 +655,7 @@ impl Delivery {
             let lag = u32::try_from(now_ms().saturating_sub(row.created_at)).unwrap_or(0);
             metrics::histogram!("claw_delivery_lag_seconds").record(f64::from(lag) / 1000.0);
         }
-        if state == "unknown" && row.kind != "preview" {
+        if state == "unknown" && row.kind != PREVIEW {
             self.0
                 .unconfirmed
                 .insert((scope.tenant().clone(), row.conversation.clone()));
@@ -594,9 +679,42 @@ fn post_pause(attempts: i32) -> Duration {
     FIRST_POST_PAUSE.saturating_mul(longer).min(LONGEST_POST_PAUSE)
 }
 
-/// 400 ms, doubling, at most 30 s, with 10 % of jitter so that many rows do not come back together.
+/// 400 ms and twice that, then 4 s and four times as long each time, with 10 % of jitter so that many rows do not come
+/// back together.
 fn backoff(attempts: i32) -> Duration {
-    let doubled = FIRST_DELAY.saturating_mul(1 << attempts.clamp(0, 10));
+    let pause = if attempts < QUICK {
+        FIRST_DELAY.saturating_mul(1 << Ord::max(attempts, 0))
+    } else {
+        post_pause(attempts - 1)
+    };
     let [random] = crate::crypto::token::random_bytes::<1>();
-    doubled.min(LONGEST_DELAY).mul_f64(1.0 + f64::from(random) / 2560.0)
+    pause.mul_f64(1.0 + f64::from(random) / 2560.0)
 }
+
+/// The time after this wait, epoch milliseconds.
+fn in_future(wait: Duration) -> i64 {
+    let wait = wait.min(LONGEST_WAIT);
+    now_ms().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// How long it is until then; `None` when that time has come.
+fn left_until(at: i64) -> Option<Duration> {
+    let left = u64::try_from(at.saturating_sub(now_ms())).unwrap_or(0);
+    let left = Duration::from_millis(left);
+    (!left.is_zero() && left <= LONGEST_WAIT).then_some(left)
+}
+
+/// What a request gave. One that panicked may have left.
+async fn guarded<T>(
+    request: impl Future<Output = std::result::Result<T, DeliverError>>,
+) -> std::result::Result<T, DeliverError> {
+    AssertUnwindSafe(request).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!("sending panicked");
+        Err(DeliverError::Unknown {
+            message: "sending it failed inside".to_owned(),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,10 @@ use std::fmt::Write;
 use chrono::DateTime;
 use chrono_tz::Tz;
 
-use crate::ports::channel::{Attachment, Inbound, PeerKind};
+use crate::ports::channel::{Attachment, Inbound, PeerKind, Quoted};
 
 /// Characters of a quoted message.
-const QUOTE: usize = 600;
+pub(crate) const QUOTE: usize = 600;
 /// Characters of one line of pending group talk.
 const CONTEXT_LINE: usize = 500;
 /// Characters of a name in a header.
@@ -85,22 +85,35 @@ pub fn envelope(header: &Header<'_>, inbound: &Inbound) -> String {
     }
     push_attachments(&mut text, &inbound.attachments);
     if let Some(quoted) = &inbound.reply_to {
-        let _ = write!(text, "\n\n[In reply to ");
-        push_label(
-            &mut text,
-            if quoted.sender.is_empty() {
-                "an earlier message"
-            } else {
-                &quoted.sender
-            },
-        );
-        text.push(']');
-        for line in cut(&quoted.text, QUOTE).lines() {
-            text.push_str("\n> ");
-            text.push_str(line);
-        }
+        push_quoted(&mut text, quoted);
     }
     text
+}
+
+/// What somebody wrote into a client, with the message that it answers.
+pub fn answering(said: &str, quoted: Option<&Quoted>) -> String {
+    let mut text = said.to_owned();
+    if let Some(quoted) = quoted {
+        push_quoted(&mut text, quoted);
+    }
+    text
+}
+
+fn push_quoted(text: &mut String, quoted: &Quoted) {
+    text.push_str("\n\n[In reply to ");
+    push_label(
+        text,
+        if quoted.sender.is_empty() {
+            "an earlier message"
+        } else {
+            &quoted.sender
+        },
+    );
+    text.push(']');
+    for line in cut(&quoted.text, QUOTE).lines() {
+        text.push_str("\n> ");
+        text.push_str(line);
+    }
 }
 
 /// Puts pending group talk, the newest `limit` lines of it, before a turn's text.
@@ -208,7 +221,7 @@ fn cut(text: &str, limit: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::channel::{Mention, Peer, Quoted, Sender};
+    use crate::ports::channel::{Mention, Peer, Sender};
 
     fn inbound(kind: PeerKind, name: &str, text: &str) -> Inbound {
         Inbound {
@@ -319,6 +332,19 @@ mod tests {
             text.ends_with("] yes\n(attached: document a .pdf)\n\n[In reply to Bob]\n> one\n> two"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_quoted_message_has_its_end() {
+        let quoted = Quoted {
+            message_id: "0".to_owned(),
+            sender: "User".to_owned(),
+            text: "é".repeat(QUOTE + 1),
+        };
+        let text = answering("yes", Some(&quoted));
+        let shown = text.strip_prefix("yes\n\n[In reply to User]\n> ").unwrap();
+        assert_eq!(shown.chars().count(), QUOTE);
+        assert_eq!(answering("yes", None), "yes");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::asking::Said;
+use super::redact;
 use crate::clock::now_ms;
 use crate::conversation::history::SessionRow;
 use crate::conversation::transcript::{NewEntry, SessionHead};
@@ -27,7 +28,7 @@ use crate::supervisor::user::FromRun;
 /// Shortest time between two `chat` deltas of a run (OpenClaw: 150 ms).
 const CHAT_PACE: Duration = Duration::from_millis(150);
 
-/// Longest text of a tool's result that is shown, characters.
+/// Most of a tool's result that is shown, characters.
 const MOST_RESULT: usize = 8_000;
 
 /// Events of one run on their way to the user's actor.
@@ -81,9 +82,12 @@ struct ChatPayload<'a> {
 
 /// Data of the stream `assistant`.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Spoken<'a> {
+    /// Of this message so far.
     text: &'a str,
     delta: &'a str,
+    item_id: String,
 }
 
 /// Speaks for one run.
@@ -97,9 +101,13 @@ pub(crate) struct Emitter {
     session_id: String,
     agent_id: String,
     seq: u64,
-    /// Visible text of the current assistant message, and how much of it the last `chat` delta held.
+    /// Visible text of the run, and how much of it the last `chat` delta held.
     text: String,
     shown: usize,
+    /// The assistant message that is being shown: its number, behind what it was begun, and where its own text begins.
+    item: u64,
+    base: usize,
+    from: usize,
     /// The next delta is the whole text: what was shown before was taken back.
     replaces: bool,
     so_far: Shown,
@@ -108,8 +116,6 @@ pub(crate) struct Emitter {
     heartbeat: bool,
     /// Shows nothing: it may turn out that there is nothing to say.
     quiet: bool,
-    /// Results of tools are shown.
-    full: bool,
 }
 
 impl Emitter {
@@ -131,12 +137,14 @@ impl Emitter {
             seq: 0,
             text: String::new(),
             shown: 0,
+            item: 0,
+            base: 0,
+            from: 0,
             replaces: false,
             so_far: Shown::default(),
             last_chat: None,
             heartbeat: false,
             quiet: false,
-            full: false,
         }
     }
 
@@ -150,16 +158,11 @@ impl Emitter {
         self.quiet = false;
     }
 
-    /// Shows what tools give as well (verbose is `full`).
-    pub(crate) fn show_results(&mut self, full: bool) {
-        self.full = full;
-    }
-
     pub(crate) fn set_session_id(&mut self, session_id: &str) {
         session_id.clone_into(&mut self.session_id);
     }
 
-    /// Visible text so far of the current assistant message.
+    /// Visible text so far of the run.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -222,6 +225,8 @@ impl Emitter {
         };
         let mut event = Event::new("agent", &payload).for_session(self.session_key.as_str());
         event.tool_stream = stream == "tool";
+        // Each holds its message's whole text so far.
+        event.droppable = stream == "assistant";
         event
     }
 
@@ -289,19 +294,29 @@ impl Emitter {
     pub(crate) async fn show(&mut self, base: usize, text: &str) {
         let gap = if base > 0 { "\n\n" } else { "" };
         let held = self.text.len() - base;
+        if text.is_empty() {
+            return;
+        }
         if held == 0 {
-            self.delta(&format!("{gap}{text}")).await;
+            // A message that is begun anew takes the place of what was taken back.
+            if self.item == 0 || base != self.base {
+                self.item += 1;
+                self.base = base;
+            }
+            self.from = base + gap.len();
+            self.delta(gap, text).await;
         } else if let Some(added) = text.get(held - gap.len()..) {
-            let added = added.to_owned();
-            self.delta(&added).await;
+            self.delta("", added).await;
         }
     }
 
-    /// More visible text of the current assistant message.
-    async fn delta(&mut self, delta: &str) {
+    /// More visible text of the current assistant message; `gap` parts it from what stands above.
+    async fn delta(&mut self, gap: &str, delta: &str) {
         if delta.is_empty() {
             return;
         }
+        let at = self.text.len();
+        self.text.push_str(gap);
         self.text.push_str(delta);
         if self.quiet {
             return;
@@ -310,12 +325,13 @@ impl Emitter {
         if self.heard() {
             let said = Said {
                 run_id: self.run_id.clone(),
-                at: self.text.len() - delta.len(),
-                delta: delta.to_owned(),
+                at,
+                delta: self.text[at..].to_owned(),
             };
             let data = Spoken {
-                text: &self.text,
+                text: self.text.get(self.from..).unwrap_or_default(),
                 delta,
+                item_id: format!("{}:{}", self.run_id, self.item),
             };
             self.send_with(self.of_agent("assistant", data), Some(said)).await;
         }
@@ -398,24 +414,17 @@ impl Emitter {
         .await;
     }
 
-    /// A tool goes on. What it gave so far is left out, as its result is.
+    /// A tool goes on. What it gave so far is left out.
     pub(crate) async fn tool_update(&mut self, call_id: &str, name: &str) {
         self.agent("tool", json!({"phase": "update", "name": name, "toolCallId": call_id}))
             .await;
     }
 
-    /// A tool is done. Its result is left out unless verbose is `full`: results are for the transcript.
+    /// A tool is done. The beginning of what it gave is shown, whatever the chat is told (verbose).
     pub(crate) async fn tool_result(&mut self, call_id: &str, name: &str, output: &ToolOutput) {
         let mut data = json!({"phase": "result", "name": name, "toolCallId": call_id, "isError": output.is_error});
-        if self.full {
-            let texts = output.content.iter().filter_map(|part| match part {
-                Part::Text { text } => {
-                    let shown: String = text.chars().take(MOST_RESULT).collect();
-                    Some(json!({"type": "text", "text": shown}))
-                }
-                Part::Image { .. } | Part::File { .. } => None,
-            });
-            data["result"] = json!({"content": texts.collect::<Vec<_>>()});
+        if self.heard() {
+            data["result"] = json!({"content": result(&output.content)});
         }
         self.agent("tool", data).await;
     }
@@ -502,7 +511,7 @@ impl Emitter {
     /// A command's answer, which is a whole run by itself.
     pub(crate) async fn answered(&mut self, text: &str) {
         self.start().await;
-        self.delta(text).await;
+        self.show(0, text).await;
         self.finished(Some(text), &[], "command", &Usage::default()).await;
     }
 
@@ -603,6 +612,87 @@ fn session_message(head: &SessionHead, entry: &NewEntry, seq: i64) -> Option<Eve
     Some(Event::new("session.message", &payload).for_session(head.key.as_str()))
 }
 
+/// The beginning of a tool's texts, without credentials.
+fn result(content: &[Part]) -> Vec<Value> {
+    let mut left = MOST_RESULT;
+    let mut shown = Vec::new();
+    for text in content.iter().filter_map(Part::text) {
+        // More than is shown: a credential that is cut would not look like one.
+        let looked_at: String = text.chars().take(2 * MOST_RESULT).collect();
+        let text: String = redact::credentials(&looked_at).chars().take(left).collect();
+        left -= text.chars().count();
+        shown.push(json!({"type": "text", "text": text}));
+        if left == 0 {
+            break;
+        }
+    }
+    shown
+}
+
 fn message(text: &str) -> Value {
     json!({"role": "assistant", "content": [{"type": "text", "text": text}], "timestamp": now_ms()})
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{Actor, Context, Handler};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn results_are_cut_and_hold_no_credentials() {
+        let part = |text: &str| Part::Text { text: text.to_owned() };
+        let key = "sk-abcdefghijklmnop1234";
+        let long = format!("{} {key}", "é".repeat(MOST_RESULT - 10));
+        let shown = result(&[part(&format!("found {key}")), part(&long), part("never seen")]);
+        assert_eq!(shown.len(), 2);
+        assert_eq!(shown[0], json!({"type": "text", "text": "found [redacted]"}));
+        let texts: usize = shown
+            .iter()
+            .filter_map(|part| part["text"].as_str())
+            .map(|text| text.chars().count())
+            .sum();
+        assert_eq!(texts, MOST_RESULT);
+        assert!(!json!(shown).to_string().contains("sk-"));
+    }
+
+    struct User(mpsc::UnboundedSender<Arc<Event>>);
+
+    impl Actor for User {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<FromRun> for User {
+        type Result = ();
+        fn handle(&mut self, message: FromRun, _: &mut Self::Context) {
+            self.0.send(message.event).expect("the test listens");
+        }
+    }
+
+    #[actix::test]
+    async fn what_a_later_event_says_again_may_be_left_out() {
+        let (tx, mut told) = mpsc::unbounded_channel();
+        let listening = Arc::new(Listening::default());
+        listening.set_heard(1);
+        let key = SessionKey::from("agent:main:main");
+        let mut emitter = Emitter::new(User(tx).start().recipient(), listening, "r1", &key, "main");
+        emitter.start().await;
+        emitter.show(0, "words").await;
+        emitter.tool_start("c1", "clock", &json!({})).await;
+        drop(emitter);
+        let mut droppable = Vec::new();
+        while let Some(event) = told.recv().await {
+            let payload: Value = serde_json::from_str(event.payload.get()).expect("JSON");
+            let what = payload["stream"].as_str().or(payload["state"].as_str());
+            droppable.push((what.unwrap_or_default().to_owned(), event.droppable));
+        }
+        let expected = [
+            ("lifecycle", false),
+            ("assistant", true),
+            ("delta", true),
+            ("tool", false),
+        ];
+        assert_eq!(droppable, expected.map(|(what, drops)| (what.to_owned(), drops)));
+    }
 }

@@ -8,8 +8,9 @@ use super::key::{self, ChatType};
 use crate::clock::local_time;
 use crate::config::document::{ResetRule, SessionSettings};
 
-/// The rule for this session. A channel's own rule overrides a type's, and that the general one.
-pub fn rule(settings: &SessionSettings, session: &SessionKey) -> ResetRule {
+/// The rule for this session and a message that came by `channel`. A channel's own rule overrides a type's, and that the
+/// general one. A group's session is its channel's, whoever writes into it from elsewhere.
+pub fn rule(settings: &SessionSettings, session: &SessionKey, channel: &str) -> ResetRule {
     let general = ResetRule {
         at_hour: settings.reset_at_hour,
         idle: settings.reset_idle,
@@ -17,9 +18,8 @@ pub fn rule(settings: &SessionSettings, session: &SessionKey) -> ResetRule {
     let Some(parsed) = key::parse(session.as_str()) else {
         return general;
     };
-    let by_channel = parsed
-        .channel
-        .and_then(|channel| settings.reset_by_channel.get(channel));
+    let of_group = parsed.channel.filter(|_| parsed.chat_type() != ChatType::Direct);
+    let by_channel = settings.reset_by_channel.get(of_group.unwrap_or(channel));
     let by_type = settings.reset_by_type.get(match parsed.chat_type() {
         ChatType::Direct => "direct",
         ChatType::Group => "group",
@@ -113,16 +113,25 @@ mod tests {
         let settings = SessionSettings {
             reset_at_hour: Some(4),
             reset_by_type: [("group".to_owned(), at(5))].into(),
-            reset_by_channel: [("slack".to_owned(), ResetRule::default())].into(),
+            reset_by_channel: [
+                ("slack".to_owned(), ResetRule::default()),
+                ("webchat".to_owned(), at(6)),
+            ]
+            .into(),
             ..SessionSettings::default()
         };
-        for (session, expected) in [
-            ("agent:main:main", at(4)),
-            ("agent:main:telegram:direct:7", at(4)),
-            ("agent:main:telegram:group:-7", at(5)),
-            ("agent:main:slack:channel:c1", ResetRule::default()),
+        for (session, channel, expected) in [
+            ("agent:main:main", "telegram", at(4)),
+            ("agent:main:main", "slack", ResetRule::default()),
+            ("agent:main:main", "webchat", at(6)),
+            ("agent:main:direct:ada", "slack", ResetRule::default()),
+            ("agent:main:telegram:direct:7", "telegram", at(4)),
+            ("agent:main:telegram:group:-7", "telegram", at(5)),
+            ("agent:main:slack:channel:c1", "slack", ResetRule::default()),
+            ("agent:main:slack:channel:c1", "webchat", ResetRule::default()),
         ] {
-            assert_eq!(rule(&settings, &SessionKey::from(session)), expected, "{session}");
+            let found = rule(&settings, &SessionKey::from(session), channel);
+            assert_eq!(found, expected, "{session} by {channel}");
         }
     }
 }

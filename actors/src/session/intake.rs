@@ -14,7 +14,7 @@ use super::{key, policy, send_policy};
 use crate::config::accounts::ResolvedAccount;
 use crate::db::writer::NewInbox;
 use crate::error::{Error, Result};
-use crate::ports::channel::{Destination, Inbound};
+use crate::ports::channel::{Destination, Inbound, Quoted};
 use crate::ports::message::Part;
 use crate::ports::nul;
 use crate::supervisor::directory::Directory;
@@ -35,6 +35,9 @@ pub struct ClientMessage {
     /// Images as [`Part::Image`] with `blob` set; other files as text parts that name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Part>,
+    /// The message of the session that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<Quoted>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thinking: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

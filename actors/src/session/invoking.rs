@@ -80,7 +80,7 @@ pub async fn invoke(
     let kept_back = KEPT_BACK.contains(&asked.tool.to_ascii_lowercase().as_str()) && !any(&policy.allow);
     let agent_id = key::agent_of(&session_key).to_owned();
     let head = services.conversation.head(scope, &session_key).await?;
-    let caller = Caller::program(&session_key, head.as_ref(), &settings);
+    let caller = Caller::program(&session_key, head.as_ref(), &settings).within_session(head.as_ref());
     let depth = caller.depth.map_or(0, |depth| depth.own);
     let mut toolbox = Toolbox::new(services, scope, caller);
     // The tools of MCP servers have such names.
@@ -201,7 +201,7 @@ pub(crate) async fn effective(directory: &Directory, scope: &Scope, session: &Se
     } else {
         Audience::Group { owner: true }
     };
-    let caller = Caller::of(&authority, head.as_ref(), &settings, &model, audience);
+    let caller = Caller::of(&authority, head.as_ref(), &settings, &model, audience).within_session(head.as_ref());
     let toolbox = Toolbox::new(services, scope, caller).with_servers(&settings).await;
     let groups = toolbox.by_origin(&settings);
     let groups = groups

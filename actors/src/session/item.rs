@@ -4,6 +4,7 @@ use claw_entities::Scope;
 
 use super::budget::Charge;
 use super::commands::Directives;
+use super::envelope;
 use super::intake::{Beat, ClientMessage, ClientTool, Scheduled};
 use super::prompt::Audience;
 use super::queue::{self, Route};
@@ -30,6 +31,8 @@ pub(crate) struct Item {
     pub(crate) message_id: Option<String>,
     /// User entry that already carries it (a resumed turn).
     pub(crate) entry_id: Option<String>,
+    /// Id of its user entry where the row's own is taken: a dead letter that is tried again.
+    pub(crate) again: Option<String>,
     /// Empty for the user themselves, else the guest's id on the platform: their lane.
     pub(crate) guest: String,
     /// The sender, where those of one chat have different tools; else empty.
@@ -127,6 +130,17 @@ impl Item {
     /// Run ids under which clients wait for it.
     pub(crate) fn run_ids(&self) -> impl Iterator<Item = &String> {
         self.run_id.iter().chain(&self.also)
+    }
+
+    /// The id that its user entry has, or will have.
+    pub(crate) fn own_entry(&self) -> Option<&str> {
+        let stored = self.entry_id.as_deref().or(self.again.as_deref());
+        stored.or_else(|| self.inbox_ids.first().map(String::as_str))
+    }
+
+    /// The channel it came by; `webchat` for gateway clients.
+    pub(crate) fn channel(&self) -> &str {
+        self.destination.as_ref().map_or("webchat", |to| to.channel.as_str())
     }
 
     /// Did a person type it: on a platform, or into a client.
@@ -231,12 +245,13 @@ impl Item {
             bot: None,
             message_id: None,
             entry_id: None,
+            again: None,
             guest: match &message.relayed {
                 Some(relayed) if relayed.guest => RELAYED.to_owned(),
                 Some(_) | None => String::new(),
             },
             rights: String::new(),
-            prompt: message.message.clone(),
+            prompt: envelope::answering(&message.message, message.reply_to.as_ref()),
             // Nobody typed what an agent is asked that looks by itself, or by another agent.
             text: match (&message.heartbeat, &message.relayed) {
                 (Some(_), _) => "Heartbeat".to_owned(),
@@ -310,6 +325,7 @@ impl Item {
             bot: inbound.sender.is_bot.then(|| inbound.sender.id.clone()),
             message_id: (!inbound.message_id.is_empty()).then(|| inbound.message_id.clone()),
             entry_id: None,
+            again: None,
             guest: if guest {
                 inbound.sender.id.clone()
             } else {

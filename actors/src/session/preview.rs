@@ -1,7 +1,8 @@
 //! What a person on a platform sees while the run goes on: "… is typing", and one message that grows.
 //!
 //! The preview is an outbox row like any other; only its edits are not. The first piece of the final reply takes its
-//! place; where there is none, it is taken back.
+//! place; where there is none, it is taken back. The end of a run does not wait for it: one that is still to be sent
+//! then is not sent any more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::blocks::{self, Chunker};
@@ -19,6 +20,8 @@ use crate::config::document::{Bounds, Break, Cut, MannerSettings, TypingMode};
 use crate::ports::channel::{Channel, DeliverError, Destination, PeerKind, Rendered};
 use crate::supervisor::directory::Directory;
 
+/// Kind of its outbox row.
+pub(crate) const PREVIEW: &str = "preview";
 /// A reply that is done sooner needs no typing indicator.
 const TYPING_AFTER: Duration = Duration::from_millis(400);
 /// A reply that is done sooner needs no preview, nor does one that has said less.
@@ -339,20 +342,26 @@ impl Preview {
         );
     }
 
-    /// Ends the edits. Gives the preview if it was sent, for the final reply to take its place.
+    /// Ends the edits. Gives the preview if it was sent or still may be, for the final reply to take its place.
     pub(crate) async fn finish(mut self) -> Option<Shown> {
         drop(self.text.take());
         self.task.take()?.await.ok().flatten()
     }
 }
 
-/// A preview that stands in the chat.
+/// A preview that stands in the chat, or is on its way there.
 pub(crate) struct Shown {
     /// Of its outbox row.
     id: String,
-    /// The platform's.
-    message_id: String,
+    message: Sent,
     outlet: Outlet,
+}
+
+/// The platform's id of a preview.
+enum Sent {
+    As(String),
+    /// Not known yet. The row may be waiting for as long as the platform says.
+    Later(oneshot::Receiver<Option<String>>),
 }
 
 impl Shown {
@@ -371,7 +380,12 @@ impl Shown {
     pub(crate) fn take_back(self) {
         let io = self.outlet.directory.services().io.clone();
         io.spawn(async move {
-            if !self.outlet.take_back(&self.message_id).await {
+            let message_id = match self.message {
+                Sent::As(id) => Some(id),
+                Sent::Later(sent) => sent.await.ok().flatten(),
+            };
+            let Some(message_id) = message_id else { return };
+            if !self.outlet.take_back(&message_id).await {
                 tracing::warn!(
                     channel.id = self.outlet.destination.channel,
                     "a preview was not taken back"
@@ -393,23 +407,32 @@ fn grow(
         let edits = channel.edits()?;
         let first = first_piece(&outlet, &text.borrow_and_update().clone())?;
         let mut shown = first.text.clone();
-        let piece = Piece::new("preview", &outlet.destination, first);
+        let piece = Piece::new(PREVIEW, &outlet.destination, first);
         let id = piece.id.clone();
-        let sent = outlet.directory.delivery().settled(&id);
-        turn::post(outlet.directory.services(), &authority, &run_id, vec![piece])
-            .await
-            .ok()?;
-        outlet
-            .directory
-            .delivery()
-            .kick(&authority.scope, &outlet.destination.conversation());
-        let message_id = sent.await.ok().flatten()?;
+        let delivery = outlet.directory.delivery();
+        let mut sent = delivery.settled(&id);
+        let posted = turn::post(outlet.directory.services(), &authority, &run_id, vec![piece]).await;
+        if posted.is_err() {
+            delivery.forget(&id);
+            return None;
+        }
+        delivery.kick(&authority.scope, &outlet.destination.conversation());
+        let sent_as = tokio::select! {
+            biased;
+            sent_as = &mut sent => Some(sent_as.ok().flatten()?),
+            () = ended(&mut text) => None,
+        };
+        // What was said meanwhile is looked at now.
+        text.mark_changed();
+        let Some(message_id) = sent_as else {
+            let message = Sent::Later(sent);
+            return Some(Shown { id, message, outlet });
+        };
         while text.changed().await.is_ok() {
             let latest = text.borrow_and_update().clone();
             if let Some(piece) = first_piece(&outlet, &latest)
                 && piece.text != shown
             {
-                let delivery = outlet.directory.delivery();
                 if let Some(wait) = delivery.paused(&outlet.account) {
                     if ends_within(&mut text, wait).await {
                         break;
@@ -428,16 +451,21 @@ fn grow(
                 tokio::time::sleep(edits.pace()).await;
             }
         }
-        Some(Shown { id, message_id, outlet })
+        let message = Sent::As(message_id);
+        Some(Shown { id, message, outlet })
     })
 }
 
 /// Waits, but not for longer than the answer takes. What was said meanwhile is looked at afterwards.
 async fn ends_within(text: &mut watch::Receiver<String>, wait: Duration) -> bool {
-    let end = async { while text.changed().await.is_ok() {} };
-    let ended = tokio::time::timeout(wait, end).await.is_ok();
+    let ended = tokio::time::timeout(wait, ended(text)).await.is_ok();
     text.mark_changed();
     ended
+}
+
+/// Waits until no more is said.
+async fn ended(text: &mut watch::Receiver<String>) {
+    while text.changed().await.is_ok() {}
 }
 
 fn first_piece(outlet: &Outlet, text: &str) -> Option<Rendered> {

@@ -219,7 +219,7 @@ impl Queue {
         let Some(front) = self.waiting.front() else {
             return Next::Empty;
         };
-        let ready_at = self.ready_at(front);
+        let ready_at = self.ready_at(front, now);
         if self.one_by_one == 0 && now < ready_at {
             return Next::WaitUntil(ready_at);
         }
@@ -269,14 +269,16 @@ impl Queue {
     }
 
     /// After a quiet time, but not for ever; a client is not made to wait for more that does not come.
-    fn ready_at(&self, front: &Held) -> i64 {
+    fn ready_at(&self, front: &Held, now: i64) -> i64 {
         if front.item.kept {
-            return front.pushed_at;
+            return now;
         }
         let newest = self.waiting.back().and_then(|held| held.item.wish.debounce_ms);
         let debounce = newest.unwrap_or(self.settings.debounce_ms);
-        let patience = front.pushed_at.saturating_add(debounce.saturating_mul(MOST_DEBOUNCES));
-        self.last_pushed.saturating_add(debounce).min(patience)
+        let longest = debounce.saturating_mul(MOST_DEBOUNCES);
+        let patience = front.pushed_at.saturating_add(longest);
+        let ready_at = self.last_pushed.saturating_add(debounce).min(patience);
+        within(ready_at, longest, now)
     }
 
     fn droppable(&self) -> usize {
@@ -297,10 +299,10 @@ impl Queue {
                     held.item.settle_ms > 0 && held.item.joins(first) && held.item.sender_id == first.sender_id
                 })
                 .count();
-            let quiet_at = self
-                .waiting
-                .get(joined - 1)
-                .map_or(now, |last| last.item.received_at + last.item.settle_ms);
+            let quiet_at = self.waiting.get(joined - 1).map_or(now, |last| {
+                let (received_at, settle_ms) = (last.item.received_at, last.item.settle_ms);
+                within(received_at.saturating_add(settle_ms), settle_ms, now)
+            });
             if joined == self.waiting.len() && now < quiet_at {
                 return Next::WaitUntil(quiet_at);
             }
@@ -424,6 +426,11 @@ impl Queue {
             self.seen.push_back((now, print));
         }
     }
+}
+
+/// A time that is further away than any wait was set by a clock that went back since: it has come.
+fn within(at: i64, longest: i64, now: i64) -> i64 {
+    if at.saturating_sub(now) > longest { now } else { at }
 }
 
 fn fingerprint(item: &Item) -> Option<u64> {

@@ -7,6 +7,7 @@ pub mod acts;
 mod choose;
 mod config;
 pub mod cron;
+mod fetch;
 pub mod look;
 pub mod message;
 pub mod pdf;

@@ -115,6 +115,19 @@ pub(crate) async fn session_of(services: &Services, scope: &Scope, run_id: &str)
     Ok(found)
 }
 
+/// Was anything accepted under this run id before.
+pub(crate) async fn is_known(services: &Services, scope: &Scope, run_id: &str) -> Result<bool> {
+    let found: Option<String> = inbox::Entity::owned_by(scope)
+        .select_only()
+        .column(inbox::Column::Id)
+        .filter(inbox::Column::AccountId.eq(scope.user().as_str()))
+        .filter(inbox::Column::EventKey.eq(run_id))
+        .into_tuple()
+        .one(&services.db.glance(scope).await?)
+        .await?;
+    Ok(found.is_some())
+}
+
 /// The session that a run on record was of.
 pub(crate) async fn session_of_run(services: &Services, scope: &Scope, run_id: &str) -> Result<Option<SessionKey>> {
     let found = run::Entity::owned_by(scope)

@@ -5,12 +5,14 @@ mod attached;
 mod blocks;
 mod calling;
 mod cancel;
+mod ending;
 mod facts;
 mod failover;
 mod flush;
 mod room;
 mod steered;
 mod telling;
+mod tools;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +29,6 @@ pub(crate) use self::failover::fallback_of;
 use self::failover::{Call, Failover};
 use self::room::{Again, Room};
 use self::telling::afterwards;
-use super::commands::Switch;
 use super::context::check_window;
 use super::events::Emitter;
 use super::exec::{self, Which};
@@ -41,7 +42,7 @@ use super::steering::Steering;
 use super::tool_context::Calling;
 use super::tool_policy::{self, Caller};
 use super::toolbox::Toolbox;
-use super::turn::{self, Authority, Beside, Ending, Piece, Turn};
+use super::turn::{self, Authority, Beside, Ending, Turn};
 use super::understanding::{self, Reader};
 use super::{assembly, blobs, closing, freshness, heartbeat, own, reply, send_policy, signs, skills};
 use crate::Services;
@@ -66,8 +67,6 @@ const MAX_GUEST_CALLS: usize = 32;
 const FETCH: &str = "web_fetch";
 /// Tries of one model call while nothing of its answer was shown.
 const TRIES: u32 = 3;
-/// How long the end of a run is tried again while the database is away.
-const END_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything a run is handed.
 pub(crate) struct RunContext {
@@ -262,7 +261,7 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     let user = assembly::user_entry(&services, &context.scope, turn, outlet.as_ref(), &mut reader);
     let user = context.slot.aside(user).await?;
     let zone = freshness::zone(settings.time_zone.as_deref().unwrap_or("UTC"));
-    let rule = freshness::rule(&settings.session, &context.key);
+    let rule = freshness::rule(&settings.session, &context.key, context.turn.last().channel());
     let said = user.clone().filter(|_| context.emitter.heard());
     let head = turn::begin(&services, &authority, &context.turn, user, (rule, zone)).await?;
     let missed = match context.turn.entry_id() {
@@ -313,6 +312,7 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
         hold: reply::HoldBack::default(),
         outlet: outlet.clone(),
         base: 0,
+        recorded: 0,
         room: Room::default(),
         failover: None,
         missed,
@@ -383,6 +383,8 @@ struct Work {
     outlet: Option<Outlet>,
     /// Bytes of the run's visible text when the call that goes on began.
     base: usize,
+    /// Bytes of it that stand in entries of their own.
+    recorded: usize,
     room: Room,
     failover: Option<Failover>,
     /// Why what people sent was not understood, for them.
@@ -412,8 +414,6 @@ impl Work {
             Err(end) => return Ok(end),
         };
         let audience = context.turn.last().audience();
-        let full = self.level(context, Switch::Verbose) == "full";
-        context.emitter.show_results(full);
         let caller = Caller {
             only: options.scheduled.as_ref().and_then(|scheduled| scheduled.tools.clone()),
             ..Caller::of(&self.authority, Some(&self.head), &self.settings, &model, audience)
@@ -532,22 +532,13 @@ impl Work {
             self.tell_calls(context, &calls).await;
             let tool_context = self.tool_context(context, &model, audience);
             let stop = context.cancel.token.clone();
-            context.slot.give_back();
-            let results = toolbox
-                .batch(
-                    &self.authority,
-                    &tool_context,
-                    &calls,
-                    &mut context.emitter,
-                    &context.steering,
-                )
-                .await;
-            context.slot.go_on().await;
+            let (results, late) = self.run_tools(context, &toolbox, &tool_context, &calls, deadline).await;
             let handed = calls.iter().any(|call| toolbox.is_clients(&call.name));
-            if (handed || waits_for_children(&results)) && !stop.is_cancelled() {
+            if (handed || waits_for_children(&results)) && !stop.is_cancelled() && !late {
                 self.handed = calls;
                 self.handed.retain(|call| toolbox.is_clients(&call.name));
                 self.last = Some(message);
+                self.failover = Some(failover);
                 return Ok(End::Handed { results });
             }
             self.tell_results(context, &results).await;
@@ -567,11 +558,19 @@ impl Work {
                 pieces: self.unstored_parts(),
                 ..Beside::default()
             };
-            let said = context.slot.aside(self.hear(context)).await;
+            // What comes too late for this run has a turn of its own.
+            let said = if late {
+                Vec::new()
+            } else {
+                context.slot.aside(self.hear(context)).await
+            };
             let heard = self.go_on(context, &model, entries, beside, said).await?;
             Arc::make_mut(&mut sent.messages).extend(heard);
             if stop.is_cancelled() {
                 return Ok(End::Aborted);
+            }
+            if late {
+                return Ok(End::TimedOut(limit.unwrap_or_default()));
             }
         }
         let text = format!(
@@ -671,7 +670,8 @@ impl Work {
         } else {
             (text, None)
         };
-        let forgotten = context.turn.beat().is_some() && text.is_none();
+        let shows = status == "ok" && reason.is_none() && !self.media.is_empty();
+        let forgotten = context.turn.beat().is_some() && text.is_none() && !shows;
         if !forgotten {
             context.emitter.speak();
         }
@@ -704,7 +704,7 @@ impl Work {
             below(&mut reply, &footer);
         }
         let attached = match &end {
-            End::Answer { .. } | End::Handed { .. } if context.turn.beat().is_none() => {
+            End::Answer { .. } | End::Handed { .. } if !forgotten => {
                 let attached = self.attached(context, outlet);
                 Box::pin(context.slot.aside(attached)).await
             }
@@ -729,9 +729,10 @@ impl Work {
             .filter(|_| status == "ok" && attached.is_empty())
             .and_then(|outlet| self.aloud(context, outlet, &shown));
         let mut payloads: Vec<String> = text.iter().cloned().collect();
-        // Whoever a job tells does not read its transcript.
-        let scheduled = context.turn.last().options.scheduled.is_some();
-        for missing in attached.missing.iter().filter(|_| scheduled && outlet.is_none()) {
+        // Whoever a job, a hook or a sub-agent tells does not read its transcript.
+        let options = &context.turn.last().options;
+        let unread = options.scheduled.is_some() || options.background || tool_policy::spawn_depth(&self.head) > 0;
+        for missing in attached.missing.iter().filter(|_| unread && outlet.is_none()) {
             below(&mut payloads, missing);
         }
         let failover = self.failover.take();
@@ -825,82 +826,11 @@ impl Work {
         };
         match heartbeat::judge(&last.text(), beat.ack_max_chars) {
             Err(nothing) => Ok((None, Some(nothing.name().to_owned()))),
-            Ok(text) => {
+            Ok(Some(text)) if self.media.is_empty() => {
                 let text = self.prefixed(&text, model);
                 heartbeat::unless_repeated(&self.services, &self.authority, text).await
             }
-        }
-    }
-
-    /// The assistant entry that closes the turn in the transcript.
-    fn final_message(
-        &mut self,
-        end: &End,
-        shown: &str,
-        model: Option<&ResolvedModel>,
-        failure: Option<&String>,
-    ) -> AssistantMessage {
-        let mut message = match end {
-            End::Answer { .. } | End::Handed { .. } => self.last.take().unwrap_or_default(),
-            End::Failed(error) => error.partial.clone(),
-            End::Aborted | End::TimedOut(_) => AssistantMessage::default(),
-        };
-        // Calls that never ran must not stand without results.
-        if !matches!(end, End::Handed { .. }) {
-            message
-                .content
-                .retain(|part| !matches!(part, crate::ports::message::AssistantPart::ToolCall(_)));
-        }
-        match end {
-            End::Answer { .. } | End::Handed { .. } => {}
-            End::Aborted => {
-                message.content = text_parts(shown);
-                message.stop_reason = StopReason::Aborted;
-            }
-            End::TimedOut(_) | End::Failed(_) => {
-                message.content = text_parts(shown);
-                message.stop_reason = StopReason::Error;
-                message.error_message = failure.cloned();
-            }
-        }
-        if let Some(model) = model {
-            message.api.clone_from(&model.api);
-            message.provider.clone_from(&model.provider);
-            message.model.clone_from(&model.model);
-        }
-        message.timestamp = now_ms();
-        message
-    }
-
-    /// Tries the end again while the database is away: the answer is there, only its record is not.
-    async fn end_until_stored(
-        &self,
-        context: &RunContext,
-        entries: Vec<crate::conversation::transcript::NewEntry>,
-        pieces: Vec<Piece>,
-        ending: Ending,
-    ) -> Result<SessionHead> {
-        let give_up = Instant::now() + END_PATIENCE;
-        let mut wait = Duration::from_millis(100);
-        loop {
-            let stored = turn::end(
-                &self.services,
-                &self.authority,
-                &context.turn,
-                Some(&self.head),
-                entries.clone(),
-                pieces.clone(),
-                ending.clone(),
-            )
-            .await;
-            match stored {
-                Err(error @ (Error::Storage(_) | Error::Busy { .. })) if Instant::now() < give_up => {
-                    tracing::warn!(error = ?error, "the end of a turn waits for the database");
-                    context.slot.aside(tokio::time::sleep(wait)).await;
-                    wait = (wait * 2).min(Duration::from_secs(5));
-                }
-                stored => return stored,
-            }
+            Ok(text) => Ok((text.map(|text| self.prefixed(&text, model)), None)),
         }
     }
 }

@@ -34,7 +34,7 @@ use crate::ports::model::Thinking;
 use crate::supervisor::lease::fenced;
 
 pub(crate) use announce::{reconcile, settle};
-pub(crate) use control::{dismiss, find, steer, stop, stop_below};
+pub(crate) use control::{dismiss, find, is_stopped, steer, stop, stop_below};
 pub(crate) use put_away::put_away;
 
 /// Of the inbox rows.

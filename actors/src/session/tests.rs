@@ -1,5 +1,6 @@
 //! The tree under load: nothing lost, doubled or out of order; abort heard at once; failures stay where they are.
 
+mod leaving;
 mod takeover;
 
 use std::sync::Arc;

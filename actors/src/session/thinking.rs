@@ -23,17 +23,21 @@ pub(crate) fn apply(model: &mut ResolvedModel, said: Option<&str>, entry: &Value
     }
 }
 
+/// Is a provider's refusal about thinking.
+pub(crate) fn is_refused(refusal: &str) -> bool {
+    let refusal = refusal.to_lowercase();
+    ["effort", "thinking", "reasoning"]
+        .iter()
+        .any(|word| refusal.contains(word))
+}
+
 /// The highest level below `asked` that a provider names in its refusal of that one; `None` when it is about something
 /// else.
 pub(crate) fn supported(refusal: &str, asked: Thinking) -> Option<Thinking> {
-    let refusal = refusal.to_lowercase();
-    if asked == Thinking::Off
-        || !["effort", "thinking", "reasoning"]
-            .iter()
-            .any(|word| refusal.contains(word))
-    {
+    if asked == Thinking::Off || !is_refused(refusal) {
         return None;
     }
+    let refusal = refusal.to_lowercase();
     let named = |level: Thinking| {
         let quoted = ["'", "\"", "`"]
             .iter()
@@ -59,5 +63,10 @@ mod tests {
         );
         assert_eq!(supported("messages.3: unexpected tool_use_id", Thinking::Low), None);
         assert_eq!(supported(refusal, Thinking::Off), None);
+        assert!(is_refused(refusal));
+        assert!(is_refused(
+            "Reasoning is mandatory for this endpoint and cannot be disabled."
+        ));
+        assert!(!is_refused("messages.3: unexpected tool_use_id"));
     }
 }

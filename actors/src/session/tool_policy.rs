@@ -2,17 +2,18 @@
 //! never widen what holds for all.
 
 use claw_entities::{Scope, SessionKey};
+use serde::Deserialize;
 
 use super::item::Item;
 use super::key::{self, Kind};
 use super::prompt::Audience;
 use super::turn::Authority;
 use crate::Services;
-use crate::config::document::{ToolRules, UserSettings};
+use crate::config::document::{ToolRules, UserSettings, glob};
 use crate::config::providers::ResolvedModel;
 use crate::conversation::transcript::SessionHead;
 use crate::error::Result;
-use crate::ports::channel::Destination;
+use crate::ports::channel::{Destination, PeerKind};
 use crate::ports::tool::ToolSpec;
 
 /// Tools of the configuration's groups, also of tools this build does not have: a file may name them.
@@ -70,6 +71,7 @@ const MESSAGING: &[&str] = &[
 const MINIMAL: &[&str] = &["session_status"];
 
 const SEARCH: &str = "web_search";
+const FETCH: &str = "web_fetch";
 
 /// What no sub-agent has, and what those have not that begin none of their own.
 const NOT_FOR_SUBAGENTS: &[&str] = &[
@@ -118,6 +120,15 @@ impl Caller {
                 self.groups.push(group.clone());
             }
         }
+        self
+    }
+
+    /// In the group whose session it is, if it is one's, as nobody in particular there.
+    pub(crate) fn within_session(mut self, head: Option<&SessionHead>) -> Self {
+        let stored = head.and_then(|head| Destination::deserialize(&head.destination).ok());
+        let group = stored.filter(|to| to.peer.kind != PeerKind::Direct);
+        self.groups
+            .extend(group.map(|to| Destination { recipient: None, ..to }));
         self
     }
 
@@ -231,6 +242,9 @@ pub(crate) fn allows(
     if name == SEARCH && settings.tools.search.chosen().is_none() {
         return false;
     }
+    if name == FETCH && !settings.tools.fetch.enabled {
+        return false;
+    }
     let listed = |list: &[String]| list.iter().any(|pattern| fits(pattern, name));
     let admitted = |list: &[String]| {
         let any = |tool: &str| list.iter().any(|pattern| fits(pattern, tool));
@@ -282,7 +296,12 @@ pub(crate) fn denies_all(settings: &UserSettings, caller: &Caller, prefix: &str)
 /// Does the pattern mean tools of servers, whether or not any are there now.
 fn names_servers(pattern: &str) -> bool {
     let pattern = pattern.trim().to_ascii_lowercase();
-    pattern.contains("__") || [SERVERS, "group:mcp"].contains(&pattern.as_str())
+    pattern.contains("__") || [SERVERS, "group:mcp", "group:plugins"].contains(&pattern.as_str())
+}
+
+/// Does the pattern fit one of these tools, or mean tools of servers.
+pub(crate) fn means_any(pattern: &str, tools: &[&str]) -> bool {
+    names_servers(pattern) || tools.iter().any(|tool| fits(pattern, tool))
 }
 
 fn of_subagent(settings: &UserSettings, depth: Depth, name: &str, listed: &dyn Fn(&[String]) -> bool) -> bool {
@@ -322,7 +341,7 @@ fn profile(rules: &ToolRules) -> Option<&'static [&'static str]> {
     }
 }
 
-/// Does the tool belong to this name, pattern or group.
+/// Does the tool belong to this name, pattern or group; case does not matter.
 pub(super) fn fits(pattern: &str, name: &str) -> bool {
     let pattern = pattern.trim();
     if pattern.eq_ignore_ascii_case(SERVERS) {
@@ -333,7 +352,7 @@ pub(super) fn fits(pattern: &str, name: &str) -> bool {
         .filter(|start| start.eq_ignore_ascii_case("group:"))
         .and_then(|_| pattern.get(6..))
     else {
-        return matches(pattern, name);
+        return glob(&pattern.to_ascii_lowercase(), &name.to_ascii_lowercase());
     };
     let group = group.to_ascii_lowercase();
     match group.as_str() {
@@ -343,17 +362,6 @@ pub(super) fn fits(pattern: &str, name: &str) -> bool {
         _ => GROUPS
             .iter()
             .any(|(known, tools)| *known == group && tools.contains(&name)),
-    }
-}
-
-/// `*` at either end is a wildcard; case does not matter.
-fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name) = (pattern.to_ascii_lowercase(), name.to_ascii_lowercase());
-    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
-        (Some(""), _) => true,
-        (Some(end), _) => name.ends_with(end),
-        (None, Some(start)) => name.starts_with(start),
-        (None, None) => pattern == name,
     }
 }
 
@@ -431,6 +439,9 @@ mod tests {
             ("Bundle-MCP", "files__read", true),
             ("bundle-mcp", "read", false),
             ("files__*", "files__read", true),
+            ("*Fetch*", "web_fetch", true),
+            ("FILES__*_write", "files__all_Write", true),
+            ("files__*_write", "files__read", false),
         ] {
             assert_eq!(fits(pattern, name), does, "{pattern} {name}");
         }
@@ -445,6 +456,13 @@ mod tests {
         };
         assert!(allowed(&json!({}), &without).is_empty(), "the model takes none");
         let tools = |rules: Value| json!({"tools": rules});
+        assert_eq!(
+            allowed(
+                &tools(json!({"web": {"fetch": {"enabled": false}}, "allow": ["group:web", "read"]})),
+                &owner()
+            ),
+            ["read"]
+        );
         assert_eq!(
             allowed(&tools(json!({"profile": "minimal"})), &owner()),
             ["session_status"]

@@ -369,7 +369,7 @@ async fn guarded(
     let name = tool.spec().name.clone();
     let call = std::panic::AssertUnwindSafe(tool.call(context, arguments)).catch_unwind();
     tokio::select! {
-        () = cancel.cancelled() => ToolOutput::error("The call was cancelled because the run was aborted."),
+        () = cancel.cancelled() => ToolOutput::error("The call was cut off: the run was stopped, or its time was over."),
         outcome = tokio::time::timeout(timeout, call) => match outcome {
             Ok(Ok(output)) => output,
             Ok(Err(_)) => {

@@ -249,10 +249,10 @@ pub(crate) fn entry(message: Message, run_id: &str) -> NewEntry {
 /// What people see of a message where that differs, and why what it brings was not understood.
 pub(crate) type Said = (Option<String>, Vec<String>);
 
-/// The entry of what a person said. Its id is the inbox row's, so that it cannot be written twice.
-pub(crate) fn user_entry(inbox_id: &str, message: Message, (display, missed): Said, run_id: &str) -> NewEntry {
+/// The entry of what a person said. Its id is the inbox row's, so that it cannot be written twice; a retry has another.
+pub(crate) fn user_entry(id: &str, message: Message, (display, missed): Said, run_id: &str) -> NewEntry {
     NewEntry {
-        id: Some(inbox_id.to_owned()),
+        id: Some(id.to_owned()),
         created_at: message.timestamp(),
         body: Body::Message(MessageBody {
             message: Arc::new(message),

@@ -235,7 +235,8 @@ impl Directory {
     }
 
     fn wake_with(&self, scope: &Scope, key: &SessionKey, asker: Asker, row: Option<&str>) {
-        if !self.services().config.is_locked(scope) {
+        // What comes while this process stops is the next one's.
+        if !self.draining() && !self.services().config.is_locked(scope) {
             self.session(scope, key, ToSession::Wake(Waking::new(asker, row)));
         }
     }
@@ -247,11 +248,16 @@ impl Directory {
         info: Arc<ConnectionInfo>,
         to: Recipient<ToConnection>,
     ) -> Result<Attached> {
-        // Somebody who was locked out just now hears why when they try again.
+        self.may_attach(scope)?;
+        self.ask(scope, |reply| ToUser::Attach { info, to, reply }).await
+    }
+
+    /// May a connection of the user's come in now. Somebody who was locked out just now hears why when they try again.
+    pub(crate) fn may_attach(&self, scope: &Scope) -> Result<()> {
         if self.draining() || self.services().config.is_locked(scope) {
             return Err(busy());
         }
-        self.ask(scope, |reply| ToUser::Attach { info, to, reply }).await
+        Ok(())
     }
 
     /// The connection went away.
@@ -482,6 +488,13 @@ impl Directory {
         }
     }
 
+    /// Resolves when another process serves under this one's replica id: nothing runs here any more.
+    pub async fn displaced(&self) {
+        self.leases().displaced().await;
+        self.0.draining.store(true, Ordering::Relaxed);
+        self.shutdown().cancel();
+    }
+
     /// Stops taking work, gives running turns `grace`, then cancels what is left: it is recovered at the next start.
     pub async fn drain(&self, grace: Duration) {
         self.0.draining.store(true, Ordering::Relaxed);
@@ -502,6 +515,12 @@ impl Directory {
         if let Err(error) = self.leases().leave().await {
             tracing::warn!(error = ?error, "heartbeat not given up");
         }
+    }
+
+    /// Tenants with an actor.
+    #[cfg(test)]
+    pub(crate) fn awake(&self) -> usize {
+        self.0.tenants.len()
     }
 
     /// Makes a session's actor panic.

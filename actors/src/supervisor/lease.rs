@@ -26,6 +26,8 @@ pub struct Leases {
     replica: Arc<Replica>,
     lease: Duration,
     held: Arc<DashMap<(TenantId, UserId), Slot>>,
+    /// Cancelled when another process serves under this one's replica id.
+    displaced: CancellationToken,
 }
 
 /// Boot ids of the processes that are alive, this one among them: their heartbeats are not older than `lease`.
@@ -65,7 +67,13 @@ impl Leases {
             replica,
             lease,
             held: Arc::new(DashMap::new()),
+            displaced: CancellationToken::new(),
         }
+    }
+
+    /// Resolves when another process serves under this one's replica id: this one may claim nothing any more.
+    pub async fn displaced(&self) {
+        self.displaced.cancelled().await;
     }
 
     /// Announces this process. Refuses while another one's heartbeat is fresh; a process of the same replica id on
@@ -107,7 +115,7 @@ impl Leases {
     }
 
     /// Renews the heartbeat three times per lease until `stop`. Losing the row (another boot of the same id took
-    /// over) drops every held lease.
+    /// over) drops every held lease, for good.
     pub async fn beat(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(self.lease / 3);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -119,8 +127,13 @@ impl Leases {
             match self.beat_once().await {
                 Ok(true) => {}
                 Ok(false) => {
-                    tracing::error!(replica.id = %self.replica.id, "another process took this replica's leases over");
+                    tracing::error!(
+                        replica.id = %self.replica.id,
+                        "another process serves under this replica id: give each process a cluster.replica_id of its own"
+                    );
+                    self.displaced.cancel();
                     self.held.clear();
+                    return;
                 }
                 Err(error) => tracing::warn!(error = ?error, "heartbeat failed"),
             }
@@ -199,6 +212,7 @@ impl Leases {
             .clone()
     }
 
+    /// Only the process whose heartbeat it is claims under a replica id: of two with one id the other is another boot.
     async fn claim(&self, scope: &Scope) -> Result<i64> {
         let lease_ms = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
         let tx = self.db.system_write().await?;
@@ -209,7 +223,8 @@ impl Leases {
                 backend,
                 &format!(
                     "INSERT INTO user_lease (tenant_id, user_id, owner, epoch, claimed_at) \
-                     VALUES (?, ?, ?, 1, {now}) ON CONFLICT (tenant_id, user_id) DO UPDATE SET \
+                     SELECT ?, ?, ?, 1, {now} WHERE EXISTS (SELECT 1 FROM replica WHERE id = ? AND boot_id = ?) \
+                     ON CONFLICT (tenant_id, user_id) DO UPDATE SET \
                      owner = excluded.owner, epoch = user_lease.epoch + 1, claimed_at = excluded.claimed_at \
                      WHERE user_lease.owner = excluded.owner OR NOT EXISTS (SELECT 1 FROM replica \
                      WHERE replica.id = user_lease.owner AND replica.heartbeat_at > {now} - {lease_ms}) \
@@ -219,6 +234,8 @@ impl Leases {
                     scope.tenant().as_str().into(),
                     scope.user().as_str().into(),
                     self.replica.id.as_str().into(),
+                    self.replica.id.as_str().into(),
+                    self.replica.boot_id.as_str().into(),
                 ],
             ))
             .await?;
@@ -362,5 +379,24 @@ mod tests {
         // The second of two that were fenced under the first epoch.
         leases.lost(&user, 1).await;
         assert_eq!(leases.epoch(&user).await.expect("holds"), 2);
+    }
+
+    #[tokio::test]
+    async fn of_two_processes_with_one_id_the_first_claims_nothing_any_more() {
+        let server = testing::start().await;
+        let user = testing::owner(&server.config).await;
+        let (first, second) = (leases(&server.db, "local"), leases(&server.db, "local"));
+        first.announce().await.expect("nobody else is there");
+        assert_eq!(first.epoch(&user).await.expect("claims"), 1);
+        // Its boot is taken for one that died.
+        second.announce().await.expect("takes the name");
+        assert_eq!(second.epoch(&user).await.expect("takes over"), 2);
+        first.lost(&user, 1).await;
+        assert!(matches!(first.epoch(&user).await, Err(Error::Fenced)));
+        assert!(may_write(&server.db, &user, 2).await, "its epoch was raised");
+        // The heartbeat ends, and whoever serves hears why.
+        first.clone().beat(CancellationToken::new()).await;
+        first.displaced().await;
+        assert!(second.beat_once().await.expect("beats"));
     }
 }

@@ -22,7 +22,7 @@ use crate::gateway::messages::{Event, GATEWAY_AUTH_CHANGED, Invoke, InvokeAnswer
 use crate::gateway::methods::health;
 use crate::gateway::node_streams::Streams;
 use crate::gateway::registry::Connections;
-use crate::session::actor::{Home, SessionActor};
+use crate::session::actor::{Home, SessionActor, stop_children};
 use crate::session::asking::{Ears, Said};
 use crate::session::{cron, exchange, heartbeat, hook, maintenance, subagent};
 
@@ -60,6 +60,7 @@ pub(crate) struct UserActor {
 impl UserActor {
     pub(crate) fn new(directory: Directory, scope: Scope, parent: Addr<TenantActor>) -> Self {
         let lanes = directory.lanes().user(scope.tenant());
+        let draining = directory.draining();
         Self {
             directory,
             scope,
@@ -72,7 +73,7 @@ impl UserActor {
             config_hash: None,
             config_look: Look::Idle,
             life: CancellationToken::new(),
-            draining: false,
+            draining,
             // Waking up is no reason to look.
             tended: Instant::now(),
             seen: 0,
@@ -123,7 +124,11 @@ impl UserActor {
     fn tell_session(&mut self, key: &SessionKey, message: ToSession) {
         match self.sessions.tell(key, message) {
             Ok(()) => {}
-            Err(ToSession::Abort { reply, .. }) => {
+            Err(ToSession::Abort { request, reply }) => {
+                // What it began goes on while it sleeps.
+                if request.admin && request.run_id.is_none() {
+                    stop_children(&self.directory, &self.scope, key, true);
+                }
                 let _ = reply.send(super::directory::Aborted::default());
             }
             Err(ToSession::Observe { reply }) => {
@@ -235,6 +240,14 @@ impl UserActor {
         });
     }
 
+    /// Who waits for a run may have given up.
+    fn forget_gone_watchers(&mut self) {
+        self.watchers.retain(|_, waiting| {
+            waiting.retain(|watcher| !watcher.is_closed());
+            !waiting.is_empty()
+        });
+    }
+
     fn count_listeners(&self) {
         let count = self.connections.len() + self.ears.len();
         self.connections.listening().set_heard(count);
@@ -297,6 +310,7 @@ impl Actor for UserActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.run_interval(self.directory.services().limits.user_idle, |this, _| {
+            this.forget_gone_watchers();
             let quiet = this.sessions.len() == 0 && this.connections.is_empty() && this.watchers.is_empty();
             if quiet && this.seen == this.seen_at_check {
                 let idle = ToTenant::UserIdle {
@@ -472,10 +486,7 @@ impl Handler<ToUser> for UserActor {
             }
             ToUser::Invoke { call, streams, reply } => self.invoke(context, call, streams, reply),
             ToUser::Watch { run_id, reply } => {
-                self.watchers.retain(|_, waiting| {
-                    waiting.retain(|watcher| !watcher.is_closed());
-                    !waiting.is_empty()
-                });
+                self.forget_gone_watchers();
                 self.watchers.entry(run_id).or_default().push(reply);
             }
             ToUser::Listen { run_id, ear } => {

@@ -77,7 +77,15 @@ const SOCKET_OPEN = 1;
 
 /** What the browser client can do with events. `tool-events` is needed to be sent tool streams. */
 const CAPABILITIES = ['tool-events'];
-const SCOPES = ['operator.admin', 'operator.read', 'operator.write', 'operator.approvals', 'operator.pairing'];
+const SCOPES = [
+  'operator.admin',
+  'operator.read',
+  'operator.write',
+  'operator.approvals',
+  'operator.questions',
+  'operator.pairing',
+  'operator.talk.secrets',
+];
 
 export class GatewayClient {
   #state: ConnectionState = { phase: 'idle' };

@@ -3,9 +3,18 @@ import { ApiError, request } from './http.ts';
 
 export type Role = 'owner' | 'admin' | 'member';
 
+export interface Profile {
+  id: string;
+  email: string;
+  name: string | null;
+  role: Role;
+  /** IANA name; `null` until one is chosen. */
+  timeZone: string | null;
+}
+
 export interface Session {
   tenant: { slug: string; name: string };
-  user: { id: string; email: string; name: string | null; role: Role };
+  user: Profile;
   /** Gateway scopes of this session, e.g. `operator.read`. */
   scopes: string[];
   /** No AI provider is set up: the built-in demo provider answers. */
@@ -40,6 +49,16 @@ export function signOut(): Promise<void> {
 /** Fails with 403 when the present password is missing or wrong. */
 export function setPassword(password: string, currentPassword?: string): Promise<void> {
   return request('PUT', '/api/session/password', { body: { password, ...(currentPassword && { currentPassword }) } });
+}
+
+/** What is left out stays. */
+export function changeProfile(change: { name?: string; timeZone?: string }): Promise<Profile> {
+  return request('PATCH', '/api/session/profile', { body: change });
+}
+
+/** The time zone of this browser; empty where it does not tell. */
+export function browserZone(): string {
+  return Intl.DateTimeFormat().resolvedOptions().timeZone;
 }
 
 export function isAdmin(session: Session): boolean {

@@ -8,7 +8,7 @@ import { customElement, query, state } from 'lit/decorators.js';
 import { GatewayClient, gatewayUrl } from '../api/gateway.ts';
 import type { ConnectionState } from '../api/gateway.ts';
 import { onUnauthorized } from '../api/http.ts';
-import { fetchSession, signInWithCode, signOut } from '../api/session.ts';
+import { browserZone, changeProfile, fetchSession, signInWithCode, signOut } from '../api/session.ts';
 import type { Session } from '../api/session.ts';
 import '../components/claw-empty.ts';
 import '../components/claw-failure.ts';
@@ -144,6 +144,19 @@ export class ClawApp extends LitElement implements Shell {
     this.gateway.stop();
     this.gateway.start();
     this.showPath();
+    if (session.user.timeZone === null) void this.adoptZone();
+  }
+
+  /** Until somebody chooses a time zone, it is that of their browser. */
+  private async adoptZone() {
+    const timeZone = browserZone();
+    if (!timeZone) return;
+    try {
+      const user = await changeProfile({ timeZone });
+      if (this.phase.name === 'signed-in') this.session.setValue({ ...this.session.value, user });
+    } catch {
+      // It can be chosen in the settings.
+    }
   }
 
   private showSignIn(problem?: unknown) {

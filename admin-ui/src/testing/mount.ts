@@ -12,7 +12,7 @@ import { FakeSocket } from './fake-socket.ts';
 
 export const session: Session = {
   tenant: { slug: 'acme', name: 'Acme' },
-  user: { id: 'u1', email: 'ada@acme.test', name: 'Ada', role: 'owner' },
+  user: { id: 'u1', email: 'ada@acme.test', name: 'Ada', role: 'owner', timeZone: 'Europe/Vienna' },
   scopes: ['operator.admin'],
   zeroKey: false,
   hasPassword: false,

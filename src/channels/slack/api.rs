@@ -5,6 +5,7 @@ use std::time::Duration;
 use claw_actors::ports::channel::{Account, DeliverError};
 use serde::Deserialize;
 use serde_json::Value;
+use url::Url;
 
 use super::{BOT_TOKEN, MANIFEST, Slack};
 use crate::channels::{call, lenient};
@@ -150,6 +151,12 @@ impl Slack {
             after,
         })
     }
+}
+
+/// Is the address where the account's configured API is.
+pub(super) fn at_configured(account: &Account, url: &Url) -> bool {
+    let base = || Url::parse(account.api_base(&MANIFEST));
+    account.custom_api_base() && base().is_ok_and(|base| base.origin() == url.origin())
 }
 
 /// Codes are short words; whatever else comes must not fill a log or a page.

@@ -6,15 +6,22 @@ use claw_actors::crypto::token;
 use claw_actors::ports::channel::{
     Account, HttpReply, Inbound, Malformed, Mention, Peer, PeerKind, RawWebhook, Sender, WebhookOutcome,
 };
+use serde_json::json;
 
 use super::event::Interaction;
 use super::inbound::{Bot, kind, malformed, millis};
+use super::ways::Ways;
 use crate::channels::lenient;
 
 /// Commands that only address the bot: what follows is the message. Any other name is a command of ours.
 const ADDRESS: [&str; 3] = ["/openclaw", "/clawcentral", "/claw"];
 
-pub(super) fn parse(hook: &RawWebhook, account: &Account, bot: &Bot<'_>) -> Result<WebhookOutcome, Malformed> {
+pub(super) fn parse(
+    hook: &RawWebhook,
+    account: &Account,
+    bot: &Bot<'_>,
+    ways: &Ways,
+) -> Result<WebhookOutcome, Malformed> {
     let fields: HashMap<String, String> = url::form_urlencoded::parse(&hook.body).into_owned().collect();
     if let Some(payload) = fields.get("payload") {
         let interaction = lenient::read(payload.as_bytes()).map_err(|error| malformed(&error))?;
@@ -28,14 +35,14 @@ pub(super) fn parse(hook: &RawWebhook, account: &Account, bot: &Bot<'_>) -> Resu
         }));
     }
     if fields.contains_key("command") {
-        return Ok(command(&fields, account, hook));
+        return Ok(command(&fields, account, hook, ways));
     }
     Err(Malformed {
         reason: "neither a command nor a payload".into(),
     })
 }
 
-fn command(fields: &HashMap<String, String>, account: &Account, hook: &RawWebhook) -> WebhookOutcome {
+fn command(fields: &HashMap<String, String>, account: &Account, hook: &RawWebhook, ways: &Ways) -> WebhookOutcome {
     let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
     let (user, channel, team) = (field("user_id"), field("channel_id"), field("team_id"));
     let name = field("command").trim();
@@ -48,8 +55,11 @@ fn command(fields: &HashMap<String, String>, account: &Account, hook: &RawWebhoo
         (false, "") => name.to_owned(),
         (false, words) => format!("{name} {words}"),
     };
-    if user.is_empty() || channel.is_empty() || text.is_empty() {
-        return WebhookOutcome::Ignore("command without words, author or channel");
+    if user.is_empty() || channel.is_empty() || name.is_empty() {
+        return WebhookOutcome::Ignore("command without a name, author or channel");
+    }
+    if text.is_empty() {
+        return WebhookOutcome::Reply(usage(name));
     }
     let kind = match field("channel_name") {
         "directmessage" => PeerKind::Direct,
@@ -58,6 +68,9 @@ fn command(fields: &HashMap<String, String>, account: &Account, hook: &RawWebhoo
     };
     // A command can be given in a chat between two people, where we may not write: the person's own id reaches them.
     let id = if kind == PeerKind::Direct { user } else { channel };
+    if kind != PeerKind::Direct {
+        ways.keep(account, (channel, user), field("response_url"));
+    }
     let trigger = match field("trigger_id") {
         // Always there by the documentation; two commands must not be taken for one if it ever is not.
         "" => token::hash(&format!("{} {}", hook.now, String::from_utf8_lossy(&hook.body))),
@@ -95,6 +108,16 @@ fn command(fields: &HashMap<String, String>, account: &Account, hook: &RawWebhoo
         album: None,
         reaction: None,
     })
+}
+
+/// What a command alone is answered with, seen by who gave it.
+fn usage(name: &str) -> HttpReply {
+    let text = format!("Say what you want after the command: `{name} what is new?` All that I can do: `{name} /help`");
+    HttpReply {
+        status: 200,
+        content_type: "application/json; charset=utf-8",
+        body: json!({"response_type": "ephemeral", "text": text}).to_string(),
+    }
 }
 
 /// A pressed button is what its value says.

@@ -9,6 +9,7 @@ use claw_actors::ports::channel::{
 use serde_json::Value;
 
 use super::event::{Envelope, Event, File};
+use super::ways::Ways;
 use super::{form, reaction, text};
 use crate::channels::lenient;
 
@@ -42,7 +43,7 @@ fn reply_mode(config: &Value) -> &str {
         .unwrap_or("off")
 }
 
-pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutcome, Malformed> {
+pub(super) fn parse(hook: &RawWebhook, account: &Account, ways: &Ways) -> Result<WebhookOutcome, Malformed> {
     let bot = Bot::of(account);
     let is_form = match hook.only("content-type") {
         Some(kind) => kind
@@ -52,7 +53,7 @@ pub(super) fn parse(hook: &RawWebhook, account: &Account) -> Result<WebhookOutco
         None => !hook.body.trim_ascii_start().starts_with(b"{"),
     };
     if is_form {
-        return form::parse(hook, account, &bot);
+        return form::parse(hook, account, &bot, ways);
     }
     let envelope: Envelope = lenient::read(&hook.body).map_err(|error| malformed(&error))?;
     match envelope.kind.as_str() {

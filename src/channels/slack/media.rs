@@ -6,8 +6,8 @@ use std::time::Duration;
 use claw_actors::ports::channel::{Account, Attachment, DeliverError, MediaFile};
 use url::Url;
 
-use super::api::NAME;
-use super::{BOT_TOKEN, MANIFEST, Slack};
+use super::api::{NAME, at_configured};
+use super::{BOT_TOKEN, Slack};
 use crate::channels::call;
 use crate::egress::Purpose;
 
@@ -68,11 +68,8 @@ impl Slack {
 /// Which rules apply to the file's address, or `None` when the token must not go there.
 pub(super) fn trusted(account: &Account, file: &str) -> Option<Purpose> {
     let url = Url::parse(file).ok()?;
-    if account.custom_api_base() {
-        let base = Url::parse(account.api_base(&MANIFEST)).ok()?;
-        if base.origin() == url.origin() {
-            return Some(Purpose::Configured);
-        }
+    if at_configured(account, &url) {
+        return Some(Purpose::Configured);
     }
     let host = url.host_str()?;
     let slack = ["slack.com", "slack-edge.com", "slack-files.com"]

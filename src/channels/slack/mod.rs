@@ -14,6 +14,7 @@ mod people;
 mod reaction;
 mod text;
 mod verify;
+mod ways;
 
 #[cfg(test)]
 mod tests;
@@ -77,6 +78,7 @@ static MANIFEST: Manifest = Manifest {
 pub(super) struct Slack {
     http: Egress,
     names: people::Names,
+    ways: ways::Ways,
 }
 
 impl Slack {
@@ -84,6 +86,7 @@ impl Slack {
         Self {
             http,
             names: people::Names::default(),
+            ways: ways::Ways::default(),
         }
     }
 }
@@ -98,7 +101,7 @@ impl Channel for Slack {
     }
 
     fn parse(&self, hook: &RawWebhook, account: &Account) -> Result<WebhookOutcome, Malformed> {
-        inbound::parse(hook, account)
+        inbound::parse(hook, account, &self.ways)
     }
 
     fn render(&self, markdown: &str) -> Vec<Rendered> {

@@ -19,6 +19,9 @@ const NOT_EDITABLE: [&str; 4] = [
     "channel_not_found",
 ];
 
+/// The bot is not in the channel; of a private one it is not told more.
+const NOT_THERE: [&str; 2] = ["not_in_channel", "channel_not_found"];
+
 impl Slack {
     pub(super) async fn send_piece(&self, account: &Account, delivery: &Delivery) -> Result<Delivered, DeliverError> {
         let to = &delivery.to;
@@ -46,7 +49,15 @@ impl Slack {
         if let Some(thread) = thread(to) {
             params["thread_ts"] = thread.into();
         }
-        let sent = self.call(account, "chat.postMessage", &params, LIMIT).await?;
+        let sent = match self.call(account, "chat.postMessage", &params, LIMIT).await {
+            Ok(sent) => sent,
+            Err(trouble) => {
+                if trouble.is(&NOT_THERE) {
+                    self.ask_for_invitation(account, to).await;
+                }
+                return Err(trouble.into());
+            }
+        };
         Ok(Delivered {
             message_id: message_id(to, &sent),
         })

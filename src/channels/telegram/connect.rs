@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use claw_actors::clock;
 use claw_actors::crypto::{Secret, token};
-use claw_actors::ports::channel::{Account, Connected, DeliverError};
+use claw_actors::ports::channel::{Account, Connected, DeliverError, Reached};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
@@ -13,6 +14,10 @@ use super::{Telegram, WEBHOOK_SECRET};
 use crate::channels::lenient;
 
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// Seconds for which a failed delivery counts: as long as a look at the webhook is the newest, and where updates wait.
+const JUST_FAILED: i64 = 600;
+const STILL_FAILING: i64 = 3_600;
 
 /// What we read; anything else would only be thrown away.
 const UPDATES: [&str; 7] = [
@@ -86,24 +91,22 @@ impl Telegram {
         })
     }
 
-    /// Where updates go, if not to `webhook_url`.
-    pub(super) async fn webhook_elsewhere(
-        &self,
-        account: &Account,
-        webhook_url: &str,
-    ) -> Result<Option<String>, DeliverError> {
+    /// Do updates go to `webhook_url`, and do they arrive.
+    pub(super) async fn reached(&self, account: &Account, webhook_url: &str) -> Result<Reached, DeliverError> {
         let info = self.call(account, "getWebhookInfo", &json!({}), LIMIT).await?;
-        let Some(url) = info.get("url").and_then(Value::as_str) else {
-            return Ok(None);
-        };
-        if url == webhook_url {
-            // An earlier version asked for less.
-            let all = account.identity[ASKED_FOR] == json!(UPDATES);
-            return Ok((!all).then(|| "the bot was not sent all of its updates".to_owned()));
+        let url = info.get("url").and_then(Value::as_str);
+        // An earlier version asked for less.
+        if url == Some(webhook_url) && account.identity[ASKED_FOR] != json!(UPDATES) {
+            return Ok(Reached::Elsewhere("the bot was not sent all of its updates".to_owned()));
         }
+        let Some(url) = url.filter(|url| *url != webhook_url) else {
+            return Ok(Reached::Here {
+                trouble: trouble(&info, clock::now_ms() / 1_000),
+            });
+        };
         // A path may hold somebody's secret.
         let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        Ok(Some(match host {
+        Ok(Reached::Elsewhere(match host {
             Some(host) => format!("the bot's updates were sent to {host}"),
             None => "the bot had no webhook any more".to_owned(),
         }))
@@ -113,6 +116,23 @@ impl Telegram {
         self.call(account, "deleteWebhook", &json!({}), LIMIT).await?;
         Ok(())
     }
+}
+
+/// What Telegram says of updates that did not arrive, as of `now` in seconds. Where some wait, it tries again after a
+/// while, so that an older failure counts too.
+fn trouble(info: &Value, now: i64) -> Option<String> {
+    let waiting = info.get("pending_update_count").and_then(Value::as_u64).unwrap_or(0);
+    let failed_at = info.get("last_error_date").and_then(Value::as_i64)?;
+    let counts = if waiting > 0 { STILL_FAILING } else { JUST_FAILED };
+    if now - failed_at > counts {
+        return None;
+    }
+    let said = info
+        .get("last_error_message")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let said: String = said.chars().filter(|char| !char.is_control()).take(200).collect();
+    Some(format!("Telegram says \"{said}\", and {waiting} updates wait"))
 }
 
 /// `secret_token` takes 1 to 256 of these characters.

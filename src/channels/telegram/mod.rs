@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use claw_actors::ports::channel::{
     Account, Acts, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files,
-    Malformed, Manifest, Media, MediaFile, Menu, Offer, OutFile, Polls, RawWebhook, Refused, Rendered, SecretField,
-    Typing, Watch, WebhookOutcome,
+    Malformed, Manifest, Media, MediaFile, Menu, Offer, OutFile, Polls, RawWebhook, Reached, Refused, Rendered,
+    SecretField, Typing, Watch, WebhookOutcome,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -148,12 +148,8 @@ impl Channel for Telegram {
 }
 
 impl Watch for Telegram {
-    fn look<'a>(
-        &'a self,
-        account: &'a Account,
-        webhook_url: &'a str,
-    ) -> BoxFuture<'a, Result<Option<String>, DeliverError>> {
-        self.webhook_elsewhere(account, webhook_url).boxed()
+    fn look<'a>(&'a self, account: &'a Account, webhook_url: &'a str) -> BoxFuture<'a, Result<Reached, DeliverError>> {
+        self.reached(account, webhook_url).boxed()
     }
 }
 

@@ -27,7 +27,7 @@ pub fn routes(config: &mut ServiceConfig) {
         description = "What a tenant of ClawCentral can see and change, and the agent for other programs. Sessions and chat go through the gateway socket.",
     ),
     paths(
-        session::get, session::create, session::delete, session::set_password,
+        session::get, session::create, session::delete, session::set_password, session::change_profile,
         tokens::list, tokens::create, tokens::delete,
         providers::list, providers::put, providers::delete, providers::put_key, providers::delete_key,
         providers::order_keys, providers::retry_key, models::list,

@@ -1,4 +1,4 @@
-//! The browser's session: who am I, sign in, sign out, set a password.
+//! The browser's session: who am I, sign in, sign out, set a password, change name and time zone.
 
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -24,7 +24,8 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::post().to(create))
                 .route(web::delete().to(delete)),
         )
-        .service(resource("/session/password").route(web::put().to(set_password)));
+        .service(resource("/session/password").route(web::put().to(set_password)))
+        .service(resource("/session/profile").route(web::patch().to(change_profile)));
 }
 
 /// Who is signed in.
@@ -60,6 +61,8 @@ pub struct UserOut {
     pub role: Role,
     /// Locked out by an owner or admin.
     pub disabled: bool,
+    /// IANA name; null until the person chooses one.
+    pub time_zone: Option<String>,
     /// Epoch milliseconds.
     pub created_at: i64,
 }
@@ -81,6 +84,7 @@ impl From<&User> for UserOut {
             name: user.name.clone(),
             role: user.role,
             disabled: user.disabled,
+            time_zone: user.time_zone.clone(),
             created_at: user.created_at,
         }
     }
@@ -105,6 +109,16 @@ pub struct PasswordIn {
     current_password: Option<Secret>,
     #[schema(value_type = String)]
     password: Secret,
+}
+
+/// What is changed of one's own profile; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ProfileChange {
+    /// 1 to 100 characters.
+    name: Option<String>,
+    /// IANA name, e.g. `Europe/Paris`: what agents take for the local time, and where days begin.
+    time_zone: Option<String>,
 }
 
 #[utoipa::path(get, path = "/api/session", operation_id = "getSession", tag = "session",
@@ -213,6 +227,20 @@ pub async fn set_password(
     };
     config.set_password(caller.scope(), &password, keep).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+#[utoipa::path(patch, path = "/api/session/profile", operation_id = "changeProfile", tag = "session",
+    request_body = ProfileChange, responses((status = 200, body = UserOut)))]
+pub async fn change_profile(
+    caller: Caller,
+    state: Data<AppState>,
+    body: JsonIn<ProfileChange>,
+) -> ApiResult<HttpResponse> {
+    let ProfileChange { name, time_zone } = body.read().await?;
+    let (config, scope) = (&state.services.config, caller.scope());
+    config.set_profile(scope, name.as_deref(), time_zone.as_deref()).await?;
+    let user = config.user(caller.tenant_scope(), scope.user()).await?;
+    Ok(HttpResponse::Ok().json(UserOut::from(user.as_ref())))
 }
 
 async fn describe(state: &AppState, tenant: &Tenant, identity: &Identity) -> ApiResult<SessionOut> {

@@ -176,3 +176,53 @@ async fn an_admin_invites_but_never_above_their_own_role() {
     let audit = json(app.as_user(&admin, Method::GET, "/api/audit"), 200).await;
     assert!(audit["entries"].as_array().is_some_and(|entries| !entries.is_empty()));
 }
+
+#[tokio::test]
+async fn a_person_chooses_a_name_and_a_time_zone() {
+    let app = TestServer::start().await;
+    let owner = app.user("acme", "owner@acme.test", Role::Owner).await;
+    let config = &app.server.services.config;
+    let change = |body: serde_json::Value| app.as_page(&owner, Method::PATCH, "/api/session/profile").json(&body);
+    let session = || app.as_page(&owner, Method::GET, "/api/session");
+    assert_eq!(json(session(), 200).await["user"]["timeZone"], json!(null));
+    let zone = async || {
+        config
+            .settings(&owner.user.scope)
+            .await
+            .expect("reads")
+            .time_zone
+            .clone()
+    };
+    assert_eq!(zone().await, None);
+    let user = json(change(json!({"timeZone": "Europe/Vienna"})), 200).await;
+    assert_eq!(
+        (&user["timeZone"], &user["name"]),
+        (&json!("Europe/Vienna"), &json!("owner"))
+    );
+    assert_eq!(
+        zone().await.as_deref(),
+        Some("Europe/Vienna"),
+        "what was cached is forgotten"
+    );
+    let user = json(change(json!({"name": " Ada "})), 200).await;
+    assert_eq!(
+        (&user["timeZone"], &user["name"]),
+        (&json!("Europe/Vienna"), &json!("Ada"))
+    );
+    for wrong in [
+        json!({"timeZone": "Mars/North"}),
+        json!({"timeZone": ""}),
+        json!({"name": " "}),
+        json!({"role": "owner"}),
+    ] {
+        assert_eq!(status(change(wrong.clone())).await, 400, "{wrong}");
+    }
+    assert_eq!(json(session(), 200).await["user"], json(change(json!({})), 200).await);
+    let doc = json!({"agents": {"defaults": {"userTimezone": "Asia/Tokyo"}}});
+    config.put_document(&owner.user.scope, doc, None).await.expect("stores");
+    assert_eq!(
+        zone().await.as_deref(),
+        Some("Asia/Tokyo"),
+        "the configuration goes first"
+    );
+}

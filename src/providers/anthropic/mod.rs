@@ -7,7 +7,7 @@ mod stream;
 mod tests;
 
 use claw_actors::clock;
-use claw_actors::ports::model::{ModelEvent, ModelProvider, ModelRequest};
+use claw_actors::ports::model::{ModelEvent, ModelProvider, ModelRequest, SUBSCRIPTION_PREFIX};
 use futures::stream::BoxStream;
 use reqwest::Method;
 
@@ -19,8 +19,11 @@ pub(super) use request::thinking_of;
 
 pub(super) const API: &str = "anthropic-messages";
 const VERSION: &str = "2023-06-01";
-/// How subscription tokens begin; they go into another header than keys.
-const OAUTH_PREFIX: &str = "sk-ant-oat";
+/// What has to be asked for by a header.
+const BETAS: &str = "anthropic-beta";
+const OAUTH: &str = "oauth-2025-04-20";
+const INTERLEAVED: &str = "interleaved-thinking-2025-05-14";
+const WIDE: &str = "context-1m-2025-08-07";
 
 /// The adapter.
 pub(super) struct Anthropic {
@@ -39,14 +42,31 @@ impl Anthropic {
             .request(Purpose::Configured, Method::POST, &url)?
             .header("anthropic-version", VERSION)
             .header("accept", "text/event-stream");
+        let mut betas = Vec::new();
         if let Some(key) = model.endpoint.api_key.as_ref().filter(|key| !key.is_empty()) {
-            request = if key.expose().starts_with(OAUTH_PREFIX) {
-                request.bearer(key).header("anthropic-beta", "oauth-2025-04-20")
+            request = if key.expose().starts_with(SUBSCRIPTION_PREFIX) {
+                betas.push(OAUTH);
+                request.bearer(key)
             } else {
                 request.header("x-api-key", key.expose())
             };
         }
-        Ok(call::with_headers(request.json(&request::body(model)), model))
+        let body = request::body(model);
+        if body.thinks_between_tools() && request::is_at_home(model) {
+            betas.push(INTERLEAVED);
+        }
+        if model.wide {
+            betas.push(WIDE);
+        }
+        let request = call::with_headers(request.json(&body), model);
+        if betas.is_empty() {
+            return Ok(request);
+        }
+        // A header of the settings says more, not something else.
+        let configured = model.endpoint.headers.iter();
+        let configured = configured.filter(|(name, _)| name.eq_ignore_ascii_case(BETAS));
+        betas.extend(configured.map(|(_, value)| value.expose()));
+        Ok(request.header(BETAS, betas.join(",")))
     }
 }
 

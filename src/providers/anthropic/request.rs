@@ -168,7 +168,7 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
     }
     let (thinking, output_config) = thinking_of(request, API);
     // Others that speak its language have no tiers.
-    let at_home = request.provider == "anthropic" || Host::of(&request.endpoint.base_url) == Host::Anthropic;
+    let at_home = is_at_home(request);
     Body {
         model: &request.model,
         max_tokens: request.max_tokens,
@@ -185,6 +185,23 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
             .service_tier
             .as_deref()
             .filter(|tier| at_home && matches!(*tier, "auto" | "standard_only")),
+    }
+}
+
+/// Is it Anthropic's own server.
+pub(super) fn is_at_home(request: &ModelRequest) -> bool {
+    request.provider == "anthropic" || Host::of(&request.endpoint.base_url) == Host::Anthropic
+}
+
+impl Body<'_> {
+    /// It thinks within a budget and has tools: only when it is asked does such a model think between their calls. One that
+    /// thinks as it sees fit does so by itself.
+    pub(super) fn thinks_between_tools(&self) -> bool {
+        let budget = self
+            .thinking
+            .as_ref()
+            .is_some_and(|thinking| thinking["type"] == "enabled");
+        budget && !self.tools.is_empty()
     }
 }
 

@@ -307,6 +307,55 @@ async fn over_http() {
 }
 
 #[tokio::test]
+async fn what_needs_a_header_is_asked_for_by_it() {
+    let server = FakeServer::start(|_| {
+        let chunks = include_bytes!("fixtures/text.sse").chunks(64).map(<[u8]>::to_vec);
+        Reply::Stream(chunks.collect(), Ending::Proper)
+    })
+    .await;
+    let provider = Anthropic::new(FakeServer::egress());
+    let plain = || {
+        let mut request = model_request(&server.url(""), vec![Message::user("hi", 1)]);
+        request.max_tokens = 8_000;
+        request.provider = "anthropic".to_owned();
+        request
+    };
+    let thinks = |model: &str| {
+        let mut request = plain();
+        request.model = model.to_owned();
+        (request.reasoning, request.thinking) = (true, Thinking::Low);
+        request.tools = Arc::new(vec![Arc::new(tool("look"))]);
+        request
+    };
+    let mut without_tools = thinks("claude-sonnet-4-5");
+    without_tools.tools = Arc::default();
+    let mut wide = thinks("claude-sonnet-4-5");
+    wide.wide = true;
+    let mut more = plain();
+    more.wide = true;
+    let own = ("Anthropic-Beta".to_owned(), Secret::new("files-api-2025-04-14"));
+    more.endpoint.headers.push(own);
+    let mut elsewhere = thinks("claude-sonnet-4-5");
+    elsewhere.provider = "acme".to_owned();
+    let mut subscription = thinks("claude-sonnet-4-5");
+    subscription.endpoint.api_key = Some(Secret::new("sk-ant-oat01-x"));
+    let cases = [
+        (plain(), None),
+        (without_tools, None),
+        (elsewhere, None),
+        (thinks("claude-opus-4-6"), None),
+        (thinks("claude-sonnet-4-5"), Some("interleaved-thinking-2025-05-14")),
+        (wide, Some("interleaved-thinking-2025-05-14,context-1m-2025-08-07")),
+        (more, Some("context-1m-2025-08-07,files-api-2025-04-14")),
+        (subscription, Some("oauth-2025-04-20,interleaved-thinking-2025-05-14")),
+    ];
+    for (at, (request, betas)) in cases.into_iter().enumerate() {
+        done(&collect(&provider, request).await);
+        assert_eq!(server.seen()[at].header("anthropic-beta"), betas, "{at}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_stream() {
     let body = json!({"id": "m", "type": "message", "content": [{"type": "text", "text": "At once"},
         {"type": "tool_use", "id": "t", "name": "look", "input": {"a": 1}}],

@@ -41,6 +41,7 @@ pub(in crate::providers) fn request(base_url: &str, messages: Vec<Message>) -> M
         fast: false,
         temperature: None,
         cache: Default::default(),
+        wide: false,
         service_tier: None,
         cache_key: "session-1".to_owned(),
         limits: StreamLimits {

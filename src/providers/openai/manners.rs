@@ -102,6 +102,20 @@ impl<'a> Manners<'a> {
         }
     }
 
+    /// How it is told not to think, or as little as the model can.
+    pub(super) fn least_effort(&self, format: ThinkingFormat, request: &ModelRequest) -> Option<Cow<'a, str>> {
+        if let Some(name) = self.compat.efforts.get(Thinking::Off.name()) {
+            return Some(Cow::Borrowed(name));
+        }
+        match format {
+            ThinkingFormat::OpenAi => super::least_effort(&request.model).map(Cow::Borrowed),
+            // Some models there always think and refuse this. A turn, which has tools, is tried again without; calls beside
+            // turns are not.
+            ThinkingFormat::OpenRouter => (!request.tools.is_empty()).then_some(Cow::Borrowed("none")),
+            ThinkingFormat::Zai | ThinkingFormat::Qwen | ThinkingFormat::QwenTemplate => None,
+        }
+    }
+
     /// A result of a tool may not stand right before a message of the user there.
     pub(super) fn wants_answer_to_results(&self) -> bool {
         self.compat

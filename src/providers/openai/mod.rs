@@ -24,7 +24,7 @@ use super::host::Host;
 use super::{hearing, speech};
 use crate::egress::{self, Egress, EgressError, Purpose};
 use manners::Manners;
-pub(super) use request::{NO_OUTPUT, SEE_IMAGES, effort};
+pub(super) use request::{NO_OUTPUT, SEE_IMAGES, effort, least_effort};
 
 pub(super) const API: &str = "openai-completions";
 

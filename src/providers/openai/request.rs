@@ -181,13 +181,36 @@ struct CallFunction<'a> {
 /// The level as OpenAI and those who follow it spell it.
 pub(in crate::providers) fn effort(level: Thinking) -> &'static str {
     match level {
-        // The caller leaves it out then.
+        // The caller says [`least_effort`] then.
         Thinking::Off | Thinking::Minimal => "minimal",
         Thinking::Low => "low",
         Thinking::Medium | Thinking::Adaptive => "medium",
         Thinking::High => "high",
         Thinking::XHigh => "xhigh",
     }
+}
+
+/// The lowest effort that an OpenAI model takes: left out, it thinks as hard as it does by default. `None` for models that
+/// take no other, and those that nothing is known of.
+pub(in crate::providers) fn least_effort(model: &str) -> Option<&'static str> {
+    let model = model.rsplit('/').next().unwrap_or(model);
+    let has = |part: &str| model.contains(part);
+    if ["-chat", "-pro", "deep-research", "-preview", "o1-mini"]
+        .into_iter()
+        .any(has)
+    {
+        return None;
+    }
+    if ["o1", "o3", "o4"].into_iter().any(|family| model.starts_with(family)) {
+        return Some("low");
+    }
+    let version = model.strip_prefix("gpt-5")?;
+    Some(match (version.starts_with('.'), has("codex")) {
+        (_, true) if has("codex-mini") => "medium",
+        (_, true) => "low",
+        (true, false) => "none",
+        (false, false) => "minimal",
+    })
 }
 
 /// Builds the body for the server that the request goes to.
@@ -197,7 +220,16 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
     let marks_cache = manners.is(Host::OpenRouter) && request.model.starts_with("anthropic/");
     let thinks = request.reasoning && request.thinking != Thinking::Off;
     let told = manners.thinking().filter(|_| request.reasoning);
-    let effort = |format| (thinks && told == Some(format)).then(|| manners.effort(request.thinking));
+    let effort = |format| {
+        if told != Some(format) {
+            return None;
+        }
+        if thinks {
+            Some(manners.effort(request.thinking))
+        } else {
+            manners.least_effort(format, request)
+        }
+    };
     let switch = |format| (told == Some(format)).then_some(thinks);
     let (max_tokens, max_completion_tokens) = if manners.wants_max_completion_tokens() {
         (None, Some(request.max_tokens))

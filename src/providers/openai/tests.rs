@@ -337,6 +337,7 @@ fn thinking_is_said_in_the_words_of_the_host() {
     let asked = |base_url: &str, level, reasoning| {
         let mut request = model_request(base_url, history());
         (request.thinking, request.reasoning) = (level, reasoning);
+        request.tools = Arc::new(vec![Arc::new(tool("look"))]);
         let body = serde_json::to_value(request::body(&request)).unwrap();
         ["reasoning_effort", "reasoning", "thinking"].map(|field| body.get(field).cloned().unwrap_or_default())
     };
@@ -347,6 +348,8 @@ fn thinking_is_said_in_the_words_of_the_host() {
     assert_eq!(asked(openai, Thinking::Off, true), none);
     assert_eq!(asked(openai, Thinking::High, false), none);
     assert_eq!(asked(router, Thinking::Low, true)[1], json!({"effort": "low"}));
+    assert_eq!(asked(router, Thinking::Off, true)[1], json!({"effort": "none"}));
+    assert_eq!(asked(router, Thinking::Off, false), none);
     let zai = "https://api.z.ai/api/paas/v4";
     assert_eq!(asked(zai, Thinking::Minimal, true)[2], json!({"type": "enabled"}));
     assert_eq!(asked(zai, Thinking::Off, true)[2], json!({"type": "disabled"}));
@@ -356,6 +359,43 @@ fn thinking_is_said_in_the_words_of_the_host() {
         "https://api.mistral.ai/v1",
     ] {
         assert_eq!(asked(base, Thinking::High, true), none, "{base}");
+    }
+}
+
+#[test]
+fn a_model_of_openai_that_is_not_to_think_is_told_the_least_it_takes() {
+    for (model, effort) in [
+        ("gpt-5.1", json!("none")),
+        ("gpt-5.4-mini-2026-03-01", json!("none")),
+        ("openai/gpt-5.2", json!("none")),
+        ("gpt-5", json!("minimal")),
+        ("gpt-5-mini-2025-08-07", json!("minimal")),
+        ("gpt-5.1-codex-max", json!("low")),
+        ("gpt-5.1-codex-mini", json!("medium")),
+        ("o3", json!("low")),
+        ("o4-mini", json!("low")),
+        ("o1-mini", Value::Null),
+        ("gpt-5-pro", Value::Null),
+        ("gpt-5.1-chat-latest", Value::Null),
+        ("gpt-4.1", Value::Null),
+        ("mine", Value::Null),
+    ] {
+        let mut request = model_request("https://api.openai.com/v1", history());
+        (request.thinking, request.reasoning) = (Thinking::Off, true);
+        request.model = model.to_owned();
+        let body = serde_json::to_value(request::body(&request)).unwrap();
+        assert_eq!(
+            body.get("reasoning_effort").cloned().unwrap_or_default(),
+            effort,
+            "{model}"
+        );
+        request.reasoning = false;
+        let body = serde_json::to_value(request::body(&request)).unwrap();
+        assert!(body.get("reasoning_effort").is_none(), "{model}");
+        request.reasoning = true;
+        request.compat.efforts.insert("off".to_owned(), "nothing".to_owned());
+        let body = serde_json::to_value(request::body(&request)).unwrap();
+        assert_eq!(body["reasoning_effort"], "nothing", "the settings know better");
     }
 }
 

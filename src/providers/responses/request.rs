@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, FileFormat, Message, Part};
-use claw_actors::ports::model::{ModelRequest, Thinking};
+use claw_actors::ports::model::{CacheRetention, ModelRequest, Thinking};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::providers::host::service_tier;
-use crate::providers::openai::{NO_OUTPUT, SEE_IMAGES, effort};
+use crate::providers::host::{Host, service_tier};
+use crate::providers::openai::{NO_OUTPUT, SEE_IMAGES, effort, least_effort};
 use crate::providers::{FILE_GONE, IMAGE_GONE, tool_id};
 
 /// Longest id of a call or an item.
@@ -38,12 +38,15 @@ pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     include: Vec<&'static str>,
     prompt_cache_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_retention: Option<&'static str>,
 }
 
 #[derive(Serialize)]
 struct Reasoning {
     effort: &'static str,
-    summary: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -118,17 +121,43 @@ pub(super) fn body<'a>(request: &'a ModelRequest, api: &str) -> Body<'a> {
         max_output_tokens: request.max_tokens.max(LEAST_TOKENS),
         // Models that think refuse one.
         temperature: request.temperature.filter(|_| !thinks),
-        reasoning: (thinks && request.thinking != Thinking::Off).then(|| Reasoning {
-            effort: effort(request.thinking),
-            summary: "auto",
-        }),
+        reasoning: reasoning(request),
         include: if thinks {
             vec!["reasoning.encrypted_content"]
         } else {
             Vec::new()
         },
         prompt_cache_key: &request.cache_key,
+        prompt_cache_retention: (request.cache == CacheRetention::Long && keeps_for_a_day(request)).then_some("24h"),
     }
+}
+
+/// Does the server keep a prompt for a day for this model. It refuses the field for all others.
+fn keeps_for_a_day(request: &ModelRequest) -> bool {
+    let is_of = |family: &str| {
+        let rest = request.model.strip_prefix(family);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("-20"))
+    };
+    let by_version = ["gpt-5.1", "gpt-5.2", "gpt-5.3", "gpt-5.4", "gpt-5.5"]
+        .iter()
+        .any(|version| request.model.starts_with(version));
+    let known = by_version || ["gpt-5", "gpt-5-codex", "gpt-4.1"].into_iter().any(is_of);
+    known && Host::of(&request.endpoint.base_url) == Host::OpenAi
+}
+
+/// How hard the model is to think. One that is not to think does so as little as it can.
+fn reasoning(request: &ModelRequest) -> Option<Reasoning> {
+    if !request.reasoning {
+        return None;
+    }
+    if request.thinking == Thinking::Off {
+        let effort = least_effort(&request.model)?;
+        return Some(Reasoning { effort, summary: None });
+    }
+    Some(Reasoning {
+        effort: effort(request.thinking),
+        summary: Some("auto"),
+    })
 }
 
 fn input<'a>(request: &'a ModelRequest, api: &str) -> Vec<Item<'a>> {

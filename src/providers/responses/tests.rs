@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, Message, Part, StopReason, ToolCall};
-use claw_actors::ports::model::{ErrorClass, ModelEvent, Thinking};
+use claw_actors::ports::model::{CacheRetention, ErrorClass, ModelEvent, Thinking};
 use claw_actors::ports::tool::ToolSpec;
 use serde_json::{Value, json};
 
@@ -199,10 +199,42 @@ fn body_of_a_full_request() {
     model.reasoning = true;
     model.thinking = Thinking::Medium;
     insta::assert_json_snapshot!("body", serde_json::to_value(request::body(&model, API)).unwrap());
+    model.thinking = Thinking::Off;
+    for (name, effort) in [("gpt-5.1", json!({"effort": "none"})), ("mine", Value::Null)] {
+        model.model = name.to_owned();
+        let body = serde_json::to_value(request::body(&model, API)).unwrap();
+        assert_eq!(body["reasoning"], effort, "{name}");
+    }
     model.reasoning = false;
     let body = serde_json::to_value(request::body(&model, API)).unwrap();
     assert_eq!((&body["reasoning"], &body["include"]), (&Value::Null, &Value::Null));
     assert_eq!(body["temperature"], json!(0.5));
+}
+
+#[test]
+fn a_prompt_is_kept_for_a_day_where_openai_does_that() {
+    let kept = |base: &str, model: &str, cache| {
+        let mut request = model_request(base, history());
+        (request.model, request.cache) = (model.to_owned(), cache);
+        let body = serde_json::to_value(request::body(&request, API)).unwrap();
+        body.get("prompt_cache_retention").cloned()
+    };
+    let (own, long) = ("https://api.openai.com/v1", CacheRetention::Long);
+    for (model, day) in [
+        ("gpt-5.1", true),
+        ("gpt-5.1-codex-max", true),
+        ("gpt-5.5", true),
+        ("gpt-5", true),
+        ("gpt-5-2025-08-07", true),
+        ("gpt-4.1-2025-04-14", true),
+        ("gpt-5.6", false),
+        ("gpt-5-nano", false),
+        ("o3", false),
+    ] {
+        assert_eq!(kept(own, model, long), day.then(|| json!("24h")), "{model}");
+    }
+    assert_eq!(kept(own, "gpt-5.1", CacheRetention::Short), None);
+    assert_eq!(kept("https://acme.openai.azure.com/openai/v1", "gpt-5.1", long), None);
 }
 
 #[test]

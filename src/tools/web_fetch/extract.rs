@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use claw_actors::config::document::FetchSettings;
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 use reqwest::Url;
 use tokio::sync::Semaphore;
 
-use super::{MAX_CHARACTERS, Mode, charset};
+use super::{Mode, charset};
 use crate::egress::Response;
 
 /// Conversions at the same time, in this process.
@@ -20,7 +21,7 @@ pub(super) struct Page {
     pub(super) status: u16,
     pub(super) content_type: String,
     pub(super) title: String,
-    /// At most [`MAX_CHARACTERS`].
+    /// At most [`FetchSettings::MOST_CHARACTERS`].
     pub(super) text: String,
     /// There was more, of the body or of the text.
     pub(super) truncated: bool,
@@ -88,7 +89,7 @@ impl Extractor {
                 }
             }
         }
-        if let Some((at, _)) = page.text.char_indices().nth(MAX_CHARACTERS) {
+        if let Some((at, _)) = page.text.char_indices().nth(FetchSettings::MOST_CHARACTERS) {
             page.text.truncate(at);
             page.truncated = true;
         }

@@ -11,6 +11,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use claw_actors::config::document::FetchSettings;
 use claw_actors::crypto::Secret;
 use claw_actors::ports::tool::{Effect, Tool, ToolContext, ToolOutput, ToolSpec};
 use claw_actors::session::untrusted;
@@ -21,15 +22,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::cache::Cache;
+use super::refused;
 use crate::egress::{Egress, EgressError, Purpose, Response};
 use extract::{Extractor, Page};
 use secrets::Secrets;
 
-const MAX_BODY_BYTES: usize = 2_000_000;
-const MAX_CHARACTERS: usize = 50_000;
-const MIN_CHARACTERS: usize = 100;
 const MAX_ERROR_CHARACTERS: usize = 4_000;
-const TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT: &str = "text/markdown, text/html;q=0.9, application/xhtml+xml;q=0.9, text/plain;q=0.8, */*;q=0.1";
 const USER_AGENT: &str = concat!("Mozilla/5.0 (compatible; ClawCentral/", env!("CARGO_PKG_VERSION"), ")");
 
@@ -94,7 +92,7 @@ impl WebFetch {
                         },
                         "maxChars": {
                             "type": "integer",
-                            "minimum": MIN_CHARACTERS,
+                            "minimum": FetchSettings::LEAST_CHARACTERS,
                             "description": "Most characters to return (at most 50000, the default).",
                         },
                         "skill": {
@@ -115,7 +113,7 @@ impl WebFetch {
                 .into(),
                 effect: Effect::ReadOnly,
                 owner_only: false,
-                timeout: TIMEOUT + Duration::from_secs(15),
+                timeout: FetchSettings::LONGEST + Duration::from_secs(15),
             }),
             egress,
             purpose,
@@ -125,6 +123,17 @@ impl WebFetch {
     }
 
     async fn run(&self, context: &ToolContext, arguments: Value) -> ToolOutput {
+        let settings = match &context.reach {
+            Some(reach) => match reach.fetch_settings().await {
+                Ok(settings) => settings,
+                Err(why) => return refused(why),
+            },
+            None => FetchSettings::default(),
+        };
+        self.read(context, arguments, &settings).await
+    }
+
+    async fn read(&self, context: &ToolContext, arguments: Value, settings: &FetchSettings) -> ToolOutput {
         let arguments: Arguments = match serde_json::from_value(arguments) {
             Ok(arguments) => arguments,
             Err(error) => return ToolOutput::error(format!("Invalid arguments: {error}.")),
@@ -133,8 +142,8 @@ impl WebFetch {
         let most = arguments
             .max_chars
             .and_then(|most| usize::try_from(most).ok())
-            .unwrap_or(MAX_CHARACTERS)
-            .clamp(MIN_CHARACTERS, MAX_CHARACTERS);
+            .unwrap_or(settings.characters)
+            .clamp(FetchSettings::LEAST_CHARACTERS, settings.most_characters);
         let url = arguments.url.trim();
         if !arguments.secret_headers.is_empty() {
             let secret = match Secrets::find(context, url, arguments.skill.as_deref(), &arguments.secret_headers).await
@@ -143,18 +152,23 @@ impl WebFetch {
                 Err(refusal) => return ToolOutput::error(refusal),
             };
             // What an account may see is not kept for whoever asks without it.
-            return match self.fetch(url, arguments.extract_mode, secret.headers()).await {
+            return match self
+                .fetch(url, arguments.extract_mode, secret.headers(), settings)
+                .await
+            {
                 Ok(page) => shown(&secret.hide(page), most, false, started.elapsed()),
                 Err(output) => secret.hide_output(output),
             };
         }
         let key = (context.scope.clone(), url.to_owned(), arguments.extract_mode);
-        let (page, cached) = match self.cache.get(&key) {
+        let (page, cached) = match self.cache.get_within(&key, settings.cache) {
             Some(page) => (page, true),
-            None => match self.fetch(url, arguments.extract_mode, &[]).await {
+            None => match self.fetch(url, arguments.extract_mode, &[], settings).await {
                 Ok(page) => {
                     let page = Arc::new(page);
-                    self.cache.put(key, Arc::clone(&page));
+                    if !settings.cache.is_zero() {
+                        self.cache.put(key, Arc::clone(&page));
+                    }
                     (page, false)
                 }
                 Err(output) => return output,
@@ -163,8 +177,14 @@ impl WebFetch {
         shown(&page, most, cached, started.elapsed())
     }
 
-    async fn fetch(&self, url: &str, mode: Mode, headers: &[(String, Secret)]) -> Result<Page, ToolOutput> {
-        let answer = self.ask(url, headers).await.map_err(refusal)?;
+    async fn fetch(
+        &self,
+        url: &str,
+        mode: Mode,
+        headers: &[(String, Secret)],
+        settings: &FetchSettings,
+    ) -> Result<Page, ToolOutput> {
+        let answer = self.ask(url, headers, settings).await.map_err(refusal)?;
         if !answer.is_success() {
             return Err(self.error_page(answer).await);
         }
@@ -172,7 +192,12 @@ impl WebFetch {
     }
 
     /// A redirect to another origin takes none of `headers` along.
-    async fn ask(&self, url: &str, headers: &[(String, Secret)]) -> Result<Response, EgressError> {
+    async fn ask(
+        &self,
+        url: &str,
+        headers: &[(String, Secret)],
+        settings: &FetchSettings,
+    ) -> Result<Response, EgressError> {
         let mut request = self
             .egress
             .request(self.purpose, Method::GET, url)?
@@ -182,7 +207,11 @@ impl WebFetch {
         for (name, value) in headers {
             request = request.header(name, value.expose());
         }
-        request.timeout(TIMEOUT).truncate_body(MAX_BODY_BYTES).send().await
+        request
+            .timeout(settings.timeout)
+            .truncate_body(settings.bytes)
+            .send()
+            .await
     }
 
     /// What a server says with a status of failure may help, but not at length.

@@ -24,6 +24,7 @@ async fn server() -> FakeServer {
         "/image" => Reply::Full(200, vec![("content-type", "image/png".to_owned())], vec![1, 2, 3]),
         "/empty" => html(""),
         "/broken" => Reply::Close,
+        "/silent" => Reply::Hang,
         _ => Reply::Full(
             404,
             vec![("content-type", "text/html".to_owned())],
@@ -82,6 +83,38 @@ async fn modes_and_limits() {
     let huge = ask(json!({"url": server.url("/huge"), "maxChars": 200})).await;
     assert_eq!(huge.details.unwrap()["truncated"], json!(true));
     assert!(text(&ask(json!({"url": server.url("/empty")})).await).contains("no readable text"));
+}
+
+#[tokio::test]
+async fn the_users_limits_hold() {
+    let server = server().await;
+    let tool = tool();
+    let usual = FetchSettings::default();
+    let ask = async |path: &str, most: Option<u64>, settings: &FetchSettings| {
+        let arguments = json!({"url": server.url(path), "maxChars": most});
+        tool.read(&context(), arguments, settings).await
+    };
+    let short = FetchSettings {
+        characters: 200,
+        most_characters: 300,
+        cache: Duration::ZERO,
+        ..usual
+    };
+    for (wanted, got) in [(None, 200), (Some(250), 250), (Some(1_000), 300)] {
+        let cut = ask("/long", wanted, &short).await;
+        assert_eq!(text(&cut).matches('ä').count(), got, "{wanted:?}");
+        assert_eq!(cut.details.unwrap()["cached"], json!(false), "nothing is given again");
+    }
+    let small = FetchSettings { bytes: 40_000, ..usual };
+    let part = ask("/huge", None, &small).await;
+    let (read, beyond) = ("x".repeat(40_000), "x".repeat(40_001));
+    assert!(text(&part).contains(&read) && !text(&part).contains(&beyond));
+    assert_eq!(part.details.unwrap()["truncated"], json!(true));
+    let hurried = FetchSettings {
+        timeout: Duration::from_millis(20),
+        ..usual
+    };
+    assert!(ask("/silent", None, &hurried).await.is_error);
 }
 
 #[tokio::test]

@@ -70,6 +70,28 @@ impl ConfigService {
         self.changed(tx).await
     }
 
+    /// Notes why events of a connected account do not arrive; `None`: they do, and nothing else that is noted changes.
+    pub async fn account_trouble(&self, name: &AccountName, trouble: Option<&str>) -> Result<()> {
+        let detail = trouble.map(|trouble| shortened(&format!("{TROUBLE}{trouble}")));
+        let before = {
+            let tx = self.db.read(&name.tenant).await?;
+            channel_account::Entity::of_tenant(&name.tenant)
+                .filter(channel_account::Column::Channel.eq(name.channel.as_str()))
+                .filter(channel_account::Column::AccountId.eq(name.account_id.as_str()))
+                .filter(channel_account::Column::Status.eq("connected"))
+                .one(&*tx)
+                .await?
+        };
+        let Some(before) = before.map(|row| row.status_detail) else {
+            return Ok(());
+        };
+        let noted = before.as_deref().is_some_and(|detail| detail.starts_with(TROUBLE));
+        if before == detail || (detail.is_none() && !noted) {
+            return Ok(());
+        }
+        self.set_account_status(name, "connected", detail.as_deref()).await
+    }
+
     /// Enabled accounts of all who are served that no platform was pointed at yet, and those whose last try failed
     /// before `retry_before` (epoch milliseconds).
     pub async fn unconnected_accounts(&self, retry_before: i64) -> Result<Vec<AccountName>> {
@@ -139,8 +161,15 @@ fn unconnected(retry_before: i64) -> Condition {
     )
 }
 
+/// What the detail of an account begins with whose events do not arrive.
+const TROUBLE: &str = "Messages may not arrive: ";
+
+fn shortened(detail: &str) -> String {
+    detail.chars().take(500).collect()
+}
+
 async fn note(tx: &Tx, name: &AccountName, status: &str, detail: Option<&str>, identity: Option<Value>) -> Result<()> {
-    let detail = detail.map(|text| text.chars().take(500).collect::<String>());
+    let detail = detail.map(shortened);
     let mut update = channel_account::Entity::update_of_tenant(&name.tenant)
         .col_expr(channel_account::Column::Status, Expr::value(status))
         .col_expr(channel_account::Column::StatusDetail, Expr::value(detail))
@@ -242,6 +271,21 @@ mod tests {
             ("connected".to_owned(), json!({"id": 7}))
         );
         assert_eq!(known(json!({"id": 7})).await.1, json!({"id": 7, "menu": "new"}));
+
+        // What does not arrive is noted while the account is connected, and no other note goes with it.
+        let troubled = async |trouble: Option<&str>| {
+            config.account_trouble(&name, trouble).await.expect("notes");
+            let accounts = config.list_accounts(&name.tenant).await.expect("reads");
+            (accounts[0].status.clone(), accounts[0].status_detail.clone())
+        };
+        let connected = |detail: Option<&str>| ("connected".to_owned(), detail.map(str::to_owned));
+        assert_eq!(troubled(Some("x")).await, connected(Some("Messages may not arrive: x")));
+        assert_eq!(troubled(None).await, connected(None));
+        let noted = config.set_account_status(&name, "connected", Some("set again"));
+        noted.await.expect("notes");
+        assert_eq!(troubled(None).await, connected(Some("set again")));
+        save(true).await;
+        assert_eq!(troubled(Some("x")).await, ("disconnected".to_owned(), None));
 
         save(true).await;
         config.suspend_tenant(&name.tenant, true).await.expect("suspends");

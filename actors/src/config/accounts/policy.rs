@@ -38,11 +38,10 @@ impl AccessPolicy {
         let mut groups = HashMap::new();
         for key in ["groups", "channels"] {
             if let Some(entries) = config.get(key).and_then(Value::as_object) {
-                groups.extend(
-                    entries
-                        .iter()
-                        .map(|(id, entry)| (id.clone(), rule(channel, config, entry, people))),
-                );
+                groups.extend(entries.iter().map(|(id, entry)| {
+                    let entry = with_default(channel, entry, entries.get("*"));
+                    (id.clone(), rule(channel, config, &entry, people))
+                }));
             }
         }
         Self {
@@ -93,6 +92,36 @@ impl AccessPolicy {
             !topic.unwrap_or(place).tools_by_sender.is_empty()
         })
     }
+}
+
+/// What an entry has from `*`, each with its spellings. Tools are found by [`AccessPolicy::group_tools`].
+const FROM_DEFAULT: &[&[&str]] = &[
+    &["requireMention"],
+    &["enabled", "allow"],
+    &["allowFrom", "users"],
+    &["skills"],
+    &["systemPrompt"],
+];
+
+/// A group's entry, and what `*` says where it says nothing itself: all of it on Slack, elsewhere only `requireMention`.
+fn with_default(channel: &str, entry: &Value, default: Option<&Value>) -> Value {
+    let fields = if channel == "slack" {
+        FROM_DEFAULT
+    } else {
+        &FROM_DEFAULT[..1]
+    };
+    let mut whole = entry.as_object().cloned().unwrap_or_default();
+    for spellings in fields {
+        if spellings.iter().any(|key| whole.contains_key(*key)) {
+            continue;
+        }
+        for key in *spellings {
+            if let Some(value) = default.and_then(|default| default.get(key)) {
+                whole.insert((*key).to_owned(), value.clone());
+            }
+        }
+    }
+    Value::Object(whole)
 }
 
 /// What a group's entry says, overlaid with what one of its topics says.
@@ -291,12 +320,48 @@ mod tests {
         assert_eq!(policy.group_allow_from, Some(vec![]));
         assert!(!policy.groups["*"].require_mention && policy.groups["*"].enabled);
         let closed = &policy.groups["-100"];
-        assert!(closed.require_mention && !closed.enabled && closed.allow_from == Some(vec!["1".to_owned()]));
+        assert!(!closed.require_mention && !closed.enabled && closed.allow_from == Some(vec!["1".to_owned()]));
 
         let slack = parse("slack", &json!({"channels": {"C1": {"allow": true, "users": ["U1"]}}}));
         assert_eq!(slack.group, GroupPolicy::Allowlist);
         assert_eq!(slack.groups["C1"].allow_from, Some(vec!["U1".to_owned()]));
         assert!(!slack.allow_bots && slack.group_allow_from.is_none());
+    }
+
+    #[test]
+    fn a_listed_group_has_from_the_default_entry_what_it_does_not_say() {
+        let groups = json!({
+            "*": {"requireMention": false, "allow": false, "users": ["U1"], "skills": ["weather"],
+                "systemPrompt": "Short."},
+            "listed": {"topics": {"7": {}, "8": {"requireMention": true}}},
+            "own": {"requireMention": true, "enabled": true, "allowFrom": [], "skills": [], "systemPrompt": "Long."},
+        });
+        let of = |channel: &str, config: Value| parse(channel, &config).groups;
+
+        let telegram = of("telegram", json!({"requireMention": true, "groups": groups}));
+        let listed = &telegram["listed"];
+        assert!(!listed.require_mention && !listed.topics["7"].require_mention && listed.topics["8"].require_mention);
+        assert!(listed.enabled && listed.allow_from.is_none() && listed.system_prompt.is_none());
+        assert!(listed.skills.is_none() && telegram["own"].require_mention);
+
+        let slack = of("slack", json!({"requireMention": true, "channels": groups}));
+        let listed = &slack["listed"];
+        assert!(!listed.require_mention && !listed.enabled);
+        assert_eq!(listed.allow_from, Some(vec!["U1".to_owned()]));
+        assert_eq!(listed.skills, Some(vec!["weather".to_owned()]));
+        assert_eq!(listed.system_prompt.as_deref(), Some("Short."));
+        let own = &slack["own"];
+        assert!(own.require_mention && own.enabled && own.allow_from == Some(vec![]) && own.skills == Some(vec![]));
+        assert_eq!(own.system_prompt.as_deref(), Some("Long."));
+
+        let account = of(
+            "telegram",
+            json!({"requireMention": false, "groups": {"*": {}, "-1": {}}}),
+        );
+        assert!(
+            !account["-1"].require_mention,
+            "the account's word, where no entry has one"
+        );
     }
 
     #[test]

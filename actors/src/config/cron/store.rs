@@ -183,13 +183,11 @@ impl ConfigService {
         .map_err(Error::Invalid)
     }
 
-    /// The user's zone: the configuration's, else the profile's.
+    /// The user's zone; UTC while there is none.
     pub(crate) async fn cron_zone(&self, scope: &Scope) -> Result<Tz> {
-        if let Some(zone) = &self.settings(scope).await?.time_zone {
-            return Ok(zone.parse().unwrap_or(Tz::UTC));
-        }
-        let row = user::Entity::owned_by(scope).one(&self.db.glance(scope).await?).await?;
-        Ok(row.and_then(|row| row.time_zone.parse().ok()).unwrap_or(Tz::UTC))
+        let settings = self.settings(scope).await?;
+        let zone = settings.time_zone.as_ref().and_then(|zone| zone.parse().ok());
+        Ok(zone.unwrap_or(Tz::UTC))
     }
 
     /// Writes a job that was read under `job.epoch`. False when somebody else changed it meanwhile.

@@ -417,7 +417,7 @@ async fn the_zone_is_the_configurations_or_the_profiles() {
         tz.unwrap()
     };
     assert_eq!(zone().await, "UTC");
-    config.set_profile(&owner, "Ada", "Asia/Tokyo").await.unwrap();
+    config.set_profile(&owner, None, Some("Asia/Tokyo")).await.unwrap();
     assert_eq!(zone().await, "Asia/Tokyo");
     let doc = json!({"agents": {"defaults": {"userTimezone": "Europe/Paris"}}});
     config.put_document(&owner, doc, None).await.unwrap();

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Admission, DeviceClaim, admit, strings, tokens};
 use crate::clock::now_ms;
-use crate::config::identity::{Credential, Identity, role_scopes};
+use crate::config::identity::{Credential, Identity, device_authority, role_scopes};
 use crate::config::{ConfigService, audit};
 use crate::crypto::{Secret, signature, token};
 use crate::error::{Error, Result};
@@ -56,7 +56,9 @@ impl SetupAccess {
         let mut wanted: Vec<String> = phone.iter().map(|scope| format!("operator.{scope}")).collect();
         match name {
             "limited" => {}
-            "full" => wanted.push(scopes::ADMIN.to_owned()),
+            // Who has no admin gives the rest of what they have: their own devices.
+            "full" if scopes::holds(creator, scopes::ADMIN) => wanted.push(scopes::ADMIN.to_owned()),
+            "full" => wanted.push(scopes::PAIRING.to_owned()),
             _ => return None,
         }
         Some(scopes::intersect(&wanted, creator))
@@ -195,6 +197,19 @@ impl ConfigService {
         }))
     }
 
+    /// Whose code this is. `None`: no such code, used, or too late.
+    pub async fn setup_code_owner(&self, tenant: &TenantScope, bootstrap: &Secret) -> Result<Option<Scope>> {
+        let tx = self.db.read(tenant).await?;
+        let row = open(tenant, &token::hash(bootstrap.expose()), now_ms())
+            .one(&*tx)
+            .await?;
+        tx.commit().await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        Ok(Some(self.user(tenant, &row.user_id).await?.scope.clone()))
+    }
+
     /// Uses a code up for this proved device: it is paired, as the creator's, with what the creator may give today.
     /// `None`: no such code, used, too late, or its creator may no longer do this.
     pub async fn redeem_setup_code(
@@ -215,7 +230,7 @@ impl ConfigService {
             return Ok(None);
         };
         let held = scopes::intersect(&strings(&row.scopes), &role_scopes(user.role));
-        if !scopes::holds(&held, scopes::ADMIN) {
+        if !scopes::holds_all(&held, &device_authority(user.role)) {
             return Ok(None);
         }
         let scope = user.scope.clone();

@@ -81,8 +81,8 @@ impl SurfaceClaim {
     }
 }
 
-/// What an approver of these commands must hold.
-pub fn required_scopes(commands: &[String]) -> Vec<String> {
+/// What an approver of these commands must hold. `authority`: what it takes to decide about all devices of the user.
+pub fn required_scopes(commands: &[String], authority: &[String]) -> Vec<String> {
     const ADMIN_COMMANDS: [&str; 4] = ["system.run", "system.which", "system.run.prepare", "fs.listDir"];
     let mut required = vec![scopes::PAIRING.to_owned()];
     let admin = commands.iter().any(|command| {
@@ -92,7 +92,7 @@ pub fn required_scopes(commands: &[String]) -> Vec<String> {
             || node_policy::is_of_files(command)
     });
     if admin {
-        required.push(scopes::ADMIN.to_owned());
+        required = scopes::union(&required, authority);
     } else if !commands.is_empty() {
         required.push(scopes::WRITE.to_owned());
     }
@@ -103,6 +103,7 @@ impl ConfigService {
     /// Takes note of what a connected node declares. Gives the pending row when a new request came of it.
     pub async fn declare_surface(&self, scope: &Scope, claim: &SurfaceClaim) -> Result<Option<Value>> {
         let now = now_ms();
+        let authority = self.device_authority(scope).await?;
         let mut commands = claim.declarable(&self.settings(scope).await?.nodes);
         commands.sort();
         commands.dedup();
@@ -133,7 +134,7 @@ impl ConfigService {
                 row["requestId"] = json!(request_id);
                 row["nodeId"] = json!(claim.node_id);
                 row["caps"] = json!(caps);
-                row["requiredApproveScopes"] = json!(required_scopes(&commands));
+                row["requiredApproveScopes"] = json!(required_scopes(&commands, &authority));
                 row["commands"] = json!(commands);
                 row["ts"] = json!(now);
                 if let Some(row) = row.as_object_mut() {
@@ -211,10 +212,11 @@ impl ConfigService {
     /// Approves what a node declared. Gives the node's id. The approver must hold what the commands require.
     pub async fn approve_surface(&self, scope: &Scope, request_id: &str, approver_scopes: &[String]) -> Result<String> {
         let now = now_ms();
+        let authority = self.device_authority(scope).await?;
         let tx = self.db.write(scope).await?;
         let mut row = pending(&*tx, scope, request_id).await?;
         let commands = strings(&row.pending["commands"]);
-        if let Some(missing) = required_scopes(&commands)
+        if let Some(missing) = required_scopes(&commands, &authority)
             .into_iter()
             .find(|required| !scopes::holds(approver_scopes, required))
         {

@@ -97,6 +97,28 @@ async fn an_approval_never_grants_more_than_the_approver_has() {
 }
 
 #[tokio::test]
+async fn a_member_lets_nodes_of_their_own_in_with_all_they_have_and_no_less() {
+    let (server, owner) = start().await;
+    let member = testing::user(&server.config, owner.tenant_scope(), "m@acme.test", Role::Member).await;
+    let all = device_authority(Role::Member);
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let request = required(&server, &member, &claim("n1", "node", &[])).await;
+    for left_out in [PAIRING, WRITE, "operator.approvals", "operator.questions"] {
+        let narrow: Vec<&str> = all.iter().copied().filter(|scope| *scope != left_out).collect();
+        let denied = approve(&server, &member, &request, &narrow).await;
+        assert_eq!(
+            denied.expect_err(left_out).to_string(),
+            "device pairing approval denied"
+        );
+    }
+    approve(&server, &member, &request, &all).await.expect("approves");
+    paired(&server, &member, &claim("n1", "node", &[])).await;
+    // The same scopes are not all that an owner has.
+    let owners = required(&server, &owner, &claim("n1", "node", &[])).await;
+    assert!(approve(&server, &owner, &owners, &all).await.is_err());
+}
+
+#[tokio::test]
 async fn a_paired_device_gets_the_same_token_until_rotation() {
     let (server, owner) = start().await;
     let wish = claim("d1", "operator", &[READ]);
@@ -335,8 +357,9 @@ async fn a_surface_waits_for_approval_and_keeps_the_approved_part() {
 
 #[test]
 fn what_an_approver_of_a_surface_must_hold() {
-    assert_eq!(required_scopes(&[]), list(&[PAIRING]));
-    assert_eq!(required_scopes(&list(&["ollama.chat"])), list(&[PAIRING, WRITE]));
+    let of = |commands: &[&str], role| required_scopes(&list(commands), &device_authority(role));
+    assert_eq!(of(&[], Role::Owner), list(&[PAIRING]));
+    assert_eq!(of(&["ollama.chat"], Role::Member), list(&[PAIRING, WRITE]));
     for command in [
         "system.execApprovals.get",
         "browser.proxy.upload.v1",
@@ -344,7 +367,13 @@ fn what_an_approver_of_a_surface_must_hold() {
         "file.fetch",
         "system.which",
     ] {
-        assert_eq!(required_scopes(&list(&[command])), list(&[PAIRING, ADMIN]), "{command}");
+        assert_eq!(of(&[command], Role::Admin), list(&[PAIRING, ADMIN]), "{command}");
+        let members = of(&[command], Role::Member);
+        assert!(
+            scopes::holds_all(&members, &device_authority(Role::Member)),
+            "{command}"
+        );
+        assert!(!members.contains(&ADMIN.to_owned()), "{command}");
     }
 }
 

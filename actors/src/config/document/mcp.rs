@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::glob::glob;
 use super::memory::memories;
 use super::parse::{at, number, text, texts};
 
@@ -42,6 +43,8 @@ pub struct McpServer {
     pub exclude: Vec<String>,
     /// Patterns of tools that guests may use too; nobody but the owner uses the others.
     pub guests: Vec<String>,
+    /// `readOnly`: patterns of tools that change nothing, as the owner says. What a server says of itself is no proof.
+    pub read_only: Vec<String>,
 }
 
 impl McpSettings {
@@ -85,6 +88,7 @@ impl McpServer {
             include: texts(at(entry, "/toolFilter/include")).filter(|patterns| !patterns.is_empty()),
             exclude: texts(at(entry, "/toolFilter/exclude")).unwrap_or_default(),
             guests: texts(at(entry, "/guests")).unwrap_or_default(),
+            read_only: texts(at(entry, "/readOnly")).unwrap_or_default(),
         })
     }
 
@@ -97,6 +101,11 @@ impl McpServer {
     /// May guests use this tool.
     pub fn is_for_guests(&self, tool: &str) -> bool {
         self.guests.iter().any(|pattern| glob(pattern, tool))
+    }
+
+    /// Does the owner say that this tool changes nothing.
+    pub fn only_reads(&self, tool: &str) -> bool {
+        self.read_only.iter().any(|pattern| glob(pattern, tool))
     }
 
     /// Where in the document a header's marker stands.
@@ -182,29 +191,6 @@ fn unlike(taken: &mut HashSet<String>, name: String) -> String {
         candidate = format!("{}{tail}", name.chars().take(room).collect::<String>());
     }
     candidate
-}
-
-/// `*` stands for anything, wherever it is.
-fn glob(pattern: &str, name: &str) -> bool {
-    let mut pieces = pattern.trim().split('*');
-    let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else {
-        return false;
-    };
-    let mut pieces = pieces.peekable();
-    if pieces.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(piece) = pieces.next() {
-        if pieces.peek().is_none() {
-            return rest.ends_with(piece);
-        }
-        match rest.find(piece) {
-            Some(at) => rest = rest.get(at + piece.len()..).unwrap_or_default(),
-            None => return false,
-        }
-    }
-    true
 }
 
 #[cfg(test)]
@@ -316,8 +302,10 @@ mod tests {
 
     #[test]
     fn filters_choose_by_the_servers_own_names() {
-        let server = &servers(&json!({"s": {"url": "https://x.example/", "guests": ["get_*"],
-            "toolFilter": {"include": ["get_*", "*_list", "exact", "a*b*c"], "exclude": ["get_secret*"]}}}))[0];
+        let server = &servers(
+            &json!({"s": {"url": "https://x.example/", "guests": ["get_*"], "readOnly": ["*_list"],
+            "toolFilter": {"include": ["get_*", "*_list", "exact", "a*b*c"], "exclude": ["get_secret*"]}}}),
+        )[0];
         for (tool, through) in [
             ("get_page", true),
             ("get_secret_key", false),
@@ -332,6 +320,6 @@ mod tests {
             assert_eq!(server.lets_through(tool), through, "{tool}");
         }
         assert!(server.is_for_guests("get_page") && !server.is_for_guests("exact"));
-        assert!(glob("*", "anything") && glob("a*", "a") && !glob("aa*a", "aa"));
+        assert!(server.only_reads("users_list") && !server.only_reads("get_page"));
     }
 }

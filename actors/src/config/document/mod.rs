@@ -5,6 +5,8 @@ mod acks;
 mod agents;
 mod approvals;
 mod commands;
+mod fetch;
+mod glob;
 mod hearing;
 mod heartbeat;
 mod hooks;
@@ -36,6 +38,8 @@ pub use acks::AckSettings;
 pub use agents::AgentChange;
 pub use approvals::{ApprovalSettings, MOST_TARGETS as MOST_APPROVAL_TARGETS};
 pub use commands::CommandSettings;
+pub use fetch::FetchSettings;
+pub(crate) use glob::glob;
 pub use hearing::HearingSettings;
 pub use heartbeat::{ActiveHours, HeartbeatSettings, HeartbeatTarget, pause, time_of_day};
 pub use hooks::{HookAction, HookSettings, Mapping};
@@ -87,7 +91,7 @@ pub struct UserSettings {
     pub max_concurrent: Option<usize>,
     /// `agents.defaults.timeoutSeconds`; `Some(None)` means none.
     pub run_timeout: Option<Option<Duration>>,
-    /// `agents.defaults.userTimezone`.
+    /// `agents.defaults.userTimezone`, else the profile's.
     pub time_zone: Option<String>,
     /// `messages.responsePrefix`.
     pub response_prefix: Option<String>,

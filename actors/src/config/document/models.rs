@@ -41,6 +41,8 @@ pub struct ModelParams {
     pub max_tokens: Option<u32>,
     pub cache: Option<CacheRetention>,
     pub service_tier: Option<String>,
+    /// `context1m`: a window of a million tokens, where Anthropic has it for the model.
+    pub context_1m: Option<bool>,
     /// `fastMode`: the faster tier, where neither session nor agent say.
     pub fast: Option<bool>,
 }
@@ -61,6 +63,7 @@ impl ModelParams {
                 Some(_) | None => None,
             },
             service_tier: tier.filter(|tier| tier.len() <= LONGEST_TIER),
+            context_1m: at(section, "/context1m").as_bool(),
             fast: at(section, "/fastMode").as_bool(),
         }
     }
@@ -72,6 +75,7 @@ impl ModelParams {
             max_tokens: self.max_tokens.or(others.max_tokens),
             cache: self.cache.or(others.cache),
             service_tier: self.service_tier.or_else(|| others.service_tier.clone()),
+            context_1m: self.context_1m.or(others.context_1m),
             fast: self.fast.or(others.fast),
         }
     }
@@ -186,7 +190,7 @@ mod tests {
     fn params_are_the_agents_then_the_models_then_those_of_all() {
         let settings = UserSettings::parse(&json!({"agents": {
             "defaults": {"params": {"temperature": 0.1, "serviceTier": "flex"}, "models": {"a/b": {"params":
-                {"temperature": 0.5, "maxTokens": 100, "cacheRetention": "long", "fastMode": true}}}},
+                {"temperature": 0.5, "maxTokens": 100, "cacheRetention": "long", "fastMode": true, "context1m": true}}}},
             "list": [{"id": "main"}, {"id": "work", "params": {"maxTokens": 7, "temperature": 9}}],
         }}));
         let own = settings.model_params("work", "a/b");
@@ -195,8 +199,8 @@ mod tests {
             (Some(0.5), Some(7), Some(true))
         );
         assert_eq!(
-            (own.cache, own.service_tier.as_deref()),
-            (Some(CacheRetention::Long), Some("flex"))
+            (own.cache, own.service_tier.as_deref(), own.context_1m),
+            (Some(CacheRetention::Long), Some("flex"), Some(true))
         );
         let other = settings.model_params("main", "c/d");
         assert_eq!(

@@ -281,6 +281,9 @@ fn bindings(doc: &Value) -> Vec<Binding> {
         .filter_map(|item| {
             let wanted = at(item, "/match");
             let peer = at(wanted, "/peer");
+            if !can_be_checked(item) {
+                return None;
+            }
             Some(Binding {
                 agent_id: agent_id(&text(at(item, "/agentId"))?),
                 channel: text(at(wanted, "/channel"))?.to_lowercase(),
@@ -293,6 +296,18 @@ fn bindings(doc: &Value) -> Vec<Binding> {
             })
         })
         .collect()
+}
+
+/// Is all that a binding asks for known here. One of which a part were passed over would take more than it means.
+fn can_be_checked(binding: &Value) -> bool {
+    let said = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+    let wanted = at(binding, "/match").as_object();
+    let known = wanted.into_iter().flatten().all(|(name, value)| {
+        let checked = ["channel", "accountId", "teamId"].contains(&name.as_str());
+        let peer = name == "peer" && text(at(value, "/id")).is_some();
+        checked || peer || !said(value)
+    });
+    known && text(at(binding, "/type")).is_none_or(|kind| kind == "route")
 }
 
 fn session(session: &Value) -> SessionSettings {
@@ -567,6 +582,12 @@ mod tests {
             "bindings": [
                 {"agentId": "work", "match": {"channel": "Telegram", "accountId": "*", "peer": {"kind": "dm", "id": 7}}},
                 {"agentId": "work"},
+                {"agentId": "work", "type": "acp", "match": {"channel": "telegram"}},
+                {"agentId": "work", "match": {"channel": "discord", "guildId": "7"}},
+                {"agentId": "work", "match": {"channel": "discord", "roles": ["admin"]}},
+                {"agentId": "work", "match": {"channel": "telegram", "peer": {"kind": "group"}}},
+                {"agentId": "work", "match": {"channel": "telegram", "new": true}},
+                {"agentId": "work", "type": "route", "match": {"channel": "slack", "roles": [], "guildId": null}},
             ],
             "session": {"dmScope": "per-peer", "identityLinks": {"ada": ["telegram:7", "U1"]}},
             "tools": {"deny": ["web_fetch"], "allow": ["read"]},
@@ -576,7 +597,8 @@ mod tests {
         assert_eq!((settings.queue.cap, settings.queue.drop), (20, DropPolicy::New));
         assert_eq!((settings.group_history, settings.response_prefix), (0, None));
         assert_eq!(settings.inbound_debounce_by_channel["slack"], Duration::from_millis(50));
-        assert_eq!(settings.bindings.len(), 1);
+        let channels: Vec<_> = settings.bindings.iter().map(|binding| &binding.channel).collect();
+        assert_eq!(channels, ["telegram", "slack"], "what cannot be checked fits nowhere");
         let binding = &settings.bindings[0];
         assert_eq!(
             (binding.channel.as_str(), binding.account_id.as_deref()),

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use claw_entities::{Scope, UserOwned, secret, user_config};
+use claw_entities::{Scope, UserOwned, secret, user, user_config};
 use ring::digest;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
@@ -92,13 +92,23 @@ impl ConfigService {
         self.secret(scope.tenant_scope(), &name).await
     }
 
-    /// The typed view (cached). A user without a document has the defaults.
+    /// The typed view (cached). A user without a document has the defaults; the zone of their profile stands in where the
+    /// document names none.
     pub async fn settings(&self, scope: &Scope) -> Result<Arc<UserSettings>> {
         if let Some(settings) = self.cache.settings.get(scope) {
             return Ok(settings);
         }
         let seen = self.cache.generation();
-        let settings = Arc::new(UserSettings::parse(&self.document(scope).await?.doc));
+        let tx = self.db.read(scope).await?;
+        let mut settings = UserSettings::parse(&self.document_in(&tx, scope).await?.doc);
+        if settings.time_zone.is_none() {
+            let profile = user::Entity::owned_by(scope).one(&*tx).await?;
+            settings.time_zone = profile
+                .map(|profile| profile.time_zone)
+                .filter(|zone| zone.parse::<chrono_tz::Tz>().is_ok());
+        }
+        drop(tx);
+        let settings = Arc::new(settings);
         self.cache
             .keep(&self.cache.settings, seen, scope.clone(), Arc::clone(&settings));
         Ok(settings)

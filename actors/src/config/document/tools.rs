@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::fetch::FetchSettings;
 use super::loops::LoopSettings;
 use super::parse::{agent_id, at, number, text, texts};
 use super::search::SearchSettings;
@@ -106,6 +107,8 @@ pub struct ToolSettings {
     pub message_across: bool,
     /// `web.search`.
     pub search: SearchSettings,
+    /// `web.fetch`.
+    pub fetch: FetchSettings,
     /// `sessions_spawn.attachments`.
     pub enclosures: EnclosureSettings,
     /// `session.agentToAgent.maxPingPongTurns`: how often two sessions may answer each other.
@@ -142,6 +145,7 @@ impl ToolSettings {
             message_within: flag("/message/crossContext/allowWithinProvider", true),
             message_across: flag("/message/crossContext/allowAcrossProviders", false),
             search: SearchSettings::parse(at(section, "/web/search")),
+            fetch: FetchSettings::parse(at(section, "/web/fetch")),
             enclosures: EnclosureSettings::parse(at(section, "/sessions_spawn/attachments")),
             ping_pong: u32::try_from(turns).unwrap_or(5),
         }

@@ -17,7 +17,7 @@ use claw_entities::{Scope, TenantId};
 pub use locked::Locked;
 pub(in crate::config) use locked::stays_active;
 pub use passwords::PasswordState;
-pub use roles::{ADMIN_SCOPE, effective_scopes, role_scopes};
+pub use roles::{ADMIN_SCOPE, device_authority, effective_scopes, role_scopes};
 pub use web_sessions::WEB_SESSION_MS;
 
 /// A tenant as the rest of the runtime sees it.
@@ -45,7 +45,8 @@ pub struct User {
     pub email: String,
     pub name: String,
     pub role: Role,
-    pub time_zone: String,
+    /// IANA name; `None` until they choose one.
+    pub time_zone: Option<String>,
     /// Do the person's agents look by themselves, where they are configured to.
     pub heartbeats: bool,
     pub disabled: bool,

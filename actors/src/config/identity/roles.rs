@@ -46,6 +46,18 @@ pub fn role_scopes(role: Role) -> Vec<String> {
     admin.into_iter().chain(MEMBER).map(str::to_owned).collect()
 }
 
+/// With these scopes a user decides about all devices of their own, nodes too: admin, or all that a member has as operator.
+pub fn device_authority(role: Role) -> Vec<String> {
+    match role {
+        Role::Owner | Role::Admin => vec![ADMIN_SCOPE.to_owned()],
+        Role::Member => MEMBER
+            .into_iter()
+            .filter(|scope| scope.starts_with("operator."))
+            .map(str::to_owned)
+            .collect(),
+    }
+}
+
 /// What a credential may do: its own list, never more than the role allows. No list, or a list with
 /// `operator.admin`, means all of the role's.
 pub fn effective_scopes(role: Role, listed: Option<&[String]>) -> Vec<String> {
@@ -91,6 +103,7 @@ fn covers(scopes: &[String], wanted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::scopes;
 
     fn list(scopes: &[&str]) -> Vec<String> {
         scopes.iter().map(|scope| (*scope).to_owned()).collect()
@@ -118,6 +131,23 @@ mod tests {
         check(Role::Owner, Some(&["operator.everything", "mcp:"]), list(&[]));
         check(Role::Owner, Some(&[]), list(&[]));
         assert!(!role_scopes(Role::Member).iter().any(|scope| scope == ADMIN_SCOPE));
+    }
+
+    #[test]
+    fn who_decides_about_devices_of_their_own_has_all_of_their_role() {
+        for role in [Role::Member, Role::Admin, Role::Owner] {
+            let authority = device_authority(role);
+            assert!(scopes::holds_all(&role_scopes(role), &authority), "{role:?}");
+            for left_out in &authority {
+                let rest: Vec<String> = authority.iter().filter(|scope| *scope != left_out).cloned().collect();
+                let implied = role == Role::Member && ["operator.read", "operator.talk"].contains(&left_out.as_str());
+                assert_eq!(
+                    scopes::holds_all(&rest, &authority),
+                    implied,
+                    "{role:?} without {left_out}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl ConfigService {
             status: "active".to_owned(),
             password_hash,
             oidc_subject: None,
-            time_zone: "UTC".to_owned(),
+            time_zone: String::new(),
             heartbeats: true,
             created_at: now_ms(),
         };
@@ -118,21 +118,27 @@ impl ConfigService {
         Ok(rows.into_iter().map(User::from).collect())
     }
 
-    /// Changes name and time zone (IANA).
-    pub async fn set_profile(&self, scope: &Scope, name: &str, time_zone: &str) -> Result<()> {
-        let name = name.trim();
-        if name.is_empty() || name.chars().count() > 100 {
+    /// Changes name and time zone (IANA), where they are given.
+    pub async fn set_profile(&self, scope: &Scope, name: Option<&str>, time_zone: Option<&str>) -> Result<()> {
+        let name = name.map(str::trim);
+        if name.is_some_and(|name| name.is_empty() || name.chars().count() > 100) {
             return Err(Error::invalid("a name has 1 to 100 characters"));
         }
-        if time_zone.parse::<chrono_tz::Tz>().is_err() {
+        if time_zone.is_some_and(|zone| zone.parse::<chrono_tz::Tz>().is_err()) {
             return Err(Error::invalid("the time zone is not an IANA name like Europe/Paris"));
         }
+        if name.is_none() && time_zone.is_none() {
+            return Ok(());
+        }
         let tx = self.change(scope).await?;
-        let updated = user::Entity::update_owned(scope)
-            .col_expr(user::Column::Name, Expr::value(name))
-            .col_expr(user::Column::TimeZone, Expr::value(time_zone))
-            .exec(&*tx)
-            .await?;
+        let mut update = user::Entity::update_owned(scope);
+        if let Some(name) = name {
+            update = update.col_expr(user::Column::Name, Expr::value(name));
+        }
+        if let Some(zone) = time_zone {
+            update = update.col_expr(user::Column::TimeZone, Expr::value(zone));
+        }
+        let updated = update.exec(&*tx).await?;
         if updated.rows_affected == 0 {
             return Err(Error::NotFound { what: "user" });
         }
@@ -229,7 +235,7 @@ impl From<user::Model> for User {
             name: row.name,
             // An unknown role gives the least.
             role: Role::parse(&row.role).unwrap_or(Role::Member),
-            time_zone: row.time_zone,
+            time_zone: Some(row.time_zone).filter(|zone| !zone.is_empty()),
             heartbeats: row.heartbeats,
             disabled: row.status != "active",
             created_at: row.created_at,
@@ -336,15 +342,27 @@ mod tests {
                 .await
                 .expect("reads")
                 .time_zone,
-            "UTC"
+            None
         );
         config
-            .set_profile(&owner, "Ada", "Europe/Paris")
+            .set_profile(&owner, Some("Ada"), Some("Europe/Paris"))
             .await
             .expect("changes");
         let user = config.user(owner.tenant_scope(), owner.user()).await.expect("reads");
-        assert_eq!((user.name.as_str(), user.time_zone.as_str()), ("Ada", "Europe/Paris"));
-        assert!(config.set_profile(&owner, "Ada", "Mars/North").await.is_err());
+        assert_eq!(
+            (user.name.as_str(), user.time_zone.as_deref()),
+            ("Ada", Some("Europe/Paris"))
+        );
+        assert!(config.set_profile(&owner, None, Some("Mars/North")).await.is_err());
+        config
+            .set_profile(&owner, Some("Grace"), None)
+            .await
+            .expect("changes one of them");
+        let user = config.user(owner.tenant_scope(), owner.user()).await.expect("reads");
+        assert_eq!(
+            (user.name.as_str(), user.time_zone.as_deref()),
+            ("Grace", Some("Europe/Paris"))
+        );
     }
 
     #[derive(Clone, Copy, Debug)]

@@ -13,7 +13,10 @@ use super::models::StoredModel;
 use super::resolve::{capped, choose, demo_model, find, usual_thinking};
 use crate::crypto::Secret;
 use crate::error::Result;
-use crate::ports::model::Endpoint;
+use crate::ports::model::{Endpoint, SUBSCRIPTION_PREFIX, Thinking};
+
+/// Tokens of a window that was asked for by `context1m`.
+const WIDE: u64 = 1_000_000;
 
 /// A model that may be called, its keys still sealed.
 #[derive(Clone)]
@@ -39,6 +42,15 @@ impl Choice {
     /// Id of the model as the provider has it.
     pub(crate) fn model(&self) -> &str {
         &self.model.id
+    }
+
+    pub(crate) fn reasons(&self) -> bool {
+        self.model.reasoning
+    }
+
+    /// How hard it thinks for this agent when neither message nor session say.
+    pub(crate) fn thinking(&self, settings: &UserSettings, agent_id: &str) -> Thinking {
+        usual_thinking(settings, agent_id, &self.provider, &self.model)
     }
 
     pub(super) fn of(settings: &UserSettings, providers: &Arc<Vec<StoredProvider>>, found: Found<'_>) -> Option<Self> {
@@ -97,55 +109,124 @@ impl<'a> Found<'a> {
     }
 }
 
+/// What a run may call.
+pub(crate) struct RunChain {
+    /// Never empty.
+    pub(crate) choices: Vec<Choice>,
+    /// The chosen model, where it cannot be called.
+    pub(crate) left_out: Option<String>,
+}
+
+impl RunChain {
+    fn whole(choices: Vec<Choice>) -> Self {
+        Self {
+            choices,
+            left_out: None,
+        }
+    }
+}
+
+/// Has Anthropic a wide window for this model, with this key.
+fn may_be_wide(model: &str, key: Option<&Secret>) -> bool {
+    let has = ["claude-opus-4", "claude-sonnet-4"]
+        .iter()
+        .any(|family| model.starts_with(family));
+    has && key.is_none_or(|key| !key.expose().starts_with(SUBSCRIPTION_PREFIX))
+}
+
+/// The built-in one.
+fn demo_choice() -> Choice {
+    Choice {
+        source: None,
+        provider: super::DEMO_PROVIDER.to_owned(),
+        model: StoredModel::unlisted(super::DEMO_PROVIDER, super::DEMO_MODEL),
+        keys: vec![String::new()],
+        ordered: false,
+        locked: false,
+    }
+}
+
+/// The chosen model and what stands behind it.
+fn chain(
+    settings: &UserSettings,
+    providers: &Arc<Vec<StoredProvider>>,
+    agent_id: &str,
+    first: Option<Found<'_>>,
+    only: Option<&[String]>,
+) -> Vec<Choice> {
+    let agent = settings.agent(agent_id);
+    let own = agent
+        .and_then(|agent| agent.model.as_deref())
+        .or(settings.default_model.as_deref());
+    let fallbacks = agent.and_then(|agent| agent.fallbacks.as_ref());
+    let fallbacks = only.unwrap_or(fallbacks.unwrap_or(&settings.models.fallbacks));
+    let own = own.filter(|_| only.is_none());
+    let first = first.and_then(|first| Choice::of(settings, providers, first));
+    let mut chain: Vec<Choice> = first.into_iter().collect();
+    for other in fallbacks.iter().map(String::as_str).chain(own) {
+        let found = find(settings, providers, other).ok();
+        let Some(choice) = found.and_then(|found| Choice::of(settings, providers, found)) else {
+            continue;
+        };
+        if chain.iter().all(|known| known.reference() != choice.reference()) {
+            chain.push(choice);
+        }
+    }
+    chain
+}
+
 impl ConfigService {
     /// What a run may call, in the order it is tried; never empty. Behind the chosen model come the fallbacks, the
     /// agent's own where it has a list, and the configured model when another was chosen. Unknown fallbacks are left out.
     pub(crate) async fn model_chain(&self, scope: &Scope, agent_id: &str, wanted: Option<&str>) -> Result<Vec<Choice>> {
-        self.model_chain_with(scope, agent_id, wanted, None).await
+        let settings = self.settings(scope).await?;
+        let providers = self.stored_providers(scope.tenant_scope()).await?;
+        if !providers.iter().any(|provider| provider.enabled) {
+            return Ok(vec![demo_choice()]);
+        }
+        let first = choose(&settings, &providers, agent_id, wanted)?;
+        Ok(chain(&settings, &providers, agent_id, Some(first), None))
     }
 
-    /// As [`ConfigService::model_chain`]; `only` are the fallbacks of this run, and there are no others.
-    pub(crate) async fn model_chain_with(
+    /// As [`ConfigService::model_chain`], for a run: a choice that is not there any more, or not allowed, is left out
+    /// where anything else may be called. `only` are the fallbacks of this run, and there are no others.
+    pub(crate) async fn run_chain(
         &self,
         scope: &Scope,
         agent_id: &str,
         wanted: Option<&str>,
         only: Option<&[String]>,
-    ) -> Result<Vec<Choice>> {
+    ) -> Result<RunChain> {
         let settings = self.settings(scope).await?;
         let providers = self.stored_providers(scope.tenant_scope()).await?;
         if !providers.iter().any(|provider| provider.enabled) {
-            return Ok(vec![Choice {
-                source: None,
-                provider: super::DEMO_PROVIDER.to_owned(),
-                model: StoredModel::unlisted(super::DEMO_PROVIDER, super::DEMO_MODEL),
-                keys: vec![String::new()],
-                ordered: false,
-                locked: false,
-            }]);
+            return Ok(RunChain::whole(vec![demo_choice()]));
         }
-        let first = choose(&settings, &providers, agent_id, wanted)?;
+        let error = match choose(&settings, &providers, agent_id, wanted) {
+            Ok(first) => {
+                let choices = chain(&settings, &providers, agent_id, Some(first), only);
+                return Ok(RunChain::whole(choices));
+            }
+            Err(error) => error,
+        };
+        let mut choices = chain(&settings, &providers, agent_id, None, only);
+        if choices.is_empty() && only.is_none() {
+            let usual = choose(&settings, &providers, agent_id, None).ok();
+            choices.extend(usual.and_then(|found| Choice::of(&settings, &providers, found)));
+        }
         let agent = settings.agent(agent_id);
         let own = agent
             .and_then(|agent| agent.model.as_deref())
             .or(settings.default_model.as_deref());
-        let fallbacks = agent.and_then(|agent| agent.fallbacks.as_ref());
-        let fallbacks = only.unwrap_or(fallbacks.unwrap_or(&settings.models.fallbacks));
-        let own = own.filter(|_| only.is_none());
-        let mut chain: Vec<Choice> = Choice::of(&settings, &providers, first).into_iter().collect();
-        let others = fallbacks.iter().map(String::as_str).chain(own);
-        for other in others {
-            let found = find(&settings, &providers, other).ok();
-            let Some(choice) = found.and_then(|found| Choice::of(&settings, &providers, found)) else {
-                continue;
-            };
-            if chain.iter().all(|known| known.reference() != choice.reference()) {
-                chain.push(choice);
-            }
+        let wanted = wanted.map(str::trim).filter(|wanted| !wanted.is_empty());
+        match wanted.or(own) {
+            Some(left_out) if !choices.is_empty() => Ok(RunChain {
+                choices,
+                left_out: Some(left_out.to_owned()),
+            }),
+            Some(_) | None => Err(error),
         }
-        Ok(chain)
     }
-
     /// The model for a run: `wanted` (a session override, `provider/model` or an alias), else the agent's, else the
     /// tenant's first, else `demo/echo`; with the key that is best now. Keys are opened here, as late as possible; do
     /// not keep the answer.
@@ -204,8 +285,15 @@ impl ConfigService {
                 Secret::new(format!("Bearer {}", key.expose())),
             ));
         }
-        let model = choice.model.clone();
-        let params = settings.model_params(agent_id, &format!("{}/{}", provider.id, model.id));
+        let mut model = choice.model.clone();
+        let mut params = settings.model_params(agent_id, &format!("{}/{}", provider.id, model.id));
+        if params.context_1m == Some(true) {
+            let may = provider.api == "anthropic-messages" && may_be_wide(&model.id, api_key.as_ref());
+            params.context_1m = Some(may);
+            if may {
+                model.widen(WIDE);
+            }
+        }
         let mut resolved = ResolvedModel {
             api: provider.api.clone(),
             provider: provider.id.clone(),

@@ -31,6 +31,8 @@ const ROUTERS: [&str; 2] = ["openrouter", "kilocode"];
 pub(crate) enum Effect {
     /// Nothing: the request, not the key, was at fault.
     None,
+    /// Nothing that lasts: the provider was busy or out of reach, and may be there again in a moment.
+    Passes,
     /// It rests for a while, for this model or for all.
     Rests { model_only: bool },
     /// Its account is at fault: it is left alone for hours.
@@ -41,9 +43,8 @@ pub(crate) enum Effect {
 /// send them.
 pub(crate) const fn effect(class: ErrorClass) -> Effect {
     match class {
-        ErrorClass::RateLimit | ErrorClass::Overloaded | ErrorClass::Timeout | ErrorClass::Network => {
-            Effect::Rests { model_only: true }
-        }
+        ErrorClass::RateLimit => Effect::Rests { model_only: true },
+        ErrorClass::Overloaded | ErrorClass::Timeout | ErrorClass::Network => Effect::Passes,
         ErrorClass::Auth => Effect::Rests { model_only: false },
         ErrorClass::Billing | ErrorClass::AuthPermanent => Effect::Disabled,
         ErrorClass::Format
@@ -178,7 +179,7 @@ fn after_failure(mut row: key_health::Model, failure: Failure<'_>, cooldowns: &C
         (row.errors, row.refusals) = (0, 0);
     }
     match effect(failure.class) {
-        Effect::None => return row,
+        Effect::None | Effect::Passes => return row,
         Effect::Disabled => {
             if row.disabled_until <= now {
                 row.refusals = row.refusals.saturating_add(1);
@@ -253,7 +254,8 @@ impl ConfigService {
         Ok(providers.iter().map(of).collect())
     }
 
-    /// Puts a failure on record. Gives the key's state then; `None` when the failure says nothing about the key.
+    /// Puts a failure on record. Gives the key's state then; `None` when the failure says nothing about the key, or nothing
+    /// that lasts.
     pub(crate) async fn key_failed(
         &self,
         scope: &Scope,
@@ -261,7 +263,8 @@ impl ConfigService {
         class: ErrorClass,
         retry_after: Option<Duration>,
     ) -> Result<Option<key_health::Model>> {
-        if effect(class) == Effect::None || ROUTERS.contains(&slot.provider.as_str()) {
+        let lasts = !matches!(effect(class), Effect::None | Effect::Passes);
+        if !lasts || ROUTERS.contains(&slot.provider.as_str()) {
             return Ok(None);
         }
         let cooldowns = self.settings(scope).await?.models.cooldowns.clone();

@@ -21,7 +21,7 @@ use crate::ports::compat::Compat;
 use crate::ports::message::Message;
 use crate::ports::model::{CacheRetention, Endpoint, ModelRequest, StreamLimits, SystemBlock, Takes, Thinking};
 
-pub(crate) use chain::Choice;
+pub(crate) use chain::{Choice, RunChain};
 pub(crate) use crud::StoredProvider;
 pub use embedding::EmbeddingPlan;
 pub(crate) use embedding::another_key_helps;
@@ -80,6 +80,7 @@ impl ResolvedModel {
             fast: self.fast,
             temperature: None,
             cache: CacheRetention::Short,
+            wide: self.params.context_1m == Some(true),
             service_tier: None,
             cache_key: String::new(),
             limits: StreamLimits::default(),

@@ -104,6 +104,17 @@ impl StoredModel {
         }
     }
 
+    /// Gives it a window of so many tokens at least. What the settings leave unused of the old one stays as it is.
+    pub(super) fn widen(&mut self, window: u64) {
+        if self.context_window >= window {
+            return;
+        }
+        if self.context_tokens == self.context_window {
+            self.context_tokens = window;
+        }
+        self.context_window = window;
+    }
+
     pub(super) fn view(&self, provider: &StoredProvider) -> ModelView {
         ModelView {
             provider: provider.id.clone(),

@@ -306,6 +306,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_wide_window_is_for_models_that_have_one_and_keys_that_may() {
+        let server = testing::start().await;
+        let config = &server.config;
+        let owner = testing::owner(config).await;
+        let model = |id: &str| json!({"id": id, "contextWindow": 200_000});
+        let mut claude = ProviderDraft {
+            api: "anthropic-messages".to_owned(),
+            api_key: Some("sk-1".into()),
+            ..draft("anthropic", &[])
+        };
+        claude.config["models"] = json!([model("claude-sonnet-4-5"), model("claude-haiku-4-5")]);
+        config
+            .put_provider(owner.tenant_scope(), claude.clone())
+            .await
+            .expect("saves");
+        let window = async |id: &str| {
+            let wanted = format!("anthropic/{id}");
+            let model = config.resolve_model(&owner, "main", Some(&wanted)).await;
+            let model = model.expect("resolves");
+            (model.context_window, model.params.context_1m)
+        };
+        assert_eq!(window("claude-sonnet-4-5").await, (200_000, None));
+        let doc = json!({"agents": {"defaults": {"params": {"context1m": true}}}});
+        config.put_document(&owner, doc, None).await.expect("stores");
+        assert_eq!(window("claude-sonnet-4-5").await, (1_000_000, Some(true)));
+        assert_eq!(window("claude-haiku-4-5").await, (200_000, Some(false)));
+        claude.api_key = Some("sk-ant-oat01-x".into());
+        config.put_provider(owner.tenant_scope(), claude).await.expect("saves");
+        assert_eq!(window("claude-sonnet-4-5").await, (200_000, Some(false)));
+    }
+
+    #[tokio::test]
     async fn a_resolved_model_opens_its_key_without_the_database() {
         let server = testing::start().await;
         let config = &server.config;

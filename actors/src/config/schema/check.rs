@@ -85,6 +85,13 @@ fn walk(kind: &Kind, value: &Value, path: &mut String, issues: &mut Vec<Issue>) 
         (Kind::Formed(form), Value::String(text)) if !(form.fits)(text.trim()) => {
             complain(format!("must be {}", form.what), path, issues);
         }
+        (Kind::Hinted(hint), Value::String(text)) if !(hint.fits)(text.trim()) => {
+            issues.push(Issue {
+                path: path.clone(),
+                message: hint.otherwise.to_owned(),
+                weight: Weight::Notice,
+            });
+        }
         (kind, value) if !shape_fits(kind, value) => complain(format!("must be {}", expected(kind)), path, issues),
         (
             Kind::Bool
@@ -95,6 +102,7 @@ fn walk(kind: &Kind, value: &Value, path: &mut String, issues: &mut Vec<Issue>) 
             | Kind::Id
             | Kind::Choice(_)
             | Kind::Formed(_)
+            | Kind::Hinted(_)
             | Kind::List(_)
             | Kind::Object(_)
             | Kind::Map(_)
@@ -139,7 +147,7 @@ fn shape_fits(kind: &Kind, value: &Value) -> bool {
     match kind {
         Kind::Any => true,
         Kind::Bool => value.is_boolean(),
-        Kind::Text | Kind::Secret | Kind::Formed(_) => value.is_string(),
+        Kind::Text | Kind::Secret | Kind::Formed(_) | Kind::Hinted(_) => value.is_string(),
         Kind::Whole => value.as_u64().is_some(),
         Kind::Number => value.is_number(),
         Kind::Id => value.is_string() || value.is_number(),
@@ -155,7 +163,7 @@ fn expected(kind: &Kind) -> String {
     match kind {
         Kind::Any => "anything".to_owned(),
         Kind::Bool => "true or false".to_owned(),
-        Kind::Text | Kind::Secret => "a text".to_owned(),
+        Kind::Text | Kind::Secret | Kind::Hinted(_) => "a text".to_owned(),
         Kind::Formed(form) => form.what.to_owned(),
         Kind::Whole => "a whole number that is not negative".to_owned(),
         Kind::Number => "a number".to_owned(),

@@ -13,8 +13,9 @@ mod speech;
 mod tools;
 
 pub use channels::{PLATFORMS, Platform};
+pub use tools::BUILT_IN_TOOLS;
 
-use super::{Form, Key, Kind, bookkeeping, elsewhere, kept, live};
+use super::{Form, Key, Kind, State, bookkeeping, elsewhere, kept, live};
 
 const TEXTS: Kind = Kind::List(&Kind::Text);
 const WHOLE_MAP: Kind = Kind::Map(&Kind::Whole);
@@ -201,15 +202,27 @@ const MATCH: &[Key] = &[
     live("accountId", Kind::Text, "Absent: the default account; *: any."),
     live("peer", Kind::Object(&[PEER]), "One chat."),
     live("teamId", Kind::Text, "One workspace or team."),
-    kept("guildId", Kind::Id),
-    kept("roles", TEXTS),
+    unchecked("guildId", Kind::Id),
+    unchecked("roles", TEXTS),
 ];
+
+/// What a binding can ask for and nobody here can tell.
+const fn unchecked(name: &'static str, kind: Kind) -> Key {
+    Key {
+        state: State::Kept("cannot be checked here: a binding with it fits nowhere"),
+        ..kept(name, kind)
+    }
+}
 
 const BINDING: &[Key] = &[
     live("agentId", Kind::Text, "Who answers."),
     live("match", Kind::Object(&[MATCH]), "Where."),
     kept("comment", Kind::Text),
-    kept("type", Kind::Text),
+    live(
+        "type",
+        Kind::Text,
+        "route, or left out; a binding of another type fits nowhere.",
+    ),
 ];
 
 const TYPING: Kind = Kind::Choice(&["never", "instant", "thinking", "message"]);

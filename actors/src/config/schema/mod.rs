@@ -6,7 +6,7 @@ mod keys;
 mod render;
 
 pub use check::{Issue, Weight, check, prune};
-pub use keys::{PLATFORMS, Platform, ROOT};
+pub use keys::{BUILT_IN_TOOLS, PLATFORMS, Platform, ROOT};
 pub use render::{Lookup, document, hints, lookup};
 
 /// What a value may be.
@@ -23,6 +23,8 @@ pub enum Kind {
     Id,
     Choice(&'static [&'static str]),
     Formed(&'static Form),
+    /// A text that should look like something: else the person is told.
+    Hinted(&'static Hint),
     List(&'static Kind),
     /// Known keys, in groups that other objects may share.
     Object(&'static [&'static [Key]]),
@@ -37,6 +39,14 @@ pub enum Kind {
 pub struct Form {
     /// Ends the sentence "must be …".
     pub what: &'static str,
+    pub fits: fn(&str) -> bool,
+}
+
+/// A text that may be anything and is of use only if it fits.
+#[derive(Debug)]
+pub struct Hint {
+    /// What is said of one that does not.
+    pub otherwise: &'static str,
     pub fits: fn(&str) -> bool,
 }
 

@@ -99,6 +99,7 @@ impl Place {
             | Kind::Id
             | Kind::Choice(_)
             | Kind::Formed(_)
+            | Kind::Hinted(_)
             | Kind::Either(_)
             | Kind::Any => None,
         };
@@ -132,6 +133,7 @@ impl Place {
                 | Kind::Id
                 | Kind::Choice(_)
                 | Kind::Formed(_)
+                | Kind::Hinted(_)
                 | Kind::Either(_)
                 | Kind::Any => {}
             }
@@ -174,6 +176,7 @@ fn has_children(kind: &Kind) -> bool {
         | Kind::Id
         | Kind::Choice(_)
         | Kind::Formed(_)
+        | Kind::Hinted(_)
         | Kind::Any => false,
     }
 }
@@ -181,7 +184,7 @@ fn has_children(kind: &Kind) -> bool {
 const fn type_name(kind: &Kind) -> Option<&'static str> {
     match kind {
         Kind::Bool => Some("boolean"),
-        Kind::Text | Kind::Secret | Kind::Choice(_) | Kind::Formed(_) => Some("string"),
+        Kind::Text | Kind::Secret | Kind::Choice(_) | Kind::Formed(_) | Kind::Hinted(_) => Some("string"),
         Kind::Whole => Some("integer"),
         Kind::Number => Some("number"),
         Kind::List(_) => Some("array"),
@@ -204,7 +207,9 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Choice(words) => json!({"type": "string", "enum": words}),
         Kind::Id => json!({"type": ["string", "number"]}),
         Kind::Any => json!({}),
-        Kind::Bool | Kind::Text | Kind::Secret | Kind::Formed(_) | Kind::Number => json!({"type": type_name(kind)}),
+        Kind::Bool | Kind::Text | Kind::Secret | Kind::Formed(_) | Kind::Hinted(_) | Kind::Number => {
+            json!({"type": type_name(kind)})
+        }
     }
 }
 
@@ -308,6 +313,7 @@ fn collect(kind: &Kind, path: &str, hints: &mut Map<String, Value>) {
         | Kind::Id
         | Kind::Choice(_)
         | Kind::Formed(_)
+        | Kind::Hinted(_)
         | Kind::Any => {}
     }
 }

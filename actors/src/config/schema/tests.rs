@@ -35,6 +35,37 @@ fn the_schema_is_one_and_accepts_what_the_check_accepts() {
 }
 
 #[test]
+fn names_of_no_tool_are_told_and_stored() {
+    let config = json!({
+        "tools": {"allow": ["group:web", "READ", "sess*", "docs__*", "bundle-mcp", "exce"], "deny": ["group:webs", "*"],
+                  "subagents": {"tools": {"alsoAllow": ["browser"]}}},
+        "agents": {"list": [{"id": "a", "tools": {"byProvider": {"x": {"deny": ["web-fetch"]}}}}]},
+        "channels": {"slack": {"channels": {"C1": {
+            "tools": {"allow": ["nodes "]}, "toolsBySender": {"U1": {"deny": ["raed"]}}}}}},
+    });
+    let issues = check(&config);
+    let mut paths: Vec<_> = issues.iter().map(|issue| issue.path.as_str()).collect();
+    paths.sort_unstable();
+    assert_eq!(
+        paths,
+        [
+            "agents.list.0.tools.byProvider.x.deny.0",
+            "channels.slack.channels.C1.toolsBySender.U1.deny.0",
+            "tools.allow.5",
+            "tools.deny.0",
+            "tools.subagents.tools.alsoAllow.0",
+        ],
+        "{issues:?}"
+    );
+    assert!(issues.iter().all(|issue| issue.weight == Weight::Notice), "{issues:?}");
+    let wrong = check(&json!({"tools": {"deny": [7]}}));
+    assert_eq!(
+        (wrong[0].message.as_str(), wrong[0].weight),
+        ("must be a text", Weight::Refused)
+    );
+}
+
+#[test]
 fn parts_are_found_by_every_spelling() {
     let found = |path: &str| lookup(path).unwrap_or_else(|| panic!("{path} is not found"));
     let list = found("agents.list[0].identity");

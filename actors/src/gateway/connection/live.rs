@@ -228,7 +228,7 @@ impl NodeConnection {
         match message {
             ToConnection::Event(event) => self.event(&event, ctx),
             ToConnection::Progress(payload) => {
-                let sent = self.outbox.text(direct("node.invoke.progress", &payload));
+                let sent = self.outbox.droppable(direct("node.invoke.progress", &payload));
                 if sent == Sent::Full {
                     // The caller sees the gap in the numbers.
                     metrics::counter!("claw_node_progress_dropped_total").increment(1);
@@ -250,10 +250,14 @@ impl NodeConnection {
             live.seq += 1 + live.missed.swap(0, Ordering::Relaxed);
             live.seq
         });
-        let sent = self
-            .outbox
-            .text(event_frame(event.name, &event.payload, seq, event.state_version));
-        if sent == Sent::Full && events::droppable(event) {
+        let text = event_frame(event.name, &event.payload, seq, event.state_version);
+        let droppable = events::droppable(event);
+        let sent = if droppable {
+            self.outbox.droppable(text)
+        } else {
+            self.outbox.text(text)
+        };
+        if sent == Sent::Full && droppable {
             // The number is used up: the client sees the gap and refetches.
             metrics::counter!("claw_gateway_events_dropped_total").increment(1);
             return;

@@ -202,6 +202,27 @@ async fn live(world: &World, scopes: &[&str]) -> Client {
     client
 }
 
+#[actix::test]
+async fn hello_shows_who_is_there_and_how_things_stand_to_who_may_read() {
+    let world = world().await;
+    for (scopes, shown) in [
+        (["operator.pairing"].as_slice(), false),
+        (&[], false),
+        (&["operator.read"], true),
+        (&["operator.write"], true),
+    ] {
+        let mut client = Client::open(&world.state, &world.tenant).await;
+        assert_eq!(client.next().await["event"], "connect.challenge");
+        client.say(&connect(&world.token, scopes)).await;
+        let hello = client.answer("1").await;
+        let snapshot = &hello["payload"]["snapshot"];
+        let presence = snapshot["presence"].as_array().expect("a list");
+        let health = snapshot["health"].as_object().expect("an object");
+        let found = (!presence.is_empty(), !health.is_empty());
+        assert_eq!(found, (shown, shown), "{scopes:?}: {snapshot}");
+    }
+}
+
 /// The connect of the owner's device of this seed, with the API token.
 fn signed(world: &World, seed: u8, role: &str, scopes: &[&str], nonce: &str) -> Value {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("a key");
@@ -473,6 +494,58 @@ async fn events_are_numbered_without_holes_and_follow_subscriptions() {
     );
     let chat = client.next().await;
     assert_eq!((&chat["event"], &chat["seq"]), (&json!("chat"), &json!(3)));
+}
+
+#[actix::test]
+async fn who_wants_the_events_of_its_sessions_alone_hears_no_others() {
+    let world = world().await;
+    let mut client = Client::open(&world.state, &world.tenant).await;
+    assert_eq!(client.next().await["event"], "connect.challenge");
+    let mut hello = connect(&world.token, &["operator.read"]);
+    hello["params"]["caps"] = json!(["session-scoped-events"]);
+    client.say(&hello).await;
+    assert_eq!(client.answer("1").await["ok"], json!(true));
+    let (own, other) = ("agent:main:a", "agent:main:b");
+    client.call("2", "sessions.subscribe", json!({})).await;
+    client
+        .call("3", "sessions.messages.subscribe", json!({"key": own}))
+        .await;
+    let publish = |name: &'static str, key: Option<&str>| {
+        let mut event = Event::new(name, &json!({"sessionKey": key}));
+        event.session_key = key.map(str::to_owned);
+        world.runtime.directory.publish(&world.owner, event);
+    };
+    for name in ["chat", "agent", "session.message"] {
+        publish(name, Some(other));
+        publish(name, Some(own));
+    }
+    // What is about no session, and the list of all of them, it hears as anybody does.
+    publish("sessions.changed", Some(other));
+    publish("config.changed", None);
+    for (seq, (name, key)) in [
+        ("chat", json!(own)),
+        ("agent", json!(own)),
+        ("session.message", json!(own)),
+        ("sessions.changed", json!(other)),
+        ("config.changed", Value::Null),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let event = client.next().await;
+        assert_eq!(
+            (&event["event"], &event["payload"]["sessionKey"]),
+            (&json!(name), &key),
+            "{event}"
+        );
+        assert_eq!(event["seq"], json!(seq + 1), "what it does not want leaves no gap");
+    }
+    client
+        .call("4", "sessions.messages.unsubscribe", json!({"key": own}))
+        .await;
+    publish("chat", Some(own));
+    publish("config.changed", None);
+    assert_eq!(client.next().await["event"], "config.changed");
 }
 
 #[actix::test]

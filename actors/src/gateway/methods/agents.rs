@@ -4,13 +4,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::health::agent_ids;
+use super::models::{level_names, shown_levels};
 use super::{Nothing, agent_of, config, filled};
 use crate::config::devices::without_nulls;
 use crate::config::document::{AgentChange, AgentSettings};
+use crate::config::providers::Choice;
 use crate::config::workspace::identity;
+use crate::error::Error;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
 use crate::gateway::scopes::{ADMIN, READ};
+use crate::ports::model::Thinking;
 use crate::session::key;
 
 pub(super) fn register(methods: &mut Methods) {
@@ -22,22 +26,32 @@ pub(super) fn register(methods: &mut Methods) {
 }
 
 async fn list(call: Call, _: Nothing) -> Result<Value, WireError> {
-    let settings = call.state.services.config.settings(call.scope()).await?;
-    let agents: Vec<Value> = agent_ids(&settings)
-        .into_iter()
-        .map(|id| {
-            let known = settings.agents.iter().find(|agent| agent.id == id);
-            without_nulls(json!({
-                "id": id, "kind": "agent",
-                "name": known.and_then(|agent| agent.name.clone()),
-                "identity": known.and_then(shown_identity),
-                "model": known.and_then(|agent| agent.model.as_ref()).map(|model| json!({"primary": model})),
-                "workspace": workspace(&id), "workspaceGit": false,
-                "agentRuntime": {"id": "openclaw", "source": "implicit"},
-                "thinkingLevels": [{"id": "off", "label": "off"}], "thinkingOptions": ["off"], "thinkingDefault": "off",
-            }))
-        })
-        .collect();
+    let service = &call.state.services.config;
+    let settings = service.settings(call.scope()).await?;
+    let mut agents = Vec::new();
+    for id in agent_ids(&settings) {
+        let known = settings.agent(&id);
+        let used = match service.model_chain(call.scope(), &id, None).await {
+            Ok(chain) => chain.into_iter().next(),
+            // Its model is gone, or no provider has one yet.
+            Err(Error::Invalid(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let own = known.and_then(|agent| agent.model.clone());
+        let model = own.or_else(|| used.as_ref().map(Choice::reference));
+        let reasons = used.as_ref().is_some_and(Choice::reasons);
+        let thinking = used.map_or(Thinking::Off, |used| used.thinking(&settings, &id));
+        agents.push(without_nulls(json!({
+            "id": id, "kind": "agent",
+            "name": known.and_then(|agent| agent.name.clone()),
+            "identity": known.and_then(shown_identity),
+            "model": model.map(|model| json!({"primary": model})),
+            "workspace": workspace(&id), "workspaceGit": false,
+            "agentRuntime": {"id": "openclaw", "source": "implicit"},
+            "thinkingLevels": shown_levels(reasons), "thinkingOptions": level_names(reasons),
+            "thinkingDefault": thinking.name(),
+        })));
+    }
     Ok(json!({
         "defaultId": settings.default_agent, "ownership": "sole", "selectionRequired": false,
         "mainKey": "main", "scope": "per-sender", "agents": agents,
@@ -105,7 +119,7 @@ struct UpdateParams {
 }
 
 /// Tells null from absent.
-fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+pub(super) fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
 

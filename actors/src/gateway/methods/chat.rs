@@ -16,6 +16,7 @@ use crate::supervisor::directory::AbortRequest;
 
 mod attachments;
 mod history;
+mod refers;
 
 pub(super) use attachments::{AttachmentParams, store};
 
@@ -50,6 +51,12 @@ pub(super) struct SendParams {
     pub(super) timeout_ms: Option<u64>,
     #[serde(default)]
     pub(super) attachments: Vec<AttachmentParams>,
+    /// The newest entry that the writer saw; null where there was none.
+    #[serde(default, deserialize_with = "super::agents::present")]
+    pub(super) expected_leaf_entry_id: Option<Option<String>>,
+    /// The transcript that the writer saw.
+    pub(super) session_id: Option<String>,
+    pub(super) reply_to_id: Option<String>,
 }
 
 impl SendParams {
@@ -65,6 +72,9 @@ impl SendParams {
             deliver: false,
             timeout_ms: None,
             attachments,
+            expected_leaf_entry_id: None,
+            session_id: None,
+            reply_to_id: None,
         }
     }
 }
@@ -79,6 +89,9 @@ pub(super) async fn send(call: Call, params: SendParams) -> Result<Value, WireEr
             "invalid chat.send params: at /queueMode: must be equal to one of the allowed values",
         ));
     }
+    let key = session_key(&call, &params.session_key).await?;
+    refers::same_branch(&call, &key, &params).await?;
+    let reply_to = refers::quoted(&call, &key, params.reply_to_id.as_deref()).await?;
     let deliver_to = DeliverParams::last(params.deliver)
         .read(&call, &params.session_key)
         .await?;
@@ -92,6 +105,7 @@ pub(super) async fn send(call: Call, params: SendParams) -> Result<Value, WireEr
         extra_system_prompt: None,
         timeout_ms: params.timeout_ms,
         queue_mode: params.queue_mode,
+        reply_to,
         requester: Some(requester(&call)),
         approver: call.connection.has_scope(scopes::APPROVALS),
         deliver_to,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Nothing;
 use crate::clock::now_ms;
+use crate::config::identity::device_authority;
 use crate::gateway::messages::{DEVICE_REMOVED, Event, GATEWAY_AUTH_CHANGED, ToConnection};
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
@@ -98,6 +99,7 @@ fn resolved(call: &Call, request_id: &str, device_id: &str, decision: &str) {
 }
 
 async fn remove(call: Call, params: DeviceParams) -> Result<Value, WireError> {
+    may_manage(&call, &params.device_id, "operator", "device pairing removal denied")?;
     if !call
         .state
         .services
@@ -113,6 +115,7 @@ async fn remove(call: Call, params: DeviceParams) -> Result<Value, WireError> {
 }
 
 async fn rename(call: Call, params: RenameParams) -> Result<Value, WireError> {
+    may_manage(&call, &params.device_id, "operator", "device pairing rename denied")?;
     let config = &call.state.services.config;
     if !config
         .rename_device(call.scope(), &params.device_id, &params.label)
@@ -125,6 +128,7 @@ async fn rename(call: Call, params: RenameParams) -> Result<Value, WireError> {
 }
 
 async fn rotate(call: Call, params: TokenParams) -> Result<Value, WireError> {
+    may_manage(&call, &params.device_id, &params.role, "device token rotation denied")?;
     // Only the device itself is told its new token; for others it comes with the device's next hello.
     let own = call.connection.device_id.as_deref() == Some(params.device_id.as_str())
         && call.connection.role() == params.role;
@@ -160,12 +164,29 @@ async fn rotate(call: Call, params: TokenParams) -> Result<Value, WireError> {
 }
 
 async fn revoke(call: Call, params: TokenParams) -> Result<Value, WireError> {
+    may_manage(&call, &params.device_id, &params.role, "device token revocation denied")?;
     let config = &call.state.services.config;
     let revoked_at = config
         .revoke_device_token(call.scope(), &params.device_id, &params.role)
         .await?;
     close(&call, &params.device_id, Some(&params.role), None).await;
     Ok(json!({"deviceId": params.device_id, "role": params.role, "revokedAtMs": revoked_at}))
+}
+
+/// Refuses callers who do not decide about all devices of their user.
+pub(super) fn require_authority(call: &Call) -> Result<(), WireError> {
+    let authority = device_authority(call.identity.user.role);
+    authority.iter().try_for_each(|scope| call.require(scope))
+}
+
+/// Whoever has less than that leaves the other roles alone, and as a device the other devices.
+pub(super) fn may_manage(call: &Call, device_id: &str, role: &str, refusal: &str) -> Result<(), WireError> {
+    let own = call.connection.device_id.as_deref();
+    let foreign = role != "operator" || own.is_some_and(|own| own != device_id);
+    if foreign && require_authority(call).is_err() {
+        return Err(WireError::invalid(refusal));
+    }
+    Ok(())
 }
 
 /// Closes the device's sockets. What fails here, the once-a-second check of each connection makes up for.

@@ -35,7 +35,6 @@ const AFTERGLOW_MS: i64 = 15_000;
 pub(super) fn register(methods: &mut Methods) {
     methods
         .add("exec.approval.request", Access::Scope(APPROVALS), request)
-        .write_limited()
         .waits();
     methods
         .add("exec.approval.waitDecision", Access::Scope(APPROVALS), wait_decision)
@@ -81,10 +80,16 @@ pub(crate) struct RequestParams {
     timeout_ms: Option<u64>,
     #[serde(default)]
     two_phase: bool,
+    /// Nobody is told: whoever decides looks for it.
+    suppress_delivery: Option<bool>,
+    /// No chat is told.
+    deliver_to_approval_clients_only: Option<bool>,
+    /// Without anybody who was told it is over at once, unless this is false.
+    require_delivery_route: Option<bool>,
 }
 
 /// Stores the request, tells those who can decide, and answers when somebody did or the time is over (`decision: null`).
-/// With nobody there to decide it is over at once.
+/// With nobody there to decide it is over at once, unless it may wait for somebody.
 async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> {
     let life = match params.timeout_ms {
         Some(0) => return Err(invalid("at /timeoutMs: must be >= 1")),
@@ -97,6 +102,9 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
         Some(_) | None => new_id(),
     };
     let two_phase = params.two_phase;
+    let to_nobody = params.suppress_delivery == Some(true);
+    let to_no_chat = to_nobody || params.deliver_to_approval_clients_only == Some(true);
+    let waits_alone = params.require_delivery_route == Some(false);
     let reviewers = params.approval_reviewer_device_ids.clone();
     if json!(reviewers).to_string().len() > LARGEST {
         return Err(too_large());
@@ -113,23 +121,36 @@ async fn request(call: Call, params: RequestParams) -> Result<Value, WireError> 
         expires_at: now.saturating_add(life),
     };
     let row = config.open_approval(call.scope(), new).await?;
-    let heard = state
-        .directory
-        .announce(call.scope(), approvals::requested(&row), &call.connection.conn_id)
-        .await?;
-    let place = ["nodeId", "host"].iter().find_map(|name| row.request[*name].as_str());
-    let place = (place.unwrap_or("the machine of who asks"), false);
-    let told = forwarding::asked(&state.directory, call.scope(), &row, place, None).await?;
+    let heard = if to_nobody {
+        0
+    } else {
+        let asked = approvals::requested(&row);
+        let directory = &state.directory;
+        directory
+            .announce(call.scope(), asked, &call.connection.conn_id)
+            .await?
+    };
+    let told = if to_no_chat {
+        0
+    } else {
+        let place = ["nodeId", "host"].iter().find_map(|name| row.request[*name].as_str());
+        let place = (place.unwrap_or("the machine of who asks"), false);
+        forwarding::asked(&state.directory, call.scope(), &row, place, None).await?
+    };
     // The row says everything else; what waits keeps no more of it than this.
     let (id, created_at, expires_at) = times_of(row);
-    if heard == 0 && told == 0 {
+    let route = match (told, heard) {
+        (0, 0) => "none",
+        (0, _) => "approval-client",
+        _ => "forwarder",
+    };
+    if heard == 0 && told == 0 && !waits_alone {
         config
             .end_approval(call.scope(), &id, reason::NO_ROUTE, now_ms())
             .await?;
     } else if two_phase {
         call.answer_early(&json!({
-            "status": "accepted", "id": id, "deliveryRoute": if heard == 0 { "forwarded" } else { "approval-client" },
-            "createdAtMs": created_at, "expiresAtMs": expires_at,
+            "status": "accepted", "id": id, "deliveryRoute": route, "createdAtMs": created_at, "expiresAtMs": expires_at,
         }))
         .await?;
     }

@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use super::channels::{self, Summary};
-use super::{Nothing, heartbeat};
+use super::{Nothing, heartbeat, sessions};
 use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::UserSettings;
@@ -19,8 +19,12 @@ use crate::gateway::scopes::READ;
 use crate::session::tasks::{self, Status};
 use crate::session::{key, system_event};
 
-/// Sessions listed as recent.
+/// Sessions that `health` lists as recent.
 const RECENT: u64 = 5;
+/// Sessions that `status` lists as recent, of all agents and of each, as the original.
+const STATUS_RECENT: u64 = 10;
+/// Highest share of a window that is told, in percent.
+const MOST_USED: u64 = 999;
 
 pub(super) fn register(methods: &mut Methods) {
     methods.add("health", Access::ScopeOrNode(READ), health);
@@ -61,7 +65,17 @@ async fn health(call: Call, _: Nothing) -> Result<Value, WireError> {
 async fn status(call: Call, _: Nothing) -> Result<Value, WireError> {
     let settings = call.state.services.config.settings(call.scope()).await?;
     let (services, scope) = (&call.state.services, call.scope());
-    let (recent, total) = recent(services, scope).await?;
+    let models = services.config.list_models(scope).await?;
+    let default = sessions::default_model(&models);
+    let now = now_ms();
+    let (recent, total) = sessions::newest_shown(&call, &models, None, STATUS_RECENT).await?;
+    let recent: Vec<Value> = recent.iter().map(|view| in_status(view, now)).collect();
+    let mut by_agent = Vec::new();
+    for id in agent_ids(&settings) {
+        let (rows, count) = sessions::newest_shown(&call, &models, Some(&id), STATUS_RECENT).await?;
+        let rows: Vec<Value> = rows.iter().map(|view| in_status(view, now)).collect();
+        by_agent.push(json!({"agentId": id, "path": "", "count": count, "recent": rows}));
+    }
     let channels = channels::summary(services, &call.identity.user).await?;
     let waiting = system_event::waiting(services, scope, &key::main(&settings.default_agent)).await?;
     let tasks = tasks::newest(services, scope).await?;
@@ -83,14 +97,64 @@ async fn status(call: Call, _: Nothing) -> Result<Value, WireError> {
         "tasks": counted(&tasks),
         "taskAudit": {"total": 0, "warnings": 0, "errors": 0, "byCode": {}},
         "sessions": {
-            "paths": [], "count": total, "defaults": {"model": null, "contextTokens": null},
-            "recent": recent.iter().map(|row| {
-                json!({"agentId": row.agent_id, "key": row.key, "kind": "direct", "sessionId": row.session_id,
-                       "updatedAt": row.updated_at, "age": row.age, "flags": []})
-            }).collect::<Vec<_>>(),
-            "byAgent": [],
+            "paths": [], "count": total,
+            "defaults": {"model": default["model"], "contextTokens": default["contextTokens"]},
+            "recent": recent, "byAgent": by_agent,
         },
     }))
+}
+
+/// A session's row in `status`: how it is set, and how much of its model's window it fills.
+fn in_status(view: &Value, now: i64) -> Value {
+    let used = view["totalTokens"].as_u64();
+    let fresh = used.filter(|_| view["totalTokensFresh"] != false);
+    let window = view["contextTokens"].as_u64().filter(|window| *window > 0);
+    let filled = fresh.zip(window);
+    let percent = |(used, window): (u64, u64)| {
+        let rounded = used.saturating_mul(100).saturating_add(window / 2) / window;
+        rounded.min(MOST_USED)
+    };
+    let updated = view["updatedAt"].as_i64().unwrap_or(now);
+    let mut row = json!({
+        "agentId": view["agentId"], "key": view["key"], "kind": view["kind"], "sessionId": view["sessionId"],
+        "updatedAt": updated, "age": (now - updated).max(0), "totalTokens": used, "totalTokensFresh": fresh.is_some(),
+        "remainingTokens": filled.map(|(used, window)| window.saturating_sub(used)),
+        "percentUsed": filled.map(percent), "model": view["model"], "contextTokens": window, "flags": flags(view),
+    });
+    for name in [
+        "thinkingLevel",
+        "fastMode",
+        "verboseLevel",
+        "reasoningLevel",
+        "abortedLastRun",
+        "inputTokens",
+        "outputTokens",
+        "cacheRead",
+        "cacheWrite",
+    ] {
+        if let Some(value) = view.get(name) {
+            row[name] = value.clone();
+        }
+    }
+    row
+}
+
+/// What is set for a session, in short.
+fn flags(view: &Value) -> Vec<String> {
+    let level = |field: &str, name: &str| view[field].as_str().map(|level| format!("{name}:{level}"));
+    let fast = view["fastMode"].as_bool().map(|fast| {
+        let word = if fast { "fast" } else { "fast:off" };
+        word.to_owned()
+    });
+    let all = [
+        level("thinkingLevel", "think"),
+        level("verboseLevel", "verbose"),
+        fast,
+        level("reasoningLevel", "reasoning"),
+        (view["abortedLastRun"] == true).then(|| "aborted".to_owned()),
+        level("sessionId", "id"),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// The newest tasks, counted.
@@ -117,8 +181,6 @@ async fn recent(services: &Services, scope: &Scope) -> Result<(Vec<Recent>, u64)
             age: (now - row.updated_at).max(0),
             key: row.key,
             updated_at: row.updated_at,
-            agent_id: row.agent_id,
-            session_id: row.session_id,
         })
         .collect();
     Ok((rows, total))
@@ -172,10 +234,6 @@ struct Recent {
     updated_at: i64,
     /// Milliseconds.
     age: i64,
-    #[serde(skip)]
-    agent_id: String,
-    #[serde(skip)]
-    session_id: String,
 }
 
 fn shape<'a>(
@@ -223,4 +281,38 @@ pub(super) fn agent_ids(settings: &UserSettings) -> Vec<String> {
         }
     }
     ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_say_how_much_of_the_window_is_used() {
+        for (used, fresh, window, remaining, percent) in [
+            (json!(250), json!(true), json!(1000), json!(750), json!(25)),
+            (json!(255), json!(true), json!(1000), json!(745), json!(26)),
+            (json!(99_000), json!(true), json!(1000), json!(0), json!(999)),
+            (json!(250), json!(false), json!(1000), json!(null), json!(null)),
+            (json!(250), json!(true), json!(null), json!(null), json!(null)),
+            (json!(null), json!(null), json!(1000), json!(null), json!(null)),
+        ] {
+            let view =
+                json!({"totalTokens": used, "totalTokensFresh": fresh, "contextTokens": window, "updatedAt": 40});
+            let row = in_status(&view, 100);
+            assert_eq!(
+                [&row["remainingTokens"], &row["percentUsed"]],
+                [&remaining, &percent],
+                "{view}"
+            );
+            assert_eq!((&row["totalTokens"], &row["age"]), (&used, &json!(60)), "{view}");
+        }
+    }
+
+    #[test]
+    fn flags_are_what_is_set() {
+        let view = json!({"thinkingLevel": "high", "fastMode": false, "abortedLastRun": true, "sessionId": "s1"});
+        assert_eq!(flags(&view), ["think:high", "fast:off", "aborted", "id:s1"]);
+        assert!(flags(&json!({})).is_empty());
+    }
 }

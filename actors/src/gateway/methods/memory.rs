@@ -13,10 +13,7 @@ use crate::session::recall::{Question, recall};
 const LONGEST: usize = 4_096;
 
 pub(super) fn register(methods: &mut Methods) {
-    // A question may cost an embedding.
-    methods
-        .add("memory.search", Access::Scope(READ), search)
-        .write_limited();
+    methods.add("memory.search", Access::Scope(READ), search);
 }
 
 #[derive(Deserialize)]

@@ -41,6 +41,11 @@ pub(super) fn shown_levels(reasoning: bool) -> Value {
         .collect()
 }
 
+/// Their names alone.
+pub(super) fn level_names(reasoning: bool) -> Value {
+    levels(reasoning).iter().map(|level| json!(level.name())).collect()
+}
+
 /// The models the caller may use, as clients list them.
 pub(super) async fn views(call: &Call) -> Result<Vec<Value>, WireError> {
     let models = call.state.services.config.list_models(call.scope()).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::device_pair::may_manage;
 use super::{Nothing, filled};
 use crate::clock::now_ms;
 use crate::config::devices::surface::Node;
@@ -58,6 +59,7 @@ async fn describe(call: Call, params: NodeParams) -> Result<Value, WireError> {
 }
 
 async fn rename(call: Call, params: RenameParams) -> Result<Value, WireError> {
+    may_manage(&call, &params.node_id, "operator", "node rename denied")?;
     let config = &call.state.services.config;
     config
         .rename_node(call.scope(), &params.node_id, &params.display_name)

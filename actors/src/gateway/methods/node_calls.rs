@@ -5,13 +5,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::device_pair::require_authority;
 use super::{Nothing, filled};
 use crate::gateway::messages::ToConnection;
 use crate::gateway::node_streams::{self, Progress};
 use crate::gateway::nodes;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Local, Methods};
-use crate::gateway::scopes::{ADMIN, WRITE};
+use crate::gateway::scopes::WRITE;
 use crate::supervisor::directory::InvokeNode;
 
 /// Without `timeoutMs`.
@@ -55,7 +56,7 @@ async fn invoke(call: Call, params: InvokeParams) -> Result<Value, WireError> {
         ));
     }
     if command.starts_with("browser.proxy") || command == "fs.listDir" || command == "terminal.upload" {
-        call.require(ADMIN)?;
+        require_authority(&call)?;
     }
     let timeout = params
         .timeout_ms

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Nothing;
-use super::device_pair::{RequestParams, close};
+use super::device_pair::{RequestParams, close, may_manage};
 use super::node::paired_row;
 use crate::clock::now_ms;
 use crate::gateway::GatewayState;
@@ -64,6 +64,7 @@ async fn reject(call: Call, params: RequestParams) -> Result<Value, WireError> {
 }
 
 async fn remove(call: Call, params: NodeParams) -> Result<Value, WireError> {
+    may_manage(&call, &params.node_id, "node", "node pairing removal denied")?;
     call.state
         .services
         .config

@@ -4,7 +4,7 @@ use claw_entities::SessionKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::models::{levels, shown_levels};
+use super::models::{level_names, shown_levels};
 use super::session_key;
 use crate::clock::now_ms;
 use crate::config::devices::without_nulls;
@@ -23,6 +23,7 @@ mod branches;
 mod change;
 mod compact;
 mod many;
+mod resolve;
 mod search;
 mod spent;
 
@@ -43,7 +44,9 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("sessions.describe", Access::Scope(READ), describe);
     methods.add("sessions.get", Access::Scope(READ), get).hidden();
     methods.add("sessions.preview", Access::Scope(READ), preview);
-    methods.add("sessions.resolve", Access::Scope(READ), resolve).hidden();
+    methods
+        .add("sessions.resolve", Access::Scope(READ), resolve::resolve)
+        .hidden();
     methods.add("sessions.create", Access::Scope(WRITE), begin::create);
     methods.add("sessions.send", Access::Scope(WRITE), begin::send);
     methods
@@ -102,6 +105,7 @@ struct ListParams {
     label: Option<String>,
     active_minutes: Option<i64>,
     archived: Option<Value>,
+    spawned_by: Option<String>,
     #[serde(flatten)]
     extras: Extras,
 }
@@ -140,13 +144,13 @@ async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
     let filter = SessionFilter {
         agent_id: params.agent_id,
         label: params.label,
-        session_id: None,
-        keys: None,
+        spawned_by: spawner(&call, params.spawned_by.as_deref()).await?,
         search: params.search,
         active_since: params
             .active_minutes
             .map(|minutes| now_ms().saturating_sub(minutes.saturating_mul(60_000))),
         archived: archived(params.archived.as_ref())?,
+        ..SessionFilter::default()
     };
     let services = &call.state.services;
     let (rows, total) = services
@@ -172,6 +176,31 @@ async fn list(call: Call, params: ListParams) -> Result<Value, WireError> {
     }))
 }
 
+/// Full key of the session whose sub-agents are asked for.
+async fn spawner(call: &Call, given: Option<&str>) -> Result<Option<String>, WireError> {
+    Ok(match given {
+        None => None,
+        Some(given) => Some(session_key(call, given).await?.into()),
+    })
+}
+
+/// The newest sessions, of one agent or of all, as lists show them; and how many there are.
+pub(super) async fn newest_shown(
+    call: &Call,
+    models: &[ModelView],
+    agent: Option<&str>,
+    limit: u64,
+) -> Result<(Vec<Value>, u64), WireError> {
+    let filter = SessionFilter {
+        agent_id: agent.map(str::to_owned),
+        archived: Archived::With,
+        ..SessionFilter::default()
+    };
+    let conversation = &call.state.services.conversation;
+    let (rows, total) = conversation.find_sessions(call.scope(), &filter, limit, 0).await?;
+    Ok((rows.iter().map(|row| shown(row, models, None)).collect(), total))
+}
+
 /// `archived` of a list: false, true, or `all`.
 fn archived(given: Option<&Value>) -> Result<Archived, WireError> {
     match given {
@@ -191,20 +220,15 @@ pub(super) async fn defaults(call: &Call) -> Result<Value, WireError> {
     ))
 }
 
-fn default_model(models: &[ModelView]) -> Value {
+pub(super) fn default_model(models: &[ModelView]) -> Value {
     let default = models.iter().find(|model| model.default).or(models.first());
     let reasons = default.is_some_and(|model| model.reasoning);
     without_nulls(json!({
         "modelProvider": default.map(|model| &model.provider), "model": default.map(|model| &model.id),
         "contextTokens": default.map(|model| model.context_tokens), "modelSelectionTarget": "session",
-        "thinkingLevels": shown_levels(reasons), "thinkingOptions": names(reasons),
+        "thinkingLevels": shown_levels(reasons), "thinkingOptions": level_names(reasons),
         "thinkingDefault": default.map_or("off", |model| model.thinking.name()),
     }))
-}
-
-/// Names of the levels a model has.
-fn names(reasons: bool) -> Value {
-    levels(reasons).iter().map(|level| json!(level.name())).collect()
 }
 
 /// A session's row with its model and the runs that go on.
@@ -231,7 +255,7 @@ fn shown(row: &SessionRow, models: &[ModelView], active: Option<&[String]>) -> V
     }
     let reasons = model.is_some_and(|model| model.reasoning);
     view["thinkingLevels"] = shown_levels(reasons);
-    view["thinkingOptions"] = names(reasons);
+    view["thinkingOptions"] = level_names(reasons);
     view["thinkingDefault"] = json!(model.map_or("off", |model| model.thinking.name()));
     if let Some(level) = thinking::stored(&row.entry).filter(|_| reasons) {
         view["thinkingLevel"] = json!(level.name());
@@ -384,44 +408,6 @@ async fn preview(call: Call, params: PreviewParams) -> Result<Value, WireError> 
 fn preview_item(message: &Value, most: usize) -> Option<Value> {
     let text = display::one_line(message, most)?;
     Some(json!({"role": message["role"].as_str()?, "text": text}))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ResolveParams {
-    key: Option<String>,
-    session_id: Option<String>,
-    label: Option<String>,
-    agent_id: Option<String>,
-    #[serde(default)]
-    allow_missing: bool,
-}
-
-async fn resolve(call: Call, params: ResolveParams) -> Result<Value, WireError> {
-    let (found, wanted) = match (params.key, params.session_id, params.label) {
-        (Some(key), None, None) => {
-            let full = session_key(&call, &key).await?;
-            (
-                call.state.services.conversation.session(call.scope(), &full).await?,
-                key,
-            )
-        }
-        (None, Some(id), None) => (by_session_id(&call, &id).await?, id),
-        (None, None, Some(label)) => {
-            let filter = SessionFilter {
-                label: Some(label.clone()),
-                agent_id: params.agent_id,
-                ..SessionFilter::default()
-            };
-            (newest(&call, filter).await?, label)
-        }
-        _ => return Err(WireError::invalid("Provide exactly one of key, sessionId, label")),
-    };
-    match found {
-        Some(row) => Ok(json!({"ok": true, "key": row.key, "agentId": row.agent_id})),
-        None if params.allow_missing => Ok(json!({"ok": false})),
-        None => Err(WireError::invalid(format!("No session found: {wanted}"))),
-    }
 }
 
 /// The session whose current transcript has this id.

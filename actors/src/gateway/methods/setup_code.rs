@@ -5,11 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::device_pair::require_authority;
 use super::filled;
 use crate::config::devices::setup_codes::SetupAccess;
 use crate::gateway::protocol::WireError;
 use crate::gateway::rpc::{Access, Call, Methods};
-use crate::gateway::scopes::ADMIN;
+use crate::gateway::scopes::PAIRING;
 use crate::gateway::{GatewaySettings, qr};
 
 /// Longest address, bytes.
@@ -17,11 +18,11 @@ const LONGEST_URL: usize = 512;
 
 pub(super) fn register(methods: &mut Methods) {
     methods
-        .add("device.pair.setupCode", Access::Scope(ADMIN), create)
+        .add("device.pair.setupCode", Access::Scope(PAIRING), create)
         .write_limited()
         .hidden();
     methods
-        .add("device.pair.setupStatus", Access::Scope(ADMIN), status)
+        .add("device.pair.setupStatus", Access::Scope(PAIRING), status)
         .hidden();
 }
 
@@ -44,6 +45,7 @@ struct SetupParams {
 }
 
 async fn create(call: Call, params: SetupParams) -> Result<Value, WireError> {
+    require_authority(&call)?;
     let config = &call.state.services.config;
     let tenant = config.tenant(call.scope().tenant_scope()).await?;
     let (given, source) = match params.public_url {
@@ -102,6 +104,7 @@ struct StatusParams {
 }
 
 async fn status(call: Call, params: StatusParams) -> Result<Value, WireError> {
+    require_authority(&call)?;
     filled("device.pair.setupStatus", "setupId", &params.setup_id)?;
     let config = &call.state.services.config;
     let completion = config.setup_status(call.scope(), &params.setup_id).await?;

@@ -49,9 +49,9 @@ pub struct Features {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
-    /// Empty for nodes.
+    /// Empty for nodes, and for operators without `operator.read`.
     pub presence: Vec<Value>,
-    /// Empty for nodes.
+    /// Empty for nodes, and for operators without `operator.read`.
     pub health: Box<RawValue>,
     pub state_version: StateVersion,
     pub uptime_ms: u64,

@@ -103,6 +103,17 @@ async fn stop_behind(directory: &Directory, scope: &Scope, key: &SessionKey) -> 
     Ok(Below::Stopped { agents, commands })
 }
 
+/// Stopping a session stops what it began (`agent-runtime` §2.5); its next turn reads of commands if they are `heard`.
+pub(crate) fn stop_children(directory: &Directory, scope: &Scope, key: &SessionKey, heard: bool) {
+    exec::stop_soon(directory, scope, Which::Session(key.clone()), heard);
+    let (directory_in, scope, key) = (directory.clone(), scope.clone(), key.clone());
+    directory.services().io.spawn(async move {
+        if let Err(error) = subagent::stop_below(&directory_in, &scope, &key).await {
+            tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "sub-agents were not stopped");
+        }
+    });
+}
+
 impl SessionActor {
     /// Aborts as asked. Who clears the queue hears of it when everything that was accepted before has been read: a
     /// message may be stored already and not be here yet.
@@ -162,6 +173,10 @@ impl SessionActor {
                 running.cancel.abort(clearing.request.stop_reason);
                 stopped.push(running.run_id.clone());
             }
+            stopped.extend(self.stop_cut_off(clearing.request.stop_reason, |item| {
+                let ids = &item.inbox_ids;
+                ids.iter().any(|id| clearing.takes(id, item.options.requester.as_ref()))
+            }));
             let waiting: Vec<String> = self
                 .items
                 .iter()
@@ -204,6 +219,7 @@ impl SessionActor {
         }
         stopped += self.drop_compactions(context, reason, |_| true).len();
         stopped += self.drop_first_turns(context, reason, |_| true).len();
+        stopped += self.stop_cut_off(reason, |_| true).len();
         for dropped in self.queue.clear("aborted") {
             stopped += 1;
             self.drop_item(context, &dropped.inbox_id, dropped.reason, Some(reason));
@@ -237,19 +253,8 @@ impl SessionActor {
         });
     }
 
-    /// Stopping a session stops what it began (`agent-runtime` §2.5); its next turn reads of commands if they are `heard`.
     fn stop_children(&self, heard: bool) {
-        let (directory, scope, key) = (
-            self.home.directory.clone(),
-            self.home.scope.clone(),
-            self.home.key.clone(),
-        );
-        exec::stop_soon(&directory, &scope, Which::Session(key.clone()), heard);
-        self.home.directory.services().io.spawn(async move {
-            if let Err(error) = subagent::stop_below(&directory, &scope, &key).await {
-                tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "sub-agents were not stopped");
-            }
-        });
+        stop_children(&self.home.directory, &self.home.scope, &self.home.key, heard);
     }
 
     /// Drops what comes first in a new conversation and has not begun, as far as `meant` says; the conversation is new all the
@@ -272,6 +277,22 @@ impl SessionActor {
         run_ids
     }
 
+    /// Stops turns that a crash cut off and that have not gone on yet, as far as `meant` says: each is closed in its place.
+    /// Gives their runs.
+    fn stop_cut_off(&mut self, reason: &'static str, meant: impl Fn(&Item) -> bool) -> Vec<String> {
+        let mut run_ids = Vec::new();
+        for ahead in &mut self.ahead {
+            if let Ahead::Resume(item) = ahead
+                && item.entry_id.is_some()
+                && meant(item)
+            {
+                run_ids.extend(item.run_id.clone());
+                *ahead = Ahead::Stop(item.clone(), reason);
+            }
+        }
+        run_ids
+    }
+
     /// Aborts what this guest started. Gives how many were stopped.
     pub(super) fn abort_of(&mut self, context: &mut Context<Self>, guest: &str, reason: &'static str) -> usize {
         let mut stopped = 0;
@@ -283,6 +304,7 @@ impl SessionActor {
         stopped += self
             .drop_compactions(context, reason, |request| request.guest() == guest)
             .len();
+        stopped += self.stop_cut_off(reason, |item| item.guest == guest).len();
         let theirs = self.items.iter().filter(|(_, item)| item.guest == guest);
         for id in theirs.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.queue.remove(&id);
@@ -320,6 +342,15 @@ impl SessionActor {
                 .is_none_or(|id| item.run_id.as_ref() == Some(id));
             may(named, admin || item.options.requester == request.requester)
         });
+        let cut_off = self.stop_cut_off(request.stop_reason, |item| {
+            let named = request
+                .run_id
+                .as_ref()
+                .is_none_or(|id| item.run_ids().any(|run_id| run_id == id));
+            may(named, admin || item.options.requester == request.requester)
+        });
+        stopped |= !cut_off.is_empty();
+        run_ids.extend(cut_off);
         // One of a chat's own has no run before it begins.
         let nameless = first.contains(&None);
         run_ids.extend(first.into_iter().flatten());

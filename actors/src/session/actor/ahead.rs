@@ -19,6 +19,8 @@ use crate::session::turn::Turn;
 pub(super) enum Ahead {
     Resume(Item),
     Close(Item, Why),
+    /// A turn that a crash cut off and somebody stopped before it went on, for this reason.
+    Stop(Item, &'static str),
     Reset {
         item: Item,
         rest: String,
@@ -33,9 +35,11 @@ impl Ahead {
     /// Rows it looks after.
     pub(super) fn inbox_ids(&self) -> &[String] {
         match self {
-            Self::Resume(item) | Self::Close(item, _) | Self::Reset { item, .. } | Self::Inject(item) => {
-                &item.inbox_ids
-            }
+            Self::Resume(item)
+            | Self::Close(item, _)
+            | Self::Stop(item, _)
+            | Self::Reset { item, .. }
+            | Self::Inject(item) => &item.inbox_ids,
             Self::Compact(request) => request.inbox_ids(),
             Self::Edit(_) => &[],
         }
@@ -44,7 +48,7 @@ impl Ahead {
     /// Has its place between turns: what a crash cut off is finished first.
     pub(super) fn between_turns(&self) -> bool {
         match self {
-            Self::Resume(_) | Self::Close(..) => false,
+            Self::Resume(_) | Self::Close(..) | Self::Stop(..) => false,
             Self::Reset { .. } | Self::Inject(_) | Self::Edit(_) | Self::Compact(_) => true,
         }
     }
@@ -60,21 +64,17 @@ impl SessionActor {
 
     pub(super) fn start_ahead(&mut self, context: &mut Context<Self>, ahead: Ahead) {
         match ahead {
-            Ahead::Resume(item) => {
-                let run_id = item.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-                let prompt = vec![Part::Text {
-                    text: item.prompt.clone(),
-                }];
-                self.start(
-                    context,
-                    Turn {
-                        run_id,
-                        items: vec![item],
-                        prompt,
-                        overheard: Overheard::default(),
-                        steered: Vec::new(),
-                    },
-                );
+            Ahead::Resume(item) => self.start(context, resumed(item)),
+            Ahead::Stop(item, reason) => {
+                let (directory, emitter) = (self.home.directory.clone(), self.emitter_for(&item));
+                let turn = resumed(item.clone());
+                self.occupy(context, Some(item), move |authority| async move {
+                    let ended = closing::stopped(directory.services(), &authority, &turn, reason).await?;
+                    if let Some((mut emitter, _)) = emitter {
+                        emitter.aborted(reason).await;
+                    }
+                    Ok(Outcome::Ended(ended))
+                });
             }
             Ahead::Close(item, why) => {
                 let directory = self.home.directory.clone();
@@ -90,5 +90,20 @@ impl SessionActor {
             Ahead::Edit(request) => self.start_edit(context, request),
             Ahead::Compact(request) => self.start_compaction(context, request),
         }
+    }
+}
+
+/// The turn of one item that goes on, or has to end.
+fn resumed(item: Item) -> Turn {
+    let run_id = item.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let prompt = vec![Part::Text {
+        text: item.prompt.clone(),
+    }];
+    Turn {
+        run_id,
+        items: vec![item],
+        prompt,
+        overheard: Overheard::default(),
+        steered: Vec::new(),
     }
 }

@@ -29,7 +29,10 @@ impl SessionActor {
         let guest_in_group = !item.guest.is_empty() && !item.direct;
         match command {
             Command::Stop(StopForm::Phrase)
-                if self.running.is_none() && self.queue.is_empty() && Arc::strong_count(&self.calling) == 1 =>
+                if self.running.is_none()
+                    && self.queue.is_empty()
+                    && !self.ahead.iter().any(|ahead| matches!(ahead, Ahead::Resume(_)))
+                    && Arc::strong_count(&self.calling) == 1 =>
             {
                 self.enqueue(context, item);
             }

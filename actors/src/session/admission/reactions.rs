@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ports::channel::{Inbound, PeerKind, Reaction};
 use crate::session::envelope::sender_name;
 use crate::session::policy::{self, Verdict};
-use crate::session::{own, sending, system_event};
+use crate::session::{overheard, own, sending, system_event};
 
 /// The row is settled: what is for the agent waits as what a group said, or as an event of the user's own session.
 pub(super) async fn heard(

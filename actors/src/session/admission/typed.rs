@@ -1,6 +1,6 @@
 //! What people typed: commands, directives, and the words that are left for the model.
 
-use claw_entities::inbox;
+use claw_entities::{inbox, new_id};
 
 use super::{Admitted, Facts, Told, skip};
 use crate::clock::now_ms;
@@ -227,6 +227,7 @@ pub(super) async fn client_item(facts: &Facts<'_>, row: &inbox::Model, mut messa
         follow = Some(said);
     }
     let mut item = Item::from_client(row.id.clone(), row.event_key.clone(), row.received_at, private, message);
+    item.again = again(row);
     if !private {
         item.overheard();
     }
@@ -235,6 +236,11 @@ pub(super) async fn client_item(facts: &Facts<'_>, row: &inbox::Model, mut messa
         item.options.follow(said);
     }
     Ok(item)
+}
+
+/// The id of a new entry for a row whose first one is stored already.
+fn again(row: &inbox::Model) -> Option<String> {
+    row.entry_id.is_some().then(new_id)
 }
 
 /// A platform's message that passed the gate.
@@ -293,6 +299,7 @@ pub(super) async fn to_item(
     );
     item.directed = !guest;
     item.rights = rights;
+    item.again = again(row);
     if item.audience().is_private() && !own::is_own(&facts.services.config, facts.scope, facts.session).await? {
         item.overheard();
     }

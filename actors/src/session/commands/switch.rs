@@ -129,15 +129,19 @@ impl Switch {
         self.words().iter().filter_map(|(_, value)| *value)
     }
 
+    /// A word as it stands in the list: the original calls some by a second name too.
+    pub fn listed(self, word: &str) -> &str {
+        match (self, word) {
+            (Self::Aloud, "on") => "always",
+            (Self::Usage, "on") => "tokens",
+            (_, word) => word,
+        }
+    }
+
     /// Reads what follows the command. `None`: it is talk.
     pub(super) fn read(self, rest: &str) -> Option<Switching> {
-        let word = rest.trim().to_ascii_lowercase();
-        // As the original calls it too.
-        let word = if self == Self::Aloud && word == "on" {
-            "always".to_owned()
-        } else {
-            word
-        };
+        let typed = rest.trim().to_ascii_lowercase();
+        let word = self.listed(&typed);
         if word.is_empty() || (matches!(self, Self::Fast | Self::Aloud) && word == "status") {
             return Some(Switching::Show);
         }
@@ -150,7 +154,7 @@ impl Switch {
         let found = self.words().iter().find(|(known, _)| *known == word);
         Some(match found {
             Some((word, value)) => Switching::Set(word, *value),
-            None => Switching::Invalid(word),
+            None => Switching::Invalid(word.to_owned()),
         })
     }
 }
@@ -171,6 +175,8 @@ mod tests {
             (Switch::Send, "off", Some(Switching::Set("off", Some("deny")))),
             (Switch::Send, "inherit", Some(Switching::Set("inherit", None))),
             (Switch::Usage, "cost", Some(Switching::Report)),
+            (Switch::Usage, "on", Some(Switching::Set("tokens", Some("tokens")))),
+            (Switch::Aloud, "on", Some(Switching::Set("always", Some("always")))),
             (Switch::Reasoning, "loud", Some(Switching::Invalid("loud".to_owned()))),
             (Switch::Fast, "status", Some(Switching::Show)),
             (Switch::Fast, "on", Some(Switching::Set("on", Some("on")))),

@@ -56,7 +56,7 @@ pub(in crate::session) async fn to(
 }
 
 /// The answer of a run with its files, for a target. The inner error says why it cannot go there.
-pub(super) async fn answer(
+pub(in crate::session) async fn answer(
     directory: &Directory,
     scope: &Scope,
     agent: &str,
@@ -70,10 +70,15 @@ pub(super) async fn answer(
 }
 
 /// Text, if there is any, and files.
-pub(super) type Answer<'a> = (Option<&'a str>, &'a [FileAbout]);
+pub(in crate::session) type Answer<'a> = (Option<&'a str>, &'a [FileAbout]);
+
+/// The files that the answer of a run showed.
+pub(in crate::session) fn files_of(result: &Value) -> Vec<FileAbout> {
+    serde_json::from_value(result["files"].clone()).unwrap_or_default()
+}
 
 /// As [`answer`], for a chat that was found. Where it takes no files, a line says so.
-pub(super) fn answer_at(
+pub(in crate::session) fn answer_at(
     directory: &Directory,
     place: Place,
     (text, files): Answer<'_>,

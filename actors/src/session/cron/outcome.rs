@@ -53,6 +53,7 @@ pub(super) fn outcome(
     now: i64,
 ) -> (Record, After) {
     let (delivery, delivery_error) = match &told.answer {
+        None if told.held => ("queued", None),
         None => ("not-requested", None),
         Some(Ok(_)) => ("queued", None),
         Some(Err(why)) => ("not-delivered", Some(why.clone())),

@@ -1,6 +1,6 @@
 //! The end of a scheduled run: its log entry, what the job plans next, and where the answer goes. One commit.
 
-use claw_entities::{Scope, UserOwned, cron_run, inbox, run};
+use claw_entities::{Scope, UserOwned, cron_run, inbox, run, subagent};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::{Value, json};
 
@@ -173,7 +173,7 @@ async fn ended(services: &Services, scope: &Scope, open: &cron_run::Model, run_i
         .rev()
         .filter_map(|payload| payload["text"].as_str())
         .find_map(|text| reply::shape(text).text);
-    ended.files = serde_json::from_value(ran.result["files"].clone()).unwrap_or_default();
+    ended.files = announce::files_of(&ran.result);
     Ok(Some(ended))
 }
 
@@ -182,6 +182,8 @@ async fn ended(services: &Services, scope: &Scope, open: &cron_run::Model, run_i
 pub(super) struct Told {
     pub(super) answer: Option<std::result::Result<Announcement, String>>,
     pub(super) failure: Option<Announcement>,
+    /// The answer is kept back: sub-agents that the run began have the last word.
+    pub(super) held: bool,
     /// The answer goes to a program: the main session is not told.
     pub(super) quiet: bool,
     /// The failure alert among them, which starts its quiet time.
@@ -214,12 +216,17 @@ async fn announcements(
                     said.pieces.into_iter().partition(|piece| piece.media.is_some());
                 // The run wrote it there itself.
                 let repeats = repeats::was_sent(directory.services(), scope, &run_id, &words).await?;
-                said.pieces = if repeats { Vec::new() } else { words };
+                let held = has_begun(directory.services(), scope, open, ended).await?;
+                said.pieces = if repeats || held { Vec::new() } else { words };
                 said.pieces.extend(files);
+                told.held = held && said.pieces.is_empty();
                 Ok(said)
             }
             Err(why) => Err(why),
         });
+        if told.held {
+            told.answer = None;
+        }
     }
     if ended.status == "ok"
         && let Some(delivery) = delivery.filter(|delivery| delivery.mode == DeliveryMode::Webhook)
@@ -267,6 +274,17 @@ async fn announcements(
         }
     }
     Ok(told)
+}
+
+/// Did the run begin sub-agents whose end is told where its answer would be. What it says itself is not the result then.
+async fn has_begun(services: &Services, scope: &Scope, open: &cron_run::Model, ended: &Ended) -> Result<bool> {
+    let begun = subagent::Entity::owned_by(scope)
+        .filter(subagent::Column::ParentKey.eq(open.session_key.clone()))
+        .filter(subagent::Column::CreatedAt.gte(ended.started_at))
+        .filter(subagent::Column::State.ne("killed"))
+        .all(&services.db.glance(scope).await?)
+        .await?;
+    Ok(begun.iter().any(|row| row.origin["destination"].is_object()))
 }
 
 /// The failure as it is told: in a chat, or as the run's event to a web address. `None` where there is no such chat.

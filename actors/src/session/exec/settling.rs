@@ -22,7 +22,7 @@ use crate::session::origin::Origin;
 use crate::session::own::Own;
 use crate::session::reach::Chain;
 use crate::session::reconcile::pass;
-use crate::session::{forwarding, system_event};
+use crate::session::{forwarding, subagent, system_event};
 use crate::supervisor::directory::Directory;
 use crate::supervisor::lease::living;
 
@@ -447,7 +447,10 @@ async fn over(
                     return Ok(false);
                 }
                 // Whoever had it stopped does not want to hear of it.
-                if !said_in.heard || current.is_some_and(|row| row.state == exec_run::DROPPED) {
+                if !said_in.heard
+                    || current.is_some_and(|row| row.state == exec_run::DROPPED)
+                    || subagent::is_stopped(tx, &scope, &row.session_key).await?
+                {
                     return Ok(true);
                 }
                 match (asked, own) {

@@ -52,12 +52,14 @@ pub(super) fn prompt(own: Option<&str>, now: i64, zone: Tz) -> String {
     text
 }
 
-/// What there is to say in this answer. Beside the token, up to `ack_max` characters are not worth saying.
-pub(crate) fn judge(answer: &str, ack_max: usize) -> Result<String, Nothing> {
+/// What there is to say in this answer; `None` where it only shows files. Beside the token, up to `ack_max` characters
+/// are not worth saying.
+pub(crate) fn judge(answer: &str, ack_max: usize) -> Result<Option<String>, Nothing> {
     let (shaped, has_token) = reply::shape_heartbeat(answer);
-    match shaped.text {
-        Some(text) if !has_token || text.chars().count() > ack_max => Ok(text),
-        Some(_) => Err(Nothing::Token),
+    let said = shaped.text.filter(|text| !has_token || text.chars().count() > ack_max);
+    match said {
+        Some(text) => Ok(Some(text)),
+        None if !shaped.media.is_empty() => Ok(None),
         None if has_token => Err(Nothing::Token),
         None => Err(Nothing::Empty),
     }
@@ -69,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_token_at_an_edge_makes_a_short_answer_nothing() {
-        let said = |text: &str| Ok(text.to_owned());
+        let said = |text: &str| Ok(Some(text.to_owned()));
         let long = "x".repeat(301);
         for (answer, meaning) in [
             ("HEARTBEAT_OK", Err(Nothing::Token)),
@@ -89,6 +91,9 @@ mod tests {
             ("NO_REPLY", Err(Nothing::Empty)),
             ("<think>hm</think>HEARTBEAT_OK", Err(Nothing::Token)),
             ("call Eve", said("call Eve")),
+            ("MEDIA:notes/plan.md", Ok(None)),
+            ("HEARTBEAT_OK\nMEDIA:notes/plan.md", Ok(None)),
+            ("the plan\nMEDIA:notes/plan.md", said("the plan")),
         ] {
             assert_eq!(judge(answer, 300), meaning, "{answer:?}");
         }

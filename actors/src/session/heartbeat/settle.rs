@@ -13,7 +13,7 @@ use crate::config::document::HeartbeatSettings;
 use crate::config::heartbeat::next;
 use crate::db::Batch;
 use crate::error::{Error, Result};
-use crate::ports::channel::PeerKind;
+use crate::ports::channel::{FileAbout, PeerKind};
 use crate::session::budget::Charge;
 use crate::session::cron::announce::{self, Announcement};
 use crate::session::cron::record_of;
@@ -62,6 +62,8 @@ struct Ended {
     reason: Option<String>,
     /// What it has to say.
     text: Option<String>,
+    /// What it shows.
+    files: Vec<FileAbout>,
     duration_ms: i64,
 }
 
@@ -117,11 +119,14 @@ async fn ended(services: &Services, scope: &Scope, run_id: &str, began: i64) -> 
     let (started, over) = ran.as_ref().map_or((began, now_ms()), |ran| {
         (ran.started_at, ran.ended_at.unwrap_or(ran.started_at))
     });
+    let mut files = Vec::new();
     let (status, reason, text) = match ran {
         Some(ran) if ran.status == "ok" => {
             let text = ran.result["payloads"][0]["text"].as_str().map(str::to_owned);
+            files = announce::files_of(&ran.result);
             let status = match (&text, reason.as_deref()) {
                 (Some(_), _) => "sent",
+                (None, _) if !files.is_empty() => "sent",
                 (None, Some("ok-token")) => "ok-token",
                 (None, Some(DUPLICATE)) => "skipped",
                 (None, _) => "ok-empty",
@@ -138,6 +143,7 @@ async fn ended(services: &Services, scope: &Scope, run_id: &str, began: i64) -> 
         status,
         reason,
         text,
+        files,
         duration_ms: (over - started).max(0),
     }))
 }
@@ -167,23 +173,24 @@ async fn told(
         Visibility::of(&account.account.config)
     });
     told.silent = !shown.indicator;
-    if let Some(text) = &ended.text {
+    if ended.text.is_some() || !ended.files.is_empty() {
+        let answer = (ended.text.as_deref(), ended.files.as_slice());
         let sent = match place {
             Ok(_) if !shown.alerts => Err(("alerts-disabled", None)),
-            Ok(place) => announce::said(directory, place, text).map_err(|why| ("no-target", Some(why))),
+            Ok(place) => announce::answer_at(directory, place, answer).map_err(|why| ("no-target", Some(why))),
             Err(why) => Err(why),
         };
         match sent {
             Ok(announcement) => {
                 told.sent = Some(announcement);
-                told.remembered = Some(text.clone());
+                told.remembered = ended.text.clone();
             }
             Err((why, more)) => {
                 status = "skipped";
                 reason = Some(why.to_owned());
                 message = more;
                 // It stands in the session, where it need not stand twice.
-                told.remembered = (why == "target-none").then(|| text.clone());
+                told.remembered = ended.text.clone().filter(|_| why == "target-none");
             }
         }
     } else if status.starts_with("ok-")
@@ -192,7 +199,8 @@ async fn told(
     {
         told.sent = announce::said(directory, place, HEARTBEAT_OK).ok();
     }
-    let mut event = json!({"ts": now_ms(), "status": status, "durationMs": ended.duration_ms, "hasMedia": false});
+    let has_media = !ended.files.is_empty();
+    let mut event = json!({"ts": now_ms(), "status": status, "durationMs": ended.duration_ms, "hasMedia": has_media});
     let preview = ended.text.map(|text| text.chars().take(PREVIEW).collect::<String>());
     for (name, value) in [("reason", reason), ("preview", preview), ("message", message)] {
         if let Some(value) = value {

@@ -8,6 +8,7 @@ use crate::conversation::transcript::SessionHead;
 use crate::db::{Batch, Transaction};
 use crate::error::{Error, Result};
 use crate::ports::message::{Message, Part};
+use crate::session::item::Item;
 use crate::session::system_event;
 use crate::session::turn::Turn;
 
@@ -24,8 +25,7 @@ pub(crate) async fn take_back(
     head: &mut SessionHead,
     turn: &Turn,
 ) -> Result<bool> {
-    let ids = turn.inbox_ids();
-    let Some(asked) = turn.entry_id().or(ids.first().map(String::as_str)) else {
+    let Some(asked) = turn.items.first().and_then(Item::own_entry) else {
         return Ok(false);
     };
     let row = transcript_entry::Entity::owned_by(scope)

@@ -94,16 +94,19 @@ async fn outcome(
         });
     }
     let text = reply::shape(&asking::answer_of(&ended)).text;
+    let files = announce::files_of(&ended.result);
     let delivers: Delivers = serde_json::from_value(open.target.clone()).unwrap_or_default();
-    let said = match &text {
-        Some(text) if delivers.deliver => {
-            Some(announce::to(directory, scope, &open.agent_id, &delivers.target, text).await?)
-        }
-        Some(_) | None => None,
+    let said = if delivers.deliver && (text.is_some() || !files.is_empty()) {
+        let answer = (text.as_deref(), files.as_slice());
+        Some(announce::answer(directory, scope, &open.agent_id, &delivers.target, answer).await?)
+    } else {
+        None
     };
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    let told = text.or_else(|| (!names.is_empty()).then(|| names.join(", ")));
     Ok(Outcome {
         status: "ok",
-        line: text.map(|text| format!("Hook {name}: {}", beginning(&text, SHORT))),
+        line: told.map(|told| format!("Hook {name}: {}", beginning(&told, SHORT))),
         said,
     })
 }

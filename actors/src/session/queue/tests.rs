@@ -560,3 +560,30 @@ fn whatever_happens_each_item_runs_once_or_is_given_back() {
         assert_eq!(answered, all, "seed {seed}");
     }
 }
+
+/// What waited was frozen until the clock had come back to where it was.
+#[test]
+fn a_clock_that_goes_back_holds_up_nothing() {
+    const DAY: i64 = 24 * 3_600_000;
+    let mut queue = Queue::new(settings(QueueMode::Followup));
+    queue.push(item("a"), DAY);
+    run(&mut queue, DAY);
+    queue.push(item("b"), DAY);
+    queue.ended();
+    assert_eq!(ids(&run(&mut queue, 0)), ["b"]);
+    queue.ended();
+    let piece = Item {
+        received_at: DAY,
+        settle_ms: 1_000,
+        ..item("c")
+    };
+    queue.push(piece, 0);
+    assert_eq!(ids(&run(&mut queue, 0)), ["c"]);
+    queue.ended();
+    // A step that is no longer than a wait is waited for.
+    queue.push(item("d"), 500);
+    run(&mut queue, 500);
+    queue.push(item("e"), 500);
+    queue.ended();
+    assert_eq!(queue.next(0), Next::WaitUntil(1_500));
+}

@@ -288,7 +288,7 @@ impl RemoteTool {
                 // No word of the server's own stands in the system prompt.
                 summary: format!("a tool of the MCP server {}", server.prefix),
                 parameters: words::schema(&tool.parameters).into(),
-                effect: if tool.read_only {
+                effect: if server.only_reads(&tool.name) {
                     Effect::ReadOnly
                 } else {
                     Effect::External

@@ -1,9 +1,13 @@
-//! Takes tags, media lines and thinking out of a text that may still be growing. Code blocks are left alone.
+//! Takes tags, media lines and thinking out of a text that may still be growing. Code is left alone: blocks, and spans
+//! within a line.
 
 use super::ReplyTo;
 
 /// Longest tag, brackets included; what is longer is ordinary text.
 const MAX_TAG: usize = 200;
+/// Longest rest of a span of code behind something like a tag, bytes; what is longer is no code. A line waits no longer
+/// for the end of one.
+const MAX_CODE: usize = 500;
 
 /// Tags that hide what is between them, as some open models write their thinking.
 const THINKING: [(&str, &str); 4] = [
@@ -25,8 +29,12 @@ pub(super) struct Filter {
     /// Inside a line of ordinary text.
     mid_line: bool,
     fence: bool,
+    /// Backticks that open the span of code we may be in; 0 = in none.
+    ticks: usize,
     /// What ends the hidden part we are in.
     hidden_until: Option<&'static str>,
+    /// That part so far, with the tag that opens it.
+    hidden: String,
     /// A tag was taken out: one blank after it goes too.
     after_tag: bool,
     pub(super) reply_to: Option<ReplyTo>,
@@ -56,9 +64,16 @@ impl Filter {
         self.advance(false);
     }
 
-    /// No more text comes.
+    /// No more text comes. What was hidden and nothing ends was no thinking, but a word about the tag.
     pub(super) fn end(&mut self) {
         self.advance(true);
+        while self.hidden_until.take().is_some() {
+            let hidden = std::mem::take(&mut self.hidden);
+            let (open, rest) = hidden.split_at(1);
+            self.emit(open);
+            rest.clone_into(&mut self.pending);
+            self.advance(true);
+        }
     }
 
     fn advance(&mut self, last: bool) {
@@ -93,7 +108,7 @@ impl Filter {
             self.emit(&rest[..end]);
             return Found::Consumed(end);
         }
-        match rest.find(['\n', '[', '<']) {
+        match rest.find(['\n', '[', '<', '`']) {
             None => {
                 self.emit(rest);
                 Found::Consumed(rest.len())
@@ -101,10 +116,19 @@ impl Filter {
             Some(0) if rest.starts_with('\n') => {
                 self.emit("\n");
                 self.mid_line = false;
+                self.ticks = 0;
                 Found::Consumed(1)
             }
-            Some(0) if rest.starts_with('[') => self.bracket(rest, last),
-            Some(0) => self.angle(rest, last),
+            Some(0) if rest.starts_with('`') => self.backticks(rest, last),
+            Some(0) => match self.is_code(rest, last) {
+                None => Found::Undecided,
+                Some(true) => {
+                    self.emit(&rest[..1]);
+                    Found::Consumed(1)
+                }
+                Some(false) if rest.starts_with('[') => self.bracket(rest, last),
+                Some(false) => self.angle(rest, last),
+            },
             Some(end) => {
                 self.emit(&rest[..end]);
                 Found::Consumed(end)
@@ -140,6 +164,45 @@ impl Filter {
             };
         }
         (!last && MEDIA.starts_with(rest)).then_some(Found::Undecided)
+    }
+
+    /// As many as open a span of code end it; others in it are part of it.
+    fn backticks(&mut self, rest: &str, last: bool) -> Found {
+        let run = ticks(rest.as_bytes());
+        if run == rest.len() && !last {
+            return Found::Undecided;
+        }
+        match self.ticks {
+            0 => self.ticks = run,
+            open if open == run => self.ticks = 0,
+            _ => {}
+        }
+        self.emit(&rest[..run]);
+        Found::Consumed(run)
+    }
+
+    /// Is this place in a span of code: one that ends on its line. `None`: more text is needed to tell.
+    fn is_code(&mut self, rest: &str, last: bool) -> Option<bool> {
+        if self.ticks == 0 {
+            return Some(false);
+        }
+        let bytes = rest.as_bytes();
+        let mut at = 0;
+        while at < bytes.len().min(MAX_CODE) && bytes[at] != b'\n' {
+            let run = ticks(&bytes[at..]);
+            if at + run == bytes.len() && !last {
+                return None;
+            }
+            if run == self.ticks {
+                return Some(true);
+            }
+            at += run.max(1);
+        }
+        if at == bytes.len() && at < MAX_CODE && !last {
+            return None;
+        }
+        self.ticks = 0;
+        Some(false)
     }
 
     fn bracket(&mut self, rest: &str, last: bool) -> Found {
@@ -186,6 +249,7 @@ impl Filter {
         for (open, close) in THINKING {
             if starts_with_no_case(rest, open) {
                 self.hidden_until = Some(close);
+                self.hidden.push_str(&rest[..open.len()]);
                 return Found::Consumed(open.len());
             }
             if starts_with_no_case(rest, close) {
@@ -207,18 +271,24 @@ impl Filter {
             let here = &rest[from + at..];
             if starts_with_no_case(here, close) {
                 self.hidden_until = None;
+                self.hidden.clear();
                 self.after_tag = true;
                 return Found::Consumed(from + at + close.len());
             }
             if !last && starts_with_no_case(close, here) {
                 return match from + at {
                     0 => Found::Undecided,
-                    bytes => Found::Consumed(bytes),
+                    bytes => self.hide(&rest[..bytes]),
                 };
             }
             from += at + 1;
         }
-        Found::Consumed(rest.len())
+        self.hide(rest)
+    }
+
+    fn hide(&mut self, piece: &str) -> Found {
+        self.hidden.push_str(piece);
+        Found::Consumed(piece.len())
     }
 
     fn emit(&mut self, piece: &str) {
@@ -247,6 +317,11 @@ fn may_become_tag(inside: &str) -> bool {
             || ["reply_to_current", "reply_to:", "audio_as_voice", "tts:", "/tts:text"]
                 .iter()
                 .any(|tag| tag.starts_with(inside)))
+}
+
+/// Backticks that it begins with.
+fn ticks(text: &[u8]) -> usize {
+    text.iter().take_while(|sign| **sign == b'`').count()
 }
 
 fn starts_with_no_case(text: &str, prefix: &str) -> bool {

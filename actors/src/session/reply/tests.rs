@@ -40,7 +40,32 @@ fn silence_and_tags() {
         ("<think>secret < plan</think>\nanswer", Some("answer"), None),
         ("a <THINKING>b</Thinking> c", Some("a c"), None),
         ("thinking tail</think>answer", Some("thinking tailanswer"), None),
-        ("<think>never closed", None, None),
+        ("<think>never closed", Some("<think>never closed"), None),
+        ("The <think> tag opens it.", Some("The <think> tag opens it."), None),
+        ("a <thought>b <THINK>c", Some("a <thought>b <THINK>c"), None),
+        ("<think>a <thinking>b</thinking> c", Some("<think>a c"), None),
+        ("<think>a\n[[reply_to_current]] b", Some("<think>a\nb"), current()),
+        ("<think>a</thi", Some("<think>a</thi"), None),
+        ("The `<think>` tag hides.", Some("The `<think>` tag hides."), None),
+        (
+            "`</think>` ends it, `<think>` opens",
+            Some("`</think>` ends it, `<think>` opens"),
+            None,
+        ),
+        (
+            "Write `[[reply_to_current]]` first.",
+            Some("Write `[[reply_to_current]]` first."),
+            None,
+        ),
+        ("``a ` <think>`` b", Some("``a ` <think>`` b"), None),
+        ("x ```<think>``` y", Some("x ```<think>``` y"), None),
+        ("日`本[[tts]]`語", Some("日`本[[tts]]`語"), None),
+        // What does not end on its line is no code, nor what ends otherwise than it began.
+        ("a ` b <think>c</think> d\n` e", Some("a ` b d\n` e"), None),
+        ("a `` b [[reply_to_current]] c ` d", Some("a `` b c ` d"), current()),
+        ("`a` <think>b</think> `c`", Some("`a` `c`"), None),
+        ("`a\n`<think>b</think>c", Some("`a\n`c"), None),
+        ("it`", Some("it`"), None),
         ("1 < 2 and <b>bold</b>", Some("1 < 2 and <b>bold</b>"), None),
         (
             "```\n[[reply_to_current]] <think>\n```\nend",
@@ -72,6 +97,17 @@ fn silence_and_tags() {
         }
         assert_eq!(hold.finish(), shaped, "{raw:?} by characters");
     }
+}
+
+#[test]
+fn a_lone_backtick_holds_up_no_long_line() {
+    let mut hold = HoldBack::default();
+    hold.push("a ` b [[reply_to_current]] ");
+    assert_eq!(hold.visible(), "a ` b", "it may be code");
+    let words = "word ".repeat(120);
+    hold.push(&words);
+    assert_eq!(hold.visible(), format!("a ` b {}", words.trim_end()));
+    assert_eq!(hold.reply_to(), Some(&ReplyTo::Current));
 }
 
 #[test]

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use super::{End, RunContext, Work, plain_failure};
 use crate::config::document::TypingMode;
 use crate::config::providers::ResolvedModel;
-use crate::ports::message::AssistantMessage;
-use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest};
+use crate::ports::message::{AssistantMessage, AssistantPart};
+use crate::ports::model::{ErrorClass, ModelError, ModelEvent, ModelRequest, Thinking};
 use crate::session::commands::Switch;
+use crate::session::reply::HoldBack;
 use crate::session::{budget, thinking};
 
 const FIRST_WAIT: Duration = Duration::from_secs(2);
@@ -44,12 +45,23 @@ impl Work {
                 "model call failed"
             );
             metrics::counter!("claw_model_failures_total", "class" => error.class.name()).increment(1);
-            let shown = context.emitter.text().len() > self.base || !error.partial.content.is_empty();
+            // Of this call: what an earlier one said is on record. Thoughts may come twice.
+            let shown = context.emitter.text().len() > self.base || has_words(&error.partial);
             if error.class == ErrorClass::Format
                 && !shown
                 && let Some(lower) = thinking::supported(&error.detail, request.thinking)
             {
                 request.thinking = lower;
+                continue;
+            }
+            // It was told not to think, and does not take that: nothing is said of it then.
+            if error.class == ErrorClass::Format
+                && !shown
+                && request.reasoning
+                && request.thinking == Thinking::Off
+                && thinking::is_refused(&error.detail)
+            {
+                request.reasoning = false;
                 continue;
             }
             let wait = error.retry_after.unwrap_or(FIRST_WAIT * 2_u32.pow(tries - 1));
@@ -60,9 +72,10 @@ impl Work {
                 most
             };
             let hopeless = !error.class.transient() || tries >= most || wait > LONGEST_WAIT;
-            if hopeless || !context.emitter.text().is_empty() || !error.partial.content.is_empty() {
+            if hopeless || shown {
                 return Err(End::Failed(Box::new(error)));
             }
+            self.hold = HoldBack::default();
             context.slot.give_back();
             tokio::select! {
                 () = context.cancel.token.cancelled() => return Err(End::Aborted),
@@ -161,8 +174,16 @@ impl Work {
     }
 }
 
+/// Was anything said in it.
+fn has_words(message: &AssistantMessage) -> bool {
+    message.content.iter().any(|part| match part {
+        AssistantPart::Text { text } => !text.is_empty(),
+        AssistantPart::Thinking { .. } | AssistantPart::ToolCall(_) => false,
+    })
+}
+
 /// Resolves at this time; never without one.
-async fn until(at: Option<Instant>) {
+pub(super) async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,

@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use super::{End, RunContext, Work, failed, plain_failure};
 use crate::clock::now_ms;
-use crate::config::providers::{Choice, Effect, Health, ResolvedModel, Slot, effect, profile_id};
+use crate::config::providers::{Choice, Effect, Health, ResolvedModel, RunChain, Slot, effect, profile_id};
 use crate::conversation::transcript::SessionHead;
 use crate::error::{Error, Result};
 use crate::ports::model::{ErrorClass, ModelError};
@@ -24,8 +24,9 @@ use crate::session::toolbox::Toolbox;
 
 pub(crate) use marks::fallback_of;
 
-/// An overloaded provider is left alone for so long before its next key is tried.
-const BREATH: Duration = Duration::from_millis(300);
+/// Pause after a failure that may pass, before another key or model is tried: twice as long each time, up to the longest.
+const BREATH: Duration = Duration::from_millis(250);
+const LONGEST_BREATH: Duration = Duration::from_millis(1500);
 /// Why a candidate was not called.
 const TOO_SMALL: &str = "window too small";
 const SEALED: &str = "its key cannot be read";
@@ -37,6 +38,8 @@ const PINNED_AT: &str = "authProfileOverrideCompactionCount";
 /// What a run may call, and how far it has come.
 pub(super) struct Failover {
     chain: Vec<Choice>,
+    /// The chosen model, where it cannot be called: it is not there any more, or not allowed.
+    left_out: Option<String>,
     health: Health,
     /// The choice in use, and its keys that are still to be tried; the first is the one in use.
     at: usize,
@@ -56,6 +59,9 @@ struct Attempt {
 
 impl Attempt {
     fn reference(&self) -> String {
+        if self.provider.is_empty() {
+            return self.model.clone();
+        }
         format!("{}/{}", self.provider, self.model)
     }
 
@@ -133,28 +139,40 @@ impl Failover {
         let config = &work.services.config;
         let scheduled = context.turn.last().options.scheduled.as_ref();
         let only = scheduled.and_then(|scheduled| scheduled.fallbacks.as_deref());
-        let found = config
-            .model_chain_with(&context.scope, &context.agent_id, wanted, only)
-            .await;
-        let mut chain = match found {
+        let found = config.run_chain(&context.scope, &context.agent_id, wanted, only).await;
+        let RunChain { mut choices, left_out } = match found {
             Ok(chain) => chain,
             Err(error @ (Error::Storage(_) | Error::Fenced | Error::Internal(_))) => return Err(error),
             Err(error) => return Ok(Err(failed(plain_failure(ErrorClass::ModelNotFound, error.to_string())))),
         };
-        if let Some(first) = chain.first_mut() {
+        if let Some(first) = choices.first_mut().filter(|_| left_out.is_none()) {
             lock(first, &work.head);
         }
+        let attempts = left_out.iter().map(|name| {
+            let (provider, model) = name.split_once('/').unwrap_or(("", name.as_str()));
+            Attempt {
+                provider: provider.to_owned(),
+                model: model.to_owned(),
+                reason: ErrorClass::ModelNotFound.reason().to_owned(),
+                until: None,
+            }
+        });
         let mut failover = Self {
-            chain,
+            attempts: attempts.collect(),
+            chain: choices,
+            left_out,
             health: Health::default(),
             at: 0,
             keys: Vec::new(),
-            attempts: Vec::new(),
         };
         if failover.has_alternatives() {
             failover.health = config.key_health(&context.scope).await?;
         }
-        match failover.enter(work, context, 0).await? {
+        let mut model = failover.enter(work, context, 0).await?;
+        if model.is_none() {
+            model = failover.enter_soonest(work, context).await?;
+        }
+        match model {
             Some(model) => Ok(Ok((failover, model))),
             None => {
                 let sealed = failover.attempts.iter().all(|attempt| attempt.reason == SEALED);
@@ -216,19 +234,19 @@ impl Failover {
         });
         self.keys.remove(0);
         let next_key = effect(error.class) != Effect::None && !self.keys.is_empty();
-        if next_key && error.class == ErrorClass::Overloaded {
-            tokio::select! {
-                biased;
-                () = context.cancel.token.cancelled() => return Ok(Switch::Over(End::Aborted)),
-                () = tokio::time::sleep(BREATH) => {}
-            }
-        }
         let mut model = None;
         if next_key {
             model = self.open(work, context).await?;
         }
         if model.is_none() {
             model = self.enter(work, context, self.at + 1).await?;
+        }
+        if model.is_some() && effect(error.class) == Effect::Passes {
+            tokio::select! {
+                biased;
+                () = context.cancel.token.cancelled() => return Ok(Switch::Over(End::Aborted)),
+                () = tokio::time::sleep(breath(self.attempts.len())) => {}
+            }
         }
         let from = format!("{}/{}", slot.provider, slot.model);
         let to = model
@@ -296,6 +314,28 @@ impl Failover {
                 continue;
             }
             return Ok(Some(model));
+        }
+        Ok(None)
+    }
+
+    /// Where everything rests: what is back soonest is called all the same.
+    async fn enter_soonest(&mut self, work: &Work, context: &RunContext) -> Result<Option<ResolvedModel>> {
+        let now = now_ms();
+        let resting = self.chain.iter().enumerate().filter_map(|(at, choice)| {
+            let keys = self.health.in_order(choice, pinned(choice, &work.head).as_deref(), now);
+            let (key, until) = keys.into_iter().next()?;
+            Some((until?, at, key))
+        });
+        let mut resting: Vec<(i64, usize, String)> = resting.collect();
+        resting.sort();
+        for (_, at, key) in resting {
+            (self.at, self.keys) = (at, vec![key]);
+            let Some(model) = self.open(work, context).await? else {
+                continue;
+            };
+            if at == 0 || check_window(&model.model, model.context_window).is_ok() {
+                return Ok(Some(model));
+            }
         }
         Ok(None)
     }
@@ -433,6 +473,12 @@ const fn never_switches(class: ErrorClass) -> bool {
     }
 }
 
+/// How long to pause after so many attempts.
+fn breath(attempts: usize) -> Duration {
+    let power = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(8);
+    (BREATH * 2_u32.pow(power)).min(LONGEST_BREATH)
+}
+
 fn compactions(head: &SessionHead) -> u64 {
     head.entry.get("compactionCount").and_then(Value::as_u64).unwrap_or(0)
 }
@@ -474,6 +520,13 @@ fn span(wait: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let pauses: Vec<u128> = (1..6).map(|attempts| breath(attempts).as_millis()).collect();
+        assert_eq!(pauses, [250, 500, 1000, 1500, 1500]);
+        assert_eq!(breath(1000), LONGEST_BREATH);
+    }
 
     #[test]
     fn spans() {

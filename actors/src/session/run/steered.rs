@@ -89,6 +89,7 @@ impl Work {
             (stored, _) => stored?,
         };
         context.steering.stored();
+        self.recorded = context.emitter.text().len();
         let (mut heard, mut runs) = (Vec::new(), Vec::new());
         for Said { steered, entry } in said {
             if let Body::Message(body) = &entry.body {

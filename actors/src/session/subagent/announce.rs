@@ -11,12 +11,16 @@ use crate::conversation::display;
 use crate::conversation::transcript::{self, SessionHead};
 use crate::db::Transaction;
 use crate::error::{Error, Result};
+use crate::ports::channel::FileAbout;
+use crate::session::blobs::PREFIX;
+use crate::session::cron::announce;
 use crate::session::intake::{self, ClientMessage};
+use crate::session::key::{self, Kind};
 use crate::session::origin::Origin;
 use crate::session::own::Own;
 use crate::session::reach::sessions::last_text;
 use crate::session::reconcile::{GIVEN_UP, pass};
-use crate::session::{key, system_event, untrusted};
+use crate::session::{system_event, untrusted};
 use crate::supervisor::directory::Directory;
 
 /// Characters of a result.
@@ -155,6 +159,8 @@ async fn claimed(tx: &Transaction, scope: &Scope, id: &str) -> Result<Option<sub
 struct End {
     status: &'static str,
     text: String,
+    /// Files that its answer showed.
+    files: Vec<FileAbout>,
     duration_ms: i64,
     head: Option<SessionHead>,
 }
@@ -203,6 +209,7 @@ async fn ended(tx: &Transaction, scope: &Scope, row: &subagent::Model) -> Result
         return Ok(Some(End {
             status: "error",
             text: why.unwrap_or_else(|| "it could not be run".to_owned()),
+            files: Vec::new(),
             duration_ms: now - row.created_at,
             head,
         }));
@@ -213,10 +220,14 @@ async fn ended(tx: &Transaction, scope: &Scope, row: &subagent::Model) -> Result
     } else {
         row.created_at
     };
+    let files = announce::files_of(&last.result);
     let (status, text) = match (last.status.as_str(), last.stop_reason.as_deref()) {
         ("ok", _) => (
             "ok",
-            last_text(&last.result).unwrap_or_else(|| "(no answer)".to_owned()),
+            last_text(&last.result).unwrap_or_else(|| {
+                let none = if files.is_empty() { "(no answer)" } else { "(no words)" };
+                none.to_owned()
+            }),
         ),
         (_, Some("timeout")) => ("timeout", "it took too long".to_owned()),
         (other, _) => {
@@ -227,6 +238,7 @@ async fn ended(tx: &Transaction, scope: &Scope, row: &subagent::Model) -> Result
     Ok(Some(End {
         status,
         text,
+        files,
         duration_ms: last.ended_at.unwrap_or(now) - from,
         head,
     }))
@@ -280,13 +292,34 @@ fn message(row: &subagent::Model, end: &End, origin: Origin) -> ClientMessage {
         "timeout" => "timed out".to_owned(),
         _ => "failed".to_owned(),
     };
-    let result = untrusted::wrap("result of a sub-agent", &display::cut(&end.text, RESULT));
+    let mut result = display::cut(&end.text, RESULT);
+    for file in &end.files {
+        result.push_str(&format!(
+            "\nFile {} ({}): {PREFIX}{}",
+            file.name, file.mime_type, file.blob
+        ));
+    }
+    let result = untrusted::wrap("result of a sub-agent", &result);
+    let sends_on = if end.files.is_empty() {
+        ""
+    } else {
+        "\n\nA file of the result is sent on by a line of your answer that is only MEDIA: and its name, which begins with \
+         blob:. Tools that read files take that name too."
+    };
+    // Of a job that began one, only this is sent.
+    let unsent = match key::parse(row.parent_key.as_str()).map(|parsed| parsed.kind) {
+        Some(Kind::Cron) if origin.destination.is_some() => {
+            " What your scheduled turn said was not sent: the user has only what you say now. If other sub-agents of that \
+             turn have not ended, wait for the last of them with NO_REPLY."
+        }
+        Some(_) | None => "",
+    };
     ClientMessage {
         source: SOURCE.to_owned(),
         message: format!(
-            "[Internal event: a sub-agent has ended]\ntask: {name}\nsession: {}\nstatus: {status}\n\nResult:\n{result}\n\n\
-             Stats: {}\n\nNo person wrote this. Tell the user what came of it in your own words, and keep this event and \
-             its numbers to yourself. If there is nothing to tell now, answer NO_REPLY.",
+            "[Internal event: a sub-agent has ended]\ntask: {name}\nsession: {}\nstatus: {status}\n\n\
+             Result:\n{result}{sends_on}\n\nStats: {}\n\nNo person wrote this. Tell the user what came of it in your own words, and keep this event and \
+             its numbers to yourself. If there is nothing to tell now, answer NO_REPLY.{unsent}",
             row.child_key,
             stats(end)
         ),

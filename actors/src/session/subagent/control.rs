@@ -2,7 +2,7 @@
 
 use claw_entities::{Scope, SessionKey, UserOwned, inbox, subagent};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
 use super::{RUN_TIMEOUT, SOURCE, STAYS, below, duty, first_run, origin_of, stands};
 use crate::Services;
@@ -10,6 +10,7 @@ use crate::clock::now_ms;
 use crate::conversation::transcript;
 use crate::db::Transaction;
 use crate::error::{Error, Result};
+use crate::session::exec::{self, Which};
 use crate::session::intake::{self, ClientMessage, Relayed};
 use crate::session::origin::Origin;
 use crate::session::reach::Inner;
@@ -110,8 +111,23 @@ pub(crate) async fn stop(directory: &Directory, scope: &Scope, rows: Vec<subagen
         if let Err(error) = directory.abort(scope, request).await {
             tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "a stopped sub-agent was not aborted at once");
         }
+        // What it began on a node goes on behind its turns, and its session may sleep.
+        let commands = Which::Session(row.child_key.clone());
+        if let Err(error) = Box::pin(exec::stop(directory, scope, &commands, false)).await {
+            tracing::warn!(tenant.id = %scope.tenant(), error = ?error, "commands of a stopped sub-agent were not stopped");
+        }
     }
     Ok(usize::try_from(stopped).unwrap_or(usize::MAX))
+}
+
+/// Is it the session of a sub-agent that was stopped, or let go: nothing that ends behind it wakes it again.
+pub(crate) async fn is_stopped(tx: &impl ConnectionTrait, scope: &Scope, session: &SessionKey) -> Result<bool> {
+    let stopped = subagent::Entity::owned_by(scope)
+        .filter(subagent::Column::ChildKey.eq(session.clone()))
+        .filter(subagent::Column::State.eq("killed"))
+        .count(tx)
+        .await?;
+    Ok(stopped > 0)
 }
 
 /// Stops everything below a session whose turns a person stopped.

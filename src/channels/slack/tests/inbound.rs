@@ -336,7 +336,7 @@ fn before_connecting_the_bot_is_known_from_the_authorization() {
 
 // ── forms ──
 
-fn form(body: &str) -> RawWebhook {
+pub(super) fn form(body: &str) -> RawWebhook {
     hook("application/x-www-form-urlencoded; charset=utf-8", body)
 }
 
@@ -362,6 +362,35 @@ fn a_slash_command() {
     assert_eq!(
         (direct.peer.kind, direct.peer.id.as_str()),
         (PeerKind::Direct, "U0ADA0001")
+    );
+}
+
+#[test]
+fn a_command_without_words_is_told_how_it_is_used() {
+    let body = include_str!("../fixtures/slash_command.txt").replace("what+is+up%3F", "");
+    let told = |body: &str, config: Value| slack().parse(&form(body), &account(config)).expect("a command");
+    let WebhookOutcome::Reply(reply) = told(&body, json!({})) else {
+        panic!("a command alone is answered");
+    };
+    assert_eq!(
+        (reply.status, reply.content_type),
+        (200, "application/json; charset=utf-8")
+    );
+    let said: Value = serde_json::from_str(&reply.body).expect("JSON");
+    assert_eq!(said["response_type"], "ephemeral");
+    assert!(
+        said["text"].as_str().expect("a text").contains("`/claw /help`"),
+        "{said}"
+    );
+    let own = told(
+        &body.replace("%2Fclaw", "%2Fada"),
+        json!({"slashCommand": {"name": "ada"}}),
+    );
+    assert!(matches!(own, WebhookOutcome::Reply(reply) if reply.body.contains("`/ada /help`")));
+    let other = told(&body.replace("%2Fclaw", "%2Fstatus"), json!({}));
+    assert!(
+        matches!(other, WebhookOutcome::Messages { .. }),
+        "a command of ours needs no words"
     );
 }
 

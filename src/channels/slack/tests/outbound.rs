@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use claw_actors::ports::channel::{
-    Account, Attachment, Channel, Choice, DeliverError, Delivery, Destination, Peer, PeerKind, Rendered,
+    Account, Attachment, Channel, Choice, DeliverError, Delivery, Destination, Peer, PeerKind, Rendered, WebhookOutcome,
 };
 use serde_json::{Value, json};
 
+use super::inbound::form;
 use super::{account, slack};
 use crate::egress::testing::{FakeServer, Reply, Seen};
 
@@ -86,6 +87,52 @@ async fn posts_into_the_thread_with_the_outbox_id() {
             "metadata": {"event_type": "clawcentral_reply", "event_payload": {"outbox_id": "o1"}},
         })
     );
+}
+
+#[tokio::test]
+async fn who_gives_a_command_where_the_bot_is_not_is_told_so_once() {
+    let (fake, account) = server(|method, _| match method {
+        "chat.postMessage" => error("not_in_channel"),
+        _ => ok(json!({})),
+    })
+    .await;
+    let slack = slack();
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("command", "/claw")
+        .append_pair("text", "hello")
+        .append_pair("channel_id", "C0OPS0001")
+        .append_pair("channel_name", "ops")
+        .append_pair("user_id", "U0ADA0001")
+        .append_pair("trigger_id", "1.2.x")
+        .append_pair("response_url", &fake.url("/back"))
+        .finish();
+    let outcome = slack.parse(&form(&body), &account).expect("a command");
+    assert!(matches!(outcome, WebhookOutcome::Messages { .. }));
+    let answer = |to: &str| {
+        let mut answer = delivery(room(None), None);
+        answer.to.recipient = Some(to.to_owned());
+        answer
+    };
+    for (to, paths) in [
+        ("U0BOB0001", &["/api/chat.postMessage"][..]),
+        ("U0ADA0001", &["/api/chat.postMessage", "/back"]),
+        ("U0ADA0001", &["/api/chat.postMessage"]),
+    ] {
+        let before = fake.seen().len();
+        let sent = slack.deliver(&account, &answer(to)).await;
+        let message = "Slack: the bot is not in this channel; invite it first".to_owned();
+        assert_eq!(sent, Err(DeliverError::Rejected { message }));
+        let seen: Vec<_> = fake.seen().split_off(before);
+        assert_eq!(
+            seen.iter().map(|seen| seen.path.as_str()).collect::<Vec<_>>(),
+            paths,
+            "{to}"
+        );
+        if let Some(told) = seen.get(1) {
+            assert_eq!(told.json()["response_type"], "ephemeral");
+            assert_eq!(told.header("authorization"), None, "the token stays here");
+        }
+    }
 }
 
 #[tokio::test]

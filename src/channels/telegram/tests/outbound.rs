@@ -1,7 +1,7 @@
 //! Methods against a fake API.
 
 use claw_actors::ports::channel::{
-    Account, Attachment, Channel, Choice, DeliverError, Delivery, Destination, Peer, PeerKind, Rendered,
+    Account, Attachment, Channel, Choice, DeliverError, Delivery, Destination, Peer, PeerKind, Reached, Rendered,
 };
 use serde_json::{Value, json};
 
@@ -320,11 +320,50 @@ async fn a_bot_that_was_asked_for_fewer_updates_is_connected_again() {
         let watch = telegram.watch().expect("can look");
         watch.look(account, url).await.expect("an answer")
     };
-    assert!(look(&account, URL).await.is_some(), "connected by an earlier version");
+    let elsewhere = |to: &str| Reached::Elsewhere(to.to_owned());
+    assert_eq!(
+        look(&account, URL).await,
+        elsewhere("the bot was not sent all of its updates"),
+        "connected by an earlier version"
+    );
     account.identity = telegram.connect(&account, URL).await.expect("connected").identity;
-    assert_eq!(look(&account, URL).await, None);
-    let elsewhere = look(&account, "https://acme.test/another").await;
-    assert_eq!(elsewhere.as_deref(), Some("the bot's updates were sent to acme.test"));
+    assert_eq!(look(&account, URL).await, Reached::Here { trouble: None });
+    assert_eq!(
+        look(&account, "https://acme.test/another").await,
+        elsewhere("the bot's updates were sent to acme.test")
+    );
+}
+
+#[tokio::test]
+async fn updates_that_do_not_arrive_are_told_while_it_lasts() {
+    const URL: &str = "https://acme.test/webhooks/telegram";
+    let check = async |ago: i64, waiting: u64, told: Option<&str>| {
+        let failed_at = claw_actors::clock::now_ms() / 1_000 - ago;
+        let (_fake, mut account) = server(move |method, _| match method {
+            "getMe" => (200, json!({"ok": true, "result": {"id": 123_456}})),
+            "getWebhookInfo" => (
+                200,
+                json!({"ok": true, "result": {"url": URL, "pending_update_count": waiting,
+                    "last_error_date": failed_at, "last_error_message": "Connection timed\nout"}}),
+            ),
+            _ => (200, json!({"ok": true, "result": true})),
+        })
+        .await;
+        let telegram = telegram();
+        account.identity = telegram.connect(&account, URL).await.expect("connected").identity;
+        let seen = telegram.watch().expect("can look").look(&account, URL).await;
+        let trouble = told.map(str::to_owned);
+        assert_eq!(seen, Ok(Reached::Here { trouble }), "{ago} seconds ago, {waiting} wait");
+    };
+    check(60, 0, Some("Telegram says \"Connection timedout\", and 0 updates wait")).await;
+    check(
+        1_800,
+        7,
+        Some("Telegram says \"Connection timedout\", and 7 updates wait"),
+    )
+    .await;
+    check(1_800, 0, None).await;
+    check(90_000, 7, None).await;
 }
 
 #[tokio::test]

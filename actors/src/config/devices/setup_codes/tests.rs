@@ -199,6 +199,36 @@ async fn a_device_never_gets_more_than_its_creator_has() {
 }
 
 #[tokio::test]
+async fn a_member_brings_in_devices_of_their_own_with_all_they_have_themselves() {
+    let (server, owner) = start().await;
+    let config = &server.config;
+    let member = testing::user(config, owner.tenant_scope(), "m@acme.test", Role::Member).await;
+    let all = device_authority(Role::Member);
+    let creator: Vec<&str> = all.iter().map(String::as_str).collect();
+    let narrow: Vec<&str> = creator.iter().copied().filter(|scope| *scope != WRITE).collect();
+    let weak = make(config, &member, SetupAccess::Node, &narrow).await;
+    assert!(
+        redeem(config, owner.tenant_scope(), &weak.bootstrap, "weak")
+            .await
+            .is_none()
+    );
+    let code = make(config, &member, SetupAccess::Full, &creator).await;
+    let came = redeem(config, owner.tenant_scope(), &code.bootstrap, "d1")
+        .await
+        .expect("comes in");
+    assert_eq!(came.identity.user.scope, member);
+    assert!(paired(config, &member, &claim("d1", "node")).await.is_some());
+    let handed = config.operator_handover(&member, "d1").await.expect("reads");
+    let handed = strings(&handed.expect("a phone is an operator too")["scopes"]);
+    assert!(scopes::holds_all(&handed, &all), "{handed:?}");
+    assert!(!handed.contains(&ADMIN.to_owned()));
+    assert!(
+        paired(config, &owner, &claim("d1", "node")).await.is_none(),
+        "theirs alone"
+    );
+}
+
+#[tokio::test]
 async fn a_revoked_credential_leaves_no_code_behind() {
     let (server, owner) = start().await;
     let config = &server.config;

@@ -57,7 +57,7 @@ fn rests_grow_by_the_ladder_and_an_open_one_stays() {
         at = row.cooldown_until + 1;
     }
     // A day without a failure, and it begins anew.
-    let later = fails(row, ErrorClass::Timeout, "gpt", at + 25 * 60 * MIN);
+    let later = fails(row, ErrorClass::RateLimit, "gpt", at + 25 * 60 * MIN);
     assert_eq!(later.cooldown_until, at + 25 * 60 * MIN + MIN);
 }
 
@@ -105,6 +105,15 @@ fn a_request_that_is_at_fault_touches_no_key() {
         ErrorClass::Unknown,
     ] {
         assert_eq!(fails(row.clone(), class, "gpt", NOW), row, "{class:?}");
+    }
+}
+
+#[test]
+fn a_provider_that_is_busy_or_out_of_reach_leaves_its_keys_alone() {
+    let row = fails(fresh(), ErrorClass::RateLimit, "gpt", NOW);
+    for class in [ErrorClass::Overloaded, ErrorClass::Timeout, ErrorClass::Network] {
+        assert_eq!(fails(fresh(), class, "gpt", NOW), fresh(), "{class:?}");
+        assert_eq!(fails(row.clone(), class, "gpt", NOW + 1), row, "{class:?}");
     }
 }
 

@@ -38,7 +38,12 @@ const REQUESTS: &[Key] = &[
     live(
         "cacheRetention",
         Kind::Text,
-        "How long Anthropic keeps the prompt: none, short, or long for an hour.",
+        "How long the prompt is kept: none, short, or long: an hour with Anthropic, a day with OpenAI's Responses API.",
+    ),
+    live(
+        "context1m",
+        Kind::Bool,
+        "true: a window of a million tokens, for Claude Opus 4 and Sonnet 4 with an API key.",
     ),
     live(
         "serviceTier",

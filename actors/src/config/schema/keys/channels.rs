@@ -118,7 +118,7 @@ const SHARED: &[Key] = &[
     live(
         "groups",
         Kind::Map(&Kind::Object(&[GROUP, TOPICS])),
-        "Groups by id; * for all others.",
+        "Groups by id; * for all others, and requireMention of * for those that do not say it.",
     ),
     live(
         "dm",
@@ -265,7 +265,7 @@ const SLACK: &[Key] = &[
     live(
         "channels",
         Kind::Map(&Kind::Object(&[GROUP])),
-        "Channels by id; * for all others.",
+        "Channels by id; * for all others, and for what a channel does not say itself.",
     ),
     live(
         "slashCommand",

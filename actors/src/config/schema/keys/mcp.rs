@@ -56,6 +56,12 @@ const SERVER: &[Key] = &[
         TEXTS,
         "Its tools that guests may use too; * stands for anything. Else they are the owner's alone.",
     ),
+    live(
+        "readOnly",
+        TEXTS,
+        "Its tools that change nothing, so that a call may be made again after a crash; * stands for anything. What the \
+         server says of them does not count.",
+    ),
     kept("supportsParallelToolCalls", Kind::Bool),
     kept("codex", Kind::Any),
     elsewhere("command", PROGRAM),

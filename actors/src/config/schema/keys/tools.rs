@@ -1,16 +1,57 @@
 //! `tools`: what agents may use, and how far it reaches.
 
-use super::super::{Key, Kind, elsewhere, kept, live};
+use super::super::{Hint, Key, Kind, elsewhere, kept, live};
 use super::TEXTS;
+use crate::session::tool_policy;
+
+/// The tools of this service. A test compares them with those there are.
+pub const BUILT_IN_TOOLS: &[&str] = &[
+    "agents_list",
+    "canvas",
+    "cron",
+    "edit",
+    "exec",
+    "gateway",
+    "image",
+    "ls",
+    "memory_get",
+    "memory_read",
+    "memory_search",
+    "memory_write",
+    "message",
+    "nodes",
+    "pdf",
+    "read",
+    "session_status",
+    "sessions_history",
+    "sessions_list",
+    "sessions_send",
+    "sessions_spawn",
+    "sessions_yield",
+    "subagents",
+    "tts",
+    "web_fetch",
+    "web_search",
+    "write",
+];
+
+const PATTERNS: Kind = Kind::List(&Kind::Hinted(&Hint {
+    otherwise: "fits none of the built-in tools",
+    fits: |pattern| tool_policy::means_any(pattern, BUILT_IN_TOOLS),
+}));
 
 const PROFILE: Kind = Kind::Choice(&["minimal", "coding", "messaging", "full"]);
 
 /// Rules of one place.
 pub(super) const RULES: &[Key] = &[
     live("profile", PROFILE, "A usual choice of tools to begin with."),
-    live("alsoAllow", TEXTS, "Tools beside those of the profile."),
-    live("allow", TEXTS, "Only these tools or groups, e.g. group:web."),
-    live("deny", TEXTS, "Never these tools or groups."),
+    live("alsoAllow", PATTERNS, "Tools beside those of the profile."),
+    live(
+        "allow",
+        PATTERNS,
+        "Only these tools or groups, e.g. group:web. A list in which nothing fits any tool is passed over.",
+    ),
+    live("deny", PATTERNS, "Never these tools or groups."),
 ];
 const RULES_KIND: Kind = Kind::Object(&[RULES]);
 
@@ -190,7 +231,30 @@ const SEARCH: &[Key] = &[
 
 const WEB: &[Key] = &[
     live("search", Kind::Object(&[SEARCH]), "The tool that searches."),
-    kept("fetch", Kind::Any),
+    live("fetch", Kind::Object(&[FETCH]), "The tool that reads pages."),
+];
+
+const FETCH: &[Key] = &[
+    live("enabled", Kind::Bool, "False: there is no web_fetch."),
+    live("maxChars", Kind::Whole, "Characters of a page without a wish."),
+    live("maxCharsCap", Kind::Whole, "Most characters of a page; at most 50000."),
+    live(
+        "maxResponseBytes",
+        Kind::Whole,
+        "What is read of an answer, bytes; 32000 to 10000000.",
+    ),
+    live("timeoutSeconds", Kind::Whole, "Longest fetch; at most 60."),
+    live(
+        "cacheTtlMinutes",
+        Kind::Whole,
+        "How long a page is given again: 15 at most, 0 not at all.",
+    ),
+    kept("maxRedirects", Kind::Whole),
+    kept("userAgent", Kind::Text),
+    kept("readability", Kind::Bool),
+    kept("firecrawl", Kind::Any),
+    kept("provider", Kind::Text),
+    kept("ssrfPolicy", Kind::Any),
 ];
 
 const LISTENER: &[Key] = &[

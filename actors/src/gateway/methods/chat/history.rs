@@ -104,8 +104,9 @@ async fn page(call: &Call, key: &SessionKey, query: &PageQuery) -> Result<Value,
     let mut info = sessions::info(call, key).await?;
     let in_flight = info.in_flight();
     let newest = query.offset == 0 && query.around.is_none();
-    if newest && let Some(leaf) = &page.leaf_id {
-        info.view["activeLeafEntryId"] = json!(leaf);
+    if newest {
+        // Null too: a client that saw another transcript forgets its leaf.
+        info.view["activeLeafEntryId"] = json!(page.leaf_id);
     }
     let cursor = (newest && !page.session_id.is_empty()).then(|| Cursor::after(key, &page).encode());
     let level = info

@@ -159,7 +159,7 @@ pub(super) async fn field(
 /// Fields that need no look at anything else.
 fn plain_field(patch: &mut Patch, name: &str, value: &Value) -> Result<(), WireError> {
     if let Some(switch) = SWITCHES.into_iter().find(|switch| switch.field() == name) {
-        let wanted = optional_text(name, value)?;
+        let wanted = optional_text(name, value)?.map(|word| switch.listed(&word).to_owned());
         let known = |wanted: &String| switch.values().any(|value| value == wanted);
         if wanted.as_ref().is_some_and(|wanted| !known(wanted)) {
             let allowed: Vec<String> = switch.values().map(|value| format!("\"{value}\"")).collect();
@@ -170,10 +170,15 @@ fn plain_field(patch: &mut Patch, name: &str, value: &Value) -> Result<(), WireE
         return Ok(());
     }
     if name == Switch::Fast.field() {
-        if !matches!(value, Value::Null | Value::Bool(_)) {
-            return Err(WireError::invalid("invalid fastMode (use true|false)"));
-        }
-        patch.fields.insert(name.to_owned(), value.clone());
+        let fast = match value {
+            // Nothing here decides by itself how fast an answer has to be.
+            Value::String(word) if word == "auto" => Value::Null,
+            Value::Null | Value::Bool(_) => value.clone(),
+            Value::String(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                return Err(WireError::invalid("invalid fastMode (use true, false, or \"auto\")"));
+            }
+        };
+        patch.fields.insert(name.to_owned(), fast);
         return Ok(());
     }
     if let Some(value) = queue_field(name, value)? {

@@ -64,7 +64,7 @@ impl Begun {
             steered: Vec::new(),
         };
         let settings = services.config.settings(scope).await.expect("reads");
-        let rule = freshness::rule(&settings.session, &key);
+        let rule = freshness::rule(&settings.session, &key, "webchat");
         let user = turn::user_entry(&id, Message::user("look", now), Default::default(), &run);
         let head = turn::begin(services, &authority, &turn, Some(user), (rule, Tz::UTC))
             .await

@@ -56,10 +56,12 @@ impl Failover {
             entry.insert(PINNED_BY.to_owned(), json!("auto"));
             entry.insert(PINNED_AT.to_owned(), json!(compactions(head)));
         }
-        let (selected, active) = (first.reference(), format!("{}/{}", slot.provider, slot.model));
+        let selected = self.left_out.clone().unwrap_or_else(|| first.reference());
+        let active = format!("{}/{}", slot.provider, slot.model);
         let before = |name: &str| head.entry.get(name).and_then(Value::as_str);
+        let (of, name) = selected.split_once('/').unwrap_or(("", selected.as_str()));
         let mut event = json!({
-            "selectedProvider": first.provider, "selectedModel": first.model(),
+            "selectedProvider": of, "selectedModel": name,
             "activeProvider": slot.provider, "activeModel": slot.model,
         });
         let notice = if selected == active {

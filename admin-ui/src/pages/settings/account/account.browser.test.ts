@@ -1,6 +1,6 @@
 import { afterEach, expect, it, vi } from 'vitest';
 import { page } from 'vitest/browser';
-import { expectAccessible, fakeServer, mount } from '../../../testing/mount.ts';
+import { expectAccessible, fakeServer, mount, session } from '../../../testing/mount.ts';
 import './claw-page-account.ts';
 
 afterEach(() => vi.unstubAllGlobals());
@@ -42,4 +42,31 @@ it('asks for the present password when the server wants it', async () => {
   await page.getByRole('button', { name: 'Change password' }).click();
   await expect.element(current).toHaveValue('');
   expect(server.calls.at(-1)?.body).toEqual({ password: 'another horse', currentPassword: 'correct horse' });
+});
+
+it('shows the time zone, suggests that of the browser, and saves another', async () => {
+  let status = 400;
+  const server = fakeServer({ 'PATCH /api/session/profile': () => ({ status, body: {} }) });
+  const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const { shell } = await mount('claw-page-account');
+  const zone = page.getByLabelText('Time zone');
+  await expect.element(zone).toHaveValue('Europe/Vienna');
+  await expect.element(page.getByText(`This browser is in ${here}.`)).toBeVisible();
+  await zone.fill('Mars/North');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect.element(page.getByText('There is no such time zone. Choose one from the list.')).toBeVisible();
+  expect(shell.refreshSession).not.toHaveBeenCalled();
+  await expectAccessible();
+  status = 200;
+  await zone.fill('Asia/Tokyo');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await vi.waitFor(() => expect(shell.toast).toHaveBeenCalledWith('Time zone saved'));
+  expect(shell.refreshSession).toHaveBeenCalledOnce();
+  expect(server.calls.map(({ body }) => body)).toEqual([{ timeZone: 'Mars/North' }, { timeZone: 'Asia/Tokyo' }]);
+});
+
+it('suggests the time zone of the browser where none is chosen', async () => {
+  await mount('claw-page-account', [], { user: { ...session.user, timeZone: null } });
+  const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  await expect.element(page.getByLabelText('Time zone')).toHaveValue(here);
 });

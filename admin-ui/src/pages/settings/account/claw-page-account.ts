@@ -1,9 +1,9 @@
-/** Settings → Your account: who you are, your password. */
+/** Settings → Your account: who you are, your time zone, your password. */
 import { consume } from '@lit/context';
 import { LitElement, css, html, nothing } from 'lit';
 import { customElement, query, state } from 'lit/decorators.js';
 import { ApiError } from '../../../api/http.ts';
-import { setPassword } from '../../../api/session.ts';
+import { browserZone, changeProfile, setPassword } from '../../../api/session.ts';
 import type { Session } from '../../../api/session.ts';
 import { sessionContext, shellContext } from '../../../app/contexts.ts';
 import type { Shell } from '../../../app/contexts.ts';
@@ -46,7 +46,10 @@ export class ClawPageAccount extends LitElement {
   /** Learned on this page: the session said otherwise when it was loaded. */
   @state() private saved = false;
   @state() private refused = false;
+  @state() private zoneBusy = false;
+  @state() private zoneProblem = '';
 
+  @query('#zone') private readonly zone!: HTMLInputElement;
   @query('#current') private readonly current!: HTMLInputElement | null;
   @query('#password') private readonly password!: HTMLInputElement;
   @query('#repeat') private readonly repeat!: HTMLInputElement;
@@ -74,6 +77,58 @@ export class ClawPageAccount extends LitElement {
     }
   }
 
+  private async saveZone(event: Event) {
+    event.preventDefault();
+    this.zoneBusy = true;
+    this.zoneProblem = '';
+    try {
+      await changeProfile({ timeZone: this.zone.value.trim() });
+      await this.shell.refreshSession();
+      this.shell.toast(t.account.zoneSaved);
+    } catch (error) {
+      const unknown = error instanceof ApiError && error.status === 400;
+      this.zoneProblem = unknown ? t.account.zoneUnknown : describeError(error);
+    } finally {
+      this.zoneBusy = false;
+    }
+  }
+
+  private renderZone() {
+    const here = browserZone();
+    return html`<section>
+      <div class="section-head">
+        <div>
+          <h2>${t.account.zoneTitle}</h2>
+          <p class="muted">${t.account.zoneIntro}</p>
+        </div>
+      </div>
+      <div class="card">
+        <form class="stack" @submit=${(event: Event) => this.saveZone(event)}>
+          <div class="field">
+            <label for="zone">${t.account.zone}</label>
+            <input
+              class="input"
+              id="zone"
+              list="zones"
+              autocomplete="off"
+              spellcheck="false"
+              required
+              aria-describedby="zone-help"
+              aria-invalid=${this.zoneProblem ? 'true' : 'false'}
+              .value=${this.session.user.timeZone ?? here}
+            />
+            <datalist id="zones">
+              ${Intl.supportedValuesOf('timeZone').map((name) => html`<option value=${name}></option>`)}
+            </datalist>
+            ${this.zoneProblem ? html`<span class="problem" role="alert">${this.zoneProblem}</span>` : nothing}
+            <span class="help" id="zone-help">${here ? t.account.zoneHere(here) : t.account.zoneExample}</span>
+          </div>
+          <div><button class="btn" type="submit" ?disabled=${this.zoneBusy}>${t.common.save}</button></div>
+        </form>
+      </div>
+    </section>`;
+  }
+
   override render() {
     const { user, tenant, hasPassword, asksPassword } = this.session;
     const changes = hasPassword || this.saved || this.refused;
@@ -90,6 +145,7 @@ export class ClawPageAccount extends LitElement {
           </dl>
         </div>
       </section>
+      ${this.renderZone()}
       <section>
         <div class="section-head">
           <div>
