@@ -62,7 +62,7 @@ impl Client {
                 let [a, b, c, d, ..] = v6.segments();
                 IpAddr::from([a, b, c, d, 0, 0, 0, 0])
             }
-            address => address,
+            address @ (IpAddr::V4(_) | IpAddr::V6(_)) => address,
         }
     }
 }

@@ -335,7 +335,8 @@ async fn fresh(facts: &Facts<'_>, row: inbox::Model) -> Result<Admitted> {
     if let Some(admitted) = link(facts, &account, &row, &inbound).await? {
         return Ok(admitted);
     }
-    gate(facts, &account, row, inbound).await
+    // Most of what a message may need is needed by few.
+    Box::pin(gate(facts, &account, row, inbound)).await
 }
 
 async fn gate(

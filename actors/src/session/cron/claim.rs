@@ -80,7 +80,7 @@ pub(crate) async fn run_now(
         Asked::Force | Asked::IfEnabled | Asked::Due => {}
     }
     let due = job.next_run_at.filter(|at| *at <= now && asked == Asked::Due);
-    match fire(directory, scope, job, (due, chain), now).await? {
+    match Box::pin(fire(directory, scope, job, (due, chain), now)).await? {
         Some(run_id) => Ok(Started::Run(run_id)),
         None => Ok(Started::Not("already-running")),
     }
@@ -110,7 +110,9 @@ async fn claim(directory: &Directory, scope: &Scope, row: cron_job::Model, now: 
     }
     let scheduled_at = row.next_run_at;
     let job = Job::try_from(row).map_err(Error::internal)?;
-    fire(directory, scope, job, (scheduled_at, None), now).await.map(|_| ())
+    Box::pin(fire(directory, scope, job, (scheduled_at, None), now))
+        .await
+        .map(|_| ())
 }
 
 /// Moves a job's next time, unless it was changed since it was read.

@@ -93,7 +93,7 @@ it('offers a member their own agents, and says what the server refuses', async (
     'GET /api/budgets': () => ({ body: { budgets: [] } }),
     'POST /api/budgets': () => ({ status: 409, body: { error: { code: 'conflict', message: 'there is a limit of this kind already' } } }),
   });
-  const user = { id: 'u2', email: 'bob@acme.test', name: 'Bob', role: 'member' as const };
+  const user = { id: 'u2', email: 'bob@acme.test', name: 'Bob', role: 'member' as const, timeZone: null };
   const { socket } = await mount('claw-page-budgets', ['agents.list'], { user });
   await page.getByRole('button', { name: 'Set a limit' }).click();
   const kind = page.getByLabelText('What is it for?');

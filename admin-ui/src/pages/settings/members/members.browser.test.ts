@@ -39,7 +39,7 @@ it('disables a member after asking, and enables them again', async () => {
 
 it('offers nobody themselves or somebody above them', async () => {
   fakeServer({ 'GET /api/users': () => ({ body: { users: people() } }) });
-  await mount('claw-page-members', [], { user: { id: 'u2', email: 'bob@acme.test', name: 'Bob', role: 'admin' } });
+  await mount('claw-page-members', [], { user: { id: 'u2', email: 'bob@acme.test', name: 'Bob', role: 'admin', timeZone: null } });
   await expect.element(page.getByText('eve@acme.test')).toBeVisible();
   expect(page.getByRole('button', { name: /Disable/ }).query()).toBeNull();
 });
