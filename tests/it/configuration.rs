@@ -265,12 +265,16 @@ async fn agents_come_and_go_with_their_files() {
     let update = json!({"agentId": "night-shift", "name": "Owl", "model": null});
     owner.call("agents.update", update).await.expect("changes");
     let mut own = of("IDENTITY.md");
-    own["content"] = json!("- **Name:** Nib\n- **Emoji:** 🖋\n- **Avatar:** _(choose one)_\n");
+    own["content"] = json!("- **Name:** Nib\n- **Emoji:** 🖋\n- **Avatar:** N\n");
     owner.call("agents.files.set", own).await.expect("writes");
     let identity = json!({"agentId": "night-shift"});
     let identity = owner.call("agent.identity.get", identity).await.expect("identity");
     let shown = [&identity["name"], &identity["emoji"], &identity["avatar"]];
-    assert_eq!(shown, ["Owl", "🖋", "A"], "what is set goes before what the agent wrote");
+    assert_eq!(
+        shown,
+        ["Owl", "🌙", "N"],
+        "what is set goes before what the agent wrote"
+    );
     patch(
         &mut owner,
         json!({"bindings": [{"agentId": "night-shift", "match": {"channel": "slack"}}]}),

@@ -194,7 +194,7 @@ async fn the_faster_tier_is_asked_for_as_the_owner_says_and_priced_as_such() {
     operator.chat_end("r8").await;
     assert_eq!(tier("#once").await, "priority");
     let refused = operator
-        .call("sessions.patch", patch(json!("auto")))
+        .call("sessions.patch", patch(json!("sometimes")))
         .await
         .expect_err("means nothing here");
     assert!(

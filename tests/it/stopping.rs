@@ -140,6 +140,15 @@ async fn who_did_not_start_a_run_may_not_abort_it() {
         .await
         .expect("is theirs");
     assert_eq!(aborted["runIds"], json!(["theirs"]));
+    // What a platform's message led to is nobody's among the clients.
+    let chat = "agent:main:telegram:direct:700";
+    assert_eq!(status(app.webhooks().telegram(1, 700, "[gate] #chat")).await, 200);
+    app.model.asked("#chat").await;
+    let aborted = other
+        .call("chat.abort", json!({"sessionKey": chat}))
+        .await
+        .expect("is anybody's");
+    assert_eq!(aborted["aborted"], true);
     // Nothing runs: there is nothing to be refused.
     let nothing = other
         .call("chat.abort", json!({"sessionKey": "main"}))
@@ -248,7 +257,7 @@ async fn a_turn_whose_time_is_over_does_not_wait_for_its_tools() {
     tool::say(&mut operator, "main", "next", "").await;
     assert_eq!(operator.chat_end("next").await["state"], "final");
     let asked = app.model.asked("#next").await["messages"].to_string();
-    assert!(asked.contains("The call was cut off"), "{asked}");
+    assert!(asked.contains("the node was told to stop"), "{asked}");
     app.settled().await;
 }
 

@@ -222,7 +222,7 @@ async fn a_sub_agent_is_begun_with_files_and_thinks_as_the_settings_say() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_sub_agent_was_begun_with_holds_for_all_that_it_is_told() {
     let file = json!({"models": {"providers": {"mock": {"models": models(&["mock-1", "mock-2"])}}},
-        "agents": {"defaults": {"subagents": {"thinking": "high"}}}});
+        "agents": {"defaults": {"models": {"mock/mock-1": {}, "mock/mock-2": {}}}}});
     let app = TestApp::start_with(&file, &[]).await;
     let mut operator = app.operator().await;
     for (run, wish, why) in [

@@ -80,12 +80,16 @@ async fn who_stops_reading_is_closed_and_the_others_go_on() {
     stalled.connect(&params).await.expect("is let in");
     let port = port(&stalled);
     assert!(is_held(&app, port));
+    let long = json!({"agentId": "main", "name": "TOOLS.md", "content": "x".repeat(250_000)});
+    operator.call("agents.files.set", long).await.expect("writes");
+    let file = json!({"type": "req", "id": "s", "method": "agents.files.get",
+        "params": {"agentId": "main", "name": "TOOLS.md"}});
     // It asks for much, and reads nothing of it. Meanwhile things happen that it wants to hear and that must not be left out.
     for number in 0.. {
         if !is_held(&app, port) {
             break;
         }
-        stalled.say(r#"{"type":"req","id":"s","method":"config.schema"}"#).await;
+        stalled.say(file.to_string()).await;
         let entries = json!({"entries": {"seen": number}});
         operator.call("users.prefs.set", entries).await.expect("goes on");
     }

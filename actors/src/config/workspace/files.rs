@@ -442,7 +442,7 @@ mod tests {
         let listed = config.list_workspace(&owner, "main").await.expect("lists");
         let file = listed.iter().find(|file| file.path == "notes/a.md").expect("is listed");
         assert_eq!((file.size, file.version, file.content.as_str()), (6, 3, ""));
-        assert_eq!(listed.len(), 7);
+        assert_eq!(listed.len(), 8, "with our templates");
         assert!(
             config
                 .workspace_file(&other, "main", "notes/a.md")

@@ -46,7 +46,7 @@ impl Clearing {
                 .request
                 .requester
                 .as_ref()
-                .is_none_or(|own| running.is_asked_by(own));
+                .is_none_or(|own| running.is_open_to(own));
         own && running.inbox_ids.iter().any(|id| self.before.contains(id))
     }
 }
@@ -320,6 +320,8 @@ impl SessionActor {
         // What is meant and belongs to somebody else.
         let foreign = Cell::new(false);
         let admin = request.admin || request.requester.is_none();
+        // What no client asked for (a platform's message, a job) is any client's of the user's.
+        let open = |requester: Option<&String>| admin || requester.is_none() || requester == request.requester.as_ref();
         let may = |named: bool, own: bool| {
             foreign.set(foreign.get() || (named && !own));
             named && own
@@ -327,7 +329,7 @@ impl SessionActor {
         self.leave_taken();
         if let Some(running) = &self.running {
             let named = request.run_id.as_ref().is_none_or(|id| running.answers(id));
-            let own = admin || request.requester.as_ref().is_none_or(|own| running.is_asked_by(own));
+            let own = admin || request.requester.as_ref().is_none_or(|own| running.is_open_to(own));
             // One that was aborted before only comes to its end.
             if !running.cancel.token().is_cancelled() && may(named, own) {
                 running.cancel.abort(request.stop_reason);
@@ -340,14 +342,14 @@ impl SessionActor {
                 .run_id
                 .as_ref()
                 .is_none_or(|id| item.run_id.as_ref() == Some(id));
-            may(named, admin || item.options.requester == request.requester)
+            may(named, open(item.options.requester.as_ref()))
         });
         let cut_off = self.stop_cut_off(request.stop_reason, |item| {
             let named = request
                 .run_id
                 .as_ref()
                 .is_none_or(|id| item.run_ids().any(|run_id| run_id == id));
-            may(named, admin || item.options.requester == request.requester)
+            may(named, open(item.options.requester.as_ref()))
         });
         stopped |= !cut_off.is_empty();
         run_ids.extend(cut_off);
@@ -357,7 +359,7 @@ impl SessionActor {
         // It has made way for itself: to who asked for it, it goes on already.
         run_ids.extend(self.drop_compactions(context, request.stop_reason, |waits| {
             let named = request.run_id.as_ref().is_none_or(|id| id == waits.run_id());
-            may(named, admin || waits.requester() == request.requester.as_deref())
+            may(named, open(waits.requester()))
         }));
         let waiting: Vec<String> = self
             .items
@@ -367,8 +369,9 @@ impl SessionActor {
                     .run_id
                     .as_ref()
                     .is_some_and(|id| item.run_id.as_ref() == Some(id));
-                let own = admin || item.options.requester == request.requester;
-                may(named, own) || (own && request.clear_queue)
+                let requester = item.options.requester.as_ref();
+                let own = admin || requester == request.requester.as_ref();
+                may(named, open(requester)) || (own && request.clear_queue)
             })
             .map(|(id, _)| id.clone())
             .collect();

@@ -54,8 +54,8 @@ impl CompactRequest {
         named.unwrap_or(&self.operation)
     }
 
-    pub(super) fn requester(&self) -> Option<&str> {
-        self.item()?.options.requester.as_deref()
+    pub(super) fn requester(&self) -> Option<&String> {
+        self.item()?.options.requester.as_ref()
     }
 
     /// Empty for the user's own.
@@ -104,7 +104,7 @@ impl SessionActor {
     }
 
     pub(super) fn start_compaction(&mut self, context: &mut Context<Self>, request: CompactRequest) {
-        let (run_id, requester) = (request.run_id().to_owned(), request.requester().map(str::to_owned));
+        let (run_id, requester) = (request.run_id().to_owned(), request.requester().cloned());
         let CompactRequest { wish, operation, asked } = request;
         let (item, reply) = match asked {
             Asked::Command(item) => (Some(*item), None),

@@ -31,9 +31,11 @@ impl Running {
         self.run_id == run_id || self.run_ids.iter().any(|id| id == run_id) || self.steering.run_ids().contains(run_id)
     }
 
-    /// Does it answer somebody's message.
-    pub(super) fn is_asked_by(&self, requester: &str) -> bool {
-        self.requesters.iter().any(|own| own == requester) || self.steering.is_asked_by(requester)
+    /// May this client abort it: it answers a message of theirs, or none of a client's.
+    pub(super) fn is_open_to(&self, requester: &str) -> bool {
+        self.requesters.is_empty()
+            || self.requesters.iter().any(|own| own == requester)
+            || self.steering.is_asked_by(requester)
     }
 
     /// May it take up this message while it goes on.

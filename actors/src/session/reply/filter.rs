@@ -33,8 +33,8 @@ pub(super) struct Filter {
     ticks: usize,
     /// What ends the hidden part we are in.
     hidden_until: Option<&'static str>,
-    /// That part so far, with the tag that opens it.
-    hidden: String,
+    /// That part so far, with the tag that opens it, where it began within a line: it may be a word about the tag.
+    hidden: Option<String>,
     /// A tag was taken out: one blank after it goes too.
     after_tag: bool,
     pub(super) reply_to: Option<ReplyTo>,
@@ -64,11 +64,11 @@ impl Filter {
         self.advance(false);
     }
 
-    /// No more text comes. What was hidden and nothing ends was no thinking, but a word about the tag.
+    /// No more text comes. What began within a line and nothing ends was no thinking, but a word about the tag.
     pub(super) fn end(&mut self) {
         self.advance(true);
-        while self.hidden_until.take().is_some() {
-            let hidden = std::mem::take(&mut self.hidden);
+        while let Some(hidden) = self.hidden.take() {
+            self.hidden_until = None;
             let (open, rest) = hidden.split_at(1);
             self.emit(open);
             rest.clone_into(&mut self.pending);
@@ -249,7 +249,7 @@ impl Filter {
         for (open, close) in THINKING {
             if starts_with_no_case(rest, open) {
                 self.hidden_until = Some(close);
-                self.hidden.push_str(&rest[..open.len()]);
+                self.hidden = self.mid_line.then(|| rest[..open.len()].to_owned());
                 return Found::Consumed(open.len());
             }
             if starts_with_no_case(rest, close) {
@@ -271,7 +271,7 @@ impl Filter {
             let here = &rest[from + at..];
             if starts_with_no_case(here, close) {
                 self.hidden_until = None;
-                self.hidden.clear();
+                self.hidden = None;
                 self.after_tag = true;
                 return Found::Consumed(from + at + close.len());
             }
@@ -287,7 +287,9 @@ impl Filter {
     }
 
     fn hide(&mut self, piece: &str) -> Found {
-        self.hidden.push_str(piece);
+        if let Some(hidden) = &mut self.hidden {
+            hidden.push_str(piece);
+        }
         Found::Consumed(piece.len())
     }
 
