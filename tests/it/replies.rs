@@ -231,7 +231,10 @@ async fn what_is_said_in_a_thread_of_a_direct_chat_is_answered_there() {
     assert_eq!(answers(1, Some(root), &long).await, [root, root]);
     assert_eq!(answers(2, Some(root), &says("[[reply_to_current]] yes")).await, [root]);
     let status = answers(3, Some(root), "/status").await;
-    assert!(!status.is_empty() && status.iter().all(|below| below == root), "{status:?}");
+    assert!(
+        !status.is_empty() && status.iter().all(|below| below == root),
+        "{status:?}"
+    );
     // Outside a thread the first message of the answer begins one.
     assert_eq!(answers(4, None, &long).await, ["1763800000.000004", "-"]);
 }

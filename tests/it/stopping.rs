@@ -257,7 +257,9 @@ async fn a_turn_whose_time_is_over_does_not_wait_for_its_tools() {
     tool::say(&mut operator, "main", "next", "").await;
     assert_eq!(operator.chat_end("next").await["state"], "final");
     let asked = app.model.asked("#next").await["messages"].to_string();
-    assert!(asked.contains("the node was told to stop"), "{asked}");
+    // Whoever notices it first says so.
+    let told = ["the node was told to stop", "The call was cut off"];
+    assert!(told.iter().any(|words| asked.contains(words)), "{asked}");
     app.settled().await;
 }
 

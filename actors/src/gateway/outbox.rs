@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::messages::{Frame, Outgoing};
 
 /// Frames that may wait in the socket's mailbox: as many small ones as come within seconds. Of large ones bytes decide.
-pub(super) const FRAMES: usize = 4096;
+pub(super) const FRAMES: usize = 2048;
 
 /// The kept recipient of a socket.
 pub(super) struct Outbox {

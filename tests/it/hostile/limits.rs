@@ -1,5 +1,6 @@
 //! How many sockets a user and a tenant have, and what becomes of who stops reading.
 
+use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio_tungstenite::MaybeTlsStream;
 
@@ -74,24 +75,31 @@ async fn who_stops_reading_is_closed_and_the_others_go_on() {
     let settings = [("CLAWCENTRAL__TELEMETRY__METRICS_TOKEN", METRICS)];
     let mut app = TestApp::start_with(&json!({}), &settings).await;
     let mut neighbour = Neighbour::move_in(&mut app).await;
-    let mut operator = app.operator().await;
     let mut stalled = Raw::open(&app, "demo", &[]).await.expect("opens");
     let params = stalled.params(&hello(json!({"token": app.token(OWNER)}), ALL_SCOPES, None));
     stalled.connect(&params).await.expect("is let in");
     let port = port(&stalled);
     assert!(is_held(&app, port));
-    let long = json!({"agentId": "main", "name": "TOOLS.md", "content": "x".repeat(250_000)});
-    operator.call("agents.files.set", long).await.expect("writes");
-    let file = json!({"type": "req", "id": "s", "method": "agents.files.get",
-        "params": {"agentId": "main", "name": "TOOLS.md"}});
-    // It asks for much, and reads nothing of it. Meanwhile things happen that it wants to hear and that must not be left out.
-    for number in 0.. {
+    // It asks for more than a kernel keeps, and reads nothing of it. Meanwhile things happen that it wants to hear and that must not be left out.
+    for _ in 0..200 {
+        stalled.say(r#"{"type":"req","id":"s","method":"config.schema"}"#).await;
+    }
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        others.push(app.operator().await);
+    }
+    for round in 0.. {
         if !is_held(&app, port) {
             break;
         }
-        stalled.say(file.to_string()).await;
-        let entries = json!({"entries": {"seen": number}});
-        operator.call("users.prefs.set", entries).await.expect("goes on");
+        assert!(round < 1_000, "it is held for ever");
+        let seen = others
+            .iter_mut()
+            .enumerate()
+            .map(|(number, other)| other.call("users.prefs.set", json!({"entries": {format!("seen{number}"): round}})));
+        for set in join_all(seen).await {
+            set.expect("goes on");
+        }
     }
     neighbour.is_served(&app).await;
     let metrics = http_client()

@@ -249,7 +249,8 @@ impl Filter {
         for (open, close) in THINKING {
             if starts_with_no_case(rest, open) {
                 self.hidden_until = Some(close);
-                self.hidden = self.mid_line.then(|| rest[..open.len()].to_owned());
+                let line = self.text.rsplit('\n').next().unwrap_or_default();
+                self.hidden = (!line.trim().is_empty()).then(|| rest[..open.len()].to_owned());
                 return Found::Consumed(open.len());
             }
             if starts_with_no_case(rest, close) {
