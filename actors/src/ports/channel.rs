@@ -138,8 +138,8 @@ pub trait Typing: Send + Sync {
 
 /// Editing a message of ours.
 pub trait Edits: Send + Sync {
-    /// Shortest time between two edits of one message.
-    fn pace(&self) -> Duration;
+    /// Shortest time between two edits of one message in such a chat.
+    fn pace(&self, kind: PeerKind) -> Duration;
     /// Does `streaming: progress` mean something of its own here.
     fn shows_progress(&self) -> bool {
         false

@@ -65,12 +65,13 @@ fn change(directory: &Directory, scope: &Scope, item: &Item, remove: bool) {
         let (Ok(Some(account)), Some(acts)) = (account, channel.acts()) else {
             return;
         };
-        if !account.enabled || account.status == "unauthorized" || directory.delivery().paused(&account).is_some() {
+        if !account.enabled || account.status == "unauthorized" || directory.delivery().paused(&account, &to).is_some()
+        {
             return;
         }
         if let Err(error) = acts.react(&account.account, &to, &message_id, &sign).await {
             if let DeliverError::Retry { after: Some(after), .. } = &error {
-                directory.delivery().pause(&account, *after);
+                directory.delivery().pause(&account, &to, *after);
             }
             tracing::debug!(channel.id = to.channel, tenant.id = %tenant, "a message got no sign: {error}");
         }

@@ -4,6 +4,8 @@
 //! `sending` with nobody sending it was cut off by a crash: it is sent again only where the platform has an
 //! idempotency key; else it becomes `unknown`, does not block later rows, and the next reply says so.
 
+mod held;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+use self::held::Held;
 use super::blobs;
 use super::preview::PREVIEW;
 use crate::Services;
@@ -77,7 +80,7 @@ struct Inner {
     /// Who waits for a row to be settled (streaming previews need the message id).
     waiting: DashMap<String, oneshot::Sender<Option<String>>>,
     /// Accounts whose platform asked us to wait, and until when, epoch milliseconds.
-    paused: DashMap<AccountName, i64>,
+    held: Held,
     /// Conversations with an unconfirmed row that the person has not been told about.
     unconfirmed: DashSet<Lane>,
     idle: tokio::sync::Notify,
@@ -93,7 +96,7 @@ impl Delivery {
             lanes,
             active: DashMap::new(),
             waiting: DashMap::new(),
-            paused: DashMap::new(),
+            held: Held::default(),
             unconfirmed: DashSet::new(),
             idle: tokio::sync::Notify::new(),
             asleep: AtomicUsize::new(0),
@@ -127,25 +130,14 @@ impl Delivery {
             .spawn(async move { this.run_lane(scope, lane).await });
     }
 
-    /// The platform wants nothing from this account for so long: a limit counts all that one bot does.
-    pub(crate) fn pause(&self, account: &ResolvedAccount, wait: Duration) {
-        let until = in_future(wait);
-        let mut held = self.0.paused.entry(account.name()).or_insert(until);
-        *held = Ord::max(until, *held);
+    /// The platform wants nothing in this chat for so long.
+    pub(crate) fn pause(&self, account: &ResolvedAccount, to: &Destination, wait: Duration) {
+        self.0.held.until(account.name(), &to.peer.id, in_future(wait));
     }
 
-    /// How long nothing may be asked of the account's platform.
-    pub(crate) fn paused(&self, account: &ResolvedAccount) -> Option<Duration> {
-        if self.0.paused.is_empty() {
-            return None;
-        }
-        let name = account.name();
-        let until = *self.0.paused.get(&name)?;
-        let left = left_until(until);
-        if left.is_none() {
-            self.0.paused.remove_if(&name, |_, held| *held <= until);
-        }
-        left
+    /// How long nothing may be asked of the platform there.
+    pub(crate) fn paused(&self, account: &ResolvedAccount, to: &Destination) -> Option<Duration> {
+        self.0.held.left(&account.name(), &to.peer.id)
     }
 
     /// The platform's message id of this row once it is sent; `None` when it was not. Ask before the row is kicked.
@@ -372,7 +364,7 @@ impl Delivery {
             self.settle(scope, epoch, &row, why).await?;
             return Ok(Next::Go);
         }
-        if let Some(wait) = self.paused(&account) {
+        if let Some(wait) = self.paused(&account, &to) {
             return Ok(Next::After(wait));
         }
         // Read before the row is marked as leaving: a row so marked that did not leave would count as perhaps sent.
@@ -518,7 +510,7 @@ impl Delivery {
                         return Settled::Failed(message);
                     }
                     if let Some(after) = after {
-                        self.pause(account, after);
+                        self.pause(account, &delivery.to, after);
                     }
                     let at = in_future(after.unwrap_or_else(|| backoff(row.attempts)));
                     return Settled::Again { at, error: message };

@@ -433,7 +433,7 @@ fn grow(
             if let Some(piece) = first_piece(&outlet, &latest)
                 && piece.text != shown
             {
-                if let Some(wait) = delivery.paused(&outlet.account) {
+                if let Some(wait) = delivery.paused(&outlet.account, &outlet.destination) {
                     if ends_within(&mut text, wait).await {
                         break;
                     }
@@ -444,11 +444,14 @@ fn grow(
                     .edit(&outlet.account.account, &outlet.destination, &message_id, &piece)
                     .await;
                 if let Err(DeliverError::Retry { after: Some(wait), .. }) = edited {
-                    delivery.pause(&outlet.account, wait);
+                    delivery.pause(&outlet.account, &outlet.destination, wait);
                     continue;
                 }
                 shown = piece.text;
-                tokio::time::sleep(edits.pace()).await;
+                // The end of the answer takes its place at once.
+                if ends_within(&mut text, edits.pace(outlet.destination.peer.kind)).await {
+                    break;
+                }
             }
         }
         let message = Sent::As(message_id);

@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use claw_actors::ports::channel::{
     Account, Acts, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files, Looks,
-    Malformed, Manifest, Media, MediaFile, OutFile, People, RawWebhook, Refused, Rendered, SecretField, Typing,
-    WebhookOutcome,
+    Malformed, Manifest, Media, MediaFile, OutFile, PeerKind, People, RawWebhook, Refused, Rendered, SecretField,
+    Typing, WebhookOutcome,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -184,7 +184,7 @@ impl Typing for Slack {
 }
 
 impl Edits for Slack {
-    fn pace(&self) -> Duration {
+    fn pace(&self, _: PeerKind) -> Duration {
         // `chat.update` is a tier 3 method: about 50 calls a minute.
         Duration::from_millis(1250)
     }

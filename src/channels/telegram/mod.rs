@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use claw_actors::ports::channel::{
     Account, Acts, Attachment, Channel, Connected, DeliverError, Delivered, Delivery, Destination, Edits, Files,
-    Malformed, Manifest, Media, MediaFile, Menu, Offer, OutFile, Polls, RawWebhook, Reached, Refused, Rendered,
-    SecretField, Typing, Watch, WebhookOutcome,
+    Malformed, Manifest, Media, MediaFile, Menu, Offer, OutFile, PeerKind, Polls, RawWebhook, Reached, Refused,
+    Rendered, SecretField, Typing, Watch, WebhookOutcome,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -175,8 +175,12 @@ impl Typing for Telegram {
 }
 
 impl Edits for Telegram {
-    fn pace(&self) -> Duration {
-        Duration::from_millis(1100)
+    fn pace(&self, kind: PeerKind) -> Duration {
+        match kind {
+            PeerKind::Direct => Duration::from_millis(1100),
+            // A group takes 20 messages of a bot in a minute, and edits count.
+            PeerKind::Group | PeerKind::Channel => Duration::from_millis(3200),
+        }
     }
 
     fn edit<'a>(
