@@ -88,7 +88,7 @@ pub async fn get(caller: Caller, state: Data<AppState>, key: Path<String>) -> Ap
 
 #[utoipa::path(post, path = "/api/sessions/{key}/transcript", operation_id = "importTranscript", tag = "sessions",
     params(("key" = String, Path, description = "The key of the session that is made; may be short")),
-    request_body(content = String, content_type = "application/jsonl",
+    request_body(content((String = "application/jsonl"), (Vec<u8> = "application/octet-stream")),
         description = "As it is exported, 32 MiB at most. What is not understood is left out and counted"),
     responses((status = 201, body = ImportedOut)))]
 pub async fn create(
