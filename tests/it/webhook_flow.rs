@@ -258,39 +258,39 @@ async fn what_a_closed_account_gets_is_on_record_and_wakes_nobody() {
     assert!(app.model.calls().is_empty());
 }
 
-/// The limit counts all that one bot does: other chats only made it longer.
+/// A group takes less than a bot may send in all: its limit is no other chat's. Two chats at once are the bot.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bot_that_is_to_wait_waits_in_all_its_chats() {
+async fn a_limited_chat_holds_up_no_other_and_two_hold_up_the_bot() {
     let app = TestApp::start().await;
-    let busy = json!({"ok": false, "error_code": 429, "description": "Too Many Requests: retry after 900",
-        "parameters": {"retry_after": 900}});
-    app.platform.trouble("sendMessage", Trouble::Answer(429, busy));
+    let refuse_one = || {
+        let busy = json!({"ok": false, "error_code": 429, "description": "Too Many Requests: retry after 900",
+            "parameters": {"retry_after": 900}});
+        app.platform.trouble("sendMessage", Trouble::Answer(429, busy));
+    };
+    let refused = async |count| {
+        let put_off = "outbox WHERE attempts = 1 AND state = 'pending'";
+        becomes("refused replies", count, || async {
+            app.rows().await.count(put_off).await
+        })
+        .await;
+    };
+    refuse_one();
     assert_eq!(status(app.webhooks().telegram(1, 700, "hello #one")).await, 200);
-    becomes("refused replies", 1, || async {
-        app.rows()
-            .await
-            .count("outbox WHERE attempts = 1 AND state = 'pending'")
-            .await
-    })
-    .await;
+    refused(1).await;
     assert_eq!(status(app.webhooks().telegram(2, 701, "hello #two")).await, 200);
-    becomes("replies", 2, || async { app.rows().await.count("outbox").await }).await;
+    app.platform.message("701", "re: #two end").await;
+    refuse_one();
+    assert_eq!(status(app.webhooks().telegram(3, 702, "hello #three")).await, 200);
+    refused(2).await;
+    assert_eq!(status(app.webhooks().telegram(4, 703, "hello #four")).await, 200);
+    becomes("replies", 4, || async { app.rows().await.count("outbox").await }).await;
     // Another platform goes on.
-    assert_eq!(status(app.webhooks().slack(3, "D0ADA0001", "hello #three")).await, 200);
-    app.platform.message("D0ADA0001", "re: #three end").await;
-    let sent = app
-        .platform
-        .calls()
-        .into_iter()
-        .filter(|call| call.method == "sendMessage");
-    assert_eq!(sent.count(), 1);
-    assert_eq!(
-        app.rows()
-            .await
-            .count("outbox WHERE attempts = 0 AND state = 'pending'")
-            .await,
-        1
-    );
+    assert_eq!(status(app.webhooks().slack(5, "D0ADA0001", "hello #five")).await, 200);
+    app.platform.message("D0ADA0001", "re: #five end").await;
+    let asked = app.platform.calls().into_iter();
+    assert_eq!(asked.filter(|call| call.method == "sendMessage").count(), 3);
+    let waits = "outbox WHERE attempts = 0 AND state = 'pending'";
+    assert_eq!(app.rows().await.count(waits).await, 1);
 }
 
 /// Who follows up in a thread that the bot takes part in need not mention it again.

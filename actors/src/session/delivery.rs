@@ -27,7 +27,7 @@ use super::blobs;
 use super::preview::PREVIEW;
 use crate::Services;
 use crate::clock::now_ms;
-use crate::config::accounts::{AccountName, ResolvedAccount};
+use crate::config::accounts::ResolvedAccount;
 use crate::db::Rows;
 use crate::error::{Error, Result};
 use crate::ports::channel::{
