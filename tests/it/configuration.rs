@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::{MEMBER, OWNER, STRANGER, TestApp};
 use crate::support::node::TestNode;
+use crate::support::tool;
 use crate::support::wait::{becomes, eventually};
 use crate::support::webhook::status;
 
@@ -525,4 +526,25 @@ async fn everybody_whose_configuration_is_another_hears_of_it() {
     }
     stranger.call("health", json!({})).await.expect("answers");
     assert!(!stranger.has_heard("config.changed"));
+}
+
+/// How to get to know each other is said where somebody talks alone with an agent that can write it down.
+#[tokio::test(flavor = "multi_thread")]
+async fn first_contact_is_with_who_talks_alone_with_an_agent_that_writes() {
+    let app = TestApp::start().await;
+    let mut owner = app.operator().await;
+    let told = async |part: &str| {
+        let asked = app.model.asked(part).await;
+        asked["messages"].to_string().contains("# First contact")
+    };
+    tool::say(&mut owner, "main", "one", "").await;
+    assert!(told("#one").await);
+    assert_eq!(status(app.webhooks().telegram(1, 700, "hello #guest")).await, 200);
+    assert!(!told("#guest").await);
+    patch(&mut owner, json!({"tools": {"deny": ["write"]}}))
+        .await
+        .expect("takes it");
+    tool::say(&mut owner, "main", "two", "").await;
+    assert!(!told("#two").await);
+    app.settled().await;
 }

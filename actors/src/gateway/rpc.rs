@@ -401,7 +401,7 @@ mod tests {
         }
     }
 
-    /// What only looks, and what waits for a person, is not counted.
+    /// What only looks is not counted.
     #[test]
     fn what_the_write_limit_counts_is_documented() {
         let methods = methods::all();
@@ -416,6 +416,7 @@ mod tests {
             "cron.run",
             "cron.update",
             "device.pair.setupCode",
+            "exec.approval.request",
             "exec.approvals.node.set",
             "exec.approvals.set",
             "models.authLogout",

@@ -128,6 +128,8 @@ pub(crate) struct SessionActor {
     bots: BotGuard,
     /// What the rows that wait were put in by.
     traces: Traces,
+    /// Rows whose cut-off turn was stopped, and why: read again, they do not go on.
+    stopped: HashMap<String, &'static str>,
     /// What who waits behind a turn sees.
     signs: Signs,
     /// Messages that wait for their turn, as part of the process's.
@@ -167,6 +169,7 @@ impl SessionActor {
             timer: None,
             bots: BotGuard::default(),
             traces: Traces::default(),
+            stopped: HashMap::new(),
             signs: Signs::default(),
             waiting: Share::of(metrics::gauge!("claw_messages_waiting")),
             seen: 0,
@@ -267,7 +270,13 @@ impl SessionActor {
     fn admit(&mut self, context: &mut Context<Self>, admitted: Admitted) {
         match admitted {
             Admitted::Turn(item) => self.enqueue(context, item),
-            Admitted::Resume(item) => self.put_ahead(Ahead::Resume(item)),
+            Admitted::Resume(item) => {
+                let reason = item.inbox_ids.iter().find_map(|id| self.stopped.get(id).copied());
+                self.put_ahead(match reason {
+                    Some(reason) => Ahead::Stop(item, reason),
+                    None => Ahead::Resume(item),
+                });
+            }
             Admitted::Interrupted(item) => self.put_ahead(Ahead::Close(item, Why::Interrupted)),
             Admitted::Dead(item) => self.put_ahead(Ahead::Close(item, Why::Dead)),
             Admitted::Inject(item) => self.put_ahead(Ahead::Inject(item)),
@@ -598,7 +607,7 @@ impl SessionActor {
         self.running = Some(Running {
             run_id: item.as_ref().and_then(|item| item.run_id.clone()).unwrap_or_default(),
             run_ids: Vec::new(),
-            requesters: Vec::new(),
+            requesters: item.iter().filter_map(|item| item.options.requester.clone()).collect(),
             inbox_ids: item.as_ref().map(|item| item.inbox_ids.clone()).unwrap_or_default(),
             cancel,
             steering: Steering::default(),

@@ -66,7 +66,9 @@ impl Admitted {
     /// What is still to be answered and was not sent by the agent itself.
     fn said(&self) -> Option<&Item> {
         match self {
-            Self::Turn(item) | Self::Resume(item) => Some(item).filter(|item| !item.options.relayed),
+            Self::Turn(item) | Self::Resume(item) => {
+                Some(item).filter(|item| !item.options.relayed && !item.options.background)
+            }
             Self::Answered { rest, .. } => rest.said(),
             Self::Interrupted(_)
             | Self::Dead(_)

@@ -22,7 +22,7 @@ use crate::Services;
 use crate::clock::now_ms;
 use crate::config::document::{PruningSettings, UserSettings};
 use crate::config::providers::ResolvedModel;
-use crate::config::workspace::WorkspaceFile;
+use crate::config::workspace::{WorkspaceFile, is_first_contact};
 use crate::conversation::repair::Target;
 use crate::conversation::transcript::{NewEntry, SessionHead};
 use crate::error::{Error, Result};
@@ -321,6 +321,9 @@ pub(crate) struct Sent {
     pub(crate) bytes: u64,
 }
 
+/// The tool that writes files of the workspace.
+const WRITES: &str = "write";
+
 impl Assembly {
     pub(crate) async fn new(
         services: &Services,
@@ -336,7 +339,12 @@ impl Assembly {
             agent_id,
             last,
         } = place;
-        let files = services.config.bootstrap_files(scope, agent_id).await?;
+        let mut files = services.config.bootstrap_files(scope, agent_id).await?;
+        // People get to know each other when they talk alone, and where it can be written down.
+        let by_itself = last.options.scheduled.is_some() || last.options.heartbeat.is_some();
+        if by_itself || !last.audience().is_private() || !tools.iter().any(|tool| tool.name == WRITES) {
+            files.retain(|file| file.version > 0 || !is_first_contact(&file.path));
+        }
         let agent = settings.agents.iter().find(|agent| agent.id == agent_id);
         let named = agent.and_then(|agent| agent.name.as_deref());
         let channel = last

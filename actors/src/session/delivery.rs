@@ -15,7 +15,7 @@ use claw_entities::{Scope, TenantId, TenantOwned, UserOwned, outbox, run};
 use dashmap::mapref::entry::Entry;
 use dashmap::{DashMap, DashSet};
 use futures::FutureExt;
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -597,7 +597,7 @@ impl Delivery {
                     let mut batch = fenced(tx, &scope, epoch).await?;
                     let update = outbox::Entity::update_owned(&scope)
                         .col_expr(outbox::Column::State, Expr::value("sending"))
-                        .col_expr(outbox::Column::Attempts, Expr::col(outbox::Column::Attempts).add(1))
+                        .col_expr(outbox::Column::Attempts, Expr::value(attempts + 1))
                         .col_expr(outbox::Column::UpdatedAt, Expr::value(now_ms()))
                         .filter(outbox::Column::Id.eq(id))
                         .filter(outbox::Column::Attempts.eq(attempts))

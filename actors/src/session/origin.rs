@@ -19,6 +19,8 @@ pub(crate) struct Origin {
     pub(crate) charge: Charge,
     /// The group it came out of.
     pub(crate) room: Option<Destination>,
+    /// What the turn itself said is not told there: a job whose sub-agents go on announces only their result.
+    pub(crate) unsaid: bool,
 }
 
 impl Origin {

@@ -134,6 +134,13 @@ impl Steering {
         taken.flat_map(|offer| offer.steered.item.run_ids().cloned()).collect()
     }
 
+    /// Does the run answer a client's message along with its own.
+    pub(crate) fn is_asked(&self) -> bool {
+        let offers = self.offers();
+        let mut taken = offers.iter().filter(|offer| offer.is_answered_here());
+        taken.any(|offer| offer.steered.item.options.requester.is_some())
+    }
+
     /// Who may abort the run because it answers them.
     pub(crate) fn is_asked_by(&self, requester: &str) -> bool {
         let offers = self.offers();

@@ -163,15 +163,17 @@ async fn origin_of(run: &Inner) -> Result<Origin> {
             "{MOST_ROUNDS} sub-agents have followed each other since a person said something; ask the user first"
         )));
     }
+    let of_job = match &run.place {
+        Some(_) => None,
+        None => {
+            let (scope, agent_id) = (&run.authority.scope, &run.authority.agent_id);
+            cron::place_of(&run.directory, scope, agent_id, &run.run_id).await?
+        }
+    };
     Ok(Origin {
         room: run.group.clone(),
-        destination: match &run.place {
-            Some(place) => Some(place.clone()),
-            None => {
-                let (scope, agent_id) = (&run.authority.scope, &run.authority.agent_id);
-                cron::place_of(&run.directory, scope, agent_id, &run.run_id).await?
-            }
-        },
+        unsaid: of_job.is_some(),
+        destination: run.place.clone().or(of_job),
         guest: !run.alone,
         chain: Chain {
             spawns: run.chain.spawns + 1,

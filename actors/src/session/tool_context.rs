@@ -54,6 +54,7 @@ impl Calling<'_> {
                 chain: self.chain,
                 charge: authority.charge.clone(),
                 room: self.group.clone(),
+                unsaid: false,
             };
             Nodes::new(directory, authority, round, self.cancel.clone(), (self.outlet, origin))
         });

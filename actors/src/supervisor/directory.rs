@@ -83,7 +83,8 @@ pub struct AbortRequest {
     pub session_key: SessionKey,
     /// `None`: every run of the session that the requester may abort.
     pub run_id: Option<String>,
-    /// Connection or device that asks; it may abort what it started. `None` or `admin`: any run.
+    /// Connection or device that asks; it may abort what it started, and what no client asked
+    /// for. `None` or `admin`: any run.
     pub requester: Option<String>,
     pub admin: bool,
     /// `rpc`, `stop`, `timeout`, …
@@ -344,7 +345,7 @@ impl Directory {
         .await
     }
 
-    /// Aborts runs of a session. A sleeping session has none.
+    /// Aborts runs of a session. A sleeping session has none; what it began is stopped where an admin aborts all.
     pub async fn abort(&self, scope: &Scope, request: AbortRequest) -> Result<Aborted> {
         let key = request.session_key.clone();
         self.ask(scope, |reply| ToUser::Session {

@@ -120,7 +120,8 @@ impl UserActor {
         }
     }
 
-    /// Messages only an awake session needs; a sleeping one has nothing running, and the default answers.
+    /// Messages only an awake session needs; a sleeping one has nothing running, and the default answers. What it began may
+    /// still go on, and is stopped with it.
     fn tell_session(&mut self, key: &SessionKey, message: ToSession) {
         match self.sessions.tell(key, message) {
             Ok(()) => {}

@@ -153,7 +153,9 @@ export class ClawApp extends LitElement implements Shell {
     if (!timeZone) return;
     try {
       const user = await changeProfile({ timeZone });
-      if (this.phase.name === 'signed-in') this.session.setValue({ ...this.session.value, user });
+      // Somebody else may have signed in meanwhile.
+      const still = this.phase.name === 'signed-in' && this.session.value.user.id === user.id;
+      if (still) this.session.setValue({ ...this.session.value, user });
     } catch {
       // It can be chosen in the settings.
     }

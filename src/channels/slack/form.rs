@@ -154,7 +154,10 @@ fn press(interaction: Interaction, bot: &Bot<'_>, now: i64) -> WebhookOutcome {
     let (thread, answer_below) = match kind {
         PeerKind::Direct => (None, stands_in),
         PeerKind::Group => (stands_in, None),
-        PeerKind::Channel => (stands_in.or_else(|| bot.threads.then(|| message_ts.clone())), None),
+        PeerKind::Channel => {
+            let begins = || bot.threads.then(|| message_ts.clone()).filter(|ts| !ts.is_empty());
+            (stands_in.or_else(begins), None)
+        }
     };
     let sent_at = if action.action_ts.is_empty() {
         now.saturating_mul(1000)

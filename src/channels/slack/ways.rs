@@ -1,5 +1,6 @@
 //! The way back that a slash command brings along. Into a channel that the bot is not in nothing else reaches the person.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use claw_actors::ports::channel::{Account, Destination};
@@ -16,40 +17,61 @@ const HOST: &str = "hooks.slack.com";
 const LIMIT: Duration = Duration::from_secs(5);
 /// As long as Slack takes answers there.
 const KEPT: Duration = Duration::from_secs(30 * 60);
-/// Ways that are kept. When there are more, all of them are forgotten.
-const MOST: usize = 10_000;
+/// Ways that are kept of one account; a newer one takes the place of the oldest.
+const MOST: usize = 32;
+/// Longest part of one, bytes.
+const LONGEST: usize = 512;
 
-/// By tenant, account, channel and person; in this process only.
+/// By tenant and account; in this process only.
 #[derive(Debug, Default)]
-pub(super) struct Ways(DashMap<(String, String, String, String), (Instant, String)>);
+pub(super) struct Ways(DashMap<(String, String), VecDeque<Way>>);
+
+#[derive(Debug)]
+struct Way {
+    channel: String,
+    user: String,
+    url: String,
+    until: Instant,
+}
 
 impl Ways {
     /// Keeps the newest one, if it leads to Slack.
     pub(super) fn keep(&self, account: &Account, (channel, user): (&str, &str), url: &str) {
-        if purpose(account, url).is_none() {
+        if [channel, user, url].iter().any(|part| part.len() > LONGEST) || purpose(account, url).is_none() {
             return;
         }
-        if self.0.len() >= MOST {
-            self.0.clear();
+        let now = Instant::now();
+        let mut ways = self.0.entry(key(account)).or_default();
+        ways.retain(|way| way.until > now && !way.is_of(channel, user));
+        if ways.len() == MOST {
+            ways.pop_front();
         }
-        let until = Instant::now() + KEPT;
-        self.0.insert(key(account, channel, user), (until, url.to_owned()));
+        ways.push_back(Way {
+            channel: channel.to_owned(),
+            user: user.to_owned(),
+            url: url.to_owned(),
+            until: now + KEPT,
+        });
     }
 
     /// Each is taken once.
     fn take(&self, account: &Account, to: &Destination) -> Option<String> {
-        let (_, (until, url)) = self.0.remove(&key(account, &to.peer.id, to.recipient.as_deref()?))?;
-        (until > Instant::now()).then_some(url)
+        let user = to.recipient.as_deref()?;
+        let mut ways = self.0.get_mut(&key(account))?;
+        let at = ways.iter().position(|way| way.is_of(&to.peer.id, user))?;
+        let way = ways.remove(at)?;
+        (way.until > Instant::now()).then_some(way.url)
     }
 }
 
-fn key(account: &Account, channel: &str, user: &str) -> (String, String, String, String) {
-    (
-        account.tenant.as_str().to_owned(),
-        account.account_id.clone(),
-        channel.to_owned(),
-        user.to_owned(),
-    )
+impl Way {
+    fn is_of(&self, channel: &str, user: &str) -> bool {
+        self.channel == channel && self.user == user
+    }
+}
+
+fn key(account: &Account) -> (String, String) {
+    (account.tenant.as_str().to_owned(), account.account_id.clone())
 }
 
 /// Which rules apply to the address; `None`: it is not where Slack takes answers.
@@ -111,5 +133,19 @@ mod tests {
                 "{url}"
             );
         }
+    }
+
+    #[test]
+    fn few_ways_are_kept_and_none_that_is_long() {
+        let (ours, ways) = (account(json!({})), Ways::default());
+        let keep = |number: usize, url: &str| ways.keep(&ours, ("C1", &format!("U{number}")), url);
+        let kept = || ways.0.iter().map(|of| of.len()).sum::<usize>();
+        keep(0, &format!("https://hooks.slack.com/{}", "x".repeat(LONGEST)));
+        assert_eq!(kept(), 0);
+        for number in 0..MOST + 5 {
+            keep(number, "https://hooks.slack.com/a");
+            keep(number, "https://hooks.slack.com/b");
+        }
+        assert_eq!(kept(), MOST, "the newest of each person, and the oldest give way");
     }
 }

@@ -232,7 +232,7 @@ pub async fn set_password(
 #[utoipa::path(patch, path = "/api/session/profile", operation_id = "changeProfile", tag = "session",
     request_body = ProfileChange, responses((status = 200, body = UserOut)))]
 pub async fn change_profile(
-    caller: Caller,
+    FullCaller(caller): FullCaller,
     state: Data<AppState>,
     body: JsonIn<ProfileChange>,
 ) -> ApiResult<HttpResponse> {

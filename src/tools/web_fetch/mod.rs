@@ -93,7 +93,7 @@ impl WebFetch {
                         "maxChars": {
                             "type": "integer",
                             "minimum": FetchSettings::LEAST_CHARACTERS,
-                            "description": "Most characters to return (at most 50000, the default).",
+                            "description": "Most characters to return (at most 50000, the default, and fewer where the settings say so).",
                         },
                         "skill": {
                             "type": "string",

@@ -73,23 +73,24 @@ impl ConfigService {
     /// Notes why events of a connected account do not arrive; `None`: they do, and nothing else that is noted changes.
     pub async fn account_trouble(&self, name: &AccountName, trouble: Option<&str>) -> Result<()> {
         let detail = trouble.map(|trouble| shortened(&format!("{TROUBLE}{trouble}")));
-        let before = {
-            let tx = self.db.read(&name.tenant).await?;
-            channel_account::Entity::of_tenant(&name.tenant)
-                .filter(channel_account::Column::Channel.eq(name.channel.as_str()))
-                .filter(channel_account::Column::AccountId.eq(name.account_id.as_str()))
-                .filter(channel_account::Column::Status.eq("connected"))
-                .one(&*tx)
-                .await?
-        };
-        let Some(before) = before.map(|row| row.status_detail) else {
+        // Nothing comes between the look and the note.
+        let tx = self.change(&name.tenant).await?;
+        let row = channel_account::Entity::of_tenant(&name.tenant)
+            .filter(channel_account::Column::Channel.eq(name.channel.as_str()))
+            .filter(channel_account::Column::AccountId.eq(name.account_id.as_str()))
+            .filter(channel_account::Column::Status.eq("connected"))
+            .lock_exclusive()
+            .one(&*tx)
+            .await?;
+        let Some(before) = row.map(|row| row.status_detail) else {
             return Ok(());
         };
         let noted = before.as_deref().is_some_and(|detail| detail.starts_with(TROUBLE));
         if before == detail || (detail.is_none() && !noted) {
             return Ok(());
         }
-        self.set_account_status(name, "connected", detail.as_deref()).await
+        note(&tx, name, "connected", detail.as_deref(), None).await?;
+        self.changed(tx).await
     }
 
     /// Enabled accounts of all who are served that no platform was pointed at yet, and those whose last try failed

@@ -6,7 +6,7 @@ pub(super) mod paths;
 mod templates;
 
 pub use paths::check as check_path;
-pub use templates::is_bootstrap;
+pub use templates::{is_bootstrap, is_first_contact};
 
 /// A text file of an agent.
 #[derive(Clone, Debug)]

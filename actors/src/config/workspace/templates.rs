@@ -28,6 +28,11 @@ pub fn is_bootstrap(path: &str) -> bool {
     names().any(|name| name == path)
 }
 
+/// Is it how an agent and its user get to know each other.
+pub fn is_first_contact(path: &str) -> bool {
+    path == FIRST_CONTACT
+}
+
 /// Our text for a file that nobody has edited. `fresh`: no bootstrap file of the workspace was written yet.
 pub(super) fn template(path: &str, fresh: bool) -> Option<WorkspaceFile> {
     let (name, text) = BOOTSTRAP.iter().find(|(name, _)| *name == path)?;

@@ -35,6 +35,7 @@ const AFTERGLOW_MS: i64 = 15_000;
 pub(super) fn register(methods: &mut Methods) {
     methods
         .add("exec.approval.request", Access::Scope(APPROVALS), request)
+        .write_limited()
         .waits();
     methods
         .add("exec.approval.waitDecision", Access::Scope(APPROVALS), wait_decision)

@@ -40,6 +40,14 @@ impl Clearing {
         self.before.contains(id) && (own || self.request.requester.as_ref() == requester)
     }
 
+    /// A turn that a crash cut off: as one that runs.
+    fn takes_cut_off(&self, item: &Item) -> bool {
+        let requester = item.options.requester.as_ref();
+        let open = requester.is_none() || self.request.admin || self.request.requester.is_none();
+        let ids = &item.inbox_ids;
+        (open || requester == self.request.requester.as_ref()) && ids.iter().any(|id| self.before.contains(id))
+    }
+
     fn takes_running(&self, running: &Running) -> bool {
         let own = self.request.admin
             || self
@@ -173,10 +181,7 @@ impl SessionActor {
                 running.cancel.abort(clearing.request.stop_reason);
                 stopped.push(running.run_id.clone());
             }
-            stopped.extend(self.stop_cut_off(clearing.request.stop_reason, |item| {
-                let ids = &item.inbox_ids;
-                ids.iter().any(|id| clearing.takes(id, item.options.requester.as_ref()))
-            }));
+            stopped.extend(self.stop_cut_off(clearing.request.stop_reason, |item| clearing.takes_cut_off(item)));
             let waiting: Vec<String> = self
                 .items
                 .iter()
@@ -287,6 +292,8 @@ impl SessionActor {
                 && meant(item)
             {
                 run_ids.extend(item.run_id.clone());
+                self.stopped
+                    .extend(item.inbox_ids.iter().map(|id| (id.clone(), reason)));
                 *ahead = Ahead::Stop(item.clone(), reason);
             }
         }
@@ -327,7 +334,8 @@ impl SessionActor {
             named && own
         };
         self.leave_taken();
-        if let Some(running) = &self.running {
+        // An edit ends by itself, and is no run.
+        if let Some(running) = self.running.as_ref().filter(|running| !running.edits) {
             let named = request.run_id.as_ref().is_none_or(|id| running.answers(id));
             let own = admin || request.requester.as_ref().is_none_or(|own| running.is_open_to(own));
             // One that was aborted before only comes to its end.

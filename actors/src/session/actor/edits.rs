@@ -33,9 +33,8 @@ impl Running {
 
     /// May this client abort it: it answers a message of theirs, or none of a client's.
     pub(super) fn is_open_to(&self, requester: &str) -> bool {
-        self.requesters.is_empty()
-            || self.requesters.iter().any(|own| own == requester)
-            || self.steering.is_asked_by(requester)
+        let nobodys = self.requesters.is_empty() && !self.steering.is_asked();
+        nobodys || self.requesters.iter().any(|own| own == requester) || self.steering.is_asked_by(requester)
     }
 
     /// May it take up this message while it goes on.

@@ -280,11 +280,11 @@ async fn announcements(
 async fn has_begun(services: &Services, scope: &Scope, open: &cron_run::Model, ended: &Ended) -> Result<bool> {
     let begun = subagent::Entity::owned_by(scope)
         .filter(subagent::Column::ParentKey.eq(open.session_key.clone()))
-        .filter(subagent::Column::CreatedAt.gte(ended.started_at))
+        .filter(subagent::Column::CreatedAt.between(ended.started_at, ended.ended_at))
         .filter(subagent::Column::State.ne("killed"))
         .all(&services.db.glance(scope).await?)
         .await?;
-    Ok(begun.iter().any(|row| row.origin["destination"].is_object()))
+    Ok(begun.iter().any(|row| row.origin["unsaid"] == true))
 }
 
 /// The failure as it is told: in a chat, or as the run's event to a web address. `None` where there is no such chat.

@@ -449,7 +449,7 @@ async fn over(
                 // Whoever had it stopped does not want to hear of it.
                 if !said_in.heard
                     || current.is_some_and(|row| row.state == exec_run::DROPPED)
-                    || subagent::is_stopped(tx, &scope, &row.session_key).await?
+                    || subagent::is_stopped(tx, &scope, &row.session_key, row.created_at).await?
                 {
                     return Ok(true);
                 }

@@ -15,7 +15,7 @@ use crate::ports::channel::FileAbout;
 use crate::session::blobs::PREFIX;
 use crate::session::cron::announce;
 use crate::session::intake::{self, ClientMessage};
-use crate::session::key::{self, Kind};
+use crate::session::key;
 use crate::session::origin::Origin;
 use crate::session::own::Own;
 use crate::session::reach::sessions::last_text;
@@ -307,12 +307,11 @@ fn message(row: &subagent::Model, end: &End, origin: Origin) -> ClientMessage {
          blob:. Tools that read files take that name too."
     };
     // Of a job that began one, only this is sent.
-    let unsent = match key::parse(row.parent_key.as_str()).map(|parsed| parsed.kind) {
-        Some(Kind::Cron) if origin.destination.is_some() => {
-            " What your scheduled turn said was not sent: the user has only what you say now. If other sub-agents of that \
-             turn have not ended, wait for the last of them with NO_REPLY."
-        }
-        Some(_) | None => "",
+    let unsent = if origin.unsaid {
+        " What your scheduled turn said was not sent: the user has only what you say now. If other sub-agents of that turn \
+         have not ended, wait for the last of them with NO_REPLY."
+    } else {
+        ""
     };
     ClientMessage {
         source: SOURCE.to_owned(),

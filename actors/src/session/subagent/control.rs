@@ -120,14 +120,22 @@ pub(crate) async fn stop(directory: &Directory, scope: &Scope, rows: Vec<subagen
     Ok(usize::try_from(stopped).unwrap_or(usize::MAX))
 }
 
-/// Is it the session of a sub-agent that was stopped, or let go: nothing that ends behind it wakes it again.
-pub(crate) async fn is_stopped(tx: &impl ConnectionTrait, scope: &Scope, session: &SessionKey) -> Result<bool> {
+/// Is it the session of a sub-agent that was stopped, or let go, since this time: nothing that it had begun wakes it again.
+pub(crate) async fn is_stopped(
+    tx: &impl ConnectionTrait,
+    scope: &Scope,
+    session: &SessionKey,
+    since: i64,
+) -> Result<bool> {
     let stopped = subagent::Entity::owned_by(scope)
         .filter(subagent::Column::ChildKey.eq(session.clone()))
         .filter(subagent::Column::State.eq("killed"))
-        .count(tx)
+        .all(tx)
         .await?;
-    Ok(stopped > 0)
+    Ok(stopped.iter().any(|row| {
+        let let_go = row.closes_at.map(|at| at - KEPT_MS);
+        row.ended_at.max(let_go).is_none_or(|at| at >= since)
+    }))
 }
 
 /// Stops everything below a session whose turns a person stopped.
