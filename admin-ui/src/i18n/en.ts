@@ -647,7 +647,7 @@ export const en = {
   },
   account: {
     title: 'Your account',
-    intro: 'How you sign in.',
+    intro: 'Your time zone, and how you sign in.',
     signedInAs: 'Signed in as',
     role: 'Role',
     tenant: 'Tenant',
