@@ -5,6 +5,9 @@ use std::collections::{HashMap, HashSet};
 use claw_actors::ports::message::{AssistantMessage, AssistantPart, StopReason, Usage};
 use serde_json::{Map, Value};
 
+/// Parts of one answer, calls among them. What a server sends beyond is left out: each delta is looked for among them.
+pub(super) const MOST_PARTS: usize = 256;
+
 /// The message as far as it is known without its parts.
 pub(super) struct Draft {
     known: AssistantMessage,

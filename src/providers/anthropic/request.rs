@@ -173,8 +173,10 @@ pub(super) fn body(request: &ModelRequest) -> Body<'_> {
         model: &request.model,
         max_tokens: request.max_tokens,
         stream: true,
-        // Not together with thinking.
-        temperature: request.temperature.filter(|_| thinking.is_none()),
+        // Not together with thinking, and the newest take none at all.
+        temperature: request
+            .temperature
+            .filter(|_| thinking.is_none() && version(&request.model).is_none_or(|version| version < (4, 7))),
         system,
         tools,
         messages: turns(request),
@@ -208,14 +210,24 @@ impl Body<'_> {
 /// Least budget that the API takes, in tokens; as much is left for the answer.
 const LEAST_BUDGET: u32 = 1_024;
 
+/// The version in the name of a Claude, wherever it is served: `claude-opus-4-7`, `anthropic.claude-sonnet-4-20250514-v1:0`
+/// (4.0), `claude-3-5-haiku`. `None`: another model, or a name without one.
+fn version(model: &str) -> Option<(u32, u32)> {
+    let (_, name) = model.split_once("claude")?;
+    let mut parts = name.split(|char: char| !char.is_ascii_alphanumeric());
+    // A date has more digits.
+    let number = |part: &str| part.parse::<u32>().ok().filter(|_| part.len() <= 2);
+    let major = parts.by_ref().find_map(number)?;
+    Some((major, parts.next().and_then(number).unwrap_or(0)))
+}
+
 /// How hard to think: newer models take a level, the others a budget that lies below `max_tokens`.
 /// The same for Claude behind another API, whose thoughts are that API's.
 pub(in crate::providers) fn thinking_of(request: &ModelRequest, api: &str) -> (Option<Value>, Option<Value>) {
     if !request.reasoning || request.thinking == Thinking::Off || in_foreign_loop(request, api) {
         return (None, None);
     }
-    let takes_level = ["4-6", "4.6"].iter().any(|version| request.model.contains(version));
-    if takes_level {
+    if version(&request.model).is_some_and(|version| version >= (4, 6)) {
         let effort = match request.thinking {
             Thinking::Off | Thinking::Adaptive => None,
             Thinking::Minimal | Thinking::Low => Some("low"),

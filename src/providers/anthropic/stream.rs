@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::API;
 use crate::providers::call::{Dialect, Flow};
-use crate::providers::draft::{Draft, arguments, ended};
+use crate::providers::draft::{Draft, MOST_PARTS, arguments, ended};
 use crate::providers::errors::Failure;
 use crate::providers::loose::{Count, Text};
 use crate::providers::sse::SseEvent;
@@ -122,6 +122,9 @@ impl Messages {
     }
 
     fn open(&mut self, index: u64, block: WireBlock, out: &mut VecDeque<ModelEvent>) {
+        if self.blocks.len() == MOST_PARTS {
+            return;
+        }
         let block = match block.kind.0.as_str() {
             "text" => {
                 if !block.text.is_empty() {
@@ -158,6 +161,9 @@ impl Messages {
 
     fn delta(&mut self, index: u64, delta: WireDelta, out: &mut VecDeque<ModelEvent>) {
         let known = self.blocks.iter().rposition(|(at, _)| *at == index);
+        if known.is_none() && self.blocks.len() == MOST_PARTS {
+            return;
+        }
         let at = known.unwrap_or_else(|| {
             // A server that skips `content_block_start`.
             let block = match delta.kind.0.as_str() {

@@ -94,14 +94,19 @@ impl Embeddings for ChatCompletions {
     }
 }
 
-/// `{base}/chat/completions`; a base that already ends in it is fine, and OpenAI's own needs no `/v1` written out.
+/// `{base}/chat/completions`; a base that already ends in it is fine, and OpenAI's own needs no `/v1` written out. A query,
+/// as older Azure deployments want it (`?api-version=`), stays at the end.
 fn url(base: &str, host: Host) -> String {
-    let base = base.trim().trim_end_matches('/');
+    let (base, query) = match base.trim().split_once('?') {
+        Some((base, query)) => (base, format!("?{query}")),
+        None => (base.trim(), String::new()),
+    };
+    let base = base.trim_end_matches('/');
     if base.ends_with("/chat/completions") {
-        base.to_owned()
+        format!("{base}{query}")
     } else if host == Host::OpenAi && base.ends_with("api.openai.com") {
-        format!("{base}/v1/chat/completions")
+        format!("{base}/v1/chat/completions{query}")
     } else {
-        format!("{base}/chat/completions")
+        format!("{base}/chat/completions{query}")
     }
 }

@@ -83,7 +83,7 @@ impl Completion {
         if let Some(usage) = choice.usage {
             self.count(&usage);
         }
-        if let Some(delta) = choice.delta {
+        if let Some(delta) = choice.delta.or(choice.message) {
             self.delta(delta, out);
         }
         if !choice.finish_reason.is_empty() {
@@ -134,7 +134,10 @@ impl Completion {
             .or(usage.prompt_cache_hit_tokens.0)
             .unwrap_or(0);
         let written = details.map_or(0, |details| details.cache_write_tokens.or_zero());
-        let (prompt, output) = (usage.prompt_tokens.or_zero(), usage.completion_tokens.or_zero());
+        let prompt = usage.prompt_tokens.or_zero();
+        // xAI counts thinking in the total alone.
+        let rest = usage.total_tokens.or_zero().saturating_sub(prompt);
+        let output = usage.completion_tokens.or_zero().max(rest);
         self.draft.count(prompt, cached, written, output);
     }
 }

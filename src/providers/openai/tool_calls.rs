@@ -5,7 +5,7 @@ use claw_actors::ports::model::ModelEvent;
 use uuid::Uuid;
 
 use super::wire::ToolDelta;
-use crate::providers::draft::arguments as whole;
+use crate::providers::draft::{MOST_PARTS, arguments as whole};
 
 /// A call under way.
 struct Open {
@@ -54,6 +54,9 @@ impl ToolCalls {
         };
         let at = known.unwrap_or(self.open.len());
         if known.is_none() {
+            if at == MOST_PARTS {
+                return (None, [None, None]);
+            }
             self.open.push(Open {
                 index,
                 id: format!("call_{}{at}", self.seed.simple()),
@@ -101,5 +104,21 @@ impl ToolCalls {
             name: std::mem::take(&mut call.name),
             arguments: whole(arguments),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_message_has_so_many_calls() {
+        let mut calls = ToolCalls::new(Uuid::nil());
+        let delta = |index: usize| from_value(json!({"index": index, "function": {"name": "x"}})).expect("a delta");
+        let begun = (0..2 * MOST_PARTS).filter(|index| calls.take(delta(*index)).0.is_some());
+        assert_eq!(begun.count(), MOST_PARTS);
+        assert!(calls.finish(MOST_PARTS - 1).is_some());
     }
 }

@@ -17,9 +17,9 @@ pub(super) struct Chunk {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Choice {
-    /// A server that does not stream has `message` here instead.
-    #[serde(alias = "message")]
     pub(super) delta: Option<Delta>,
+    /// Of a server that does not stream. Perplexity sends it too: the whole so far, beside the delta.
+    pub(super) message: Option<Delta>,
     pub(super) finish_reason: Text,
     /// Moonshot counts here.
     pub(super) usage: Option<WireUsage>,
@@ -58,6 +58,7 @@ pub(super) struct FunctionDelta {
 pub(super) struct WireUsage {
     pub(super) prompt_tokens: Count,
     pub(super) completion_tokens: Count,
+    pub(super) total_tokens: Count,
     pub(super) prompt_tokens_details: Option<PromptDetails>,
     /// DeepSeek's name for cached tokens.
     pub(super) prompt_cache_hit_tokens: Count,

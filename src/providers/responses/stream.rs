@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::providers::call::{Dialect, Flow};
-use crate::providers::draft::{Draft, arguments as parsed, ended};
+use crate::providers::draft::{Draft, MOST_PARTS, arguments as parsed, ended};
 use crate::providers::errors::Failure;
 use crate::providers::loose::{Count, Text};
 use crate::providers::sse::SseEvent;
@@ -116,6 +116,9 @@ impl Response {
     }
 
     fn add(&mut self, index: Option<u64>, item: &Value, out: &mut VecDeque<ModelEvent>) {
+        if self.items.len() == MOST_PARTS {
+            return;
+        }
         let text = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let kind = match text("type").as_str() {
             "message" => Item::Text(String::new()),
@@ -183,7 +186,7 @@ impl Response {
         if delta.is_empty() {
             return;
         }
-        if !matches!(self.find(index, id), Some(Item::Text(_))) {
+        if !matches!(self.find(index, id), Some(Item::Text(_))) && self.items.len() < MOST_PARTS {
             // A server that does not say that the item was added.
             self.items.push(Placed {
                 index,
@@ -213,7 +216,8 @@ impl Response {
         }
         self.draft.name(response.id.0);
         if self.items.is_empty() {
-            for (index, item) in (0..).zip(response.output.unwrap_or_default()) {
+            let output = response.output.unwrap_or_default().into_iter().take(MOST_PARTS);
+            for (index, item) in (0..).zip(output) {
                 self.done(Some(index), item, out);
             }
         }

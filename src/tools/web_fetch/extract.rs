@@ -1,5 +1,6 @@
 //! From an answer to text for a model. The conversion runs aside, two at a time, because it is CPU work on hostile input.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use claw_actors::config::document::FetchSettings;
@@ -124,7 +125,11 @@ fn kind(content_type: &str, body: &[u8]) -> Kind {
 
 fn convert(html: &str, url: &Url, mode: Mode) -> String {
     let html = body(html);
-    let mut markdown = html2md::rewrite_html(html, false);
+    let mut markdown = if is_costly(html) {
+        String::new()
+    } else {
+        html2md::rewrite_html(html, false)
+    };
     if markdown.is_empty() {
         markdown = strip_tags(html);
     }
@@ -145,11 +150,62 @@ fn body(html: &str) -> &str {
     &html[start..end.max(start)]
 }
 
-/// Targets of links and images, made absolute: the model may want to follow them.
+/// Elements that the converter looks at, at most, for ends that have no beginning.
+const MOST_STEPS: usize = 20_000_000;
+/// They have no end.
+const VOID: [&str; 14] = [
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
+];
+
+/// Would the converter take long: for each end without a beginning it looks at all elements that are open.
+fn is_costly(html: &str) -> bool {
+    let lower = html.to_ascii_lowercase();
+    let (mut open, mut steps) = (Vec::new(), 0_usize);
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for piece in lower.split('<').skip(1) {
+        let (ends, piece) = piece.strip_prefix('/').map_or((false, piece), |piece| (true, piece));
+        let name = piece
+            .split(|char: char| char.is_whitespace() || char == '>' || char == '/')
+            .next()
+            .unwrap_or_default();
+        if !name.starts_with(|char: char| char.is_ascii_alphabetic()) || VOID.contains(&name) {
+            continue;
+        }
+        let count = counts.entry(name).or_default();
+        if !ends {
+            *count += 1;
+            open.push(name);
+        } else if *count == 0 {
+            steps += open.len();
+            if steps > MOST_STEPS {
+                return true;
+            }
+        } else {
+            while let Some(inner) = open.pop() {
+                if let Some(count) = counts.get_mut(inner) {
+                    *count -= 1;
+                }
+                if inner == name {
+                    break;
+                }
+            }
+        }
+    }
+    false
+}
+
+/// Longest text with links made absolute, bytes; more than is ever shown.
+const LONGEST: usize = 8 * FetchSettings::MOST_CHARACTERS;
+
+/// Targets of links and images, made absolute: the model may want to follow them. A long base makes much of a short page,
+/// which ends then.
 fn absolute_links(markdown: &str, base: &Url) -> String {
     let mut text = String::with_capacity(markdown.len());
     let mut rest = markdown;
     while let Some(open) = rest.find("](") {
+        if text.len() > LONGEST.max(markdown.len()) {
+            return text;
+        }
         let (before, target) = rest.split_at(open + 2);
         text.push_str(before);
         let end = target
@@ -292,6 +348,23 @@ mod tests {
             }
             let _ = title(&html);
         }
+    }
+
+    #[test]
+    fn ends_without_a_beginning_are_no_work() {
+        let hostile = format!("{}{}", "<x>".repeat(30_000), "</y>".repeat(30_000));
+        assert!(is_costly(&hostile));
+        assert_eq!(convert(&hostile, &url(), Mode::Markdown), "");
+        let long = format!("<ul>{}</ul>", "<li>a<br><img src=b></li></nobody>".repeat(20_000));
+        assert!(!is_costly(&long), "what is closed costs nothing");
+        assert!(!is_costly("<p>a<p>b</div></div><!-- </ --> 1 < 2 </"));
+    }
+
+    #[test]
+    fn a_long_base_makes_no_endless_page_of_short_links() {
+        let base = Url::parse(&format!("https://example.org/{}/x", "y".repeat(8_000))).expect("an address");
+        let page = absolute_links(&"![](a)".repeat(10_000), &base);
+        assert!(page.len() < LONGEST + 20_000, "{}", page.len());
     }
 
     #[test]
