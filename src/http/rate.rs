@@ -52,6 +52,15 @@ impl<K: Clone + Eq + Hash> Rate<K> {
         self.spend_at(key, Instant::now())
     }
 
+    /// Takes an event back that was counted.
+    pub fn give_back(&self, key: &K) {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let Generations { young, old } = &mut *generations;
+        if let Some(bucket) = young.get_mut(key).or_else(|| old.get_mut(key)) {
+            bucket.left = (bucket.left + 1.0).min(self.burst);
+        }
+    }
+
     /// How long to wait until one more event is allowed; `None` when it is now. Counts nothing.
     pub fn wait(&self, key: &K) -> Option<Duration> {
         let now = Instant::now();

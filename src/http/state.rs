@@ -13,7 +13,7 @@ use claw_actors::{Error, Services};
 use claw_entities::{Scope, TenantId, UserId};
 
 use super::client::Client;
-use super::places::Places;
+use super::places::{Place, Places};
 use super::rate::Rate;
 use crate::channels::Connector;
 use crate::egress::{Egress, EgressSettings};
@@ -129,32 +129,48 @@ impl AppState {
         }
     }
 
-    /// Counts a wrong guess where the answer to it is not about proofs. `Busy` from the limit on.
-    pub fn wrong_guess(&self, tenant: &TenantId, client: &Client) -> ApiResult<()> {
+    /// Counts a guess at a proof that can be guessed (a password, a code) before it is looked at: however many come at once,
+    /// no more are looked at than the limit says. A right one is given back.
+    pub fn guess(&self, tenant: &TenantId, client: &Client) -> ApiResult<()> {
         let counted = self.failed_proofs.spend(&(tenant.clone(), client.network()));
         counted.map_err(|wait| too_many(wait).into())
     }
 
-    /// Counts a wrong guess of the person's own present password. `Busy` from the limit on.
-    pub(crate) fn wrong_password(&self, scope: &Scope) -> ApiResult<()> {
-        let counted = self.wrong_passwords.spend(&person(scope));
-        counted.map_err(|wait| too_many(wait).into())
+    /// Counts a wrong guess where the answer to it is not about proofs. `Busy` from the limit on.
+    pub fn wrong_guess(&self, tenant: &TenantId, client: &Client) -> ApiResult<()> {
+        self.guess(tenant, client)
     }
 
-    /// Refuses before such a guess is even looked at.
-    pub(crate) fn may_guess_password(&self, scope: &Scope) -> ApiResult<()> {
-        match self.wrong_passwords.wait(&person(scope)) {
-            Some(wait) => Err(too_many(wait).into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Refuses before a guess is even looked at: for proofs that can be guessed (passwords, codes).
+    /// Refuses before a long random proof (a token) is even looked at.
     pub fn may_guess(&self, tenant: &TenantId, client: &Client) -> ApiResult<()> {
         match self.failed_proofs.wait(&(tenant.clone(), client.network())) {
             Some(wait) => Err(too_many(wait).into()),
             None => Ok(()),
         }
+    }
+
+    pub fn guessed_right(&self, tenant: &TenantId, client: &Client) {
+        self.failed_proofs.give_back(&(tenant.clone(), client.network()));
+    }
+
+    /// The same for a person's own present password.
+    pub(crate) fn guess_password(&self, scope: &Scope) -> ApiResult<()> {
+        let counted = self.wrong_passwords.spend(&person(scope));
+        counted.map_err(|wait| too_many(wait).into())
+    }
+
+    pub(crate) fn guessed_password_right(&self, scope: &Scope) {
+        self.wrong_passwords.give_back(&person(scope));
+    }
+}
+
+impl AppState {
+    /// A place among what is answered to one person at a time.
+    pub(crate) fn place_of(&self, scope: &Scope) -> Result<Place, Error> {
+        self.asking.enter(person(scope)).ok_or_else(|| Error::Busy {
+            message: "too many requests of yours are being answered".to_owned(),
+            retry_after: Duration::from_secs(5),
+        })
     }
 }
 

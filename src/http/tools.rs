@@ -91,7 +91,7 @@ pub(crate) async fn invoke(request: HttpRequest, payload: Payload, state: Data<A
 
 async fn invoked(request: &HttpRequest, payload: Payload, state: &AppState) -> Result<HttpResponse, ApiError> {
     let caller = auth::agent(request).await?;
-    let place = v1::place_of(state, &caller)?;
+    let place = state.place_of(caller.scope())?;
     let patience = std::time::Duration::from_secs(state.http.body_timeout_secs);
     let bytes = body::json_bytes(request, payload.into_inner(), MAX_BODY, patience).await?;
     let input: InvokeIn = serde_json::from_slice(&bytes)

@@ -183,7 +183,10 @@ export class ClawApp extends LitElement implements Shell {
 
   private async checkSession() {
     try {
-      if ((await fetchSession()) === null) this.endSession();
+      const session = await fetchSession();
+      if (session === null) this.endSession();
+      // Somebody else signed in in another tab: what this one shows is not theirs.
+      else if (session.user.id !== this.session.value.user.id) location.reload();
     } catch {
       // The server is away altogether; the connection strip says so.
     }

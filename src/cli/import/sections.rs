@@ -1,10 +1,12 @@
 //! Sections that go into the user's document as they are: what the table of keys takes of agents, bindings, session,
 //! messages, cron, hooks, gateway.nodes, skills, tools, mcp, commands and ui.
 
+use claw_actors::config::document::is_secret_key;
 use claw_actors::config::schema::{self, Key, Kind};
 use claw_actors::crypto::Secret;
 use serde_json::{Map, Value, json};
 
+use super::placeholders;
 use super::plan::{Plan, object};
 use super::report::Outcome;
 
@@ -19,9 +21,16 @@ pub(super) fn read(name: &str, mut section: Value, plan: &mut Plan) {
     if name == "hooks"
         && let Some(Value::String(token)) = section.as_object_mut().and_then(|section| section.remove("token"))
     {
-        plan.hook_token = Some(Secret::new(token));
+        match placeholders::missing(&json!(token)) {
+            None => plan.hook_token = Some(Secret::new(token)),
+            Some(variable) => plan.report.add(
+                Outcome::NotTaken,
+                "hooks.token".to_owned(),
+                format!("it is in the environment variable {variable}: make one under Settings → Tokens and hooks"),
+            ),
+        }
     }
-    let kept = match name {
+    let mut kept = match name {
         "agents" => Value::Object(agents(&section, plan)),
         "bindings" => bindings(section, plan),
         "gateway" => match gateway(&section, plan) {
@@ -34,7 +43,31 @@ pub(super) fn read(name: &str, mut section: Value, plan: &mut Plan) {
             None => return,
         },
     };
+    without_placeholders(&mut kept, name, false, plan);
     plan.document.insert(name.to_owned(), kept);
+}
+
+/// Takes secrets out that stand in environment variables of another machine: their names are no secrets.
+fn without_placeholders(value: &mut Value, path: &str, secret: bool, plan: &mut Plan) {
+    match value {
+        Value::Object(map) => map.retain(|key, value| {
+            let path = format!("{path}.{key}");
+            let secret = secret || is_secret_key(key) || matches!(key.as_str(), "env" | "headers");
+            if let Some(variable) = placeholders::missing(value).filter(|_| secret) {
+                let note = format!("it is in the environment variable {variable}: enter it once more");
+                plan.report.add(Outcome::NotTaken, path, note);
+                return false;
+            }
+            without_placeholders(value, &path, secret, plan);
+            true
+        }),
+        Value::Array(items) => {
+            for item in items {
+                without_placeholders(item, path, secret, plan);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn agents(section: &Value, plan: &mut Plan) -> Map<String, Value> {

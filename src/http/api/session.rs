@@ -135,7 +135,7 @@ pub async fn create(request: HttpRequest, state: Data<AppState>, body: JsonIn<Si
     let client = state.client(&request);
     csrf::check(&request, &state, &tenant, &client)?;
     // Before the guess is looked at: a password check costs much, and guessing is what the limit is for.
-    state.may_guess(&tenant.id, &client)?;
+    state.guess(&tenant.id, &client)?;
     let config = &state.services.config;
     let user = match body.read().await? {
         SignIn {
@@ -155,17 +155,19 @@ pub async fn create(request: HttpRequest, state: Data<AppState>, body: JsonIn<Si
         }
         SignIn { .. } => return Err(Error::invalid("send either code, or email and password").into()),
     };
-    let Some(user) = user else {
-        return Err(state.wrong_proof(&tenant.id, &client, "the code or password is not right"));
-    };
+    let wrong = || ApiError::unauthenticated("the code or password is not right");
+    let Some(user) = user else { return Err(wrong()) };
     let value = match config.create_web_session(&user.scope).await {
         Ok(value) => value,
         // Disabled since the proof was looked at.
-        Err(Error::NotFound { .. }) => {
-            return Err(state.wrong_proof(&tenant.id, &client, "the code or password is not right"));
-        }
+        Err(Error::NotFound { .. }) => return Err(wrong()),
         Err(error) => return Err(error.into()),
     };
+    state.guessed_right(&tenant.id, &client);
+    // Nobody can sign out of the one whose cookie this one replaces.
+    if let Some(before) = cookie::value(&request, client.secure) {
+        config.end_web_session(&tenant.id, &before).await?;
+    }
     let identity = Identity {
         scopes: role_scopes(user.role),
         user,
@@ -203,18 +205,20 @@ pub async fn set_password(
         password,
     } = body.read().await?;
     let client = state.client(&request);
-    state.may_guess(&caller.tenant.id, &client)?;
-    if current_password.is_some() {
-        state.may_guess_password(caller.scope())?;
+    let guesses = current_password.is_some();
+    if guesses {
+        state.guess(&caller.tenant.id, &client)?;
+        state.guess_password(caller.scope())?;
     }
     let config = &state.services.config;
-    if !config
-        .may_set_password(&caller.identity, current_password.as_ref())
-        .await?
-    {
-        if current_password.is_some() {
-            state.wrong_guess(&caller.tenant.id, &client)?;
-            state.wrong_password(caller.scope())?;
+    let right = config.may_set_password(&caller.identity, current_password.as_ref());
+    if right.await? {
+        if guesses {
+            state.guessed_right(&caller.tenant.id, &client);
+            state.guessed_password_right(caller.scope());
+        }
+    } else {
+        if guesses {
             return Err(ApiError::forbidden("the present password is not right"));
         }
         return Err(ApiError::forbidden(

@@ -101,6 +101,8 @@ pub async fn create(
     if !has_agent {
         return Err(Error::NotFound { what: "session" }.into());
     }
+    // Before the file is in memory.
+    let _place = state.place_of(caller.scope())?;
     let bytes = body.read(&KINDS, MAX_FILE).await?;
     let turn = tokio::time::timeout(PATIENCE, READING.acquire()).await;
     let Ok(Ok(turn)) = turn else {

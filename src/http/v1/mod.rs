@@ -66,22 +66,12 @@ async fn admitted<T: DeserializeOwned>(
     state: &AppState,
 ) -> Result<(Caller, Place, T), V1Error> {
     let caller = auth::agent(request).await?;
-    let place = place_of(state, &caller)?;
+    let place = state.place_of(caller.scope())?;
     Ok((
         caller,
         place,
         body_of(request, payload.into_inner(), state, MAX_BODY).await?,
     ))
-}
-
-/// A place among the requests of a person that are answered at the same time.
-pub(super) fn place_of(state: &AppState, caller: &Caller) -> Result<Place, Error> {
-    let scope = caller.scope();
-    let key = (scope.tenant().clone(), scope.user().clone());
-    state.asking.enter(key).ok_or_else(|| Error::Busy {
-        message: "too many requests of yours are being answered".to_owned(),
-        retry_after: Duration::from_secs(5),
-    })
 }
 
 pub(super) async fn body_of<T: DeserializeOwned>(

@@ -17,7 +17,7 @@ use crate::gateway::methods::config::{read, shown};
 /// Longest path, bytes.
 const LONGEST_PATH: usize = 1024;
 /// Keys an agent does not change, wherever they stand.
-const NOT_FOR_AGENTS: [&str; 10] = [
+const NOT_FOR_AGENTS: [&str; 14] = [
     "models",
     "channels",
     "gateway",
@@ -28,6 +28,11 @@ const NOT_FOR_AGENTS: [&str; 10] = [
     "bindings",
     "auth",
     "mcp",
+    // Where a skill's keys go, and who others are.
+    "secretHosts",
+    "guests",
+    "accessGroups",
+    "identityLinks",
 ];
 /// What holds such keys below it: it is changed piece by piece, and neither taken away nor replaced.
 const HOLDERS: [&str; 6] = ["agents", "list", "defaults", "skills", "entries", "cron"];
@@ -147,6 +152,10 @@ mod tests {
             json!({"hooks": {"enabled": true}}),
             json!({"mcp": {"servers": {"docs": {"url": "https://elsewhere.example/"}}}}),
             json!({"cron": {"webhookToken": "x"}}),
+            json!({"skills": {"entries": {"x": {"secretHosts": ["evil.example"]}}}}),
+            json!({"skills": {"entries": {"x": {"guests": true}}}}),
+            json!({"accessGroups": {"friends": {"telegram": ["7"]}}}),
+            json!({"session": {"identityLinks": {"ada": ["telegram:7"]}}}),
         ] {
             assert!(kept_away(&patch).is_some(), "{patch}");
         }
