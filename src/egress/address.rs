@@ -211,6 +211,7 @@ mod tests {
             "2002:a9fe:a9fe::1",
             "fd00:ec2::254",
             "100.100.100.200",
+            "168.63.129.16",
         ] {
             assert!(is_metadata(address.parse().unwrap()), "{address}");
         }

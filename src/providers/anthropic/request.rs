@@ -211,14 +211,16 @@ impl Body<'_> {
 const LEAST_BUDGET: u32 = 1_024;
 
 /// The version in the name of a Claude, wherever it is served: `claude-opus-4-7`, `anthropic.claude-sonnet-4-20250514-v1:0`
-/// (4.0), `claude-3-5-haiku`. `None`: another model, or a name without one.
+/// (4.0), `claude-3-5-haiku`; one without a version is the newest. `None`: another model.
 fn version(model: &str) -> Option<(u32, u32)> {
     let (_, name) = model.split_once("claude")?;
     let mut parts = name.split(|char: char| !char.is_ascii_alphanumeric());
     // A date has more digits.
     let number = |part: &str| part.parse::<u32>().ok().filter(|_| part.len() <= 2);
-    let major = parts.by_ref().find_map(number)?;
-    Some((major, parts.next().and_then(number).unwrap_or(0)))
+    Some(match parts.by_ref().find_map(number) {
+        Some(major) => (major, parts.next().and_then(number).unwrap_or(0)),
+        None => (u32::MAX, 0),
+    })
 }
 
 /// How hard to think: newer models take a level, the others a budget that lies below `max_tokens`.

@@ -227,6 +227,28 @@ fn thinking_has_a_budget_below_the_answers_or_a_level() {
         None
     );
     assert_eq!(asked("claude-opus-4-6", Thinking::Off, 64_000).get("thinking"), None);
+    // Which Claude it is, wherever it is served.
+    for (model, adapts, takes_temperature) in [
+        ("claude-opus-4-6", true, true),
+        ("claude-opus-4-7", true, false),
+        ("anthropic/claude-4.7-opus", true, false),
+        ("us.anthropic.claude-sonnet-4-6-20260101-v1:0", true, true),
+        ("claude-haiku-5", true, false),
+        ("claude-mythos-preview", true, false),
+        ("anthropic.claude-sonnet-4-20250514-v1:0", false, true),
+        ("claude-opus-4-20250514", false, true),
+        ("claude-3-7-sonnet-latest", false, true),
+        ("MiniMax-M2.5", false, true),
+    ] {
+        let kind = if adapts { "adaptive" } else { "enabled" };
+        assert_eq!(
+            asked(model, Thinking::Medium, 64_000)["thinking"]["type"],
+            kind,
+            "{model}"
+        );
+        let warm = asked(model, Thinking::Off, 64_000);
+        assert_eq!(warm.get("temperature").is_some(), takes_temperature, "{model}");
+    }
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl<'a> Manners<'a> {
         self.compat.mistral_tool_ids.unwrap_or(self.host == Host::Mistral)
     }
 
-    /// Tool loops of thinking models there need their own reasoning back.
+    /// Thinking models there want back what they thought before each call, for as long as the call is in the history.
     pub(super) fn wants_reasoning_back(&self) -> bool {
         matches!(self.host, Host::DeepSeek | Host::Moonshot)
     }

@@ -311,11 +311,6 @@ fn system<'a>(blocks: &'a [SystemBlock], role: &'static str, marks_cache: bool) 
 }
 
 fn conversation<'a>(request: &'a ModelRequest, manners: &Manners<'a>, turns: &mut Vec<Turn<'a>>) {
-    // Everything after it belongs to the tool loop that is going on.
-    let last_user = request
-        .messages
-        .iter()
-        .rposition(|message| matches!(**message, Message::User { .. }));
     let call_id = |id: &'a str| {
         if manners.wants_ids_of_nine() {
             tool_id::nine(id)
@@ -324,7 +319,7 @@ fn conversation<'a>(request: &'a ModelRequest, manners: &Manners<'a>, turns: &mu
         }
     };
     let mut images: Vec<Piece<'a>> = Vec::new();
-    for (at, message) in request.messages.iter().enumerate() {
+    for message in request.messages.iter() {
         match message.as_ref() {
             Message::ToolResult {
                 tool_call_id,
@@ -348,10 +343,9 @@ fn conversation<'a>(request: &'a ModelRequest, manners: &Manners<'a>, turns: &mu
             }
             Message::Assistant(message) => {
                 push_images(&mut images, turns);
-                let in_loop = last_user.is_none_or(|last| at > last);
                 let own = message.api == API && message.provider == request.provider && message.model == request.model;
                 let thoughts = Thoughts {
-                    content: manners.wants_reasoning_back() && in_loop && message.api == API,
+                    content: manners.wants_reasoning_back(),
                     details: (manners.wants_details_back() && own).then_some(request.model.as_str()),
                     words: manners.wants_thoughts_as_words() && own,
                 };
@@ -466,7 +460,7 @@ fn user(content: &[Part]) -> Option<Turn<'_>> {
 
 /// In which way what was thought goes back.
 struct Thoughts<'a> {
-    /// As `reasoning_content`.
+    /// As `reasoning_content` of messages with calls, which is then refused where it is missing.
     content: bool,
     /// As `reasoning_details`, to this model.
     details: Option<&'a str>,
@@ -491,7 +485,7 @@ fn assistant<'a>(
                 thinking_signature,
                 ..
             } => {
-                if thoughts.content {
+                if thoughts.content && message.api == API {
                     reasoning.push_str(thinking);
                 }
                 if let (Some(model), Some(signature)) = (thoughts.details, thinking_signature) {
@@ -526,7 +520,7 @@ fn assistant<'a>(
     Some(Turn {
         role: "assistant",
         content: (!text.is_empty()).then_some(Content::Text(text)),
-        reasoning_content: (!reasoning.is_empty() && !tool_calls.is_empty()).then_some(reasoning),
+        reasoning_content: (thoughts.content && !tool_calls.is_empty()).then_some(reasoning),
         reasoning_details,
         tool_calls,
         tool_call_id: None,

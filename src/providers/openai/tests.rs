@@ -197,6 +197,22 @@ fn usage_in_the_choice_and_odd_numbers() {
     let body = b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"prompt_tokens_details\":{\"cached_tokens\":5,\"cache_write_tokens\":5}}}\n\ndata: [DONE]\n\n";
     let usage = done(&decode(dialect(), &[body])).usage;
     assert_eq!((usage.input, usage.cache_read, usage.cache_write), (0, 1, 0));
+    // xAI's thinking stands in the total alone.
+    let body = b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":3,\"total_tokens\":20}}\n\ndata: [DONE]\n\n";
+    let usage = done(&decode(dialect(), &[body])).usage;
+    assert_eq!((usage.input, usage.output), (10, 10));
+}
+
+/// Perplexity sends what was said so far beside what is new.
+#[test]
+fn a_delta_goes_before_the_whole() {
+    let chunk = |new: &str, whole: &str| {
+        let chunk = json!({"choices": [{"delta": {"content": new}, "message": {"content": whole}}]});
+        format!("data: {chunk}\n\n")
+    };
+    let body = chunk("Hel", "Hel") + &chunk("lo", "Hello") + "data: [DONE]\n\n";
+    let events = decode_all_ways(dialect, body.as_bytes());
+    assert_eq!(done(&events).text(), "Hello");
 }
 
 fn history() -> Vec<Message> {
@@ -311,7 +327,7 @@ fn hosts_get_what_they_take() {
             .contains("ephemeral")
     );
 
-    // Reasoning goes back inside the loop that is going on, not before it.
+    // Reasoning goes back with every call, of earlier turns too.
     let deepseek = body("https://api.deepseek.com", "deepseek-reasoner");
     let reasoning: Vec<_> = deepseek["messages"]
         .as_array()
@@ -319,7 +335,7 @@ fn hosts_get_what_they_take() {
         .iter()
         .filter_map(|message| message.get("reasoning_content"))
         .collect();
-    assert_eq!(reasoning, [&json!("hm")]);
+    assert_eq!(reasoning, [&json!("hm"), &json!("hm")]);
     assert!(!other.to_string().contains("reasoning_content"));
 
     let mistral = body("https://api.mistral.ai/v1", "mistral-large");
@@ -441,6 +457,10 @@ fn urls() {
         (
             "https://api.openai.com/v1",
             "https://api.openai.com/v1/chat/completions",
+        ),
+        (
+            "https://x.openai.azure.com/openai/deployments/a?api-version=2024-10-21",
+            "https://x.openai.azure.com/openai/deployments/a/chat/completions?api-version=2024-10-21",
         ),
     ] {
         assert_eq!(url(base, Host::of(base)), expected, "{base}");
