@@ -204,3 +204,33 @@ fn note(path: &str, key: &Key, value: &Value) -> String {
     }
     key.note().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::plan;
+    use super::*;
+
+    /// The name of a variable is known to everybody: as a token it would let anybody in.
+    #[test]
+    fn what_stands_in_variables_of_another_machine_is_no_secret() {
+        let taken = plan(json!({
+            "hooks": {"enabled": true, "token": "${OPENCLAW_HOOKS_TOKEN}"},
+            "skills": {"entries": {"gh": {"enabled": true, "apiKey": "${GH_TOKEN}", "env": {"A": "x ${B}", "C": "d"}}}},
+            "messages": {"responsePrefix": "${model}"},
+        }));
+        assert!(taken.hook_token.is_none());
+        let document = taken.document_patch();
+        assert_eq!(
+            document["skills"]["entries"]["gh"],
+            json!({"enabled": true, "env": {"C": "d"}})
+        );
+        assert_eq!(document["messages"]["responsePrefix"], "${model}", "no secret");
+        assert_eq!(document["hooks"], json!({"enabled": true}));
+    }
+
+    #[test]
+    fn what_the_file_holds_is_taken() {
+        let file = json!({"env": {"T": "a-token-of-some-length"}, "hooks": {"token": "${T}"}});
+        assert!(plan(file).hook_token.is_some());
+    }
+}
