@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::state::AppState;
-use super::{auth, body, v1};
+use super::{auth, body};
 use crate::error::ApiError;
 
 /// Largest body.
