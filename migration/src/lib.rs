@@ -42,13 +42,37 @@ mod m20261127_000060_exec_run;
 mod m20261128_000061_outbox_choices;
 mod row_security;
 
+/// A step that is done wholly or not at all, on SQLite too, where none is a transaction by itself.
+struct Whole(Box<dyn MigrationTrait>);
+
+impl MigrationName for Whole {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Whole {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        self.0.up(manager).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        self.0.down(manager).await
+    }
+
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+}
+
 /// Runs the steps in order.
 pub struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
+        let steps: Vec<Box<dyn MigrationTrait>> = vec![
             Box::new(m20261124_000001_platform::Migration),
             Box::new(m20261124_000002_config::Migration),
             Box::new(m20261124_000003_session::Migration),
@@ -87,7 +111,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000053_inbox_order::Migration),
             Box::new(m20261127_000060_exec_run::Migration),
             Box::new(m20261128_000061_outbox_choices::Migration),
-        ]
+        ];
+        steps.into_iter().map(|step| Box::new(Whole(step)) as _).collect()
     }
 }
 

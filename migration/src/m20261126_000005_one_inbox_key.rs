@@ -12,10 +12,6 @@ const INDEX: &str = "inbox_unique_source_account_id_message_key";
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let postgres = manager.get_database_backend() == DbBackend::Postgres;
         let run = |sql| manager.get_connection().execute_unprepared(sql);

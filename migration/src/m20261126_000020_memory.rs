@@ -40,10 +40,6 @@ const POSTGRES: [&str; 2] = [
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
         let statements: &[&str] = if manager.get_database_backend() == DbBackend::Postgres {

@@ -14,10 +14,6 @@ const USAGE: &str = "side_usage";
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         // Pieces from before have none; the first search that needs it fills it in.
         let db = manager.get_connection();

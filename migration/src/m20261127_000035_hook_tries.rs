@@ -11,10 +11,6 @@ const COLUMN: &str = "tries";
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let column = big_integer(COLUMN).default(0).to_owned();
         let table = Table::alter().table(TABLE).add_column(column).to_owned();

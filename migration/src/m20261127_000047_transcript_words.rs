@@ -42,10 +42,6 @@ const BOTH: [&str; 3] = [
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
         let own: &[&str] = if manager.get_database_backend() == DbBackend::Postgres {

@@ -80,10 +80,6 @@ async fn rewrite(manager: &SchemaManager<'_>, statements: Vec<String>) -> Result
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let backend = manager.get_database_backend();
         rewrite(manager, KEYS.iter().map(|keys| reorder(backend, *keys)).collect()).await?;

@@ -67,7 +67,7 @@ pub(crate) async fn join(
             HttpResponse::Ok().json(setup_code::payload(&join.url, bootstrap, join.expires_at, pin))
         }
         None => {
-            state.wrong_guess(&tenant.id, &client)?;
+            state.guess(&tenant.id, &client)?;
             HttpResponse::NotFound().json(json!({"error": "not_found"}))
         }
     };

@@ -136,11 +136,6 @@ impl AppState {
         counted.map_err(|wait| too_many(wait).into())
     }
 
-    /// Counts a wrong guess where the answer to it is not about proofs. `Busy` from the limit on.
-    pub fn wrong_guess(&self, tenant: &TenantId, client: &Client) -> ApiResult<()> {
-        self.guess(tenant, client)
-    }
-
     /// Refuses before a long random proof (a token) is even looked at.
     pub fn may_guess(&self, tenant: &TenantId, client: &Client) -> ApiResult<()> {
         match self.failed_proofs.wait(&(tenant.clone(), client.network())) {
@@ -162,9 +157,7 @@ impl AppState {
     pub(crate) fn guessed_password_right(&self, scope: &Scope) {
         self.wrong_passwords.give_back(&person(scope));
     }
-}
 
-impl AppState {
     /// A place among what is answered to one person at a time.
     pub(crate) fn place_of(&self, scope: &Scope) -> Result<Place, Error> {
         self.asking.enter(person(scope)).ok_or_else(|| Error::Busy {

@@ -260,7 +260,7 @@ async fn tried(context: &mut RunContext, settings: Arc<UserSettings>, epoch: i64
     let mut reader = Reader::of(&services, &authority, turn, &stop);
     let user = assembly::user_entry(&services, &context.scope, turn, outlet.as_ref(), &mut reader);
     let user = context.slot.aside(user).await?;
-    let zone = freshness::zone(settings.time_zone.as_deref().unwrap_or("UTC"));
+    let zone = settings.zone();
     let rule = freshness::rule(&settings.session, &context.key, context.turn.last().channel());
     let said = user.clone().filter(|_| context.emitter.heard());
     let head = turn::begin(&services, &authority, &context.turn, user, (rule, zone)).await?;

@@ -93,6 +93,23 @@ pub struct AbortRequest {
     pub clear_queue: bool,
 }
 
+impl AbortRequest {
+    /// May it stop whatever it likes of the session.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.admin || self.requester.is_none()
+    }
+
+    /// Did who asks for it ask for that themselves.
+    pub(crate) fn owns(&self, requester: Option<&String>) -> bool {
+        self.is_for_all() || self.requester.as_ref() == requester
+    }
+
+    /// May it stop what this client asked for. What none asked for (a platform's message, a job) is any client's of the user's.
+    pub(crate) fn may_stop(&self, requester: Option<&String>) -> bool {
+        requester.is_none() || self.owns(requester)
+    }
+}
+
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Aborted {

@@ -185,9 +185,7 @@ impl ConfigService {
 
     /// The user's zone; UTC while there is none.
     pub(crate) async fn cron_zone(&self, scope: &Scope) -> Result<Tz> {
-        let settings = self.settings(scope).await?;
-        let zone = settings.time_zone.as_ref().and_then(|zone| zone.parse().ok());
-        Ok(zone.unwrap_or(Tz::UTC))
+        Ok(self.settings(scope).await?.zone())
     }
 
     /// Writes a job that was read under `job.epoch`. False when somebody else changed it meanwhile.

@@ -24,6 +24,12 @@ const IDLE_MINUTES: u64 = 60;
 const GROUP_HISTORY: usize = 50;
 
 impl UserSettings {
+    /// The person's time zone; UTC until there is one.
+    pub fn zone(&self) -> chrono_tz::Tz {
+        let named = self.time_zone.as_deref().and_then(|name| name.parse().ok());
+        named.unwrap_or(chrono_tz::Tz::UTC)
+    }
+
     /// Is there an agent of this id.
     pub fn has_agent(&self, id: &str) -> bool {
         self.agents.iter().any(|agent| agent.id == id)

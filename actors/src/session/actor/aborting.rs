@@ -36,26 +36,17 @@ pub(super) struct Clearing {
 
 impl Clearing {
     fn takes(&self, id: &str, requester: Option<&String>) -> bool {
-        let own = self.request.admin || self.request.requester.is_none();
-        self.before.contains(id) && (own || self.request.requester.as_ref() == requester)
+        self.before.contains(id) && self.request.owns(requester)
     }
 
     /// A turn that a crash cut off: as one that runs.
     fn takes_cut_off(&self, item: &Item) -> bool {
-        let requester = item.options.requester.as_ref();
-        let open = requester.is_none() || self.request.admin || self.request.requester.is_none();
-        let ids = &item.inbox_ids;
-        (open || requester == self.request.requester.as_ref()) && ids.iter().any(|id| self.before.contains(id))
+        let may = self.request.may_stop(item.options.requester.as_ref());
+        may && item.inbox_ids.iter().any(|id| self.before.contains(id))
     }
 
     fn takes_running(&self, running: &Running) -> bool {
-        let own = self.request.admin
-            || self
-                .request
-                .requester
-                .as_ref()
-                .is_none_or(|own| running.is_open_to(own));
-        own && running.inbox_ids.iter().any(|id| self.before.contains(id))
+        running.is_open_to(&self.request) && running.inbox_ids.iter().any(|id| self.before.contains(id))
     }
 }
 
@@ -326,9 +317,6 @@ impl SessionActor {
         let mut stopped = false;
         // What is meant and belongs to somebody else.
         let foreign = Cell::new(false);
-        let admin = request.admin || request.requester.is_none();
-        // What no client asked for (a platform's message, a job) is any client's of the user's.
-        let open = |requester: Option<&String>| admin || requester.is_none() || requester == request.requester.as_ref();
         let may = |named: bool, own: bool| {
             foreign.set(foreign.get() || (named && !own));
             named && own
@@ -337,7 +325,7 @@ impl SessionActor {
         // An edit ends by itself, and is no run.
         if let Some(running) = self.running.as_ref().filter(|running| !running.edits) {
             let named = request.run_id.as_ref().is_none_or(|id| running.answers(id));
-            let own = admin || request.requester.as_ref().is_none_or(|own| running.is_open_to(own));
+            let own = running.is_open_to(request);
             // One that was aborted before only comes to its end.
             if !running.cancel.token().is_cancelled() && may(named, own) {
                 running.cancel.abort(request.stop_reason);
@@ -350,14 +338,14 @@ impl SessionActor {
                 .run_id
                 .as_ref()
                 .is_none_or(|id| item.run_id.as_ref() == Some(id));
-            may(named, open(item.options.requester.as_ref()))
+            may(named, request.may_stop(item.options.requester.as_ref()))
         });
         let cut_off = self.stop_cut_off(request.stop_reason, |item| {
             let named = request
                 .run_id
                 .as_ref()
                 .is_none_or(|id| item.run_ids().any(|run_id| run_id == id));
-            may(named, open(item.options.requester.as_ref()))
+            may(named, request.may_stop(item.options.requester.as_ref()))
         });
         stopped |= !cut_off.is_empty();
         run_ids.extend(cut_off);
@@ -367,7 +355,7 @@ impl SessionActor {
         // It has made way for itself: to who asked for it, it goes on already.
         run_ids.extend(self.drop_compactions(context, request.stop_reason, |waits| {
             let named = request.run_id.as_ref().is_none_or(|id| id == waits.run_id());
-            may(named, open(waits.requester()))
+            may(named, request.may_stop(waits.requester()))
         }));
         let waiting: Vec<String> = self
             .items
@@ -378,8 +366,7 @@ impl SessionActor {
                     .as_ref()
                     .is_some_and(|id| item.run_id.as_ref() == Some(id));
                 let requester = item.options.requester.as_ref();
-                let own = admin || requester == request.requester.as_ref();
-                may(named, open(requester)) || (own && request.clear_queue)
+                may(named, request.may_stop(requester)) || (request.clear_queue && request.owns(requester))
             })
             .map(|(id, _)| id.clone())
             .collect();

@@ -16,6 +16,7 @@ use crate::session::record;
 use crate::session::run::Outcome;
 use crate::session::steering;
 use crate::session::turn::{self, Authority};
+use crate::supervisor::directory::AbortRequest;
 use crate::supervisor::directory::{Directory, InFlight, SessionObservation};
 use crate::supervisor::messages::ToUser;
 use crate::supervisor::user::UserActor;
@@ -31,10 +32,13 @@ impl Running {
         self.run_id == run_id || self.run_ids.iter().any(|id| id == run_id) || self.steering.run_ids().contains(run_id)
     }
 
-    /// May this client abort it: it answers a message of theirs, or none of a client's.
-    pub(super) fn is_open_to(&self, requester: &str) -> bool {
+    /// May it be aborted so: it answers a message of who asks, or none of a client's.
+    pub(super) fn is_open_to(&self, request: &AbortRequest) -> bool {
+        let Some(requester) = request.requester.as_ref().filter(|_| !request.is_for_all()) else {
+            return true;
+        };
         let nobodys = self.requesters.is_empty() && !self.steering.is_asked();
-        nobodys || self.requesters.iter().any(|own| own == requester) || self.steering.is_asked_by(requester)
+        nobodys || self.requesters.contains(requester) || self.steering.is_asked_by(requester)
     }
 
     /// May it take up this message while it goes on.

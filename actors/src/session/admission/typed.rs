@@ -13,7 +13,7 @@ use crate::session::envelope::{Header, envelope};
 use crate::session::intake::ClientMessage;
 use crate::session::item::Item;
 use crate::session::skills::calls::{self, Called};
-use crate::session::{closing, exec, freshness, greeting, key, own, policy, subagent};
+use crate::session::{closing, exec, greeting, key, own, policy, subagent};
 
 /// Source of what people type into clients.
 const CHAT: &str = "chat";
@@ -66,7 +66,7 @@ pub(super) async fn command_or_turn(facts: &Facts<'_>, mut item: Item, bot: Opti
         }
     }
     if let Command::New { rest: None, .. } | Command::Reset { rest: None } = &command {
-        let zone = freshness::zone(facts.settings.time_zone.as_deref().unwrap_or("UTC"));
+        let zone = facts.settings.zone();
         item.prompt = greeting::prompt(now_ms(), zone);
     }
     item.commands = command.names();
@@ -275,7 +275,7 @@ pub(super) async fn to_item(
         .ports
         .channel(&row.source)
         .map_or(row.source.as_str(), |channel| channel.manifest().label);
-    let zone = freshness::zone(facts.settings.time_zone.as_deref().unwrap_or("UTC"));
+    let zone = facts.settings.zone();
     let manner = &facts.settings.manner;
     let prompt = envelope(
         &Header {

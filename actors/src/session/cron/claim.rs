@@ -203,7 +203,7 @@ async fn fire(
     let settings = services.config.settings(scope).await?;
     let agent_id = job.agent(&settings.default_agent).to_owned();
     let session_key = session_of(&services.config, scope, &job, &agent_id).await?;
-    let zone = services.config.cron_zone(scope).await?;
+    let zone = settings.zone();
     let does = match &job.definition.payload {
         Payload::SystemEvent { text } if job.definition.wake_mode == WakeMode::NextHeartbeat => {
             let own = Own::expect(&services.config, scope, &session_key).await?;
